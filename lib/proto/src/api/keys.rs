@@ -1,0 +1,181 @@
+//! Devices and their prekeys. Keys are serialized as libsignal serializes them.
+
+use serde::{Deserialize, Serialize};
+use sha2::{Digest, Sha256};
+use time::OffsetDateTime;
+
+use super::Base64;
+use super::auth::Wallets;
+use crate::certificate::SignedMessage;
+use crate::{AccountId, DeviceId, RegistrationId};
+
+/// A one-time EC prekey.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
+#[serde(deny_unknown_fields)]
+pub struct EcPrekey {
+    /// Chosen by the device, not 0.
+    pub id: u32,
+    /// 33 bytes.
+    pub public_key: Base64,
+}
+
+/// A prekey with a signature of the device's identity key: EC signed prekey (33 bytes) or Kyber-1024 prekey (1,569 bytes).
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
+#[serde(deny_unknown_fields)]
+pub struct SignedPrekey {
+    /// Chosen by the device, not 0.
+    pub id: u32,
+    /// With its type byte.
+    pub public_key: Base64,
+    /// 64 bytes, by the identity key.
+    pub signature: Base64,
+}
+
+/// What a device brings along when it signs in.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
+#[serde(deny_unknown_fields)]
+pub struct DeviceSetup {
+    /// For its owner's list of devices.
+    pub name: String,
+    /// EC, repeated use, rotated by the device.
+    pub signed_prekey: SignedPrekey,
+    /// Kyber, repeated use, for when the one-time ones are gone.
+    pub last_resort: SignedPrekey,
+}
+
+/// Replaces or adds keys of the own device.
+#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
+#[serde(deny_unknown_fields)]
+pub struct UploadKeys {
+    /// Replaces the signed prekey.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub signed_prekey: Option<SignedPrekey>,
+    /// Replaces the last-resort Kyber prekey.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub last_resort: Option<SignedPrekey>,
+    /// Adds one-time EC prekeys.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub ec: Vec<EcPrekey>,
+    /// Adds one-time Kyber prekeys.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub kyber: Vec<SignedPrekey>,
+}
+
+/// One-time prekeys that the server still has.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
+pub struct KeyCount {
+    /// EC prekeys.
+    pub ec: u32,
+    /// Kyber prekeys.
+    pub kyber: u32,
+}
+
+/// Asks whether the server has the same repeated-use keys as the device.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
+#[serde(deny_unknown_fields)]
+pub struct CheckKeys {
+    /// See [`repeated_use_digest`].
+    pub digest: Base64,
+}
+
+/// The answer to [`CheckKeys`].
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
+pub struct KeysMatch {
+    /// If not: upload both repeated-use keys again.
+    pub matches: bool,
+}
+
+/// SHA-256 over identity key, signed prekey id (big-endian, 4 bytes), signed prekey, last-resort id, last-resort key.
+pub fn repeated_use_digest(identity_key: &[u8], signed_prekey: (u32, &[u8]), last_resort: (u32, &[u8])) -> [u8; 32] {
+    Sha256::new()
+        .chain_update(identity_key)
+        .chain_update(signed_prekey.0.to_be_bytes())
+        .chain_update(signed_prekey.1)
+        .chain_update(last_resort.0.to_be_bytes())
+        .chain_update(last_resort.1)
+        .finalize()
+        .into()
+}
+
+/// A device, as others see it.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
+pub struct PublicDevice {
+    /// Its number within the account.
+    #[cfg_attr(feature = "openapi", schema(value_type = u32))]
+    pub device: DeviceId,
+    /// The installation.
+    #[cfg_attr(feature = "openapi", schema(value_type = u32))]
+    pub registration_id: RegistrationId,
+    /// Its Signal identity, 33 bytes.
+    pub identity_key: Base64,
+    /// The wallet's word that it is genuine. Check it.
+    pub certificate: SignedMessage,
+}
+
+/// The devices of an account and the wallets that certified them.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
+pub struct DeviceDirectory {
+    /// Whose.
+    #[cfg_attr(feature = "openapi", schema(value_type = String, format = "uuid"))]
+    pub account: AccountId,
+    /// Who may certify.
+    pub wallets: Wallets,
+    /// By number.
+    pub devices: Vec<PublicDevice>,
+}
+
+/// What it takes to start a session with a device (PQXDH).
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
+pub struct PrekeyBundle {
+    /// The device.
+    pub device: PublicDevice,
+    /// EC, repeated use.
+    pub signed_prekey: SignedPrekey,
+    /// EC, handed out once; absent when they ran out.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub ec_prekey: Option<EcPrekey>,
+    /// Kyber: a one-time key, or the last-resort one when they ran out.
+    pub kyber_prekey: SignedPrekey,
+}
+
+/// Bundles for devices of an account.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
+pub struct PrekeyBundles {
+    /// Whose.
+    #[cfg_attr(feature = "openapi", schema(value_type = String, format = "uuid"))]
+    pub account: AccountId,
+    /// Who may certify.
+    pub wallets: Wallets,
+    /// By device number.
+    pub bundles: Vec<PrekeyBundle>,
+}
+
+/// A device, as its owner sees it.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
+pub struct OwnDevice {
+    /// Its number.
+    #[cfg_attr(feature = "openapi", schema(value_type = u32))]
+    pub device: DeviceId,
+    /// Its name.
+    pub name: String,
+    /// The wallet that certified it, EIP-55.
+    pub wallet: String,
+    /// Since when.
+    #[serde(with = "time::serde::rfc3339")]
+    pub created_at: OffsetDateTime,
+    /// When it was last heard of, to the day.
+    #[serde(with = "time::serde::rfc3339")]
+    pub last_seen_at: OffsetDateTime,
+}

@@ -1,0 +1,91 @@
+//! JSON bodies of the HTTP API, shared by server and client. Every request refuses unknown fields.
+
+pub mod accounts;
+pub mod auth;
+pub mod keys;
+
+use base64::Engine;
+use base64::engine::general_purpose::URL_SAFE_NO_PAD;
+use serde::{Deserialize, Deserializer, Serialize, Serializer};
+
+use crate::ErrorCode;
+
+/// Bytes, as base64url without padding.
+#[derive(Debug, Clone, PartialEq, Eq, Hash, Default)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
+#[cfg_attr(feature = "openapi", schema(value_type = String, format = "base64url"))]
+pub struct Base64(pub Vec<u8>);
+
+impl Serialize for Base64 {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.serialize_str(&URL_SAFE_NO_PAD.encode(&self.0))
+    }
+}
+
+impl<'de> Deserialize<'de> for Base64 {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        let text = String::deserialize(deserializer)?;
+        URL_SAFE_NO_PAD.decode(text).map(Self).map_err(|_| serde::de::Error::custom("not base64url without padding"))
+    }
+}
+
+impl From<Vec<u8>> for Base64 {
+    fn from(bytes: Vec<u8>) -> Self {
+        Self(bytes)
+    }
+}
+
+/// An error, as RFC 9457 asks for it, media type `application/problem+json`.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
+pub struct Problem {
+    /// `urn:nepto:error:<code>`
+    pub r#type: String,
+    /// The same sentence for every occurrence.
+    pub title: String,
+    /// The HTTP status.
+    pub status: u16,
+    /// Stable; programs branch on it.
+    #[cfg_attr(feature = "openapi", schema(value_type = String))]
+    pub code: ErrorCode,
+    /// What went wrong here, and what to do.
+    #[serde(default, skip_serializing_if = "String::is_empty")]
+    pub detail: String,
+    /// How long to wait before a retry, where a retry makes sense.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub retry_after_ms: Option<u64>,
+    /// With `device_limit`: the devices of the account, one of which must go.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub devices: Vec<keys::OwnDevice>,
+}
+
+impl Problem {
+    /// A problem of this code.
+    pub fn new(code: ErrorCode, detail: impl Into<String>) -> Self {
+        Self {
+            r#type: format!("urn:nepto:error:{code}"),
+            title: code.title().to_owned(),
+            status: code.status(),
+            code,
+            detail: detail.into(),
+            retry_after_ms: None,
+            devices: Vec::new(),
+        }
+    }
+}
+
+/// What a client needs to know of a server before it signs in: `GET /v1/info`.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
+pub struct ServerInfo {
+    /// The authority that sign-in messages must name.
+    pub domain: String,
+    /// The URI that sign-in messages must name.
+    pub uri: String,
+    /// EIP-155 chain ids that sign-in messages may name.
+    pub chains: Vec<u64>,
+    /// WebSocket addresses; any of them serves any client.
+    pub sockets: Vec<String>,
+    /// The server's clock, milliseconds since 1970.
+    pub server_time_ms: u64,
+}

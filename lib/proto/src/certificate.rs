@@ -1,0 +1,212 @@
+//! Device certificates and wallet links: what a client checks instead of trusting its server.
+//!
+//! A device is certified by the wallet signature that signed it in: the EIP-4361 message names the device's identity key
+//! in a resource. A further wallet of an account is linked by two signatures, one of a wallet that belongs already and one
+//! of the newcomer. So a client that knows one address of its peer can tell every genuine device from one that the
+//! server slipped in.
+
+use std::collections::BTreeSet;
+use std::fmt;
+use std::str::FromStr;
+
+use alloy_primitives::Address;
+use base64::Engine;
+use base64::engine::general_purpose::URL_SAFE_NO_PAD;
+use serde::{Deserialize, Serialize};
+
+use crate::siwe::{SiweError, SiweMessage, verify_eoa};
+use crate::{AccountId, DeviceId, RegistrationId};
+
+/// A serialized Curve25519 public key: type byte 0x05 and 32 bytes.
+pub const IDENTITY_KEY_BYTES: usize = 33;
+
+/// What a signature of a wallet stands for, as a resource of the message.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Resource {
+    /// `urn:nepto:device:<registration_id>:<base64url identity key>`: this device speaks for me.
+    Device {
+        /// The installation.
+        registration_id: RegistrationId,
+        /// Its Signal identity.
+        identity_key: [u8; IDENTITY_KEY_BYTES],
+    },
+    /// `urn:nepto:link:<address>`: that wallet speaks for me as well.
+    Link(Address),
+    /// `urn:nepto:join:<account>`: I belong to that account.
+    Join(AccountId),
+    /// `urn:nepto:revoke:<device>`: that device no longer speaks for me.
+    Revoke(DeviceId),
+}
+
+impl fmt::Display for Resource {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Device { registration_id, identity_key } => {
+                write!(f, "urn:nepto:device:{}:{}", registration_id.get(), URL_SAFE_NO_PAD.encode(identity_key))
+            }
+            Self::Link(address) => write!(f, "urn:nepto:link:{address}"),
+            Self::Join(account) => write!(f, "urn:nepto:join:{account}"),
+            Self::Revoke(device) => write!(f, "urn:nepto:revoke:{device}"),
+        }
+    }
+}
+
+impl FromStr for Resource {
+    type Err = ();
+    fn from_str(text: &str) -> Result<Self, ()> {
+        let (kind, value) = text.strip_prefix("urn:nepto:").and_then(|rest| rest.split_once(':')).ok_or(())?;
+        match kind {
+            "device" => {
+                let (registration_id, key) = value.split_once(':').ok_or(())?;
+                let key = URL_SAFE_NO_PAD.decode(key).map_err(drop)?;
+                Ok(Self::Device {
+                    registration_id: registration_id.parse::<u32>().map_err(drop)?.try_into().map_err(drop)?,
+                    identity_key: key.try_into().map_err(drop)?,
+                })
+            }
+            "link" => Ok(Self::Link(Address::parse_checksummed(value, None).map_err(drop)?)),
+            "join" => Ok(Self::Join(value.parse().map_err(drop)?)),
+            "revoke" => Ok(Self::Revoke(value.parse().map_err(drop)?)),
+            _ => Err(()),
+        }
+    }
+}
+
+impl SiweMessage {
+    /// The Nepto resource of this message. Exactly one must be there: a signature stands for one thing.
+    pub fn resource(&self) -> Option<Resource> {
+        let mut ours = self.resources.iter().filter(|text| text.starts_with("urn:nepto:"));
+        match (ours.next(), ours.next()) {
+            (Some(text), None) => text.parse().ok(),
+            _ => None,
+        }
+    }
+}
+
+/// A sign-in message with the signature of the wallet it names.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
+#[serde(deny_unknown_fields)]
+pub struct SignedMessage {
+    /// The EIP-4361 text, exactly as signed.
+    pub message: String,
+    /// `0x` and hex.
+    pub signature: String,
+}
+
+/// The two signatures that link a further wallet to an account.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
+#[serde(deny_unknown_fields)]
+pub struct WalletLink {
+    /// By a wallet of the account, resource `urn:nepto:link:<new wallet>`.
+    pub approval: SignedMessage,
+    /// By the new wallet, resource `urn:nepto:join:<account>`.
+    pub consent: SignedMessage,
+}
+
+/// Why a certificate or a link does not hold.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum CertificateError {
+    /// The message or signature itself.
+    #[error(transparent)]
+    Siwe(#[from] SiweError),
+    /// Made for another site.
+    #[error("it was signed for {found:?}, not for {expected:?}")]
+    Domain {
+        /// The home server.
+        expected: String,
+        /// In the message.
+        found: String,
+    },
+    /// It stands for something else.
+    #[error("it does not name this device or wallet")]
+    Resource,
+    /// By a wallet that does not belong to the account.
+    #[error("it was signed by {0}, which does not belong to this account")]
+    Stranger(Address),
+    /// The signature is not hex.
+    #[error("its signature is not hex")]
+    Hex,
+}
+
+impl SignedMessage {
+    /// The signature's bytes.
+    pub fn signature_bytes(&self) -> Result<Vec<u8>, CertificateError> {
+        hex::decode(self.signature.strip_prefix("0x").unwrap_or(&self.signature)).map_err(|_| CertificateError::Hex)
+    }
+
+    /// Reads the message and checks that the wallet it names signed it for `domain`. Nonce and times are not looked at:
+    /// they were the server's, at the moment of signing.
+    pub fn verify(&self, domain: &str) -> Result<SiweMessage, CertificateError> {
+        let message: SiweMessage = self.message.parse()?;
+        verify_eoa(&self.message, &self.signature_bytes()?, message.address)?;
+        if message.domain != domain {
+            return Err(CertificateError::Domain { expected: domain.to_owned(), found: message.domain });
+        }
+        Ok(message)
+    }
+}
+
+/// All wallets of an account that its root wallet vouches for, directly or through others.
+///
+/// Links that don't hold are left out: they add no wallet, and a device certified by one is refused for it.
+pub fn wallets_of(account: AccountId, root: Address, links: &[WalletLink], domain: &str) -> BTreeSet<Address> {
+    let valid: Vec<(Address, Address)> = links.iter().filter_map(|link| verify_link(account, link, domain)).collect();
+    let mut wallets = BTreeSet::from([root]);
+    loop {
+        let before = wallets.len();
+        wallets.extend(valid.iter().filter(|(by, _)| wallets.contains(by)).map(|(_, new)| *new).collect::<Vec<_>>());
+        if wallets.len() == before {
+            return wallets;
+        }
+    }
+}
+
+fn verify_link(account: AccountId, link: &WalletLink, domain: &str) -> Option<(Address, Address)> {
+    let approval = link.approval.verify(domain).ok()?;
+    let consent = link.consent.verify(domain).ok()?;
+    let linked = approval.resource() == Some(Resource::Link(consent.address));
+    let joined = consent.resource() == Some(Resource::Join(account));
+    (linked && joined).then_some((approval.address, consent.address))
+}
+
+/// Whether one of these wallets certified exactly this device. Returns the wallet.
+pub fn verify_device(
+    certificate: &SignedMessage,
+    wallets: &BTreeSet<Address>,
+    registration_id: RegistrationId,
+    identity_key: &[u8],
+    domain: &str,
+) -> Result<Address, CertificateError> {
+    let message = certificate.verify(domain)?;
+    match message.resource() {
+        Some(Resource::Device { registration_id: id, identity_key: key })
+            if id == registration_id && key == identity_key => {}
+        _ => return Err(CertificateError::Resource),
+    }
+    if !wallets.contains(&message.address) {
+        return Err(CertificateError::Stranger(message.address));
+    }
+    Ok(message.address)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn resources_are_read_back() {
+        for resource in [
+            Resource::Device { registration_id: 77.try_into().unwrap(), identity_key: [5; IDENTITY_KEY_BYTES] },
+            Resource::Link(Address::repeat_byte(0xab)),
+            Resource::Join(AccountId::new(uuid::Uuid::from_u128(9))),
+            Resource::Revoke(3.try_into().unwrap()),
+        ] {
+            assert_eq!(resource.to_string().parse(), Ok(resource));
+        }
+        for bad in ["urn:nepto:device:0:AA", "urn:nepto:device:5:AA", "urn:nepto:what:1", "urn:other:link:1", ""] {
+            assert_eq!(bad.parse::<Resource>(), Err(()), "{bad}");
+        }
+    }
+}

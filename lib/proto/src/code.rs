@@ -1,0 +1,192 @@
+//! What can go wrong, by stable names: error codes (HTTP problem documents and `Error` frames) and close codes.
+
+use std::fmt;
+use std::str::FromStr;
+
+use serde::{Deserialize, Serialize};
+
+macro_rules! error_codes {
+    ($($(#[$doc:meta])* $name:ident = $text:literal, $status:literal, $title:literal;)+) => {
+        /// A stable error code. Programs branch on it; people read the problem's `detail`.
+        #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
+        #[serde(rename_all = "snake_case")]
+        pub enum ErrorCode {
+            $(#[doc = $title] $(#[$doc])* $name,)+
+        }
+
+        impl ErrorCode {
+            /// All codes, in the order of the documentation.
+            pub const ALL: &'static [Self] = &[$(Self::$name,)+];
+
+            /// The code as it stands on the wire.
+            pub const fn as_str(self) -> &'static str {
+                match self { $(Self::$name => $text,)+ }
+            }
+
+            /// The HTTP status that carries it.
+            pub const fn status(self) -> u16 {
+                match self { $(Self::$name => $status,)+ }
+            }
+
+            /// One sentence for people, the same for every occurrence (RFC 9457 `title`).
+            pub const fn title(self) -> &'static str {
+                match self { $(Self::$name => $title,)+ }
+            }
+        }
+    };
+}
+
+error_codes! {
+    // the request itself
+    Malformed = "malformed", 400, "The request could not be read.";
+    UnknownFrame = "unknown_frame", 400, "This kind of frame is not known here.";
+    TooLarge = "too_large", 413, "The request is larger than allowed.";
+    NotFound = "not_found", 404, "There is nothing here.";
+    MethodNotAllowed = "method_not_allowed", 405, "This resource does not take that method.";
+    RateLimited = "rate_limited", 429, "Too many requests; wait and try again.";
+    Timeout = "timeout", 504, "The request took too long and was given up.";
+    Unavailable = "unavailable", 503, "A part of the service is out of reach; try again.";
+    Internal = "internal", 500, "Something broke on the server.";
+    // tokens and sessions
+    Unauthenticated = "unauthenticated", 401, "An access token is needed.";
+    TokenInvalid = "token_invalid", 401, "The access token is not valid.";
+    TokenExpired = "token_expired", 401, "The access token has expired; refresh it.";
+    SessionRevoked = "session_revoked", 401, "The session was signed out.";
+    RefreshInvalid = "refresh_invalid", 401, "The refresh token is not valid.";
+    RefreshReused = "refresh_reused", 401, "The refresh token was used before; the session was signed out for safety.";
+    // signing in
+    SiweMalformed = "siwe_malformed", 400, "The sign-in message is not an EIP-4361 message.";
+    SiweDomain = "siwe_domain", 401, "The sign-in message is for another domain.";
+    SiweUri = "siwe_uri", 401, "The sign-in message is for another URI.";
+    SiweChain = "siwe_chain", 401, "The sign-in message names a chain that is not accepted here.";
+    SiweExpired = "siwe_expired", 401, "The sign-in message has expired.";
+    SiweNotYetValid = "siwe_not_yet_valid", 401, "The sign-in message is not valid yet.";
+    SiweResource = "siwe_resource", 400, "The sign-in message lacks the resource that this operation needs.";
+    ClockSkew = "clock_skew", 401, "The client's clock is off.";
+    NonceInvalid = "nonce_invalid", 401, "The nonce is unknown, used or expired.";
+    SignatureInvalid = "signature_invalid", 401, "The signature is not by that wallet.";
+    ContractWallet = "contract_wallet", 422, "Signatures of contract wallets can't be checked here.";
+    // wallets
+    WalletLinked = "wallet_linked", 409, "The wallet belongs to an account already.";
+    WalletUnknown = "wallet_unknown", 404, "The wallet is not linked to this account.";
+    WalletLast = "wallet_last", 409, "The last wallet of an account can't be unlinked.";
+    WalletLimit = "wallet_limit", 409, "The account has as many wallets as it may.";
+    // accounts
+    AccountUnknown = "account_unknown", 404, "There is no such account.";
+    HandleInvalid = "handle_invalid", 422, "The handle is not well-formed.";
+    HandleTaken = "handle_taken", 409, "The handle belongs to somebody else.";
+    NameInvalid = "name_invalid", 422, "The name is not well-formed.";
+    // devices and keys
+    DeviceUnknown = "device_unknown", 404, "There is no such device.";
+    DeviceLimit = "device_limit", 409, "The account has as many devices as it may; revoke one.";
+    DeviceMismatch = "device_mismatch", 409, "The keys belong to another device.";
+    KeyInvalid = "key_invalid", 422, "A key is not well-formed.";
+    KeyLimit = "key_limit", 422, "More one-time prekeys than the server keeps.";
+    // messages
+    Blocked = "blocked", 403, "The recipient does not take messages from you.";
+    YouBlocked = "you_blocked", 409, "You have blocked this account; unblock it first.";
+    RequestLimit = "request_limit", 403, "The recipient has not accepted you yet; no more messages until then.";
+    MailboxFull = "mailbox_full", 409, "A mailbox of the recipient is full.";
+    ToSelf = "to_self", 422, "A message to yourself has no own devices beside the recipient's.";
+    AckBeyondDelivered = "ack_beyond_delivered", 400, "The acknowledgement names a message that was not delivered on this connection.";
+    AlreadyHello = "already_hello", 400, "This connection has said hello before.";
+}
+
+impl fmt::Display for ErrorCode {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.as_str())
+    }
+}
+
+impl FromStr for ErrorCode {
+    type Err = ();
+    fn from_str(text: &str) -> Result<Self, ()> {
+        Self::ALL.iter().copied().find(|code| code.as_str() == text).ok_or(())
+    }
+}
+
+/// Why a gateway closed a socket (RFC 6455, private range, and three registered codes).
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+#[repr(u16)]
+pub enum CloseCode {
+    /// The client said goodbye, or asked for nothing more.
+    Normal = 1000,
+    /// A WebSocket message larger than a frame may be (RFC 6455, 7.4.1).
+    TooLarge = 1009,
+    /// The gateway stops; connect again after the time of its `Drain`.
+    Restart = 1012,
+    /// Not a frame of this protocol. Don't repeat it.
+    Malformed = 4400,
+    /// No `Hello` in time, or a token that is not valid. Refresh it and connect again.
+    Unauthenticated = 4401,
+    /// The session was signed out. Sign in again.
+    SessionRevoked = 4403,
+    /// Nothing was heard for a minute.
+    Idle = 4408,
+    /// The same device connected anew. Don't reconnect by yourself.
+    Superseded = 4409,
+    /// The client does not read what it is sent. Connect again and resume.
+    SlowReader = 4410,
+    /// Too many bad requests on one connection.
+    Abuse = 4429,
+    /// The gateway lost a service that it needs. Connect again.
+    Unavailable = 4503,
+}
+
+impl CloseCode {
+    /// All codes, in the order of the documentation.
+    pub const ALL: &'static [Self] = &[
+        Self::Normal,
+        Self::TooLarge,
+        Self::Restart,
+        Self::Malformed,
+        Self::Unauthenticated,
+        Self::SessionRevoked,
+        Self::Idle,
+        Self::Superseded,
+        Self::SlowReader,
+        Self::Abuse,
+        Self::Unavailable,
+    ];
+
+    /// The number on the wire.
+    pub const fn get(self) -> u16 {
+        self as u16
+    }
+
+    /// The reason that goes with it.
+    pub const fn reason(self) -> &'static str {
+        match self {
+            Self::Normal => "bye",
+            Self::TooLarge => "too_large",
+            Self::Restart => "restart",
+            Self::Malformed => "malformed",
+            Self::Unauthenticated => "unauthenticated",
+            Self::SessionRevoked => "session_revoked",
+            Self::Idle => "idle",
+            Self::Superseded => "superseded",
+            Self::SlowReader => "slow_reader",
+            Self::Abuse => "abuse",
+            Self::Unavailable => "unavailable",
+        }
+    }
+
+    /// The code for a number seen on the wire.
+    pub fn from_number(number: u16) -> Option<Self> {
+        Self::ALL.iter().copied().find(|code| code.get() == number)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn codes_survive_the_wire() {
+        for &code in ErrorCode::ALL {
+            assert_eq!(code.as_str().parse(), Ok(code));
+            assert_eq!(serde_json::to_value(code).unwrap(), code.as_str(), "serde and as_str disagree");
+            assert!((400..600).contains(&code.status()));
+        }
+    }
+}

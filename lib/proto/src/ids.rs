@@ -1,0 +1,170 @@
+//! Names of things. Each is a type of its own, so that an account can't be passed for a session.
+
+use std::fmt;
+use std::str::FromStr;
+
+use serde::{Deserialize, Serialize};
+use uuid::Uuid;
+
+/// An id that does not have the form its type asks for.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("{0}")]
+pub struct InvalidId(&'static str);
+
+macro_rules! uuid_id {
+    ($(#[$doc:meta])* $name:ident, $what:literal) => {
+        $(#[$doc])*
+        #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+        #[serde(transparent)]
+        pub struct $name(Uuid);
+
+        impl $name {
+            /// Wraps a UUID that the caller made, from its own clock and randomness.
+            pub const fn new(id: Uuid) -> Self {
+                Self(id)
+            }
+            /// The UUID itself.
+            pub const fn uuid(self) -> Uuid {
+                self.0
+            }
+            /// The 16 bytes of the protobuf form.
+            pub fn to_vec(self) -> Vec<u8> {
+                self.0.as_bytes().to_vec()
+            }
+            /// Reads the protobuf form: exactly 16 bytes.
+            pub fn from_bytes(bytes: &[u8]) -> Result<Self, InvalidId> {
+                Uuid::from_slice(bytes).map(Self).map_err(|_| InvalidId(concat!($what, " must be 16 bytes")))
+            }
+        }
+
+        impl fmt::Display for $name {
+            fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                self.0.as_simple().fmt(f)
+            }
+        }
+
+        impl FromStr for $name {
+            type Err = InvalidId;
+            fn from_str(text: &str) -> Result<Self, InvalidId> {
+                Uuid::try_parse(text).map(Self).map_err(|_| InvalidId(concat!($what, " must be a UUID")))
+            }
+        }
+    };
+}
+
+uuid_id!(
+    /// A person's account: a set of wallets. UUIDv7.
+    AccountId,
+    "an account id"
+);
+uuid_id!(
+    /// A signed-in session of one device. UUIDv7.
+    SessionId,
+    "a session id"
+);
+uuid_id!(
+    /// A message, named by its sender: the idempotency key of a send.
+    ClientMsgId,
+    "a client_msg_id"
+);
+
+/// A device of an account, 1 to 127 (the range of Signal's device ids).
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[serde(try_from = "u32", into = "u32")]
+pub struct DeviceId(u8);
+
+impl DeviceId {
+    /// The highest device number.
+    pub const MAX: u8 = 127;
+    /// The device number.
+    pub const fn get(self) -> u8 {
+        self.0
+    }
+}
+
+impl TryFrom<u32> for DeviceId {
+    type Error = InvalidId;
+    fn try_from(number: u32) -> Result<Self, InvalidId> {
+        match u8::try_from(number) {
+            Ok(number @ 1..=Self::MAX) => Ok(Self(number)),
+            _ => Err(InvalidId("a device id must be 1 to 127")),
+        }
+    }
+}
+
+impl From<DeviceId> for u32 {
+    fn from(id: DeviceId) -> u32 {
+        u32::from(id.0)
+    }
+}
+
+impl fmt::Display for DeviceId {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.0.fmt(f)
+    }
+}
+
+impl FromStr for DeviceId {
+    type Err = InvalidId;
+    fn from_str(text: &str) -> Result<Self, InvalidId> {
+        text.parse::<u32>().map_err(|_| InvalidId("a device id must be 1 to 127"))?.try_into()
+    }
+}
+
+/// Drawn at random by an installation; tells two installations under one device number apart. 14 bits, not 0.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(try_from = "u32", into = "u32")]
+pub struct RegistrationId(u16);
+
+impl RegistrationId {
+    /// The highest registration id that Signal's clients draw.
+    pub const MAX: u32 = 16_380;
+    /// The number.
+    pub fn get(self) -> u32 {
+        u32::from(self.0)
+    }
+}
+
+impl TryFrom<u32> for RegistrationId {
+    type Error = InvalidId;
+    fn try_from(number: u32) -> Result<Self, InvalidId> {
+        match u16::try_from(number) {
+            Ok(small) if small > 0 && number <= Self::MAX => Ok(Self(small)),
+            _ => Err(InvalidId("a registration id must be 1 to 16380")),
+        }
+    }
+}
+
+impl From<RegistrationId> for u32 {
+    fn from(id: RegistrationId) -> u32 {
+        id.get()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn device_ids_outside_signals_range_are_refused() {
+        for number in [0, 128, 255, 256, u32::MAX] {
+            assert!(DeviceId::try_from(number).is_err(), "{number}");
+        }
+        assert_eq!(DeviceId::try_from(127).map(u32::from), Ok(127));
+    }
+
+    #[test]
+    fn registration_ids_outside_signals_range_are_refused() {
+        for number in [0, 16_381, 65_536 + 1, u32::MAX] {
+            assert!(RegistrationId::try_from(number).is_err(), "{number}");
+        }
+        assert_eq!(RegistrationId::try_from(16_380).map(u32::from), Ok(16_380));
+    }
+
+    #[test]
+    fn ids_of_the_wrong_length_are_refused() {
+        assert!(AccountId::from_bytes(&[1; 15]).is_err());
+        assert!(AccountId::from_bytes(&[]).is_err());
+        assert_eq!(AccountId::from_bytes(&[7; 16]).map(AccountId::to_vec), Ok(vec![7; 16]));
+    }
+}

@@ -1,0 +1,24 @@
+//! The wire contract of Nepto: ids, frames, subjects, events, error codes, the sign-in message and device certificates.
+//!
+//! Everything that two programs must agree on stands here, and nothing does I/O. Server and client both depend on this
+//! crate; neither depends on the other.
+
+pub mod api;
+pub mod certificate;
+pub mod code;
+pub mod content;
+pub mod event;
+pub mod frame;
+pub mod ids;
+pub mod limits;
+pub mod siwe;
+pub mod subject;
+
+/// Protobuf types of the socket (`proto/nepto.proto`).
+#[allow(missing_docs)]
+pub mod wire {
+    include!(concat!(env!("OUT_DIR"), "/nepto.v1.rs"));
+}
+
+pub use code::{CloseCode, ErrorCode};
+pub use ids::{AccountId, ClientMsgId, DeviceId, RegistrationId, SessionId};

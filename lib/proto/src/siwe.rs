@@ -1,0 +1,436 @@
+//! Sign-In with Ethereum messages ([EIP-4361]): writing, strict reading, and the checks that need no state.
+//!
+//! Reading is exact: a message that this module would not write the same way, byte for byte, is refused, so that nothing
+//! a wallet showed to its owner differs from what is checked here.
+//!
+//! [EIP-4361]: https://eips.ethereum.org/EIPS/eip-4361
+
+use std::fmt;
+
+use alloy_primitives::{Address, Signature};
+use time::OffsetDateTime;
+use time::format_description::well_known::Rfc3339;
+
+use crate::ErrorCode;
+use crate::limits::{CLOCK_SKEW_MAX, SIWE_BYTES_MAX, SIWE_RESOURCES_MAX};
+
+/// A sign-in message. Times are kept as they were written, beside their parsed form.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct SiweMessage {
+    /// The authority that asks, for example `chat.example.org`.
+    pub domain: String,
+    /// The signing wallet.
+    pub address: Address,
+    /// What the wallet shows to its owner; one line.
+    pub statement: Option<String>,
+    /// The resource that the sign-in is about.
+    pub uri: String,
+    /// EIP-155 chain id.
+    pub chain_id: u64,
+    /// Single use, from the server; at least 8 letters and digits.
+    pub nonce: String,
+    /// When the message was made.
+    pub issued_at: Timestamp,
+    /// From when on it is void.
+    pub expiration_time: Option<Timestamp>,
+    /// Before when it is void.
+    pub not_before: Option<Timestamp>,
+    /// Free text of the asking party.
+    pub request_id: Option<String>,
+    /// URIs that the signature also covers.
+    pub resources: Vec<String>,
+}
+
+/// An RFC 3339 time with its original spelling, which the signature covers.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Timestamp {
+    text: String,
+    time: OffsetDateTime,
+}
+
+impl Timestamp {
+    /// The moment.
+    pub fn time(&self) -> OffsetDateTime {
+        self.time
+    }
+
+    fn parse(text: &str) -> Option<Self> {
+        Some(Self { text: text.to_owned(), time: OffsetDateTime::parse(text, &Rfc3339).ok()? })
+    }
+}
+
+impl From<OffsetDateTime> for Timestamp {
+    /// Whole seconds, UTC.
+    fn from(time: OffsetDateTime) -> Self {
+        let time = time.to_offset(time::UtcOffset::UTC).replace_nanosecond(0).unwrap_or(time);
+        Self { text: time.format(&Rfc3339).unwrap_or_default(), time }
+    }
+}
+
+/// Why a sign-in message was refused.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum SiweError {
+    /// Not an EIP-4361 message.
+    #[error("the sign-in message is malformed: {0}")]
+    Malformed(&'static str),
+    /// For somebody else.
+    #[error("the sign-in message is for the domain {found:?}, this server is {expected:?}")]
+    Domain {
+        /// This server.
+        expected: String,
+        /// In the message.
+        found: String,
+    },
+    /// For another resource.
+    #[error("the sign-in message is for the URI {found:?}, this server is {expected:?}")]
+    Uri {
+        /// This server.
+        expected: String,
+        /// In the message.
+        found: String,
+    },
+    /// A chain that this server does not accept.
+    #[error("the sign-in message names chain {0}, which this server does not accept")]
+    Chain(u64),
+    /// Past its expiration time, or too old.
+    #[error("the sign-in message expired at {0}")]
+    Expired(String),
+    /// Before its not-before time.
+    #[error("the sign-in message is not valid before {0}")]
+    NotYetValid(String),
+    /// Issued too far in the past or the future.
+    #[error(
+        "the sign-in message was issued {off_by_s} s {direction} the server's time; set the clock of this machine",
+        direction = if *ahead { "ahead of" } else { "behind" }
+    )]
+    ClockSkew {
+        /// Seconds between the two clocks.
+        off_by_s: u64,
+        /// Whether the client's clock is ahead.
+        ahead: bool,
+    },
+    /// Not 65 bytes of r, s, v, or not by the named wallet.
+    #[error("the signature is not by {0}")]
+    Signature(Address),
+}
+
+impl SiweError {
+    /// The stable code of this error.
+    pub fn code(&self) -> ErrorCode {
+        match self {
+            Self::Malformed(_) => ErrorCode::SiweMalformed,
+            Self::Domain { .. } => ErrorCode::SiweDomain,
+            Self::Uri { .. } => ErrorCode::SiweUri,
+            Self::Chain(_) => ErrorCode::SiweChain,
+            Self::Expired(_) => ErrorCode::SiweExpired,
+            Self::NotYetValid(_) => ErrorCode::SiweNotYetValid,
+            Self::ClockSkew { .. } => ErrorCode::ClockSkew,
+            Self::Signature(_) => ErrorCode::SignatureInvalid,
+        }
+    }
+}
+
+/// What a server expects of a message.
+#[derive(Debug, Clone, Copy)]
+pub struct Expected<'a> {
+    /// The authority of this server.
+    pub domain: &'a str,
+    /// The URI of this server.
+    pub uri: &'a str,
+    /// Chains that are accepted.
+    pub chains: &'a [u64],
+    /// The server's clock.
+    pub now: OffsetDateTime,
+}
+
+const HEADER: &str = " wants you to sign in with your Ethereum account:";
+
+impl fmt::Display for SiweMessage {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        writeln!(f, "{}{HEADER}", self.domain)?;
+        writeln!(f, "{}\n", self.address)?;
+        if let Some(statement) = &self.statement {
+            writeln!(f, "{statement}")?;
+        }
+        writeln!(f, "\nURI: {}", self.uri)?;
+        writeln!(f, "Version: 1")?;
+        writeln!(f, "Chain ID: {}", self.chain_id)?;
+        writeln!(f, "Nonce: {}", self.nonce)?;
+        write!(f, "Issued At: {}", self.issued_at.text)?;
+        if let Some(time) = &self.expiration_time {
+            write!(f, "\nExpiration Time: {}", time.text)?;
+        }
+        if let Some(time) = &self.not_before {
+            write!(f, "\nNot Before: {}", time.text)?;
+        }
+        if let Some(id) = &self.request_id {
+            write!(f, "\nRequest ID: {id}")?;
+        }
+        if !self.resources.is_empty() {
+            write!(f, "\nResources:")?;
+            for resource in &self.resources {
+                write!(f, "\n- {resource}")?;
+            }
+        }
+        Ok(())
+    }
+}
+
+impl std::str::FromStr for SiweMessage {
+    type Err = SiweError;
+
+    fn from_str(text: &str) -> Result<Self, SiweError> {
+        let message = Lines::new(text)?.message()?;
+        if message.to_string() == text { Ok(message) } else { Err(SiweError::Malformed("its form is not canonical")) }
+    }
+}
+
+/// The lines of a message, taken one after the other.
+struct Lines<'a> {
+    rest: std::iter::Peekable<std::str::Split<'a, char>>,
+}
+
+impl<'a> Lines<'a> {
+    fn new(text: &'a str) -> Result<Self, SiweError> {
+        if text.len() > SIWE_BYTES_MAX {
+            return Err(SiweError::Malformed("it is too long"));
+        }
+        if text.chars().any(|c| c.is_control() && c != '\n') {
+            return Err(SiweError::Malformed("it holds control characters"));
+        }
+        Ok(Self { rest: text.split('\n').peekable() })
+    }
+
+    fn line(&mut self) -> Result<&'a str, SiweError> {
+        self.rest.next().ok_or(SiweError::Malformed("it ends too early"))
+    }
+
+    fn empty(&mut self) -> Result<(), SiweError> {
+        if self.line()?.is_empty() { Ok(()) } else { Err(SiweError::Malformed("an empty line is missing")) }
+    }
+
+    fn field(&mut self, name: &'static str) -> Result<&'a str, SiweError> {
+        self.optional(name).ok_or(SiweError::Malformed(name))
+    }
+
+    fn optional(&mut self, name: &str) -> Option<&'a str> {
+        let value = self.rest.peek()?.strip_prefix(name)?;
+        self.rest.next();
+        Some(value)
+    }
+
+    fn time(&mut self, name: &'static str) -> Result<Option<Timestamp>, SiweError> {
+        self.optional(name)
+            .map(|text| Timestamp::parse(text).ok_or(SiweError::Malformed("a time is not RFC 3339")))
+            .transpose()
+    }
+
+    fn message(mut self) -> Result<SiweMessage, SiweError> {
+        let domain = self.line()?.strip_suffix(HEADER).ok_or(SiweError::Malformed("its first line"))?;
+        if domain.is_empty() || domain.contains(|c: char| c.is_whitespace() || matches!(c, '/' | '?' | '#' | '@')) {
+            return Err(SiweError::Malformed("the domain is not an authority"));
+        }
+        let address = Address::parse_checksummed(self.line()?, None)
+            .map_err(|_| SiweError::Malformed("the address is not EIP-55"))?;
+        self.empty()?;
+        let statement = match self.line()? {
+            "" => None,
+            statement => {
+                self.empty()?;
+                Some(statement.to_owned())
+            }
+        };
+        let uri = self.field("URI: ")?.to_owned();
+        if self.field("Version: ")? != "1" {
+            return Err(SiweError::Malformed("the version is not 1"));
+        }
+        let chain_id =
+            self.field("Chain ID: ")?.parse().map_err(|_| SiweError::Malformed("the chain id is not a number"))?;
+        let nonce = self.field("Nonce: ")?.to_owned();
+        if nonce.len() < 8 || !nonce.bytes().all(|byte| byte.is_ascii_alphanumeric()) {
+            return Err(SiweError::Malformed("the nonce is not 8 or more letters and digits"));
+        }
+        let issued_at = self.time("Issued At: ")?.ok_or(SiweError::Malformed("Issued At: "))?;
+        let expiration_time = self.time("Expiration Time: ")?;
+        let not_before = self.time("Not Before: ")?;
+        let request_id = self.optional("Request ID: ").map(str::to_owned);
+        let mut resources = Vec::new();
+        if self.optional("Resources:").is_some() {
+            while let Some(resource) = self.optional("- ") {
+                resources.push(resource.to_owned());
+            }
+            if resources.is_empty() || resources.len() > SIWE_RESOURCES_MAX {
+                return Err(SiweError::Malformed("it has no or too many resources"));
+            }
+        }
+        if self.rest.next().is_some() {
+            return Err(SiweError::Malformed("something follows its end"));
+        }
+        Ok(SiweMessage {
+            domain: domain.to_owned(),
+            address,
+            statement,
+            uri,
+            chain_id,
+            nonce,
+            issued_at,
+            expiration_time,
+            not_before,
+            request_id,
+            resources,
+        })
+    }
+}
+
+impl SiweMessage {
+    /// Checks every field that needs no state; the nonce and the signature are the caller's.
+    pub fn check(&self, expected: &Expected<'_>) -> Result<(), SiweError> {
+        if self.domain != expected.domain {
+            return Err(SiweError::Domain { expected: expected.domain.to_owned(), found: self.domain.clone() });
+        }
+        if self.uri != expected.uri {
+            return Err(SiweError::Uri { expected: expected.uri.to_owned(), found: self.uri.clone() });
+        }
+        if !expected.chains.contains(&self.chain_id) {
+            return Err(SiweError::Chain(self.chain_id));
+        }
+        let age = expected.now - self.issued_at.time;
+        if age.unsigned_abs() > CLOCK_SKEW_MAX {
+            return Err(SiweError::ClockSkew { off_by_s: age.unsigned_abs().as_secs(), ahead: age.is_negative() });
+        }
+        if let Some(expiry) = self.expiration_time.as_ref().filter(|expiry| expiry.time <= expected.now) {
+            return Err(SiweError::Expired(expiry.text.clone()));
+        }
+        if let Some(start) = self.not_before.as_ref().filter(|start| start.time > expected.now) {
+            return Err(SiweError::NotYetValid(start.text.clone()));
+        }
+        Ok(())
+    }
+}
+
+/// Whether an externally owned account signed this text ([EIP-191], `personal_sign`).
+///
+/// [EIP-191]: https://eips.ethereum.org/EIPS/eip-191
+pub fn verify_eoa(text: &str, signature: &[u8], address: Address) -> Result<(), SiweError> {
+    let signer = Signature::from_raw(signature).and_then(|signature| signature.recover_address_from_msg(text));
+    match signer {
+        Ok(signer) if signer == address => Ok(()),
+        _ => Err(SiweError::Signature(address)),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use alloy_primitives::address;
+    use proptest::prelude::*;
+    use time::macros::datetime;
+
+    fn message() -> SiweMessage {
+        SiweMessage {
+            domain: "chat.example.org".into(),
+            address: address!("f39Fd6e51aad88F6F4ce6aB8827279cffFb92266"),
+            statement: Some("Sign in to Nepto.".into()),
+            uri: "https://chat.example.org".into(),
+            chain_id: 1,
+            nonce: "abcdefgh12345678".into(),
+            issued_at: datetime!(2026-01-02 03:04:05 UTC).into(),
+            expiration_time: Some(datetime!(2026-01-02 03:14:05 UTC).into()),
+            not_before: Some(datetime!(2026-01-02 03:04:00 UTC).into()),
+            request_id: Some("r-1".into()),
+            resources: vec!["urn:nepto:device:1:AA".into()],
+        }
+    }
+
+    fn expected() -> Expected<'static> {
+        Expected {
+            domain: "chat.example.org",
+            uri: "https://chat.example.org",
+            chains: &[1],
+            now: datetime!(2026-01-02 03:05:00 UTC),
+        }
+    }
+
+    #[test]
+    fn the_form_is_that_of_the_eip() {
+        let text = "chat.example.org wants you to sign in with your Ethereum account:\n\
+            0xf39Fd6e51aad88F6F4ce6aB8827279cffFb92266\n\nSign in to Nepto.\n\nURI: https://chat.example.org\nVersion: 1\n\
+            Chain ID: 1\nNonce: abcdefgh12345678\nIssued At: 2026-01-02T03:04:05Z\n\
+            Expiration Time: 2026-01-02T03:14:05Z\nNot Before: 2026-01-02T03:04:00Z\nRequest ID: r-1\n\
+            Resources:\n- urn:nepto:device:1:AA";
+        assert_eq!(message().to_string(), text);
+        assert_eq!(text.parse(), Ok(message()));
+        let bare = SiweMessage {
+            statement: None,
+            expiration_time: None,
+            not_before: None,
+            request_id: None,
+            resources: vec![],
+            ..message()
+        };
+        assert!(bare.to_string().contains("2266\n\n\nURI: "));
+        assert_eq!(bare.to_string().parse(), Ok(bare));
+    }
+
+    #[test]
+    fn deviations_from_the_form_are_refused() {
+        let good = message().to_string();
+        for (from, to) in [
+            ("0xf39F", "0xF39F"),                 // not EIP-55
+            ("Version: 1", "Version: 2"),         // unknown version
+            ("Chain ID: 1", "Chain ID: 01"),      // not canonical
+            ("Chain ID: 1", "Chain ID: -1"),      // negative
+            ("abcdefgh12345678", "short"),        // nonce too short
+            ("abcdefgh12345678", "abc_efgh1234"), // nonce with other characters
+            ("2026-01-02T03:04:05Z", "2026-01-02 03:04:05"),
+            ("\nURI", "\r\nURI"),
+            ("\n\nSign in", "\nSign in"),
+            ("chat.example.org wants", "user@chat.example.org wants"),
+            ("Resources:\n- urn:nepto:device:1:AA", "Resources:"),
+            ("Nonce: ", "nonce: "),
+        ] {
+            let bad = good.replacen(from, to, 1);
+            assert_ne!(bad, good, "{from}");
+            assert!(bad.parse::<SiweMessage>().is_err(), "{from} -> {to}");
+        }
+        assert!(format!("{good}\n").parse::<SiweMessage>().is_err());
+        assert!("".parse::<SiweMessage>().is_err());
+    }
+
+    #[test]
+    fn every_field_is_checked() {
+        assert_eq!(message().check(&expected()), Ok(()));
+        let code = |message: &SiweMessage, expected: &Expected<'_>| message.check(expected).unwrap_err().code();
+        assert_eq!(code(&message(), &Expected { domain: "evil.org", ..expected() }), ErrorCode::SiweDomain);
+        assert_eq!(code(&message(), &Expected { uri: "https://evil.org", ..expected() }), ErrorCode::SiweUri);
+        assert_eq!(code(&message(), &Expected { chains: &[137], ..expected() }), ErrorCode::SiweChain);
+        let at = |now| Expected { now, ..expected() };
+        assert_eq!(code(&message(), &at(datetime!(2026-01-02 04:05:00 UTC))), ErrorCode::ClockSkew);
+        assert_eq!(code(&message(), &at(datetime!(2026-01-02 02:05:00 UTC))), ErrorCode::ClockSkew);
+        let short = SiweMessage { expiration_time: Some(datetime!(2026-01-02 03:04:30 UTC).into()), ..message() };
+        assert_eq!(code(&short, &expected()), ErrorCode::SiweExpired);
+        let early = SiweMessage { not_before: Some(datetime!(2026-01-02 03:06:00 UTC).into()), ..message() };
+        assert_eq!(code(&early, &expected()), ErrorCode::SiweNotYetValid);
+    }
+
+    proptest! {
+        #[test]
+        fn any_text_is_refused_or_read_back_but_never_a_panic(text in "(?s).{0,400}") {
+            if let Ok(message) = text.parse::<SiweMessage>() {
+                prop_assert_eq!(message.to_string(), text);
+            }
+        }
+
+        #[test]
+        fn a_changed_byte_never_means_the_same(at in 0usize..500, with in any::<u8>()) {
+            let good = message().to_string();
+            let at = at % good.len();
+            let mut bytes = good.clone().into_bytes();
+            prop_assume!(bytes[at] != with);
+            bytes[at] = with;
+            if let Ok(Ok(changed)) = String::from_utf8(bytes).map(|text| text.parse::<SiweMessage>()) {
+                prop_assert_ne!(changed, message());
+            }
+        }
+    }
+}

@@ -1,0 +1,168 @@
+//! NATS subjects and stream names. No other place writes one out.
+//!
+//! | subject | kind | carries |
+//! |---|---|---|
+//! | `dm.<shard>.<account>.<device>` | stream `DM_<shard>` | an [`Envelope`](crate::wire::Envelope) |
+//! | `live.<account>.<device>.dm` | republished | the same, with its sequence in headers |
+//! | `live.<account>.<device>.typing` | core | a [`TypingFrom`](crate::wire::TypingFrom) |
+//! | `live.<account>.<device>.control` | core | a [`Control`](crate::event::Control) |
+//! | `events.<domain>.<event>` | stream `EVENTS` | an [`event`](crate::event) |
+//! | `svc.<domain>.<operation>` | request/reply | JSON |
+//!
+//! A gateway holds one subscription per socket, `live.<account>.<device>.*`: the subscription table is the routing table.
+
+use crate::{AccountId, DeviceId};
+
+/// The stream of domain events.
+pub const EVENTS_STREAM: &str = "EVENTS";
+
+/// How many streams the mailboxes are spread over. Fixed for the life of a deployment's data.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Shards(u16);
+
+impl Shards {
+    /// 1 to 256 shards.
+    pub fn new(count: u16) -> Option<Self> {
+        (1..=256).contains(&count).then_some(Self(count))
+    }
+
+    /// Every shard.
+    pub fn all(self) -> impl Iterator<Item = Shard> {
+        (0..self.0).map(Shard)
+    }
+
+    /// The shard of an account: FNV-1a of its bytes, so that any program finds the same.
+    pub fn of(self, account: AccountId) -> Shard {
+        let hash = account.uuid().as_bytes().iter().fold(0xcbf2_9ce4_8422_2325_u64, |hash, &byte| {
+            (hash ^ u64::from(byte)).wrapping_mul(0x0000_0100_0000_01b3)
+        });
+        Shard((hash % u64::from(self.0)) as u16)
+    }
+}
+
+/// One of the mailbox streams.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct Shard(u16);
+
+impl Shard {
+    /// Its place in a table of all shards.
+    pub const fn index(self) -> usize {
+        self.0 as usize
+    }
+
+    /// `DM_<shard>`
+    pub fn stream(self) -> String {
+        format!("DM_{}", self.0)
+    }
+
+    /// All mailboxes of this shard.
+    pub fn all_mailboxes(self) -> String {
+        format!("dm.{}.>", self.0)
+    }
+
+    /// The mailbox of one device.
+    pub fn mailbox(self, account: AccountId, device: DeviceId) -> String {
+        format!("dm.{}.{account}.{device}", self.0)
+    }
+}
+
+/// Reads `dm.<shard>.<account>.<device>`.
+pub fn parse_mailbox(subject: &str) -> Option<(AccountId, DeviceId)> {
+    let mut parts = subject.split('.');
+    let (Some("dm"), Some(_shard), Some(account), Some(device), None) =
+        (parts.next(), parts.next(), parts.next(), parts.next(), parts.next())
+    else {
+        return None;
+    };
+    Some((account.parse().ok()?, device.parse().ok()?))
+}
+
+/// What reaches the socket of a device at once.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Live {
+    /// A stored message.
+    Dm,
+    /// Somebody types.
+    Typing,
+    /// A word to the session itself.
+    Control,
+}
+
+impl Live {
+    const fn token(self) -> &'static str {
+        match self {
+            Self::Dm => "dm",
+            Self::Typing => "typing",
+            Self::Control => "control",
+        }
+    }
+
+    /// `live.<account>.<device>.<kind>`
+    pub fn subject(self, account: AccountId, device: DeviceId) -> String {
+        format!("live.{account}.{device}.{}", self.token())
+    }
+
+    /// Everything for one device.
+    pub fn all(account: AccountId, device: DeviceId) -> String {
+        format!("live.{account}.{device}.*")
+    }
+
+    /// The kind, from the last token of a subject.
+    pub fn parse(subject: &str) -> Option<Self> {
+        match subject.rsplit('.').next()? {
+            "dm" => Some(Self::Dm),
+            "typing" => Some(Self::Typing),
+            "control" => Some(Self::Control),
+            _ => None,
+        }
+    }
+}
+
+/// Source and destination of the mailbox streams' republish rule: the shard is dropped, so that one subscription serves
+/// a device wherever its mailbox lies.
+pub const REPUBLISH_DM: (&str, &str) = ("dm.*.*.*", "live.{{wildcard(2)}}.{{wildcard(3)}}.dm");
+
+/// `events.<domain>.<event>`
+pub fn event(domain: &str, event: &str) -> String {
+    format!("events.{domain}.{event}")
+}
+
+/// `svc.<domain>.<operation>`
+pub fn service(domain: &str, operation: &str) -> String {
+    format!("svc.{domain}.{operation}")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use uuid::Uuid;
+
+    #[test]
+    fn a_mailbox_subject_is_read_back() {
+        let account = AccountId::new(Uuid::from_u128(7));
+        let device = DeviceId::try_from(3).unwrap();
+        let subject = Shards::new(4).unwrap().of(account).mailbox(account, device);
+        assert_eq!(parse_mailbox(&subject), Some((account, device)));
+        assert_eq!(parse_mailbox(&format!("{subject}.x")), None);
+        assert_eq!(parse_mailbox("dm.0.x.1"), None);
+    }
+
+    #[test]
+    fn shards_are_stable_and_all_used() {
+        let shards = Shards::new(8).unwrap();
+        let used: std::collections::BTreeSet<_> =
+            (0..1000u128).map(|n| shards.of(AccountId::new(Uuid::from_u128(n)))).collect();
+        assert_eq!(used.len(), 8);
+        // pinned: a change here would lose every stored message
+        assert_eq!(shards.of(AccountId::new(Uuid::from_u128(1))).stream(), "DM_2");
+    }
+
+    #[test]
+    fn live_subjects_are_read_back() {
+        let account = AccountId::new(Uuid::from_u128(7));
+        let device = DeviceId::try_from(3).unwrap();
+        for kind in [Live::Dm, Live::Typing, Live::Control] {
+            assert_eq!(Live::parse(&kind.subject(account, device)), Some(kind));
+        }
+    }
+}
