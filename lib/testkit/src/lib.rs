@@ -1,1 +1,40 @@
+//! Real servers for tests: NATS, Redis and Nepto's own processes, each on a free port with a folder of its own, and a
+//! proxy that breaks the network between them.
+//!
+//! Nothing survives a test: every process is killed and every folder removed when its owner is dropped, also when the
+//! test panics, and by a watchdog when the test's process itself is killed. When a test panics, the ends of the logs of
+//! its servers are printed.
+//!
+//! ```no_run
+//! # async fn example() -> anyhow::Result<()> {
+//! use nepto_testkit::{Stack, eventually, seconds};
+//!
+//! let stack = Stack::builder().set("mailbox.expire_after_s", 2).split(2).await?;
+//! stack.gateways[0].kill9()?;
+//! stack.nats.pause()?;
+//! stack.nats.resume()?;
+//! eventually(seconds(5), async || Ok(stack.nats.messages("DM_0").await? == 0)).await?;
+//! # Ok(()) }
+//! ```
 
+mod jetstream;
+mod nats;
+mod port;
+mod process;
+mod proxy;
+mod redis;
+mod server;
+mod settings;
+mod stack;
+mod wait;
+
+pub use self::redis::Redis;
+pub use jetstream::Pending;
+pub use nats::Nats;
+pub use port::Port;
+pub use process::{Launch, Process};
+pub use proxy::FaultProxy;
+pub use server::{Role, Server};
+pub use settings::Settings;
+pub use stack::{Builder, Stack};
+pub use wait::{eventually, seconds};

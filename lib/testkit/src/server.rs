@@ -1,0 +1,262 @@
+//! One process of `nepto-server`.
+
+use std::ffi::OsString;
+use std::net::SocketAddr;
+use std::path::{Path, PathBuf};
+use std::process::ExitStatus;
+use std::time::Duration;
+
+use anyhow::{Context, Result, bail, ensure};
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::net::TcpStream;
+
+use crate::{Launch, Port, Process, Settings, eventually, seconds};
+
+/// What a process of `nepto-server` does.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Role {
+    /// Everything, with an embedded database.
+    All,
+    /// The HTTP API of these domains; of all if none are named.
+    Api(Vec<String>),
+    /// Sockets.
+    Gateway,
+    /// Queues.
+    Worker,
+    /// Jobs.
+    Cron,
+    /// The database server.
+    Database,
+}
+
+impl Role {
+    /// The name on the command line.
+    pub const fn name(&self) -> &'static str {
+        match self {
+            Self::All => "all",
+            Self::Api(_) => "api",
+            Self::Gateway => "gateway",
+            Self::Worker => "worker",
+            Self::Cron => "cron",
+            Self::Database => "database",
+        }
+    }
+
+    fn arguments(&self, http: SocketAddr, folder: &Path) -> Vec<OsString> {
+        match self {
+            Self::Api(domains) if !domains.is_empty() => vec!["--domains".into(), domains.join(",").into()],
+            Self::Database => {
+                let mut store = OsString::from("surrealkv://");
+                store.push(folder.join("database"));
+                vec!["start".into(), "--no-banner".into(), "--bind".into(), http.to_string().into(), store]
+            }
+            _ => Vec::new(),
+        }
+    }
+}
+
+/// A running process of `nepto-server`.
+#[derive(Debug)]
+pub struct Server {
+    process: Process,
+    role: Role,
+    http: Port,
+    admin: Port,
+}
+
+impl Server {
+    /// Starts it on a reserved port and waits until it is ready. `name` is unique in the folder.
+    pub(crate) async fn start(role: Role, name: &str, http: Port, folder: &Path, settings: &Settings) -> Result<Self> {
+        let admin = Port::reserve()?;
+        let settings = Settings::new()
+            .set("node.name", name)
+            .set("http.listen", http.address().to_string())
+            .set("admin.listen", admin.address().to_string())
+            .and(settings);
+        let configuration = write(folder, name, &settings)?;
+        let mut arguments: Vec<OsString> = Vec::new();
+        if role != Role::Database {
+            arguments.extend(["--config".into(), configuration.into()]);
+        }
+        arguments.push(role.name().into());
+        arguments.extend(role.arguments(http.address(), folder));
+        let environment = match role {
+            Role::Database => {
+                vec![("SURREAL_USER".into(), "root".into()), ("SURREAL_PASS".into(), DATABASE_PASSWORD.into())]
+            }
+            _ => Vec::new(),
+        };
+        let folder = folder.to_owned();
+        let launch = Launch { name: name.to_owned(), program: executable()?, arguments, environment, folder };
+        let server = Self { process: Process::start(launch)?, role, http, admin };
+        server.ready().await?;
+        Ok(server)
+    }
+
+    /// What it does.
+    pub const fn role(&self) -> &Role {
+        &self.role
+    }
+
+    /// Where the public listener is.
+    pub const fn address(&self) -> SocketAddr {
+        self.http.address()
+    }
+
+    /// `http://127.0.0.1:<port>`
+    pub fn url(&self) -> String {
+        format!("http://{}", self.address())
+    }
+
+    /// `ws://127.0.0.1:<port>/v1/socket`
+    pub fn socket_url(&self) -> String {
+        format!("ws://{}/v1/socket", self.address())
+    }
+
+    /// `http://127.0.0.1:<port>` of the operator's listener.
+    pub fn admin_url(&self) -> String {
+        format!("http://{}", self.admin.address())
+    }
+
+    /// The process id.
+    pub fn pid(&self) -> Result<u32> {
+        self.process.pid()
+    }
+
+    /// The exit status, if it ended by itself.
+    pub fn ended(&self) -> Result<Option<ExitStatus>> {
+        self.process.ended()
+    }
+
+    /// `SIGKILL`
+    pub fn kill9(&self) -> Result<()> {
+        self.process.kill9()
+    }
+
+    /// `SIGTERM`; waits until it has drained and ended.
+    pub async fn term(&self) -> Result<ExitStatus> {
+        self.process.term(seconds(20)).await
+    }
+
+    /// Drains it if it runs, starts it with the same ports and data, and waits until it is ready.
+    pub async fn restart(&self) -> Result<()> {
+        if self.pid().is_ok() {
+            self.term().await?;
+        }
+        self.process.start_again()?;
+        self.ready().await
+    }
+
+    /// `SIGSTOP`: connections stay open, and nobody answers.
+    pub fn pause(&self) -> Result<()> {
+        self.process.pause()
+    }
+
+    /// `SIGCONT`
+    pub fn resume(&self) -> Result<()> {
+        self.process.resume()
+    }
+
+    /// What it logged.
+    pub fn log(&self) -> String {
+        self.process.log()
+    }
+
+    /// Whether `/readyz` of the operator's listener says so.
+    pub async fn is_ready(&self) -> Result<bool> {
+        let (address, path) = match self.role {
+            Role::Database => (self.http.address(), "/health"),
+            _ => (self.admin.address(), "/readyz"),
+        };
+        Ok(get(address, path).await?.0 == 200)
+    }
+
+    /// The sum of a metric over all its labels; 0 if it was never counted.
+    pub async fn metric(&self, name: &str) -> Result<f64> {
+        let (status, text) = get(self.admin.address(), "/metrics").await?;
+        ensure!(status == 200, "/metrics answers {status}");
+        Ok(sum_of_metric(&text, name))
+    }
+
+    async fn ready(&self) -> Result<()> {
+        self.process.or_ended(eventually(seconds(60), async || self.is_ready().await)).await
+    }
+}
+
+/// Password of the user `root` of a test's database server.
+pub(crate) const DATABASE_PASSWORD: &str = "test";
+
+/// Creates streams and schemas: `nepto-server provision`, to its end.
+pub(crate) async fn provision(folder: &Path, settings: &Settings) -> Result<()> {
+    let configuration = write(folder, "provision", settings)?;
+    let process = Process::start(Launch {
+        name: "provision".into(),
+        program: executable()?,
+        arguments: vec!["--config".into(), configuration.into(), "provision".into()],
+        environment: Vec::new(),
+        folder: folder.to_owned(),
+    })?;
+    eventually(seconds(60), async || Ok(process.ended()?.is_some())).await.context("provision does not end")?;
+    match process.ended()? {
+        Some(status) if status.success() => Ok(()),
+        _ => bail!("provision failed:\n{}", process.log()),
+    }
+}
+
+fn write(folder: &Path, name: &str, settings: &Settings) -> Result<PathBuf> {
+    let path = folder.join(format!("{name}.toml"));
+    std::fs::write(&path, settings.to_toml())?;
+    Ok(path)
+}
+
+/// `nepto-server` in `NEPTO_BIN_DIR`, or in the target folder that this test was built into.
+fn executable() -> Result<PathBuf> {
+    let folder = match std::env::var_os("NEPTO_BIN_DIR") {
+        Some(folder) => PathBuf::from(folder),
+        None => {
+            let test = std::env::current_exe()?;
+            test.parent().and_then(Path::parent).context("the test stands in no target folder")?.to_owned()
+        }
+    };
+    let path = folder.join("nepto-server");
+    ensure!(path.exists(), "{} is missing: `cargo xtask test` builds it first", path.display());
+    Ok(path)
+}
+
+/// Status and body of a plain GET, without a client that would keep connections.
+async fn get(address: SocketAddr, path: &str) -> Result<(u16, String)> {
+    let exchange = async {
+        let mut stream = TcpStream::connect(address).await?;
+        stream.write_all(format!("GET {path} HTTP/1.0\r\nHost: {address}\r\n\r\n").as_bytes()).await?;
+        let mut answer = Vec::new();
+        stream.read_to_end(&mut answer).await?;
+        anyhow::Ok(String::from_utf8_lossy(&answer).into_owned())
+    };
+    let answer = tokio::time::timeout(Duration::from_secs(5), exchange).await.context("no answer")??;
+    let (head, body) = answer.split_once("\r\n\r\n").context("not an HTTP answer")?;
+    let status = head.split(' ').nth(1).context("no status")?.parse()?;
+    Ok((status, body.to_owned()))
+}
+
+/// Adds up the samples `name{…} value` of a Prometheus text.
+fn sum_of_metric(text: &str, name: &str) -> f64 {
+    let samples = text.lines().filter_map(|line| {
+        let rest = line.strip_prefix(name)?;
+        let value = rest.starts_with(['{', ' ']).then(|| rest.rsplit(' ').next())??;
+        value.parse::<f64>().ok()
+    });
+    samples.sum()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_metric_is_added_up_over_its_labels() {
+        let text = "# TYPE sent counter\nsent{to=\"a b\"} 2\nsent{to=\"c\"} 3\nsent_bytes 100\nopen 7\n";
+        assert_eq!(sum_of_metric(text, "sent"), 5.0);
+        assert_eq!(sum_of_metric(text, "open"), 7.0);
+        assert_eq!(sum_of_metric(text, "closed"), 0.0);
+    }
+}

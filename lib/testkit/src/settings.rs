@@ -1,0 +1,79 @@
+//! Settings of a server that differ from its defaults.
+
+use toml::{Table, Value};
+
+/// Rate limits of the configuration; named here because a test raises them all at once.
+const LIMITS: [&str; 8] = [
+    "sends_per_account_per_minute",
+    "sends_per_pair_per_minute",
+    "request_messages",
+    "new_contacts_per_day",
+    "bundles_per_pair_per_10_minutes",
+    "one_time_prekeys_per_target_per_hour",
+    "sign_ins_per_address_per_minute",
+    "requests_per_account_per_minute",
+];
+
+/// Values of the configuration by their names, `section.field`.
+#[derive(Debug, Clone, Default)]
+pub struct Settings(Table);
+
+impl Settings {
+    /// None: the defaults.
+    pub fn new() -> Self {
+        Self::default()
+    }
+
+    /// Sets `section.field`. The server refuses to start if there is no such field.
+    #[must_use]
+    pub fn set(mut self, name: &str, value: impl Into<Value>) -> Self {
+        let (section, field) = name.split_once('.').unwrap_or(("", name));
+        let section = self.0.entry(section).or_insert_with(|| Table::new().into());
+        if let Some(section) = section.as_table_mut() {
+            section.insert(field.to_owned(), value.into());
+        }
+        self
+    }
+
+    /// Raises every rate limit out of reach.
+    #[must_use]
+    pub fn unlimited(self) -> Self {
+        LIMITS.iter().fold(self, |settings, limit| settings.set(&format!("limits.{limit}"), i64::from(u32::MAX)))
+    }
+
+    /// These, and the other's where both name a field.
+    #[must_use]
+    pub fn and(mut self, other: &Self) -> Self {
+        for (section, fields) in &other.0 {
+            for (field, value) in fields.as_table().into_iter().flatten() {
+                self = self.set(&format!("{section}.{field}"), value.clone());
+            }
+        }
+        self
+    }
+
+    /// The value of `section.field`, if set.
+    pub fn get(&self, name: &str) -> Option<&Value> {
+        let (section, field) = name.split_once('.')?;
+        self.0.get(section)?.get(field)
+    }
+
+    /// The configuration file.
+    pub fn to_toml(&self) -> String {
+        self.0.to_string()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_later_setting_wins_and_the_rest_stays() {
+        let base = Settings::new().set("nats.url", "nats://a").set("nats.shards", 2);
+        let all = base.and(&Settings::new().set("nats.url", "nats://b").set("mailbox.expire_after_s", 3));
+        assert_eq!(all.get("nats.url").and_then(Value::as_str), Some("nats://b"));
+        assert_eq!(all.get("nats.shards").and_then(Value::as_integer), Some(2));
+        assert!(all.to_toml().contains("[mailbox]\nexpire_after_s = 3\n"));
+    }
+}

@@ -1,0 +1,255 @@
+//! NATS, Redis and Nepto together, as one process or as many.
+
+use std::path::Path;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+
+use anyhow::{Context, Result};
+use tempfile::TempDir;
+use toml::Value;
+
+use crate::server::{DATABASE_PASSWORD, provision};
+use crate::{FaultProxy, Nats, Port, Redis, Role, Server, Settings};
+
+/// Everything a test of the whole needs. Parts can be killed, paused and restarted one by one.
+///
+/// The fields are dropped in this order: the servers go before what they are connected to.
+#[derive(Debug)]
+pub struct Stack {
+    /// Serves the HTTP API.
+    pub api: Arc<Server>,
+    /// Serve sockets; at least one.
+    pub gateways: Vec<Arc<Server>>,
+    /// Works the queues.
+    pub worker: Arc<Server>,
+    /// The database server, if the stack is split.
+    pub database: Option<Server>,
+    /// Redis.
+    pub redis: Redis,
+    /// NATS.
+    pub nats: Nats,
+    /// Between clients and each gateway, in their order, if asked for: the addresses that clients are told.
+    pub socket_proxies: Vec<FaultProxy>,
+    /// Between Nepto and NATS, if asked for.
+    pub nats_proxy: Option<FaultProxy>,
+    /// Between Nepto and Redis, if asked for.
+    pub redis_proxy: Option<FaultProxy>,
+    settings: Settings,
+    started: AtomicUsize,
+    folder: TempDir,
+}
+
+impl Stack {
+    /// Defaults that differ from production's only in their addresses and folders.
+    pub fn builder() -> Builder {
+        Builder::default()
+    }
+
+    /// NATS, Redis and one process with every role.
+    pub async fn all() -> Result<Self> {
+        Self::builder().all().await
+    }
+
+    /// NATS, Redis, and a process each for the database, the API, the worker and every gateway.
+    pub async fn split(gateways: usize) -> Result<Self> {
+        Self::builder().split(gateways).await
+    }
+
+    /// Base of the HTTP API, and the URI of sign-in messages.
+    pub fn url(&self) -> String {
+        self.api.url()
+    }
+
+    /// The authority of sign-in messages.
+    pub fn domain(&self) -> String {
+        self.api.address().to_string()
+    }
+
+    /// The socket addresses that clients are told: of the gateways, or of the proxies before them.
+    pub fn sockets(&self) -> Vec<String> {
+        let sockets = self.settings.get("public.sockets").and_then(Value::as_array).into_iter().flatten();
+        sockets.filter_map(|socket| Some(socket.as_str()?.to_owned())).collect()
+    }
+
+    /// One more process beside those that run. Clients are not told of its socket.
+    pub async fn start(&self, role: Role, settings: &Settings) -> Result<Server> {
+        let name = format!("{}-extra-{}", role.name(), self.started.fetch_add(1, Ordering::Relaxed));
+        Server::start(role, &name, Port::reserve()?, self.folder.path(), &self.settings.clone().and(settings)).await
+    }
+
+    /// Every process of Nepto but the database, each once.
+    pub fn servers(&self) -> Vec<&Server> {
+        let mut servers: Vec<&Server> = Vec::new();
+        for server in [&self.api, &self.worker].into_iter().chain(&self.gateways) {
+            if !servers.iter().any(|known| std::ptr::eq(*known, server.as_ref())) {
+                servers.push(server);
+            }
+        }
+        servers
+    }
+}
+
+/// What a [`Stack`] shall be like.
+#[derive(Debug, Clone, Default)]
+pub struct Builder {
+    settings: Settings,
+    proxy_sockets: bool,
+    proxy_nats: bool,
+    proxy_redis: bool,
+}
+
+impl Builder {
+    /// Sets `section.field` of every server's configuration.
+    #[must_use]
+    pub fn set(mut self, name: &str, value: impl Into<Value>) -> Self {
+        self.settings = self.settings.set(name, value);
+        self
+    }
+
+    /// Raises every rate limit out of reach.
+    #[must_use]
+    pub fn unlimited(mut self) -> Self {
+        self.settings = self.settings.unlimited();
+        self
+    }
+
+    /// Puts a proxy before each gateway.
+    #[must_use]
+    pub fn proxy_sockets(mut self) -> Self {
+        self.proxy_sockets = true;
+        self
+    }
+
+    /// Puts a proxy between Nepto and NATS.
+    #[must_use]
+    pub fn proxy_nats(mut self) -> Self {
+        self.proxy_nats = true;
+        self
+    }
+
+    /// Puts a proxy between Nepto and Redis.
+    #[must_use]
+    pub fn proxy_redis(mut self) -> Self {
+        self.proxy_redis = true;
+        self
+    }
+
+    /// Starts NATS, Redis and one process with every role.
+    pub async fn all(self) -> Result<Stack> {
+        let ground = self.ground(1).await?;
+        let path = ground.folder.path();
+        let mut database = std::ffi::OsString::from("surrealkv://");
+        database.push(path.join("database"));
+        let settings = ground.settings.set("database.url", text(&database)?).and(&self.settings);
+        let [http] = <[Port; 1]>::try_from(ground.sockets).ok().context("one port for one process")?;
+        let server = Arc::new(Server::start(Role::All, "all", http, path, &settings).await?);
+        Ok(Stack {
+            api: server.clone(),
+            gateways: vec![server.clone()],
+            worker: server,
+            database: None,
+            redis: ground.redis,
+            nats: ground.nats,
+            socket_proxies: ground.socket_proxies,
+            nats_proxy: ground.nats_proxy,
+            redis_proxy: ground.redis_proxy,
+            settings,
+            started: AtomicUsize::new(0),
+            folder: ground.folder,
+        })
+    }
+
+    /// Starts NATS, Redis, and a process each for the database, the API, the worker and every gateway.
+    pub async fn split(self, gateways: usize) -> Result<Stack> {
+        let ground = self.ground(gateways.max(1)).await?;
+        let path = ground.folder.path();
+        let password = path.join("database.password");
+        std::fs::write(&password, DATABASE_PASSWORD)?;
+        let api = Port::reserve()?;
+        let database = Server::start(Role::Database, "database", Port::reserve()?, path, &Settings::new()).await?;
+        let settings = ground
+            .settings
+            .set("database.url", format!("ws://{}", database.address()))
+            .set("database.password_file", text(password.as_os_str())?)
+            .and(&public(&api, &ground.public_sockets))
+            .and(&self.settings);
+        provision(path, &settings).await?;
+        let worker = Server::start(Role::Worker, "worker", Port::reserve()?, path, &settings).await?;
+        let api = Server::start(Role::Api(Vec::new()), "api", api, path, &settings).await?;
+        let mut gateways = Vec::new();
+        for (number, http) in ground.sockets.into_iter().enumerate() {
+            let name = format!("gateway-{number}");
+            gateways.push(Arc::new(Server::start(Role::Gateway, &name, http, path, &settings).await?));
+        }
+        Ok(Stack {
+            api: Arc::new(api),
+            gateways,
+            worker: Arc::new(worker),
+            database: Some(database),
+            redis: ground.redis,
+            nats: ground.nats,
+            socket_proxies: ground.socket_proxies,
+            nats_proxy: ground.nats_proxy,
+            redis_proxy: ground.redis_proxy,
+            settings,
+            started: AtomicUsize::new(0),
+            folder: ground.folder,
+        })
+    }
+
+    /// All that stands before the first process of Nepto starts.
+    async fn ground(&self, gateways: usize) -> Result<Ground> {
+        let folder = tempfile::Builder::new().prefix("nepto-stack-").tempdir()?;
+        let (nats, redis) = tokio::try_join!(Nats::start(), Redis::start())?;
+        let nats_proxy = if self.proxy_nats { Some(FaultProxy::start(nats.address()).await?) } else { None };
+        let redis_proxy = if self.proxy_redis { Some(FaultProxy::start(redis.address()).await?) } else { None };
+        let sockets: Vec<Port> = (0..gateways).map(|_| Port::reserve()).collect::<Result<_>>()?;
+        let mut socket_proxies = Vec::new();
+        if self.proxy_sockets {
+            for socket in &sockets {
+                socket_proxies.push(FaultProxy::start(socket.address()).await?);
+            }
+        }
+        let public_sockets: Vec<String> = match socket_proxies.as_slice() {
+            [] => sockets.iter().map(|port| format!("ws://{}/v1/socket", port.address())).collect(),
+            proxies => proxies.iter().map(|proxy| format!("ws://{}/v1/socket", proxy.address())).collect(),
+        };
+        let nats_address = nats_proxy.as_ref().map_or(nats.address(), FaultProxy::address);
+        let redis_address = redis_proxy.as_ref().map_or(redis.address(), FaultProxy::address);
+        let keys = folder.path().join("keys");
+        let settings = Settings::new()
+            .set("nats.url", format!("nats://{nats_address}"))
+            .set("redis.url", format!("redis://{redis_address}"))
+            .set("tokens.signing_key_file", text(keys.join("tokens.pem").as_os_str())?)
+            .set("tokens.verifying_key_file", text(keys.join("tokens.pub.pem").as_os_str())?)
+            .set("log.format", "text")
+            .and(&public(&sockets[0], &public_sockets));
+        Ok(Ground { folder, nats, redis, nats_proxy, redis_proxy, sockets, socket_proxies, public_sockets, settings })
+    }
+}
+
+struct Ground {
+    nats: Nats,
+    redis: Redis,
+    nats_proxy: Option<FaultProxy>,
+    redis_proxy: Option<FaultProxy>,
+    /// One for each gateway.
+    sockets: Vec<Port>,
+    socket_proxies: Vec<FaultProxy>,
+    public_sockets: Vec<String>,
+    settings: Settings,
+    folder: TempDir,
+}
+
+/// What clients are told, and sign.
+fn public(api: &Port, sockets: &[String]) -> Settings {
+    let sockets: Vec<Value> = sockets.iter().map(|socket| socket.as_str().into()).collect();
+    Settings::new()
+        .set("public.domain", api.address().to_string())
+        .set("public.uri", format!("http://{}", api.address()))
+        .set("public.sockets", sockets)
+}
+
+fn text(path: &std::ffi::OsStr) -> Result<String> {
+    Ok(path.to_str().with_context(|| format!("{} is not UTF-8", Path::new(path).display()))?.to_owned())
+}
