@@ -1,1 +1,25 @@
+//! The frame that every process of Nepto stands in: configuration, clock, telemetry, health, shutdown, and the runners
+//! for routes, services, consumers and jobs. No domain words.
+//!
+//! A role gets a [`Ctx`], mounts one facet of each [`Domain`](domain::Domain), and ends when [`Ctx::stop`] is cancelled.
 
+pub mod clock;
+pub mod config;
+pub mod consumer;
+pub mod ctx;
+pub mod db;
+pub mod domain;
+pub mod error;
+pub mod health;
+pub mod http;
+pub mod job;
+pub mod limit;
+pub mod nats;
+pub mod outbox;
+pub mod service;
+pub mod telemetry;
+pub mod token;
+
+pub use config::Config;
+pub use ctx::Ctx;
+pub use error::Failure;

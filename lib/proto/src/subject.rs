@@ -11,16 +11,22 @@
 //!
 //! A gateway holds one subscription per socket, `live.<account>.<device>.*`: the subscription table is the routing table.
 
+use serde::Deserialize;
+
 use crate::{AccountId, DeviceId};
 
 /// The stream of domain events.
 pub const EVENTS_STREAM: &str = "EVENTS";
 
 /// How many streams the mailboxes are spread over. Fixed for the life of a deployment's data.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
+#[serde(try_from = "u16")]
 pub struct Shards(u16);
 
 impl Shards {
+    /// One stream for all mailboxes.
+    pub const ONE: Self = Self(1);
+
     /// 1 to 256 shards.
     pub fn new(count: u16) -> Option<Self> {
         (1..=256).contains(&count).then_some(Self(count))
@@ -37,6 +43,13 @@ impl Shards {
             (hash ^ u64::from(byte)).wrapping_mul(0x0000_0100_0000_01b3)
         });
         Shard((hash % u64::from(self.0)) as u16)
+    }
+}
+
+impl TryFrom<u16> for Shards {
+    type Error = &'static str;
+    fn try_from(count: u16) -> Result<Self, &'static str> {
+        Self::new(count).ok_or("shards must be 1 to 256")
     }
 }
 

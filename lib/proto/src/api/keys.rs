@@ -179,3 +179,11 @@ pub struct OwnDevice {
     #[serde(with = "time::serde::rfc3339")]
     pub last_seen_at: OffsetDateTime,
 }
+
+/// The devices of an account, as their owner sees them.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
+pub struct OwnDevices {
+    /// By number.
+    pub devices: Vec<OwnDevice>,
+}

@@ -1,0 +1,476 @@
+//! The configuration: one struct per concern, unknown fields refused, every value with a default that suits one machine.
+//!
+//! Read from a TOML file and then from the environment: `NEPTO_<SECTION>__<FIELD>` sets one field, for example
+//! `NEPTO_NATS__URL=nats://10.0.0.5:4222` or `NEPTO_PUBLIC__CHAINS=[1,137]`.
+
+use std::net::SocketAddr;
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use nepto_proto::subject::Shards;
+use serde::Deserialize;
+
+/// Everything a process needs to know before it starts.
+#[derive(Debug, Clone, Default, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct Config {
+    /// This process.
+    pub node: Node,
+    /// The public listener: HTTP and sockets.
+    pub http: Http,
+    /// The operator's listener: health and metrics.
+    pub admin: Admin,
+    /// What the outside world calls this server.
+    pub public: Public,
+    /// NATS with JetStream.
+    pub nats: Nats,
+    /// Redis.
+    pub redis: Redis,
+    /// SurrealDB.
+    pub database: Database,
+    /// Access and refresh tokens.
+    pub tokens: Tokens,
+    /// Direct-message mailboxes.
+    pub mailbox: Mailbox,
+    /// The socket gateway.
+    pub gateway: Gateway,
+    /// Rate limits.
+    pub limits: Limits,
+    /// Logs.
+    pub log: Log,
+}
+
+/// This process.
+#[derive(Debug, Clone, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct Node {
+    /// Name in logs and presence records; unique per process. Drawn at random when empty.
+    pub name: String,
+    /// How long a stopping process may take to finish what it began.
+    pub drain_ms: u64,
+}
+
+impl Default for Node {
+    fn default() -> Self {
+        Self { name: String::new(), drain_ms: 5_000 }
+    }
+}
+
+/// The public listener.
+#[derive(Debug, Clone, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct Http {
+    /// Address and port.
+    pub listen: SocketAddr,
+    /// A request that takes longer is answered with `timeout`.
+    pub request_timeout_ms: u64,
+    /// Requests under way at once; more are answered with `unavailable`.
+    pub concurrency_max: usize,
+    /// Trust the `X-Forwarded-For` header of a proxy in front for the client's address.
+    pub behind_proxy: bool,
+}
+
+impl Default for Http {
+    fn default() -> Self {
+        Self {
+            listen: SocketAddr::from(([127, 0, 0, 1], 8080)),
+            request_timeout_ms: 15_000,
+            concurrency_max: 4_096,
+            behind_proxy: false,
+        }
+    }
+}
+
+/// The operator's listener.
+#[derive(Debug, Clone, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct Admin {
+    /// Address and port; keep it off the public network.
+    pub listen: SocketAddr,
+}
+
+impl Default for Admin {
+    fn default() -> Self {
+        Self { listen: SocketAddr::from(([127, 0, 0, 1], 9464)) }
+    }
+}
+
+/// What the outside world calls this server.
+#[derive(Debug, Clone, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct Public {
+    /// The authority in sign-in messages.
+    pub domain: String,
+    /// The URI in sign-in messages and the base of the HTTP API.
+    pub uri: String,
+    /// EIP-155 chain ids that sign-in messages may name.
+    pub chains: Vec<u64>,
+    /// WebSocket addresses handed to clients, any of which serves any client.
+    pub sockets: Vec<String>,
+}
+
+impl Default for Public {
+    fn default() -> Self {
+        Self {
+            domain: "localhost:8080".into(),
+            uri: "http://localhost:8080".into(),
+            chains: vec![1],
+            sockets: vec!["ws://localhost:8080/v1/socket".into()],
+        }
+    }
+}
+
+/// NATS with JetStream.
+#[derive(Debug, Clone, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct Nats {
+    /// One or more servers, comma-separated.
+    pub url: String,
+    /// A `.creds` file, if the servers ask for one.
+    pub credentials_file: Option<PathBuf>,
+    /// Copies of every stream: 1 on one machine, 3 in a cluster.
+    pub replicas: usize,
+    /// Streams that the mailboxes are spread over. Can't be changed once messages are stored.
+    pub shards: Shards,
+}
+
+impl Default for Nats {
+    fn default() -> Self {
+        Self { url: "nats://127.0.0.1:4222".into(), credentials_file: None, replicas: 1, shards: Shards::ONE }
+    }
+}
+
+/// Redis.
+#[derive(Debug, Clone, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct Redis {
+    /// `redis://` or `unix://` address.
+    pub url: String,
+}
+
+impl Default for Redis {
+    fn default() -> Self {
+        Self { url: "redis://127.0.0.1:6379".into() }
+    }
+}
+
+/// SurrealDB.
+#[derive(Debug, Clone, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct Database {
+    /// `surrealkv://<folder>` embedded in this process, or `ws://<host>:<port>` of a server.
+    pub url: String,
+    /// User of a server; not used when embedded.
+    pub username: String,
+    /// File with the password of that user, so that it stands in no configuration.
+    pub password_file: Option<PathBuf>,
+}
+
+impl Default for Database {
+    fn default() -> Self {
+        Self { url: "surrealkv://.nepto/database".into(), username: "root".into(), password_file: None }
+    }
+}
+
+/// Access and refresh tokens.
+#[derive(Debug, Clone, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct Tokens {
+    /// Ed25519 private key, PKCS#8 PEM: only where the domain `auth` runs. Made by `provision`.
+    pub signing_key_file: PathBuf,
+    /// Its public key, PEM: everywhere.
+    pub verifying_key_file: PathBuf,
+    /// Life of an access token.
+    pub access_ttl_s: u64,
+    /// Life of a refresh token that is not used.
+    pub refresh_ttl_s: u64,
+    /// Life of a sign-in nonce.
+    pub nonce_ttl_s: u64,
+}
+
+impl Default for Tokens {
+    fn default() -> Self {
+        Self {
+            signing_key_file: ".nepto/keys/tokens.pem".into(),
+            verifying_key_file: ".nepto/keys/tokens.pub.pem".into(),
+            access_ttl_s: 600,
+            refresh_ttl_s: 60 * 86_400,
+            nonce_ttl_s: 300,
+        }
+    }
+}
+
+/// Direct-message mailboxes.
+#[derive(Debug, Clone, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct Mailbox {
+    /// A message that nobody fetched expires after this.
+    pub expire_after_s: u64,
+    /// Messages that wait for one device at most.
+    pub messages_max: i64,
+    /// Bytes of one shard's stream at most; -1 for no bound but the disk.
+    pub shard_bytes_max: i64,
+    /// A retry within this time stores nothing twice.
+    pub duplicate_window_s: u64,
+    /// How often acknowledged messages of a device are purged at most.
+    pub purge_every_ms: u64,
+    /// How long a delivered message may stay unacknowledged before the router looks after it.
+    pub grace_ms: u64,
+}
+
+impl Default for Mailbox {
+    fn default() -> Self {
+        Self {
+            expire_after_s: 90 * 86_400,
+            messages_max: 10_000,
+            shard_bytes_max: -1,
+            duplicate_window_s: 120,
+            purge_every_ms: 1_000,
+            grace_ms: 5_000,
+        }
+    }
+}
+
+/// The socket gateway.
+#[derive(Debug, Clone, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct Gateway {
+    /// Sockets of one process at most.
+    pub sockets_max: usize,
+    /// A frame that the client's side does not take in this time closes the socket.
+    pub write_timeout_ms: u64,
+    /// Bad requests of one connection until it is closed.
+    pub errors_max: u32,
+    /// Messages of one group commit at most.
+    pub batch_max: usize,
+    /// Clients are told to come back within this time when the gateway stops.
+    pub reconnect_spread_ms: u32,
+}
+
+impl Default for Gateway {
+    fn default() -> Self {
+        Self {
+            sockets_max: 50_000,
+            write_timeout_ms: 10_000,
+            errors_max: 100,
+            batch_max: 200,
+            reconnect_spread_ms: 3_000,
+        }
+    }
+}
+
+/// Rate limits. Each counts within windows of the named length.
+#[derive(Debug, Clone, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct Limits {
+    /// Direct messages of one account.
+    pub sends_per_account_per_minute: u32,
+    /// Direct messages of one account to one other.
+    pub sends_per_pair_per_minute: u32,
+    /// Messages to somebody who has not accepted the sender yet, in all.
+    pub request_messages: u32,
+    /// New people that an account writes to.
+    pub new_contacts_per_day: u32,
+    /// Prekey bundles of one account for one other.
+    pub bundles_per_pair_per_10_minutes: u32,
+    /// One-time prekeys of one account handed out to anybody; past it bundles come without.
+    pub one_time_prekeys_per_target_per_hour: u32,
+    /// Nonces, sign-ins and other unauthenticated requests of one address.
+    pub sign_ins_per_address_per_minute: u32,
+    /// Requests of one account to the HTTP API.
+    pub requests_per_account_per_minute: u32,
+}
+
+impl Default for Limits {
+    fn default() -> Self {
+        Self {
+            sends_per_account_per_minute: 600,
+            sends_per_pair_per_minute: 120,
+            request_messages: 5,
+            new_contacts_per_day: 200,
+            bundles_per_pair_per_10_minutes: 20,
+            one_time_prekeys_per_target_per_hour: 200,
+            sign_ins_per_address_per_minute: 60,
+            requests_per_account_per_minute: 600,
+        }
+    }
+}
+
+/// Logs.
+#[derive(Debug, Clone, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct Log {
+    /// What to log, as `tracing` filters, for example `info,nepto=debug`.
+    pub filter: String,
+    /// `json` for machines, `text` for people.
+    pub format: LogFormat,
+}
+
+/// How log lines look.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum LogFormat {
+    /// One JSON object a line.
+    Json,
+    /// Readable lines.
+    Text,
+}
+
+impl Default for Log {
+    fn default() -> Self {
+        Self { filter: "info".into(), format: LogFormat::Json }
+    }
+}
+
+/// A configuration that can't be used.
+#[derive(Debug, thiserror::Error)]
+pub enum ConfigError {
+    /// The file can't be read.
+    #[error("the configuration {} can't be read: {source}", path.display())]
+    Read {
+        /// Which file.
+        path: PathBuf,
+        /// Why.
+        source: std::io::Error,
+    },
+    /// Not TOML, a field that does not exist, or a value of the wrong kind.
+    #[error("the configuration is not valid: {0}")]
+    Parse(#[from] toml::de::Error),
+    /// An environment variable that names no field.
+    #[error("the environment variable {0} must look like NEPTO_<SECTION>__<FIELD>")]
+    Variable(String),
+    /// Well-formed, but makes no sense.
+    #[error("the configuration is not valid: {field}: {problem}")]
+    Value {
+        /// Which field.
+        field: &'static str,
+        /// What is wrong.
+        problem: String,
+    },
+}
+
+impl Config {
+    /// Reads a file, if one is named, then the environment.
+    pub fn load(
+        file: Option<&Path>,
+        environment: impl IntoIterator<Item = (String, String)>,
+    ) -> Result<Self, ConfigError> {
+        let text = match file {
+            Some(path) => {
+                std::fs::read_to_string(path).map_err(|source| ConfigError::Read { path: path.to_owned(), source })?
+            }
+            None => String::new(),
+        };
+        Self::parse(&text, environment)
+    }
+
+    /// Reads a text, then the environment.
+    pub fn parse(text: &str, environment: impl IntoIterator<Item = (String, String)>) -> Result<Self, ConfigError> {
+        let mut table: toml::Table = text.parse()?;
+        for (name, value) in environment {
+            let Some(path) = name.strip_prefix("NEPTO_").filter(|path| path.contains("__")) else { continue };
+            let path = path.to_ascii_lowercase();
+            let (section, field) = path.split_once("__").ok_or_else(|| ConfigError::Variable(name.clone()))?;
+            let section = table.entry(section).or_insert_with(|| toml::Table::new().into());
+            let section = section.as_table_mut().ok_or(ConfigError::Variable(name))?;
+            section.insert(field.to_owned(), literal(&value));
+        }
+        let config: Self = table.try_into()?;
+        config.check()?;
+        Ok(config)
+    }
+
+    fn check(&self) -> Result<(), ConfigError> {
+        let bad = |field, problem: &str| Err(ConfigError::Value { field, problem: problem.to_owned() });
+        if !(1..=5).contains(&self.nats.replicas) {
+            return bad("nats.replicas", "must be 1 to 5");
+        }
+        if self.public.chains.is_empty() {
+            return bad("public.chains", "at least one chain must be accepted");
+        }
+        if self.public.domain.is_empty() || self.public.domain.contains("//") {
+            return bad("public.domain", "must be an authority like chat.example.org, without a scheme");
+        }
+        if self.public.sockets.is_empty()
+            || self.public.sockets.iter().any(|url| !url.starts_with("ws://") && !url.starts_with("wss://"))
+        {
+            return bad("public.sockets", "must be ws:// or wss:// addresses");
+        }
+        if self.mailbox.messages_max < 1 {
+            return bad("mailbox.messages_max", "must be at least 1");
+        }
+        if !(1..=1_000).contains(&self.gateway.batch_max) {
+            return bad("gateway.batch_max", "must be 1 to 1000 (the bound of JetStream's atomic batches)");
+        }
+        if self.mailbox.expire_after_s < self.mailbox.duplicate_window_s {
+            return bad("mailbox.duplicate_window_s", "must not exceed mailbox.expire_after_s");
+        }
+        if self.tokens.access_ttl_s == 0 || self.tokens.refresh_ttl_s <= self.tokens.access_ttl_s {
+            return bad("tokens.refresh_ttl_s", "must exceed access_ttl_s, which must not be 0");
+        }
+        if self.mailbox.grace_ms <= self.mailbox.purge_every_ms {
+            return bad("mailbox.grace_ms", "must exceed mailbox.purge_every_ms");
+        }
+        Ok(())
+    }
+}
+
+/// A value from the environment: TOML where it reads as such, else text.
+fn literal(value: &str) -> toml::Value {
+    format!("value = {value}")
+        .parse::<toml::Table>()
+        .ok()
+        .and_then(|mut table| table.remove("value"))
+        .unwrap_or_else(|| toml::Value::String(value.to_owned()))
+}
+
+/// Milliseconds of the configuration as a duration.
+pub fn millis(ms: u64) -> Duration {
+    Duration::from_millis(ms)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn environment(pairs: &[(&str, &str)]) -> Vec<(String, String)> {
+        pairs.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned())).collect()
+    }
+
+    #[test]
+    fn the_environment_wins_over_the_file() {
+        let text = "[nats]\nurl = \"nats://a:1\"\nshards = 2\n";
+        let env =
+            environment(&[("NEPTO_NATS__URL", "nats://b:2"), ("NEPTO_PUBLIC__CHAINS", "[1, 137]"), ("PATH", "/")]);
+        let config = Config::parse(text, env).unwrap();
+        assert_eq!((config.nats.url.as_str(), config.nats.shards), ("nats://b:2", Shards::new(2).unwrap()));
+        assert_eq!(config.public.chains, [1, 137]);
+    }
+
+    #[test]
+    fn unknown_fields_are_refused_wherever_they_stand() {
+        for text in ["[nats]\nurll = \"x\"\n", "[natz]\n", "nats = 3\n"] {
+            assert!(Config::parse(text, []).is_err(), "{text}");
+        }
+        let error = Config::parse("", environment(&[("NEPTO_NATS__URLL", "x")])).unwrap_err().to_string();
+        assert!(error.contains("urll"), "{error}");
+    }
+
+    #[test]
+    fn senseless_values_are_refused_with_the_name_of_the_field() {
+        for (text, field) in [
+            ("[nats]\nshards = 0", "shards"),
+            ("[nats]\nreplicas = 9", "nats.replicas"),
+            ("[public]\nchains = []", "public.chains"),
+            ("[public]\ndomain = \"https://x\"", "public.domain"),
+            ("[public]\nsockets = [\"http://x\"]", "public.sockets"),
+            ("[mailbox]\nmessages_max = 0", "mailbox.messages_max"),
+            ("[gateway]\nbatch_max = 5000", "gateway.batch_max"),
+            ("[mailbox]\ngrace_ms = 10", "mailbox.grace_ms"),
+        ] {
+            let error = Config::parse(text, []).unwrap_err().to_string();
+            assert!(error.contains(field), "{text}: {error}");
+        }
+        assert!(Config::parse("[nats]\nshards = -1", []).is_err());
+    }
+}

@@ -1,0 +1,103 @@
+//! What a process holds: its configuration, its connections, its clock. Made once, cloned freely, passed in; no globals.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use async_nats::jetstream;
+use redis::aio::{ConnectionManager, ConnectionManagerConfig};
+use tokio_util::sync::CancellationToken;
+use tokio_util::task::TaskTracker;
+
+use crate::Failure;
+use crate::clock::{Clock, Random};
+use crate::config::Config;
+use crate::db::Databases;
+use crate::health::Health;
+use crate::nats;
+use crate::service::{self, Operation};
+use crate::token::Verifier;
+
+/// The context of a process.
+#[derive(Clone)]
+pub struct Ctx {
+    /// As loaded.
+    pub config: Arc<Config>,
+    /// The time.
+    pub clock: Clock,
+    /// Randomness and ids.
+    pub random: Random,
+    /// Core NATS.
+    pub nats: async_nats::Client,
+    /// JetStream.
+    pub jetstream: jetstream::Context,
+    /// Redis, reconnecting by itself.
+    pub redis: ConnectionManager,
+    /// SurrealDB, for roles that own data. A gateway has none.
+    pub databases: Option<Arc<Databases>>,
+    /// Checks access tokens.
+    pub tokens: Arc<Verifier>,
+    /// What `/readyz` asks.
+    pub health: Health,
+    /// Cancelled when the process should stop.
+    pub stop: CancellationToken,
+    /// Work that a stopping process waits for, within `node.drain_ms`.
+    pub tasks: TaskTracker,
+    /// The name of this process.
+    pub node: Arc<str>,
+}
+
+impl Ctx {
+    /// Connects to everything a role needs; `with_database` says whether that includes SurrealDB.
+    pub async fn connect(config: Config, with_database: bool) -> anyhow::Result<Self> {
+        let (clock, random, health) = (Clock::default(), Random::default(), Health::default());
+        let node: Arc<str> = match config.node.name.as_str() {
+            "" => format!("node-{}", random.alphanumeric(8)).into(),
+            name => name.into(),
+        };
+        let client = nats::connect(&config.nats, &node, &health).await?;
+        let redis = connect_redis(&config, &health).await?;
+        let databases = match with_database {
+            true => Some(Arc::new(Databases::connect(&config.database, random.clone(), &health).await?)),
+            false => None,
+        };
+        let tokens = Verifier::load(&config.tokens.verifying_key_file)?;
+        Ok(Self {
+            jetstream: nats::jetstream(&client),
+            nats: client,
+            redis,
+            databases,
+            tokens: Arc::new(tokens),
+            config: Arc::new(config),
+            clock,
+            random,
+            health,
+            stop: CancellationToken::new(),
+            tasks: TaskTracker::new(),
+            node,
+        })
+    }
+
+    /// Asks the domain that owns an operation.
+    pub async fn call<O: Operation>(&self, operation: &O) -> Result<O::Reply, Failure> {
+        service::call(&self.nats, operation).await
+    }
+}
+
+async fn connect_redis(config: &Config, health: &Health) -> anyhow::Result<ConnectionManager> {
+    let client = redis::Client::open(config.redis.url.as_str())
+        .map_err(|error| anyhow::anyhow!("redis.url {} is not valid: {error}", config.redis.url))?;
+    let settings = ConnectionManagerConfig::new()
+        .set_connection_timeout(Some(Duration::from_secs(2)))
+        .set_response_timeout(Some(Duration::from_secs(2)))
+        .set_number_of_retries(2)
+        .set_max_delay(Duration::from_millis(500));
+    let manager = ConnectionManager::new_with_config(client, settings)
+        .await
+        .map_err(|error| anyhow::anyhow!("Redis at {} can't be reached: {error}", config.redis.url))?;
+    let checked = manager.clone();
+    health.register("redis", move || {
+        let mut redis = checked.clone();
+        async move { redis::cmd("PING").exec_async(&mut redis).await.map_err(|error| error.to_string()) }
+    });
+    Ok(manager)
+}

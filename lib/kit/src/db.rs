@@ -1,0 +1,176 @@
+//! SurrealDB: one database per domain, migrations, and transactions that are retried on conflict.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use surrealdb::Surreal;
+use surrealdb::engine::any::Any;
+use surrealdb::opt::auth::Root;
+use surrealdb::types::{ErrorDetails, QueryError, SurrealValue, Value, Variables};
+
+use crate::clock::{Random, backoff};
+use crate::config::Database;
+use crate::health::Health;
+
+pub use surrealdb::types::{Bytes, Datetime, RecordId, array, vars};
+
+/// The namespace of all databases.
+const NAMESPACE: &str = "nepto";
+/// A transaction that conflicts is tried so often in all.
+const ATTEMPTS_MAX: u32 = 12;
+/// A query that takes longer is given up.
+const QUERY_TIMEOUT: Duration = Duration::from_secs(10);
+/// Embedded storage: memory for blocks read from disk, and for writes before they are flushed. The defaults take half of
+/// the machine.
+const EMBEDDED_MEMORY: &str = "block_cache_capacity=134217728&max_memtable_size=33554432";
+
+/// Why the database did not do what it was asked.
+#[derive(Debug, thiserror::Error)]
+pub enum DbError {
+    /// The statement threw this on purpose: the stable code of an error.
+    #[error("{0}")]
+    Thrown(String),
+    /// A record with this id is there already.
+    #[error("the record exists already")]
+    Exists,
+    /// Others changed the same rows, again and again.
+    #[error("gave up after {ATTEMPTS_MAX} conflicts")]
+    Conflict,
+    /// No answer in time.
+    #[error("no answer within {} s", QUERY_TIMEOUT.as_secs())]
+    Timeout,
+    /// Anything else: the connection, a statement that is not valid, a value of the wrong type.
+    #[error(transparent)]
+    Other(#[from] Box<surrealdb::Error>),
+}
+
+impl From<surrealdb::Error> for DbError {
+    fn from(error: surrealdb::Error) -> Self {
+        match error.details() {
+            // The message of a thrown error is the value with a sentence around it.
+            ErrorDetails::Thrown => Self::Thrown(error.message().rsplit(": ").next().unwrap_or_default().to_owned()),
+            ErrorDetails::AlreadyExists(_) => Self::Exists,
+            ErrorDetails::Query(Some(QueryError::TransactionConflict)) => Self::Conflict,
+            _ => Self::Other(Box::new(error)),
+        }
+    }
+}
+
+/// The connection to SurrealDB, from which each domain gets its own database.
+pub struct Databases {
+    root: Surreal<Any>,
+    random: Random,
+}
+
+/// One domain's database.
+#[derive(Clone)]
+pub struct Db {
+    inner: Arc<Surreal<Any>>,
+    random: Random,
+}
+
+/// A step of a domain's schema. Applied once, in the order of the numbers; never changed afterwards.
+#[derive(Debug, Clone, Copy)]
+pub struct Migration {
+    /// 1, 2, 3, …
+    pub number: i64,
+    /// SurrealQL.
+    pub statements: &'static str,
+}
+
+impl Databases {
+    /// Opens the embedded database or connects to a server.
+    pub async fn connect(config: &Database, random: Random, health: &Health) -> anyhow::Result<Self> {
+        let unreachable = |error| anyhow::anyhow!("the database {} can't be opened: {error}", config.url);
+        let url = match config.url.strip_prefix("surrealkv://") {
+            Some(path) if !path.contains('?') => {
+                std::fs::create_dir_all(path)?;
+                format!("{}?{EMBEDDED_MEMORY}", config.url)
+            }
+            _ => config.url.clone(),
+        };
+        let root = surrealdb::engine::any::connect(url).await.map_err(unreachable)?;
+        if let Some(file) = &config.password_file {
+            let password = std::fs::read_to_string(file)
+                .map_err(|error| anyhow::anyhow!("database.password_file {}: {error}", file.display()))?;
+            let credentials = Root { username: config.username.clone(), password: password.trim().to_owned() };
+            root.signin(credentials).await.map_err(unreachable)?;
+        }
+        root.use_ns(NAMESPACE).await.map_err(unreachable)?;
+        let checked = root.clone();
+        health.register("database", move || {
+            let root = checked.clone();
+            async move { root.health().await.map_err(|error| error.to_string()) }
+        });
+        Ok(Self { root, random })
+    }
+
+    /// The database of a domain.
+    pub async fn of(&self, domain: &str) -> Result<Db, DbError> {
+        let inner = self.root.clone();
+        inner.use_ns(NAMESPACE).use_db(domain).await?;
+        Ok(Db { inner: Arc::new(inner), random: self.random.clone() })
+    }
+}
+
+impl Db {
+    /// Runs one statement, or one `{ … }` block, which is one transaction, and returns its value. A conflict with another
+    /// transaction is retried with jitter, up to a bound.
+    pub async fn run<T: SurrealValue>(&self, statement: &str, variables: Variables) -> Result<T, DbError> {
+        for attempt in 0..ATTEMPTS_MAX {
+            match self.attempt(statement, variables.clone()).await {
+                Err(DbError::Conflict) => {
+                    metrics::counter!("nepto_database_conflicts_total").increment(1);
+                    let wait = backoff(&self.random, attempt, Duration::from_millis(2), Duration::from_millis(200));
+                    tokio::time::sleep(wait).await;
+                }
+                done => return Ok(T::from_value(done?)?),
+            }
+        }
+        Err(DbError::Conflict)
+    }
+
+    /// Runs a statement for its effect.
+    pub async fn execute(&self, statement: &str, variables: Variables) -> Result<(), DbError> {
+        self.run::<Value>(statement, variables).await.map(drop)
+    }
+
+    async fn attempt(&self, statement: &str, variables: Variables) -> Result<Value, DbError> {
+        let query = self.inner.query(statement).bind(variables);
+        let mut results = tokio::time::timeout(QUERY_TIMEOUT, query).await.map_err(|_| DbError::Timeout)??;
+        let mut errors = results.take_errors();
+        match errors.remove(&0) {
+            Some(error) => Err(error.into()),
+            None => Ok(results.take(0)?),
+        }
+    }
+
+    /// Applies the migrations that this database has not seen.
+    pub async fn migrate(&self, migrations: &[Migration]) -> anyhow::Result<()> {
+        self.execute("DEFINE TABLE IF NOT EXISTS migration SCHEMALESS", vars! {}).await?;
+        for migration in migrations {
+            let done: bool = self
+                .run("RETURN record::exists(type::record('migration', $number))", vars! { number: migration.number })
+                .await?;
+            if done {
+                continue;
+            }
+            let mut results = self.inner.query(migration.statements).await?;
+            if let Some(error) = results.take_errors().into_values().next() {
+                return Err(anyhow::anyhow!("migration {} failed: {error}", migration.number));
+            }
+            let applied = self
+                .execute(
+                    "CREATE type::record('migration', $number) SET at = time::now()",
+                    vars! { number: migration.number },
+                )
+                .await;
+            match applied {
+                // another process was faster with the same, idempotent step
+                Err(DbError::Exists) | Ok(()) => {}
+                Err(error) => return Err(error.into()),
+            }
+        }
+        Ok(())
+    }
+}

@@ -1,0 +1,271 @@
+//! HTTP: problem documents, JSON bodies with typed errors, callers, request ids, and the two listeners.
+
+use std::convert::Infallible;
+use std::fmt;
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::time::Duration;
+
+use axum::body::Body;
+use axum::extract::{ConnectInfo, DefaultBodyLimit, FromRequest, FromRequestParts, MatchedPath, Request, State};
+use axum::http::request::Parts;
+use axum::http::{HeaderName, HeaderValue, StatusCode, header};
+use axum::middleware::{self, Next};
+use axum::response::{IntoResponse, Response};
+use axum::routing::get;
+use axum::{Json, Router};
+use metrics_exporter_prometheus::PrometheusHandle;
+use nepto_proto::ErrorCode;
+use nepto_proto::api::Problem;
+use nepto_proto::limits::HTTP_BODY_BYTES_MAX;
+use serde::de::DeserializeOwned;
+use tokio::sync::Semaphore;
+use tracing::Instrument;
+
+use crate::limit::Limit;
+use crate::token::{self, Claims};
+use crate::{Ctx, Failure};
+
+impl IntoResponse for Failure {
+    fn into_response(self) -> Response {
+        self.log();
+        let status = StatusCode::from_u16(self.code.status()).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR);
+        let mut problem = Problem::new(self.code, self.detail);
+        problem.devices = self.devices;
+        problem.retry_after_ms = self.retry_after.map(|wait| wait.as_millis() as u64);
+        let mut response = (status, Json(problem)).into_response();
+        let headers = response.headers_mut();
+        headers.insert(header::CONTENT_TYPE, HeaderValue::from_static("application/problem+json"));
+        if let Some(wait) = self.retry_after {
+            // RFC 9110: whole seconds; rounded up so that who waits is let in
+            headers.insert(header::RETRY_AFTER, HeaderValue::from(wait.as_millis().div_ceil(1_000) as u64));
+        }
+        response
+    }
+}
+
+/// A JSON body. What can't be read is answered with `malformed` or `too_large`.
+pub struct JsonBody<T>(pub T);
+
+impl<T: DeserializeOwned, S: Send + Sync> FromRequest<S> for JsonBody<T> {
+    type Rejection = Failure;
+
+    async fn from_request(request: Request, state: &S) -> Result<Self, Failure> {
+        match Json::<T>::from_request(request, state).await {
+            Ok(Json(body)) => Ok(Self(body)),
+            Err(rejection) if rejection.status() == StatusCode::PAYLOAD_TOO_LARGE => {
+                Err(Failure::new(ErrorCode::TooLarge, format!("at most {HTTP_BODY_BYTES_MAX} bytes")))
+            }
+            Err(rejection) => Err(Failure::new(ErrorCode::Malformed, rejection.body_text())),
+        }
+    }
+}
+
+/// A part of the path. What can't be read is answered with `malformed`.
+pub struct Path<T>(pub T);
+
+impl<T: DeserializeOwned + Send, S: Send + Sync> FromRequestParts<S> for Path<T> {
+    type Rejection = Failure;
+
+    async fn from_request_parts(parts: &mut Parts, state: &S) -> Result<Self, Failure> {
+        let path = axum::extract::Path::<T>::from_request_parts(parts, state).await;
+        path.map(|axum::extract::Path(value)| Self(value))
+            .map_err(|rejection| Failure::new(ErrorCode::Malformed, rejection.body_text()))
+    }
+}
+
+/// The query string. What can't be read is answered with `malformed`.
+pub struct Query<T>(pub T);
+
+impl<T: DeserializeOwned, S: Send + Sync> FromRequestParts<S> for Query<T> {
+    type Rejection = Failure;
+
+    async fn from_request_parts(parts: &mut Parts, state: &S) -> Result<Self, Failure> {
+        let query = axum::extract::Query::<T>::from_request_parts(parts, state).await;
+        query
+            .map(|axum::extract::Query(value)| Self(value))
+            .map_err(|rejection| Failure::new(ErrorCode::Malformed, rejection.body_text()))
+    }
+}
+
+/// Who asks: the owner of a valid access token whose session lives, within the account's request limit.
+pub struct Caller(pub Claims);
+
+impl<S: Send + Sync> FromRequestParts<S> for Caller {
+    type Rejection = Failure;
+
+    async fn from_request_parts(parts: &mut Parts, _: &S) -> Result<Self, Failure> {
+        let ctx = parts.extensions.get::<Ctx>().cloned();
+        let ctx = ctx.ok_or_else(|| Failure::internal(anyhow::anyhow!("the router lacks its context")))?;
+        let token = parts
+            .headers
+            .get(header::AUTHORIZATION)
+            .and_then(|value| value.to_str().ok()?.strip_prefix("Bearer "))
+            .ok_or_else(|| Failure::new(ErrorCode::Unauthenticated, "send `Authorization: Bearer <access token>`"))?;
+        let claims = token::authenticate(&ctx, token).await?;
+        let limit = Limit {
+            kind: "requests",
+            max: ctx.config.limits.requests_per_account_per_minute,
+            window: Duration::from_secs(60),
+        };
+        limit.take(&ctx.redis, &ctx.clock, &claims.account.to_string()).await?;
+        Ok(Self(claims))
+    }
+}
+
+/// The address a request came from, for limits on who is not signed in.
+pub struct ClientAddress(pub String);
+
+impl<S: Send + Sync> FromRequestParts<S> for ClientAddress {
+    type Rejection = Infallible;
+
+    async fn from_request_parts(parts: &mut Parts, _: &S) -> Result<Self, Infallible> {
+        let behind_proxy = parts.extensions.get::<Ctx>().is_some_and(|ctx| ctx.config.http.behind_proxy);
+        // The last entry is the one that our own proxy wrote; those before it are the client's word.
+        let forwarded = parts.headers.get("x-forwarded-for").and_then(|value| value.to_str().ok()?.rsplit(',').next());
+        let peer = parts.extensions.get::<ConnectInfo<SocketAddr>>().map(|peer| peer.0.ip().to_string());
+        Ok(Self(match forwarded {
+            Some(address) if behind_proxy => address.trim().to_owned(),
+            _ => peer.unwrap_or_default(),
+        }))
+    }
+}
+
+tokio::task_local! {
+    static REQUEST_ID: RequestId;
+}
+
+/// An id that follows a request through the processes and their logs: header `x-request-id`.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct RequestId(String);
+
+impl RequestId {
+    const HEADER: HeaderName = HeaderName::from_static("x-request-id");
+    const LENGTH_MAX: usize = 64;
+
+    /// Of the request that this task works on.
+    pub fn current() -> Self {
+        REQUEST_ID.try_with(Clone::clone).unwrap_or_else(|_| Self::none())
+    }
+
+    /// No request.
+    pub fn none() -> Self {
+        Self("-".to_owned())
+    }
+
+    /// Runs a future on behalf of this request.
+    pub fn scope<F: Future>(self, future: F) -> impl Future<Output = F::Output> {
+        REQUEST_ID.scope(self, future)
+    }
+}
+
+impl From<&str> for RequestId {
+    fn from(text: &str) -> Self {
+        let clean = |byte: u8| byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'_');
+        match text.len() {
+            1..=Self::LENGTH_MAX if text.bytes().all(clean) => Self(text.to_owned()),
+            _ => Self::none(),
+        }
+    }
+}
+
+impl fmt::Display for RequestId {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.0)
+    }
+}
+
+/// What every request passes through.
+#[derive(Clone)]
+struct Gatekeeper {
+    ctx: Ctx,
+    places: Arc<Semaphore>,
+}
+
+impl Gatekeeper {
+    /// Answers within the time limit, or with `unavailable` where too many requests are under way.
+    async fn answer(&self, request: Request, next: Next) -> Response {
+        let Ok(_place) = self.places.try_acquire() else {
+            let mut busy = Failure::new(ErrorCode::Unavailable, "the server is busy");
+            busy.retry_after = Some(Duration::from_secs(1));
+            return busy.into_response();
+        };
+        let timeout = Duration::from_millis(self.ctx.config.http.request_timeout_ms);
+        match tokio::time::timeout(timeout, next.run(request)).await {
+            Ok(response) => response,
+            Err(_) => Failure::new(ErrorCode::Timeout, "the server gave up on this request").into_response(),
+        }
+    }
+}
+
+async fn observe(State(gate): State<Gatekeeper>, mut request: Request, next: Next) -> Response {
+    let ctx = &gate.ctx;
+    let given = request.headers().get(RequestId::HEADER).and_then(|value| value.to_str().ok()).map(RequestId::from);
+    let id = match given {
+        Some(id) if id != RequestId::none() => id,
+        _ => RequestId(ctx.random.uuid(&ctx.clock).simple().to_string()),
+    };
+    let path = request.extensions().get::<MatchedPath>().map_or("unmatched", MatchedPath::as_str).to_owned();
+    let method = request.method().clone();
+    let span = tracing::info_span!("http", %method, path, request_id = %id);
+    let started = std::time::Instant::now();
+    request.extensions_mut().insert(ctx.clone());
+    let mut response = id.clone().scope(gate.answer(request, next)).instrument(span.clone()).await;
+    let status = response.status().as_u16();
+    span.in_scope(|| tracing::debug!(status, took_us = started.elapsed().as_micros() as u64, "answered"));
+    metrics::histogram!("nepto_http_seconds", "method" => method.to_string(), "path" => path, "status" => status.to_string())
+        .record(started.elapsed());
+    if let Ok(value) = HeaderValue::from_str(&id.0) {
+        response.headers_mut().insert(RequestId::HEADER, value);
+    }
+    response
+}
+
+/// Wraps the routes of a process with everything that is the same for all: limits, times, ids, metrics, problems for what
+/// is not there.
+pub fn public(ctx: &Ctx, routes: Router) -> Router {
+    let gate = Gatekeeper { ctx: ctx.clone(), places: Arc::new(Semaphore::new(ctx.config.http.concurrency_max)) };
+    let cors = tower_http::cors::CorsLayer::new()
+        .allow_origin(tower_http::cors::Any)
+        .allow_methods(tower_http::cors::Any)
+        .allow_headers([header::AUTHORIZATION, header::CONTENT_TYPE, RequestId::HEADER])
+        .expose_headers([RequestId::HEADER, header::RETRY_AFTER]);
+    routes
+        .merge(health_routes(ctx.clone()))
+        .fallback(|| async { Failure::new(ErrorCode::NotFound, "see /v1/openapi.json") })
+        .method_not_allowed_fallback(|| async { Failure::new(ErrorCode::MethodNotAllowed, "see /v1/openapi.json") })
+        .layer(DefaultBodyLimit::max(HTTP_BODY_BYTES_MAX))
+        .layer(tower_http::catch_panic::CatchPanicLayer::custom(|_: Box<dyn std::any::Any + Send>| {
+            Failure::internal(anyhow::anyhow!("a request handler panicked")).into_response()
+        }))
+        .layer(middleware::from_fn_with_state(gate, observe))
+        .layer(cors)
+}
+
+fn health_routes(ctx: Ctx) -> Router {
+    Router::new().route("/healthz", get(|| async { "ok" })).route("/readyz", get(readyz)).with_state(ctx)
+}
+
+async fn readyz(State(ctx): State<Ctx>) -> Response {
+    let readiness = ctx.health.readiness().await;
+    let draining = ctx.stop.is_cancelled();
+    let status = if readiness.ready && !draining { StatusCode::OK } else { StatusCode::SERVICE_UNAVAILABLE };
+    (status, Json(readiness)).into_response()
+}
+
+/// The operator's routes.
+pub fn admin(ctx: &Ctx, metrics: PrometheusHandle) -> Router {
+    health_routes(ctx.clone()).route("/metrics", get(move || async move { Body::from(metrics.render()) }))
+}
+
+/// Serves until the process stops, and then until the requests under way are answered.
+pub async fn serve(ctx: &Ctx, what: &str, address: SocketAddr, router: Router) -> anyhow::Result<()> {
+    let listener = tokio::net::TcpListener::bind(address).await.map_err(|error| {
+        anyhow::anyhow!("{what} can't listen on {address}: {error}; choose another port in the configuration")
+    })?;
+    tracing::info!(what, address = %listener.local_addr()?, "listening");
+    let service = router.into_make_service_with_connect_info::<SocketAddr>();
+    let stop = ctx.stop.clone();
+    axum::serve(listener, service).with_graceful_shutdown(async move { stop.cancelled().await }).await?;
+    Ok(())
+}

@@ -1,0 +1,233 @@
+//! NATS: connecting, and provisioning the streams and consumers of `nats/streams.toml`.
+
+use std::time::Duration;
+
+use async_nats::jetstream::consumer::{AckPolicy, pull};
+use async_nats::jetstream::stream::{Config as StreamConfig, DiscardPolicy, Republish, RetentionPolicy, StorageType};
+use async_nats::jetstream::{self, Context};
+use nepto_proto::subject::{EVENTS_STREAM, REPUBLISH_DM, Shard};
+use serde::Deserialize;
+
+use crate::config::{Config, Nats};
+use crate::health::Health;
+
+/// The declaration that is compiled into the server.
+const STREAMS: &str = include_str!("../../../nats/streams.toml");
+
+/// The largest time that a request to JetStream may take.
+pub const REQUEST_TIMEOUT: Duration = Duration::from_secs(5);
+
+/// Connects and keeps connected: after a loss the client library tries again for ever, and `/readyz` is red meanwhile.
+pub async fn connect(config: &Nats, node: &str, health: &Health) -> anyhow::Result<async_nats::Client> {
+    let mut options = async_nats::ConnectOptions::new()
+        .name(node)
+        .request_timeout(Some(REQUEST_TIMEOUT))
+        .subscription_capacity(1_024)
+        .client_capacity(8_192)
+        .ping_interval(Duration::from_secs(10))
+        .reconnect_delay_callback(|attempts| Duration::from_millis((50 << attempts.min(5)) as u64))
+        .event_callback(|event| async move {
+            match event {
+                async_nats::Event::Connected => tracing::info!("nats connected"),
+                async_nats::Event::SlowConsumer(sid) => {
+                    metrics::counter!("nepto_nats_slow_consumer_total", "sid" => sid.to_string()).increment(1)
+                }
+                event => tracing::warn!(%event, "nats"),
+            }
+        });
+    if let Some(file) = &config.credentials_file {
+        options = options.credentials_file(file).await?;
+    }
+    let servers: Vec<&str> = config.url.split(',').map(str::trim).collect();
+    let client = options
+        .connect(servers)
+        .await
+        .map_err(|error| anyhow::anyhow!("NATS at {} can't be reached: {error}", config.url))?;
+    let checked = client.clone();
+    health.register("nats", move || {
+        let client = checked.clone();
+        async move {
+            match client.connection_state() {
+                async_nats::connection::State::Connected => client.flush().await.map_err(|error| error.to_string()),
+                state => Err(state.to_string()),
+            }
+        }
+    });
+    Ok(client)
+}
+
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Declaration {
+    stream: Vec<Stream>,
+}
+
+/// One stream of the declaration.
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Stream {
+    name: String,
+    #[serde(default)]
+    sharded: bool,
+    subjects: Vec<String>,
+    retention: Retention,
+    max_age_s: Option<u64>,
+    duplicate_window_s: Option<u64>,
+    #[serde(default)]
+    atomic_batches: bool,
+    #[serde(default)]
+    direct_get: bool,
+    #[serde(default)]
+    consumer: Vec<Consumer>,
+}
+
+#[derive(Debug, Clone, Copy, Deserialize)]
+#[serde(rename_all = "snake_case")]
+enum Retention {
+    Limits,
+    Interest,
+    WorkQueue,
+}
+
+/// One durable pull consumer of the declaration.
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Consumer {
+    name: String,
+    #[serde(default)]
+    filter: String,
+    #[serde(default)]
+    headers_only: bool,
+    #[serde(default)]
+    ack: Ack,
+    ack_wait_s: u64,
+    ack_pending_max: i64,
+}
+
+#[derive(Debug, Default, Clone, Copy, Deserialize)]
+#[serde(rename_all = "snake_case")]
+enum Ack {
+    #[default]
+    Each,
+    All,
+}
+
+/// Creates or updates every stream and consumer. Idempotent; deletes nothing.
+pub async fn provision(jetstream: &Context, config: &Config) -> anyhow::Result<()> {
+    let declaration: Declaration = toml::from_str(STREAMS)?;
+    for stream in &declaration.stream {
+        let shards: Vec<Option<Shard>> =
+            if stream.sharded { config.nats.shards.all().map(Some).collect() } else { vec![None] };
+        for shard in shards {
+            let wanted = stream.config(config, shard);
+            let name = wanted.name.clone();
+            let found = jetstream
+                .create_or_update_stream(wanted)
+                .await
+                .map_err(|error| anyhow::anyhow!("the stream {name} can't be provisioned: {error}"))?;
+            let existing = jetstream.get_stream(&found.config.name).await?;
+            for consumer in &stream.consumer {
+                existing.create_consumer(consumer.config()).await.map_err(|error| {
+                    anyhow::anyhow!("the consumer {name}/{} can't be provisioned: {error}", consumer.name)
+                })?;
+            }
+        }
+    }
+    Ok(())
+}
+
+impl Stream {
+    fn config(&self, config: &Config, shard: Option<Shard>) -> StreamConfig {
+        let subjects = match shard {
+            Some(shard) => {
+                self.subjects.iter().map(|subject| subject.replace("{shard}", &shard.index().to_string())).collect()
+            }
+            None => self.subjects.clone(),
+        };
+        let mut stream = StreamConfig {
+            name: shard.map_or_else(|| self.name.clone(), Shard::stream),
+            subjects,
+            retention: match self.retention {
+                Retention::Limits => RetentionPolicy::Limits,
+                Retention::Interest => RetentionPolicy::Interest,
+                Retention::WorkQueue => RetentionPolicy::WorkQueue,
+            },
+            storage: StorageType::File,
+            num_replicas: config.nats.replicas,
+            max_age: Duration::from_secs(self.max_age_s.unwrap_or(0)),
+            duplicate_window: Duration::from_secs(self.duplicate_window_s.unwrap_or(120)),
+            allow_direct: self.direct_get,
+            allow_atomic_publish: self.atomic_batches,
+            max_messages_per_subject: -1,
+            max_messages: -1,
+            max_bytes: -1,
+            ..StreamConfig::default()
+        };
+        if self.sharded {
+            let mailbox = &config.mailbox;
+            stream.max_age = Duration::from_secs(mailbox.expire_after_s);
+            stream.duplicate_window = Duration::from_secs(mailbox.duplicate_window_s);
+            stream.max_messages_per_subject = mailbox.messages_max;
+            stream.max_bytes = mailbox.shard_bytes_max;
+            // A full mailbox refuses what is new, so that the sender learns of it.
+            stream.discard = DiscardPolicy::New;
+            stream.discard_new_per_subject = true;
+            let (source, destination) = REPUBLISH_DM;
+            stream.republish =
+                Some(Republish { source: source.to_owned(), destination: destination.to_owned(), headers_only: false });
+        }
+        stream
+    }
+}
+
+impl Consumer {
+    fn config(&self) -> pull::Config {
+        pull::Config {
+            durable_name: Some(self.name.clone()),
+            filter_subject: self.filter.clone(),
+            headers_only: self.headers_only,
+            ack_policy: match self.ack {
+                Ack::Each => AckPolicy::Explicit,
+                Ack::All => AckPolicy::All,
+            },
+            ack_wait: Duration::from_secs(self.ack_wait_s),
+            max_ack_pending: self.ack_pending_max,
+            ..pull::Config::default()
+        }
+    }
+}
+
+/// The durable consumers that `nats/streams.toml` declares for the stream of events.
+pub fn declared_event_consumers() -> anyhow::Result<Vec<String>> {
+    let declaration: Declaration = toml::from_str(STREAMS)?;
+    Ok(declaration
+        .stream
+        .into_iter()
+        .filter(|stream| stream.name == EVENTS_STREAM)
+        .flat_map(|stream| stream.consumer)
+        .map(|consumer| consumer.name)
+        .collect())
+}
+
+/// A context whose requests are bounded in time.
+pub fn jetstream(client: &async_nats::Client) -> Context {
+    let mut context = jetstream::new(client.clone());
+    context.set_timeout(REQUEST_TIMEOUT);
+    context
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_declaration_is_read_and_has_a_stream_for_each_shard() {
+        let config = Config::parse("[nats]\nshards = 3\n", []).unwrap();
+        let declaration: Declaration = toml::from_str(STREAMS).unwrap();
+        let mailboxes = declaration.stream.iter().find(|stream| stream.sharded).unwrap();
+        let streams: Vec<_> = config.nats.shards.all().map(|shard| mailboxes.config(&config, Some(shard))).collect();
+        assert_eq!(streams[2].name, "DM_2");
+        assert_eq!(streams[2].subjects, ["dm.2.*.*"]);
+        assert!(streams[2].discard_new_per_subject && streams[2].allow_atomic_publish);
+    }
+}

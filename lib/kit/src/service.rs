@@ -1,0 +1,131 @@
+//! Request and reply between domains over NATS: `svc.<domain>.<operation>`, a queue group, bounded time.
+//!
+//! Every process asks the same way, whether the domain runs beside it or on another machine; so a gateway needs no
+//! database, and each API can run alone.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use futures_util::StreamExt;
+use futures_util::future::BoxFuture;
+use nepto_proto::{ErrorCode, subject};
+use serde::de::DeserializeOwned;
+use serde::{Deserialize, Serialize};
+use tokio::sync::Semaphore;
+use tracing::Instrument;
+
+use crate::ctx::Ctx;
+use crate::error::Failure;
+use crate::http::RequestId;
+
+/// An answer must come in this time.
+const CALL_TIMEOUT: Duration = Duration::from_secs(3);
+/// Requests of one operation that a process works on at once.
+const CONCURRENCY_MAX: usize = 256;
+const REQUEST_ID_HEADER: &str = "Nepto-Request-Id";
+
+/// An operation that a domain offers to others.
+pub trait Operation: Serialize + DeserializeOwned + Send + Sync + 'static {
+    /// The answer.
+    type Reply: Serialize + DeserializeOwned + Send + 'static;
+    /// The domain that answers.
+    const DOMAIN: &'static str;
+    /// The operation's name.
+    const NAME: &'static str;
+}
+
+#[derive(Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+enum Answer<T> {
+    Done(T),
+    Failed { code: ErrorCode, detail: String },
+}
+
+/// Asks the domain that owns an operation.
+pub async fn call<O: Operation>(nats: &async_nats::Client, operation: &O) -> Result<O::Reply, Failure> {
+    let payload = serde_json::to_vec(operation).map_err(Failure::internal)?;
+    let mut headers = async_nats::HeaderMap::new();
+    headers.insert(REQUEST_ID_HEADER, RequestId::current().to_string());
+    let request = async_nats::Request::new().payload(payload.into()).headers(headers).timeout(Some(CALL_TIMEOUT));
+    let message = nats.send_request(subject::service(O::DOMAIN, O::NAME), request).await.map_err(|error| {
+        tracing::warn!(domain = O::DOMAIN, operation = O::NAME, %error, "no answer");
+        Failure::new(ErrorCode::Unavailable, format!("the {} service does not answer", O::DOMAIN))
+    })?;
+    match serde_json::from_slice(&message.payload).map_err(Failure::internal)? {
+        Answer::Done(reply) => Ok(reply),
+        Answer::Failed { code, detail } => Err(Failure::new(code, detail)),
+    }
+}
+
+type Run = Arc<dyn Fn(bytes::Bytes) -> BoxFuture<'static, Vec<u8>> + Send + Sync>;
+
+/// An operation with the code that answers it.
+pub struct Service {
+    domain: &'static str,
+    name: &'static str,
+    run: Run,
+}
+
+impl Service {
+    /// Answers an operation with this function.
+    pub fn new<O: Operation, F>(answer: impl Fn(O) -> F + Send + Sync + 'static) -> Self
+    where
+        F: Future<Output = Result<O::Reply, Failure>> + Send + 'static,
+    {
+        let answer = Arc::new(answer);
+        let run: Run = Arc::new(move |payload| {
+            let answer = answer.clone();
+            Box::pin(async move {
+                let result = match serde_json::from_slice::<O>(&payload) {
+                    Ok(request) => answer(request).await,
+                    Err(error) => Err(Failure::new(ErrorCode::Malformed, error.to_string())),
+                };
+                let answer = match result {
+                    Ok(reply) => Answer::Done(reply),
+                    Err(failure) => {
+                        failure.log();
+                        Answer::Failed { code: failure.code, detail: failure.detail.clone() }
+                    }
+                };
+                serde_json::to_vec(&answer).unwrap_or_default()
+            })
+        });
+        Self { domain: O::DOMAIN, name: O::NAME, run }
+    }
+
+    /// Answers until the process stops.
+    pub async fn serve(self, ctx: Ctx) -> anyhow::Result<()> {
+        let subject = subject::service(self.domain, self.name);
+        let mut requests = ctx.nats.queue_subscribe(subject.clone(), self.domain.to_owned()).await?;
+        let permits = Arc::new(Semaphore::new(CONCURRENCY_MAX));
+        loop {
+            let request = tokio::select! {
+                () = ctx.stop.cancelled() => break,
+                request = requests.next() => request,
+            };
+            let Some(request) = request else { anyhow::bail!("the subscription {subject} ended") };
+            let Some(reply_to) = request.reply else { continue };
+            let permit = permits.clone().acquire_owned().await?;
+            let (run, nats) = (self.run.clone(), ctx.nats.clone());
+            let id = request.headers.as_ref().and_then(|headers| headers.get(REQUEST_ID_HEADER));
+            let id = id.map_or_else(RequestId::none, |id| RequestId::from(id.as_str()));
+            let span = tracing::info_span!("service", domain = self.domain, operation = self.name, request_id = %id);
+            let started = std::time::Instant::now();
+            let (domain, name) = (self.domain, self.name);
+            ctx.tasks.spawn(
+                id.scope(async move {
+                    let answer = run(request.payload).await;
+                    if let Err(error) = nats.publish(reply_to, answer.into()).await {
+                        tracing::warn!(%error, "an answer could not be sent");
+                    }
+                    metrics::histogram!("nepto_service_seconds", "domain" => domain, "operation" => name)
+                        .record(started.elapsed());
+                    drop(permit);
+                })
+                .instrument(span),
+            );
+        }
+        requests.drain().await?;
+        Ok(())
+    }
+}

@@ -1,0 +1,142 @@
+//! Access tokens: JWTs (RFC 7519) signed with Ed25519 (RFC 8037). The domain `auth` signs, every process verifies.
+//!
+//! A token alone is not enough: the session behind it must live. Redis says so (`session:{id}`, written by `auth`), and
+//! where Redis does not know, `auth` is asked.
+
+use std::path::Path;
+use std::time::Duration;
+
+use jsonwebtoken::{Algorithm, DecodingKey, EncodingKey, Header, Validation, decode, encode};
+use nepto_proto::{AccountId, DeviceId, ErrorCode, SessionId};
+use redis::AsyncCommands;
+use serde::{Deserialize, Serialize};
+use time::OffsetDateTime;
+
+use crate::service::Operation;
+use crate::{Ctx, Failure};
+
+/// Who a token was given to.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Claims {
+    /// The account.
+    #[serde(rename = "sub")]
+    pub account: AccountId,
+    /// The device.
+    #[serde(rename = "did")]
+    pub device: DeviceId,
+    /// The session.
+    #[serde(rename = "sid")]
+    pub session: SessionId,
+    /// Issued at, seconds since 1970.
+    pub iat: i64,
+    /// Expires at, seconds since 1970.
+    pub exp: i64,
+}
+
+/// Makes tokens.
+pub struct Signer(EncodingKey);
+
+/// Checks tokens.
+pub struct Verifier(DecodingKey);
+
+impl Signer {
+    /// Reads a PKCS#8 PEM file.
+    pub fn load(file: &Path) -> anyhow::Result<Self> {
+        let pem = read(file, "tokens.signing_key_file")?;
+        Ok(Self(EncodingKey::from_ed_pem(&pem)?))
+    }
+
+    /// A signed token.
+    pub fn sign(&self, claims: &Claims) -> Result<String, Failure> {
+        encode(&Header::new(Algorithm::EdDSA), claims, &self.0).map_err(Failure::internal)
+    }
+}
+
+impl Verifier {
+    /// Reads a PEM file.
+    pub fn load(file: &Path) -> anyhow::Result<Self> {
+        let pem = read(file, "tokens.verifying_key_file")?;
+        Ok(Self(DecodingKey::from_ed_pem(&pem)?))
+    }
+
+    /// Checks signature and times.
+    pub fn verify(&self, token: &str, now: OffsetDateTime) -> Result<Claims, Failure> {
+        let mut validation = Validation::new(Algorithm::EdDSA);
+        // our clock, not the library's
+        validation.validate_exp = false;
+        validation.required_spec_claims.clear();
+        let claims = decode::<Claims>(token, &self.0, &validation)
+            .map_err(|_| Failure::new(ErrorCode::TokenInvalid, "sign in again"))?
+            .claims;
+        if claims.exp <= now.unix_timestamp() {
+            return Err(Failure::new(ErrorCode::TokenExpired, "exchange the refresh token for a new one"));
+        }
+        Ok(claims)
+    }
+}
+
+fn read(file: &Path, field: &str) -> anyhow::Result<Vec<u8>> {
+    std::fs::read(file).map_err(|error| {
+        anyhow::anyhow!("{field} {} can't be read: {error}; `nepto-server provision` makes it", file.display())
+    })
+}
+
+/// Asks `auth` whether a session lives.
+#[derive(Debug, Serialize, Deserialize)]
+pub struct CheckSession {
+    /// Which.
+    pub session: SessionId,
+}
+
+impl Operation for CheckSession {
+    type Reply = SessionState;
+    const DOMAIN: &'static str = "auth";
+    const NAME: &'static str = "check_session";
+}
+
+/// Whether a session lives.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum SessionState {
+    /// It does.
+    Live,
+    /// It was signed out, or never was.
+    Revoked,
+}
+
+impl SessionState {
+    /// How long Redis remembers it.
+    pub const CACHE_TTL: Duration = Duration::from_secs(300);
+
+    /// The key of a session.
+    pub fn key(session: SessionId) -> String {
+        format!("session:{session}")
+    }
+
+    /// The value of the key.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Live => "live",
+            Self::Revoked => "revoked",
+        }
+    }
+}
+
+/// Checks a token and the session behind it.
+pub async fn authenticate(ctx: &Ctx, token: &str) -> Result<Claims, Failure> {
+    let claims = ctx.tokens.verify(token, ctx.clock.now())?;
+    match session_state(ctx, claims.session).await? {
+        SessionState::Live => Ok(claims),
+        SessionState::Revoked => Err(Failure::new(ErrorCode::SessionRevoked, "sign in again")),
+    }
+}
+
+/// Whether a session lives, from Redis or else from `auth`.
+pub async fn session_state(ctx: &Ctx, session: SessionId) -> Result<SessionState, Failure> {
+    let known: Option<String> = ctx.redis.clone().get(SessionState::key(session)).await.unwrap_or_default();
+    match known.as_deref() {
+        Some("live") => Ok(SessionState::Live),
+        Some("revoked") => Ok(SessionState::Revoked),
+        _ => ctx.call(&CheckSession { session }).await,
+    }
+}
