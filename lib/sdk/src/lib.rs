@@ -1,1 +1,36 @@
+//! The client of Nepto: signs in with a wallet, keeps a connection, encrypts and decrypts with the Signal protocol, and
+//! keeps history in a store that is encrypted at rest.
+//!
+//! [`Client`] is the door. Beneath it lies a core without network (`core`, `directory`, `outbox`, `inbox`, `chat`,
+//! `keys`): it asks for what it needs and hands out what must be sent, so that it is tested without a server. [`http`],
+//! [`socket`] and [`session`] are the network, and can be used alone.
 
+mod client;
+pub mod env;
+mod error;
+mod event;
+pub mod guard;
+pub mod http;
+pub mod model;
+mod safety;
+pub mod session;
+pub mod socket;
+pub mod store;
+mod tls;
+mod wallet;
+
+mod chat;
+mod core;
+mod directory;
+mod inbox;
+mod interpret;
+mod keys;
+mod outbox;
+mod signal;
+
+pub use client::{Client, Events, LoginOptions, Place, Verification, revoke_device_by_wallet};
+pub use env::Env;
+pub use error::SdkError;
+pub use event::{DisconnectReason, Event};
+pub use safety::{SafetyNumber, safety_number};
+pub use wallet::Wallet;

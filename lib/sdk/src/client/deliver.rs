@@ -1,0 +1,65 @@
+//! Takes deliveries in: fetches the directories that they need, and acknowledges what is stored.
+
+use std::time::Duration;
+
+use alloy_primitives::Address;
+use nepto_proto::AccountId;
+use nepto_proto::wire::Deliver;
+
+use super::Inner;
+use crate::SdkError;
+use crate::event::Event;
+use crate::inbox::Received;
+
+/// Before a directory is asked for again; doubles.
+const RETRY_FIRST: Duration = Duration::from_millis(250);
+/// Before any further try.
+const RETRY_MAX: Duration = Duration::from_secs(10);
+
+impl Inner {
+    /// Takes one delivery in. Returns only when it is stored or passed over: later ones must not overtake it.
+    pub(super) async fn deliver(&self, deliver: &Deliver) -> Result<Vec<Event>, SdkError> {
+        let received = self.core().receive(deliver, false)?;
+        let account = match received {
+            Received::Done(events) => return Ok(events),
+            Received::NeedDirectory(account) => account,
+        };
+        let mut events = Vec::new();
+        for tries in 0u32.. {
+            match self.fetch_directory(account, None).await {
+                Ok(told) => {
+                    events.extend(told);
+                    break;
+                }
+                // the server can't be asked right now, which says nothing about the sender
+                Err(error) if error.is_temporary() => {
+                    let backoff = RETRY_FIRST.saturating_mul(2u32.saturating_pow(tries.min(10))).min(RETRY_MAX);
+                    tokio::time::sleep(backoff / 2 + self.env.jitter(backoff / 2)).await;
+                }
+                Err(error @ (SdkError::Store(_) | SdkError::SignedOut)) => return Err(error),
+                Err(error) => {
+                    tracing::warn!(%account, %error, "the directory of a sender does not hold");
+                    break;
+                }
+            }
+        }
+        match self.core().receive(deliver, true)? {
+            Received::Done(told) => events.extend(told),
+            Received::NeedDirectory(_) => return Err(SdkError::Internal("a directory was asked for twice")),
+        }
+        Ok(events)
+    }
+
+    /// Fetches and checks the device directory of an account.
+    pub(super) async fn fetch_directory(
+        &self,
+        account: AccountId,
+        named: Option<Address>,
+    ) -> Result<Vec<Event>, SdkError> {
+        let directory = self.http.directory(account).await?;
+        if directory.account != account {
+            return Err(SdkError::BadKeys { account, reason: "the server answered for another account" });
+        }
+        self.core().apply_directory(&directory, named)
+    }
+}

@@ -1,0 +1,292 @@
+//! The tasks behind a connection: one takes in what the gateway says, one drives the queue.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use nepto_proto::AccountId;
+use nepto_proto::api::accounts::Consent;
+use nepto_proto::wire::{Ack, Cursor, client_frame, server_frame};
+use tokio::sync::mpsc;
+use tokio::time::{Instant, sleep_until};
+use tokio_util::sync::CancellationToken;
+
+use super::{Inner, send};
+use crate::SdkError;
+use crate::event::Event;
+use crate::model::ConversationState;
+use crate::session::{Credentials, Link, SessionEvent};
+
+/// Deliveries that may wait for their acknowledgement.
+const ACK_BURST: u32 = 32;
+/// How long they may wait.
+const ACK_AFTER: Duration = Duration::from_millis(50);
+/// Between two looks at disappearing messages.
+const SWEEP_EVERY: Duration = Duration::from_secs(1);
+/// Contacts per page, and pages read at a connection.
+const CONTACTS_PAGE: u32 = 200;
+const CONTACT_PAGES_MAX: usize = 50;
+
+/// The client, as a session knows it.
+pub(super) struct Owner(pub Arc<Inner>);
+
+impl Credentials for Owner {
+    async fn access_token(&self) -> Result<String, SdkError> {
+        self.0.http.access_token().await
+    }
+
+    async fn refreshed_token(&self, refused: &str) -> Result<String, SdkError> {
+        self.0.http.refreshed_token(refused).await
+    }
+
+    fn cursor(&self) -> Result<Option<Cursor>, SdkError> {
+        let core = self.0.core();
+        // the gateway may purge up to what it is told
+        core.store.flush()?;
+        let cursor = core.store.begin().cursor()?;
+        Ok(cursor.map(|cursor| Cursor { epoch: cursor.epoch, seq: cursor.seq }))
+    }
+}
+
+pub(super) fn start(
+    inner: Arc<Inner>,
+    link: Link,
+    incoming: mpsc::Receiver<SessionEvent>,
+    events: mpsc::Sender<Event>,
+    stop: CancellationToken,
+) {
+    let sending = send::run(inner.clone(), link.clone(), events.clone());
+    let sender = stop.clone();
+    tokio::spawn(async move { sender.run_until_cancelled(sending).await });
+    let engine = Engine { inner, link, events, stop: stop.clone(), unacked: 0, ack: 0, ack_at: None };
+    tokio::spawn(async move {
+        stop.run_until_cancelled(engine.run(incoming)).await;
+        stop.cancel();
+    });
+}
+
+struct Engine {
+    inner: Arc<Inner>,
+    link: Link,
+    events: mpsc::Sender<Event>,
+    stop: CancellationToken,
+    unacked: u32,
+    ack: u64,
+    ack_at: Option<Instant>,
+}
+
+/// Nothing follows.
+struct Over;
+
+impl Engine {
+    async fn run(mut self, mut incoming: mpsc::Receiver<SessionEvent>) {
+        let inner = self.inner.clone();
+        let mut sweep_at = Instant::now();
+        loop {
+            let ack_at = self.ack_at.unwrap_or(sweep_at);
+            let step = tokio::select! {
+                event = incoming.recv() => match event {
+                    Some(event) => self.session(event).await,
+                    None => return,
+                },
+                () = sleep_until(ack_at), if self.ack_at.is_some() => self.settle().await,
+                () = inner.owed.notified() => self.receipts().await,
+                () = sleep_until(sweep_at) => {
+                    sweep_at = Instant::now() + SWEEP_EVERY;
+                    self.sweep().await
+                }
+                () = self.events.closed() => return,
+            };
+            match step {
+                Ok(true) => {}
+                Ok(false) => return,
+                Err(error) => {
+                    let event = match error {
+                        SdkError::SignedOut => Event::SignedOut { code: None },
+                        other => Event::StoreFailed(other.to_string()),
+                    };
+                    let _ = self.tell(event).await;
+                    return;
+                }
+            }
+        }
+    }
+
+    async fn tell(&self, event: Event) -> Result<(), Over> {
+        self.events.send(event).await.map_err(|_| Over)
+    }
+
+    /// `false`: nobody listens any more, or there is nothing more to say.
+    async fn tell_all(&self, events: Vec<Event>) -> bool {
+        for event in events {
+            if self.tell(event).await.is_err() {
+                return false;
+            }
+        }
+        true
+    }
+
+    async fn session(&mut self, event: SessionEvent) -> Result<bool, SdkError> {
+        Ok(match event {
+            SessionEvent::Connected(welcome) => {
+                self.inner.core().welcomed(welcome.epoch)?;
+                (self.unacked, self.ack, self.ack_at) = (0, 0, None);
+                self.background(maintain(self.inner.clone(), self.events.clone()));
+                self.inner.owed.notify_one();
+                self.tell(Event::Connected).await.is_ok()
+            }
+            SessionEvent::Disconnected { reason, retry_in } => {
+                (self.unacked, self.ack, self.ack_at) = (0, 0, None);
+                self.tell(Event::Disconnected { reason, retry_in }).await.is_ok()
+            }
+            SessionEvent::Frame(frame) => self.frame(frame).await?,
+            SessionEvent::SignedOut(code) => {
+                self.inner.http.forget().await?;
+                let _ = self.tell(Event::SignedOut { code }).await;
+                false
+            }
+            SessionEvent::Superseded => {
+                let _ = self.tell(Event::Superseded).await;
+                false
+            }
+            SessionEvent::Failed(error) => return Err(error),
+        })
+    }
+
+    async fn frame(&mut self, frame: server_frame::Kind) -> Result<bool, SdkError> {
+        match frame {
+            server_frame::Kind::Deliver(deliver) => {
+                let events = self.inner.deliver(&deliver).await?;
+                self.ack = self.ack.max(deliver.seq);
+                self.unacked += 1;
+                self.ack_at.get_or_insert_with(|| Instant::now() + ACK_AFTER);
+                if self.unacked >= ACK_BURST {
+                    self.settle().await?;
+                }
+                if events.iter().any(|event| matches!(event, Event::Undecryptable { .. })) {
+                    self.inner.queued.notify_one();
+                }
+                Ok(self.tell_all(events).await)
+            }
+            server_frame::Kind::CaughtUp(_) => {
+                self.settle().await?;
+                Ok(self.tell(Event::CaughtUp).await.is_ok())
+            }
+            server_frame::Kind::TypingFrom(typing) => {
+                let Ok(account) = AccountId::from_bytes(&typing.from) else { return Ok(true) };
+                let welcome = {
+                    let core = self.inner.core();
+                    let conversation = core.store.begin().conversation(account)?;
+                    conversation.is_some_and(|c| c.state == ConversationState::Accepted)
+                };
+                let event = Event::Typing { account, active: typing.active };
+                Ok(!welcome || self.tell(event).await.is_ok())
+            }
+            server_frame::Kind::PrekeysLow(_) => {
+                self.background(replenish(self.inner.clone(), self.events.clone()));
+                Ok(true)
+            }
+            server_frame::Kind::Error(error) => {
+                tracing::warn!(code = error.code, "the gateway refused something");
+                Ok(true)
+            }
+            _ => Ok(true),
+        }
+    }
+
+    /// Makes what was received durable, acknowledges it, and queues the receipts that it earned.
+    async fn settle(&mut self) -> Result<bool, SdkError> {
+        self.ack_at = None;
+        if self.unacked > 0 {
+            self.unacked = 0;
+            self.inner.core().store.flush()?;
+            // without a connection the gateway delivers them again, and they are dropped
+            let _ = self.link.notify(client_frame::Kind::Ack(Ack { up_to: self.ack })).await;
+        }
+        self.receipts().await
+    }
+
+    async fn receipts(&mut self) -> Result<bool, SdkError> {
+        if self.inner.core().queue_receipts()? {
+            self.inner.queued.notify_one();
+        }
+        Ok(true)
+    }
+
+    async fn sweep(&mut self) -> Result<bool, SdkError> {
+        let gone = self.inner.core().sweep()?;
+        Ok(gone.is_empty() || self.tell(Event::Expired(gone)).await.is_ok())
+    }
+
+    /// Runs something beside the deliveries, while the connection lasts.
+    fn background(&self, work: impl Future<Output = ()> + Send + 'static) {
+        let stop = self.stop.clone();
+        tokio::spawn(async move { stop.run_until_cancelled(work).await });
+    }
+}
+
+/// At each connection: keys, and what was decided on other devices. What fails is tried at the next one.
+async fn maintain(inner: Arc<Inner>, events: mpsc::Sender<Event>) {
+    if let Err(error) = inner.repair_keys().await {
+        tracing::warn!(%error, "keys were not checked");
+    }
+    replenish(inner.clone(), events).await;
+    if let Err(error) = inner.sync_contacts().await {
+        tracing::warn!(%error, "contacts were not read");
+    }
+}
+
+async fn replenish(inner: Arc<Inner>, events: mpsc::Sender<Event>) {
+    match inner.replenish().await {
+        Ok(Some(event)) => drop(events.send(event).await),
+        Ok(None) => {}
+        Err(error) => tracing::warn!(%error, "one-time prekeys were not uploaded"),
+    }
+}
+
+impl Inner {
+    /// Fills the server's stock of one-time prekeys up.
+    pub(super) async fn replenish(&self) -> Result<Option<Event>, SdkError> {
+        let stock = self.http.key_count().await?;
+        let Some(upload) = self.core().one_time_keys(stock)? else { return Ok(None) };
+        let (ec, kyber) = (upload.ec.len() as u32, upload.kyber.len() as u32);
+        self.http.upload_keys(&upload).await?;
+        Ok(Some(Event::KeysReplenished { ec, kyber }))
+    }
+
+    /// Rotates repeated-use keys when it is time, and repairs the server's copy when it differs.
+    async fn repair_keys(&self) -> Result<(), SdkError> {
+        let rotated = self.core().rotate_keys()?;
+        if let Some(upload) = rotated {
+            self.http.upload_keys(&upload).await?;
+            return Ok(());
+        }
+        let check = self.core().key_check()?;
+        if !self.http.check_keys(&check).await?.matches {
+            tracing::warn!("the server has other keys of this device; uploading them again");
+            let repair = self.core().key_repair()?;
+            self.http.upload_keys(&repair).await?;
+        }
+        Ok(())
+    }
+
+    /// Takes over what was decided about contacts on other devices.
+    async fn sync_contacts(&self) -> Result<(), SdkError> {
+        let mut after = None;
+        for _ in 0..CONTACT_PAGES_MAX {
+            let page = self.http.contacts(after, CONTACTS_PAGE).await?;
+            for contact in &page.contacts {
+                let state = match contact.consent {
+                    Consent::Accepted => ConversationState::Accepted,
+                    Consent::Blocked => ConversationState::Blocked,
+                    Consent::Requested => ConversationState::Requested,
+                };
+                self.core().decided_elsewhere(contact.account.account, state)?;
+            }
+            match page.next {
+                Some(next) => after = Some(next),
+                None => break,
+            }
+        }
+        Ok(())
+    }
+}

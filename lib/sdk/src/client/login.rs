@@ -1,0 +1,213 @@
+//! Signing in with a wallet, opening a profile, and what needs only a wallet.
+
+use std::path::PathBuf;
+
+use nepto_proto::DeviceId;
+use nepto_proto::api::ServerInfo;
+use nepto_proto::api::auth::{RevokeByWallet, SignIn};
+use nepto_proto::certificate::Resource;
+use nepto_proto::limits::CLOCK_SKEW_MAX;
+use reqwest::Url;
+use zeroize::Zeroizing;
+
+use super::Client;
+use crate::SdkError;
+use crate::env::Env;
+use crate::http::{Http, server_url};
+use crate::keys;
+use crate::store::Store;
+use crate::store::backend::Durability;
+use crate::store::profile::Registration;
+use crate::wallet::Wallet;
+
+/// Where a profile is kept.
+pub enum Place {
+    /// Gone with the process.
+    Memory,
+    /// In one file, under a passphrase. Made if it isn't there.
+    File {
+        /// The file.
+        path: PathBuf,
+        /// What opens it.
+        passphrase: Zeroizing<String>,
+    },
+    /// A store that is open already.
+    Store(Box<Store>),
+}
+
+/// How to sign in.
+pub struct LoginOptions {
+    /// The server, for example `https://chat.example.org`.
+    pub server: String,
+    /// The profile.
+    pub place: Place,
+    /// The device's name in its owner's list.
+    pub device_name: String,
+    /// The domain that the server signs in for, where it isn't its address: behind a tunnel, in a test.
+    pub domain: Option<String>,
+    /// Clock and randomness.
+    pub env: Env,
+}
+
+impl LoginOptions {
+    /// With the system's clock, in memory.
+    pub fn new(server: impl Into<String>) -> Self {
+        Self {
+            server: server.into(),
+            place: Place::Memory,
+            device_name: "nepto".to_owned(),
+            domain: None,
+            env: Env::system(),
+        }
+    }
+}
+
+impl Place {
+    fn open(self, env: &Env) -> Result<Store, SdkError> {
+        Ok(match self {
+            Self::Memory => Store::in_memory(env)?,
+            Self::File { path, passphrase } => Store::in_file(&path, &passphrase, env)?,
+            Self::Store(store) => *store,
+        })
+    }
+}
+
+impl Client {
+    /// Signs in. A new profile becomes a new device; a profile that was signed in before stays the same device.
+    ///
+    /// At the device limit the error carries the account's devices, one of which must be revoked.
+    pub async fn login(options: LoginOptions, wallet: &Wallet) -> Result<Self, SdkError> {
+        let LoginOptions { server, place, device_name, domain, env } = options;
+        let url = server_url(&server)?;
+        let http = Http::new(&server, env.clone(), Box::new(()))?;
+        let info = http.info().await?;
+        check_domain(&url, &info, domain.as_deref())?;
+        check_clock(&info, &env)?;
+        let store = place.open(&env)?;
+        let before = store.begin().registration()?;
+        let (installation, device) = keys::set_up(&store, &env, &device_name)?;
+        let nonce = http.nonce().await?.nonce;
+        let message = keys::sign_in_message(&info, nonce, wallet, &installation, &env)?;
+        let signed = wallet.sign(&message)?;
+        let tokens = http.sign_in(&SignIn { signed, device }).await.map_err(|error| read_clock(error, &info, &env))?;
+        if let Some(other) = before.filter(|before| before.account != tokens.account) {
+            return Err(SdkError::OtherAccount(other.account));
+        }
+        let txn = store.begin();
+        txn.set_registration(&Registration {
+            server: url.to_string(),
+            domain: info.domain,
+            account: tokens.account,
+            device: tokens.device,
+            wallet: wallet.address().to_string(),
+        })?;
+        txn.set_tokens(&tokens)?;
+        txn.commit(Durability::Now)?;
+        let client = Self::over(store, env).await?;
+        // others can write to a device without one-time prekeys, so a failure here only waits for the next connection
+        if let Err(error) = client.inner.replenish().await {
+            tracing::warn!(%error, "one-time prekeys were not uploaded yet");
+        }
+        Ok(client)
+    }
+
+    /// Opens a profile in which somebody signed in before. Nothing goes over the network.
+    pub async fn open(place: Place, env: Env) -> Result<Self, SdkError> {
+        let store = place.open(&env)?;
+        Self::over(store, env).await
+    }
+}
+
+/// Removes a device by a wallet's signature alone: for who is locked out, or lost the device.
+pub async fn revoke_device_by_wallet(
+    server: &str,
+    domain: Option<&str>,
+    wallet: &Wallet,
+    device: DeviceId,
+    env: &Env,
+) -> Result<(), SdkError> {
+    let http = Http::new(server, env.clone(), Box::new(()))?;
+    let info = http.info().await?;
+    check_domain(&server_url(server)?, &info, domain)?;
+    check_clock(&info, env)?;
+    let nonce = http.nonce().await?.nonce;
+    let statement = format!("Remove device {device} from this account.");
+    let message = keys::wallet_message(&info, nonce, wallet, &statement, &Resource::Revoke(device), env);
+    http.revoke_by_wallet(&RevokeByWallet { signed: wallet.sign(&message)? }).await
+}
+
+/// A server may only ask for signatures for itself: one for another domain would sign it in there.
+fn check_domain(url: &Url, info: &ServerInfo, expected: Option<&str>) -> Result<(), SdkError> {
+    let host = url.host_str().unwrap_or_default();
+    let own = match url.port() {
+        Some(port) => info.domain == format!("{host}:{port}") || info.domain == host,
+        None => info.domain == host,
+    };
+    let loopback = matches!(host, "localhost" | "127.0.0.1" | "[::1]");
+    let allowed = match expected {
+        Some(expected) => info.domain == expected,
+        None => own || loopback,
+    };
+    if allowed {
+        return Ok(());
+    }
+    Err(SdkError::DomainMismatch { url: url.to_string(), domain: info.domain.clone() })
+}
+
+fn check_clock(info: &ServerInfo, env: &Env) -> Result<(), SdkError> {
+    let (own, server) = (env.now_ms(), info.server_time_ms);
+    if u128::from(own.abs_diff(server)) > CLOCK_SKEW_MAX.as_millis() {
+        return Err(skew(own, server));
+    }
+    Ok(())
+}
+
+fn skew(own: u64, server: u64) -> SdkError {
+    SdkError::ClockSkew { off_by_s: own.abs_diff(server) / 1000, ahead: own > server }
+}
+
+fn read_clock(error: SdkError, info: &ServerInfo, env: &Env) -> SdkError {
+    match error.code() {
+        Some(nepto_proto::ErrorCode::ClockSkew) => skew(env.now_ms(), info.server_time_ms),
+        _ => error,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn info(domain: &str) -> ServerInfo {
+        let uri = format!("https://{domain}");
+        ServerInfo { domain: domain.into(), uri, chains: vec![1], sockets: vec![], server_time_ms: 1_000_000 }
+    }
+
+    fn allowed(url: &str, domain: &str, expected: Option<&str>) -> bool {
+        check_domain(&server_url(url).unwrap(), &info(domain), expected).is_ok()
+    }
+
+    #[test]
+    fn a_server_can_not_ask_for_a_signature_for_another() {
+        assert!(allowed("https://chat.example.org", "chat.example.org", None));
+        assert!(allowed("chat.example.org:8443", "chat.example.org:8443", None));
+        assert!(allowed("http://127.0.0.1:8080", "chat.example.org", None));
+        assert!(!allowed("https://evil.org", "chat.example.org", None));
+        assert!(allowed("https://tunnel.example", "chat.example.org", Some("chat.example.org")));
+        assert!(!allowed("http://127.0.0.1:8080", "evil.org", Some("chat.example.org")));
+    }
+
+    #[test]
+    fn a_clock_that_is_off_is_named() {
+        struct Fixed(u64);
+        impl crate::env::Clock for Fixed {
+            fn now_ms(&self) -> u64 {
+                self.0
+            }
+        }
+        let at = |ms| Env::new(std::sync::Arc::new(Fixed(ms)), rand::SeedableRng::seed_from_u64(1));
+        assert!(check_clock(&info("a"), &at(1_000_000 + 299_000)).is_ok());
+        let error = check_clock(&info("a"), &at(1_000_000 + 400_000)).unwrap_err();
+        assert!(error.to_string().contains("400 s ahead of the server's"), "{error}");
+        assert!(check_clock(&info("a"), &at(400_000)).unwrap_err().to_string().contains("600 s behind"));
+    }
+}

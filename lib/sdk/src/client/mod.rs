@@ -1,0 +1,194 @@
+//! The public door: a signed-in device, its conversations and its connection.
+
+mod account;
+mod deliver;
+mod engine;
+mod login;
+mod send;
+mod talk;
+
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::task::{Context, Poll};
+
+use futures_util::Stream;
+use nepto_proto::api::auth::Tokens;
+use nepto_proto::{AccountId, DeviceId};
+use tokio::sync::{Notify, mpsc, watch};
+use tokio_util::sync::{CancellationToken, DropGuard};
+
+pub use account::Verification;
+pub use login::{LoginOptions, Place, revoke_device_by_wallet};
+
+use crate::SdkError;
+use crate::core::Core;
+use crate::env::Env;
+use crate::event::Event;
+use crate::http::{Http, TokenSink};
+use crate::session::{self, Link};
+use crate::store::Store;
+use crate::store::backend::Durability;
+
+/// Events that wait for the program. When it does not take them, nothing more is read from the gateway.
+const EVENTS_MAX: usize = 256;
+
+/// A signed-in device. Cheap to clone; clones are the same device.
+#[derive(Clone)]
+pub struct Client {
+    inner: Arc<Inner>,
+}
+
+/// The core behind its lock, which is never held across a wait for the network.
+#[derive(Clone)]
+pub(crate) struct SharedCore(Arc<Mutex<Core>>);
+
+impl SharedCore {
+    pub fn lock(&self) -> MutexGuard<'_, Core> {
+        // what a panic interrupted was a transaction, and never happened
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl TokenSink for SharedCore {
+    fn save(&self, tokens: &Tokens) -> Result<(), SdkError> {
+        let core = self.lock();
+        let txn = core.store.begin();
+        txn.set_tokens(tokens)?;
+        Ok(txn.commit(Durability::Now)?)
+    }
+
+    fn forget(&self) -> Result<(), SdkError> {
+        let core = self.lock();
+        let txn = core.store.begin();
+        txn.forget_tokens();
+        Ok(txn.commit(Durability::Now)?)
+    }
+}
+
+pub(crate) struct Inner {
+    core: SharedCore,
+    http: Http,
+    env: Env,
+    account: AccountId,
+    device: DeviceId,
+    live: Mutex<Option<Live>>,
+    /// Something is in the queue.
+    queued: Notify,
+    /// Receipts are owed.
+    owed: Notify,
+    /// Counts what left the queue.
+    sent: watch::Sender<u64>,
+}
+
+/// The connection that runs now.
+struct Live {
+    link: Link,
+    stop: CancellationToken,
+}
+
+impl Inner {
+    fn core(&self) -> MutexGuard<'_, Core> {
+        self.core.lock()
+    }
+
+    fn live(&self) -> MutexGuard<'_, Option<Live>> {
+        self.live.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn link(&self) -> Result<Link, SdkError> {
+        self.live().as_ref().map(|live| live.link.clone()).ok_or(SdkError::NotConnected)
+    }
+}
+
+/// What happens on a connection, in order. Dropping it disconnects.
+pub struct Events {
+    events: mpsc::Receiver<Event>,
+    _stop: DropGuard,
+}
+
+impl Events {
+    /// The next event. `None`: the connection is over for good.
+    pub async fn next(&mut self) -> Option<Event> {
+        self.events.recv().await
+    }
+}
+
+impl Stream for Events {
+    type Item = Event;
+
+    fn poll_next(mut self: std::pin::Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Option<Event>> {
+        self.events.poll_recv(context)
+    }
+}
+
+impl Client {
+    /// Over a store in which somebody signed in, on this server.
+    async fn over(store: Store, env: Env) -> Result<Self, SdkError> {
+        let txn = store.begin();
+        let registration = txn.registration()?.ok_or(SdkError::NotSignedIn)?;
+        let tokens = txn.tokens()?;
+        drop(txn);
+        let core = SharedCore(Arc::new(Mutex::new(Core::open(store, env.clone())?)));
+        let http = Http::new(&registration.server, env.clone(), Box::new(core.clone()))?;
+        if let Some(tokens) = tokens {
+            http.resume(tokens).await;
+        }
+        let inner = Inner {
+            core,
+            http,
+            env,
+            account: registration.account,
+            device: registration.device,
+            live: Mutex::default(),
+            queued: Notify::new(),
+            owed: Notify::new(),
+            sent: watch::Sender::new(0),
+        };
+        Ok(Self { inner: Arc::new(inner) })
+    }
+
+    /// This account.
+    pub fn account(&self) -> AccountId {
+        self.inner.account
+    }
+
+    /// This device.
+    pub fn device(&self) -> DeviceId {
+        self.inner.device
+    }
+
+    /// The HTTP API with this device's tokens.
+    pub fn http(&self) -> &Http {
+        &self.inner.http
+    }
+
+    /// Connects and stays connected until the events are dropped, or [`Client::disconnect`]. Asks the server once for its
+    /// gateways; everything after that is retried by itself and told as events. An earlier connection ends.
+    pub async fn connect(&self) -> Result<Events, SdkError> {
+        let sockets = self.inner.http.info().await?.sockets;
+        if sockets.is_empty() {
+            return Err(SdkError::Network("the server names no gateway".into()));
+        }
+        let stop = CancellationToken::new();
+        let (link, incoming) =
+            session::start(sockets, engine::Owner(self.inner.clone()), self.inner.env.clone(), stop.clone());
+        let (events, receiver) = mpsc::channel(EVENTS_MAX);
+        let before = self.inner.live().replace(Live { link: link.clone(), stop: stop.clone() });
+        if let Some(before) = before {
+            before.stop.cancel();
+        }
+        engine::start(self.inner.clone(), link, incoming, events, stop.clone());
+        Ok(Events { events: receiver, _stop: stop.drop_guard() })
+    }
+
+    /// Ends the connection.
+    pub fn disconnect(&self) {
+        if let Some(live) = self.inner.live().take() {
+            live.stop.cancel();
+        }
+    }
+
+    /// Whether there is a connection right now.
+    pub fn is_connected(&self) -> bool {
+        self.inner.live().as_ref().is_some_and(|live| live.link.is_online())
+    }
+}

@@ -1,0 +1,189 @@
+//! Drives the queue: per conversation one item at a time and in order, several conversations at once, until the server
+//! has it or refuses it for good.
+
+use std::collections::HashSet;
+use std::sync::Arc;
+use std::time::Duration;
+
+use futures_util::StreamExt;
+use futures_util::stream::FuturesUnordered;
+use nepto_proto::wire::{Mismatch, client_frame, server_frame};
+use nepto_proto::{AccountId, ErrorCode};
+use tokio::sync::mpsc;
+
+use super::Inner;
+use crate::SdkError;
+use crate::error::is_temporary;
+use crate::event::Event;
+use crate::model::Failure;
+use crate::outbox::Prepared;
+use crate::session::Link;
+use crate::store::queue::Outgoing;
+
+/// Conversations sent to at once.
+const PARALLEL_MAX: usize = 16;
+/// Device lists that may change under one message.
+const MISMATCHES_MAX: u32 = 5;
+/// Fetches before one message.
+const FETCHES_MAX: u32 = 4 * MISMATCHES_MAX;
+/// From a frame to its answer.
+const ANSWER_TIMEOUT: Duration = Duration::from_secs(15);
+/// Before the second try of a message; doubles.
+const RETRY_FIRST: Duration = Duration::from_millis(500);
+/// Before any further try.
+const RETRY_MAX: Duration = Duration::from_secs(60);
+
+/// Sends what is queued while there is a connection.
+pub(super) async fn run(inner: Arc<Inner>, mut link: Link, events: mpsc::Sender<Event>) {
+    let mut running = FuturesUnordered::new();
+    let mut busy: HashSet<AccountId> = HashSet::new();
+    loop {
+        if link.is_online() {
+            let heads = inner.core().store.begin().queue_heads(&|to| busy.contains(&to), PARALLEL_MAX - running.len());
+            match heads {
+                Ok(heads) => {
+                    for item in heads {
+                        busy.insert(item.to);
+                        running.push(send(&inner, link.clone(), item, &events));
+                    }
+                }
+                Err(error) => {
+                    let _ = events.send(Event::StoreFailed(error.to_string())).await;
+                    return;
+                }
+            }
+        }
+        tokio::select! {
+            () = inner.queued.notified() => {}
+            changed = link.changed() => if !changed { return },
+            Some(done) = running.next(), if !running.is_empty() => {
+                busy.remove(&done);
+                inner.sent.send_modify(|count| *count += 1);
+            }
+        }
+    }
+}
+
+/// Sends one item until it is stored, refused, or the connection is gone.
+async fn send(inner: &Inner, link: Link, item: Outgoing, events: &mpsc::Sender<Event>) -> AccountId {
+    let to = item.to;
+    for tries in 0u32.. {
+        let error = match attempt(inner, &link, &item, events).await {
+            Ok(()) => return to,
+            Err(error) => error,
+        };
+        if !link.is_online() && error.is_temporary() {
+            // it stays in the queue for the next connection
+            return to;
+        }
+        let failure = match lasting(&error) {
+            None => {
+                let asked = match &error {
+                    SdkError::Server { retry_after: Some(asked), .. } => *asked,
+                    _ => Duration::ZERO,
+                };
+                let backoff = RETRY_FIRST.saturating_mul(2u32.saturating_pow(tries.min(10))).min(RETRY_MAX);
+                tracing::info!(%to, %error, "a message will be tried again");
+                tokio::time::sleep(asked + backoff / 2 + inner.env.jitter(backoff / 2)).await;
+                continue;
+            }
+            Some(failure) => failure,
+        };
+        tracing::warn!(%to, %error, "a message was given up");
+        let told = inner.core().gave_up(&item, failure);
+        report(told, events).await;
+        return to;
+    }
+    to
+}
+
+/// Why an error is final; `None` if a later try may succeed.
+fn lasting(error: &SdkError) -> Option<Failure> {
+    match error {
+        SdkError::Server { code, .. } if !is_temporary(*code) => Some(Failure::Server(*code)),
+        SdkError::Uncertified { .. } | SdkError::WrongWallet { .. } => Some(Failure::Uncertified),
+        SdkError::KeysChanged(_) => Some(Failure::KeysChanged),
+        SdkError::BadKeys { .. } => Some(Failure::BadKeys),
+        error if error.is_temporary() => None,
+        SdkError::SignedOut | SdkError::Store(_) => None,
+        _ => Some(Failure::Encryption),
+    }
+}
+
+async fn attempt(inner: &Inner, link: &Link, item: &Outgoing, events: &mpsc::Sender<Event>) -> Result<(), SdkError> {
+    let (mut mismatches, mut fetches) = (0, 0);
+    loop {
+        let prepared = inner.core().prepare(item)?;
+        let frame = match prepared {
+            Prepared::Frame(frame) => frame,
+            Prepared::Local => {
+                let told = inner.core().sent(item, false)?;
+                report(Ok(told), events).await;
+                return Ok(());
+            }
+            Prepared::NeedDirectory(account) => {
+                fetches += 1;
+                let told = inner.fetch_directory(account, None).await?;
+                report(Ok(told), events).await;
+                continue;
+            }
+            Prepared::NeedBundles(account, devices) => {
+                fetches += 1;
+                if fetches > FETCHES_MAX {
+                    return Err(SdkError::MismatchLoop(account));
+                }
+                let bundles = inner.http.bundles(account, &devices).await?;
+                if bundles.account != account || bundles.bundles.is_empty() {
+                    return Err(SdkError::BadKeys { account, reason: "the server has no keys of its devices" });
+                }
+                inner.core().apply_bundles(&bundles)?;
+                continue;
+            }
+        };
+        let sync_later = frame.sync_later;
+        match link.request(client_frame::Kind::SendDm(frame.send), ANSWER_TIMEOUT).await? {
+            server_frame::Kind::Stored(_) => {
+                let told = inner.core().sent(item, sync_later)?;
+                if sync_later {
+                    inner.queued.notify_one();
+                }
+                report(Ok(told), events).await;
+                return Ok(());
+            }
+            server_frame::Kind::Mismatch(mismatch) => {
+                mismatches += 1;
+                refresh(inner, &mismatch, mismatches, events).await?;
+            }
+            server_frame::Kind::Error(error) => {
+                let code = error.code.parse().unwrap_or(ErrorCode::Internal);
+                let wait = u64::from(error.retry_after_ms);
+                return Err(SdkError::Server {
+                    code,
+                    detail: error.detail,
+                    retry_after: (wait > 0).then(|| Duration::from_millis(wait)),
+                    devices: Vec::new(),
+                });
+            }
+            _ => return Err(SdkError::Internal("the gateway answered with another kind of frame")),
+        }
+    }
+}
+
+async fn refresh(
+    inner: &Inner,
+    mismatch: &Mismatch,
+    mismatches: u32,
+    events: &mpsc::Sender<Event>,
+) -> Result<(), SdkError> {
+    let account = inner.core().apply_mismatch(mismatch)?;
+    let told = inner.fetch_directory(account, None).await?;
+    report(Ok(told), events).await;
+    if mismatches >= MISMATCHES_MAX { Err(SdkError::MismatchLoop(account)) } else { Ok(()) }
+}
+
+async fn report(told: Result<Vec<Event>, SdkError>, events: &mpsc::Sender<Event>) {
+    let told = told.unwrap_or_else(|error| vec![Event::StoreFailed(error.to_string())]);
+    for event in told {
+        let _ = events.send(event).await;
+    }
+}

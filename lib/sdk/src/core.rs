@@ -1,0 +1,53 @@
+//! A device without network: its store and what it knows. Everything here is synchronous; whoever drives it fetches what
+//! it asks for and sends what it hands out.
+
+use std::collections::{HashMap, HashSet};
+
+use nepto_proto::{AccountId, ClientMsgId, DeviceId};
+
+use crate::SdkError;
+use crate::env::Env;
+use crate::model::MessageId;
+use crate::store::Store;
+
+/// Who this device is.
+#[derive(Debug, Clone)]
+pub(crate) struct Me {
+    pub account: AccountId,
+    pub device: DeviceId,
+    pub wallet: String,
+    /// The authority that certificates must name.
+    pub domain: String,
+}
+
+/// A signed-in device.
+pub(crate) struct Core {
+    pub store: Store,
+    pub env: Env,
+    pub me: Me,
+    /// Accounts whose device list is known to be out of date.
+    pub(crate) outdated: HashSet<AccountId>,
+    /// When a session was last set up anew because of an undecryptable message.
+    pub(crate) resets: HashMap<(AccountId, DeviceId), u64>,
+    /// Uncertified devices that were reported, so that each is reported once per run.
+    pub(crate) reported: HashSet<(AccountId, DeviceId)>,
+}
+
+impl Core {
+    /// Over a store in which a sign-in was recorded.
+    pub fn open(store: Store, env: Env) -> Result<Self, SdkError> {
+        let registration = store.begin().registration()?.ok_or(SdkError::NotSignedIn)?;
+        let me = Me {
+            account: registration.account,
+            device: registration.device,
+            wallet: registration.wallet,
+            domain: registration.domain,
+        };
+        Ok(Self { store, env, me, outdated: HashSet::new(), resets: HashMap::new(), reported: HashSet::new() })
+    }
+
+    /// A name for something of one's own.
+    pub(crate) fn new_id(&self) -> MessageId {
+        MessageId { author: self.me.account, id: ClientMsgId::new(self.env.uuid()) }
+    }
+}

@@ -1,0 +1,247 @@
+//! Device lists and bundles: checked against wallets, pinned, compared. No device gets a byte that no wallet vouched for.
+
+use std::collections::BTreeSet;
+
+use alloy_primitives::Address;
+use libsignal_protocol::IdentityKey;
+use nepto_proto::api::auth::Wallets;
+use nepto_proto::api::keys::{DeviceDirectory, PrekeyBundles, PublicDevice};
+use nepto_proto::certificate::{CertificateError, verify_device, wallets_of};
+use nepto_proto::wire::Mismatch;
+use nepto_proto::{AccountId, DeviceId};
+
+use crate::SdkError;
+use crate::core::Core;
+use crate::event::Event;
+use crate::model::{KnownDevice, MessageId, Notice};
+use crate::signal;
+use crate::store::Txn;
+use crate::store::backend::Durability;
+use crate::store::peers::Peer;
+
+/// A directory whose every claim was checked.
+struct Checked {
+    root: Address,
+    wallets: BTreeSet<Address>,
+    devices: Vec<KnownDevice>,
+    refused: Vec<(DeviceId, CertificateError)>,
+}
+
+fn check(directory: &DeviceDirectory, domain: &str, now_ms: u64) -> Result<Checked, SdkError> {
+    let bad = |reason| SdkError::BadKeys { account: directory.account, reason };
+    let (root, wallets) = check_wallets(directory.account, &directory.wallets, domain)?;
+    let numbers: BTreeSet<DeviceId> = directory.devices.iter().map(|device| device.device).collect();
+    if numbers.len() != directory.devices.len() {
+        return Err(bad("the server listed a device twice"));
+    }
+    let (mut devices, mut refused) = (Vec::new(), Vec::new());
+    for device in &directory.devices {
+        match check_device(device, &wallets, domain) {
+            Ok(wallet) => devices.push(KnownDevice {
+                device: device.device,
+                registration_id: device.registration_id.get(),
+                identity_key: device.identity_key.clone(),
+                wallet: wallet.to_string(),
+                first_seen_ms: now_ms,
+            }),
+            Err(reason) => refused.push((device.device, reason)),
+        }
+    }
+    Ok(Checked { root, wallets, devices, refused })
+}
+
+fn check_wallets(
+    account: AccountId,
+    wallets: &Wallets,
+    domain: &str,
+) -> Result<(Address, BTreeSet<Address>), SdkError> {
+    let root = Address::parse_checksummed(&wallets.root, None)
+        .map_err(|_| SdkError::BadKeys { account, reason: "the root wallet is not an address" })?;
+    Ok((root, wallets_of(account, root, &wallets.links, domain)))
+}
+
+fn check_device(device: &PublicDevice, wallets: &BTreeSet<Address>, domain: &str) -> Result<Address, CertificateError> {
+    let key = &device.identity_key.0;
+    if IdentityKey::decode(key).is_err() {
+        return Err(CertificateError::Resource);
+    }
+    verify_device(&device.certificate, wallets, device.registration_id, key, domain)
+}
+
+impl Core {
+    /// Takes in a directory from the server. `named` is the address by which the user named the account.
+    pub fn apply_directory(
+        &mut self,
+        directory: &DeviceDirectory,
+        named: Option<Address>,
+    ) -> Result<Vec<Event>, SdkError> {
+        let account = directory.account;
+        let now_ms = self.env.now_ms();
+        let mut checked = check(directory, &self.me.domain, now_ms)?;
+        let txn = self.store.begin();
+        let before = txn.peer(account)?;
+        let named = named.map(|wallet| wallet.to_string()).or(before.as_ref().and_then(|peer| peer.named.clone()));
+        let named = if account == self.me.account { Some(self.me.wallet.clone()) } else { named };
+        if let Some(wallet) = named.as_ref().filter(|wallet| !belongs(wallet, &checked.wallets)) {
+            return Err(SdkError::WrongWallet { account, wallet: wallet.clone() });
+        }
+
+        let changes = match &before {
+            Some(peer) => differences(peer, &mut checked),
+            None => Changes::default(),
+        };
+        for device in &changes.void_sessions {
+            txn.delete_session(&signal::address(account, *device)?)?;
+        }
+        let mut notices = changes.notices;
+        let mut events = changes.events;
+        for (device, reason) in &checked.refused {
+            if self.reported.insert((account, *device)) {
+                notices.push(Notice::Uncertified { device: *device });
+                events.push(Event::Uncertified { account, device: *device, reason: reason.to_string() });
+            }
+        }
+        for notice in notices {
+            let id = MessageId { author: self.me.account, id: nepto_proto::ClientMsgId::new(self.env.uuid()) };
+            txn.add_notice(account, notice, id, now_ms)?;
+        }
+        let verified = before.as_ref().is_some_and(|peer| peer.verified);
+        txn.set_peer(&Peer {
+            account,
+            root: checked.root.to_string(),
+            named,
+            devices: checked.devices,
+            refused: checked.refused.into_iter().map(|(device, reason)| (device, reason.to_string())).collect(),
+            verified,
+            changed: before.as_ref().is_some_and(|peer| peer.changed) || (verified && changes.alarming),
+        })?;
+        txn.commit(Durability::Now)?;
+        self.outdated.remove(&account);
+        Ok(events)
+    }
+
+    /// Starts sessions from bundles. Each must be of a device that a checked directory named, with the same keys.
+    pub fn apply_bundles(&mut self, bundles: &PrekeyBundles) -> Result<(), SdkError> {
+        let account = bundles.account;
+        let bad = |reason| SdkError::BadKeys { account, reason };
+        let txn = self.store.begin();
+        let peer = txn.peer(account)?.ok_or(bad("its devices are not known yet"))?;
+        let (_, wallets) = check_wallets(account, &bundles.wallets, &self.me.domain)?;
+        for bundle in &bundles.bundles {
+            let device = bundle.device.device;
+            check_device(&bundle.device, &wallets, &self.me.domain).map_err(|reason| SdkError::Uncertified {
+                account,
+                device,
+                reason: reason.to_string(),
+            })?;
+            let same = |known: &&KnownDevice| {
+                known.identity_key == bundle.device.identity_key
+                    && known.registration_id == bundle.device.registration_id.get()
+            };
+            if bundles.wallets.root != peer.root || peer.device(device).filter(same).is_none() {
+                // another installation than the directory named: look at the directory again first
+                self.outdated.insert(account);
+                continue;
+            }
+            signal::start_session(&txn, &signal::address(account, device)?, bundle, &self.env)?;
+        }
+        Ok(txn.commit(Durability::Now)?)
+    }
+
+    /// The gateway says that the device list is another one. Old sessions go; the directory is fetched again.
+    pub fn apply_mismatch(&mut self, mismatch: &Mismatch) -> Result<AccountId, SdkError> {
+        let bad = |_| SdkError::Internal("the gateway named a malformed account or device");
+        let account = AccountId::from_bytes(&mismatch.account).map_err(bad)?;
+        let txn = self.store.begin();
+        for &device in mismatch.extra.iter().chain(&mismatch.stale) {
+            let device = DeviceId::try_from(device).map_err(bad)?;
+            txn.delete_session(&signal::address(account, device)?)?;
+        }
+        txn.commit(Durability::Later)?;
+        self.outdated.insert(account);
+        Ok(account)
+    }
+
+    /// The user accepts that keys of a verified contact changed. It is no longer verified.
+    pub fn accept_change(&mut self, account: AccountId) -> Result<(), SdkError> {
+        self.change_peer(account, |peer| {
+            peer.verified = false;
+            peer.changed = false;
+        })
+    }
+
+    /// The user compared the safety numbers of all devices, as they are now.
+    pub fn mark_verified(&mut self, account: AccountId, verified: bool) -> Result<(), SdkError> {
+        self.change_peer(account, |peer| {
+            peer.verified = verified;
+            peer.changed = false;
+        })
+    }
+
+    fn change_peer(&mut self, account: AccountId, change: impl FnOnce(&mut Peer)) -> Result<(), SdkError> {
+        let txn = self.store.begin();
+        let mut peer =
+            txn.peer(account)?.ok_or(SdkError::BadKeys { account, reason: "its devices are not known yet" })?;
+        change(&mut peer);
+        txn.set_peer(&peer)?;
+        Ok(txn.commit(Durability::Now)?)
+    }
+
+    /// What is known of an account, if its device list is up to date.
+    pub(crate) fn current_peer(&self, txn: &Txn<'_>, account: AccountId) -> Result<Option<Peer>, SdkError> {
+        Ok(if self.outdated.contains(&account) { None } else { txn.peer(account)? })
+    }
+}
+
+fn belongs(wallet: &str, wallets: &BTreeSet<Address>) -> bool {
+    wallets.iter().any(|known| known.to_string() == wallet)
+}
+
+/// What is new about an account that was known.
+#[derive(Default)]
+struct Changes {
+    events: Vec<Event>,
+    notices: Vec<Notice>,
+    void_sessions: Vec<DeviceId>,
+    alarming: bool,
+}
+
+fn differences(before: &Peer, now: &mut Checked) -> Changes {
+    let account = before.account;
+    let mut changes = Changes::default();
+    let root = now.root.to_string();
+    if root != before.root {
+        changes.alarming = true;
+        changes.notices.push(Notice::RootChanged { from: before.root.clone(), to: root.clone() });
+        changes.events.push(Event::RootChanged { account, from: before.root.clone(), to: root });
+    }
+    for known in &mut now.devices {
+        let device = known.device;
+        match before.device(device) {
+            Some(old) if old.identity_key == known.identity_key => {
+                known.first_seen_ms = old.first_seen_ms;
+                if old.registration_id != known.registration_id {
+                    changes.void_sessions.push(device);
+                }
+            }
+            Some(_) => {
+                changes.alarming = true;
+                changes.void_sessions.push(device);
+                changes.notices.push(Notice::IdentityChanged { device });
+                changes.events.push(Event::IdentityChanged { account, device });
+            }
+            None => {
+                changes.alarming = true;
+                changes.notices.push(Notice::DeviceAdded { device });
+                changes.events.push(Event::DeviceAdded { account, device, wallet: known.wallet.clone() });
+            }
+        }
+    }
+    for old in &before.devices {
+        if !now.devices.iter().any(|known| known.device == old.device) {
+            changes.void_sessions.push(old.device);
+            changes.events.push(Event::DeviceRemoved { account, device: old.device });
+        }
+    }
+    changes
+}

@@ -1,0 +1,190 @@
+//! The one error of this crate. Its texts tell a person what to do.
+
+use std::time::Duration;
+
+use nepto_proto::api::keys::OwnDevice;
+use nepto_proto::content::ContentError;
+use nepto_proto::siwe::SiweError;
+use nepto_proto::{AccountId, DeviceId, ErrorCode};
+
+use crate::guard::GuardError;
+use crate::socket::SocketError;
+use crate::store::StoreError;
+
+/// What can go wrong in a client.
+#[derive(Debug, thiserror::Error)]
+pub enum SdkError {
+    /// The server refused, with a stable code.
+    #[error("{detail} ({code})")]
+    Server {
+        /// Programs branch on it.
+        code: ErrorCode,
+        /// The server's words.
+        detail: String,
+        /// When a retry makes sense.
+        retry_after: Option<Duration>,
+        /// With `device_limit`: one of these must go first.
+        devices: Vec<OwnDevice>,
+    },
+    /// An answer outside the contract.
+    #[error("{url} answered with status {status}, but not as a Nepto server does; check the address")]
+    Unexpected {
+        /// The status.
+        status: u16,
+        /// Who answered.
+        url: String,
+    },
+    /// No connection.
+    #[error("the server can't be reached: {0}; check the address and the network")]
+    Network(String),
+    /// No answer in time.
+    #[error("the server did not answer in time; try again")]
+    Timeout,
+    /// The socket.
+    #[error(transparent)]
+    Socket(#[from] SocketError),
+    /// There is no live connection for what was asked.
+    #[error("not connected; connect first")]
+    NotConnected,
+    /// The local clock is too far off for signing in.
+    #[error(
+        "this machine's clock is {off_by_s} s {} the server's; set it and try again",
+        if *ahead { "ahead of" } else { "behind" }
+    )]
+    ClockSkew {
+        /// Seconds between the clocks.
+        off_by_s: u64,
+        /// Whether this machine is ahead.
+        ahead: bool,
+    },
+    /// The server asks for a signature that would work somewhere else.
+    #[error("the server at {url} asks to sign in for {domain:?}; that is not its own name, so nothing was signed")]
+    DomainMismatch {
+        /// What the user named.
+        url: String,
+        /// What the server claims.
+        domain: String,
+    },
+    /// The URL of a server.
+    #[error("{0:?} is not the address of a server; it looks like https://chat.example.org")]
+    ServerUrl(String),
+    /// No valid session.
+    #[error("signed out; sign in again with the wallet")]
+    SignedOut,
+    /// The profile holds no signed-in device yet.
+    #[error("nobody is signed in with this profile; sign in first")]
+    NotSignedIn,
+    /// The profile belongs to somebody else.
+    #[error("this profile belongs to account {0}; use another profile for another account")]
+    OtherAccount(AccountId),
+    /// The local store.
+    #[error(transparent)]
+    Store(#[from] StoreError),
+    /// The key or keystore of a wallet.
+    #[error("the wallet can't be used: {0}")]
+    Wallet(String),
+    /// A sign-in message.
+    #[error(transparent)]
+    Siwe(#[from] SiweError),
+    /// A device that no wallet of its account vouches for. Nothing was encrypted for it.
+    #[error("device {device} of {account} is not certified by a wallet of that account: {reason}; nothing was sent")]
+    Uncertified {
+        /// Whose device it claims to be.
+        account: AccountId,
+        /// Its number.
+        device: DeviceId,
+        /// Why not.
+        reason: String,
+    },
+    /// The server names another wallet as the root of an account than the one that was asked for.
+    #[error("the server says that {account} does not belong to wallet {wallet}; don't trust this contact")]
+    WrongWallet {
+        /// The account.
+        account: AccountId,
+        /// The wallet that the user named.
+        wallet: String,
+    },
+    /// The keys of a verified contact changed.
+    #[error("the keys of {0} changed since you verified them; compare the safety number again, or accept the change")]
+    KeysChanged(AccountId),
+    /// A bundle or directory that does not hold.
+    #[error("the keys of {account} can't be used: {reason}")]
+    BadKeys {
+        /// Whose.
+        account: AccountId,
+        /// Why.
+        reason: &'static str,
+    },
+    /// The device lists kept changing.
+    #[error("the device lists of {0} kept changing while sending; try again")]
+    MismatchLoop(AccountId),
+    /// A message was refused before it was decrypted.
+    #[error(transparent)]
+    Guard(#[from] GuardError),
+    /// The library refused.
+    #[error("encryption failed: {0}")]
+    Signal(#[from] libsignal_protocol::SignalProtocolError),
+    /// Decryption ended in a panic, which was caught.
+    #[error("a message broke the decryption and was dropped")]
+    Crashed,
+    /// A session without the post-quantum ratchet.
+    #[error("a session without post-quantum protection was refused")]
+    NoPostQuantum,
+    /// What was decrypted.
+    #[error(transparent)]
+    Content(#[from] ContentError),
+    /// A text that does not fit.
+    #[error("a text of {0} bytes is too long for a message; send it as a file")]
+    TextTooLong(usize),
+    /// A conversation that must be accepted first.
+    #[error("accept this conversation before you write in it")]
+    NotAccepted,
+    /// A conversation with a blocked account.
+    #[error("you have blocked this account; unblock it first")]
+    YouBlocked,
+    /// A message that isn't there, or isn't one's own.
+    #[error("there is no such message of yours in this conversation")]
+    MessageUnknown,
+    /// A message that the server refused for good.
+    #[error("the message was not sent: {0}")]
+    NotSent(String),
+    /// Something that must not happen.
+    #[error("internal error: {0}")]
+    Internal(&'static str),
+}
+
+impl SdkError {
+    /// The server's code, where there is one.
+    pub fn code(&self) -> Option<ErrorCode> {
+        match self {
+            Self::Server { code, .. } => Some(*code),
+            Self::Siwe(error) => Some(error.code()),
+            Self::ClockSkew { .. } => Some(ErrorCode::ClockSkew),
+            Self::Socket(error) => error.code(),
+            _ => None,
+        }
+    }
+
+    /// Whether the same call may work later without anybody doing anything.
+    pub fn is_temporary(&self) -> bool {
+        match self {
+            Self::Network(_) | Self::Timeout | Self::Socket(_) | Self::NotConnected | Self::MismatchLoop(_) => true,
+            Self::Server { code, .. } => is_temporary(*code),
+            _ => false,
+        }
+    }
+
+    pub(crate) fn server(code: ErrorCode, detail: impl Into<String>) -> Self {
+        Self::Server { code, detail: detail.into(), retry_after: None, devices: Vec::new() }
+    }
+}
+
+/// Codes that a later try may not meet again.
+pub(crate) fn is_temporary(code: ErrorCode) -> bool {
+    matches!(code, ErrorCode::RateLimited | ErrorCode::Timeout | ErrorCode::Unavailable | ErrorCode::Internal)
+}
+
+/// Codes that only a new sign-in with the wallet cures.
+pub(crate) fn is_signed_out(code: ErrorCode) -> bool {
+    matches!(code, ErrorCode::SessionRevoked | ErrorCode::RefreshInvalid | ErrorCode::RefreshReused)
+}

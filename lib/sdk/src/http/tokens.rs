@@ -1,0 +1,119 @@
+//! Access tokens: refreshed shortly before they expire, once at a time, and stored before they are used.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use nepto_proto::api::auth::{Refresh, Tokens};
+use reqwest::Method;
+use tokio::sync::Mutex;
+
+use super::{Call, Http};
+use crate::SdkError;
+use crate::error::is_signed_out;
+
+/// A token is refreshed this long before it expires.
+const EARLY: Duration = Duration::from_secs(60);
+/// A token is not refreshed for its age before it was held so long: the local clock may be off.
+const HOLD_MIN: Duration = Duration::from_secs(30);
+
+/// Where new tokens are kept. Called before the old ones are forgotten.
+pub trait TokenSink: Send + Sync {
+    /// Stores tokens durably.
+    fn save(&self, tokens: &Tokens) -> Result<(), SdkError>;
+    /// The session is void.
+    fn forget(&self) -> Result<(), SdkError>;
+}
+
+/// For who keeps no tokens.
+impl TokenSink for () {
+    fn save(&self, _: &Tokens) -> Result<(), SdkError> {
+        Ok(())
+    }
+    fn forget(&self) -> Result<(), SdkError> {
+        Ok(())
+    }
+}
+
+#[derive(Clone)]
+pub(super) struct TokenSource {
+    sink: Arc<dyn TokenSink>,
+    held: Arc<Mutex<Option<Held>>>,
+}
+
+struct Held {
+    tokens: Tokens,
+    since_ms: u64,
+}
+
+impl TokenSource {
+    pub fn new(sink: Box<dyn TokenSink>) -> Self {
+        Self { sink: sink.into(), held: Arc::default() }
+    }
+}
+
+impl Http {
+    /// Takes tokens that were stored before.
+    pub async fn resume(&self, tokens: Tokens) {
+        *self.tokens.held.lock().await = Some(Held { tokens, since_ms: 0 });
+    }
+
+    /// Takes new tokens and stores them.
+    pub async fn adopt(&self, tokens: Tokens) -> Result<(), SdkError> {
+        let mut held = self.tokens.held.lock().await;
+        self.tokens.sink.save(&tokens)?;
+        *held = Some(Held { tokens, since_ms: self.env.now_ms() });
+        Ok(())
+    }
+
+    /// Forgets all tokens, here and in the store.
+    pub async fn forget(&self) -> Result<(), SdkError> {
+        *self.tokens.held.lock().await = None;
+        self.tokens.sink.forget()
+    }
+
+    /// A token that is good for a while.
+    pub async fn access_token(&self) -> Result<String, SdkError> {
+        let mut held = self.tokens.held.lock().await;
+        let current = held.as_ref().ok_or(SdkError::SignedOut)?;
+        let now_ms = self.env.now_ms();
+        let expires_ms = current.tokens.access_expires_at.unix_timestamp().max(0) as u64 * 1000;
+        let expires = expires_ms <= now_ms.saturating_add(EARLY.as_millis() as u64);
+        let fresh = now_ms.saturating_sub(current.since_ms) < HOLD_MIN.as_millis() as u64;
+        if !expires || fresh {
+            return Ok(current.tokens.access_token.clone());
+        }
+        self.refresh(&mut held).await
+    }
+
+    /// A token other than this one, which the server did not take.
+    pub async fn refreshed_token(&self, refused: &str) -> Result<String, SdkError> {
+        let mut held = self.tokens.held.lock().await;
+        match held.as_ref() {
+            None => Err(SdkError::SignedOut),
+            Some(current) if current.tokens.access_token != refused => Ok(current.tokens.access_token.clone()),
+            Some(_) => self.refresh(&mut held).await,
+        }
+    }
+
+    /// The lock is held meanwhile: others wait for the one refresh in flight.
+    async fn refresh(&self, held: &mut Option<Held>) -> Result<String, SdkError> {
+        let current = held.as_ref().ok_or(SdkError::SignedOut)?;
+        let body = Refresh { refresh_token: current.tokens.refresh_token.clone(), device: current.tokens.device };
+        let call = Call::new(Method::POST, "/v1/auth/refresh").public().body(&body)?;
+        match self.once::<Tokens>(&call, None).await {
+            Ok(tokens) => {
+                self.tokens.sink.save(&tokens)?;
+                let access = tokens.access_token.clone();
+                *held = Some(Held { tokens, since_ms: self.env.now_ms() });
+                Ok(access)
+            }
+            Err(error) => {
+                if error.code().is_some_and(is_signed_out) {
+                    *held = None;
+                    self.tokens.sink.forget()?;
+                }
+                Err(error)
+            }
+        }
+    }
+}

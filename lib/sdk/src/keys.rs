@@ -1,0 +1,253 @@
+//! A device's keys: drawn once, certified by the wallet, topped up and rotated.
+//!
+//! A private half is on disk before its public half leaves the device.
+
+use std::time::Duration;
+
+use libsignal_protocol::{
+    GenericSignedPreKey, IdentityKeyPair, KeyPair, KyberPreKeyRecord, PreKeyRecord, PrivateKey, SignedPreKeyRecord,
+    Timestamp, kem,
+};
+use nepto_proto::RegistrationId;
+use nepto_proto::api::ServerInfo;
+use nepto_proto::api::keys::{
+    CheckKeys, DeviceSetup, EcPrekey, KeyCount, SignedPrekey, UploadKeys, repeated_use_digest,
+};
+use nepto_proto::certificate::Resource;
+use nepto_proto::limits::ONE_TIME_PREKEYS_MAX;
+use nepto_proto::siwe::SiweMessage;
+use rand::Rng;
+
+use crate::SdkError;
+use crate::core::Core;
+use crate::env::Env;
+use crate::signal;
+use crate::store::backend::Durability;
+use crate::store::prekeys::PrekeyRow;
+use crate::store::profile::{Counter, Installation, KeyState};
+use crate::store::{Store, Table, Txn};
+use crate::wallet::Wallet;
+
+/// A signed prekey is replaced after this time.
+const ROTATE_EVERY: Duration = Duration::from_secs(7 * 24 * 3600);
+/// A replaced one is kept this long, for messages on their way.
+const KEEP_RETIRED: Duration = Duration::from_secs(30 * 24 * 3600);
+/// A one-time prekey that nobody used in this time went to somebody who never wrote.
+const KEEP_ONE_TIME: Duration = Duration::from_secs(180 * 24 * 3600);
+
+/// The installation of a store and the keys to register it with; drawn if the store is new.
+pub(crate) fn set_up(store: &Store, env: &Env, name: &str) -> Result<(Installation, DeviceSetup), SdkError> {
+    let txn = store.begin();
+    let installation = match txn.installation()? {
+        Some(installation) => installation,
+        None => {
+            let mut rng = env.rng();
+            let identity = IdentityKeyPair::generate(&mut rng);
+            let installation = Installation {
+                registration_id: rng.random_range(1..=RegistrationId::MAX),
+                identity: identity.serialize().into_vec().into(),
+            };
+            txn.set_installation(&installation)?;
+            installation
+        }
+    };
+    let identity = installation.key_pair()?;
+    let (signed_prekey, last_resort) = repeated_use(&txn, env, &identity)?;
+    txn.commit(Durability::Now)?;
+    Ok((installation, DeviceSetup { name: name.to_owned(), signed_prekey, last_resort }))
+}
+
+/// The sign-in message that also certifies this device.
+pub(crate) fn sign_in_message(
+    info: &ServerInfo,
+    nonce: String,
+    wallet: &Wallet,
+    installation: &Installation,
+    env: &Env,
+) -> Result<SiweMessage, SdkError> {
+    let identity = installation.key_pair()?.identity_key().serialize();
+    let resource = Resource::Device {
+        registration_id: installation
+            .registration_id
+            .try_into()
+            .map_err(|_| SdkError::Internal("the registration id is out of range"))?,
+        identity_key: identity
+            .as_ref()
+            .try_into()
+            .map_err(|_| SdkError::Internal("the identity key has no 33 bytes"))?,
+    };
+    let statement = "Sign in to Nepto. This also lets this device speak for this wallet.";
+    Ok(wallet_message(info, nonce, wallet, statement, &resource, env))
+}
+
+/// A message for a wallet to sign, about one thing.
+pub(crate) fn wallet_message(
+    info: &ServerInfo,
+    nonce: String,
+    wallet: &Wallet,
+    statement: &str,
+    resource: &Resource,
+    env: &Env,
+) -> SiweMessage {
+    SiweMessage {
+        domain: info.domain.clone(),
+        address: wallet.address(),
+        statement: Some(statement.to_owned()),
+        uri: info.uri.clone(),
+        chain_id: info.chains.first().copied().unwrap_or(1),
+        nonce,
+        issued_at: env.date_time().into(),
+        expiration_time: None,
+        not_before: None,
+        request_id: None,
+        resources: vec![resource.to_string()],
+    }
+}
+
+/// The current signed prekey and last-resort Kyber prekey; made if there are none.
+fn repeated_use(
+    txn: &Txn<'_>,
+    env: &Env,
+    identity: &IdentityKeyPair,
+) -> Result<(SignedPrekey, SignedPrekey), SdkError> {
+    let mut state = txn.key_state()?;
+    let stored =
+        (txn.prekey(Table::SignedPrekey, state.signed_prekey)?, txn.prekey(Table::KyberPrekey, state.last_resort)?);
+    if let (Some(signed), Some(last_resort)) = stored {
+        let signed = SignedPreKeyRecord::deserialize(&signed.record.0)?;
+        let last_resort = KyberPreKeyRecord::deserialize(&last_resort.record.0)?;
+        return Ok((public_ec(&signed)?, public_kyber(&last_resort)?));
+    }
+    let signed = make_signed(txn, env, identity.private_key())?;
+    let last_resort = make_kyber(txn, env, identity.private_key(), false)?;
+    state = KeyState { signed_prekey: signed.id, last_resort: last_resort.id, rotated_at_ms: env.now_ms() };
+    txn.set_key_state(&state)?;
+    Ok((signed, last_resort))
+}
+
+fn make_signed(txn: &Txn<'_>, env: &Env, identity: &PrivateKey) -> Result<SignedPrekey, SdkError> {
+    let mut rng = env.rng();
+    let id = txn.next_prekey(Counter::SignedPrekey)?;
+    let pair = KeyPair::generate(&mut rng);
+    let signature = signed_by(identity, &pair.public_key.serialize(), env)?;
+    let record = SignedPreKeyRecord::new(id.into(), timestamp(env), &pair, &signature);
+    keep(txn, Table::SignedPrekey, id, signal::serialize(&record)?, false, env)?;
+    public_ec(&record)
+}
+
+fn make_kyber(txn: &Txn<'_>, env: &Env, identity: &PrivateKey, one_time: bool) -> Result<SignedPrekey, SdkError> {
+    let mut rng = env.rng();
+    let id = txn.next_prekey(Counter::KyberPrekey)?;
+    let pair = kem::KeyPair::generate(kem::KeyType::Kyber1024, &mut rng);
+    let signature = signed_by(identity, &pair.public_key.serialize(), env)?;
+    let record = KyberPreKeyRecord::new(id.into(), timestamp(env), &pair, &signature);
+    keep(txn, Table::KyberPrekey, id, signal::serialize(&record)?, one_time, env)?;
+    public_kyber(&record)
+}
+
+fn make_ec(txn: &Txn<'_>, env: &Env) -> Result<EcPrekey, SdkError> {
+    let id = txn.next_prekey(Counter::EcPrekey)?;
+    let pair = KeyPair::generate(&mut env.rng());
+    keep(txn, Table::EcPrekey, id, PreKeyRecord::new(id.into(), &pair).serialize()?, true, env)?;
+    Ok(EcPrekey { id, public_key: pair.public_key.serialize().into_vec().into() })
+}
+
+fn keep(txn: &Txn<'_>, table: Table, id: u32, record: Vec<u8>, one_time: bool, env: &Env) -> Result<(), SdkError> {
+    let row = PrekeyRow { record: record.into(), made_at_ms: env.now_ms(), one_time, retired_at_ms: None };
+    Ok(txn.set_prekey(table, id, &row)?)
+}
+
+fn timestamp(env: &Env) -> Timestamp {
+    Timestamp::from_epoch_millis(env.now_ms())
+}
+
+fn signed_by(identity: &PrivateKey, public: &[u8], env: &Env) -> Result<Vec<u8>, SdkError> {
+    let signature = identity.calculate_signature(public, &mut env.rng());
+    Ok(signature.map_err(|_| SdkError::Internal("a prekey could not be signed"))?.into_vec())
+}
+
+fn public_ec(record: &SignedPreKeyRecord) -> Result<SignedPrekey, SdkError> {
+    let public_key = record.public_key()?.serialize().into_vec().into();
+    Ok(SignedPrekey { id: record.id()?.into(), public_key, signature: record.signature()?.into() })
+}
+
+fn public_kyber(record: &KyberPreKeyRecord) -> Result<SignedPrekey, SdkError> {
+    let public_key = record.public_key()?.serialize().into_vec().into();
+    Ok(SignedPrekey { id: record.id()?.into(), public_key, signature: record.signature()?.into() })
+}
+
+impl Core {
+    fn identity(&self, txn: &Txn<'_>) -> Result<IdentityKeyPair, SdkError> {
+        Ok(txn.installation()?.ok_or(SdkError::NotSignedIn)?.key_pair()?)
+    }
+
+    /// The identity key that others see.
+    pub(crate) fn identity_key(&self) -> Result<libsignal_protocol::IdentityKey, SdkError> {
+        Ok(*self.identity(&self.store.begin())?.identity_key())
+    }
+
+    /// What the server's copy of the repeated-use keys is compared with.
+    pub fn key_check(&mut self) -> Result<CheckKeys, SdkError> {
+        let txn = self.store.begin();
+        let identity = self.identity(&txn)?;
+        let (signed, last_resort) = repeated_use(&txn, &self.env, &identity)?;
+        txn.commit(Durability::Later)?;
+        let digest = repeated_use_digest(
+            &identity.identity_key().serialize(),
+            (signed.id, &signed.public_key.0),
+            (last_resort.id, &last_resort.public_key.0),
+        );
+        Ok(CheckKeys { digest: digest.to_vec().into() })
+    }
+
+    /// Both repeated-use keys, to repair the server's copy.
+    pub fn key_repair(&mut self) -> Result<UploadKeys, SdkError> {
+        let txn = self.store.begin();
+        let (signed, last_resort) = repeated_use(&txn, &self.env, &self.identity(&txn)?)?;
+        txn.commit(Durability::Now)?;
+        Ok(UploadKeys { signed_prekey: Some(signed), last_resort: Some(last_resort), ..UploadKeys::default() })
+    }
+
+    /// New repeated-use keys, when the old ones are a week old. Cleans up what nobody can use any more.
+    ///
+    /// Old keys count as retired from now on, so a crash before the upload costs nothing: the next check repairs it.
+    pub fn rotate_keys(&mut self) -> Result<Option<UploadKeys>, SdkError> {
+        let txn = self.store.begin();
+        let state = txn.key_state()?;
+        let now_ms = self.env.now_ms();
+        let older = |than: Duration, at_ms: u64| now_ms.saturating_sub(at_ms) >= than.as_millis() as u64;
+        if !older(ROTATE_EVERY, state.rotated_at_ms) {
+            return Ok(None);
+        }
+        let identity = self.identity(&txn)?;
+        txn.retire_prekey(Table::SignedPrekey, state.signed_prekey, now_ms)?;
+        txn.retire_prekey(Table::KyberPrekey, state.last_resort, now_ms)?;
+        let signed = make_signed(&txn, &self.env, identity.private_key())?;
+        let last_resort = make_kyber(&txn, &self.env, identity.private_key(), false)?;
+        txn.set_key_state(&KeyState { signed_prekey: signed.id, last_resort: last_resort.id, rotated_at_ms: now_ms })?;
+        for table in [Table::EcPrekey, Table::SignedPrekey, Table::KyberPrekey] {
+            txn.clean_prekeys(table, |row| match row.retired_at_ms {
+                Some(at_ms) => older(KEEP_RETIRED, at_ms),
+                None => row.one_time && older(KEEP_ONE_TIME, row.made_at_ms),
+            })?;
+        }
+        txn.commit(Durability::Now)?;
+        Ok(Some(UploadKeys { signed_prekey: Some(signed), last_resort: Some(last_resort), ..UploadKeys::default() }))
+    }
+
+    /// One-time prekeys that fill the server's stock up. `None` if it is full.
+    pub fn one_time_keys(&mut self, stock: KeyCount) -> Result<Option<UploadKeys>, SdkError> {
+        let missing = |count: u32| ONE_TIME_PREKEYS_MAX.saturating_sub(count as usize);
+        if missing(stock.ec) == 0 && missing(stock.kyber) == 0 {
+            return Ok(None);
+        }
+        let txn = self.store.begin();
+        let identity = self.identity(&txn)?;
+        let ec = (0..missing(stock.ec)).map(|_| make_ec(&txn, &self.env)).collect::<Result<_, _>>()?;
+        let kyber = (0..missing(stock.kyber))
+            .map(|_| make_kyber(&txn, &self.env, identity.private_key(), true))
+            .collect::<Result<_, _>>()?;
+        txn.commit(Durability::Now)?;
+        Ok(Some(UploadKeys { ec, kyber, ..UploadKeys::default() }))
+    }
+}

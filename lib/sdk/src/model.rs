@@ -1,0 +1,205 @@
+//! What a client knows about conversations: the types that history and events are made of.
+
+use nepto_proto::api::Base64;
+use nepto_proto::{AccountId, ClientMsgId, DeviceId, ErrorCode};
+use serde::{Deserialize, Serialize};
+
+/// Names a message: its author and the id the author gave it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+pub struct MessageId {
+    /// Who wrote it.
+    pub author: AccountId,
+    /// The author's id for it.
+    pub id: ClientMsgId,
+}
+
+/// Whether a conversation is wanted.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum ConversationState {
+    /// Somebody wrote first; not decided yet. Nothing is told to them.
+    Requested,
+    /// Welcome, or begun by oneself.
+    Accepted,
+    /// Refused.
+    Blocked,
+}
+
+/// A conversation with one account. With oneself: notes.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Conversation {
+    /// The other one.
+    pub peer: AccountId,
+    /// Whether it is wanted.
+    pub state: ConversationState,
+    /// New messages disappear after this many seconds; 0: they stay.
+    pub expire_after_s: u32,
+    /// Messages not read yet.
+    pub unread: u32,
+    /// The order of its newest message.
+    pub last_order: u64,
+    /// When something happened last.
+    pub last_at_ms: u64,
+    /// Everything up to this order has been read.
+    pub read_up_to: u64,
+}
+
+/// What became of a message.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Status {
+    /// One's own, on its way to the server.
+    Pending,
+    /// One's own, safe on the server.
+    Stored,
+    /// One's own, on a device of the recipient.
+    Delivered,
+    /// Read: by the recipient, or, if somebody else wrote it, by oneself.
+    Read,
+    /// One's own, refused for good.
+    Failed(Failure),
+    /// Somebody else's, not read yet.
+    Unread,
+}
+
+/// Why a message was not sent and won't be.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Failure {
+    /// The server refused it.
+    Server(ErrorCode),
+    /// A device of the recipient is not certified by a wallet of theirs.
+    Uncertified,
+    /// The keys of a verified contact changed.
+    KeysChanged,
+    /// The recipient's keys can't be used.
+    BadKeys,
+    /// It could not be encrypted.
+    Encryption,
+}
+
+/// What a message says.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Body {
+    /// Words.
+    Text(String),
+    /// Its author took it back.
+    Deleted,
+    /// Not by a person: something to know about this conversation.
+    Notice(Notice),
+}
+
+/// Something to know about a conversation, kept in its history.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Notice {
+    /// A certified device appeared.
+    DeviceAdded {
+        /// Its number.
+        device: DeviceId,
+    },
+    /// A device has another identity key than before.
+    IdentityChanged {
+        /// Its number.
+        device: DeviceId,
+    },
+    /// Another wallet names the account.
+    RootChanged {
+        /// Before, EIP-55.
+        from: String,
+        /// Now, EIP-55.
+        to: String,
+    },
+    /// A device that no wallet certified was offered, and refused.
+    Uncertified {
+        /// Its number.
+        device: DeviceId,
+    },
+    /// Somebody set the timer of disappearing messages.
+    Timer {
+        /// Who.
+        by: AccountId,
+        /// Seconds; 0: off.
+        expire_after_s: u32,
+    },
+    /// A message could not be decrypted and is lost.
+    Undecryptable {
+        /// From this device.
+        device: DeviceId,
+    },
+    /// The peer set up a broken session anew; messages from before may be lost.
+    SessionReset {
+        /// This device of theirs.
+        device: DeviceId,
+    },
+}
+
+/// A reaction.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Reaction {
+    /// Whose.
+    pub by: AccountId,
+    /// What.
+    pub emoji: String,
+}
+
+/// A message of the history.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Message {
+    /// Its place in the history of this device; higher is newer.
+    pub order: u64,
+    /// The conversation it belongs to.
+    pub conversation: AccountId,
+    /// Its name.
+    pub id: MessageId,
+    /// The author's clock.
+    pub sent_at_ms: u64,
+    /// When this device wrote or received it.
+    pub at_ms: u64,
+    /// What it says.
+    pub body: Body,
+    /// What became of it.
+    pub status: Status,
+    /// The message it answers.
+    pub reply_to: Option<MessageId>,
+    /// By whom and what, one of each.
+    pub reactions: Vec<Reaction>,
+    /// Whether its author changed it.
+    pub edited: bool,
+    /// Disappears this long after it was read or sent; 0: stays.
+    pub expire_after_s: u32,
+    /// When it disappears, once the time runs.
+    pub expires_at_ms: Option<u64>,
+}
+
+/// What the device does by itself, set by its owner.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default)]
+pub struct Settings {
+    /// Tell others when their messages were read.
+    pub read_receipts: bool,
+    /// Tell others when one is typing.
+    pub typing: bool,
+}
+
+impl Default for Settings {
+    fn default() -> Self {
+        Self { read_receipts: true, typing: true }
+    }
+}
+
+/// A device of an account, as this client checked and remembers it.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct KnownDevice {
+    /// Its number.
+    pub device: DeviceId,
+    /// The installation.
+    pub registration_id: u32,
+    /// Its Signal identity, 33 bytes.
+    pub identity_key: Base64,
+    /// The wallet that certified it, EIP-55.
+    pub wallet: String,
+    /// When this client saw it first.
+    pub first_seen_ms: u64,
+}

@@ -1,0 +1,212 @@
+//! From content to ciphertexts: one for every device of the recipient and every other device of one's own.
+
+use nepto_proto::content::{self, Content, SentSync, content::Kind};
+use nepto_proto::limits::FRAME_BYTES_MAX;
+use nepto_proto::wire::{ClientFrame, DeviceCiphertext, SendDm, client_frame};
+use nepto_proto::{AccountId, ClientMsgId, DeviceId};
+use prost::Message as _;
+use sha2::{Digest, Sha256};
+use uuid::Uuid;
+
+use crate::SdkError;
+use crate::core::Core;
+use crate::event::Event;
+use crate::model::{Failure, MessageId, Status};
+use crate::signal;
+use crate::store::backend::Durability;
+use crate::store::peers::Peer;
+use crate::store::profile::Counter;
+use crate::store::queue::Outgoing;
+use crate::store::{StoreError, Txn};
+
+/// Room in a frame beside the `SendDm`: tag, length, id.
+const FRAME_OVERHEAD_BYTES: usize = 64;
+
+/// What it takes to send an item.
+#[derive(Debug)]
+pub(crate) enum Prepared {
+    /// This frame. The ratchets have moved on and are stored.
+    Frame(Box<Frame>),
+    /// Nothing: there is no other device to tell.
+    Local,
+    /// First the directory of this account.
+    NeedDirectory(AccountId),
+    /// First bundles of these devices.
+    NeedBundles(AccountId, Vec<DeviceId>),
+}
+
+/// A frame to send.
+#[derive(Debug)]
+pub(crate) struct Frame {
+    pub send: SendDm,
+    /// The own devices did not fit in and are told separately.
+    pub sync_later: bool,
+}
+
+impl Core {
+    /// Puts content into the queue.
+    pub(crate) fn enqueue(
+        &self,
+        txn: &Txn<'_>,
+        to: AccountId,
+        id: ClientMsgId,
+        content: &Content,
+        (sync, shown): (bool, bool),
+    ) -> Result<(), StoreError> {
+        let order = txn.next(Counter::Order)?;
+        txn.queue(&Outgoing { order, to, id, content: content.encode_to_vec().into(), sync, shown })
+    }
+
+    /// Encrypts an item for all devices, as they are known now.
+    pub fn prepare(&mut self, item: &Outgoing) -> Result<Prepared, SdkError> {
+        let txn = self.store.begin();
+        let me = self.me.account;
+        let Some(peer) = self.current_peer(&txn, item.to)? else { return Ok(Prepared::NeedDirectory(item.to)) };
+        let own = match item.sync && item.to != me {
+            true => match self.current_peer(&txn, me)? {
+                // an uncertified device among one's own: then none of them is told
+                Some(own) if own.refused.is_empty() => Some(own),
+                Some(_) => None,
+                None => return Ok(Prepared::NeedDirectory(me)),
+            },
+            false => None,
+        };
+        may_send(&peer)?;
+        for account in std::iter::once(&peer).chain(&own) {
+            let missing = self.without_session(&txn, account)?;
+            if !missing.is_empty() {
+                return Ok(Prepared::NeedBundles(account.account, missing));
+            }
+        }
+        let content = Content::decode(item.content.0.as_slice())
+            .map_err(|_| SdkError::Internal("queued content can't be read"))?;
+        let to_devices = self.encrypt_for(&txn, &peer, &content)?;
+        let own_devices = match &own {
+            Some(own) => self.encrypt_for(&txn, own, &sent_sync(item.to, item.id, content))?,
+            None => Vec::new(),
+        };
+        if to_devices.is_empty() && item.to == me {
+            return Ok(Prepared::Local);
+        }
+        let mut send = SendDm { client_msg_id: item.id.to_vec(), to: item.to.to_vec(), to_devices, own_devices };
+        let sync_later = !send.own_devices.is_empty() && !fits(&send);
+        if sync_later {
+            send.own_devices.clear();
+        }
+        // a key that was used must be gone before its ciphertext leaves
+        txn.commit(Durability::Now)?;
+        Ok(Prepared::Frame(Box::new(Frame { send, sync_later })))
+    }
+
+    fn others<'p>(&self, peer: &'p Peer) -> impl Iterator<Item = &'p crate::model::KnownDevice> {
+        let me = (self.me.account, self.me.device);
+        peer.devices.iter().filter(move |known| (peer.account, known.device) != me)
+    }
+
+    fn without_session(&self, txn: &Txn<'_>, peer: &Peer) -> Result<Vec<DeviceId>, SdkError> {
+        let mut missing = Vec::new();
+        for known in self.others(peer) {
+            let address = signal::address(peer.account, known.device)?;
+            if !signal::has_session(txn, &address, known, &self.env)? {
+                missing.push(known.device);
+            }
+        }
+        Ok(missing)
+    }
+
+    fn encrypt_for(&self, txn: &Txn<'_>, peer: &Peer, content: &Content) -> Result<Vec<DeviceCiphertext>, SdkError> {
+        let plain = content::seal(content);
+        self.others(peer)
+            .map(|known| {
+                let address = signal::address(peer.account, known.device)?;
+                let (kind, ciphertext) = signal::encrypt(txn, &address, &plain, &self.env)?;
+                Ok(DeviceCiphertext {
+                    device: known.device.into(),
+                    registration_id: known.registration_id,
+                    r#type: kind.into(),
+                    ciphertext: ciphertext.into(),
+                })
+            })
+            .collect()
+    }
+
+    /// The server has it: it leaves the queue, and its message says so.
+    pub fn sent(&mut self, item: &Outgoing, sync_later: bool) -> Result<Vec<Event>, SdkError> {
+        let txn = self.store.begin();
+        txn.unqueue(item.order);
+        if sync_later {
+            let content = Content::decode(item.content.0.as_slice())
+                .map_err(|_| SdkError::Internal("queued content can't be read"))?;
+            let sync = sent_sync(item.to, item.id, content);
+            self.enqueue(&txn, self.me.account, sync_id(item.id), &sync, (false, false))?;
+        }
+        let events = self.set_status(&txn, item, Status::Stored)?;
+        txn.commit(Durability::Now)?;
+        Ok(events)
+    }
+
+    /// It will never be sent: it leaves the queue, and its message says why.
+    pub fn gave_up(&mut self, item: &Outgoing, failure: Failure) -> Result<Vec<Event>, SdkError> {
+        let txn = self.store.begin();
+        txn.unqueue(item.order);
+        let events = self.set_status(&txn, item, Status::Failed(failure))?;
+        txn.commit(Durability::Now)?;
+        Ok(events)
+    }
+
+    fn set_status(&self, txn: &Txn<'_>, item: &Outgoing, status: Status) -> Result<Vec<Event>, SdkError> {
+        let id = MessageId { author: self.me.account, id: item.id };
+        let Some(mut message) = txn.message(id)?.filter(|_| item.shown) else { return Ok(Vec::new()) };
+        // a receipt may have been faster than the server's answer
+        if message.status != Status::Pending {
+            return Ok(Vec::new());
+        }
+        message.status = status;
+        if status == Status::Stored {
+            start_timer(txn, &mut message, self.env.now_ms())?;
+        }
+        txn.set_message(&message)?;
+        Ok(vec![Event::Status { conversation: item.to, id, status }])
+    }
+}
+
+/// Lets the time of a disappearing message run, unless it runs already. The message is not written.
+pub(crate) fn start_timer(txn: &Txn<'_>, message: &mut crate::model::Message, from_ms: u64) -> Result<(), StoreError> {
+    if message.expire_after_s > 0 && message.expires_at_ms.is_none() {
+        message.expires_at_ms = Some(from_ms.saturating_add(u64::from(message.expire_after_s) * 1000));
+        txn.set_due(message)?;
+    }
+    Ok(())
+}
+
+/// Nobody's uncertified device and no unnoticed change is sent to.
+fn may_send(peer: &Peer) -> Result<(), SdkError> {
+    if let Some((device, reason)) = peer.refused.first() {
+        return Err(SdkError::Uncertified { account: peer.account, device: *device, reason: reason.clone() });
+    }
+    if peer.changed { Err(SdkError::KeysChanged(peer.account)) } else { Ok(()) }
+}
+
+fn sent_sync(to: AccountId, id: ClientMsgId, content: Content) -> Content {
+    let sent_at_ms = content.sent_at_ms;
+    let sync = SentSync { to: to.to_vec(), content: Some(Box::new(content)), client_msg_id: id.to_vec() };
+    Content { sent_at_ms, expire_after_s: 0, kind: Some(Kind::SentSync(Box::new(sync))) }
+}
+
+/// The id of the separate message to the own devices: always the same for the same message, and not the same as it.
+fn sync_id(id: ClientMsgId) -> ClientMsgId {
+    let digest = Sha256::new().chain_update(b"nepto own sync").chain_update(id.uuid().as_bytes()).finalize();
+    let mut bytes = [0; 16];
+    bytes.copy_from_slice(&digest[..16]);
+    ClientMsgId::new(uuid::Builder::from_random_bytes(bytes).into_uuid())
+}
+
+fn fits(send: &SendDm) -> bool {
+    let frame = ClientFrame { id: u32::MAX, kind: Some(client_frame::Kind::SendDm(send.clone())) };
+    frame.encoded_len() + FRAME_OVERHEAD_BYTES <= FRAME_BYTES_MAX
+}
+
+/// Reads the id that a peer gave a message.
+pub(crate) fn read_id(author: AccountId, id: &[u8]) -> Option<MessageId> {
+    Some(MessageId { author, id: ClientMsgId::new(Uuid::from_slice(id).ok()?) })
+}

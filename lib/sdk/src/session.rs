@@ -1,0 +1,337 @@
+//! Keeps a connection alive: tries the gateways in turn, backs off, refreshes the token, notices silence.
+//!
+//! One task per device. It reads frames only while there is room for them, and writes at any time, so that a slow reader
+//! never keeps acknowledgements from leaving.
+
+use std::future::Future;
+use std::time::Duration;
+
+use nepto_proto::limits::{HELLO_TIMEOUT, IDLE_TIMEOUT};
+use nepto_proto::wire::{Cursor, Welcome, client_frame, server_frame};
+use nepto_proto::{CloseCode, ErrorCode};
+use tokio::sync::{mpsc, oneshot, watch};
+use tokio::time::{Instant, sleep_until};
+use tokio_util::sync::CancellationToken;
+
+use crate::SdkError;
+use crate::env::Env;
+use crate::error::is_signed_out;
+use crate::event::DisconnectReason;
+use crate::socket::{Calls, Incoming, Socket, SocketError};
+
+/// The longest wait before the second try; doubles.
+const BACKOFF_FIRST: Duration = Duration::from_millis(200);
+/// The longest wait of all.
+const BACKOFF_MAX: Duration = Duration::from_secs(30);
+/// A connection that lasted so long was a good one: the next wait is short again.
+const GOOD_AFTER: Duration = Duration::from_secs(10);
+/// After this silence the gateway is asked for a sign of life.
+const PING_AFTER: Duration = Duration::from_secs(30);
+/// Frames that wait to be written.
+const OUT_MAX: usize = 64;
+/// Frames that wait to be read.
+const IN_MAX: usize = 64;
+
+/// What a session needs from its owner.
+pub trait Credentials: Send + Sync + 'static {
+    /// An access token that is good for a while.
+    fn access_token(&self) -> impl Future<Output = Result<String, SdkError>> + Send;
+    /// Another access token than this one, which the gateway did not take.
+    fn refreshed_token(&self, refused: &str) -> impl Future<Output = Result<String, SdkError>> + Send;
+    /// Where the mailbox was left. Everything up to there is durable.
+    fn cursor(&self) -> Result<Option<Cursor>, SdkError>;
+}
+
+/// What a session reports.
+#[derive(Debug)]
+pub enum SessionEvent {
+    /// Connected and welcomed.
+    Connected(Welcome),
+    /// A frame that answers no request.
+    Frame(server_frame::Kind),
+    /// The connection ended; the next try comes after this time.
+    Disconnected {
+        /// Why.
+        reason: DisconnectReason,
+        /// When it is tried again.
+        retry_in: Duration,
+    },
+    /// The session is void. The last event.
+    SignedOut(Option<ErrorCode>),
+    /// The same device connected elsewhere. The last event.
+    Superseded,
+    /// The owner failed to give what was needed. The last event.
+    Failed(SdkError),
+}
+
+/// A frame on its way out, and who waits for the answer.
+struct Outgoing {
+    kind: client_frame::Kind,
+    reply: Option<oneshot::Sender<server_frame::Kind>>,
+}
+
+/// The way to the gateway, while there is one.
+#[derive(Clone)]
+pub struct Link {
+    out: mpsc::Sender<Outgoing>,
+    online: watch::Receiver<bool>,
+}
+
+impl Link {
+    /// Whether there is a connection right now.
+    pub fn is_online(&self) -> bool {
+        *self.online.borrow()
+    }
+
+    /// Waits until this changes. `false`: the session is over.
+    pub async fn changed(&mut self) -> bool {
+        self.online.changed().await.is_ok()
+    }
+
+    /// Sends a frame and waits for its answer.
+    pub async fn request(&self, kind: client_frame::Kind, within: Duration) -> Result<server_frame::Kind, SdkError> {
+        if !self.is_online() {
+            return Err(SdkError::NotConnected);
+        }
+        let (reply, answer) = oneshot::channel();
+        let asked = async {
+            self.out.send(Outgoing { kind, reply: Some(reply) }).await.map_err(|_| SdkError::NotConnected)?;
+            answer.await.map_err(|_| SdkError::NotConnected)
+        };
+        tokio::time::timeout(within, asked).await.map_err(|_| SdkError::Timeout)?
+    }
+
+    /// Sends a frame that needs no answer.
+    pub async fn notify(&self, kind: client_frame::Kind) -> Result<(), SdkError> {
+        if !self.is_online() {
+            return Err(SdkError::NotConnected);
+        }
+        self.out.send(Outgoing { kind, reply: None }).await.map_err(|_| SdkError::NotConnected)
+    }
+}
+
+/// Begins a session with any of these gateways. It ends with the token, or when its events are not wanted any more.
+pub fn start(
+    urls: Vec<String>,
+    credentials: impl Credentials,
+    env: Env,
+    stop: CancellationToken,
+) -> (Link, mpsc::Receiver<SessionEvent>) {
+    let (out, outgoing) = mpsc::channel(OUT_MAX);
+    let (events, incoming) = mpsc::channel(IN_MAX);
+    let (online, watching) = watch::channel(false);
+    let session = Session { urls, credentials, env, outgoing, events, online };
+    tokio::spawn(async move {
+        stop.run_until_cancelled(session.run()).await;
+    });
+    (Link { out, online: watching }, incoming)
+}
+
+struct Session<C> {
+    urls: Vec<String>,
+    credentials: C,
+    env: Env,
+    outgoing: mpsc::Receiver<Outgoing>,
+    events: mpsc::Sender<SessionEvent>,
+    online: watch::Sender<bool>,
+}
+
+/// How a connection ended.
+enum End {
+    /// Try again, after the usual wait or after this one.
+    Again(DisconnectReason, Option<Duration>),
+    /// Never again.
+    Over(SessionEvent),
+    /// Nobody listens.
+    Unwanted,
+}
+
+impl<C: Credentials> Session<C> {
+    async fn run(mut self) {
+        let (mut failures, mut next_url) = (0u32, 0usize);
+        let mut refused = None;
+        loop {
+            let url = self.urls.get(next_url % self.urls.len().max(1)).cloned().unwrap_or_default();
+            next_url = next_url.wrapping_add(1);
+            let mut began = None;
+            let end = self.connection(&url, &mut refused, &mut began).await;
+            self.online.send_replace(false);
+            let (reason, asked) = match end {
+                End::Again(reason, asked) => (reason, asked),
+                End::Over(event) => {
+                    let _ = self.events.send(event).await;
+                    return;
+                }
+                End::Unwanted => return,
+            };
+            failures = match began {
+                Some(at) if Instant::now().duration_since(at) >= GOOD_AFTER => 0,
+                _ => failures.saturating_add(1),
+            };
+            let retry_in = asked.unwrap_or_else(|| self.env.jitter(backoff(failures)));
+            tracing::info!(?reason, ?retry_in, "disconnected");
+            if self.events.send(SessionEvent::Disconnected { reason, retry_in }).await.is_err() {
+                return;
+            }
+            self.wait(retry_in).await;
+        }
+    }
+
+    /// Lets time pass. Who wants to send meanwhile learns at once that there is no connection.
+    async fn wait(&mut self, time: Duration) {
+        let until = Instant::now() + time;
+        loop {
+            tokio::select! {
+                () = sleep_until(until) => return,
+                Some(unsent) = self.outgoing.recv() => drop(unsent),
+            }
+        }
+    }
+
+    async fn connection(&mut self, url: &str, refused: &mut Option<String>, began: &mut Option<Instant>) -> End {
+        let token = match refused.take() {
+            Some(old) => self.credentials.refreshed_token(&old).await,
+            None => self.credentials.access_token().await,
+        };
+        let token = match token {
+            Ok(token) => token,
+            Err(error) => return no_token(error),
+        };
+        let cursor = match self.credentials.cursor() {
+            Ok(cursor) => cursor,
+            Err(error) => return End::Over(SessionEvent::Failed(error)),
+        };
+        let (socket, welcome) = match Socket::open(url, &token, cursor, HELLO_TIMEOUT).await {
+            Ok(opened) => opened,
+            Err(error) => return self.ended(error, token, refused),
+        };
+        *began = Some(Instant::now());
+        if self.events.send(SessionEvent::Connected(welcome)).await.is_err() {
+            return End::Unwanted;
+        }
+        self.online.send_replace(true);
+        match self.pump(socket).await {
+            Ok(end) => end,
+            Err(error) => self.ended(error, token, refused),
+        }
+    }
+
+    async fn pump(&mut self, mut socket: Socket) -> Result<End, SocketError> {
+        let mut calls = Calls::default();
+        let mut heard = Instant::now();
+        let mut pinged = false;
+        let mut drain: Option<Instant> = None;
+        let events = self.events.clone();
+        loop {
+            let room = match events.try_reserve() {
+                Ok(room) => Some(room),
+                Err(mpsc::error::TrySendError::Full(())) => None,
+                Err(mpsc::error::TrySendError::Closed(())) => return Ok(End::Unwanted),
+            };
+            let silence = heard + if pinged { IDLE_TIMEOUT } else { PING_AFTER };
+            tokio::select! {
+                incoming = socket.recv(), if room.is_some() => {
+                    heard = Instant::now();
+                    pinged = false;
+                    let incoming = match (incoming, drain) {
+                        // the announced restart
+                        (Err(_), Some(at)) => return Ok(End::drained(at)),
+                        (incoming, _) => incoming?,
+                    };
+                    let Incoming::Frame(frame) = incoming else { continue };
+                    match (calls.complete(frame), room) {
+                        (Some(server_frame::Kind::Drain(notice)), _) => {
+                            drain = Some(heard + Duration::from_millis(notice.reconnect_in_ms.into()));
+                        }
+                        (Some(kind), Some(room)) => room.send(SessionEvent::Frame(kind)),
+                        _ => {}
+                    }
+                }
+                // room was made: look again
+                permit = events.reserve(), if room.is_none() => {
+                    if permit.is_err() {
+                        return Ok(End::Unwanted);
+                    }
+                    heard = Instant::now();
+                }
+                outgoing = self.outgoing.recv() => {
+                    let Some(outgoing) = outgoing else { return Ok(End::Unwanted) };
+                    self.write(&mut socket, &mut calls, outgoing).await?;
+                }
+                () = sleep_until(silence), if room.is_some() => {
+                    if pinged {
+                        return Ok(End::Again(DisconnectReason::Idle, None));
+                    }
+                    pinged = true;
+                    socket.ping().await?;
+                }
+                () = sleep_until(drain.unwrap_or(silence)), if drain.is_some() => {
+                    socket.close().await;
+                    return Ok(End::Again(DisconnectReason::Drain, Some(Duration::ZERO)));
+                }
+            }
+        }
+    }
+
+    /// Writes a frame and what waits behind it, then flushes once.
+    async fn write(&mut self, socket: &mut Socket, calls: &mut Calls, first: Outgoing) -> Result<(), SocketError> {
+        let mut next = Some(first);
+        while let Some(outgoing) = next {
+            match socket.feed(outgoing.kind).await {
+                Ok(id) => {
+                    if let Some(reply) = outgoing.reply {
+                        calls.insert(id, reply);
+                    }
+                }
+                // too large: only its sender is told, by dropping the reply
+                Err(SocketError::Frame(_)) => {}
+                Err(error) => return Err(error),
+            }
+            next = self.outgoing.try_recv().ok();
+        }
+        socket.flush().await
+    }
+
+    fn ended(&self, error: SocketError, token: String, refused: &mut Option<String>) -> End {
+        if let Some(code) = error.code().filter(|code| is_signed_out(*code)) {
+            return End::Over(SessionEvent::SignedOut(Some(code)));
+        }
+        let token_refused = matches!(
+            error.code(),
+            Some(ErrorCode::TokenExpired | ErrorCode::TokenInvalid | ErrorCode::Unauthenticated)
+        );
+        match error.close_code() {
+            Some(CloseCode::Superseded) => return End::Over(SessionEvent::Superseded),
+            Some(CloseCode::Idle) => return End::Again(DisconnectReason::Idle, None),
+            Some(CloseCode::Restart) => return End::Again(DisconnectReason::Drain, None),
+            Some(CloseCode::Unauthenticated) => {}
+            _ if token_refused => {}
+            _ => return End::Again(DisconnectReason::Lost(error.to_string()), None),
+        }
+        *refused = Some(token);
+        End::Again(DisconnectReason::Token, None)
+    }
+}
+
+impl End {
+    fn drained(at: Instant) -> Self {
+        Self::Again(DisconnectReason::Drain, Some(at.saturating_duration_since(Instant::now())))
+    }
+}
+
+fn no_token(error: SdkError) -> End {
+    match error {
+        SdkError::SignedOut => End::Over(SessionEvent::SignedOut(None)),
+        SdkError::Store(_) => End::Over(SessionEvent::Failed(error)),
+        other => match other.code().filter(|code| is_signed_out(*code)) {
+            Some(code) => End::Over(SessionEvent::SignedOut(Some(code))),
+            None => End::Again(DisconnectReason::Lost(other.to_string()), None),
+        },
+    }
+}
+
+/// 200 ms, 400 ms, … 30 s.
+fn backoff(failures: u32) -> Duration {
+    let doubled = BACKOFF_FIRST.saturating_mul(2u32.saturating_pow(failures.saturating_sub(1).min(16)));
+    doubled.min(BACKOFF_MAX)
+}

@@ -1,0 +1,45 @@
+//! What is known and pinned about accounts: root wallet, devices, verification.
+
+use nepto_proto::{AccountId, DeviceId};
+use serde::{Deserialize, Serialize};
+
+use super::{StoreError, Table, Txn};
+use crate::model::KnownDevice;
+
+/// An account whose directory was checked.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) struct Peer {
+    pub account: AccountId,
+    /// Pinned at first contact, EIP-55.
+    pub root: String,
+    /// The address by which the user named the account; it must stay one of its wallets.
+    pub named: Option<String>,
+    /// By number; only certified ones.
+    pub devices: Vec<KnownDevice>,
+    /// Devices that the server lists and no wallet certified, with the reason.
+    pub refused: Vec<(DeviceId, String)>,
+    /// The user compared safety numbers.
+    pub verified: bool,
+    /// Something changed after that; no sending until the user decides.
+    pub changed: bool,
+}
+
+impl Peer {
+    pub fn device(&self, device: DeviceId) -> Option<&KnownDevice> {
+        self.devices.iter().find(|known| known.device == device)
+    }
+}
+
+impl Txn<'_> {
+    pub fn peer(&self, account: AccountId) -> Result<Option<Peer>, StoreError> {
+        self.get_json(Table::Peer, &self.peer_key(account)?)
+    }
+
+    pub fn set_peer(&self, peer: &Peer) -> Result<(), StoreError> {
+        self.put_json(Table::Peer, &self.peer_key(peer.account)?, peer)
+    }
+
+    fn peer_key(&self, account: AccountId) -> Result<[u8; 16], StoreError> {
+        self.blind(Table::Peer, &[account.uuid().as_bytes()])
+    }
+}

@@ -1,0 +1,62 @@
+//! Private halves of prekeys.
+
+use nepto_proto::api::Base64;
+use serde::{Deserialize, Serialize};
+
+use super::{Range, StoreError, Table, Txn};
+
+/// A prekey, as libsignal serializes it, and how long it is kept.
+#[derive(Serialize, Deserialize)]
+pub(crate) struct PrekeyRow {
+    pub record: Base64,
+    pub made_at_ms: u64,
+    /// Handed out once, and gone when used.
+    pub one_time: bool,
+    /// Since when a newer one is in use.
+    pub retired_at_ms: Option<u64>,
+}
+
+/// Prekeys looked at in one clean-up.
+const CLEAN_MAX: usize = 10_000;
+
+impl Txn<'_> {
+    pub fn prekey(&self, table: Table, id: u32) -> Result<Option<PrekeyRow>, StoreError> {
+        self.get_json(table, &id.to_be_bytes())
+    }
+
+    pub fn set_prekey(&self, table: Table, id: u32, row: &PrekeyRow) -> Result<(), StoreError> {
+        self.put_json(table, &id.to_be_bytes(), row)
+    }
+
+    pub fn delete_prekey(&self, table: Table, id: u32) {
+        self.delete(table, &id.to_be_bytes());
+    }
+
+    /// Marks a repeated-use prekey as replaced.
+    pub fn retire_prekey(&self, table: Table, id: u32, now_ms: u64) -> Result<(), StoreError> {
+        let Some(mut row) = self.prekey(table, id)? else { return Ok(()) };
+        row.retired_at_ms = Some(now_ms);
+        self.set_prekey(table, id, &row)
+    }
+
+    /// Deletes prekeys that nobody can use any more.
+    pub fn clean_prekeys(&self, table: Table, gone: impl Fn(&PrekeyRow) -> bool) -> Result<(), StoreError> {
+        for (key, value) in self.scan(table, Range::all(&[], CLEAN_MAX))? {
+            if gone(&super::from_json(&value)?) {
+                self.delete(table, &key);
+            }
+        }
+        Ok(())
+    }
+
+    /// Remembers the use of a last-resort prekey. `false`: the same message was used before.
+    pub fn first_use(&self, kyber: u32, ec: u32, base_key: &[u8]) -> Result<bool, StoreError> {
+        let key = self.blind(Table::KyberUsed, &[&kyber.to_be_bytes(), &ec.to_be_bytes(), base_key])?;
+        let key = [kyber.to_be_bytes().as_slice(), &key].concat();
+        if self.get(Table::KyberUsed, &key)?.is_some() {
+            return Ok(false);
+        }
+        self.put(Table::KyberUsed, &key, Vec::new());
+        Ok(true)
+    }
+}

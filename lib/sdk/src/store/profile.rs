@@ -1,0 +1,124 @@
+//! Who this device is: account, keys, tokens, place in the mailbox, counters.
+
+use libsignal_protocol::IdentityKeyPair;
+use nepto_proto::api::Base64;
+use nepto_proto::api::auth::Tokens;
+use nepto_proto::{AccountId, DeviceId};
+use serde::{Deserialize, Serialize};
+
+use super::{StoreError, Table, Txn};
+use crate::model::Settings;
+
+/// The installation's identity, drawn once.
+#[derive(Serialize, Deserialize)]
+pub(crate) struct Installation {
+    pub registration_id: u32,
+    pub identity: Base64,
+}
+
+impl Installation {
+    pub fn key_pair(&self) -> Result<IdentityKeyPair, StoreError> {
+        IdentityKeyPair::try_from(self.identity.0.as_slice()).map_err(|error| StoreError::Record(error.to_string()))
+    }
+}
+
+/// What signing in settled.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub(crate) struct Registration {
+    pub server: String,
+    pub domain: String,
+    pub account: AccountId,
+    pub device: DeviceId,
+    pub wallet: String,
+}
+
+/// A place in the mailbox.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
+pub(crate) struct MailboxCursor {
+    pub epoch: u64,
+    pub seq: u64,
+}
+
+/// What happened when, so that it happens again in time.
+#[derive(Debug, Clone, Default, Serialize, Deserialize)]
+pub(crate) struct KeyState {
+    pub signed_prekey: u32,
+    pub last_resort: u32,
+    pub rotated_at_ms: u64,
+}
+
+/// Numbers that only grow.
+#[derive(Debug, Clone, Copy)]
+pub(crate) enum Counter {
+    EcPrekey,
+    SignedPrekey,
+    KyberPrekey,
+    Order,
+}
+
+const INSTALLATION: &[u8] = b"installation";
+const REGISTRATION: &[u8] = b"registration";
+const TOKENS: &[u8] = b"tokens";
+const CURSOR: &[u8] = b"cursor";
+const SETTINGS: &[u8] = b"settings";
+const KEY_STATE: &[u8] = b"keys";
+
+impl Txn<'_> {
+    pub fn installation(&self) -> Result<Option<Installation>, StoreError> {
+        self.get_json(Table::Profile, INSTALLATION)
+    }
+    pub fn set_installation(&self, installation: &Installation) -> Result<(), StoreError> {
+        self.put_json(Table::Profile, INSTALLATION, installation)
+    }
+    pub fn registration(&self) -> Result<Option<Registration>, StoreError> {
+        self.get_json(Table::Profile, REGISTRATION)
+    }
+    pub fn set_registration(&self, registration: &Registration) -> Result<(), StoreError> {
+        self.put_json(Table::Profile, REGISTRATION, registration)
+    }
+    pub fn tokens(&self) -> Result<Option<Tokens>, StoreError> {
+        self.get_json(Table::Profile, TOKENS)
+    }
+    pub fn set_tokens(&self, tokens: &Tokens) -> Result<(), StoreError> {
+        self.put_json(Table::Profile, TOKENS, tokens)
+    }
+    pub fn forget_tokens(&self) {
+        self.delete(Table::Profile, TOKENS);
+    }
+    pub fn cursor(&self) -> Result<Option<MailboxCursor>, StoreError> {
+        self.get_json(Table::Profile, CURSOR)
+    }
+    pub fn set_cursor(&self, cursor: MailboxCursor) -> Result<(), StoreError> {
+        self.put_json(Table::Profile, CURSOR, &cursor)
+    }
+    pub fn settings(&self) -> Result<Settings, StoreError> {
+        Ok(self.get_json(Table::Profile, SETTINGS)?.unwrap_or_default())
+    }
+    pub fn set_settings(&self, settings: &Settings) -> Result<(), StoreError> {
+        self.put_json(Table::Profile, SETTINGS, settings)
+    }
+    pub fn key_state(&self) -> Result<KeyState, StoreError> {
+        Ok(self.get_json(Table::Profile, KEY_STATE)?.unwrap_or_default())
+    }
+    pub fn set_key_state(&self, state: &KeyState) -> Result<(), StoreError> {
+        self.put_json(Table::Profile, KEY_STATE, state)
+    }
+
+    /// The next number, from 1 on.
+    pub fn next(&self, counter: Counter) -> Result<u64, StoreError> {
+        let key: &[u8] = match counter {
+            Counter::EcPrekey => b"next_ec",
+            Counter::SignedPrekey => b"next_signed",
+            Counter::KyberPrekey => b"next_kyber",
+            Counter::Order => b"next_order",
+        };
+        let next: u64 = self.get_json(Table::Profile, key)?.unwrap_or(1);
+        self.put_json(Table::Profile, key, &(next + 1))?;
+        Ok(next)
+    }
+
+    /// The next number of a prekey. Ids are 24 bits in Signal's clients; nobody gets that far.
+    pub fn next_prekey(&self, counter: Counter) -> Result<u32, StoreError> {
+        u32::try_from(self.next(counter)?).map_err(|_| StoreError::Record("prekey ids ran out".into()))
+    }
+}

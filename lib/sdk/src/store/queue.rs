@@ -1,0 +1,84 @@
+//! What waits to be sent, in order, and survives a crash.
+
+use nepto_proto::api::Base64;
+use nepto_proto::{AccountId, ClientMsgId};
+use serde::{Deserialize, Serialize};
+
+use super::{Range, StoreError, Table, Txn, from_json};
+
+/// Content on its way to an account.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) struct Outgoing {
+    pub order: u64,
+    pub to: AccountId,
+    /// The same on every try.
+    pub id: ClientMsgId,
+    /// An encoded `Content`.
+    pub content: Base64,
+    /// The own other devices are told as well.
+    pub sync: bool,
+    /// The history holds a message of this id.
+    pub shown: bool,
+}
+
+/// Receipts that were earned and not sent yet.
+#[derive(Debug, Clone, Default, Serialize, Deserialize)]
+pub(crate) struct PendingReceipts {
+    pub peer: Option<AccountId>,
+    pub delivered: Vec<ClientMsgId>,
+    pub read: Vec<ClientMsgId>,
+}
+
+/// Items looked at when choosing what to send next.
+const LOOK_MAX: usize = 1_000;
+/// Peers whose receipts go out in one round.
+const RECEIPT_PEERS_MAX: usize = 64;
+
+impl Txn<'_> {
+    pub fn queue(&self, item: &Outgoing) -> Result<(), StoreError> {
+        self.put_json(Table::Outbox, &item.order.to_be_bytes(), item)
+    }
+
+    pub fn unqueue(&self, order: u64) {
+        self.delete(Table::Outbox, &order.to_be_bytes());
+    }
+
+    /// The oldest item of each conversation that is not busy, up to `limit`.
+    pub fn queue_heads(&self, busy: &dyn Fn(AccountId) -> bool, limit: usize) -> Result<Vec<Outgoing>, StoreError> {
+        let mut heads: Vec<Outgoing> = Vec::new();
+        for (_, value) in self.scan(Table::Outbox, Range::all(&[], LOOK_MAX))? {
+            if heads.len() >= limit {
+                break;
+            }
+            let item: Outgoing = from_json(&value)?;
+            if !busy(item.to) && !heads.iter().any(|head| head.to == item.to) {
+                heads.push(item);
+            }
+        }
+        Ok(heads)
+    }
+
+    pub fn queue_is_empty(&self) -> Result<bool, StoreError> {
+        Ok(self.scan(Table::Outbox, Range::all(&[], 1))?.is_empty())
+    }
+
+    /// Changes the receipts that a peer is owed.
+    pub fn owe_receipt(&self, peer: AccountId, change: impl FnOnce(&mut PendingReceipts)) -> Result<(), StoreError> {
+        let key = self.blind(Table::Receipts, &[peer.uuid().as_bytes()])?;
+        let mut owed: PendingReceipts = self.get_json(Table::Receipts, &key)?.unwrap_or_default();
+        owed.peer = Some(peer);
+        change(&mut owed);
+        self.put_json(Table::Receipts, &key, &owed)
+    }
+
+    /// Takes all receipts that are owed.
+    pub fn take_receipts(&self) -> Result<Vec<PendingReceipts>, StoreError> {
+        let rows = self.scan(Table::Receipts, Range::all(&[], RECEIPT_PEERS_MAX))?;
+        rows.into_iter()
+            .map(|(key, value)| {
+                self.delete(Table::Receipts, &key);
+                from_json(&value)
+            })
+            .collect()
+    }
+}

@@ -1,0 +1,7 @@
+//! The one place that chooses a TLS implementation.
+
+/// Names the implementation for the process, unless the program did: several may be linked in, and then rustls chooses
+/// none by itself.
+pub(crate) fn prepare() {
+    let _ = rustls::crypto::aws_lc_rs::default_provider().install_default();
+}
