@@ -1,0 +1,224 @@
+//! `cargo xtask up`: NATS, Redis and Nepto on this machine, until Ctrl-C.
+//!
+//! Everything it writes lies in one folder, and the next start finds it there. Everything it started ends with it.
+
+mod child;
+mod config;
+mod lock;
+mod port;
+mod probe;
+
+use std::path::{Path, PathBuf};
+use std::process::ExitCode;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Duration;
+
+use anyhow::{Context, Result, bail};
+use clap::Args;
+use indicatif::{ProgressBar, ProgressStyle};
+use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM};
+
+use crate::cargo;
+use crate::paths::{Paths, short};
+use crate::tools::Tools;
+use child::{Child, Launch};
+use lock::Lock;
+
+const LOOK_EVERY: Duration = Duration::from_millis(100);
+const READY_WITHIN: Duration = Duration::from_secs(60);
+
+/// What to run, and where.
+#[derive(Debug, Args)]
+pub struct Options {
+    /// Port of Nepto: HTTP and sockets
+    #[arg(long, default_value_t = 8080)]
+    port: u16,
+    /// Port of Nepto's health and metrics
+    #[arg(long, default_value_t = 9464)]
+    admin_port: u16,
+    /// Port of NATS; not the usual one, which a NATS of yours may have
+    #[arg(long, default_value_t = 14222)]
+    nats_port: u16,
+    /// Port of Redis; not the usual one, which a Redis of yours may have
+    #[arg(long, default_value_t = 16379)]
+    redis_port: u16,
+    /// Folder for messages, accounts, keys and logs [default: .nepto in the checkout]
+    #[arg(long, value_name = "DIR")]
+    data: Option<PathBuf>,
+}
+
+impl Options {
+    fn data(&self, paths: &Paths) -> Result<PathBuf> {
+        Ok(match &self.data {
+            Some(data) => std::path::absolute(data)?,
+            None => paths.root.join(".nepto"),
+        })
+    }
+
+    fn url(&self) -> String {
+        format!("http://localhost:{}", self.port)
+    }
+}
+
+/// Runs until it is told to stop or something it started ends.
+pub fn run(paths: &Paths, options: &Options) -> Result<ExitCode> {
+    let data = options.data(paths)?;
+    std::fs::create_dir_all(data.join("logs")).with_context(|| format!("{} can't be written", short(&data)))?;
+    // Held until this process ends, however it ends.
+    let _lock = Lock::take(&data, &options.url())?;
+    for (port, flag) in [
+        (options.port, "--port"),
+        (options.admin_port, "--admin-port"),
+        (options.nats_port, "--nats-port"),
+        (options.redis_port, "--redis-port"),
+    ] {
+        port::must_be_free(port, flag)?;
+    }
+    let tools = Tools::find_or_install(paths)?;
+    cargo::build(paths)?;
+
+    let interrupted = Arc::new(AtomicBool::new(false));
+    for signal in [SIGINT, SIGTERM, SIGHUP] {
+        // The second one ends us at once; the children's watchdogs see to the rest.
+        signal_hook::flag::register_conditional_shutdown(signal, 130, interrupted.clone())?;
+        signal_hook::flag::register(signal, interrupted.clone())?;
+    }
+    // The order in which they start; they stop in the opposite one.
+    let mut children = Vec::new();
+    let outcome = start(paths, options, &data, &tools, &mut children, &interrupted)
+        .and_then(|()| watch(&mut children, &interrupted));
+    let stopped = stop(children);
+    outcome?;
+    eprintln!("Stopped. What was stored lies in {} for the next start.", short(&data));
+    Ok(if stopped { ExitCode::SUCCESS } else { ExitCode::FAILURE })
+}
+
+/// Stops them in the opposite order of their start; whether all ended as they should.
+fn stop(mut children: Vec<Child>) -> bool {
+    let spinner = spinner("stopping");
+    let mut all_well = true;
+    while let Some(child) = children.pop() {
+        spinner.set_message(format!("stopping {}", child.name()));
+        if let Some(trouble) = child.stop() {
+            spinner.suspend(|| eprintln!("{trouble}"));
+            all_well = false;
+        }
+    }
+    spinner.finish_and_clear();
+    all_well
+}
+
+fn start(
+    paths: &Paths,
+    options: &Options,
+    data: &Path,
+    tools: &Tools,
+    children: &mut Vec<Child>,
+    interrupted: &AtomicBool,
+) -> Result<()> {
+    let configuration = config::write(data, options)?;
+    let logs = data.join("logs");
+    let mut store = std::ffi::OsString::from("\"");
+    store.push(data.join("nats"));
+    store.push("\"");
+    let nats = Launch::new("nats", &tools.nats, &logs)
+        .arguments(["-c".as_ref(), paths.root.join("nats/server.conf").as_os_str()])
+        .arguments(["-a", "127.0.0.1", "-p", &options.nats_port.to_string()])
+        .variable("NEPTO_NATS_STORE", store);
+    let redis = data.join("redis");
+    std::fs::create_dir_all(&redis)?;
+    let redis = Launch::new("redis", &tools.redis, &logs)
+        .arguments(["--bind", "127.0.0.1", "--port", &options.redis_port.to_string()])
+        .arguments(["--save", "", "--appendonly", "no", "--dir"])
+        .arguments([redis]);
+    let server = Launch::new("server", &paths.binaries().join("nepto-server"), &logs).arguments([
+        "--config".as_ref(),
+        configuration.as_os_str(),
+        "all".as_ref(),
+    ]);
+    let spinner = spinner("starting");
+    let ports = [options.nats_port, options.redis_port, options.admin_port];
+    let probes: [fn(u16) -> bool; 3] = [probe::nats, probe::redis, probe::server];
+    for ((launch, port), ready) in [nats, redis, server].into_iter().zip(ports).zip(probes) {
+        spinner.set_message(format!("starting {}", launch.name()));
+        children.push(launch.start()?);
+        wait_until(READY_WITHIN, children, interrupted, || ready(port))?;
+    }
+    spinner.finish_and_clear();
+    link(&paths.binaries().join("nepto"), &data.join("nepto"))?;
+    if !interrupted.load(Ordering::SeqCst) {
+        println!("{}", next_steps(options, data));
+    }
+    Ok(())
+}
+
+/// Waits until the last child is ready, unless any of them ends before or we are told to stop.
+fn wait_until(
+    within: Duration,
+    children: &mut [Child],
+    interrupted: &AtomicBool,
+    ready: impl Fn() -> bool,
+) -> Result<()> {
+    let started = std::time::Instant::now();
+    while !interrupted.load(Ordering::SeqCst) {
+        all_must_run(children)?;
+        if ready() {
+            return Ok(());
+        }
+        if started.elapsed() > within {
+            let child = children.last().context("nothing was started")?;
+            bail!("{} is not ready after {} s\n{}", child.name(), within.as_secs(), child.log_end());
+        }
+        std::thread::sleep(LOOK_EVERY);
+    }
+    Ok(())
+}
+
+fn watch(children: &mut [Child], interrupted: &AtomicBool) -> Result<()> {
+    while !interrupted.load(Ordering::SeqCst) {
+        all_must_run(children)?;
+        std::thread::sleep(LOOK_EVERY);
+    }
+    Ok(())
+}
+
+fn all_must_run(children: &mut [Child]) -> Result<()> {
+    for child in children {
+        if let Some(status) = child.ended()? {
+            bail!("{} ended with {status}; the rest is stopped\n{}", child.name(), child.log_end());
+        }
+    }
+    Ok(())
+}
+
+fn spinner(message: &'static str) -> ProgressBar {
+    let style =
+        ProgressStyle::with_template("{spinner} {msg} {elapsed}").unwrap_or_else(|_| ProgressStyle::default_spinner());
+    let spinner = ProgressBar::new_spinner().with_style(style).with_message(message);
+    spinner.enable_steady_tick(LOOK_EVERY);
+    spinner
+}
+
+/// A short way to the chat client, whose folder lies outside the checkout.
+fn link(program: &Path, link: &Path) -> Result<()> {
+    match std::fs::remove_file(link) {
+        Err(error) if error.kind() != std::io::ErrorKind::NotFound => Err(error.into()),
+        _ => Ok(std::os::unix::fs::symlink(program, link)?),
+    }
+}
+
+fn next_steps(options: &Options, data: &Path) -> String {
+    let (url, data, admin) = (options.url(), short(data), options.admin_port);
+    format!(
+        "\n\
+         Nepto runs at {url}\n\
+         \n\
+         health and metrics   http://localhost:{admin}/readyz  http://localhost:{admin}/metrics\n\
+         logs                 {data}/logs\n\
+         configuration        {data}/server.toml; NEPTO_<SECTION>__<FIELD> in the environment wins\n\
+         chat                 {data}/nepto --help\n\
+         \n\
+         Ctrl-C stops everything."
+    )
+}
