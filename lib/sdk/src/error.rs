@@ -130,6 +130,9 @@ pub enum SdkError {
     /// A session without the post-quantum ratchet.
     #[error("a session without post-quantum protection was refused")]
     NoPostQuantum,
+    /// A key of small order, with which any two sides would agree on zero.
+    #[error("a key that offers no secrecy was refused")]
+    WeakKey,
     /// What was decrypted.
     #[error(transparent)]
     Content(#[from] ContentError),

@@ -27,6 +27,8 @@ mod interpret;
 mod keys;
 mod outbox;
 mod signal;
+#[cfg(test)]
+mod tests;
 
 pub use client::{Client, Events, LoginOptions, Place, Verification, revoke_device_by_wallet};
 pub use env::Env;

@@ -6,8 +6,9 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 use futures_util::FutureExt;
 use libsignal_protocol::{
     CiphertextMessage, GenericSignedPreKey, IdentityKey, KyberPreKeyId, PreKeyBundle, PreKeyId, PreKeySignalMessage,
-    ProtocolAddress, PublicKey, SessionRecord, SessionUsabilityRequirements, SignalMessage, SignalProtocolError,
-    SignedPreKeyId, kem, message_decrypt_prekey, message_decrypt_signal, message_encrypt, process_prekey_bundle,
+    PrivateKey, ProtocolAddress, PublicKey, SessionRecord, SessionUsabilityRequirements, SignalMessage,
+    SignalProtocolError, SignedPreKeyId, kem, message_decrypt_prekey, message_decrypt_signal, message_encrypt,
+    process_prekey_bundle,
 };
 use nepto_proto::api::keys;
 use nepto_proto::wire::CiphertextType;
@@ -49,6 +50,7 @@ impl Ciphertext {
             Ok(CiphertextType::Prekey) => {
                 let message = PreKeySignalMessage::try_from(bytes)?;
                 guard::check_prekey(&message)?;
+                refuse_weak(message.base_key())?;
                 Ok(Self::Prekey(message))
             }
             _ => Err(SdkError::Signal(SignalProtocolError::InvalidArgument("unknown type of ciphertext".into()))),
@@ -155,18 +157,30 @@ fn read_bundle(bundle: &keys::PrekeyBundle, address: &ProtocolAddress) -> Result
         Some(prekey) => Some((PreKeyId::from(prekey.id), PublicKey::deserialize(&prekey.public_key.0).map_err(curve)?)),
         None => None,
     };
+    let signed = PublicKey::deserialize(&bundle.signed_prekey.public_key.0).map_err(curve)?;
+    for key in ec.iter().map(|(_, key)| key).chain([&signed]) {
+        refuse_weak(key)?;
+    }
     Ok(PreKeyBundle::new(
         bundle.device.registration_id.get(),
         address.device_id(),
         ec,
         SignedPreKeyId::from(bundle.signed_prekey.id),
-        PublicKey::deserialize(&bundle.signed_prekey.public_key.0).map_err(curve)?,
+        signed,
         bundle.signed_prekey.signature.0.clone(),
         KyberPreKeyId::from(bundle.kyber_prekey.id),
         kyber,
         bundle.kyber_prekey.signature.0.clone(),
         IdentityKey::decode(&bundle.device.identity_key.0)?,
     )?)
+}
+
+/// A key of small order agrees with every other on zero. libsignal does not look, and a one-time prekey is not signed.
+fn refuse_weak(key: &PublicKey) -> Result<(), SdkError> {
+    // any private key shows it: all of them are multiples of the curve's cofactor
+    let any = PrivateKey::deserialize(&[0x55; 32]).map_err(curve)?;
+    let agreed = any.calculate_agreement(key).map_err(curve)?;
+    if agreed.iter().all(|byte| *byte == 0) { Err(SdkError::WeakKey) } else { Ok(()) }
 }
 
 fn curve(error: impl Into<SignalProtocolError>) -> SdkError {

@@ -128,7 +128,7 @@ impl Engine {
     async fn session(&mut self, event: SessionEvent) -> Result<bool, SdkError> {
         Ok(match event {
             SessionEvent::Connected(welcome) => {
-                self.inner.core().welcomed(welcome.epoch)?;
+                self.inner.welcomed(welcome.epoch)?;
                 (self.unacked, self.ack, self.ack_at) = (0, 0, None);
                 self.background(maintain(self.inner.clone(), self.events.clone()));
                 self.inner.owed.notify_one();
@@ -244,6 +244,13 @@ async fn replenish(inner: Arc<Inner>, events: mpsc::Sender<Event>) {
 }
 
 impl Inner {
+    fn welcomed(&self, epoch: u64) -> Result<(), SdkError> {
+        let mut core = self.core();
+        // the gateway is content with messages that name no own device, and would not say that there is a new one
+        core.outdated.insert(self.account);
+        core.welcomed(epoch)
+    }
+
     /// Fills the server's stock of one-time prekeys up.
     pub(super) async fn replenish(&self) -> Result<Option<Event>, SdkError> {
         let stock = self.http.key_count().await?;

@@ -90,7 +90,7 @@ impl Client {
         let message = keys::sign_in_message(&info, nonce, wallet, &installation, &env)?;
         let signed = wallet.sign(&message)?;
         let tokens = http.sign_in(&SignIn { signed, device }).await.map_err(|error| read_clock(error, &info, &env))?;
-        if let Some(other) = before.filter(|before| before.account != tokens.account) {
+        if let Some(other) = before.as_ref().filter(|before| before.account != tokens.account) {
             return Err(SdkError::OtherAccount(other.account));
         }
         let txn = store.begin();
@@ -104,6 +104,9 @@ impl Client {
         txn.set_tokens(&tokens)?;
         txn.commit(Durability::Now)?;
         let client = Self::over(store, env).await?;
+        if before.is_none() {
+            client.inner.core().greet_own_devices()?;
+        }
         // others can write to a device without one-time prekeys, so a failure here only waits for the next connection
         if let Err(error) = client.inner.replenish().await {
             tracing::warn!(%error, "one-time prekeys were not uploaded yet");

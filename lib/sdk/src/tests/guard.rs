@@ -1,0 +1,208 @@
+//! The guard against real messages of libsignal, with the field changed as a stranger could.
+
+use nepto_proto::wire::{CiphertextType, Deliver};
+use proptest::prelude::*;
+use prost::Message as _;
+
+use super::world::{Device, World, friends};
+use crate::event::Event;
+use crate::guard::check;
+
+/// libsignal's `SignalMessage` on the wire.
+#[derive(Clone, PartialEq, prost::Message)]
+struct WireSession {
+    #[prost(bytes, optional, tag = "1")]
+    ratchet_key: Option<Vec<u8>>,
+    #[prost(uint32, optional, tag = "2")]
+    counter: Option<u32>,
+    #[prost(uint32, optional, tag = "3")]
+    previous_counter: Option<u32>,
+    #[prost(bytes, optional, tag = "4")]
+    ciphertext: Option<Vec<u8>>,
+    #[prost(bytes, optional, tag = "5")]
+    pq_ratchet: Option<Vec<u8>>,
+}
+
+/// libsignal's `PreKeySignalMessage` on the wire.
+#[derive(Clone, PartialEq, prost::Message)]
+struct WirePrekey {
+    #[prost(uint32, optional, tag = "1")]
+    pre_key_id: Option<u32>,
+    #[prost(bytes, optional, tag = "2")]
+    base_key: Option<Vec<u8>>,
+    #[prost(bytes, optional, tag = "3")]
+    identity_key: Option<Vec<u8>>,
+    #[prost(bytes, optional, tag = "4")]
+    message: Option<Vec<u8>>,
+    #[prost(uint32, optional, tag = "5")]
+    registration_id: Option<u32>,
+    #[prost(uint32, optional, tag = "6")]
+    signed_pre_key_id: Option<u32>,
+    #[prost(uint32, optional, tag = "7")]
+    kyber_pre_key_id: Option<u32>,
+    #[prost(bytes, optional, tag = "8")]
+    kyber_ciphertext: Option<Vec<u8>>,
+}
+
+const MAC_BYTES: usize = 8;
+
+fn with_field_in_session(bytes: &[u8], field: &[u8]) -> Vec<u8> {
+    let (body, mac) = bytes.split_at(bytes.len() - MAC_BYTES);
+    let mut message = WireSession::decode(&body[1..]).unwrap();
+    assert!(message.pq_ratchet.is_some());
+    message.pq_ratchet = Some(field.to_vec());
+    [&body[..1], &message.encode_to_vec(), mac].concat()
+}
+
+fn with_field_in_prekey(bytes: &[u8], field: &[u8]) -> Vec<u8> {
+    let mut message = WirePrekey::decode(&bytes[1..]).unwrap();
+    message.message = Some(with_field_in_session(&message.message.unwrap(), field));
+    [&bytes[..1], &message.encode_to_vec()].concat()
+}
+
+fn with_field(deliver: &Deliver, field: &[u8]) -> Deliver {
+    let mut deliver = deliver.clone();
+    let envelope = deliver.envelope.as_mut().unwrap();
+    let changed = match envelope.r#type() {
+        CiphertextType::Prekey => with_field_in_prekey(&envelope.ciphertext, field),
+        _ => with_field_in_session(&envelope.ciphertext, field),
+    };
+    envelope.ciphertext = changed.into();
+    deliver
+}
+
+/// Fields that run the unguarded reader past its end, and others that it must not see.
+fn crashing() -> Vec<Vec<u8>> {
+    let chunk = |kind: u8, bytes: usize| [vec![1, 1, 1, kind, 5], vec![7; bytes]].concat();
+    vec![
+        vec![1, 1, 1],
+        vec![1],
+        vec![1, 1],
+        vec![1, 0, 1, 0],
+        vec![1, 1, 1, 7],
+        vec![1, 1, 1, 0xff],
+        vec![1, 1, 1, 1],
+        vec![1, 0x80, 0x80],
+        [vec![1], vec![0xff; 11]].concat(),
+        vec![1, 1, 0xff, 0xff, 0xff, 0xff, 0x7f, 0],
+        chunk(1, 31),
+        chunk(2, 0),
+        chunk(6, 31),
+        [vec![1, 1, 1, 1, 0x80, 0x80, 0x04], vec![7; 32]].concat(),
+    ]
+}
+
+/// A message of Alice's in Bob's mailbox, not delivered yet; the first is a prekey message.
+fn one_on_the_way(first: bool) -> (World, Device, Device, Deliver) {
+    let (mut world, mut a, b) = if first {
+        let mut world = World::new();
+        let (alice, bob) = (world.person(), world.person());
+        let (a, b) = (world.device(&alice), world.device(&bob));
+        (world, a, b)
+    } else {
+        friends()
+    };
+    a.say(b.account(), "the message");
+    world.send_all(&mut a);
+    let deliver = world.mailboxes.get_mut(&(b.account(), b.number())).unwrap().pop_front().unwrap();
+    let expected = if first { CiphertextType::Prekey } else { CiphertextType::Session };
+    assert_eq!(deliver.envelope.as_ref().unwrap().r#type(), expected);
+    (world, a, b, deliver)
+}
+
+#[test]
+fn crashing_fields_are_refused_and_the_session_goes_on() {
+    for first in [false, true] {
+        let (mut world, a, mut b, deliver) = one_on_the_way(first);
+        let base = deliver.seq;
+        for (n, field) in crashing().iter().enumerate() {
+            let mut bad = with_field(&deliver, field);
+            bad.seq = base + n as u64;
+            b.events.clear();
+            world.deliver(&mut b, &bad);
+            let refused =
+                |e: &Event| matches!(e, Event::Undecryptable { reason, .. } if reason.contains("post-quantum field"));
+            assert!(b.events.iter().any(refused), "{field:?}: {:?}", b.events);
+        }
+        let mut good = deliver.clone();
+        good.seq = base + 100;
+        world.deliver(&mut b, &good);
+        assert_eq!(b.texts(a.account()).last().map(String::as_str), Some("the message"));
+    }
+}
+
+/// Shows that the guard is needed, and that the second net holds: without the guard the reader panics and is caught.
+#[test]
+fn without_the_guard_the_reader_panics() {
+    let (_, a, b, deliver) = one_on_the_way(false);
+    let bad = with_field(&deliver, &[1, 1, 1]);
+    let bytes = bad.envelope.unwrap().ciphertext;
+    let message = libsignal_protocol::SignalMessage::try_from(bytes.as_ref()).unwrap();
+    let from = crate::signal::address(a.account(), a.number()).unwrap();
+    let txn = b.core.store.begin();
+    let result = crate::signal::decrypt(&txn, &from, &crate::signal::Ciphertext::Session(message), &b.core.env);
+    assert!(matches!(result, Err(crate::SdkError::Crashed)), "{result:?}");
+}
+
+#[test]
+fn a_session_without_post_quantum_ratchet_is_refused() {
+    let (mut world, _, mut b, deliver) = one_on_the_way(true);
+    // an empty field asks for the old protocol
+    world.deliver(&mut b, &with_field(&deliver, &[]));
+    assert!(b.events.iter().any(|e| matches!(e, Event::Undecryptable { .. })), "{:?}", b.events);
+}
+
+#[test]
+fn real_fields_pass() {
+    assert_eq!(check(&[]), Ok(()));
+    assert_eq!(check(&[0]), Ok(()));
+    assert_eq!(check(&[2, 9]), Ok(()));
+    assert_eq!(check(&[1, 1, 0, 0]), Ok(()));
+    assert_eq!(check(&[1, 1, 0xff, 0xff, 0xff, 0xff, 0x0f, 4]), Ok(()));
+    let all: Vec<u8> =
+        [vec![1, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 1, 1, 5, 0xff, 0xff, 3], vec![7; 32]].concat();
+    assert_eq!(check(&all), Ok(()));
+}
+
+/// Fields that look right at first: what random bytes rarely do.
+fn nearly_right() -> impl Strategy<Value = Vec<u8>> {
+    let parts = (
+        proptest::collection::vec(any::<u8>(), 0..4),
+        proptest::collection::vec(any::<u8>(), 0..4),
+        0u8..9,
+        proptest::collection::vec(any::<u8>(), 0..50),
+    );
+    prop_oneof![
+        proptest::collection::vec(any::<u8>(), 0..80),
+        parts.prop_map(|(epoch, index, kind, rest)| {
+            let number = |bytes: Vec<u8>| -> Vec<u8> { bytes.iter().map(|b| b | 0x80).chain([1]).collect() };
+            [vec![1], number(epoch), number(index), vec![kind], rest].concat()
+        }),
+    ]
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(400))]
+
+    /// What the guard lets through never panics below it, in either kind of message.
+    #[test]
+    fn what_passes_does_not_crash(fields in proptest::collection::vec(nearly_right(), 20)) {
+        thread_local! {
+            static WORLDS: [(World, Device, Device, Deliver); 2] = [one_on_the_way(false), one_on_the_way(true)];
+        }
+        WORLDS.with(|worlds| {
+            for (_, a, b, deliver) in worlds {
+                let from = crate::signal::address(a.account(), a.number()).unwrap();
+                for field in &fields {
+                    let envelope = with_field(deliver, field).envelope.unwrap();
+                    let Ok(ciphertext) = crate::signal::Ciphertext::read(envelope.r#type, &envelope.ciphertext) else {
+                        continue;
+                    };
+                    let txn = b.core.store.begin();
+                    let result = crate::signal::decrypt(&txn, &from, &ciphertext, &b.core.env);
+                    assert!(!matches!(result, Err(crate::SdkError::Crashed)), "{field:?}");
+                }
+            }
+        });
+    }
+}

@@ -1,0 +1,7 @@
+//! Tests of the core, two and more devices exchanging ciphertexts without a network.
+
+mod chat;
+mod guard;
+mod loss;
+mod trust;
+pub(crate) mod world;

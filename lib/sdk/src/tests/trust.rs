@@ -1,0 +1,234 @@
+//! Certificates, pins, changes, device lists.
+
+use alloy_primitives::Address;
+use nepto_proto::DeviceId;
+
+use super::world::{Person, World, friends};
+use crate::SdkError;
+use crate::event::Event;
+use crate::model::{Body, Notice};
+
+#[test]
+fn a_device_that_the_server_slipped_in_gets_nothing() {
+    let (mut world, mut a, mut b) = friends();
+    let bob = b.account();
+    let evil = world.wallet();
+    let mut spy = world.device_in(bob, &evil, super::world::DOMAIN, None);
+    a.core.outdated.insert(bob);
+    a.say(bob, "for bob alone");
+    let item = a.core.store.begin().queue_heads(&|_| false, 1).unwrap().remove(0);
+    let error = world.send_one(&mut a, &item).unwrap_err();
+    assert!(matches!(error, SdkError::Uncertified { account, device, .. } if account == bob && device == spy.number()));
+    assert!(a.events.iter().any(|e| matches!(e, Event::Uncertified { account, .. } if *account == bob)));
+    let history = a.core.store.begin().history(bob, None, 10).unwrap();
+    assert!(history.iter().any(|m| matches!(m.body, Body::Notice(Notice::Uncertified { .. }))));
+    assert_eq!(world.receive_all(&mut spy) + world.receive_all(&mut b), 0, "nothing left the device");
+}
+
+#[test]
+fn a_device_that_the_server_slipped_in_is_not_listened_to() {
+    let (mut world, mut a, b) = friends();
+    let bob = b.account();
+    let evil = world.wallet();
+    let mut spy = world.device_in(bob, &evil, super::world::DOMAIN, None);
+    // the spy believes what it likes about its own account
+    spy.core.me.wallet = world.accounts[&bob].wallets.root.clone();
+    spy.core.send_text(a.account(), "I am Bob", None, None).unwrap();
+    world.accounts.get_mut(&bob).unwrap().devices.remove(&b.number());
+    let item = spy.core.store.begin().queue_heads(&|to| to == bob, 1).unwrap().remove(0);
+    world.send_one(&mut spy, &item).unwrap();
+    a.events.clear();
+    world.receive_all(&mut a);
+    assert_eq!(a.texts(bob), ["hello", "hi"]);
+    assert!(matches!(a.events[..], [Event::DeviceRemoved { .. }, Event::Uncertified { .. }]), "{:?}", a.events);
+}
+
+#[test]
+fn certificates_of_other_domains_wallets_and_keys_are_refused() {
+    let mut world = World::new();
+    let (alice, bob) = (world.person(), world.person());
+    let mut a = world.device(&alice);
+    let other_domain = world.device_in(bob.account, &bob.wallet, "evil.org", None);
+    let good = world.device(&bob);
+    let swapped = world.device(&bob);
+    // a certificate of another device
+    let certificate = world.directory(bob.account).devices[1].certificate.clone();
+    let server = world.accounts.get_mut(&bob.account).unwrap();
+    server.devices.get_mut(&swapped.number()).unwrap().public.certificate = certificate;
+    let directory = world.directory(bob.account);
+    let events = a.core.apply_directory(&directory, None).unwrap();
+    let refused: Vec<DeviceId> = events
+        .iter()
+        .filter_map(|e| match e {
+            Event::Uncertified { device, .. } => Some(*device),
+            _ => None,
+        })
+        .collect();
+    assert_eq!(refused, [other_domain.number(), swapped.number()]);
+    let peer = a.core.store.begin().peer(bob.account).unwrap().unwrap();
+    assert_eq!(peer.devices.iter().map(|d| d.device).collect::<Vec<_>>(), [good.number()]);
+    assert_eq!(a.core.apply_directory(&directory, None).unwrap(), [], "each is reported once");
+}
+
+#[test]
+fn a_linked_wallet_certifies_and_an_unlinked_one_does_not() {
+    let mut world = World::new();
+    let (alice, bob) = (world.person(), world.person());
+    let mut a = world.device(&alice);
+    let second = world.wallet();
+    let device = world.device_in(bob.account, &second, super::world::DOMAIN, None);
+    let directory = world.directory(bob.account);
+    assert!(matches!(a.core.apply_directory(&directory, None).unwrap()[..], [Event::Uncertified { .. }]));
+    world.link(&bob, &second);
+    let directory = world.directory(bob.account);
+    let events = a.core.apply_directory(&directory, None).unwrap();
+    assert!(matches!(&events[..], [Event::DeviceAdded { device: d, .. }] if *d == device.number()), "{events:?}");
+    let peer = a.core.store.begin().peer(bob.account).unwrap().unwrap();
+    assert_eq!(peer.devices[0].wallet, second.address().to_string());
+}
+
+#[test]
+fn an_account_that_was_named_by_address_must_own_it() {
+    let mut world = World::new();
+    let (alice, bob, carol) = (world.person(), world.person(), world.person());
+    let mut a = world.device(&alice);
+    let _b = world.device(&bob);
+    let directory = world.directory(bob.account);
+    let wrong = a.core.apply_directory(&directory, Some(carol.wallet.address())).unwrap_err();
+    assert!(matches!(wrong, SdkError::WrongWallet { .. }));
+    assert!(a.core.store.begin().peer(bob.account).unwrap().is_none(), "nothing was pinned");
+    a.core.apply_directory(&directory, Some(bob.wallet.address())).unwrap();
+    // later the server gives the account to somebody else
+    let mut stolen = directory.clone();
+    stolen.wallets.root = carol.wallet.address().to_string();
+    assert!(matches!(a.core.apply_directory(&stolen, None), Err(SdkError::WrongWallet { .. })));
+}
+
+#[test]
+fn a_new_device_is_told_and_used_after_a_mismatch() {
+    let (mut world, mut a, mut b) = friends();
+    let (alice, bob) = (a.account(), b.account());
+    let second = world.wallet();
+    let root = Person { account: bob, wallet: second };
+    // bob's first wallet links the second
+    let first = bob_wallet();
+    assert_eq!(first.address().to_string(), world.accounts[&bob].wallets.root);
+    world.link(&Person { account: bob, wallet: first }, &root.wallet);
+    let mut b2 = world.device(&root);
+    a.say(bob, "to both of you");
+    world.settle(&mut [&mut a, &mut b, &mut b2]);
+    assert_eq!(b2.texts(alice), ["to both of you"]);
+    assert_eq!(b.texts(alice)[2..], ["to both of you"]);
+    assert!(a.events.iter().any(|e| matches!(e, Event::DeviceAdded { account, .. } if *account == bob)));
+    let history = a.core.store.begin().history(bob, None, 10).unwrap();
+    assert!(history.iter().any(|m| matches!(m.body, Body::Notice(Notice::DeviceAdded { .. }))));
+
+    // and a device that is gone is left out
+    world.remove_device(bob, b.number());
+    a.say(bob, "to the second");
+    world.settle(&mut [&mut a, &mut b2]);
+    assert_eq!(b2.texts(alice), ["to both of you", "to the second"]);
+    assert!(a.events.iter().any(|e| matches!(e, Event::DeviceRemoved { device, .. } if *device == b.number())));
+}
+
+/// The wallet of the second person of [`friends`]: the world draws them in order.
+fn bob_wallet() -> crate::wallet::Wallet {
+    let mut world = World::new();
+    let _ = world.wallet();
+    world.wallet()
+}
+
+#[test]
+fn a_reinstalled_device_is_another_identity() {
+    let (mut world, mut a, mut b) = friends();
+    let (alice, bob) = (a.account(), b.account());
+    a.core.mark_verified(bob, true).unwrap();
+    world.remove_device(bob, b.number());
+    let mut again = world.device_in(bob, &bob_wallet(), super::world::DOMAIN, None);
+    assert_eq!(again.number(), b.number());
+    a.say(bob, "still you?");
+    let item = a.core.store.begin().queue_heads(&|_| false, 1).unwrap().remove(0);
+    let error = world.send_one(&mut a, &item).unwrap_err();
+    assert!(matches!(error, SdkError::KeysChanged(account) if account == bob), "{error}");
+    assert!(a.events.iter().any(|e| matches!(e, Event::IdentityChanged { account, .. } if *account == bob)));
+    a.core.accept_change(bob).unwrap();
+    world.settle(&mut [&mut a, &mut again]);
+    assert_eq!(again.texts(alice), ["still you?"]);
+    // the old installation is out
+    b.say(alice, "from the grave");
+    let item = b.core.store.begin().queue_heads(&|_| false, 1).unwrap().remove(0);
+    let _ = world.send_one(&mut b, &item);
+    a.events.clear();
+    world.receive_all(&mut a);
+    assert!(!a.texts(bob).contains(&"from the grave".to_owned()));
+}
+
+#[test]
+fn another_root_is_told() {
+    let (mut world, mut a, b) = friends();
+    let bob = b.account();
+    let other = world.wallet();
+    let server = world.accounts.get_mut(&bob).unwrap();
+    let before = std::mem::replace(&mut server.wallets.root, other.address().to_string());
+    let directory = world.directory(bob);
+    let events = a.core.apply_directory(&directory, None).unwrap();
+    let to = other.address().to_string();
+    assert!(events.contains(&Event::RootChanged { account: bob, from: before, to }), "{events:?}");
+    // the devices were certified by the old root, which vouches for nothing any more
+    assert!(a.core.store.begin().peer(bob).unwrap().unwrap().devices.is_empty());
+}
+
+#[test]
+fn bundles_are_checked_again() {
+    let mut world = World::new();
+    let (alice, bob) = (world.person(), world.person());
+    let mut a = world.device(&alice);
+    let b = world.device(&bob);
+    let directory = world.directory(bob.account);
+    a.core.apply_directory(&directory, None).unwrap();
+    let good = world.bundles(bob.account, &[b.number()]);
+
+    let mut kyber = good.clone();
+    kyber.bundles[0].kyber_prekey.public_key.0[0] = 0x07; // Kyber-768's type byte
+    assert!(a.core.apply_bundles(&kyber).is_err());
+    let mut signature = good.clone();
+    signature.bundles[0].kyber_prekey.signature.0[5] ^= 1;
+    assert!(a.core.apply_bundles(&signature).is_err());
+    let mut signature = good.clone();
+    signature.bundles[0].signed_prekey.signature.0[5] ^= 1;
+    assert!(a.core.apply_bundles(&signature).is_err());
+    let mut zero = good.clone();
+    let mut key = vec![0; 33];
+    key[0] = 5;
+    zero.bundles[0].ec_prekey.as_mut().unwrap().public_key.0 = key;
+    assert!(matches!(a.core.apply_bundles(&zero), Err(SdkError::WeakKey)));
+    let mut other = good.clone();
+    let evil = world.wallet();
+    let spy = world.device_in(bob.account, &evil, super::world::DOMAIN, None);
+    other.bundles[0].device = world.accounts[&bob.account].devices[&spy.number()].public.clone();
+    assert!(matches!(a.core.apply_bundles(&other), Err(SdkError::Uncertified { .. })));
+    let address = crate::signal::address(bob.account, b.number()).unwrap();
+    assert!(a.core.store.begin().session(&address).unwrap().is_none(), "no half-made session was kept");
+    a.core.apply_bundles(&good).unwrap();
+    assert!(a.core.store.begin().session(&address).unwrap().is_some());
+}
+
+#[test]
+fn both_sides_see_the_same_safety_number() {
+    let (_, mut a, b) = friends();
+    let (ours, theirs) = (a.core.safety_numbers(b.account()).unwrap(), b.core.safety_numbers(a.account()).unwrap());
+    assert_eq!(ours.len(), 1);
+    assert_eq!(ours[0].digits, theirs[0].digits);
+    assert_eq!(ours[0].groups().len(), 12);
+    assert!(ours[0].digits.chars().all(|c| c.is_ascii_digit()) && ours[0].digits.len() == 60);
+    assert!(a.core.compare_scanned(b.account(), b.number(), &theirs[0].scannable).unwrap());
+    assert!(!a.core.compare_scanned(b.account(), b.number(), &ours[0].scannable).unwrap());
+    a.core.mark_verified(b.account(), true).unwrap();
+    assert!(a.core.store.begin().peer(b.account()).unwrap().unwrap().verified);
+}
+
+#[test]
+fn an_address_is_not_confused_with_a_checksum() {
+    let text = "0xf39fd6e51aad88f6f4ce6ab8827279cfffb92266";
+    assert_eq!(text.parse::<Address>().unwrap().to_string(), "0xf39Fd6e51aad88F6F4ce6aB8827279cffFb92266");
+}

@@ -1,0 +1,401 @@
+//! A server in memory, for tests of the core: directories, bundles, mailboxes with the gateway's checks. No network.
+
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+
+use nepto_proto::api::ServerInfo;
+use nepto_proto::api::auth::Wallets;
+use nepto_proto::api::keys::{
+    DeviceDirectory, EcPrekey, KeyCount, PrekeyBundle, PrekeyBundles, PublicDevice, SignedPrekey,
+};
+use nepto_proto::certificate::{Resource, WalletLink};
+use nepto_proto::wire::{Deliver, DeviceCiphertext, Envelope, Mismatch, SendDm};
+use nepto_proto::{AccountId, DeviceId};
+use rand::SeedableRng;
+use rand::rngs::StdRng;
+use uuid::Uuid;
+
+use crate::SdkError;
+use crate::core::Core;
+use crate::env::{Clock, Env};
+use crate::event::Event;
+use crate::inbox::Received;
+use crate::keys;
+use crate::model::{Body, Message};
+use crate::outbox::Prepared;
+use crate::store::Store;
+use crate::store::backend::Durability;
+use crate::store::profile::Registration;
+use crate::wallet::Wallet;
+
+pub const DOMAIN: &str = "chat.example.org";
+const START_MS: u64 = 1_800_000_000_000;
+
+pub struct TestClock(AtomicU64);
+
+impl Clock for TestClock {
+    fn now_ms(&self) -> u64 {
+        self.0.load(Ordering::Relaxed)
+    }
+}
+
+#[derive(Clone)]
+pub struct ServerDevice {
+    pub public: PublicDevice,
+    pub signed: SignedPrekey,
+    pub last_resort: SignedPrekey,
+    pub ec: VecDeque<EcPrekey>,
+    pub kyber: VecDeque<SignedPrekey>,
+}
+
+pub struct ServerAccount {
+    pub wallets: Wallets,
+    pub devices: BTreeMap<DeviceId, ServerDevice>,
+}
+
+pub struct World {
+    clock: Arc<TestClock>,
+    seed: u64,
+    pub accounts: BTreeMap<AccountId, ServerAccount>,
+    pub mailboxes: BTreeMap<(AccountId, DeviceId), VecDeque<Deliver>>,
+    /// (who, whom): accepted, or wrote to.
+    pub accepted: BTreeSet<(AccountId, AccountId)>,
+    stored: BTreeSet<(AccountId, DeviceId, Vec<u8>)>,
+    seq: u64,
+    pub directories_served: usize,
+}
+
+/// A device and what it told its program.
+pub struct Device {
+    pub core: Core,
+    pub events: Vec<Event>,
+}
+
+pub struct Person {
+    pub account: AccountId,
+    pub wallet: Wallet,
+}
+
+impl World {
+    pub fn new() -> Self {
+        Self {
+            clock: Arc::new(TestClock(AtomicU64::new(START_MS))),
+            seed: 0,
+            accounts: BTreeMap::new(),
+            mailboxes: BTreeMap::new(),
+            accepted: BTreeSet::new(),
+            stored: BTreeSet::new(),
+            seq: 0,
+            directories_served: 0,
+        }
+    }
+
+    pub fn env(&mut self) -> Env {
+        self.seed += 1;
+        Env::new(self.clock.clone(), StdRng::seed_from_u64(self.seed))
+    }
+
+    pub fn pass_s(&self, seconds: u64) {
+        self.clock.0.fetch_add(seconds * 1000, Ordering::Relaxed);
+    }
+
+    pub fn wallet(&mut self) -> Wallet {
+        Wallet::random(&self.env()).unwrap()
+    }
+
+    pub fn person(&mut self) -> Person {
+        let wallet = self.wallet();
+        let account =
+            AccountId::new(Uuid::from_u128(0x0190_0000_0000_7000_8000_0000_0000_0000 + u128::from(self.seed)));
+        let root = wallet.address().to_string();
+        let wallets = Wallets { root: root.clone(), wallets: vec![root], links: vec![] };
+        self.accounts.insert(account, ServerAccount { wallets, devices: BTreeMap::new() });
+        Person { account, wallet }
+    }
+
+    fn info(&self, domain: &str) -> ServerInfo {
+        let uri = format!("https://{domain}");
+        ServerInfo { domain: domain.into(), uri, chains: vec![1], sockets: vec![], server_time_ms: self.clock.now_ms() }
+    }
+
+    /// Links a further wallet to an account.
+    pub fn link(&mut self, person: &Person, new: &Wallet) {
+        let (env, info) = (self.env(), self.info(DOMAIN));
+        let message = |wallet: &Wallet, resource| {
+            wallet.sign(&keys::wallet_message(&info, "abcdefgh1".into(), wallet, "Link.", &resource, &env)).unwrap()
+        };
+        let approval = message(&person.wallet, Resource::Link(new.address()));
+        let consent = message(new, Resource::Join(person.account));
+        let wallets = &mut self.accounts.get_mut(&person.account).unwrap().wallets;
+        wallets.wallets.push(new.address().to_string());
+        wallets.links.push(WalletLink { approval, consent });
+    }
+
+    pub fn device(&mut self, person: &Person) -> Device {
+        self.device_in(person.account, &person.wallet, DOMAIN, None)
+    }
+
+    /// A device whose certificate is by any wallet and for any domain, in any store.
+    pub fn device_in(&mut self, account: AccountId, wallet: &Wallet, domain: &str, store: Option<Store>) -> Device {
+        let env = self.env();
+        let store = store.unwrap_or_else(|| Store::in_memory(&env).unwrap());
+        let (installation, setup) = keys::set_up(&store, &env, "test").unwrap();
+        let info = self.info(domain);
+        let message = keys::sign_in_message(&info, "abcdefgh1".into(), wallet, &installation, &env).unwrap();
+        let certificate = wallet.sign(&message).unwrap();
+        let devices = &mut self.accounts.get_mut(&account).unwrap().devices;
+        let device = DeviceId::try_from(devices.keys().last().map_or(1, |last| u32::from(*last) + 1)).unwrap();
+        let txn = store.begin();
+        txn.set_registration(&Registration {
+            server: format!("https://{DOMAIN}"),
+            domain: DOMAIN.into(),
+            account,
+            device,
+            wallet: wallet.address().to_string(),
+        })
+        .unwrap();
+        txn.commit(Durability::Now).unwrap();
+        let mut core = Core::open(store, env).unwrap();
+        core.welcomed(1).unwrap();
+        let stock = KeyCount { ec: 97, kyber: 97 };
+        core.greet_own_devices().unwrap();
+        let one_time = core.one_time_keys(stock).unwrap().unwrap();
+        let public = PublicDevice {
+            device,
+            registration_id: installation.registration_id.try_into().unwrap(),
+            identity_key: core.identity_key().unwrap().serialize().into_vec().into(),
+            certificate,
+        };
+        devices.insert(
+            device,
+            ServerDevice {
+                public,
+                signed: setup.signed_prekey,
+                last_resort: setup.last_resort,
+                ec: one_time.ec.into(),
+                kyber: one_time.kyber.into(),
+            },
+        );
+        self.mailboxes.insert((account, device), VecDeque::new());
+        Device { core, events: Vec::new() }
+    }
+
+    pub fn remove_device(&mut self, account: AccountId, device: DeviceId) {
+        self.accounts.get_mut(&account).unwrap().devices.remove(&device);
+        self.mailboxes.remove(&(account, device));
+    }
+
+    pub fn directory(&mut self, account: AccountId) -> DeviceDirectory {
+        self.directories_served += 1;
+        let known = &self.accounts[&account];
+        let devices = known.devices.values().map(|device| device.public.clone()).collect();
+        DeviceDirectory { account, wallets: known.wallets.clone(), devices }
+    }
+
+    pub fn bundles(&mut self, account: AccountId, wanted: &[DeviceId]) -> PrekeyBundles {
+        let known = self.accounts.get_mut(&account).unwrap();
+        let bundles = known.devices.values_mut().filter(|device| wanted.contains(&device.public.device));
+        let bundles = bundles
+            .map(|device| PrekeyBundle {
+                device: device.public.clone(),
+                signed_prekey: device.signed.clone(),
+                ec_prekey: device.ec.pop_front(),
+                kyber_prekey: device.kyber.pop_front().unwrap_or_else(|| device.last_resort.clone()),
+            })
+            .collect();
+        PrekeyBundles { account, wallets: known.wallets.clone(), bundles }
+    }
+
+    /// What a gateway does with a `SendDm`.
+    pub fn submit(&mut self, from: &Device, send: &SendDm) -> Result<(), Mismatch> {
+        let (me, device) = (from.core.me.account, from.core.me.device);
+        let to = AccountId::from_bytes(&send.to).unwrap();
+        self.compare(to, &send.to_devices, (me, device), send)?;
+        if !send.own_devices.is_empty() {
+            assert_ne!(to, me);
+            self.compare(me, &send.own_devices, (me, device), send)?;
+        }
+        if to != me {
+            self.accepted.insert((me, to));
+        }
+        if !self.stored.insert((me, device, send.client_msg_id.clone())) {
+            return Ok(());
+        }
+        let both = [(to, &send.to_devices), (me, &send.own_devices)];
+        for (account, ciphertext) in both.iter().flat_map(|(a, list)| list.iter().map(move |c| (*a, c))) {
+            self.seq += 1;
+            let envelope = Envelope {
+                from: me.to_vec(),
+                from_device: device.into(),
+                client_msg_id: send.client_msg_id.clone(),
+                r#type: ciphertext.r#type,
+                ciphertext: ciphertext.ciphertext.clone(),
+                request: account != me && !self.accepted.contains(&(account, me)),
+            };
+            let deliver = Deliver { seq: self.seq, stored_at_ms: self.clock.now_ms(), envelope: Some(envelope) };
+            let mailbox = (account, DeviceId::try_from(ciphertext.device).unwrap());
+            self.mailboxes.get_mut(&mailbox).unwrap().push_back(deliver);
+        }
+        Ok(())
+    }
+
+    fn compare(
+        &self,
+        account: AccountId,
+        given: &[DeviceCiphertext],
+        sender: (AccountId, DeviceId),
+        send: &SendDm,
+    ) -> Result<(), Mismatch> {
+        let wanted: BTreeMap<u32, u32> = self.accounts[&account]
+            .devices
+            .values()
+            .filter(|device| (account, device.public.device) != sender)
+            .map(|device| (device.public.device.into(), device.public.registration_id.get()))
+            .collect();
+        let given: BTreeMap<u32, u32> = given.iter().map(|c| (c.device, c.registration_id)).collect();
+        let mismatch = Mismatch {
+            client_msg_id: send.client_msg_id.clone(),
+            account: account.to_vec(),
+            missing: wanted.keys().filter(|d| !given.contains_key(d)).copied().collect(),
+            extra: given.keys().filter(|d| !wanted.contains_key(d)).copied().collect(),
+            stale: wanted.iter().filter(|(d, r)| given.get(d).is_some_and(|g| g != *r)).map(|(d, _)| *d).collect(),
+        };
+        let same = mismatch.missing.is_empty() && mismatch.extra.is_empty() && mismatch.stale.is_empty();
+        if same { Ok(()) } else { Err(mismatch) }
+    }
+
+    /// Sends all that a device has queued. Returns the number of frames.
+    pub fn send_all(&mut self, device: &mut Device) -> usize {
+        let mut frames = 0;
+        loop {
+            let heads = device.core.store.begin().queue_heads(&|_| false, 100).unwrap();
+            if heads.is_empty() {
+                return frames;
+            }
+            for item in heads {
+                frames += self.send_one(device, &item).unwrap();
+            }
+        }
+    }
+
+    /// Sends one item as the driver does.
+    pub fn send_one(&mut self, device: &mut Device, item: &crate::store::queue::Outgoing) -> Result<usize, SdkError> {
+        for _ in 0..30 {
+            match device.core.prepare(item)? {
+                Prepared::NeedDirectory(account) => {
+                    let directory = self.directory(account);
+                    device.events.extend(device.core.apply_directory(&directory, None)?);
+                }
+                Prepared::NeedBundles(account, devices) => {
+                    device.core.apply_bundles(&self.bundles(account, &devices))?;
+                }
+                Prepared::Local => {
+                    device.events.extend(device.core.sent(item, false)?);
+                    return Ok(0);
+                }
+                Prepared::Frame(frame) => match self.submit(device, &frame.send) {
+                    Ok(()) => {
+                        device.events.extend(device.core.sent(item, frame.sync_later)?);
+                        return Ok(1);
+                    }
+                    Err(mismatch) => {
+                        device.core.apply_mismatch(&mismatch)?;
+                    }
+                },
+            }
+        }
+        Err(SdkError::MismatchLoop(item.to))
+    }
+
+    /// Delivers all that a device's mailbox holds.
+    pub fn receive_all(&mut self, device: &mut Device) -> usize {
+        let mailbox = (device.core.me.account, device.core.me.device);
+        let mut count = 0;
+        while let Some(deliver) = self.mailboxes.get_mut(&mailbox).and_then(VecDeque::pop_front) {
+            self.deliver(device, &deliver);
+            count += 1;
+        }
+        count
+    }
+
+    pub fn deliver(&mut self, device: &mut Device, deliver: &Deliver) {
+        let account = match device.core.receive(deliver, false).unwrap() {
+            Received::Done(events) => return device.events.extend(events),
+            Received::NeedDirectory(account) => account,
+        };
+        let directory = self.directory(account);
+        if let Ok(events) = device.core.apply_directory(&directory, None) {
+            device.events.extend(events);
+        }
+        match device.core.receive(deliver, true).unwrap() {
+            Received::Done(events) => device.events.extend(events),
+            Received::NeedDirectory(_) => panic!("a directory was asked for twice"),
+        }
+    }
+
+    /// Until nothing moves.
+    pub fn settle(&mut self, devices: &mut [&mut Device]) {
+        for _ in 0..50 {
+            let mut moved = 0;
+            for device in devices.iter_mut() {
+                moved += self.receive_all(device);
+                device.core.queue_receipts().unwrap();
+                moved += self.send_all(device);
+            }
+            if moved == 0 {
+                return;
+            }
+        }
+        panic!("the devices never come to rest");
+    }
+}
+
+impl Device {
+    pub fn account(&self) -> AccountId {
+        self.core.me.account
+    }
+
+    pub fn number(&self) -> DeviceId {
+        self.core.me.device
+    }
+
+    pub fn say(&mut self, to: AccountId, text: &str) -> Message {
+        self.core.send_text(to, text, None, None).unwrap()
+    }
+
+    /// The texts of a conversation, oldest first.
+    pub fn texts(&self, peer: AccountId) -> Vec<String> {
+        let mut history = self.core.store.begin().history(peer, None, 10_000).unwrap();
+        history.reverse();
+        let text = |message: Message| match message.body {
+            Body::Text(text) => Some(text),
+            _ => None,
+        };
+        history.into_iter().filter_map(text).collect()
+    }
+
+    pub fn last(&self, peer: AccountId) -> Message {
+        self.core.store.begin().history(peer, None, 1).unwrap().remove(0)
+    }
+
+    pub fn accept(&mut self, world: &mut World, peer: AccountId) {
+        world.accepted.insert((self.account(), peer));
+        self.core.decide(peer, crate::model::ConversationState::Accepted).unwrap();
+    }
+}
+
+/// Two people with one device each, who have accepted each other and written once.
+pub fn friends() -> (World, Device, Device) {
+    let mut world = World::new();
+    let (alice, bob) = (world.person(), world.person());
+    let (mut a, mut b) = (world.device(&alice), world.device(&bob));
+    a.say(bob.account, "hello");
+    world.settle(&mut [&mut a, &mut b]);
+    b.accept(&mut world, alice.account);
+    b.say(alice.account, "hi");
+    world.settle(&mut [&mut a, &mut b]);
+    assert_eq!(a.texts(bob.account), ["hello", "hi"]);
+    assert_eq!(b.texts(alice.account), ["hello", "hi"]);
+    (world, a, b)
+}
