@@ -81,9 +81,11 @@ impl Server {
         arguments.push(role.name().into());
         arguments.extend(role.arguments(http.address(), folder));
         let environment = match role {
-            Role::Database => {
-                vec![("SURREAL_USER".into(), "root".into()), ("SURREAL_PASS".into(), DATABASE_PASSWORD.into())]
-            }
+            Role::Database => vec![
+                ("SURREAL_USER".into(), "root".into()),
+                ("SURREAL_PASS".into(), DATABASE_PASSWORD.into()),
+                ("SURREAL_ONLINE_VERSION_CHECK".into(), "false".into()),
+            ],
             _ => Vec::new(),
         };
         let folder = folder.to_owned();
@@ -165,7 +167,7 @@ impl Server {
     /// Whether `/readyz` of the operator's listener says so.
     pub async fn is_ready(&self) -> Result<bool> {
         let (address, path) = match self.role {
-            Role::Database => (self.http.address(), "/health"),
+            Role::Database => (self.http.address(), "/ready"),
             _ => (self.admin.address(), "/readyz"),
         };
         Ok(get(address, path).await?.0 == 200)
