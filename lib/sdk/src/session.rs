@@ -80,7 +80,8 @@ pub struct Link {
 impl Link {
     /// Whether there is a connection right now.
     pub fn is_online(&self) -> bool {
-        *self.online.borrow()
+        // a session that ended leaves its last word behind
+        self.online.has_changed().is_ok() && *self.online.borrow()
     }
 
     /// Waits until this changes. `false`: the session is over.
@@ -168,7 +169,9 @@ impl<C: Credentials> Session<C> {
                 Some(at) if Instant::now().duration_since(at) >= GOOD_AFTER => 0,
                 _ => failures.saturating_add(1),
             };
-            let retry_in = asked.unwrap_or_else(|| self.env.jitter(backoff(failures)));
+            // gateways fail on their own: the wait grows once per round through all of them
+            let rounds = failures.div_ceil(self.urls.len().max(1) as u32);
+            let retry_in = asked.unwrap_or_else(|| self.env.jitter(backoff(rounds)));
             tracing::info!(?reason, ?retry_in, "disconnected");
             if self.events.send(SessionEvent::Disconnected { reason, retry_in }).await.is_err() {
                 return;
@@ -331,7 +334,21 @@ fn no_token(error: SdkError) -> End {
 }
 
 /// 200 ms, 400 ms, … 30 s.
-fn backoff(failures: u32) -> Duration {
-    let doubled = BACKOFF_FIRST.saturating_mul(2u32.saturating_pow(failures.saturating_sub(1).min(16)));
+fn backoff(rounds: u32) -> Duration {
+    let doubled = BACKOFF_FIRST.saturating_mul(2u32.saturating_pow(rounds.saturating_sub(1).min(16)));
     doubled.min(BACKOFF_MAX)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_wait_doubles_up_to_its_bound() {
+        let all: Vec<u128> = (1..12).map(|rounds| backoff(rounds).as_millis()).collect();
+        assert_eq!(all[..4], [200, 400, 800, 1600]);
+        assert_eq!(all[10], 30_000);
+        assert_eq!(backoff(0), BACKOFF_FIRST);
+        assert_eq!(backoff(u32::MAX), BACKOFF_MAX);
+    }
 }

@@ -207,7 +207,7 @@ fn what_is_pending_at_a_crash_is_sent_with_the_same_id() {
     // the server stored it, and the answer was lost
     let item = a.core.store.begin().queue_heads(&|_| false, 1).unwrap().remove(0);
     let crate::outbox::Prepared::Frame(frame) = a.core.prepare(&item).unwrap() else { panic!("not ready") };
-    world.submit(&a, &frame.send).unwrap();
+    world.submit((alice, a.number()), &frame.send).unwrap();
     // after the crash
     let core = crate::core::Core::open(a.core.store, a.core.env).unwrap();
     let mut a = Device { core, events: vec![] };

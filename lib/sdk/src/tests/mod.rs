@@ -3,5 +3,7 @@
 mod chat;
 mod guard;
 mod loss;
+mod network;
+mod server;
 mod trust;
 pub(crate) mod world;

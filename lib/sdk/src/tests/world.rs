@@ -208,8 +208,8 @@ impl World {
     }
 
     /// What a gateway does with a `SendDm`.
-    pub fn submit(&mut self, from: &Device, send: &SendDm) -> Result<(), Mismatch> {
-        let (me, device) = (from.core.me.account, from.core.me.device);
+    /// Whether it was stored before.
+    pub fn submit(&mut self, (me, device): (AccountId, DeviceId), send: &SendDm) -> Result<bool, Mismatch> {
         let to = AccountId::from_bytes(&send.to).unwrap();
         self.compare(to, &send.to_devices, (me, device), send)?;
         if !send.own_devices.is_empty() {
@@ -220,7 +220,7 @@ impl World {
             self.accepted.insert((me, to));
         }
         if !self.stored.insert((me, device, send.client_msg_id.clone())) {
-            return Ok(());
+            return Ok(true);
         }
         let both = [(to, &send.to_devices), (me, &send.own_devices)];
         for (account, ciphertext) in both.iter().flat_map(|(a, list)| list.iter().map(move |c| (*a, c))) {
@@ -237,7 +237,7 @@ impl World {
             let mailbox = (account, DeviceId::try_from(ciphertext.device).unwrap());
             self.mailboxes.get_mut(&mailbox).unwrap().push_back(deliver);
         }
-        Ok(())
+        Ok(false)
     }
 
     fn compare(
@@ -294,8 +294,8 @@ impl World {
                     device.events.extend(device.core.sent(item, false)?);
                     return Ok(0);
                 }
-                Prepared::Frame(frame) => match self.submit(device, &frame.send) {
-                    Ok(()) => {
+                Prepared::Frame(frame) => match self.submit((device.account(), device.number()), &frame.send) {
+                    Ok(_) => {
                         device.events.extend(device.core.sent(item, frame.sync_later)?);
                         return Ok(1);
                     }

@@ -1,0 +1,245 @@
+//! Clients against the server in one process: signing in, reconnecting, resuming, refreshing.
+
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+use std::time::Duration;
+
+use nepto_proto::{CloseCode, ErrorCode};
+use zeroize::Zeroizing;
+
+use super::server::Server;
+use crate::model::{Body, Status};
+use crate::store::Store;
+use crate::store::backend::MemoryBackend;
+use crate::store::seal::Cost;
+use crate::{Client, DisconnectReason, Env, Event, Events, LoginOptions, Place, SdkError, Wallet};
+
+async fn client(server: &Server) -> Client {
+    let wallet = Wallet::random(&Env::system()).unwrap();
+    Client::login(LoginOptions::new(&server.url), &wallet).await.unwrap()
+}
+
+/// The next event that this accepts; others are skipped. Fails after a while.
+async fn until<T>(events: &mut Events, mut wanted: impl FnMut(&Event) -> Option<T>) -> T {
+    let search = async {
+        loop {
+            let event = events.next().await.expect("the events ended");
+            if let Some(found) = wanted(&event) {
+                return found;
+            }
+        }
+    };
+    tokio::time::timeout(Duration::from_secs(20), search).await.expect("the event never came")
+}
+
+async fn until_is(events: &mut Events, wanted: impl Fn(&Event) -> bool) {
+    until(events, |event| wanted(event).then_some(())).await;
+}
+
+async fn text(events: &mut Events) -> String {
+    until(events, |event| match event {
+        Event::Message(m) | Event::Request(m) => match &m.body {
+            Body::Text(text) => Some(text.clone()),
+            _ => None,
+        },
+        _ => None,
+    })
+    .await
+}
+
+async fn pair() -> (Arc<Server>, [Client; 2], [Events; 2]) {
+    let server = Server::start().await;
+    let (a, b) = (client(&server).await, client(&server).await);
+    let (mut from_a, mut from_b) = (a.connect().await.unwrap(), b.connect().await.unwrap());
+    until_is(&mut from_a, |e| *e == Event::CaughtUp).await;
+    until_is(&mut from_b, |e| *e == Event::CaughtUp).await;
+    (server, [a, b], [from_a, from_b])
+}
+
+#[tokio::test]
+async fn two_clients_talk() {
+    let (server, [a, b], [mut from_a, mut from_b]) = pair().await;
+    let sent = a.send_text(b.account(), "hello", None, None).unwrap();
+    a.wait_sent(sent.id.id).await.unwrap();
+    assert_eq!(text(&mut from_b).await, "hello");
+    assert_eq!(b.requests().unwrap().len(), 1);
+    b.accept(a.account()).await.unwrap();
+    for n in 0..100 {
+        a.send_text(b.account(), &format!("{n}"), None, None).unwrap();
+    }
+    for n in 0..100 {
+        assert_eq!(text(&mut from_b).await, n.to_string(), "in order");
+    }
+    b.send_text(a.account(), "enough", None, None).unwrap();
+    assert_eq!(text(&mut from_a).await, "enough");
+    b.wait_all_sent().await.unwrap();
+    let last = a.history(b.account(), None, 2).unwrap().remove(1);
+    let delivered = async {
+        while a.message(last.id).unwrap().unwrap().status != Status::Delivered {
+            tokio::time::sleep(Duration::from_millis(10)).await;
+        }
+    };
+    tokio::time::timeout(Duration::from_secs(5), delivered).await.expect("receipts come back");
+    tokio::time::sleep(Duration::from_millis(200)).await;
+    assert!(server.world().mailboxes.values().all(|mailbox| mailbox.is_empty()), "all is acknowledged");
+    assert_eq!(server.bundle_calls.load(Ordering::Relaxed), 1, "the answer needs no bundle");
+    drop(from_a);
+    tokio::time::sleep(Duration::from_millis(50)).await;
+    assert!(!a.is_connected(), "dropping the events disconnects");
+}
+
+#[tokio::test]
+async fn a_lost_answer_sends_nothing_twice() {
+    let (server, [a, b], [mut from_a, mut from_b]) = pair().await;
+    server.faults.lose_answers.store(2, Ordering::Relaxed);
+    for n in 0..5 {
+        a.send_text(b.account(), &format!("{n}"), None, None).unwrap();
+    }
+    until_is(&mut from_a, |e| matches!(e, Event::Disconnected { .. })).await;
+    for n in 0..5 {
+        assert_eq!(text(&mut from_b).await, n.to_string());
+    }
+    a.wait_all_sent().await.unwrap();
+    assert_eq!(b.history(a.account(), None, 100).unwrap().len(), 5);
+    assert!(server.sockets.load(Ordering::Relaxed) >= 4);
+}
+
+#[tokio::test]
+async fn a_client_resumes_where_it_was() {
+    let (_server, [a, b], [_from_a, mut from_b]) = pair().await;
+    a.send_text(b.account(), "one", None, None).unwrap();
+    assert_eq!(text(&mut from_b).await, "one");
+    drop(from_b);
+    let sent = a.send_text(b.account(), "two", None, None).unwrap();
+    a.wait_sent(sent.id.id).await.unwrap();
+    let mut from_b = b.connect().await.unwrap();
+    assert_eq!(text(&mut from_b).await, "two");
+}
+
+#[tokio::test]
+async fn close_codes_are_understood() {
+    let (server, [a, _], [mut from_a, _from_b]) = pair().await;
+    for code in [CloseCode::Idle, CloseCode::Restart, CloseCode::SlowReader, CloseCode::Unavailable] {
+        server.faults.close_next.lock().unwrap().push(code);
+    }
+    a.disconnect();
+    while from_a.next().await.is_some() {}
+    let mut from_a = a.connect().await.unwrap();
+    let mut reasons = vec![];
+    while reasons.len() < 4 {
+        let reason = until(&mut from_a, |event| match event {
+            Event::Disconnected { reason, retry_in } => {
+                assert!(*retry_in <= Duration::from_secs(30));
+                Some(reason.clone())
+            }
+            _ => None,
+        })
+        .await;
+        // the first gateway of the list is never there
+        if !matches!(&reason, DisconnectReason::Lost(text) if text.contains("refused")) {
+            reasons.push(reason);
+        }
+    }
+    assert!(
+        matches!(
+            &reasons[..],
+            [DisconnectReason::Lost(_), DisconnectReason::Lost(_), DisconnectReason::Drain, DisconnectReason::Idle,]
+        ),
+        "{reasons:?}"
+    );
+    until_is(&mut from_a, |e| *e == Event::CaughtUp).await;
+
+    server.faults.close_next.lock().unwrap().push(CloseCode::Superseded);
+    let mut from_a = a.connect().await.unwrap();
+    until_is(&mut from_a, |e| *e == Event::Superseded).await;
+    assert_eq!(from_a.next().await, None);
+
+    server.faults.close_next.lock().unwrap().push(CloseCode::SessionRevoked);
+    let mut from_a = a.connect().await.unwrap();
+    until_is(&mut from_a, |e| *e == Event::SignedOut { code: Some(ErrorCode::SessionRevoked) }).await;
+    assert_eq!(from_a.next().await, None);
+    assert!(matches!(a.whoami().await, Err(SdkError::SignedOut)));
+}
+
+#[tokio::test]
+async fn a_drain_is_honoured() {
+    let (server, [a, _], _) = pair().await;
+    server.faults.drain_next.lock().unwrap().push(300);
+    let mut from_a = a.connect().await.unwrap();
+    let began = tokio::time::Instant::now();
+    until_is(&mut from_a, |e| *e == Event::CaughtUp).await;
+    until_is(&mut from_a, |e| matches!(e, Event::Disconnected { reason: DisconnectReason::Drain, .. })).await;
+    assert!(began.elapsed() >= Duration::from_millis(290), "{:?}", began.elapsed());
+    until_is(&mut from_a, |e| *e == Event::CaughtUp).await;
+}
+
+#[tokio::test]
+async fn tokens_are_refreshed_once_and_stored() {
+    let server = Server::start().await;
+    let a = client(&server).await;
+    server.faults.expire_tokens.store(5, Ordering::Relaxed);
+    let calls = futures_util::future::join_all((0..5).map(|_| a.whoami())).await;
+    assert!(calls.iter().all(Result::is_ok), "{calls:?}");
+    assert_eq!(server.refreshes.load(Ordering::Relaxed), 1, "one refresh for all");
+    server.faults.expire_tokens.store(1, Ordering::Relaxed);
+    let mut from_a = a.connect().await.unwrap();
+    until_is(&mut from_a, |e| matches!(e, Event::Disconnected { reason: DisconnectReason::Token, .. })).await;
+    until_is(&mut from_a, |e| *e == Event::CaughtUp).await;
+    assert_eq!(server.refreshes.load(Ordering::Relaxed), 2);
+    server.faults.revoked.store(1, Ordering::Relaxed);
+    server.faults.expire_tokens.store(1, Ordering::Relaxed);
+    assert_eq!(a.whoami().await.unwrap_err().code(), Some(ErrorCode::SessionRevoked));
+    assert!(matches!(a.whoami().await, Err(SdkError::SignedOut)));
+}
+
+#[tokio::test]
+async fn a_server_that_is_away_for_a_moment_is_asked_again() {
+    let server = Server::start().await;
+    let a = client(&server).await;
+    server.faults.unavailable.store(2, Ordering::Relaxed);
+    a.whoami().await.unwrap();
+    server.faults.unavailable.store(3, Ordering::Relaxed);
+    let error = a.whoami().await.unwrap_err();
+    assert_eq!(error.code(), Some(ErrorCode::Unavailable));
+    assert!(error.is_temporary());
+    let nobody = crate::http::Http::new("http://127.0.0.1:1", Env::system(), Box::new(())).unwrap();
+    assert!(matches!(nobody.info().await, Err(SdkError::Network(_))));
+}
+
+#[tokio::test]
+async fn a_profile_stays_the_same_device() {
+    let server = Server::start().await;
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("profile");
+    let place = || Place::File { path: path.clone(), passphrase: Zeroizing::new("secret".to_owned()) };
+    let wallet = Wallet::random(&Env::system()).unwrap();
+    let options = || LoginOptions { place: place(), ..LoginOptions::new(&server.url) };
+    let first = Client::login(options(), &wallet).await.unwrap();
+    let me = (first.account(), first.device());
+    assert!(matches!(
+        Client::open(place(), Env::system()).await,
+        Err(SdkError::Store(crate::store::StoreError::InUse))
+    ));
+    drop(first);
+    let opened = Client::open(place(), Env::system()).await.unwrap();
+    assert_eq!((opened.account(), opened.device()), me);
+    opened.whoami().await.unwrap();
+    drop(opened);
+    let again = Client::login(options(), &wallet).await.unwrap();
+    assert_eq!((again.account(), again.device()), me);
+    drop(again);
+    let stranger = Wallet::random(&Env::system()).unwrap();
+    assert!(matches!(Client::login(options(), &stranger).await, Err(SdkError::OtherAccount(_))));
+    let wrong = Place::File { path, passphrase: Zeroizing::new("guess".to_owned()) };
+    assert!(matches!(
+        Client::open(wrong, Env::system()).await,
+        Err(SdkError::Store(crate::store::StoreError::Passphrase))
+    ));
+}
+
+#[tokio::test]
+async fn an_empty_profile_asks_for_a_sign_in() {
+    let env = Env::system();
+    let store = Store::open(Box::new(MemoryBackend::default()), "", Cost::LOW, &env).unwrap();
+    assert!(matches!(Client::open(Place::Store(Box::new(store)), env).await, Err(SdkError::NotSignedIn)));
+}

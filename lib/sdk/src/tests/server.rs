@@ -1,0 +1,357 @@
+//! A server in one process, just enough to see a client sign in, reconnect, resume and refresh: HTTP and sockets over a
+//! [`World`]. It checks nothing that the core's tests check.
+
+use std::collections::BTreeMap;
+use std::sync::atomic::{AtomicU32, AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard};
+use std::time::Duration;
+
+use axum::Json;
+use axum::extract::ws::{CloseFrame, Message, WebSocket, WebSocketUpgrade};
+use axum::extract::{Path, Query, State};
+use axum::http::{HeaderMap, StatusCode};
+use axum::response::{IntoResponse, Response};
+use axum::routing::{any, get, post, put};
+use nepto_proto::api::accounts::{Account, Contact, Contacts, SetConsent};
+use nepto_proto::api::auth::{Nonce, Refresh, SignIn, Tokens, Wallets};
+use nepto_proto::api::keys::{DeviceDirectory, KeyCount, KeysMatch, PrekeyBundles, PublicDevice, UploadKeys};
+use nepto_proto::api::{Problem, ServerInfo};
+use nepto_proto::certificate::Resource;
+use nepto_proto::siwe::SiweMessage;
+use nepto_proto::wire::{CaughtUp, Drain, Error, SendDm, Stored, Welcome, client_frame, server_frame};
+use nepto_proto::{AccountId, CloseCode, DeviceId, ErrorCode, SessionId, frame};
+use time::OffsetDateTime;
+use tokio::sync::Notify;
+use uuid::Uuid;
+
+use super::world::{ServerAccount, ServerDevice, World};
+
+/// What to do with sockets, to annoy clients.
+#[derive(Default)]
+pub struct Faults {
+    /// The next sockets are closed with this after their welcome.
+    pub close_next: Mutex<Vec<CloseCode>>,
+    /// The next `SendDm` are stored, and their answers lost together with the connection.
+    pub lose_answers: AtomicUsize,
+    /// The next HTTP calls are answered with 503.
+    pub unavailable: AtomicUsize,
+    /// The next calls with a token are answered with `token_expired`.
+    pub expire_tokens: AtomicUsize,
+    /// Refreshes are refused from now on.
+    pub revoked: AtomicUsize,
+    /// `Drain` is sent to the next sockets, with this time.
+    pub drain_next: Mutex<Vec<u32>>,
+}
+
+pub struct Server {
+    pub world: Mutex<World>,
+    pub url: String,
+    pub faults: Faults,
+    pub refreshes: AtomicUsize,
+    pub sockets: AtomicUsize,
+    pub bundle_calls: AtomicUsize,
+    pub acks: Mutex<BTreeMap<(AccountId, DeviceId), u64>>,
+    wallets: Mutex<BTreeMap<String, AccountId>>,
+    tokens: AtomicU32,
+    mail: Notify,
+}
+
+type Shared = State<Arc<Server>>;
+
+impl Server {
+    pub async fn start() -> Arc<Self> {
+        let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let server = Arc::new(Self {
+            world: Mutex::new(World::new()),
+            url: format!("http://{}", listener.local_addr().unwrap()),
+            faults: Faults::default(),
+            refreshes: AtomicUsize::new(0),
+            sockets: AtomicUsize::new(0),
+            bundle_calls: AtomicUsize::new(0),
+            acks: Mutex::default(),
+            wallets: Mutex::default(),
+            tokens: AtomicU32::new(0),
+            mail: Notify::new(),
+        });
+        let app = axum::Router::new()
+            .route("/v1/info", get(info))
+            .route("/v1/auth/nonce", post(nonce))
+            .route("/v1/auth/sign-in", post(sign_in))
+            .route("/v1/auth/refresh", post(refresh))
+            .route("/v1/accounts/me", get(me))
+            .route("/v1/accounts/{account}/devices", get(directory))
+            .route("/v1/accounts/{account}/bundles", get(bundles))
+            .route("/v1/contacts", get(contacts))
+            .route("/v1/contacts/{account}", put(consent))
+            .route("/v1/keys", put(upload))
+            .route("/v1/keys/count", get(count))
+            .route("/v1/keys/check", post(check))
+            .route("/v1/socket", any(socket))
+            .with_state(server.clone());
+        tokio::spawn(async move { axum::serve(listener, app).await.unwrap() });
+        server
+    }
+
+    pub fn world(&self) -> MutexGuard<'_, World> {
+        self.world.lock().unwrap()
+    }
+
+    fn tokens(&self, account: AccountId, device: DeviceId) -> Tokens {
+        let n = self.tokens.fetch_add(1, Ordering::Relaxed);
+        let later = OffsetDateTime::now_utc() + Duration::from_secs(600);
+        Tokens {
+            account,
+            device,
+            session: SessionId::new(Uuid::from_u128(1)),
+            access_token: format!("{account}:{device}:{n}"),
+            access_expires_at: later,
+            refresh_token: format!("refresh {n}"),
+            refresh_expires_at: later,
+        }
+    }
+
+    /// Who calls, unless a fault is due.
+    fn caller(&self, headers: &HeaderMap) -> Result<(AccountId, DeviceId), Response> {
+        if take(&self.faults.unavailable) {
+            return Err(problem(ErrorCode::Unavailable));
+        }
+        if take(&self.faults.expire_tokens) {
+            return Err(problem(ErrorCode::TokenExpired));
+        }
+        assert!(headers.contains_key("x-request-id"));
+        let token = headers.get("authorization").and_then(|value| value.to_str().ok()?.strip_prefix("Bearer "));
+        token.and_then(read_token).ok_or_else(|| problem(ErrorCode::Unauthenticated))
+    }
+}
+
+fn read_token(token: &str) -> Option<(AccountId, DeviceId)> {
+    let mut parts = token.split(':');
+    Some((parts.next()?.parse().ok()?, parts.next()?.parse().ok()?))
+}
+
+pub fn take(counter: &AtomicUsize) -> bool {
+    counter.fetch_update(Ordering::Relaxed, Ordering::Relaxed, |n| n.checked_sub(1)).is_ok()
+}
+
+fn problem(code: ErrorCode) -> Response {
+    let status = StatusCode::from_u16(code.status()).unwrap();
+    (status, Json(Problem::new(code, "as the test wants it"))).into_response()
+}
+
+async fn info(State(server): Shared) -> Json<ServerInfo> {
+    let now = OffsetDateTime::now_utc().unix_timestamp_nanos() / 1_000_000;
+    Json(ServerInfo {
+        domain: super::world::DOMAIN.into(),
+        uri: "https://chat.example.org".into(),
+        chains: vec![1],
+        // the first one is never there
+        sockets: vec!["ws://127.0.0.1:1/v1/socket".into(), format!("{}/v1/socket", server.url.replace("http", "ws"))],
+        server_time_ms: now as u64,
+    })
+}
+
+async fn nonce() -> Json<Nonce> {
+    Json(Nonce { nonce: "abcdefgh1".into(), expires_at: OffsetDateTime::now_utc() })
+}
+
+async fn sign_in(State(server): Shared, Json(body): Json<SignIn>) -> Json<Tokens> {
+    let message: SiweMessage = body.signed.verify(super::world::DOMAIN).unwrap();
+    let Some(Resource::Device { registration_id, identity_key }) = message.resource() else { panic!("no device") };
+    let root = message.address.to_string();
+    let mut wallets = server.wallets.lock().unwrap();
+    let next = AccountId::new(Uuid::from_u128(0x0190_0000_0000_7000_8000_0000_0001_0000 + wallets.len() as u128));
+    let account = *wallets.entry(root.clone()).or_insert(next);
+    let mut world = server.world();
+    let known = world.accounts.entry(account).or_insert_with(|| ServerAccount {
+        wallets: Wallets { root: root.clone(), wallets: vec![root], links: vec![] },
+        devices: BTreeMap::new(),
+    });
+    let same = known.devices.values().find(|device| device.public.identity_key.0 == identity_key);
+    let device =
+        same.map_or_else(|| DeviceId::try_from(known.devices.len() as u32 + 1).unwrap(), |device| device.public.device);
+    let public =
+        PublicDevice { device, registration_id, identity_key: identity_key.to_vec().into(), certificate: body.signed };
+    known.devices.insert(
+        device,
+        ServerDevice {
+            public,
+            signed: body.device.signed_prekey,
+            last_resort: body.device.last_resort,
+            ec: Default::default(),
+            kyber: Default::default(),
+        },
+    );
+    world.mailboxes.entry((account, device)).or_default();
+    Json(server.tokens(account, device))
+}
+
+async fn refresh(State(server): Shared, Json(body): Json<Refresh>) -> Response {
+    // two at once would use the same refresh token twice
+    let now = server.refreshes.fetch_add(1, Ordering::Relaxed);
+    tokio::time::sleep(Duration::from_millis(50)).await;
+    if server.faults.revoked.load(Ordering::Relaxed) > 0 {
+        return problem(ErrorCode::SessionRevoked);
+    }
+    assert_eq!(server.refreshes.load(Ordering::Relaxed), now + 1, "two refreshes in flight");
+    let account = *server.wallets.lock().unwrap().values().next().unwrap();
+    Json(server.tokens(account, body.device)).into_response()
+}
+
+async fn me(State(server): Shared, headers: HeaderMap) -> Response {
+    match server.caller(&headers) {
+        Ok((account, _)) => Json(profile(&server, account)).into_response(),
+        Err(refusal) => refusal,
+    }
+}
+
+fn profile(server: &Server, account: AccountId) -> Account {
+    let wallet = server.world().accounts[&account].wallets.root.clone();
+    Account { account, wallet, handle: None, display_name: None }
+}
+
+async fn directory(State(server): Shared, Path(account): Path<String>) -> Json<DeviceDirectory> {
+    Json(server.world().directory(account.parse().unwrap()))
+}
+
+async fn bundles(
+    State(server): Shared,
+    Path(account): Path<String>,
+    Query(query): Query<BTreeMap<String, String>>,
+) -> Json<PrekeyBundles> {
+    server.bundle_calls.fetch_add(1, Ordering::Relaxed);
+    let devices: Vec<DeviceId> = query["devices"].split(',').map(|device| device.parse().unwrap()).collect();
+    Json(server.world().bundles(account.parse().unwrap(), &devices))
+}
+
+async fn contacts() -> Json<Contacts> {
+    Json(Contacts { contacts: vec![], next: None })
+}
+
+async fn consent(
+    State(server): Shared,
+    Path(account): Path<String>,
+    headers: HeaderMap,
+    Json(body): Json<SetConsent>,
+) -> Response {
+    let caller = match server.caller(&headers) {
+        Ok((caller, _)) => caller,
+        Err(refusal) => return refusal,
+    };
+    let account = account.parse().unwrap();
+    server.world().accepted.insert((caller, account));
+    let since = OffsetDateTime::now_utc();
+    Json(Contact { account: profile(&server, account), consent: body.consent, since }).into_response()
+}
+
+async fn upload(State(server): Shared, headers: HeaderMap, Json(body): Json<UploadKeys>) -> Response {
+    let (account, device) = match server.caller(&headers) {
+        Ok(caller) => caller,
+        Err(refusal) => return refusal,
+    };
+    let mut world = server.world();
+    let device = world.accounts.get_mut(&account).unwrap().devices.get_mut(&device).unwrap();
+    device.ec.extend(body.ec);
+    device.kyber.extend(body.kyber);
+    Json(KeyCount { ec: device.ec.len() as u32, kyber: device.kyber.len() as u32 }).into_response()
+}
+
+async fn count(State(server): Shared, headers: HeaderMap) -> Response {
+    let (account, device) = match server.caller(&headers) {
+        Ok(caller) => caller,
+        Err(refusal) => return refusal,
+    };
+    let world = server.world();
+    let device = &world.accounts[&account].devices[&device];
+    Json(KeyCount { ec: device.ec.len() as u32, kyber: device.kyber.len() as u32 }).into_response()
+}
+
+async fn check() -> Json<KeysMatch> {
+    Json(KeysMatch { matches: true })
+}
+
+async fn socket(State(server): Shared, upgrade: WebSocketUpgrade) -> Response {
+    upgrade.protocols(["nepto.v1"]).on_upgrade(move |socket| async move {
+        let _ = serve(&server, socket).await;
+    })
+}
+
+/// One connection. An error is the end of it.
+async fn serve(server: &Server, mut ws: WebSocket) -> Result<(), axum::Error> {
+    server.sockets.fetch_add(1, Ordering::Relaxed);
+    let mut me = None;
+    let mut delivered = 0;
+    loop {
+        if let Some((account, device)) = me {
+            let waiting: Vec<_> = {
+                let world = server.world();
+                let mailbox = world.mailboxes.get(&(account, device));
+                mailbox.into_iter().flatten().filter(|deliver| deliver.seq > delivered).cloned().collect()
+            };
+            for deliver in waiting {
+                delivered = deliver.seq;
+                ws.send(binary(0, server_frame::Kind::Deliver(deliver))).await?;
+            }
+        }
+        let frame = tokio::select! {
+            frame = ws.recv() => frame,
+            () = tokio::time::sleep(Duration::from_millis(20)) => continue,
+            () = server.mail.notified() => continue,
+        };
+        let Some(Ok(Message::Binary(bytes))) = frame else { return Ok(()) };
+        let frame = frame::decode_client(bytes).unwrap();
+        match frame.kind.unwrap() {
+            client_frame::Kind::Hello(hello) => {
+                if take(&server.faults.expire_tokens) {
+                    let error = Error { code: "token_expired".into(), ..Error::default() };
+                    ws.send(binary(frame.id, server_frame::Kind::Error(error))).await?;
+                    return close(ws, CloseCode::Unauthenticated).await;
+                }
+                let (account, device) = read_token(&hello.access_token).unwrap();
+                me = Some((account, device));
+                delivered = hello.resume.map_or(0, |cursor| cursor.seq);
+                let welcome =
+                    Welcome { account: account.to_vec(), device: device.into(), epoch: 7, ..Welcome::default() };
+                ws.send(binary(frame.id, server_frame::Kind::Welcome(welcome))).await?;
+                ws.send(binary(0, server_frame::Kind::CaughtUp(CaughtUp { seq: 0 }))).await?;
+                let due = server.faults.close_next.lock().unwrap().pop();
+                if let Some(code) = due {
+                    return close(ws, code).await;
+                }
+                let due = server.faults.drain_next.lock().unwrap().pop();
+                if let Some(reconnect_in_ms) = due {
+                    ws.send(binary(0, server_frame::Kind::Drain(Drain { reconnect_in_ms }))).await?;
+                }
+            }
+            client_frame::Kind::SendDm(send) => {
+                let reply = submit(server, me.unwrap(), &send);
+                server.mail.notify_waiters();
+                if take(&server.faults.lose_answers) {
+                    return Ok(());
+                }
+                ws.send(binary(frame.id, reply)).await?;
+            }
+            client_frame::Kind::Ack(ack) => {
+                assert!(ack.up_to <= delivered, "an acknowledgement of what was not delivered");
+                server.acks.lock().unwrap().insert(me.unwrap(), ack.up_to);
+                let mut world = server.world();
+                world.mailboxes.get_mut(&me.unwrap()).unwrap().retain(|deliver| deliver.seq > ack.up_to);
+            }
+            _ => {}
+        }
+    }
+}
+
+fn submit(server: &Server, from: (AccountId, DeviceId), send: &SendDm) -> server_frame::Kind {
+    match server.world().submit(from, send) {
+        Ok(duplicate) => server_frame::Kind::Stored(Stored { client_msg_id: send.client_msg_id.clone(), duplicate }),
+        Err(mismatch) => server_frame::Kind::Mismatch(mismatch),
+    }
+}
+
+fn binary(reply_to: u32, kind: server_frame::Kind) -> Message {
+    Message::Binary(frame::encode_server(reply_to, kind))
+}
+
+async fn close(mut ws: WebSocket, code: CloseCode) -> Result<(), axum::Error> {
+    ws.send(Message::Close(Some(CloseFrame { code: code.get(), reason: code.reason().into() }))).await
+}
