@@ -1,1 +1,82 @@
-fn main() {}
+//! `nepto-server`: one program, many roles.
+
+mod database;
+mod facets;
+mod meta;
+mod process;
+mod provision;
+
+use std::path::PathBuf;
+use std::process::ExitCode;
+
+use clap::{Parser, Subcommand};
+use nepto_kit::Config;
+
+/// The server of Nepto, a self-hosted Web3 messenger
+#[derive(Parser)]
+#[command(version, max_term_width = 100)]
+struct Cli {
+    /// Configuration file (TOML); environment variables NEPTO_<SECTION>__<FIELD> win over it
+    #[arg(long, env = "NEPTO_CONFIG", global = true)]
+    config: Option<PathBuf>,
+    #[command(subcommand)]
+    role: Role,
+}
+
+#[derive(Subcommand)]
+enum Role {
+    /// Everything in one process, with an embedded database: enough for one machine
+    All,
+    /// The HTTP API, and the answers that other processes ask for
+    Api {
+        /// Only these domains, comma-separated
+        #[arg(long, value_delimiter = ',')]
+        domains: Vec<String>,
+    },
+    /// The WebSocket gateway; needs NATS and Redis, and no database
+    Gateway,
+    /// The queue workers
+    Worker {
+        /// Only these queues (the durable consumers of nats/streams.toml), comma-separated
+        #[arg(long, value_delimiter = ',')]
+        queues: Vec<String>,
+    },
+    /// The background jobs
+    Cron,
+    /// SurrealDB's own server and command line, for example `database start --bind 0.0.0.0:8000 surrealkv://data`
+    #[command(disable_help_flag = true)]
+    Database {
+        /// Arguments of `surreal`
+        #[arg(trailing_var_arg = true, allow_hyphen_values = true)]
+        arguments: Vec<std::ffi::OsString>,
+    },
+    /// Creates what is missing: streams, consumers, database schemas, token keys
+    Provision,
+    /// Reads the configuration and exits; non-zero if it is not valid
+    CheckConfig,
+}
+
+fn main() -> ExitCode {
+    if database::is_database_process() {
+        return database::run();
+    }
+    let cli = Cli::parse();
+    if let Role::Database { arguments } = cli.role {
+        return database::become_database_process(arguments);
+    }
+    let config = match Config::load(cli.config.as_deref(), std::env::vars()) {
+        Ok(config) => config,
+        Err(error) => {
+            eprintln!("nepto-server: {error}");
+            return ExitCode::from(2);
+        }
+    };
+    match process::run(cli.role, config) {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            tracing::error!(error = format!("{error:#}"), "stopped");
+            eprintln!("nepto-server: {error:#}");
+            ExitCode::FAILURE
+        }
+    }
+}

@@ -1,1 +1,3 @@
+//! What Nepto knows of EVM chains. No domain words.
 
+pub mod signature;

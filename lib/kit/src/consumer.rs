@@ -36,16 +36,30 @@ enum ConsumeError {
     Retry(String),
 }
 
-/// A consumer of events, with the code that works them off. Each event may come more than once.
-#[derive(Clone)]
+type Serve = Box<dyn FnOnce(Ctx) -> BoxFuture<'static, anyhow::Result<()>> + Send>;
+
+/// A queue worker, one for each durable consumer of `nats/streams.toml`.
 pub struct Consumer {
-    /// The durable name in `nats/streams.toml`.
+    /// The durable name.
     pub name: &'static str,
-    run: Run,
+    serve: Serve,
 }
 
 impl Consumer {
-    /// A consumer of one kind of event.
+    /// A worker with a loop of its own.
+    pub fn new<F>(name: &'static str, serve: impl FnOnce(Ctx) -> F + Send + 'static) -> Self
+    where
+        F: Future<Output = anyhow::Result<()>> + Send + 'static,
+    {
+        Self { name, serve: Box::new(move |ctx| Box::pin(serve(ctx))) }
+    }
+
+    /// Works until the process stops.
+    pub async fn serve(self, ctx: Ctx) -> anyhow::Result<()> {
+        (self.serve)(ctx).await
+    }
+
+    /// A consumer of one kind of event. Each event may come more than once.
     pub fn of_event<E: Event, F>(name: &'static str, run: impl Fn(E) -> F + Send + Sync + 'static) -> Self
     where
         F: Future<Output = Result<(), Failure>> + Send + 'static,
@@ -61,11 +75,18 @@ impl Consumer {
                 })
             })
         });
-        Self { name, run }
+        Self::new(name, move |ctx| EventLoop { name, run }.serve(ctx))
     }
+}
 
-    /// Works until the process stops.
-    pub async fn serve(self, ctx: Ctx) -> anyhow::Result<()> {
+/// Works off events one by one.
+struct EventLoop {
+    name: &'static str,
+    run: Run,
+}
+
+impl EventLoop {
+    async fn serve(self, ctx: Ctx) -> anyhow::Result<()> {
         let beat = Heartbeat::register(&ctx, EVENTS_STREAM, self.name);
         loop {
             let fetched = tokio::select! {

@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use async_nats::jetstream;
 use redis::aio::{ConnectionManager, ConnectionManagerConfig};
+use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
@@ -28,6 +29,8 @@ pub struct Ctx {
     pub random: Random,
     /// Core NATS.
     pub nats: async_nats::Client,
+    /// Changes when the connection to NATS was made anew.
+    pub nats_connects: watch::Receiver<u64>,
     /// JetStream.
     pub jetstream: jetstream::Context,
     /// Redis, reconnecting by itself.
@@ -54,7 +57,7 @@ impl Ctx {
             "" => format!("node-{}", random.alphanumeric(8)).into(),
             name => name.into(),
         };
-        let client = nats::connect(&config.nats, &node, &health).await?;
+        let (client, nats_connects) = nats::connect(&config.nats, &node, &health).await?;
         let redis = connect_redis(&config, &health).await?;
         let databases = match with_database {
             true => Some(Arc::new(Databases::connect(&config.database, random.clone(), &health).await?)),
@@ -64,6 +67,7 @@ impl Ctx {
         Ok(Self {
             jetstream: nats::jetstream(&client),
             nats: client,
+            nats_connects,
             redis,
             databases,
             tokens: Arc::new(tokens),

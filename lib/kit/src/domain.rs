@@ -6,38 +6,49 @@ use crate::Ctx;
 use crate::consumer::Consumer;
 use crate::db::{Db, Migration};
 use crate::job::Job;
+use crate::outbox::Outbox;
 use crate::service::Service;
 
-/// What a domain's parts are made from.
-#[derive(Clone)]
-pub struct Parts {
-    /// The process.
-    pub ctx: Ctx,
-    /// The domain's own database.
-    pub db: Db,
-}
-
-/// A domain, by its facets. Each role mounts one facet of every domain.
+/// A domain: its schema and how to mount it.
 #[derive(Clone, Copy)]
 pub struct Domain {
     /// Its name: the database, the Redis prefix, the subject token, the `--domains` argument.
     pub name: &'static str,
     /// Its tables.
     pub schema: &'static [Migration],
+    /// Makes its facets. Nothing runs yet.
+    pub mount: fn(&Parts) -> anyhow::Result<Facets>,
+}
+
+/// What a domain is made from.
+#[derive(Clone)]
+pub struct Parts {
+    /// The process.
+    pub ctx: Ctx,
+    /// The domain's own database.
+    pub db: Db,
+    /// Its events, to be published.
+    pub outbox: Outbox,
+}
+
+/// What a domain is made of. Each role runs one facet of every domain.
+#[derive(Default)]
+pub struct Facets {
     /// Its HTTP API.
-    pub routes: fn(&Parts) -> OpenApiRouter,
+    pub routes: OpenApiRouter,
     /// What it answers to other domains.
-    pub services: fn(&Parts) -> Vec<Service>,
+    pub services: Vec<Service>,
     /// Its queue workers.
-    pub consumers: fn(&Parts) -> Vec<Consumer>,
+    pub consumers: Vec<Consumer>,
     /// Its background jobs.
-    pub jobs: fn(&Parts) -> Vec<Job>,
+    pub jobs: Vec<Job>,
 }
 
 impl Domain {
-    /// Opens the domain's database and applies its schema.
+    /// Opens the domain's database.
     pub async fn parts(&self, ctx: &Ctx) -> anyhow::Result<Parts> {
         let databases = ctx.databases.as_ref().ok_or_else(|| anyhow::anyhow!("this role runs without a database"))?;
-        Ok(Parts { ctx: ctx.clone(), db: databases.of(self.name).await? })
+        let db = databases.of(self.name).await?;
+        Ok(Parts { ctx: ctx.clone(), outbox: Outbox::new(ctx, &db), db })
     }
 }

@@ -7,6 +7,7 @@ use async_nats::jetstream::stream::{Config as StreamConfig, DiscardPolicy, Repub
 use async_nats::jetstream::{self, Context};
 use nepto_proto::subject::{EVENTS_STREAM, REPUBLISH_DM, Shard};
 use serde::Deserialize;
+use tokio::sync::watch;
 
 use crate::config::{Config, Nats};
 use crate::health::Health;
@@ -18,7 +19,14 @@ const STREAMS: &str = include_str!("../../../nats/streams.toml");
 pub const REQUEST_TIMEOUT: Duration = Duration::from_secs(5);
 
 /// Connects and keeps connected: after a loss the client library tries again for ever, and `/readyz` is red meanwhile.
-pub async fn connect(config: &Nats, node: &str, health: &Health) -> anyhow::Result<async_nats::Client> {
+///
+/// The second value counts connections: it changes after every reconnect.
+pub async fn connect(
+    config: &Nats,
+    node: &str,
+    health: &Health,
+) -> anyhow::Result<(async_nats::Client, watch::Receiver<u64>)> {
+    let (connected, connects) = watch::channel(0);
     let mut options = async_nats::ConnectOptions::new()
         .name(node)
         .request_timeout(Some(REQUEST_TIMEOUT))
@@ -26,13 +34,18 @@ pub async fn connect(config: &Nats, node: &str, health: &Health) -> anyhow::Resu
         .client_capacity(8_192)
         .ping_interval(Duration::from_secs(10))
         .reconnect_delay_callback(|attempts| Duration::from_millis((50 << attempts.min(5)) as u64))
-        .event_callback(|event| async move {
-            match event {
-                async_nats::Event::Connected => tracing::info!("nats connected"),
-                async_nats::Event::SlowConsumer(sid) => {
-                    metrics::counter!("nepto_nats_slow_consumer_total", "sid" => sid.to_string()).increment(1)
+        .event_callback(move |event| {
+            if matches!(event, async_nats::Event::Connected) {
+                connected.send_modify(|count| *count += 1);
+            }
+            async move {
+                match event {
+                    async_nats::Event::Connected => tracing::info!("nats connected"),
+                    async_nats::Event::SlowConsumer(sid) => {
+                        metrics::counter!("nepto_nats_slow_consumer_total", "sid" => sid.to_string()).increment(1)
+                    }
+                    event => tracing::warn!(%event, "nats"),
                 }
-                event => tracing::warn!(%event, "nats"),
             }
         });
     if let Some(file) = &config.credentials_file {
@@ -53,7 +66,7 @@ pub async fn connect(config: &Nats, node: &str, health: &Health) -> anyhow::Resu
             }
         }
     });
-    Ok(client)
+    Ok((client, connects))
 }
 
 #[derive(Debug, Deserialize)]

@@ -93,9 +93,14 @@ impl Service {
         Self { domain: O::DOMAIN, name: O::NAME, run }
     }
 
+    /// `svc.<domain>.<operation>`
+    pub fn subject(&self) -> String {
+        subject::service(self.domain, self.name)
+    }
+
     /// Answers until the process stops.
     pub async fn serve(self, ctx: Ctx) -> anyhow::Result<()> {
-        let subject = subject::service(self.domain, self.name);
+        let subject = self.subject();
         let mut requests = ctx.nats.queue_subscribe(subject.clone(), self.domain.to_owned()).await?;
         let permits = Arc::new(Semaphore::new(CONCURRENCY_MAX));
         loop {

@@ -84,6 +84,8 @@ fn read(file: &Path, field: &str) -> anyhow::Result<Vec<u8>> {
 /// Asks `auth` whether a session lives.
 #[derive(Debug, Serialize, Deserialize)]
 pub struct CheckSession {
+    /// Whose.
+    pub account: AccountId,
     /// Which.
     pub session: SessionId,
 }
@@ -125,18 +127,18 @@ impl SessionState {
 /// Checks a token and the session behind it.
 pub async fn authenticate(ctx: &Ctx, token: &str) -> Result<Claims, Failure> {
     let claims = ctx.tokens.verify(token, ctx.clock.now())?;
-    match session_state(ctx, claims.session).await? {
+    match session_state(ctx, &claims).await? {
         SessionState::Live => Ok(claims),
         SessionState::Revoked => Err(Failure::new(ErrorCode::SessionRevoked, "sign in again")),
     }
 }
 
 /// Whether a session lives, from Redis or else from `auth`.
-pub async fn session_state(ctx: &Ctx, session: SessionId) -> Result<SessionState, Failure> {
-    let known: Option<String> = ctx.redis.clone().get(SessionState::key(session)).await.unwrap_or_default();
+pub async fn session_state(ctx: &Ctx, claims: &Claims) -> Result<SessionState, Failure> {
+    let known: Option<String> = ctx.redis.clone().get(SessionState::key(claims.session)).await.unwrap_or_default();
     match known.as_deref() {
         Some("live") => Ok(SessionState::Live),
         Some("revoked") => Ok(SessionState::Revoked),
-        _ => ctx.call(&CheckSession { session }).await,
+        _ => ctx.call(&CheckSession { account: claims.account, session: claims.session }).await,
     }
 }

@@ -70,6 +70,7 @@ error_codes! {
     WalletLinked = "wallet_linked", 409, "The wallet belongs to an account already.";
     WalletUnknown = "wallet_unknown", 404, "The wallet is not linked to this account.";
     WalletLast = "wallet_last", 409, "The last wallet of an account can't be unlinked.";
+    WalletNeeded = "wallet_needed", 409, "Other wallets of the account belong to it by this wallet's word.";
     WalletLimit = "wallet_limit", 409, "The account has as many wallets as it may.";
     // accounts
     AccountUnknown = "account_unknown", 404, "There is no such account.";

@@ -57,21 +57,21 @@ macro_rules! event {
 }
 
 event!(
-    /// A wallet signed in for the first time and got an account.
-    "auth" "account_created" AccountCreated {
-        /// The new account.
-        account: AccountId,
-        /// Its first wallet, EIP-55.
-        wallet: String,
-    }
-);
-event!(
     /// Sessions were signed out, by their owner or because a refresh token was seen twice.
     "auth" "sessions_revoked" SessionsRevoked {
         /// Whose.
         account: AccountId,
         /// Which, each with its device.
         sessions: Vec<(SessionId, DeviceId)>,
+    }
+);
+event!(
+    /// A wallet left its account; devices that it certified must go.
+    "auth" "wallet_unlinked" WalletUnlinked {
+        /// Whose it was.
+        account: AccountId,
+        /// EIP-55.
+        wallet: String,
     }
 );
 event!(

@@ -1,0 +1,114 @@
+//! The life of a process: start, run, stop in order.
+
+use std::time::Duration;
+
+use nepto_kit::{Config, Ctx, http, telemetry};
+use tokio::signal::unix::{SignalKind, signal};
+use tokio::task::JoinSet;
+
+use crate::facets::{self, Only};
+use crate::{Role, provision};
+
+/// Runs a role until it is told to stop or a part of it fails.
+pub fn run(role: Role, config: Config) -> anyhow::Result<()> {
+    let metrics = telemetry::start(&config.log)?;
+    surrealdb_server::tls::install_default_crypto_provider()?;
+    let runtime = tokio::runtime::Builder::new_multi_thread()
+        .enable_all()
+        // SurrealDB's parser and executor recurse deeply
+        .thread_stack_size(10 * 1024 * 1024)
+        .build()?;
+    runtime.block_on(async move {
+        if matches!(role, Role::All | Role::Provision) {
+            provision::keys(&config)?;
+        }
+        if matches!(role, Role::CheckConfig) {
+            println!("the configuration is valid");
+            return Ok(());
+        }
+        let with_database = !matches!(role, Role::Gateway);
+        let ctx = Ctx::connect(config, with_database).await?;
+        let span = tracing::info_span!("node", node = %ctx.node);
+        let _entered = span.enter();
+        if matches!(role, Role::All | Role::Provision) {
+            provision::stores(&ctx).await?;
+        }
+        let mut running = Running::default();
+        start(&role, &ctx, &mut running).await?;
+        if running.0.is_empty() {
+            return Ok(());
+        }
+        let (admin_ctx, admin) = (ctx.clone(), http::admin(&ctx, metrics));
+        running.start("admin listener".to_owned(), async move {
+            http::serve(&admin_ctx, "admin listener", admin_ctx.config.admin.listen, admin).await
+        });
+        let ended = running.until_stop(&ctx).await;
+        stop(&ctx, running).await;
+        ended
+    })
+}
+
+async fn start(role: &Role, ctx: &Ctx, running: &mut Running) -> anyhow::Result<()> {
+    match role {
+        Role::All => {
+            let routes = facets::api(ctx, running, Only(&[])).await?;
+            facets::workers(ctx, running, Only(&[])).await?;
+            facets::jobs(ctx, running).await?;
+            facets::listen(ctx, running, routes.merge(facets::gateway(ctx).await?));
+        }
+        Role::Api { domains } => {
+            let routes = facets::api(ctx, running, Only(domains)).await?;
+            facets::listen(ctx, running, routes);
+        }
+        Role::Gateway => facets::listen(ctx, running, facets::gateway(ctx).await?),
+        Role::Worker { queues } => facets::workers(ctx, running, Only(queues)).await?,
+        Role::Cron => facets::jobs(ctx, running).await?,
+        Role::Provision | Role::CheckConfig | Role::Database { .. } => {}
+    }
+    Ok(())
+}
+
+/// The parts of a process, each of which must run for as long as the process does.
+#[derive(Default)]
+pub struct Running(JoinSet<(String, anyhow::Result<()>)>);
+
+impl Running {
+    /// Starts a part.
+    pub fn start(&mut self, name: String, part: impl Future<Output = anyhow::Result<()>> + Send + 'static) {
+        self.0.spawn(async move { (name, part.await) });
+    }
+
+    /// Waits for SIGTERM or SIGINT, or for a part that ends although it should not.
+    async fn until_stop(&mut self, ctx: &Ctx) -> anyhow::Result<()> {
+        let (mut terminate, mut interrupt) = (signal(SignalKind::terminate())?, signal(SignalKind::interrupt())?);
+        tracing::info!("running");
+        let ended = tokio::select! {
+            _ = terminate.recv() => Ok(()),
+            _ = interrupt.recv() => Ok(()),
+            Some(ended) = self.0.join_next() => match ended {
+                Ok((name, Ok(()))) => Err(anyhow::anyhow!("{name} ended by itself")),
+                Ok((name, Err(error))) => Err(error.context(name)),
+                Err(panic) => Err(panic.into()),
+            },
+        };
+        tracing::info!("stopping");
+        ctx.stop.cancel();
+        ended
+    }
+}
+
+/// Lets everything finish what it began, for as long as the configuration allows.
+async fn stop(ctx: &Ctx, mut running: Running) {
+    ctx.tasks.close();
+    let finish = async {
+        while running.0.join_next().await.is_some() {}
+        ctx.tasks.wait().await;
+        if let Err(error) = ctx.nats.drain().await {
+            tracing::debug!(%error, "the connection to NATS was gone already");
+        }
+    };
+    if tokio::time::timeout(Duration::from_millis(ctx.config.node.drain_ms), finish).await.is_err() {
+        tracing::warn!("not everything ended in time");
+    }
+    tracing::info!("stopped");
+}

@@ -1,0 +1,22 @@
+//! What must be there before a role starts. Everything here is idempotent and deletes nothing.
+
+use nepto_domains::auth::make_token_keys;
+use nepto_kit::{Config, Ctx, nats};
+
+/// Token keys, which a context needs to start.
+pub fn keys(config: &Config) -> anyhow::Result<()> {
+    if make_token_keys(&config.tokens)? {
+        tracing::info!(file = %config.tokens.signing_key_file.display(), "token keys made");
+    }
+    Ok(())
+}
+
+/// Streams, consumers and schemas.
+pub async fn stores(ctx: &Ctx) -> anyhow::Result<()> {
+    nats::provision(&ctx.jetstream, &ctx.config).await?;
+    for domain in nepto_domains::all() {
+        domain.parts(ctx).await?.db.migrate(domain.schema).await.map_err(|error| error.context(domain.name))?;
+    }
+    tracing::info!("streams, consumers and schemas are in place");
+    Ok(())
+}

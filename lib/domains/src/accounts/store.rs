@@ -1,0 +1,254 @@
+//! All SurrealQL and Redis of this domain.
+
+use std::time::Duration;
+
+use nepto_kit::db::{Db, DbError, Migration, RecordId, vars};
+use nepto_proto::AccountId;
+use nepto_proto::api::accounts::Consent;
+use redis::aio::ConnectionManager;
+use surrealdb::types::{RecordIdKey, SurrealValue, Value, array};
+
+use super::model::{Verdict, consent_text, parse_consent};
+
+pub const SCHEMA: &[Migration] = &[Migration {
+    number: 1,
+    statements: "
+        -- profile:[account]
+        DEFINE TABLE IF NOT EXISTS profile SCHEMAFULL;
+        DEFINE FIELD IF NOT EXISTS handle ON profile TYPE option<string>;
+        DEFINE FIELD IF NOT EXISTS display_name ON profile TYPE option<string>;
+        -- handle:[handle]: a handle belongs to one account
+        DEFINE TABLE IF NOT EXISTS handle SCHEMAFULL;
+        DEFINE FIELD IF NOT EXISTS account ON handle TYPE string;
+        -- contact:[owner, other]: what owner decided about other
+        DEFINE TABLE IF NOT EXISTS contact SCHEMAFULL;
+        DEFINE FIELD IF NOT EXISTS consent ON contact TYPE string;
+        DEFINE FIELD IF NOT EXISTS since_ms ON contact TYPE int;
+    ",
+}];
+
+const CACHE_TTL: Duration = Duration::from_secs(300);
+
+/// What an account says of itself.
+#[derive(Debug, Clone, Default, SurrealValue)]
+pub struct Profile {
+    pub handle: Option<String>,
+    pub display_name: Option<String>,
+}
+
+#[derive(Debug, Clone, SurrealValue)]
+struct ContactRow {
+    id: RecordId,
+    consent: String,
+    since_ms: i64,
+}
+
+/// What an account decided about another one.
+pub struct Decision {
+    pub other: AccountId,
+    pub consent: Consent,
+    pub since_ms: i64,
+}
+
+/// What two accounts decided about each other, before and after a message.
+#[derive(Debug, Clone, SurrealValue)]
+pub struct Met {
+    /// What the sender had decided before.
+    before: Option<String>,
+    sender: Option<String>,
+    recipient: Option<String>,
+}
+
+impl Met {
+    /// Whether the sender may write.
+    pub fn verdict(&self) -> Verdict {
+        Verdict::of(consent_of(&self.sender), consent_of(&self.recipient))
+    }
+
+    /// Whether the recipient may answer.
+    pub fn verdict_back(&self) -> Verdict {
+        Verdict::of(consent_of(&self.recipient), consent_of(&self.sender))
+    }
+
+    /// Whether they had not met before.
+    pub fn first_contact(&self) -> bool {
+        self.before.is_none()
+    }
+}
+
+fn consent_of(text: &Option<String>) -> Option<Consent> {
+    text.as_deref().and_then(parse_consent)
+}
+
+/// The domain's tables.
+#[derive(Clone)]
+pub struct Store {
+    db: Db,
+    redis: ConnectionManager,
+}
+
+impl Store {
+    pub fn new(db: Db, redis: ConnectionManager) -> Self {
+        Self { db, redis }
+    }
+
+    pub async fn profile(&self, account: AccountId) -> Result<Profile, DbError> {
+        let row: Option<Profile> =
+            self.db.run("SELECT handle, display_name FROM ONLY $id", vars! { id: profile_id(account) }).await?;
+        Ok(row.unwrap_or_default())
+    }
+
+    /// Replaces a profile, and moves its handle. Throws `handle_taken`.
+    pub async fn put_profile(&self, account: AccountId, profile: Profile) -> Result<(), DbError> {
+        self.db
+            .execute(
+                "{
+                    LET $before = (SELECT VALUE handle FROM ONLY $id);
+                    IF $profile.handle AND $profile.handle != $before {
+                        LET $handle_id = type::record('handle', $profile.handle);
+                        IF record::exists($handle_id) { THROW 'handle_taken' };
+                        CREATE $handle_id SET account = $account;
+                    };
+                    IF $before AND $before != $profile.handle { DELETE type::record('handle', $before) };
+                    UPSERT $id CONTENT $profile;
+                }",
+                vars! { id: profile_id(account), account: account.to_string(), profile: profile },
+            )
+            .await
+    }
+
+    pub async fn account_of_handle(&self, handle: &str) -> Result<Option<AccountId>, DbError> {
+        let id = RecordId::new("handle", handle);
+        let account: Option<String> = self.db.run("SELECT VALUE account FROM ONLY $id", vars! { id: id }).await?;
+        Ok(account.and_then(|account| account.parse().ok()))
+    }
+
+    /// What two accounts decided about each other.
+    pub async fn met(&self, from: AccountId, to: AccountId) -> Result<Met, DbError> {
+        self.db
+            .run(
+                "{
+                    LET $sender = (SELECT VALUE consent FROM ONLY $outgoing);
+                    LET $recipient = (SELECT VALUE consent FROM ONLY $incoming);
+                    RETURN { before: $sender, sender: $sender, recipient: $recipient };
+                }",
+                vars! { outgoing: contact_id(from, to), incoming: contact_id(to, from) },
+            )
+            .await
+    }
+
+    /// Notes that one wrote to the other: the sender accepts answers, the recipient has something to decide about. A block
+    /// on either side changes nothing.
+    pub async fn meet(&self, from: AccountId, to: AccountId, now_ms: i64) -> Result<Met, DbError> {
+        self.db
+            .run(
+                "{
+                    LET $sender = (SELECT VALUE consent FROM ONLY $outgoing);
+                    LET $recipient = (SELECT VALUE consent FROM ONLY $incoming);
+                    IF $sender = 'blocked' OR $recipient = 'blocked' {
+                        RETURN { before: $sender, sender: $sender, recipient: $recipient };
+                    };
+                    IF $sender != 'accepted' { UPSERT $outgoing SET consent = 'accepted', since_ms = $now };
+                    IF !$recipient { CREATE $incoming SET consent = 'requested', since_ms = $now };
+                    RETURN { before: $sender, sender: 'accepted', recipient: $recipient ?? 'requested' };
+                }",
+                vars! { outgoing: contact_id(from, to), incoming: contact_id(to, from), now: now_ms },
+            )
+            .await
+    }
+
+    /// Notes a decision and returns what both now think of each other.
+    pub async fn decide(
+        &self,
+        owner: AccountId,
+        other: AccountId,
+        consent: Consent,
+        now_ms: i64,
+    ) -> Result<Met, DbError> {
+        self.db
+            .run(
+                "{
+                    LET $before = (SELECT VALUE consent FROM ONLY $outgoing);
+                    UPSERT $outgoing SET consent = $consent, since_ms = $now;
+                    LET $recipient = (SELECT VALUE consent FROM ONLY $incoming);
+                    RETURN { before: $before, sender: $consent, recipient: $recipient };
+                }",
+                vars! {
+                    outgoing: contact_id(owner, other),
+                    incoming: contact_id(other, owner),
+                    consent: consent_text(consent).to_owned(),
+                    now: now_ms,
+                },
+            )
+            .await
+    }
+
+    /// A page of an owner's contacts, by the other's id.
+    pub async fn contacts(
+        &self,
+        owner: AccountId,
+        after: Option<AccountId>,
+        limit: usize,
+    ) -> Result<Vec<Decision>, DbError> {
+        let after = after.map_or(Value::None, |after| Value::String(after.to_string()));
+        let rows: Vec<ContactRow> = self
+            .db
+            .run(
+                "SELECT * FROM contact:[$owner, $after]>..[$owner, []] LIMIT $limit",
+                vars! { owner: owner.to_string(), after: after, limit: limit as i64 },
+            )
+            .await?;
+        Ok(rows.into_iter().filter_map(ContactRow::decision).collect())
+    }
+
+    /// Which of these have accepted the asker.
+    pub async fn who_accepts(&self, asker: AccountId, accounts: &[AccountId]) -> Result<Vec<AccountId>, DbError> {
+        let ids: Vec<RecordId> = accounts.iter().map(|account| contact_id(*account, asker)).collect();
+        let rows: Vec<RecordId> =
+            self.db.run("SELECT VALUE id FROM $ids WHERE consent = 'accepted'", vars! { ids: ids }).await?;
+        Ok(rows.iter().filter_map(|id| part(id, 0)).collect())
+    }
+
+    /// Puts a verdict that was just read into Redis; one that a decision put there meanwhile is newer and stays.
+    pub async fn cache_read(&self, from: AccountId, to: AccountId, verdict: Verdict) -> redis::RedisResult<()> {
+        redis::cmd("SET")
+            .arg(Verdict::cache_key(from, to))
+            .arg(verdict.as_str())
+            .arg("EX")
+            .arg(CACHE_TTL.as_secs())
+            .arg("NX")
+            .exec_async(&mut self.redis.clone())
+            .await
+    }
+
+    /// Puts verdicts that a decision has just changed into Redis.
+    pub async fn cache_changed(&self, verdicts: &[(AccountId, AccountId, Verdict)]) -> redis::RedisResult<()> {
+        let mut pipeline = redis::pipe();
+        for (from, to, verdict) in verdicts {
+            pipeline.set_ex(Verdict::cache_key(*from, *to), verdict.as_str(), CACHE_TTL.as_secs()).ignore();
+        }
+        pipeline.exec_async(&mut self.redis.clone()).await
+    }
+}
+
+impl ContactRow {
+    fn decision(self) -> Option<Decision> {
+        Some(Decision { other: part(&self.id, 1)?, consent: parse_consent(&self.consent)?, since_ms: self.since_ms })
+    }
+}
+
+fn part(id: &RecordId, index: usize) -> Option<AccountId> {
+    let RecordIdKey::Array(parts) = &id.key else { return None };
+    match parts.get(index) {
+        Some(Value::String(text)) => text.parse().ok(),
+        _ => None,
+    }
+}
+
+fn profile_id(account: AccountId) -> RecordId {
+    RecordId::new("profile", account.to_string())
+}
+
+fn contact_id(owner: AccountId, other: AccountId) -> RecordId {
+    RecordId::new("contact", array![owner.to_string(), other.to_string()])
+}

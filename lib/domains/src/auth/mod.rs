@@ -1,0 +1,68 @@
+//! Signing in with a wallet, sessions, and the wallets of an account.
+//!
+//! What must hold:
+//! - a session begins only with a fresh, single-use nonce and the signature of a wallet over every checked field;
+//! - a wallet belongs to one account, an account has at least one wallet, and every wallet is vouched for from the root;
+//! - a refresh token works once; a second use ends the session, except right after a lost answer;
+//! - a signed-out session is dead everywhere within a second: here, in Redis, and on open sockets.
+
+mod consumers;
+mod jobs;
+mod model;
+mod ops;
+mod routes;
+mod services;
+mod signing;
+mod store;
+
+use std::sync::Arc;
+
+use nepto_chain::signature::EoaVerifier;
+use nepto_kit::domain::{Domain, Facets, Parts};
+use nepto_kit::service::Operation;
+use nepto_proto::AccountId;
+use nepto_proto::api::auth::Wallets;
+use serde::{Deserialize, Serialize};
+
+pub use signing::make_token_keys;
+
+/// The domain.
+pub fn domain() -> Domain {
+    Domain { name: "auth", schema: store::SCHEMA, mount }
+}
+
+fn mount(parts: &Parts) -> anyhow::Result<Facets> {
+    let auth = ops::Auth::new(parts, Arc::new(EoaVerifier))?;
+    Ok(Facets {
+        services: services::services(&auth),
+        consumers: consumers::consumers(&auth),
+        jobs: jobs::jobs(&auth),
+        routes: routes::routes(auth),
+    })
+}
+
+/// Finds an account.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum FindAccount {
+    /// By its id.
+    Id(AccountId),
+    /// By one of its wallets, EIP-55.
+    Wallet(String),
+}
+
+/// An account and its wallets.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct FoundAccount {
+    /// Its id.
+    pub account: AccountId,
+    /// Its wallets.
+    pub wallets: Wallets,
+}
+
+impl Operation for FindAccount {
+    /// `None`: no such account.
+    type Reply = Option<FoundAccount>;
+    const DOMAIN: &'static str = "auth";
+    const NAME: &'static str = "find_account";
+}

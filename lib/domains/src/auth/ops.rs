@@ -1,0 +1,345 @@
+//! Use-cases: sign in, refresh, sign out, link and unlink wallets.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use alloy_primitives::Address;
+use nepto_chain::signature::{SignatureError, SignatureVerifier};
+use nepto_kit::domain::Parts;
+use nepto_kit::limit::Limit;
+use nepto_kit::outbox::{Outbox, Row};
+use nepto_kit::token::{Claims, SessionState};
+use nepto_kit::{Ctx, Failure};
+use nepto_proto::api::auth::{Nonce, Refresh, RevokeByWallet, Session, SignIn, Tokens, Wallets};
+use nepto_proto::certificate::{Resource, SignedMessage, WalletLink};
+use nepto_proto::event::{Control, SessionsRevoked, WalletUnlinked};
+use nepto_proto::limits::WALLETS_PER_ACCOUNT_MAX;
+use nepto_proto::siwe::{Expected, SiweMessage};
+use nepto_proto::subject::Live;
+use nepto_proto::{AccountId, DeviceId, ErrorCode, SessionId};
+
+use super::model::{Presented, RefreshToken, judge, without};
+use super::signing::Keys;
+use super::store::{SessionRow, Store, key_of};
+use super::{FindAccount, FoundAccount};
+use crate::keys::{OwnDevices, RegisterDevice, RemoveDevice};
+
+/// Characters of a nonce: 5 bits each.
+const NONCE_LENGTH: usize = 24;
+
+/// The use-cases of the domain.
+#[derive(Clone)]
+pub struct Auth {
+    ctx: Ctx,
+    store: Store,
+    keys: Arc<Keys>,
+    outbox: Outbox,
+    verifier: Arc<dyn SignatureVerifier>,
+}
+
+impl Auth {
+    pub fn new(parts: &Parts, verifier: Arc<dyn SignatureVerifier>) -> anyhow::Result<Self> {
+        let ctx = parts.ctx.clone();
+        Ok(Self {
+            store: Store::new(parts.db.clone(), ctx.redis.clone()),
+            keys: Arc::new(Keys::load(&ctx.config.tokens)?),
+            outbox: parts.outbox.clone(),
+            ctx,
+            verifier,
+        })
+    }
+
+    /// Takes one from the allowance of an address that is not signed in.
+    pub async fn limit_address(&self, address: &str) -> Result<(), Failure> {
+        let max = self.ctx.config.limits.sign_ins_per_address_per_minute;
+        let limit = Limit { kind: "sign_in", max, window: Duration::from_secs(60) };
+        limit.take(&self.ctx.redis, &self.ctx.clock, address).await
+    }
+
+    pub async fn nonce(&self) -> Result<Nonce, Failure> {
+        let nonce = self.ctx.random.alphanumeric(NONCE_LENGTH);
+        let ttl = Duration::from_secs(self.ctx.config.tokens.nonce_ttl_s);
+        self.store.put_nonce(&nonce, ttl).await?;
+        Ok(Nonce { nonce, expires_at: self.ctx.clock.now() + ttl })
+    }
+
+    pub async fn sign_in(&self, request: SignIn) -> Result<Tokens, Failure> {
+        let message = self.check_message(&request.signed).await?;
+        let Some(Resource::Device { registration_id, identity_key }) = message.resource() else {
+            return Err(Failure::new(
+                ErrorCode::SiweResource,
+                "exactly one resource urn:nepto:device:<registration_id>:<identity key> is needed",
+            ));
+        };
+        self.use_nonce(&message).await?;
+        let wallet = message.address.to_string();
+        let new = AccountId::new(self.ctx.random.uuid(&self.ctx.clock));
+        let account = self.store.account_of_wallet_or_new(&wallet, new, self.ctx.clock.now_ms()).await?;
+        let register = RegisterDevice {
+            account,
+            wallet: wallet.clone(),
+            registration_id,
+            identity_key: identity_key.to_vec().into(),
+            certificate: request.signed,
+            setup: request.device,
+        };
+        let device = match self.ctx.call(&register).await {
+            Ok(device) => device,
+            Err(mut failure) if failure.code == ErrorCode::DeviceLimit => {
+                // the wallet signed: its owner may see the devices and choose one to revoke
+                failure.devices = self.ctx.call(&OwnDevices { account }).await?;
+                return Err(failure);
+            }
+            Err(failure) => return Err(failure),
+        };
+        let session = SessionId::new(self.ctx.random.uuid(&self.ctx.clock));
+        let before = self
+            .store
+            .begin_session(account, session, device, &wallet, self.ctx.clock.now_ms(), self.refresh_ttl())
+            .await?;
+        self.announce_end(account, &before).await;
+        self.remember_live(session).await;
+        self.tokens(account, device, session, 0)
+    }
+
+    pub async fn refresh(&self, request: Refresh) -> Result<Tokens, Failure> {
+        let invalid = || Failure::new(ErrorCode::RefreshInvalid, "sign in again");
+        let token = RefreshToken::open(&request.refresh_token, &self.keys.refresh).ok_or_else(invalid)?;
+        let now_ms = self.ctx.clock.now_ms();
+        let row = self.store.session(token.account, token.session).await?.ok_or_else(invalid)?;
+        if row.device != i64::from(request.device.get()) || row.expires_at_ms <= now_ms {
+            return Err(invalid());
+        }
+        let newest = u32::try_from(row.generation).map_err(Failure::internal)?;
+        let since_rotation = Duration::from_millis((now_ms - row.refreshed_at_ms).max(0).unsigned_abs());
+        let generation = match judge(token.generation, newest, since_rotation) {
+            Presented::Newest => {
+                self.store.rotate(token.account, token.session, newest, now_ms, self.refresh_ttl()).await?;
+                // moved by us or by a twin of this request: the same next token either way
+                newest + 1
+            }
+            Presented::AnswerLost => newest,
+            Presented::Reused => {
+                tracing::warn!(account = %token.account, device = %request.device, "a refresh token was used twice");
+                self.end(token.account, vec![row]).await?;
+                return Err(Failure::new(ErrorCode::RefreshReused, "sign in again"));
+            }
+        };
+        self.remember_live(token.session).await;
+        self.tokens(token.account, request.device, token.session, generation)
+    }
+
+    pub async fn sign_out(&self, claims: &Claims, everywhere: bool) -> Result<(), Failure> {
+        let ended = match everywhere {
+            true => self.store.sessions(claims.account).await?,
+            false => self.store.session(claims.account, claims.session).await?.into_iter().collect(),
+        };
+        self.end(claims.account, ended).await
+    }
+
+    pub async fn sessions(&self, account: AccountId) -> Result<Vec<Session>, Failure> {
+        Ok(self.store.sessions(account).await?.iter().filter_map(SessionRow::to_api).collect())
+    }
+
+    /// Ends the sessions of a device that was removed.
+    pub async fn device_removed(&self, account: AccountId, device: DeviceId) -> Result<(), Failure> {
+        let mut ended = self.store.sessions(account).await?;
+        ended.retain(|row| row.device == i64::from(device.get()));
+        self.end(account, ended).await
+    }
+
+    pub async fn check_session(&self, account: AccountId, session: SessionId) -> Result<SessionState, Failure> {
+        let state = match self.store.session(account, session).await? {
+            Some(row) if row.expires_at_ms > self.ctx.clock.now_ms() => SessionState::Live,
+            _ => SessionState::Revoked,
+        };
+        self.store.remember(session, state, SessionState::CACHE_TTL).await?;
+        Ok(state)
+    }
+
+    pub async fn find(&self, request: FindAccount) -> Result<Option<FoundAccount>, Failure> {
+        let account = match request {
+            FindAccount::Id(account) => Some(account),
+            FindAccount::Wallet(wallet) => self.store.account_of_wallet(&wallet).await?,
+        };
+        let Some(account) = account else { return Ok(None) };
+        Ok(self.store.wallets(account).await?.map(|wallets| FoundAccount { account, wallets }))
+    }
+
+    pub async fn wallets(&self, account: AccountId) -> Result<Wallets, Failure> {
+        let wallets = self.store.wallets(account).await?;
+        wallets.ok_or_else(|| Failure::new(ErrorCode::AccountUnknown, "this account was removed"))
+    }
+
+    pub async fn link(&self, account: AccountId, link: WalletLink) -> Result<Wallets, Failure> {
+        let approval = self.check_message(&link.approval).await?;
+        let consent = self.check_message(&link.consent).await?;
+        let wallets = self.wallets(account).await?;
+        if !wallets.wallets.contains(&approval.address.to_string()) {
+            return Err(Failure::new(
+                ErrorCode::WalletUnknown,
+                format!("the approval is by {}, which is not a wallet of this account", approval.address),
+            ));
+        }
+        if approval.resource() != Some(Resource::Link(consent.address)) {
+            return Err(Failure::new(
+                ErrorCode::SiweResource,
+                format!("the approval must carry the resource urn:nepto:link:{}", consent.address),
+            ));
+        }
+        if consent.resource() != Some(Resource::Join(account)) {
+            return Err(Failure::new(
+                ErrorCode::SiweResource,
+                format!("the new wallet must sign the resource urn:nepto:join:{account}"),
+            ));
+        }
+        self.use_nonce(&approval).await?;
+        self.use_nonce(&consent).await?;
+        self.store.link(account, &consent.address.to_string(), link, WALLETS_PER_ACCOUNT_MAX).await?;
+        self.wallets(account).await
+    }
+
+    pub async fn unlink(&self, account: AccountId, wallet: Address) -> Result<Wallets, Failure> {
+        let gone = wallet.to_string();
+        let seen = self.wallets(account).await?;
+        if !seen.wallets.contains(&gone) {
+            return Err(Failure::new(ErrorCode::WalletUnknown, format!("{gone} is not linked")));
+        }
+        if seen.wallets.len() == 1 {
+            return Err(Failure::new(ErrorCode::WalletLast, "link another wallet first"));
+        }
+        let left = without(account, &seen, &gone, &self.ctx.config.public.domain).ok_or_else(|| {
+            Failure::new(
+                ErrorCode::WalletNeeded,
+                "let one remaining wallet approve all others (POST /v1/auth/wallets), then unlink this one",
+            )
+        })?;
+        let event = Row::new(&self.ctx, &WalletUnlinked { account, wallet: gone.clone() });
+        self.store.unlink(account, &seen, left, &gone, event).await?;
+        self.outbox.wake();
+        self.wallets(account).await
+    }
+
+    pub async fn revoke_by_wallet(&self, request: RevokeByWallet) -> Result<(), Failure> {
+        let message = self.check_message(&request.signed).await?;
+        let Some(Resource::Revoke(device)) = message.resource() else {
+            return Err(Failure::new(
+                ErrorCode::SiweResource,
+                "exactly one resource urn:nepto:revoke:<device> is needed",
+            ));
+        };
+        self.use_nonce(&message).await?;
+        let account = self.store.account_of_wallet(&message.address.to_string()).await?;
+        let account = account
+            .ok_or_else(|| Failure::new(ErrorCode::AccountUnknown, format!("{} has no account", message.address)))?;
+        self.ctx.call(&RemoveDevice { account, device }).await
+    }
+
+    /// Removes expired sessions; a bounded number, so that a job's run is short.
+    pub async fn remove_expired(&self) -> Result<usize, Failure> {
+        const BATCH: i64 = 1_000;
+        Ok(self.store.remove_expired(self.ctx.clock.now_ms(), BATCH).await?)
+    }
+
+    /// Tells Redis and the sockets that sessions ended. May be told twice.
+    pub async fn spread_end(&self, account: AccountId, sessions: &[(SessionId, DeviceId)]) -> Result<(), Failure> {
+        // longer than any access token lives
+        let ttl = Duration::from_secs(self.ctx.config.tokens.access_ttl_s + 60);
+        for (session, device) in sessions {
+            self.store.remember(*session, SessionState::Revoked, ttl).await?;
+            let control = serde_json::to_vec(&Control::Revoked { session: *session }).map_err(Failure::internal)?;
+            let subject = Live::Control.subject(account, *device);
+            self.ctx
+                .nats
+                .publish(subject, control.into())
+                .await
+                .map_err(|error| Failure::unavailable("NATS", error))?;
+        }
+        Ok(())
+    }
+
+    async fn end(&self, account: AccountId, rows: Vec<SessionRow>) -> Result<(), Failure> {
+        let sessions = ids(&rows);
+        if sessions.is_empty() {
+            return Ok(());
+        }
+        let gone: Vec<SessionId> = sessions.iter().map(|(session, _)| *session).collect();
+        let event = Row::new(&self.ctx, &SessionsRevoked { account, sessions });
+        self.store.end_sessions(account, &gone, event).await?;
+        self.outbox.wake();
+        self.announce_end(account, &rows).await;
+        Ok(())
+    }
+
+    /// At once; the consumer of `sessions_revoked` does the same again if this process dies now.
+    async fn announce_end(&self, account: AccountId, rows: &[SessionRow]) {
+        if let Err(failure) = self.spread_end(account, &ids(rows)).await {
+            failure.log();
+        }
+    }
+
+    /// Saves the next request a question; if Redis is away, that question is asked.
+    async fn remember_live(&self, session: SessionId) {
+        if let Err(error) = self.store.remember(session, SessionState::Live, SessionState::CACHE_TTL).await {
+            tracing::warn!(%error, "a session was not remembered in Redis");
+        }
+    }
+
+    fn refresh_ttl(&self) -> Duration {
+        Duration::from_secs(self.ctx.config.tokens.refresh_ttl_s)
+    }
+
+    fn tokens(
+        &self,
+        account: AccountId,
+        device: DeviceId,
+        session: SessionId,
+        generation: u32,
+    ) -> Result<Tokens, Failure> {
+        let now = self.ctx.clock.now();
+        let access_expires_at = now + Duration::from_secs(self.ctx.config.tokens.access_ttl_s);
+        let (iat, exp) = (now.unix_timestamp(), access_expires_at.unix_timestamp());
+        Ok(Tokens {
+            account,
+            device,
+            session,
+            access_token: self.keys.access.sign(&Claims { account, device, session, iat, exp })?,
+            access_expires_at,
+            refresh_token: RefreshToken { account, session, generation }.seal(&self.keys.refresh),
+            refresh_expires_at: now + self.refresh_ttl(),
+        })
+    }
+
+    /// Reads a message and checks all that needs no nonce: form, fields, signature.
+    async fn check_message(&self, signed: &SignedMessage) -> Result<SiweMessage, Failure> {
+        let public = &self.ctx.config.public;
+        let message: SiweMessage = signed.message.parse()?;
+        message.check(&Expected {
+            domain: &public.domain,
+            uri: &public.uri,
+            chains: &public.chains,
+            now: self.ctx.clock.now(),
+        })?;
+        let signature =
+            signed.signature_bytes().map_err(|error| Failure::new(ErrorCode::SignatureInvalid, error.to_string()))?;
+        let verdict = self.verifier.verify(message.chain_id, message.address, &signed.message, &signature).await;
+        verdict.map_err(|error| match &error {
+            SignatureError::Invalid(_) => Failure::new(ErrorCode::SignatureInvalid, error.to_string()),
+            SignatureError::Unsupported(_) => Failure::new(ErrorCode::ContractWallet, error.to_string()),
+            SignatureError::Unavailable(_) => Failure::unavailable("the chain", error),
+        })?;
+        Ok(message)
+    }
+
+    async fn use_nonce(&self, message: &SiweMessage) -> Result<(), Failure> {
+        match self.store.take_nonce(&message.nonce).await? {
+            true => Ok(()),
+            false => Err(Failure::new(ErrorCode::NonceInvalid, "ask for a new one: POST /v1/auth/nonce")),
+        }
+    }
+}
+
+fn ids(rows: &[SessionRow]) -> Vec<(SessionId, DeviceId)> {
+    let id = |row: &SessionRow| Some((key_of(&row.id)?.1, DeviceId::try_from(u32::try_from(row.device).ok()?).ok()?));
+    rows.iter().filter_map(id).collect()
+}

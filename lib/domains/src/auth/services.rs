@@ -1,0 +1,21 @@
+//! What other domains and processes ask.
+
+use nepto_kit::service::Service;
+use nepto_kit::token::CheckSession;
+
+use super::FindAccount;
+use super::ops::Auth;
+
+pub fn services(auth: &Auth) -> Vec<Service> {
+    let (sessions, accounts) = (auth.clone(), auth.clone());
+    vec![
+        Service::new(move |request: CheckSession| {
+            let auth = sessions.clone();
+            async move { auth.check_session(request.account, request.session).await }
+        }),
+        Service::new(move |request: FindAccount| {
+            let auth = accounts.clone();
+            async move { auth.find(request).await }
+        }),
+    ]
+}

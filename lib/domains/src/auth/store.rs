@@ -1,0 +1,381 @@
+//! All SurrealQL and Redis of this domain.
+
+use std::time::Duration;
+
+use nepto_kit::clock::from_ms;
+use nepto_kit::db::{Db, DbError, Migration, RecordId, vars};
+use nepto_kit::outbox;
+use nepto_kit::token::SessionState;
+use nepto_proto::api::auth::{Session, Wallets};
+use nepto_proto::certificate::{SignedMessage, WalletLink};
+use nepto_proto::{AccountId, DeviceId, SessionId};
+use redis::AsyncCommands;
+use redis::aio::ConnectionManager;
+use surrealdb::types::{SurrealValue, array};
+
+pub const SCHEMA: &[Migration] = &[
+    Migration { number: 1, statements: outbox::TABLE },
+    Migration {
+        number: 2,
+        statements: "
+            -- account:[account]
+            DEFINE TABLE IF NOT EXISTS account SCHEMAFULL;
+            DEFINE FIELD IF NOT EXISTS root ON account TYPE string;
+            DEFINE FIELD IF NOT EXISTS wallets ON account TYPE array<string, 10>;
+            DEFINE FIELD IF NOT EXISTS links ON account TYPE array<object>;
+            DEFINE FIELD IF NOT EXISTS links.* ON account TYPE object;
+            DEFINE FIELD IF NOT EXISTS links.*.approval ON account TYPE object;
+            DEFINE FIELD IF NOT EXISTS links.*.approval.message ON account TYPE string;
+            DEFINE FIELD IF NOT EXISTS links.*.approval.signature ON account TYPE string;
+            DEFINE FIELD IF NOT EXISTS links.*.consent ON account TYPE object;
+            DEFINE FIELD IF NOT EXISTS links.*.consent.message ON account TYPE string;
+            DEFINE FIELD IF NOT EXISTS links.*.consent.signature ON account TYPE string;
+            DEFINE FIELD IF NOT EXISTS created_at_ms ON account TYPE int;
+            -- wallet:[address]: a wallet belongs to one account
+            DEFINE TABLE IF NOT EXISTS wallet SCHEMAFULL;
+            DEFINE FIELD IF NOT EXISTS account ON wallet TYPE string;
+            -- session:[account, session]
+            DEFINE TABLE IF NOT EXISTS session SCHEMAFULL;
+            DEFINE FIELD IF NOT EXISTS device ON session TYPE int;
+            DEFINE FIELD IF NOT EXISTS wallet ON session TYPE string;
+            DEFINE FIELD IF NOT EXISTS generation ON session TYPE int;
+            DEFINE FIELD IF NOT EXISTS created_at_ms ON session TYPE int;
+            DEFINE FIELD IF NOT EXISTS refreshed_at_ms ON session TYPE int;
+            DEFINE FIELD IF NOT EXISTS expires_at_ms ON session TYPE int;
+            DEFINE INDEX IF NOT EXISTS session_expiry ON session FIELDS expires_at_ms;
+        ",
+    },
+];
+
+#[derive(Debug, Clone, SurrealValue)]
+struct Signed {
+    message: String,
+    signature: String,
+}
+
+#[derive(Debug, Clone, SurrealValue)]
+struct Link {
+    approval: Signed,
+    consent: Signed,
+}
+
+#[derive(Debug, Clone, SurrealValue)]
+struct AccountRow {
+    root: String,
+    wallets: Vec<String>,
+    links: Vec<Link>,
+}
+
+impl From<Signed> for SignedMessage {
+    fn from(Signed { message, signature }: Signed) -> Self {
+        Self { message, signature }
+    }
+}
+
+impl From<SignedMessage> for Signed {
+    fn from(SignedMessage { message, signature }: SignedMessage) -> Self {
+        Self { message, signature }
+    }
+}
+
+impl From<AccountRow> for Wallets {
+    fn from(row: AccountRow) -> Self {
+        let link = |Link { approval, consent }| WalletLink { approval: approval.into(), consent: consent.into() };
+        Self { root: row.root, wallets: row.wallets, links: row.links.into_iter().map(link).collect() }
+    }
+}
+
+impl From<Wallets> for AccountRow {
+    fn from(wallets: Wallets) -> Self {
+        let link = |WalletLink { approval, consent }| Link { approval: approval.into(), consent: consent.into() };
+        Self { root: wallets.root, wallets: wallets.wallets, links: wallets.links.into_iter().map(link).collect() }
+    }
+}
+
+/// A session as stored.
+#[derive(Debug, Clone, SurrealValue)]
+pub struct SessionRow {
+    pub id: RecordId,
+    pub device: i64,
+    pub wallet: String,
+    pub generation: i64,
+    pub created_at_ms: i64,
+    pub refreshed_at_ms: i64,
+    pub expires_at_ms: i64,
+}
+
+impl SessionRow {
+    /// As its owner sees it; `None` for a row that breaks the schema.
+    pub fn to_api(&self) -> Option<Session> {
+        let (_, session) = key_of(&self.id)?;
+        Some(Session {
+            session,
+            device: DeviceId::try_from(u32::try_from(self.device).ok()?).ok()?,
+            wallet: self.wallet.clone(),
+            created_at: from_ms(self.created_at_ms),
+            refreshed_at: from_ms(self.refreshed_at_ms),
+        })
+    }
+}
+
+/// Account and session of a row's id.
+pub fn key_of(id: &RecordId) -> Option<(AccountId, SessionId)> {
+    let surrealdb::types::RecordIdKey::Array(parts) = &id.key else { return None };
+    let text = |index: usize| match parts.get(index) {
+        Some(surrealdb::types::Value::String(text)) => Some(text.as_str()),
+        _ => None,
+    };
+    Some((text(0)?.parse().ok()?, text(1)?.parse().ok()?))
+}
+
+fn account_id(account: AccountId) -> RecordId {
+    RecordId::new("account", account.to_string())
+}
+
+fn session_id(account: AccountId, session: SessionId) -> RecordId {
+    RecordId::new("session", array![account.to_string(), session.to_string()])
+}
+
+/// The domain's tables.
+#[derive(Clone)]
+pub struct Store {
+    db: Db,
+    redis: ConnectionManager,
+}
+
+impl Store {
+    pub fn new(db: Db, redis: ConnectionManager) -> Self {
+        Self { db, redis }
+    }
+
+    /// The account of a wallet; makes one with this id where there is none.
+    pub async fn account_of_wallet_or_new(
+        &self,
+        wallet: &str,
+        new: AccountId,
+        now_ms: i64,
+    ) -> Result<AccountId, DbError> {
+        let account: String = self
+            .db
+            .run(
+                "{
+                    LET $known = (SELECT VALUE account FROM ONLY $wallet_id);
+                    IF $known { RETURN $known };
+                    CREATE $wallet_id SET account = $new;
+                    CREATE $account_id SET root = $wallet, wallets = [$wallet], links = [], created_at_ms = $now;
+                    RETURN $new;
+                }",
+                vars! {
+                    wallet_id: RecordId::new("wallet", wallet),
+                    account_id: account_id(new),
+                    wallet: wallet.to_owned(),
+                    new: new.to_string(),
+                    now: now_ms,
+                },
+            )
+            .await?;
+        Ok(account.parse().unwrap_or(new))
+    }
+
+    /// The account of a wallet.
+    pub async fn account_of_wallet(&self, wallet: &str) -> Result<Option<AccountId>, DbError> {
+        let id = RecordId::new("wallet", wallet);
+        let account: Option<String> = self.db.run("SELECT VALUE account FROM ONLY $id", vars! { id: id }).await?;
+        Ok(account.and_then(|account| account.parse().ok()))
+    }
+
+    /// The wallets of an account.
+    pub async fn wallets(&self, account: AccountId) -> Result<Option<Wallets>, DbError> {
+        let row: Option<AccountRow> =
+            self.db.run("SELECT root, wallets, links FROM ONLY $id", vars! { id: account_id(account) }).await?;
+        Ok(row.map(Wallets::from))
+    }
+
+    /// Adds a link, and its wallet unless it belongs to this account already. Throws `wallet_linked` and `wallet_limit`.
+    pub async fn link(
+        &self,
+        account: AccountId,
+        wallet: &str,
+        link: WalletLink,
+        wallets_max: usize,
+    ) -> Result<(), DbError> {
+        let link = Link { approval: link.approval.into(), consent: link.consent.into() };
+        self.db
+            .execute(
+                "{
+                    LET $owner = (SELECT VALUE account FROM ONLY $wallet_id);
+                    IF $owner AND $owner != $account { THROW 'wallet_linked' };
+                    LET $row = (SELECT wallets, links FROM ONLY $account_id);
+                    IF !$owner {
+                        IF array::len($row.wallets) >= $max { THROW 'wallet_limit' };
+                        CREATE $wallet_id SET account = $account;
+                        UPDATE $account_id SET wallets += $wallet;
+                    };
+                    IF array::len($row.links) >= $max * 2 { THROW 'wallet_limit' };
+                    UPDATE $account_id SET links += $link;
+                }",
+                vars! {
+                    wallet_id: RecordId::new("wallet", wallet),
+                    account_id: account_id(account),
+                    account: account.to_string(),
+                    wallet: wallet.to_owned(),
+                    link: link,
+                    max: wallets_max as i64,
+                },
+            )
+            .await
+    }
+
+    /// Replaces the wallets of an account by fewer, if they are still the ones that the caller saw. Throws `unavailable`
+    /// where they changed meanwhile.
+    pub async fn unlink(
+        &self,
+        account: AccountId,
+        seen: &Wallets,
+        left: Wallets,
+        gone: &str,
+        event: outbox::Row,
+    ) -> Result<(), DbError> {
+        let left = AccountRow::from(left);
+        self.db
+            .execute(
+                &format!(
+                    "{{
+                        IF (SELECT VALUE wallets FROM ONLY $account_id) != $seen {{ THROW 'unavailable' }};
+                        UPDATE $account_id SET root = $root, wallets = $wallets, links = $links;
+                        DELETE $wallet_id;
+                        {insert}
+                    }}",
+                    insert = outbox::INSERT
+                ),
+                vars! {
+                    account_id: account_id(account),
+                    wallet_id: RecordId::new("wallet", gone),
+                    seen: seen.wallets.clone(),
+                    root: left.root,
+                    wallets: left.wallets,
+                    links: left.links,
+                    events: vec![event],
+                },
+            )
+            .await
+    }
+
+    /// Begins a session. Earlier sessions of the same device end; returns them.
+    pub async fn begin_session(
+        &self,
+        account: AccountId,
+        session: SessionId,
+        device: DeviceId,
+        wallet: &str,
+        now_ms: i64,
+        ttl: Duration,
+    ) -> Result<Vec<SessionRow>, DbError> {
+        self.db
+            .run(
+                "{
+                    LET $before = (SELECT * FROM session:[$account, NONE]..[$account, []] WHERE device = $device);
+                    DELETE $before.id;
+                    CREATE $id SET device = $device, wallet = $wallet, generation = 0, created_at_ms = $now,
+                        refreshed_at_ms = $now, expires_at_ms = $expires;
+                    RETURN $before;
+                }",
+                vars! {
+                    id: session_id(account, session),
+                    account: account.to_string(),
+                    device: i64::from(device.get()),
+                    wallet: wallet.to_owned(),
+                    now: now_ms,
+                    expires: now_ms + ttl.as_millis() as i64,
+                },
+            )
+            .await
+    }
+
+    /// A session, unless it has ended.
+    pub async fn session(&self, account: AccountId, session: SessionId) -> Result<Option<SessionRow>, DbError> {
+        self.db.run("SELECT * FROM ONLY $id", vars! { id: session_id(account, session) }).await
+    }
+
+    /// The sessions of an account.
+    pub async fn sessions(&self, account: AccountId) -> Result<Vec<SessionRow>, DbError> {
+        // a range of record ids: no index, no scan
+        let statement = "SELECT * FROM session:[$account, NONE]..[$account, []]";
+        self.db.run(statement, vars! { account: account.to_string() }).await
+    }
+
+    /// Moves a session on to its next refresh token, if nobody did meanwhile. Returns whether it was moved.
+    pub async fn rotate(
+        &self,
+        account: AccountId,
+        session: SessionId,
+        from: u32,
+        now_ms: i64,
+        ttl: Duration,
+    ) -> Result<bool, DbError> {
+        self.db
+            .run(
+                "{
+                    LET $row = (SELECT VALUE generation FROM ONLY $id);
+                    IF $row != $from { RETURN false };
+                    UPDATE $id SET generation = $from + 1, refreshed_at_ms = $now, expires_at_ms = $expires;
+                    RETURN true;
+                }",
+                vars! {
+                    id: session_id(account, session),
+                    from: i64::from(from),
+                    now: now_ms,
+                    expires: now_ms + ttl.as_millis() as i64,
+                },
+            )
+            .await
+    }
+
+    /// Ends sessions, together with the event that says so.
+    pub async fn end_sessions(
+        &self,
+        account: AccountId,
+        sessions: &[SessionId],
+        event: outbox::Row,
+    ) -> Result<(), DbError> {
+        let ids: Vec<RecordId> = sessions.iter().map(|session| session_id(account, *session)).collect();
+        let statement = format!("{{ DELETE $ids; {} }}", outbox::INSERT);
+        self.db.execute(&statement, vars! { ids: ids, events: vec![event] }).await
+    }
+
+    /// Removes sessions whose refresh token has expired, up to a bound. Returns how many.
+    pub async fn remove_expired(&self, now_ms: i64, limit: i64) -> Result<usize, DbError> {
+        let gone: Vec<RecordId> = self
+            .db
+            .run(
+                "{
+                    LET $gone = (SELECT VALUE id FROM session WHERE expires_at_ms < $now LIMIT $limit);
+                    DELETE $gone;
+                    RETURN $gone;
+                }",
+                vars! { now: now_ms, limit: limit },
+            )
+            .await?;
+        Ok(gone.len())
+    }
+
+    /// Keeps a nonce until it is used or expires.
+    pub async fn put_nonce(&self, nonce: &str, ttl: Duration) -> redis::RedisResult<()> {
+        self.redis.clone().set_ex(nonce_key(nonce), 1, ttl.as_secs().max(1)).await
+    }
+
+    /// Uses a nonce up. Returns whether it was there: true once.
+    pub async fn take_nonce(&self, nonce: &str) -> redis::RedisResult<bool> {
+        let taken: Option<i64> = self.redis.clone().get_del(nonce_key(nonce)).await?;
+        Ok(taken.is_some())
+    }
+
+    /// Tells Redis about a session.
+    pub async fn remember(&self, session: SessionId, state: SessionState, ttl: Duration) -> redis::RedisResult<()> {
+        self.redis.clone().set_ex(SessionState::key(session), state.as_str(), ttl.as_secs().max(1)).await
+    }
+}
+
+fn nonce_key(nonce: &str) -> String {
+    format!("nonce:{nonce}")
+}

@@ -1,0 +1,14 @@
+//! What this domain does about events.
+
+use nepto_kit::consumer::Consumer;
+use nepto_proto::event::WalletUnlinked;
+
+use super::ops::Keys;
+
+pub fn consumers(keys: &Keys) -> Vec<Consumer> {
+    let keys = keys.clone();
+    vec![Consumer::of_event("keys-wallet-unlinked", move |event: WalletUnlinked| {
+        let keys = keys.clone();
+        async move { keys.wallet_unlinked(event.account, &event.wallet).await }
+    })]
+}

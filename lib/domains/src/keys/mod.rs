@@ -1,0 +1,105 @@
+//! The devices of an account, their certificates and prekeys.
+//!
+//! What must hold:
+//! - a device is known only with a wallet's certificate for its identity key and registration id;
+//! - an account has at most ten devices, and a device number means one installation for as long as it is listed;
+//! - a one-time prekey is handed out at most once, whatever happens at the same moment;
+//! - nobody can drain a pool: handing out is limited for each caller and for each target.
+
+mod consumers;
+mod device_list;
+mod jobs;
+mod ops;
+mod routes;
+mod services;
+mod store;
+
+use nepto_kit::domain::{Domain, Facets, Parts};
+use nepto_kit::service::Operation;
+use nepto_proto::api::Base64;
+use nepto_proto::api::keys::{DeviceSetup, OwnDevice};
+use nepto_proto::certificate::SignedMessage;
+use nepto_proto::{AccountId, DeviceId, RegistrationId};
+use serde::{Deserialize, Serialize};
+
+pub use device_list::DeviceList;
+
+/// The domain.
+pub fn domain() -> Domain {
+    Domain { name: "keys", schema: store::SCHEMA, mount }
+}
+
+fn mount(parts: &Parts) -> anyhow::Result<Facets> {
+    let keys = ops::Keys::new(parts);
+    Ok(Facets {
+        services: services::services(&keys),
+        consumers: consumers::consumers(&keys),
+        jobs: jobs::jobs(&keys),
+        routes: routes::routes(keys),
+    })
+}
+
+macro_rules! operation {
+    ($(#[$doc:meta])* $name:literal $type:ident { $($(#[$field_doc:meta])* $field:ident: $kind:ty),+ $(,)? } -> $reply:ty) => {
+        $(#[$doc])*
+        #[derive(Debug, Clone, Serialize, Deserialize)]
+        pub struct $type { $($(#[$field_doc])* pub $field: $kind),+ }
+
+        impl Operation for $type {
+            type Reply = $reply;
+            const DOMAIN: &'static str = "keys";
+            const NAME: &'static str = $name;
+        }
+    };
+}
+
+operation!(
+    /// Registers a device that a wallet has just certified, or renews the certificate of a known one. The caller has
+    /// checked the signature. Fails with `device_limit`, `key_invalid`, `name_invalid`.
+    "register_device" RegisterDevice {
+        /// Whose.
+        account: AccountId,
+        /// The certifying wallet, EIP-55.
+        wallet: String,
+        /// The installation.
+        registration_id: RegistrationId,
+        /// Its Signal identity.
+        identity_key: Base64,
+        /// Message and signature.
+        certificate: SignedMessage,
+        /// Name and repeated-use keys.
+        setup: DeviceSetup,
+    } -> DeviceId
+);
+operation!(
+    /// The device numbers and registration ids of an account; also puts them into `cache:devices:{account}`.
+    "device_list" ListDevices {
+        /// Whose.
+        account: AccountId,
+    } -> DeviceList
+);
+operation!(
+    /// The devices of an account, for its owner.
+    "own_devices" OwnDevices {
+        /// Whose.
+        account: AccountId,
+    } -> Vec<OwnDevice>
+);
+operation!(
+    /// Removes a device and everything kept for it. Fails with `device_unknown`.
+    "remove_device" RemoveDevice {
+        /// Whose.
+        account: AccountId,
+        /// Which.
+        device: DeviceId,
+    } -> ()
+);
+operation!(
+    /// Notes that a device was heard of today.
+    "device_seen" DeviceSeen {
+        /// Whose.
+        account: AccountId,
+        /// Which.
+        device: DeviceId,
+    } -> ()
+);

@@ -1,0 +1,291 @@
+//! Use-cases: register and remove devices, upload keys, hand out bundles.
+
+use std::time::Duration;
+
+use futures_util::future::try_join_all;
+use nepto_kit::db::DbError;
+use nepto_kit::domain::Parts;
+use nepto_kit::limit::Limit;
+use nepto_kit::outbox::{Outbox, Row};
+use nepto_kit::{Ctx, Failure};
+use nepto_proto::api::auth::Wallets;
+use nepto_proto::api::keys::{
+    DeviceDirectory, KeyCount, OwnDevice, PrekeyBundles, SignedPrekey, UploadKeys, repeated_use_digest,
+};
+use nepto_proto::certificate::IDENTITY_KEY_BYTES;
+use nepto_proto::event::{Control, DeviceRemoved};
+use nepto_proto::limits::{DEVICES_PER_ACCOUNT_MAX, NAME_CHARS_MAX, ONE_TIME_PREKEYS_LOW, ONE_TIME_PREKEYS_MAX};
+use nepto_proto::subject::Live;
+use nepto_proto::{AccountId, DeviceId, ErrorCode};
+
+use super::RegisterDevice;
+use super::device_list::DeviceList;
+use super::store::{DeviceRow, Store, Taken};
+use crate::auth::FindAccount;
+
+/// A serialized Curve25519 public key begins with this byte.
+const EC_KEY_TYPE: u8 = 0x05;
+/// A serialized Kyber-1024 public key: its type byte and 1,568 bytes.
+const KYBER_KEY_TYPE: u8 = 0x08;
+const KYBER_KEY_BYTES: usize = 1_569;
+const SIGNATURE_BYTES: usize = 64;
+/// Prekey ids of libsignal's clients have 24 bits.
+const PREKEY_ID_MAX: u32 = 0x00ff_ffff;
+/// A device that was not heard of for so long is removed: its mailbox has expired by then.
+const IDLE_AFTER: Duration = Duration::from_secs(180 * 86_400);
+
+/// The use-cases of the domain.
+#[derive(Clone)]
+pub struct Keys {
+    ctx: Ctx,
+    store: Store,
+    outbox: Outbox,
+}
+
+impl Keys {
+    pub fn new(parts: &Parts) -> Self {
+        let ctx = parts.ctx.clone();
+        Self { store: Store::new(parts.db.clone(), ctx.redis.clone()), outbox: parts.outbox.clone(), ctx }
+    }
+
+    pub async fn register(&self, request: RegisterDevice) -> Result<DeviceId, Failure> {
+        let name = request.setup.name.trim();
+        if name.is_empty() || name.chars().count() > NAME_CHARS_MAX || name.chars().any(char::is_control) {
+            return Err(Failure::new(
+                ErrorCode::NameInvalid,
+                format!("a device's name has 1 to {NAME_CHARS_MAX} characters on one line"),
+            ));
+        }
+        check_ec(&request.identity_key.0, "the identity key")?;
+        check_signed_ec(&request.setup.signed_prekey)?;
+        check_kyber(&request.setup.last_resort)?;
+        let row = DeviceRow::new(&request, self.ctx.clock.now_ms());
+        let device = self.store.register(request.account, row, DEVICES_PER_ACCOUNT_MAX).await?;
+        self.list(request.account).await?;
+        let device = u32::try_from(device).map_err(Failure::internal)?;
+        DeviceId::try_from(device).map_err(Failure::internal)
+    }
+
+    pub async fn remove(&self, account: AccountId, device: DeviceId) -> Result<(), Failure> {
+        let event = Row::new(&self.ctx, &DeviceRemoved { account, device });
+        self.store.remove(account, device, event).await.map_err(|error| match Failure::from(error) {
+            failure if failure.code == ErrorCode::DeviceUnknown => {
+                Failure::new(failure.code, format!("this account has no device {device}"))
+            }
+            failure => failure,
+        })?;
+        self.outbox.wake();
+        self.list(account).await.map(drop)
+    }
+
+    /// Removes the devices that a wallet certified.
+    pub async fn wallet_unlinked(&self, account: AccountId, wallet: &str) -> Result<(), Failure> {
+        for row in self.store.devices(account).await? {
+            if let Some(device) = row.number().filter(|_| row.wallet == wallet) {
+                match self.remove(account, device).await {
+                    Err(failure) if failure.code != ErrorCode::DeviceUnknown => return Err(failure),
+                    _ => {}
+                }
+            }
+        }
+        Ok(())
+    }
+
+    /// The compact list; what is read is put into Redis.
+    pub async fn list(&self, account: AccountId) -> Result<DeviceList, Failure> {
+        let list = self.store.list(account).await?;
+        // an account that does not exist must not fill the cache
+        if list.revision > 0 {
+            self.store.cache(account, &list).await?;
+        }
+        Ok(list)
+    }
+
+    pub async fn own_devices(&self, account: AccountId) -> Result<Vec<OwnDevice>, Failure> {
+        Ok(self.store.devices(account).await?.iter().filter_map(DeviceRow::to_own).collect())
+    }
+
+    pub async fn seen(&self, account: AccountId, device: DeviceId) -> Result<(), Failure> {
+        Ok(self.store.seen(account, device, self.ctx.clock.now_ms()).await?)
+    }
+
+    pub async fn directory(&self, account: AccountId) -> Result<DeviceDirectory, Failure> {
+        let wallets = self.wallets(account).await?;
+        let devices = self.store.devices(account).await?.iter().filter_map(DeviceRow::to_public).collect();
+        Ok(DeviceDirectory { account, wallets, devices })
+    }
+
+    /// Bundles for some or all devices of an account, each with one-time keys while there are any and the limits allow.
+    pub async fn bundles(
+        &self,
+        caller: AccountId,
+        target: AccountId,
+        devices: Option<Vec<DeviceId>>,
+    ) -> Result<PrekeyBundles, Failure> {
+        let limits = &self.ctx.config.limits;
+        let per_pair =
+            Limit { kind: "bundles", max: limits.bundles_per_pair_per_10_minutes, window: Duration::from_secs(600) };
+        per_pair.take(&self.ctx.redis, &self.ctx.clock, &format!("{caller}:{target}")).await?;
+        let wallets = self.wallets(target).await?;
+        let devices = match devices {
+            Some(devices) => devices,
+            None => self.store.list(target).await?.devices.into_iter().map(|(device, _)| device).collect(),
+        };
+        let taken = try_join_all(devices.iter().map(|device| self.bundle(target, *device))).await?;
+        Ok(PrekeyBundles {
+            account: target,
+            wallets,
+            bundles: taken.into_iter().flatten().map(|taken| taken.bundle).collect(),
+        })
+    }
+
+    async fn bundle(&self, target: AccountId, device: DeviceId) -> Result<Option<Taken>, Failure> {
+        let handed_out = Limit {
+            kind: "one_time_prekeys",
+            max: self.ctx.config.limits.one_time_prekeys_per_target_per_hour,
+            window: Duration::from_secs(3_600),
+        };
+        let subject = format!("{target}:{device}");
+        if !handed_out.try_take(&self.ctx.redis, &self.ctx.clock, &subject, 1).await? {
+            metrics::counter!("nepto_prekey_drain_refused_total").increment(1);
+            return Ok(self.store.bundle(target, device).await?);
+        }
+        let taken = self.store.take_bundle(target, device).await?;
+        if let Some(taken) = &taken {
+            self.nudge_if_low(target, device, taken.left).await;
+        }
+        Ok(taken)
+    }
+
+    pub async fn upload(&self, account: AccountId, device: DeviceId, keys: UploadKeys) -> Result<KeyCount, Failure> {
+        if let Some(key) = &keys.signed_prekey {
+            check_signed_ec(key)?;
+        }
+        if let Some(key) = &keys.last_resort {
+            check_kyber(key)?;
+        }
+        if keys.ec.len() > ONE_TIME_PREKEYS_MAX || keys.kyber.len() > ONE_TIME_PREKEYS_MAX {
+            return Err(key_limit());
+        }
+        for key in &keys.ec {
+            check_id(key.id)?;
+            check_ec(&key.public_key.0, "an EC prekey")?;
+        }
+        keys.kyber.iter().try_for_each(check_kyber)?;
+        match self.store.upload(account, device, &keys, ONE_TIME_PREKEYS_MAX).await {
+            Ok(count) => Ok(count),
+            Err(DbError::Exists) => {
+                Err(Failure::new(ErrorCode::KeyInvalid, "a one-time prekey with this id is there already"))
+            }
+            Err(error) => Err(match Failure::from(error) {
+                failure if failure.code == ErrorCode::KeyLimit => key_limit(),
+                failure => failure,
+            }),
+        }
+    }
+
+    pub async fn count(&self, account: AccountId, device: DeviceId) -> Result<KeyCount, Failure> {
+        let row = self.device(account, device).await?;
+        Ok(KeyCount { ec: row.ec_left as u32, kyber: row.kyber_left as u32 })
+    }
+
+    /// Whether the device's idea of its repeated-use keys is ours.
+    pub async fn check(&self, account: AccountId, device: DeviceId, digest: &[u8]) -> Result<bool, Failure> {
+        let row = self.device(account, device).await?;
+        let (signed, last_resort) = row.repeated_use();
+        let ours = repeated_use_digest(
+            &row.identity_key,
+            (signed.id, &signed.public_key.0),
+            (last_resort.id, &last_resort.public_key.0),
+        );
+        Ok(ours == digest)
+    }
+
+    /// Reminds connected devices whose pools are low; a bounded number, so that a job's run is short.
+    pub async fn nudge_low(&self) -> Result<usize, Failure> {
+        const BATCH: i64 = 1_000;
+        let rows = self.store.low_on_prekeys(ONE_TIME_PREKEYS_LOW as i64, BATCH).await?;
+        for row in &rows {
+            if let (Ok(account), Some(device)) = (row.account.parse(), row.number()) {
+                let left = KeyCount { ec: row.ec_left as u32, kyber: row.kyber_left as u32 };
+                self.nudge_if_low(account, device, left).await;
+            }
+        }
+        Ok(rows.len())
+    }
+
+    /// Removes devices that were not heard of for half a year; a bounded number.
+    pub async fn retire_idle(&self) -> Result<usize, Failure> {
+        const BATCH: i64 = 200;
+        let before_ms = self.ctx.clock.now_ms() - IDLE_AFTER.as_millis() as i64;
+        let rows = self.store.idle_since(before_ms, BATCH).await?;
+        for row in &rows {
+            if let (Ok(account), Some(device)) = (row.account.parse(), row.number()) {
+                self.remove(account, device).await?;
+            }
+        }
+        Ok(rows.len())
+    }
+
+    /// Reaches the device if it is connected; otherwise it counts its keys when it comes back.
+    async fn nudge_if_low(&self, account: AccountId, device: DeviceId, left: KeyCount) {
+        if left.ec.min(left.kyber) as usize >= ONE_TIME_PREKEYS_LOW {
+            return;
+        }
+        let control = Control::PrekeysLow { ec: left.ec, kyber: left.kyber };
+        let Ok(control) = serde_json::to_vec(&control) else { return };
+        if let Err(error) = self.ctx.nats.publish(Live::Control.subject(account, device), control.into()).await {
+            tracing::warn!(%error, "a device was not told that its prekeys run out");
+        }
+    }
+
+    async fn device(&self, account: AccountId, device: DeviceId) -> Result<DeviceRow, Failure> {
+        let row = self.store.device(account, device).await?;
+        row.ok_or_else(|| Failure::new(ErrorCode::DeviceUnknown, "this device was removed; sign in again"))
+    }
+
+    async fn wallets(&self, account: AccountId) -> Result<Wallets, Failure> {
+        let found = self.ctx.call(&FindAccount::Id(account)).await?;
+        let found = found.ok_or_else(|| Failure::new(ErrorCode::AccountUnknown, format!("no account {account}")))?;
+        Ok(found.wallets)
+    }
+}
+
+fn key_limit() -> Failure {
+    Failure::new(ErrorCode::KeyLimit, format!("at most {ONE_TIME_PREKEYS_MAX} one-time prekeys of each kind"))
+}
+
+fn check_id(id: u32) -> Result<(), Failure> {
+    match id {
+        1..=PREKEY_ID_MAX => Ok(()),
+        _ => Err(Failure::new(ErrorCode::KeyInvalid, format!("a prekey's id must be 1 to {PREKEY_ID_MAX}"))),
+    }
+}
+
+fn check_ec(key: &[u8], what: &str) -> Result<(), Failure> {
+    match key {
+        [EC_KEY_TYPE, rest @ ..] if key.len() == IDENTITY_KEY_BYTES && rest.iter().any(|byte| *byte != 0) => Ok(()),
+        _ => Err(Failure::new(ErrorCode::KeyInvalid, format!("{what} must be 0x05 and 32 bytes"))),
+    }
+}
+
+fn check_signed_ec(key: &SignedPrekey) -> Result<(), Failure> {
+    check_id(key.id)?;
+    check_ec(&key.public_key.0, "the signed prekey")?;
+    check_signature(&key.signature.0)
+}
+
+fn check_kyber(key: &SignedPrekey) -> Result<(), Failure> {
+    check_id(key.id)?;
+    if key.public_key.0.len() != KYBER_KEY_BYTES || key.public_key.0[0] != KYBER_KEY_TYPE {
+        return Err(Failure::new(ErrorCode::KeyInvalid, "a Kyber prekey must be 0x08 and 1568 bytes (Kyber-1024)"));
+    }
+    check_signature(&key.signature.0)
+}
+
+fn check_signature(signature: &[u8]) -> Result<(), Failure> {
+    match signature.len() {
+        SIGNATURE_BYTES => Ok(()),
+        _ => Err(Failure::new(ErrorCode::KeyInvalid, "a prekey's signature must be 64 bytes")),
+    }
+}

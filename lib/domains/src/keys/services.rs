@@ -1,0 +1,32 @@
+//! What other domains and processes ask.
+
+use nepto_kit::service::Service;
+
+use super::ops::Keys;
+use super::{DeviceSeen, ListDevices, OwnDevices, RegisterDevice, RemoveDevice};
+
+pub fn services(keys: &Keys) -> Vec<Service> {
+    let (register, list, own, remove, seen) = (keys.clone(), keys.clone(), keys.clone(), keys.clone(), keys.clone());
+    vec![
+        Service::new(move |request: RegisterDevice| {
+            let keys = register.clone();
+            async move { keys.register(request).await }
+        }),
+        Service::new(move |request: ListDevices| {
+            let keys = list.clone();
+            async move { keys.list(request.account).await }
+        }),
+        Service::new(move |request: OwnDevices| {
+            let keys = own.clone();
+            async move { keys.own_devices(request.account).await }
+        }),
+        Service::new(move |request: RemoveDevice| {
+            let keys = remove.clone();
+            async move { keys.remove(request.account, request.device).await }
+        }),
+        Service::new(move |request: DeviceSeen| {
+            let keys = seen.clone();
+            async move { keys.seen(request.account, request.device).await }
+        }),
+    ]
+}

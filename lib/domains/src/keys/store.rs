@@ -1,0 +1,482 @@
+//! All SurrealQL and Redis of this domain.
+
+use std::sync::LazyLock;
+use std::time::Duration;
+
+use nepto_kit::clock::from_ms;
+use nepto_kit::db::{Bytes, Db, DbError, Migration, RecordId, vars};
+use nepto_kit::outbox;
+use nepto_proto::api::keys as api;
+use nepto_proto::certificate::SignedMessage;
+use nepto_proto::{AccountId, DeviceId, RegistrationId};
+use redis::Script;
+use redis::aio::ConnectionManager;
+use surrealdb::types::{SurrealValue, array};
+
+use super::device_list::DeviceList;
+
+pub const SCHEMA: &[Migration] = &[
+    Migration { number: 1, statements: outbox::TABLE },
+    Migration {
+        number: 2,
+        statements: "
+            -- roster:[account]: the guard row of an account's devices
+            DEFINE TABLE IF NOT EXISTS roster SCHEMAFULL;
+            DEFINE FIELD IF NOT EXISTS revision ON roster TYPE int;
+            DEFINE FIELD IF NOT EXISTS last_device ON roster TYPE int;
+            DEFINE FIELD IF NOT EXISTS devices ON roster TYPE array<object, 10>;
+            DEFINE FIELD IF NOT EXISTS devices.*.device ON roster TYPE int;
+            DEFINE FIELD IF NOT EXISTS devices.*.registration_id ON roster TYPE int;
+            -- device:[account, device]
+            DEFINE TABLE IF NOT EXISTS device SCHEMAFULL;
+            DEFINE FIELD IF NOT EXISTS account ON device TYPE string;
+            DEFINE FIELD IF NOT EXISTS device ON device TYPE int;
+            DEFINE FIELD IF NOT EXISTS registration_id ON device TYPE int;
+            DEFINE FIELD IF NOT EXISTS identity_key ON device TYPE bytes;
+            DEFINE FIELD IF NOT EXISTS name ON device TYPE string;
+            DEFINE FIELD IF NOT EXISTS wallet ON device TYPE string;
+            DEFINE FIELD IF NOT EXISTS message ON device TYPE string;
+            DEFINE FIELD IF NOT EXISTS signature ON device TYPE string;
+            DEFINE FIELD IF NOT EXISTS signed_prekey ON device TYPE object;
+            DEFINE FIELD IF NOT EXISTS signed_prekey.id ON device TYPE int;
+            DEFINE FIELD IF NOT EXISTS signed_prekey.public_key ON device TYPE bytes;
+            DEFINE FIELD IF NOT EXISTS signed_prekey.signature ON device TYPE bytes;
+            DEFINE FIELD IF NOT EXISTS last_resort ON device TYPE object;
+            DEFINE FIELD IF NOT EXISTS last_resort.id ON device TYPE int;
+            DEFINE FIELD IF NOT EXISTS last_resort.public_key ON device TYPE bytes;
+            DEFINE FIELD IF NOT EXISTS last_resort.signature ON device TYPE bytes;
+            DEFINE FIELD IF NOT EXISTS ec_left ON device TYPE int;
+            DEFINE FIELD IF NOT EXISTS kyber_left ON device TYPE int;
+            DEFINE FIELD IF NOT EXISTS created_at_ms ON device TYPE int;
+            DEFINE FIELD IF NOT EXISTS last_seen_at_ms ON device TYPE int;
+            DEFINE INDEX IF NOT EXISTS device_idle ON device FIELDS last_seen_at_ms;
+            -- ec_prekey:[account, device, id], kyber_prekey:[account, device, id]
+            DEFINE TABLE IF NOT EXISTS ec_prekey SCHEMAFULL;
+            DEFINE FIELD IF NOT EXISTS public_key ON ec_prekey TYPE bytes;
+            DEFINE TABLE IF NOT EXISTS kyber_prekey SCHEMAFULL;
+            DEFINE FIELD IF NOT EXISTS public_key ON kyber_prekey TYPE bytes;
+            DEFINE FIELD IF NOT EXISTS signature ON kyber_prekey TYPE bytes;
+        ",
+    },
+];
+
+#[derive(Debug, Clone, SurrealValue)]
+struct Signed {
+    id: i64,
+    public_key: Bytes,
+    signature: Bytes,
+}
+
+impl From<&api::SignedPrekey> for Signed {
+    fn from(key: &api::SignedPrekey) -> Self {
+        Self {
+            id: i64::from(key.id),
+            public_key: key.public_key.0.clone().into(),
+            signature: key.signature.0.clone().into(),
+        }
+    }
+}
+
+impl From<Signed> for api::SignedPrekey {
+    fn from(key: Signed) -> Self {
+        Self { id: key.id as u32, public_key: key.public_key.to_vec().into(), signature: key.signature.to_vec().into() }
+    }
+}
+
+/// A device as stored.
+#[derive(Debug, Clone, SurrealValue)]
+pub struct DeviceRow {
+    pub account: String,
+    pub device: i64,
+    pub registration_id: i64,
+    pub identity_key: Bytes,
+    name: String,
+    pub wallet: String,
+    message: String,
+    signature: String,
+    signed_prekey: Signed,
+    last_resort: Signed,
+    pub ec_left: i64,
+    pub kyber_left: i64,
+    created_at_ms: i64,
+    last_seen_at_ms: i64,
+}
+
+impl DeviceRow {
+    /// A device that was registered just now.
+    pub fn new(request: &super::RegisterDevice, now_ms: i64) -> Self {
+        Self {
+            account: request.account.to_string(),
+            device: 0,
+            registration_id: i64::from(request.registration_id.get()),
+            identity_key: request.identity_key.0.clone().into(),
+            name: request.setup.name.clone(),
+            wallet: request.wallet.clone(),
+            message: request.certificate.message.clone(),
+            signature: request.certificate.signature.clone(),
+            signed_prekey: (&request.setup.signed_prekey).into(),
+            last_resort: (&request.setup.last_resort).into(),
+            ec_left: 0,
+            kyber_left: 0,
+            created_at_ms: now_ms,
+            last_seen_at_ms: now_ms,
+        }
+    }
+
+    /// Its number.
+    pub fn number(&self) -> Option<DeviceId> {
+        DeviceId::try_from(u32::try_from(self.device).ok()?).ok()
+    }
+
+    /// As others see it; `None` for a row that breaks the schema.
+    pub fn to_public(&self) -> Option<api::PublicDevice> {
+        Some(api::PublicDevice {
+            device: self.number()?,
+            registration_id: RegistrationId::try_from(u32::try_from(self.registration_id).ok()?).ok()?,
+            identity_key: self.identity_key.to_vec().into(),
+            certificate: SignedMessage { message: self.message.clone(), signature: self.signature.clone() },
+        })
+    }
+
+    /// As its owner sees it.
+    pub fn to_own(&self) -> Option<api::OwnDevice> {
+        Some(api::OwnDevice {
+            device: self.number()?,
+            name: self.name.clone(),
+            wallet: self.wallet.clone(),
+            created_at: from_ms(self.created_at_ms),
+            last_seen_at: from_ms(self.last_seen_at_ms),
+        })
+    }
+
+    /// Its repeated-use keys.
+    pub fn repeated_use(&self) -> (api::SignedPrekey, api::SignedPrekey) {
+        (self.signed_prekey.clone().into(), self.last_resort.clone().into())
+    }
+}
+
+#[derive(Debug, Clone, SurrealValue)]
+struct RosterEntry {
+    device: i64,
+    registration_id: i64,
+}
+
+#[derive(Debug, Clone, SurrealValue)]
+struct RosterRow {
+    revision: i64,
+    devices: Vec<RosterEntry>,
+}
+
+impl From<RosterRow> for DeviceList {
+    fn from(row: RosterRow) -> Self {
+        let entry = |entry: &RosterEntry| {
+            let device = DeviceId::try_from(u32::try_from(entry.device).ok()?).ok()?;
+            Some((device, RegistrationId::try_from(u32::try_from(entry.registration_id).ok()?).ok()?))
+        };
+        let mut devices: Vec<_> = row.devices.iter().filter_map(entry).collect();
+        devices.sort_unstable_by_key(|(device, _)| *device);
+        Self { revision: row.revision.unsigned_abs(), devices }
+    }
+}
+
+#[derive(Debug, Clone, SurrealValue)]
+struct EcRow {
+    id: RecordId,
+    public_key: Bytes,
+}
+
+#[derive(Debug, Clone, SurrealValue)]
+struct KyberRow {
+    id: RecordId,
+    public_key: Bytes,
+    signature: Bytes,
+}
+
+/// A device with the one-time keys that were taken for this caller and for nobody else.
+#[derive(Debug, Clone, SurrealValue)]
+struct TakenRow {
+    device: DeviceRow,
+    ec: Option<EcRow>,
+    kyber: Option<KyberRow>,
+}
+
+/// A bundle, and what is left of the pools it was taken from.
+pub struct Taken {
+    pub bundle: api::PrekeyBundle,
+    pub left: api::KeyCount,
+}
+
+/// Lua: a cached list gives way to a newer revision only.
+static PUT_LIST: LazyLock<Script> = LazyLock::new(|| {
+    Script::new(
+        r"local known = redis.call('GET', KEYS[1])
+          if known and tonumber(string.match(known, '^%d+')) > tonumber(ARGV[1]) then return 0 end
+          redis.call('SET', KEYS[1], ARGV[2], 'EX', ARGV[3])
+          return 1",
+    )
+});
+const CACHE_TTL: Duration = Duration::from_secs(300);
+
+/// The domain's tables.
+#[derive(Clone)]
+pub struct Store {
+    db: Db,
+    redis: ConnectionManager,
+}
+
+impl Store {
+    pub fn new(db: Db, redis: ConnectionManager) -> Self {
+        Self { db, redis }
+    }
+
+    /// Registers a device under the next free number, or renews the one with this identity key. Throws `device_limit`.
+    pub async fn register(&self, account: AccountId, row: DeviceRow, devices_max: usize) -> Result<i64, DbError> {
+        self.db
+            .run(
+                "{
+                    LET $roster = (SELECT * FROM ONLY $roster_id)
+                        ?? { revision: 0, last_device: 0, devices: [] };
+                    LET $same = (SELECT VALUE device FROM device:[$account, NONE]..[$account, []]
+                        WHERE identity_key = $row.identity_key)[0];
+                    IF $same {
+                        UPDATE type::record('device', [$account, $same]) SET name = $row.name, wallet = $row.wallet,
+                            message = $row.message, signature = $row.signature, signed_prekey = $row.signed_prekey,
+                            last_resort = $row.last_resort, registration_id = $row.registration_id,
+                            last_seen_at_ms = $row.last_seen_at_ms;
+                        LET $devices = $roster.devices.map(|$entry| IF $entry.device = $same
+                            { { device: $same, registration_id: $row.registration_id } } ELSE { $entry });
+                        UPSERT $roster_id SET revision = $roster.revision + 1, last_device = $roster.last_device,
+                            devices = $devices;
+                        RETURN $same;
+                    };
+                    IF array::len($roster.devices) >= $max { THROW 'device_limit' };
+                    -- numbers go round, so that a new device never gets the number of one just removed
+                    LET $used = $roster.devices.map(|$entry| $entry.device);
+                    LET $free = array::range(1..=127).map(|$n| ($roster.last_device + $n - 1) % 127 + 1)
+                        .filter(|$n| $n NOT IN $used)[0];
+                    CREATE type::record('device', [$account, $free])
+                        CONTENT object::extend($row, { device: $free });
+                    UPSERT $roster_id SET revision = $roster.revision + 1, last_device = $free,
+                        devices = array::push($roster.devices,
+                            { device: $free, registration_id: $row.registration_id });
+                    RETURN $free;
+                }",
+                vars! {
+                    roster_id: roster_id(account),
+                    account: account.to_string(),
+                    row: row,
+                    max: devices_max as i64,
+                },
+            )
+            .await
+    }
+
+    /// Removes a device with its prekeys. Throws `device_unknown`.
+    pub async fn remove(&self, account: AccountId, device: DeviceId, event: outbox::Row) -> Result<(), DbError> {
+        self.db
+            .execute(
+                &format!(
+                    "{{
+                        IF !record::exists($id) {{ THROW 'device_unknown' }};
+                        DELETE $id;
+                        DELETE ec_prekey:[$account, $device, NONE]..[$account, $device, []];
+                        DELETE kyber_prekey:[$account, $device, NONE]..[$account, $device, []];
+                        UPDATE $roster_id SET revision += 1,
+                            devices = devices.filter(|$entry| $entry.device != $device);
+                        {insert}
+                    }}",
+                    insert = outbox::INSERT
+                ),
+                vars! {
+                    id: device_id(account, device),
+                    roster_id: roster_id(account),
+                    account: account.to_string(),
+                    device: i64::from(device.get()),
+                    events: vec![event],
+                },
+            )
+            .await
+    }
+
+    /// Numbers and registration ids, with the revision of the list.
+    pub async fn list(&self, account: AccountId) -> Result<DeviceList, DbError> {
+        let row: Option<RosterRow> =
+            self.db.run("SELECT revision, devices FROM ONLY $id", vars! { id: roster_id(account) }).await?;
+        Ok(row.map(DeviceList::from).unwrap_or_default())
+    }
+
+    /// All devices of an account.
+    pub async fn devices(&self, account: AccountId) -> Result<Vec<DeviceRow>, DbError> {
+        let statement = "SELECT * OMIT id FROM device:[$account, NONE]..[$account, []]";
+        self.db.run(statement, vars! { account: account.to_string() }).await
+    }
+
+    /// One device.
+    pub async fn device(&self, account: AccountId, device: DeviceId) -> Result<Option<DeviceRow>, DbError> {
+        self.db.run("SELECT * OMIT id FROM ONLY $id", vars! { id: device_id(account, device) }).await
+    }
+
+    /// Notes when a device was heard of.
+    pub async fn seen(&self, account: AccountId, device: DeviceId, now_ms: i64) -> Result<(), DbError> {
+        let id = device_id(account, device);
+        self.db.execute("UPDATE $id SET last_seen_at_ms = $now", vars! { id: id, now: now_ms }).await
+    }
+
+    /// Devices that were not heard of since a moment, up to a bound.
+    pub async fn idle_since(&self, before_ms: i64, limit: i64) -> Result<Vec<DeviceRow>, DbError> {
+        let statement = "SELECT * OMIT id FROM device WHERE last_seen_at_ms < $before LIMIT $limit";
+        self.db.run(statement, vars! { before: before_ms, limit: limit }).await
+    }
+
+    /// Devices whose one-time prekeys run out, up to a bound.
+    pub async fn low_on_prekeys(&self, below: i64, limit: i64) -> Result<Vec<DeviceRow>, DbError> {
+        let statement = "SELECT * OMIT id FROM device WHERE ec_left < $below OR kyber_left < $below LIMIT $limit";
+        self.db.run(statement, vars! { below: below, limit: limit }).await
+    }
+
+    /// Replaces repeated-use keys and adds one-time keys. Throws `device_unknown` and `key_limit`; a one-time id that is
+    /// there already is [`DbError::Exists`].
+    pub async fn upload(
+        &self,
+        account: AccountId,
+        device: DeviceId,
+        keys: &api::UploadKeys,
+        keys_max: usize,
+    ) -> Result<api::KeyCount, DbError> {
+        #[derive(SurrealValue)]
+        struct Left {
+            ec_left: i64,
+            kyber_left: i64,
+        }
+        let key = |table: &str, id: u32| {
+            RecordId::new(table, array![account.to_string(), i64::from(device.get()), i64::from(id)])
+        };
+        let ec: Vec<EcRow> = keys
+            .ec
+            .iter()
+            .map(|prekey| EcRow { id: key("ec_prekey", prekey.id), public_key: prekey.public_key.0.clone().into() })
+            .collect();
+        let kyber: Vec<KyberRow> = keys
+            .kyber
+            .iter()
+            .map(|prekey| KyberRow {
+                id: key("kyber_prekey", prekey.id),
+                public_key: prekey.public_key.0.clone().into(),
+                signature: prekey.signature.0.clone().into(),
+            })
+            .collect();
+        let left: Left = self
+            .db
+            .run(
+                "{
+                    LET $row = (SELECT ec_left, kyber_left FROM ONLY $id);
+                    IF !$row { THROW 'device_unknown' };
+                    LET $ec_left = $row.ec_left + array::len($ec);
+                    LET $kyber_left = $row.kyber_left + array::len($kyber);
+                    IF $ec_left > $max OR $kyber_left > $max { THROW 'key_limit' };
+                    IF array::len($ec) > 0 { INSERT INTO ec_prekey $ec };
+                    IF array::len($kyber) > 0 { INSERT INTO kyber_prekey $kyber };
+                    UPDATE $id SET ec_left = $ec_left, kyber_left = $kyber_left,
+                        signed_prekey = $signed ?? signed_prekey, last_resort = $last_resort ?? last_resort;
+                    RETURN { ec_left: $ec_left, kyber_left: $kyber_left };
+                }",
+                vars! {
+                    id: device_id(account, device),
+                    ec: ec,
+                    kyber: kyber,
+                    signed: keys.signed_prekey.as_ref().map(Signed::from),
+                    last_resort: keys.last_resort.as_ref().map(Signed::from),
+                    max: keys_max as i64,
+                },
+            )
+            .await?;
+        Ok(api::KeyCount { ec: left.ec_left as u32, kyber: left.kyber_left as u32 })
+    }
+
+    /// A bundle of a device, with one one-time key of each kind taken out for good. Two callers at once never get the
+    /// same: both delete the same row, and one of the transactions is tried again.
+    pub async fn take_bundle(&self, account: AccountId, device: DeviceId) -> Result<Option<Taken>, DbError> {
+        let row: Option<TakenRow> = self
+            .db
+            .run(
+                "{
+                    LET $device = (SELECT * OMIT id FROM ONLY $id);
+                    IF !$device { RETURN NONE };
+                    LET $ec = (SELECT * FROM ec_prekey:[$account, $n, NONE]..[$account, $n, []] LIMIT 1)[0];
+                    LET $kyber = (SELECT * FROM kyber_prekey:[$account, $n, NONE]..[$account, $n, []] LIMIT 1)[0];
+                    IF $ec { DELETE $ec.id };
+                    IF $kyber { DELETE $kyber.id };
+                    LET $ec_left = $device.ec_left - (IF $ec { 1 } ELSE { 0 });
+                    LET $kyber_left = $device.kyber_left - (IF $kyber { 1 } ELSE { 0 });
+                    UPDATE $id SET ec_left = $ec_left, kyber_left = $kyber_left;
+                    RETURN { device: object::extend($device, { ec_left: $ec_left, kyber_left: $kyber_left }),
+                        ec: $ec, kyber: $kyber };
+                }",
+                vars! {
+                    id: device_id(account, device),
+                    account: account.to_string(),
+                    n: i64::from(device.get()),
+                },
+            )
+            .await?;
+        Ok(row.and_then(Taken::from_row))
+    }
+
+    /// A bundle without one-time keys.
+    pub async fn bundle(&self, account: AccountId, device: DeviceId) -> Result<Option<Taken>, DbError> {
+        let device = self.device(account, device).await?;
+        Ok(device.and_then(|device| Taken::from_row(TakenRow { device, ec: None, kyber: None })))
+    }
+
+    /// Puts a list into Redis for the gateways.
+    pub async fn cache(&self, account: AccountId, list: &DeviceList) -> redis::RedisResult<()> {
+        PUT_LIST
+            .key(DeviceList::cache_key(account))
+            .arg(list.revision)
+            .arg(list.encode())
+            .arg(CACHE_TTL.as_secs())
+            .invoke_async(&mut self.redis.clone())
+            .await
+    }
+}
+
+impl Taken {
+    fn from_row(row: TakenRow) -> Option<Self> {
+        let (signed_prekey, last_resort) = row.device.repeated_use();
+        let left = api::KeyCount { ec: row.device.ec_left as u32, kyber: row.device.kyber_left as u32 };
+        let ec_prekey = row.ec.and_then(|key| {
+            Some(api::EcPrekey { id: one_time_id(&key.id)?, public_key: key.public_key.to_vec().into() })
+        });
+        let one_time = row.kyber.and_then(|key| {
+            Some(api::SignedPrekey {
+                id: one_time_id(&key.id)?,
+                public_key: key.public_key.to_vec().into(),
+                signature: key.signature.to_vec().into(),
+            })
+        });
+        let bundle = api::PrekeyBundle {
+            device: row.device.to_public()?,
+            signed_prekey,
+            ec_prekey,
+            kyber_prekey: one_time.unwrap_or(last_resort),
+        };
+        Some(Self { bundle, left })
+    }
+}
+
+/// The key's own id, the last part of its record id.
+fn one_time_id(id: &RecordId) -> Option<u32> {
+    let surrealdb::types::RecordIdKey::Array(parts) = &id.key else { return None };
+    match parts.get(2) {
+        Some(surrealdb::types::Value::Number(number)) => u32::try_from(number.to_int()?).ok(),
+        _ => None,
+    }
+}
+
+fn roster_id(account: AccountId) -> RecordId {
+    RecordId::new("roster", account.to_string())
+}
+
+fn device_id(account: AccountId, device: DeviceId) -> RecordId {
+    RecordId::new("device", array![account.to_string(), i64::from(device.get())])
+}

@@ -1,0 +1,22 @@
+//! What this domain does about events and stored messages.
+
+use nepto_kit::Failure;
+use nepto_kit::consumer::Consumer;
+use nepto_kit::domain::Parts;
+use nepto_proto::event::DeviceRemoved;
+
+use super::{mailbox, router};
+
+pub fn consumers(parts: &Parts) -> Vec<Consumer> {
+    let ctx = parts.ctx.clone();
+    vec![
+        Consumer::of_event("messaging-device-removed", move |event: DeviceRemoved| {
+            let ctx = ctx.clone();
+            async move {
+                let purged = mailbox::purge(&ctx, event.account, event.device, None).await;
+                purged.map_err(|error| Failure::unavailable("JetStream", error))
+            }
+        }),
+        Consumer::new(router::NAME, router::serve),
+    ]
+}

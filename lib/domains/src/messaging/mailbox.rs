@@ -1,0 +1,422 @@
+//! The mailboxes, as streams of JetStream: storing with group commit, reading in batches, purging what was acknowledged.
+//!
+//! What must hold: a message is acknowledged to its sender only after JetStream acknowledged it, and the messages of one
+//! [`Submission`] are stored all or not at all.
+
+use std::collections::HashMap;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
+
+use async_nats::HeaderMap;
+use async_nats::header::NATS_MESSAGE_ID;
+use bytes::Bytes;
+use futures_util::StreamExt;
+use nepto_kit::Ctx;
+use nepto_kit::clock::Random;
+use nepto_proto::subject::{Shard, Shards};
+use nepto_proto::{AccountId, DeviceId};
+use serde::Deserialize;
+use tokio::sync::{mpsc, oneshot};
+use tokio::time::timeout;
+
+/// Headers of JetStream (NATS ADR-50, atomic batch publishing, and ADR-31, direct get).
+mod header {
+    pub const BATCH_ID: &str = "Nats-Batch-Id";
+    pub const BATCH_SEQUENCE: &str = "Nats-Batch-Sequence";
+    pub const BATCH_COMMIT: &str = "Nats-Batch-Commit";
+    pub const SEQUENCE: &str = "Nats-Sequence";
+    pub const LAST_SEQUENCE: &str = "Nats-Last-Sequence";
+    pub const TIME: &str = "Nats-Time-Stamp";
+    pub const PENDING: &str = "Nats-Num-Pending";
+}
+
+/// Error codes of the NATS server (`errors.json`).
+mod err_code {
+    /// A subject has as many messages as it may.
+    pub const MAXIMUM_PER_SUBJECT: u64 = 10_077;
+    /// An id of the batch was seen before.
+    pub const BATCH_CONTAINS_DUPLICATE: u64 = 10_201;
+}
+
+/// JetStream must answer in this time.
+const STORE_TIMEOUT: Duration = Duration::from_secs(5);
+/// A batched read is complete in this time, or is tried again.
+const READ_TIMEOUT: Duration = Duration::from_secs(5);
+/// Letters that wait for a shard at most; a full queue is answered with `unavailable`.
+const QUEUE_MAX: usize = 8_192;
+/// Bytes of one batched read: the window of a session must not blow up memory.
+const READ_BYTES_MAX: usize = 1024 * 1024;
+/// Purges under way at once.
+const PURGES_MAX: usize = 16;
+
+/// One message to the devices of one person.
+#[derive(Debug)]
+pub struct Submission {
+    /// The recipient.
+    pub to: AccountId,
+    /// `<sender account>:<sender device>:<client_msg_id>`, so that nobody shadows another's id.
+    pub id: String,
+    /// An encoded `Envelope` for each device.
+    pub copies: Vec<(DeviceId, Bytes)>,
+}
+
+/// What became of a message.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Stored {
+    /// It was there before; nothing was stored twice.
+    pub duplicate: bool,
+}
+
+/// Why a message was not stored. Nothing of it was.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum StoreError {
+    /// One of the mailboxes is full.
+    #[error("a mailbox of the recipient is full")]
+    MailboxFull,
+    /// No acknowledgement: it may have been stored. A retry with the same id is safe.
+    #[error("the message store does not answer: {0}")]
+    Unavailable(String),
+}
+
+struct Pending {
+    message: Submission,
+    done: oneshot::Sender<Result<Stored, StoreError>>,
+}
+
+/// Stores messages. What arrives while a commit is under way goes into the next one, as an atomic batch: one sync of the
+/// disk for all of them. The order of arrival is the order of storage.
+#[derive(Clone)]
+pub struct Store {
+    lanes: Arc<[mpsc::Sender<Pending>]>,
+    shards: Shards,
+}
+
+impl Store {
+    /// Starts a lane for each shard. They end when the store is dropped and everything in them is stored.
+    pub fn start(ctx: &Ctx) -> Self {
+        let shards = ctx.config.nats.shards;
+        let lanes = shards.all().map(|shard| {
+            let (sender, receiver) = mpsc::channel(QUEUE_MAX);
+            let lane = Lane {
+                nats: ctx.nats.clone(),
+                random: ctx.random.clone(),
+                shard,
+                batch_max: ctx.config.gateway.batch_max,
+            };
+            ctx.tasks.spawn(lane.run(receiver));
+            sender
+        });
+        Self { lanes: lanes.collect(), shards }
+    }
+
+    /// Puts a message into its lane, in the order of the calls; the future is its fate.
+    pub fn submit(&self, message: Submission) -> impl Future<Output = Result<Stored, StoreError>> + Send + use<> {
+        let (done, fate) = oneshot::channel();
+        let queued = self.lanes[self.shards.of(message.to).index()].try_send(Pending { message, done });
+        async move {
+            queued.map_err(|_| StoreError::Unavailable("its queue is full".to_owned()))?;
+            fate.await.unwrap_or_else(|_| Err(StoreError::Unavailable("this gateway is stopping".to_owned())))
+        }
+    }
+}
+
+/// The writer of one shard.
+struct Lane {
+    nats: async_nats::Client,
+    random: Random,
+    shard: Shard,
+    batch_max: usize,
+}
+
+#[derive(Deserialize)]
+struct PubAck {
+    error: Option<ApiError>,
+    #[serde(default)]
+    duplicate: bool,
+}
+
+#[derive(Deserialize)]
+struct ApiError {
+    #[serde(default)]
+    err_code: u64,
+    #[serde(default)]
+    description: String,
+}
+
+/// How a commit failed.
+enum CommitError {
+    Duplicate,
+    Full,
+    Other(String),
+}
+
+impl Lane {
+    async fn run(self, mut receiver: mpsc::Receiver<Pending>) {
+        let mut waiting: Option<Pending> = None;
+        loop {
+            let first = match waiting.take() {
+                Some(pending) => pending,
+                None => match receiver.recv().await {
+                    Some(pending) => pending,
+                    None => return,
+                },
+            };
+            let mut count = first.message.copies.len();
+            let mut group = vec![first];
+            while let Ok(next) = receiver.try_recv() {
+                if count + next.message.copies.len() > self.batch_max {
+                    waiting = Some(next);
+                    break;
+                }
+                count += next.message.copies.len();
+                group.push(next);
+            }
+            metrics::histogram!("nepto_store_group_size").record(count as f64);
+            self.commit_group(group).await;
+        }
+    }
+
+    /// Commits a group as one batch; if the server refuses it for one of them, each message alone.
+    async fn commit_group(&self, group: Vec<Pending>) {
+        let messages: Vec<&Submission> = group.iter().map(|pending| &pending.message).collect();
+        let outcome = self.commit(&messages).await;
+        match outcome {
+            Ok(stored) => answer_all(group, Ok(stored)),
+            Err(CommitError::Other(reason)) => answer_all(group, Err(StoreError::Unavailable(reason))),
+            Err(CommitError::Duplicate | CommitError::Full) => {
+                for pending in group {
+                    let fate = self.commit_one(&pending.message).await;
+                    // who asked may be gone; the message is stored all the same
+                    let _ = pending.done.send(fate);
+                }
+            }
+        }
+    }
+
+    async fn commit_one(&self, message: &Submission) -> Result<Stored, StoreError> {
+        match self.commit(&[message]).await {
+            Ok(stored) => Ok(stored),
+            Err(CommitError::Full) => Err(StoreError::MailboxFull),
+            Err(CommitError::Other(reason)) => Err(StoreError::Unavailable(reason)),
+            // A retry: what was stored before is left out by the server, copies for devices that came later are stored.
+            Err(CommitError::Duplicate) => {
+                for (device, envelope) in &message.copies {
+                    match self.publish(message, *device, envelope).await {
+                        Ok(_) => {}
+                        Err(CommitError::Full) => return Err(StoreError::MailboxFull),
+                        Err(CommitError::Other(reason)) => return Err(StoreError::Unavailable(reason)),
+                        Err(CommitError::Duplicate) => {}
+                    }
+                }
+                Ok(Stored { duplicate: true })
+            }
+        }
+    }
+
+    /// All copies of these messages in one atomic batch, or as a plain publish where it is only one.
+    async fn commit(&self, messages: &[&Submission]) -> Result<Stored, CommitError> {
+        let copies: Vec<(&Submission, DeviceId, &Bytes)> = messages
+            .iter()
+            .flat_map(|message| message.copies.iter().map(|(device, envelope)| (*message, *device, envelope)))
+            .collect();
+        match copies.as_slice() {
+            [] => return Ok(Stored { duplicate: false }),
+            [(message, device, envelope)] => return self.publish(message, *device, envelope).await,
+            _ => {}
+        }
+        let batch_id = self.random.alphanumeric(24);
+        let mut reply = None;
+        for (index, (message, device, envelope)) in copies.iter().enumerate() {
+            let mut headers = self.headers(message, *device);
+            headers.insert(header::BATCH_ID, batch_id.as_str());
+            headers.insert(header::BATCH_SEQUENCE, (index + 1).to_string());
+            let subject = self.shard.mailbox(message.to, *device);
+            let envelope = Bytes::clone(envelope);
+            if index + 1 < copies.len() {
+                let sent = self.nats.publish_with_headers(subject, headers, envelope).await;
+                sent.map_err(|error| CommitError::Other(error.to_string()))?;
+            } else {
+                headers.insert(header::BATCH_COMMIT, "1");
+                reply = Some(self.request(subject, headers, envelope).await?);
+            }
+        }
+        reply.map_or(Err(CommitError::Other("nothing to commit".to_owned())), Ok)
+    }
+
+    async fn publish(&self, message: &Submission, device: DeviceId, envelope: &Bytes) -> Result<Stored, CommitError> {
+        let subject = self.shard.mailbox(message.to, device);
+        self.request(subject, self.headers(message, device), envelope.clone()).await
+    }
+
+    fn headers(&self, message: &Submission, device: DeviceId) -> HeaderMap {
+        let mut headers = HeaderMap::new();
+        headers.insert(NATS_MESSAGE_ID, format!("{}:{device}", message.id));
+        headers
+    }
+
+    async fn request(&self, subject: String, headers: HeaderMap, payload: Bytes) -> Result<Stored, CommitError> {
+        let request = async_nats::Request::new().headers(headers).payload(payload).timeout(Some(STORE_TIMEOUT));
+        let reply = self.nats.send_request(subject, request).await;
+        let reply = reply.map_err(|error| CommitError::Other(error.to_string()))?;
+        let ack: PubAck =
+            serde_json::from_slice(&reply.payload).map_err(|error| CommitError::Other(error.to_string()))?;
+        match ack.error {
+            None => Ok(Stored { duplicate: ack.duplicate }),
+            Some(error) => Err(match error.err_code {
+                err_code::MAXIMUM_PER_SUBJECT => CommitError::Full,
+                err_code::BATCH_CONTAINS_DUPLICATE => CommitError::Duplicate,
+                _ => CommitError::Other(error.description),
+            }),
+        }
+    }
+}
+
+fn answer_all(group: Vec<Pending>, fate: Result<Stored, StoreError>) {
+    for pending in group {
+        let _ = pending.done.send(fate.clone());
+    }
+}
+
+/// A stored message, as a session delivers it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct StoredEnvelope {
+    /// Its sequence in the stream.
+    pub seq: u64,
+    /// The sequence before it in the same mailbox, 0 for none; only with what was republished.
+    pub previous_seq: u64,
+    /// When it was stored.
+    pub stored_at_ms: u64,
+    /// An encoded `Envelope`.
+    pub envelope: Bytes,
+}
+
+impl StoredEnvelope {
+    /// Reads the headers that JetStream puts on republished and directly read messages.
+    pub fn from_message(message: async_nats::Message) -> Option<Self> {
+        let headers = message.headers.as_ref()?;
+        let number = |name: &str| headers.get(name).and_then(|value| value.as_str().parse::<u64>().ok());
+        let stored_at = headers.get(header::TIME)?.as_str();
+        let stored_at = time::OffsetDateTime::parse(stored_at, &time::format_description::well_known::Rfc3339).ok()?;
+        Some(Self {
+            seq: number(header::SEQUENCE)?,
+            previous_seq: number(header::LAST_SEQUENCE).unwrap_or(0),
+            stored_at_ms: (stored_at.unix_timestamp_nanos() / 1_000_000) as u64,
+            envelope: message.payload,
+        })
+    }
+}
+
+/// A part of a mailbox, oldest first.
+#[derive(Debug, Default)]
+pub struct Page {
+    /// Up to as many as were asked for.
+    pub messages: Vec<StoredEnvelope>,
+    /// Whether more is waiting behind them.
+    pub more: bool,
+}
+
+/// Reads up to `limit` messages of a mailbox after a sequence, straight from the stream's store (batched direct get).
+pub async fn read(
+    nats: &async_nats::Client,
+    shard: Shard,
+    account: AccountId,
+    device: DeviceId,
+    after: u64,
+    limit: usize,
+) -> anyhow::Result<Page> {
+    let request = serde_json::json!({
+        "seq": after + 1,
+        "next_by_subj": shard.mailbox(account, device),
+        "batch": limit,
+        "max_bytes": READ_BYTES_MAX,
+    });
+    let inbox = nats.new_inbox();
+    let mut replies = nats.subscribe(inbox.clone()).await?;
+    let subject = format!("$JS.API.DIRECT.GET.{}", shard.stream());
+    nats.publish_with_reply(subject, inbox, request.to_string().into()).await?;
+    let read = async {
+        let mut page = Page::default();
+        while let Some(reply) = replies.next().await {
+            match reply.status.map(|status| status.as_u16()) {
+                None => {}
+                // end of batch, with what is left behind it
+                Some(204) => {
+                    let pending = reply.headers.as_ref().and_then(|headers| headers.get(header::PENDING));
+                    page.more = pending.is_some_and(|pending| pending.as_str() != "0");
+                    return Ok(page);
+                }
+                Some(404) => return Ok(page),
+                Some(status) => {
+                    anyhow::bail!("direct get answers {status}: {}", reply.description.unwrap_or_default())
+                }
+            }
+            let message = StoredEnvelope::from_message(reply)
+                .ok_or_else(|| anyhow::anyhow!("a stored message lacks its headers"))?;
+            page.messages.push(message);
+        }
+        anyhow::bail!("the connection to NATS was lost")
+    };
+    timeout(READ_TIMEOUT, read).await.map_err(|_| anyhow::anyhow!("direct get does not answer"))?
+}
+
+/// Purges acknowledged messages, at most once per device and interval: many small acknowledgements become one purge.
+#[derive(Clone, Default)]
+pub struct Purger(Arc<Mutex<HashMap<(AccountId, DeviceId), u64>>>);
+
+impl Purger {
+    /// Everything up to and including this sequence may go.
+    pub fn acknowledge(&self, account: AccountId, device: DeviceId, up_to: u64) {
+        let mut waiting = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let known = waiting.entry((account, device)).or_default();
+        *known = up_to.max(*known);
+    }
+
+    /// Purges until the process stops, and then what is left.
+    pub async fn run(self, ctx: Ctx) {
+        let mut due = tokio::time::interval(Duration::from_millis(ctx.config.mailbox.purge_every_ms));
+        due.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
+        loop {
+            let stopping = tokio::select! {
+                () = ctx.stop.cancelled() => true,
+                _ = due.tick() => false,
+            };
+            self.purge_all(&ctx).await;
+            if stopping {
+                return;
+            }
+        }
+    }
+
+    async fn purge_all(&self, ctx: &Ctx) {
+        let waiting = std::mem::take(&mut *self.0.lock().unwrap_or_else(PoisonError::into_inner));
+        metrics::counter!("nepto_mailbox_purges_total").increment(waiting.len() as u64);
+        futures_util::stream::iter(waiting)
+            .for_each_concurrent(PURGES_MAX, |((account, device), up_to)| async move {
+                if let Err(error) = purge(ctx, account, device, Some(up_to)).await {
+                    // The client's cursor keeps it from seeing them again; they are purged with the next acknowledgement.
+                    tracing::warn!(%account, %device, error = format!("{error:#}"), "a mailbox was not purged");
+                }
+            })
+            .await;
+    }
+}
+
+/// Purges a mailbox up to and including a sequence, or all of it.
+pub async fn purge(ctx: &Ctx, account: AccountId, device: DeviceId, up_to: Option<u64>) -> anyhow::Result<()> {
+    #[derive(Deserialize)]
+    struct Reply {
+        error: Option<ApiError>,
+    }
+    let shard = ctx.config.nats.shards.of(account);
+    let mut request = serde_json::json!({ "filter": shard.mailbox(account, device) });
+    if let Some(up_to) = up_to {
+        // up to, but not including, this one
+        request["seq"] = (up_to + 1).into();
+    }
+    let subject = format!("$JS.API.STREAM.PURGE.{}", shard.stream());
+    let reply = ctx.nats.request(subject, request.to_string().into()).await?;
+    match serde_json::from_slice::<Reply>(&reply.payload)?.error {
+        None => Ok(()),
+        Some(error) => anyhow::bail!("purge: {}", error.description),
+    }
+}
