@@ -17,6 +17,7 @@ pub trait Clock: Send + Sync {
 struct SystemClock;
 
 impl Clock for SystemClock {
+    #[allow(clippy::disallowed_methods, reason = "the one place where this crate reads the system's clock")]
     fn now_ms(&self) -> u64 {
         SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).map_or(0, |since| since.as_millis() as u64)
     }

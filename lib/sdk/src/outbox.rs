@@ -133,7 +133,7 @@ impl Core {
     /// The server has it: it leaves the queue, and its message says so.
     pub fn sent(&mut self, item: &Outgoing, sync_later: bool) -> Result<Vec<Event>, SdkError> {
         let txn = self.store.begin();
-        txn.unqueue(item.order);
+        txn.unqueue(item)?;
         if sync_later {
             let content = Content::decode(item.content.0.as_slice())
                 .map_err(|_| SdkError::Internal("queued content can't be read"))?;
@@ -148,7 +148,7 @@ impl Core {
     /// It will never be sent: it leaves the queue, and its message says why.
     pub fn gave_up(&mut self, item: &Outgoing, failure: Failure) -> Result<Vec<Event>, SdkError> {
         let txn = self.store.begin();
-        txn.unqueue(item.order);
+        txn.unqueue(item)?;
         let events = self.set_status(&txn, item, Status::Failed(failure))?;
         txn.commit(Durability::Now)?;
         Ok(events)

@@ -34,6 +34,8 @@ const IN_MAX: usize = 64;
 
 /// What a session needs from its owner.
 pub trait Credentials: Send + Sync + 'static {
+    /// The gateways, any of which will do. Asked at the start, and again when none of them could be reached.
+    fn gateways(&self) -> impl Future<Output = Result<Vec<String>, SdkError>> + Send;
     /// An access token that is good for a while.
     fn access_token(&self) -> impl Future<Output = Result<String, SdkError>> + Send;
     /// Another access token than this one, which the gateway did not take.
@@ -111,17 +113,12 @@ impl Link {
     }
 }
 
-/// Begins a session with any of these gateways. It ends with the token, or when its events are not wanted any more.
-pub fn start(
-    urls: Vec<String>,
-    credentials: impl Credentials,
-    env: Env,
-    stop: CancellationToken,
-) -> (Link, mpsc::Receiver<SessionEvent>) {
+/// Begins a session. It ends with the token, or when its events are not wanted any more.
+pub fn start(credentials: impl Credentials, env: Env, stop: CancellationToken) -> (Link, mpsc::Receiver<SessionEvent>) {
     let (out, outgoing) = mpsc::channel(OUT_MAX);
     let (events, incoming) = mpsc::channel(IN_MAX);
     let (online, watching) = watch::channel(false);
-    let session = Session { urls, credentials, env, outgoing, events, online };
+    let session = Session { urls: Vec::new(), credentials, env, outgoing, events, online };
     tokio::spawn(async move {
         stop.run_until_cancelled(session.run()).await;
     });
@@ -152,10 +149,12 @@ impl<C: Credentials> Session<C> {
         let (mut failures, mut next_url) = (0u32, 0usize);
         let mut refused = None;
         loop {
-            let url = self.urls.get(next_url % self.urls.len().max(1)).cloned().unwrap_or_default();
-            next_url = next_url.wrapping_add(1);
             let mut began = None;
-            let end = self.connection(&url, &mut refused, &mut began).await;
+            let end = match self.gateway(next_url, failures).await {
+                Ok(url) => self.connection(&url, &mut refused, &mut began).await,
+                Err(error) => no_token(error),
+            };
+            next_url = next_url.wrapping_add(1);
             self.online.send_replace(false);
             let (reason, asked) = match end {
                 End::Again(reason, asked) => (reason, asked),
@@ -178,6 +177,19 @@ impl<C: Credentials> Session<C> {
             }
             self.wait(retry_in).await;
         }
+    }
+
+    /// The gateway whose turn it is. When all failed since the last good connection, the list may be an old one.
+    async fn gateway(&mut self, turn: usize, failures: u32) -> Result<String, SdkError> {
+        if self.urls.is_empty() || (failures > 0 && (failures as usize).is_multiple_of(self.urls.len())) {
+            match self.credentials.gateways().await {
+                Ok(urls) if !urls.is_empty() => self.urls = urls,
+                Err(error) if self.urls.is_empty() => return Err(error),
+                _ => {}
+            }
+        }
+        let url = self.urls.get(turn % self.urls.len().max(1)).cloned();
+        url.ok_or_else(|| SdkError::Network("the server names no gateway".into()))
     }
 
     /// Lets time pass. Who wants to send meanwhile learns at once that there is no connection.

@@ -87,3 +87,56 @@ impl Wallet {
         Ok(SignedMessage { message, signature })
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use nepto_proto::siwe::verify_eoa;
+
+    // of the BIP-39 test phrase that every development chain knows
+    const PHRASE: &str = "test test test test test test test test test test test junk";
+    const FIRST: &str = "0xf39Fd6e51aad88F6F4ce6aB8827279cffFb92266";
+    const FIRST_KEY: &str = "0xac0974bec39a17e36ba4a6b4d238ff944bacb478cbed5efcae784d7bf4f2ff80";
+
+    #[test]
+    fn keys_and_phrases_give_the_known_addresses() {
+        assert_eq!(Wallet::from_mnemonic(PHRASE, 0).unwrap().address().to_string(), FIRST);
+        assert_ne!(Wallet::from_mnemonic(PHRASE, 1).unwrap().address().to_string(), FIRST);
+        assert_eq!(Wallet::from_private_key(FIRST_KEY).unwrap().address().to_string(), FIRST);
+        assert_eq!(Wallet::from_private_key(&FIRST_KEY[2..]).unwrap().address().to_string(), FIRST);
+        let long = format!("{FIRST_KEY}00");
+        for bad in ["", "0x", &FIRST_KEY[..60], &"zz".repeat(32), &"00".repeat(32), &"ff".repeat(32), &long] {
+            assert!(Wallet::from_private_key(bad).is_err(), "{bad}");
+        }
+        assert!(Wallet::from_mnemonic("test test", 0).is_err());
+    }
+
+    #[test]
+    fn signatures_are_those_that_servers_check() {
+        let wallet = Wallet::from_private_key(FIRST_KEY).unwrap();
+        let signature = wallet.sign_text("a text").unwrap();
+        verify_eoa("a text", &signature, wallet.address()).unwrap();
+        assert!(verify_eoa("another text", &signature, wallet.address()).is_err());
+    }
+
+    #[test]
+    fn a_keystore_is_read_back_with_its_password_alone() {
+        let folder = tempfile::tempdir().unwrap();
+        let wallet = Wallet::from_private_key(FIRST_KEY).unwrap();
+        let path = wallet.save_keystore(folder.path(), "secret", Some("main.json")).unwrap();
+        assert_eq!(Wallet::from_keystore(&path, "secret").unwrap().address(), wallet.address());
+        assert!(Wallet::from_keystore(&path, "guess").is_err());
+        let text = std::fs::read_to_string(&path).unwrap();
+        let json: serde_json::Value = serde_json::from_str(&text).unwrap();
+        assert_eq!(json["version"], 3);
+        assert!(!text.contains(&FIRST_KEY[2..]));
+        let drawn = wallet.save_keystore(folder.path(), "secret", None).unwrap();
+        assert_eq!(Wallet::from_keystore(&drawn, "secret").unwrap().address(), wallet.address());
+    }
+
+    #[test]
+    fn a_wallet_does_not_print_its_key() {
+        let text = format!("{:?}", Wallet::from_private_key(FIRST_KEY).unwrap());
+        assert!(text.contains(&FIRST.to_lowercase()) && !text.contains(&FIRST_KEY[2..10]), "{text}");
+    }
+}

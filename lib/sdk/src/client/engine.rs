@@ -30,6 +30,10 @@ const CONTACT_PAGES_MAX: usize = 50;
 pub(super) struct Owner(pub Arc<Inner>);
 
 impl Credentials for Owner {
+    async fn gateways(&self) -> Result<Vec<String>, SdkError> {
+        Ok(self.0.http.info().await?.sockets)
+    }
+
     async fn access_token(&self) -> Result<String, SdkError> {
         self.0.http.access_token().await
     }
@@ -253,6 +257,8 @@ impl Inner {
 
     /// Fills the server's stock of one-time prekeys up.
     pub(super) async fn replenish(&self) -> Result<Option<Event>, SdkError> {
+        // two at once would both fill up the same gap
+        let _alone = self.replenishing.lock().await;
         let stock = self.http.key_count().await?;
         let Some(upload) = self.core().one_time_keys(stock)? else { return Ok(None) };
         let (ec, kyber) = (upload.ec.len() as u32, upload.kyber.len() as u32);

@@ -45,6 +45,8 @@ pub struct LoginOptions {
     pub device_name: String,
     /// The domain that the server signs in for, where it isn't its address: behind a tunnel, in a test.
     pub domain: Option<String>,
+    /// Connections to share with other clients in this process; without it a pool of its own is made.
+    pub http: Option<reqwest::Client>,
     /// Clock and randomness.
     pub env: Env,
 }
@@ -57,6 +59,7 @@ impl LoginOptions {
             place: Place::Memory,
             device_name: "nepto".to_owned(),
             domain: None,
+            http: None,
             env: Env::system(),
         }
     }
@@ -77,9 +80,9 @@ impl Client {
     ///
     /// At the device limit the error carries the account's devices, one of which must be revoked.
     pub async fn login(options: LoginOptions, wallet: &Wallet) -> Result<Self, SdkError> {
-        let LoginOptions { server, place, device_name, domain, env } = options;
+        let LoginOptions { server, place, device_name, domain, http: shared, env } = options;
         let url = server_url(&server)?;
-        let http = Http::new(&server, env.clone(), Box::new(()))?;
+        let http = Http::maybe_with(shared.clone(), &server, env.clone(), Box::new(()))?;
         let info = http.info().await?;
         check_domain(&url, &info, domain.as_deref())?;
         check_clock(&info, &env)?;
@@ -103,7 +106,7 @@ impl Client {
         })?;
         txn.set_tokens(&tokens)?;
         txn.commit(Durability::Now)?;
-        let client = Self::over(store, env).await?;
+        let client = Self::over(store, env, shared).await?;
         if before.is_none() {
             client.inner.core().greet_own_devices()?;
         }
@@ -117,7 +120,7 @@ impl Client {
     /// Opens a profile in which somebody signed in before. Nothing goes over the network.
     pub async fn open(place: Place, env: Env) -> Result<Self, SdkError> {
         let store = place.open(&env)?;
-        Self::over(store, env).await
+        Self::over(store, env, None).await
     }
 }
 

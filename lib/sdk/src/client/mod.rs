@@ -75,6 +75,8 @@ pub(crate) struct Inner {
     queued: Notify,
     /// Receipts are owed.
     owed: Notify,
+    /// One at a time uploads one-time prekeys.
+    replenishing: tokio::sync::Mutex<()>,
     /// Counts what left the queue.
     sent: watch::Sender<u64>,
 }
@@ -122,13 +124,13 @@ impl Stream for Events {
 
 impl Client {
     /// Over a store in which somebody signed in, on this server.
-    async fn over(store: Store, env: Env) -> Result<Self, SdkError> {
+    async fn over(store: Store, env: Env, http: Option<reqwest::Client>) -> Result<Self, SdkError> {
         let txn = store.begin();
         let registration = txn.registration()?.ok_or(SdkError::NotSignedIn)?;
         let tokens = txn.tokens()?;
         drop(txn);
         let core = SharedCore(Arc::new(Mutex::new(Core::open(store, env.clone())?)));
-        let http = Http::new(&registration.server, env.clone(), Box::new(core.clone()))?;
+        let http = Http::maybe_with(http, &registration.server, env.clone(), Box::new(core.clone()))?;
         if let Some(tokens) = tokens {
             http.resume(tokens).await;
         }
@@ -141,6 +143,7 @@ impl Client {
             live: Mutex::default(),
             queued: Notify::new(),
             owed: Notify::new(),
+            replenishing: tokio::sync::Mutex::default(),
             sent: watch::Sender::new(0),
         };
         Ok(Self { inner: Arc::new(inner) })
@@ -161,16 +164,14 @@ impl Client {
         &self.inner.http
     }
 
-    /// Connects and stays connected until the events are dropped, or [`Client::disconnect`]. Asks the server once for its
-    /// gateways; everything after that is retried by itself and told as events. An earlier connection ends.
+    /// Connects and stays connected until the events are dropped, or [`Client::disconnect`]. What fails is tried again by
+    /// itself and told as events; an error here means that nobody is signed in. An earlier connection ends.
     pub async fn connect(&self) -> Result<Events, SdkError> {
-        let sockets = self.inner.http.info().await?.sockets;
-        if sockets.is_empty() {
-            return Err(SdkError::Network("the server names no gateway".into()));
+        if !self.inner.http.has_tokens().await {
+            return Err(SdkError::SignedOut);
         }
         let stop = CancellationToken::new();
-        let (link, incoming) =
-            session::start(sockets, engine::Owner(self.inner.clone()), self.inner.env.clone(), stop.clone());
+        let (link, incoming) = session::start(engine::Owner(self.inner.clone()), self.inner.env.clone(), stop.clone());
         let (events, receiver) = mpsc::channel(EVENTS_MAX);
         let before = self.inner.live().replace(Live { link: link.clone(), stop: stop.clone() });
         if let Some(before) = before {

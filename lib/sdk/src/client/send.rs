@@ -24,8 +24,8 @@ use crate::store::queue::Outgoing;
 const PARALLEL_MAX: usize = 16;
 /// Device lists that may change under one message.
 const MISMATCHES_MAX: u32 = 5;
-/// Fetches before one message.
-const FETCHES_MAX: u32 = 4 * MISMATCHES_MAX;
+/// Fetches of bundles for one message: of the peer and of one's own devices, for each device list.
+const FETCHES_MAX: u32 = 2 * (1 + MISMATCHES_MAX);
 /// From a frame to its answer.
 const ANSWER_TIMEOUT: Duration = Duration::from_secs(15);
 /// Before the second try of a message; doubles.
@@ -122,7 +122,6 @@ async fn attempt(inner: &Inner, link: &Link, item: &Outgoing, events: &mpsc::Sen
                 return Ok(());
             }
             Prepared::NeedDirectory(account) => {
-                fetches += 1;
                 let told = inner.fetch_directory(account, None).await?;
                 report(Ok(told), events).await;
                 continue;

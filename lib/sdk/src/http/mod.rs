@@ -100,6 +100,18 @@ impl Http {
         Ok(Self { client, base: server_url(server)?, env, tokens: TokenSource::new(sink) })
     }
 
+    pub(crate) fn maybe_with(
+        client: Option<reqwest::Client>,
+        server: &str,
+        env: Env,
+        sink: Box<dyn TokenSink>,
+    ) -> Result<Self, SdkError> {
+        match client {
+            Some(client) => Self::with_client(client, server, env, sink),
+            None => Self::new(server, env, sink),
+        }
+    }
+
     /// The server's address.
     pub fn server(&self) -> &Url {
         &self.base

@@ -52,6 +52,11 @@ impl TokenSource {
 }
 
 impl Http {
+    /// Whether there is a session at all.
+    pub async fn has_tokens(&self) -> bool {
+        self.tokens.held.lock().await.is_some()
+    }
+
     /// Takes tokens that were stored before.
     pub async fn resume(&self, tokens: Tokens) {
         *self.tokens.held.lock().await = Some(Held { tokens, since_ms: 0 });

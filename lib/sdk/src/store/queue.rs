@@ -4,6 +4,7 @@ use nepto_proto::api::Base64;
 use nepto_proto::{AccountId, ClientMsgId};
 use serde::{Deserialize, Serialize};
 
+use super::seal::BLIND_BYTES;
 use super::{Range, StoreError, Table, Txn, from_json};
 
 /// Content on its way to an account.
@@ -29,33 +30,39 @@ pub(crate) struct PendingReceipts {
     pub read: Vec<ClientMsgId>,
 }
 
-/// Items looked at when choosing what to send next.
-const LOOK_MAX: usize = 1_000;
 /// Peers whose receipts go out in one round.
 const RECEIPT_PEERS_MAX: usize = 64;
 
 impl Txn<'_> {
     pub fn queue(&self, item: &Outgoing) -> Result<(), StoreError> {
-        self.put_json(Table::Outbox, &item.order.to_be_bytes(), item)
+        self.put_json(Table::Outbox, &self.queue_key(item)?, item)
     }
 
-    pub fn unqueue(&self, order: u64) {
-        self.delete(Table::Outbox, &order.to_be_bytes());
+    pub fn unqueue(&self, item: &Outgoing) -> Result<(), StoreError> {
+        self.delete(Table::Outbox, &self.queue_key(item)?);
+        Ok(())
     }
 
     /// The oldest item of each conversation that is not busy, up to `limit`.
     pub fn queue_heads(&self, busy: &dyn Fn(AccountId) -> bool, limit: usize) -> Result<Vec<Outgoing>, StoreError> {
-        let mut heads: Vec<Outgoing> = Vec::new();
-        for (_, value) in self.scan(Table::Outbox, Range::all(&[], LOOK_MAX))? {
-            if heads.len() >= limit {
-                break;
-            }
+        let mut heads = Vec::new();
+        let mut from: Option<[u8; BLIND_BYTES]> = Some([0; BLIND_BYTES]);
+        while let Some(conversation) = from.filter(|_| heads.len() < limit) {
+            let range = Range { from: &conversation, ..Range::all(&[], 1) };
+            let Some((key, value)) = self.scan(Table::Outbox, range)?.pop() else { break };
             let item: Outgoing = from_json(&value)?;
-            if !busy(item.to) && !heads.iter().any(|head| head.to == item.to) {
+            if !busy(item.to) {
                 heads.push(item);
             }
+            from = key.first_chunk().and_then(|name| u128::from_be_bytes(*name).checked_add(1)).map(u128::to_be_bytes);
         }
         Ok(heads)
+    }
+
+    /// Conversations apart, and within each the order.
+    fn queue_key(&self, item: &Outgoing) -> Result<Vec<u8>, StoreError> {
+        let name = self.blind(Table::Outbox, &[item.to.uuid().as_bytes()])?;
+        Ok([name.as_slice(), &item.order.to_be_bytes()].concat())
     }
 
     pub fn queue_is_empty(&self) -> Result<bool, StoreError> {

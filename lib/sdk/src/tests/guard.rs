@@ -110,6 +110,22 @@ fn one_on_the_way(first: bool) -> (World, Device, Device, Deliver) {
     (world, a, b, deliver)
 }
 
+/// The same after many messages both ways, so that the post-quantum ratchet is in another of its states.
+fn far_along(rounds: usize) -> (World, Device, Device, Deliver) {
+    let (mut world, mut a, mut b) = friends();
+    let (alice, bob) = (a.account(), b.account());
+    for _ in 0..rounds {
+        a.say(bob, "to");
+        world.settle(&mut [&mut a, &mut b]);
+        b.say(alice, "fro");
+        world.settle(&mut [&mut a, &mut b]);
+    }
+    a.say(bob, "the message");
+    world.send_all(&mut a);
+    let deliver = world.mailboxes.get_mut(&(bob, b.number())).unwrap().pop_front().unwrap();
+    (world, a, b, deliver)
+}
+
 #[test]
 fn crashing_fields_are_refused_and_the_session_goes_on() {
     for first in [false, true] {
@@ -188,7 +204,8 @@ proptest! {
     #[test]
     fn what_passes_does_not_crash(fields in proptest::collection::vec(nearly_right(), 20)) {
         thread_local! {
-            static WORLDS: [(World, Device, Device, Deliver); 2] = [one_on_the_way(false), one_on_the_way(true)];
+            static WORLDS: [(World, Device, Device, Deliver); 4] =
+                [one_on_the_way(false), one_on_the_way(true), far_along(7), far_along(80)];
         }
         WORLDS.with(|worlds| {
             for (_, a, b, deliver) in worlds {

@@ -1,7 +1,9 @@
 //! Tests of the core, two and more devices exchanging ciphertexts without a network.
 
 mod chat;
+mod crash;
 mod guard;
+mod keys;
 mod loss;
 mod network;
 mod server;

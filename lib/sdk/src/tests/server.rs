@@ -98,7 +98,7 @@ impl Server {
 
     fn tokens(&self, account: AccountId, device: DeviceId) -> Tokens {
         let n = self.tokens.fetch_add(1, Ordering::Relaxed);
-        let later = OffsetDateTime::now_utc() + Duration::from_secs(600);
+        let later = now() + Duration::from_secs(600);
         Tokens {
             account,
             device,
@@ -111,17 +111,21 @@ impl Server {
     }
 
     /// Who calls, unless a fault is due.
-    fn caller(&self, headers: &HeaderMap) -> Result<(AccountId, DeviceId), Response> {
+    fn caller(&self, headers: &HeaderMap) -> Result<(AccountId, DeviceId), Box<Response>> {
         if take(&self.faults.unavailable) {
-            return Err(problem(ErrorCode::Unavailable));
+            return Err(problem(ErrorCode::Unavailable).into());
         }
         if take(&self.faults.expire_tokens) {
-            return Err(problem(ErrorCode::TokenExpired));
+            return Err(problem(ErrorCode::TokenExpired).into());
         }
         assert!(headers.contains_key("x-request-id"));
         let token = headers.get("authorization").and_then(|value| value.to_str().ok()?.strip_prefix("Bearer "));
-        token.and_then(read_token).ok_or_else(|| problem(ErrorCode::Unauthenticated))
+        token.and_then(read_token).ok_or_else(|| problem(ErrorCode::Unauthenticated).into())
     }
+}
+
+fn now() -> OffsetDateTime {
+    crate::Env::system().date_time()
 }
 
 fn read_token(token: &str) -> Option<(AccountId, DeviceId)> {
@@ -139,7 +143,7 @@ fn problem(code: ErrorCode) -> Response {
 }
 
 async fn info(State(server): Shared) -> Json<ServerInfo> {
-    let now = OffsetDateTime::now_utc().unix_timestamp_nanos() / 1_000_000;
+    let now = now().unix_timestamp_nanos() / 1_000_000;
     Json(ServerInfo {
         domain: super::world::DOMAIN.into(),
         uri: "https://chat.example.org".into(),
@@ -151,7 +155,7 @@ async fn info(State(server): Shared) -> Json<ServerInfo> {
 }
 
 async fn nonce() -> Json<Nonce> {
-    Json(Nonce { nonce: "abcdefgh1".into(), expires_at: OffsetDateTime::now_utc() })
+    Json(Nonce { nonce: "abcdefgh1".into(), expires_at: now() })
 }
 
 async fn sign_in(State(server): Shared, Json(body): Json<SignIn>) -> Json<Tokens> {
@@ -200,7 +204,7 @@ async fn refresh(State(server): Shared, Json(body): Json<Refresh>) -> Response {
 async fn me(State(server): Shared, headers: HeaderMap) -> Response {
     match server.caller(&headers) {
         Ok((account, _)) => Json(profile(&server, account)).into_response(),
-        Err(refusal) => refusal,
+        Err(refusal) => *refusal,
     }
 }
 
@@ -235,18 +239,18 @@ async fn consent(
 ) -> Response {
     let caller = match server.caller(&headers) {
         Ok((caller, _)) => caller,
-        Err(refusal) => return refusal,
+        Err(refusal) => return *refusal,
     };
     let account = account.parse().unwrap();
     server.world().accepted.insert((caller, account));
-    let since = OffsetDateTime::now_utc();
+    let since = now();
     Json(Contact { account: profile(&server, account), consent: body.consent, since }).into_response()
 }
 
 async fn upload(State(server): Shared, headers: HeaderMap, Json(body): Json<UploadKeys>) -> Response {
     let (account, device) = match server.caller(&headers) {
         Ok(caller) => caller,
-        Err(refusal) => return refusal,
+        Err(refusal) => return *refusal,
     };
     let mut world = server.world();
     let device = world.accounts.get_mut(&account).unwrap().devices.get_mut(&device).unwrap();
@@ -258,7 +262,7 @@ async fn upload(State(server): Shared, headers: HeaderMap, Json(body): Json<Uplo
 async fn count(State(server): Shared, headers: HeaderMap) -> Response {
     let (account, device) = match server.caller(&headers) {
         Ok(caller) => caller,
-        Err(refusal) => return refusal,
+        Err(refusal) => return *refusal,
     };
     let world = server.world();
     let device = &world.accounts[&account].devices[&device];

@@ -1,0 +1,109 @@
+//! Prekeys: numbers, stock, rotation, replay.
+
+use nepto_proto::api::keys::{KeyCount, repeated_use_digest};
+
+use super::world::World;
+use crate::event::Event;
+use crate::store::{Range, Table};
+
+const DAY_S: u64 = 24 * 3600;
+
+#[test]
+fn the_stock_is_filled_up_with_growing_numbers() {
+    let mut world = World::new();
+    let alice = world.person();
+    let mut a = world.device(&alice);
+    let first = a.core.one_time_keys(KeyCount { ec: 90, kyber: 100 }).unwrap().unwrap();
+    assert_eq!((first.ec.len(), first.kyber.len()), (10, 0));
+    let second = a.core.one_time_keys(KeyCount { ec: 95, kyber: 98 }).unwrap().unwrap();
+    assert_eq!((second.ec.len(), second.kyber.len()), (5, 2));
+    let ids: Vec<u32> = first.ec.iter().chain(&second.ec).map(|key| key.id).collect();
+    assert!(ids.windows(2).all(|pair| pair[0] < pair[1]) && ids[0] > 0, "{ids:?}");
+    assert!(first.ec.iter().all(|key| key.public_key.0.len() == 33));
+    assert!(second.kyber.iter().all(|key| key.public_key.0.len() == 1569 && key.signature.0.len() == 64));
+    assert_eq!(a.core.one_time_keys(KeyCount { ec: 100, kyber: 100 }).unwrap(), None);
+}
+
+#[test]
+fn one_time_keys_are_gone_when_used_and_the_last_resort_is_not() {
+    let mut world = World::new();
+    let alice = world.person();
+    let mut a = world.device(&alice);
+    let stock =
+        |a: &super::world::Device, table| a.core.store.begin().scan(table, Range::all(&[], 1000)).unwrap().len();
+    let (ec, kyber) = (stock(&a, Table::EcPrekey), stock(&a, Table::KyberPrekey));
+    assert_eq!((ec, kyber), (3, 4));
+    for n in 0..5 {
+        let stranger = world.person();
+        let mut s = world.device(&stranger);
+        s.say(alice.account, &format!("{n}"));
+        world.send_all(&mut s);
+        world.receive_all(&mut a);
+    }
+    assert_eq!(a.events.iter().filter(|e| matches!(e, Event::Request(_))).count(), 5);
+    assert_eq!((stock(&a, Table::EcPrekey), stock(&a, Table::KyberPrekey)), (0, 1));
+}
+
+#[test]
+fn a_message_of_the_last_resort_key_is_not_taken_twice() {
+    let mut world = World::new();
+    let (alice, bob) = (world.person(), world.person());
+    let (mut a, mut b) = (world.device(&alice), world.device(&bob));
+    let server = world.accounts.get_mut(&alice.account).unwrap().devices.get_mut(&a.number()).unwrap();
+    server.ec.clear();
+    server.kyber.clear();
+    b.say(alice.account, "once");
+    world.send_all(&mut b);
+    let deliver = world.mailboxes.get_mut(&(alice.account, a.number())).unwrap().pop_front().unwrap();
+    world.deliver(&mut a, &deliver);
+    assert_eq!(a.texts(bob.account), ["once"]);
+    // the server plays it again, after the session is gone
+    let txn = a.core.store.begin();
+    txn.delete_session(&crate::signal::address(bob.account, b.number()).unwrap()).unwrap();
+    txn.commit(crate::store::backend::Durability::Now).unwrap();
+    let mut again = deliver.clone();
+    again.seq += 1;
+    again.envelope.as_mut().unwrap().client_msg_id = vec![9; 16];
+    world.deliver(&mut a, &again);
+    assert_eq!(a.texts(bob.account), ["once"]);
+    assert!(matches!(a.events.last(), Some(Event::Undecryptable { .. })));
+}
+
+#[test]
+fn repeated_use_keys_are_rotated_weekly_and_kept_for_messages_on_their_way() {
+    let mut world = World::new();
+    let (alice, bob) = (world.person(), world.person());
+    let (mut a, mut b) = (world.device(&alice), world.device(&bob));
+    assert_eq!(a.core.rotate_keys().unwrap(), None);
+    let check = a.core.key_check().unwrap();
+    let device = &world.directory(alice.account).devices[0];
+    let server = &world.accounts[&alice.account].devices[&a.number()];
+    let digest = repeated_use_digest(
+        &device.identity_key.0,
+        (server.signed.id, &server.signed.public_key.0),
+        (server.last_resort.id, &server.last_resort.public_key.0),
+    );
+    assert_eq!(check.digest.0, digest, "what the server computes");
+    b.say(alice.account, "to the old keys");
+    world.send_all(&mut b);
+    world.pass_s(7 * DAY_S);
+    let upload = a.core.rotate_keys().unwrap().unwrap();
+    assert!(upload.signed_prekey.as_ref().unwrap().id > server_signed(&world, &a));
+    assert_ne!(a.core.key_check().unwrap(), check);
+    let repair = a.core.key_repair().unwrap();
+    assert_eq!((repair.signed_prekey, repair.last_resort), (upload.signed_prekey, upload.last_resort));
+    world.pass_s(20 * DAY_S);
+    world.receive_all(&mut a);
+    assert_eq!(a.texts(bob.account), ["to the old keys"]);
+    // a month after they were replaced the old ones go
+    let kept = a.core.store.begin().scan(Table::SignedPrekey, Range::all(&[], 100)).unwrap().len();
+    assert_eq!(kept, 2);
+    world.pass_s(11 * DAY_S);
+    a.core.rotate_keys().unwrap().unwrap();
+    let kept = a.core.store.begin().scan(Table::SignedPrekey, Range::all(&[], 100)).unwrap().len();
+    assert_eq!(kept, 2, "the one before and the new one");
+}
+
+fn server_signed(world: &World, device: &super::world::Device) -> u32 {
+    world.accounts[&device.account()].devices[&device.number()].signed.id
+}
