@@ -55,6 +55,25 @@ impl Core {
         Ok(message)
     }
 
+    /// Puts an own message that was refused into the queue again, under the same id.
+    pub fn send_again(&mut self, id: ClientMsgId) -> Result<Message, SdkError> {
+        let txn = self.store.begin();
+        let name = MessageId { author: self.me.account, id };
+        let mut message = txn.message(name)?.ok_or(SdkError::MessageUnknown)?;
+        let (Status::Failed(_), Body::Text(body)) = (message.status, message.body.clone()) else {
+            return Err(SdkError::MessageUnknown);
+        };
+        self.writable(&txn, message.conversation)?;
+        message.status = Status::Pending;
+        txn.set_message(&message)?;
+        let text = Text { body, reply_to: message.reply_to.map(write_ref) };
+        let Message { sent_at_ms, expire_after_s, .. } = message;
+        let content = Content { sent_at_ms, expire_after_s, kind: Some(Kind::Text(text)) };
+        self.enqueue(&txn, message.conversation, id, &content, (true, true))?;
+        txn.commit(Durability::Now)?;
+        Ok(message)
+    }
+
     /// Reacts to a message of a conversation, or takes a reaction back.
     pub fn react(
         &mut self,

@@ -13,7 +13,7 @@ use nepto_proto::{AccountId, DeviceId};
 use crate::SdkError;
 use crate::core::Core;
 use crate::event::Event;
-use crate::model::{KnownDevice, MessageId, Notice};
+use crate::model::{ConversationState, KnownDevice, Notice};
 use crate::signal;
 use crate::store::Txn;
 use crate::store::backend::Durability;
@@ -96,14 +96,20 @@ impl Core {
         let mut notices = changes.notices;
         let mut events = changes.events;
         for (device, reason) in &checked.refused {
-            if self.reported.insert((account, *device)) {
+            let told = |peer: &Peer| peer.refused.iter().any(|(known, _)| known == device);
+            if !before.as_ref().is_some_and(told) {
                 notices.push(Notice::Uncertified { device: *device });
+            }
+            if self.reported.insert((account, *device)) {
                 events.push(Event::Uncertified { account, device: *device, reason: reason.to_string() });
             }
         }
+        if account == self.me.account && !notices.is_empty() {
+            // what happens to one's own account stands among the notes to oneself
+            txn.set_conversation(&txn.conversation_or(account, ConversationState::Accepted)?)?;
+        }
         for notice in notices {
-            let id = MessageId { author: self.me.account, id: nepto_proto::ClientMsgId::new(self.env.uuid()) };
-            txn.add_notice(account, notice, id, now_ms)?;
+            txn.add_notice(account, notice, self.new_id(), now_ms)?;
         }
         let verified = before.as_ref().is_some_and(|peer| peer.verified);
         txn.set_peer(&Peer {

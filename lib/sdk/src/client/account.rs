@@ -31,7 +31,7 @@ impl Client {
         let reference = reference.trim().trim_start_matches('@');
         let Ok(address) = reference.parse::<Address>() else { return self.inner.http.account(reference).await };
         let account = self.inner.http.account(&address.to_string()).await?;
-        self.inner.fetch_directory(account.account, Some(address)).await?;
+        self.look_up(account.account, Some(address)).await?;
         Ok(account)
     }
 
@@ -94,14 +94,20 @@ impl Client {
 
     /// The devices of an account, fetched and checked against its wallets.
     pub async fn peer_devices(&self, account: AccountId) -> Result<Vec<KnownDevice>, SdkError> {
-        self.inner.fetch_directory(account, None).await?;
+        self.look_up(account, None).await?;
         Ok(self.inner.core().store.begin().peer(account)?.map(|peer| peer.devices).unwrap_or_default())
     }
 
     /// One safety number for each device of an account, as the server lists them now.
     pub async fn safety_numbers(&self, account: AccountId) -> Result<Vec<SafetyNumber>, SdkError> {
-        self.inner.fetch_directory(account, None).await?;
+        self.look_up(account, None).await?;
         self.inner.core().safety_numbers(account)
+    }
+
+    async fn look_up(&self, account: AccountId, named: Option<Address>) -> Result<(), SdkError> {
+        let told = self.inner.fetch_directory(account, named).await?;
+        self.inner.announce(told).await;
+        Ok(())
     }
 
     /// Compares a scanned code with a device of an account.

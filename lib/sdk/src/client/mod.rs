@@ -84,6 +84,7 @@ pub(crate) struct Inner {
 /// The connection that runs now.
 struct Live {
     link: Link,
+    events: mpsc::WeakSender<Event>,
     stop: CancellationToken,
 }
 
@@ -94,6 +95,16 @@ impl Inner {
 
     fn live(&self) -> MutexGuard<'_, Option<Live>> {
         self.live.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Tells the program of events that did not come over the connection. Without one, the notices in the history remain.
+    async fn announce(&self, told: Vec<Event>) {
+        let events = self.live().as_ref().and_then(|live| live.events.upgrade());
+        for event in told {
+            if let Some(events) = &events {
+                let _ = events.send(event).await;
+            }
+        }
     }
 
     fn link(&self) -> Result<Link, SdkError> {
@@ -173,7 +184,8 @@ impl Client {
         let stop = CancellationToken::new();
         let (link, incoming) = session::start(engine::Owner(self.inner.clone()), self.inner.env.clone(), stop.clone());
         let (events, receiver) = mpsc::channel(EVENTS_MAX);
-        let before = self.inner.live().replace(Live { link: link.clone(), stop: stop.clone() });
+        let live = Live { link: link.clone(), events: events.downgrade(), stop: stop.clone() };
+        let before = self.inner.live().replace(live);
         if let Some(before) = before {
             before.stop.cancel();
         }

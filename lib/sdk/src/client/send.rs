@@ -32,6 +32,8 @@ const ANSWER_TIMEOUT: Duration = Duration::from_secs(15);
 const RETRY_FIRST: Duration = Duration::from_millis(500);
 /// Before any further try.
 const RETRY_MAX: Duration = Duration::from_secs(60);
+/// The longest wait that a server may ask for.
+const ASKED_MAX: Duration = Duration::from_secs(3600);
 
 /// Sends what is queued while there is a connection.
 pub(super) async fn run(inner: Arc<Inner>, mut link: Link, events: mpsc::Sender<Event>) {
@@ -79,7 +81,7 @@ async fn send(inner: &Inner, link: Link, item: Outgoing, events: &mpsc::Sender<E
         let failure = match lasting(&error) {
             None => {
                 let asked = match &error {
-                    SdkError::Server { retry_after: Some(asked), .. } => *asked,
+                    SdkError::Server { retry_after: Some(asked), .. } => (*asked).min(ASKED_MAX),
                     _ => Duration::ZERO,
                 };
                 let backoff = RETRY_FIRST.saturating_mul(2u32.saturating_pow(tries.min(10))).min(RETRY_MAX);

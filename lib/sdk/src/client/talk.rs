@@ -30,6 +30,13 @@ impl Client {
         Ok(message)
     }
 
+    /// Tries an own message again that was refused.
+    pub fn send_again(&self, id: ClientMsgId) -> Result<Message, SdkError> {
+        let message = self.inner.core().send_again(id)?;
+        self.inner.queued.notify_one();
+        Ok(message)
+    }
+
     /// Waits until the server has an own message or refused it. Take events meanwhile, or they fill up.
     pub async fn wait_sent(&self, id: ClientMsgId) -> Result<(), SdkError> {
         let mut sent = self.inner.sent.subscribe();

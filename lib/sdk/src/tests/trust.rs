@@ -151,7 +151,11 @@ fn a_reinstalled_device_is_another_identity() {
     let error = world.send_one(&mut a, &item).unwrap_err();
     assert!(matches!(error, SdkError::KeysChanged(account) if account == bob), "{error}");
     assert!(a.events.iter().any(|e| matches!(e, Event::IdentityChanged { account, .. } if *account == bob)));
+    a.core.gave_up(&item, crate::model::Failure::KeysChanged).unwrap();
+    let id = a.core.store.begin().message(item_name(&a, &item)).unwrap().unwrap();
+    assert_eq!(id.status, crate::model::Status::Failed(crate::model::Failure::KeysChanged));
     a.core.accept_change(bob).unwrap();
+    a.core.send_again(item.id).unwrap();
     world.settle(&mut [&mut a, &mut again]);
     assert_eq!(again.texts(alice), ["still you?"]);
     // the old installation is out
@@ -161,6 +165,10 @@ fn a_reinstalled_device_is_another_identity() {
     a.events.clear();
     world.receive_all(&mut a);
     assert!(!a.texts(bob).contains(&"from the grave".to_owned()));
+}
+
+fn item_name(device: &super::world::Device, item: &crate::store::queue::Outgoing) -> crate::model::MessageId {
+    crate::model::MessageId { author: device.account(), id: item.id }
 }
 
 #[test]
