@@ -122,6 +122,24 @@ fn a_full_disk_loses_nothing() {
 }
 
 #[test]
+fn a_key_that_was_used_is_gone_before_its_ciphertext_leaves() {
+    let disk = Disk::default();
+    let (mut world, mut a, mut b) = pair(&disk);
+    a.say(b.account(), "first");
+    world.settle(&mut [&mut a, &mut b]);
+    b.say(a.account(), "second");
+    let item = b.core.store.begin().queue_heads(&|_| false, 1).unwrap().remove(0);
+    let address = crate::signal::address(a.account(), a.number()).unwrap();
+    let record = |device: &Device| device.core.store.begin().session(&address).unwrap().unwrap().serialize().unwrap();
+    let before = record(&b);
+    assert!(matches!(b.core.prepare(&item).unwrap(), crate::outbox::Prepared::Frame(_)));
+    let after = record(&b);
+    assert_ne!(before, after);
+    disk.cut_power();
+    assert_eq!(record(&b), after);
+}
+
+#[test]
 fn a_file_is_opened_again_in_the_middle_of_a_conversation() {
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("profile");

@@ -160,12 +160,61 @@ fn without_the_guard_the_reader_panics() {
     assert!(matches!(result, Err(crate::SdkError::Crashed)), "{result:?}");
 }
 
+/// libsignal's stored session, as far as the test changes it: the rest is kept as it is.
+fn without_pq_state(record: &[u8]) -> Vec<u8> {
+    const CURRENT_SESSION: u32 = 1;
+    const PQ_RATCHET_STATE: u32 = 15;
+    map_field(record, CURRENT_SESSION, &|session| Some(map_field(session, PQ_RATCHET_STATE, &|_| None)))
+}
+
+/// Rewrites a length-delimited field of a protobuf message.
+fn map_field(message: &[u8], number: u32, change: &dyn Fn(&[u8]) -> Option<Vec<u8>>) -> Vec<u8> {
+    use prost::encoding::{DecodeContext, WireType, decode_key, decode_varint, encode_key, encode_varint, skip_field};
+    let (mut rest, mut out, mut found) = (message, Vec::new(), false);
+    while !rest.is_empty() {
+        let begin = rest;
+        let (tag, kind) = decode_key(&mut rest).unwrap();
+        if tag == number && kind == WireType::LengthDelimited {
+            found = true;
+            let length = decode_varint(&mut rest).unwrap() as usize;
+            if let Some(value) = change(&rest[..length]) {
+                encode_key(tag, kind, &mut out);
+                encode_varint(value.len() as u64, &mut out);
+                out.extend(value);
+            }
+            rest = &rest[length..];
+        } else {
+            skip_field(kind, tag, &mut rest, DecodeContext::default()).unwrap();
+            out.extend_from_slice(&begin[..begin.len() - rest.len()]);
+        }
+    }
+    assert!(found, "field {number}");
+    out
+}
+
+/// A peer that leaves the post-quantum ratchet out, which libsignal 0.85 would go along with.
 #[test]
 fn a_session_without_post_quantum_ratchet_is_refused() {
-    let (mut world, _, mut b, deliver) = one_on_the_way(true);
-    // an empty field asks for the old protocol
-    world.deliver(&mut b, &with_field(&deliver, &[]));
-    assert!(b.events.iter().any(|e| matches!(e, Event::Undecryptable { .. })), "{:?}", b.events);
+    let (mut world, mut a, mut b, mut deliver) = one_on_the_way(true);
+    let to = crate::signal::address(b.account(), b.number()).unwrap();
+    // the peer's library drops it before its first message
+    let txn = a.core.store.begin();
+    let record = txn.session(&to).unwrap().unwrap().serialize().unwrap();
+    let stripped = libsignal_protocol::SessionRecord::deserialize(&without_pq_state(&record)).unwrap();
+    txn.set_session(&to, &stripped).unwrap();
+    let content = nepto_proto::content::Content::default();
+    let plain = nepto_proto::content::seal(&content);
+    let (kind, ciphertext) = crate::signal::encrypt(&txn, &to, &plain, &a.core.env).unwrap();
+    drop(txn);
+    let envelope = deliver.envelope.as_mut().unwrap();
+    envelope.r#type = kind.into();
+    envelope.ciphertext = ciphertext.into();
+    world.deliver(&mut b, &deliver);
+    let refused =
+        |e: &Event| matches!(e, Event::Undecryptable { reason, .. } if reason.contains("post-quantum protection"));
+    assert!(b.events.iter().any(refused), "{:?}", b.events);
+    assert!(b.core.store.begin().session(&crate::signal::address(a.account(), a.number()).unwrap()).unwrap().is_none());
+    a.events.clear();
 }
 
 #[test]

@@ -130,6 +130,35 @@ fn envelopes_that_are_no_envelopes_are_passed_over() {
     assert_eq!(b.core.store.begin().cursor().unwrap().unwrap().seq, base + 10);
 }
 
+#[test]
+fn what_was_delivered_before_is_not_looked_at_again() {
+    let (mut world, mut a, mut b) = friends();
+    let (alice, bob) = (a.account(), b.account());
+    a.say(bob, "new");
+    world.send_all(&mut a);
+    let deliver = world.mailboxes.get_mut(&(bob, b.number())).unwrap().pop_front().unwrap();
+    world.deliver(&mut b, &deliver);
+    let cursor = b.core.store.begin().cursor().unwrap().unwrap();
+    assert_eq!(cursor.seq, deliver.seq);
+    b.events.clear();
+    let mut damaged = deliver.clone();
+    damaged.envelope.as_mut().unwrap().ciphertext = vec![0x44; 200].into();
+    for seq in [deliver.seq, deliver.seq - 1, 1] {
+        damaged.seq = seq;
+        world.deliver(&mut b, &damaged);
+    }
+    assert_eq!(b.events, []);
+    assert_eq!(b.core.store.begin().cursor().unwrap().unwrap(), cursor);
+    // a mailbox that was made anew begins with small numbers again
+    b.core.welcomed(2).unwrap();
+    a.say(bob, "after");
+    world.send_all(&mut a);
+    let mut deliver = world.mailboxes.get_mut(&(bob, b.number())).unwrap().pop_front().unwrap();
+    deliver.seq = 1;
+    world.deliver(&mut b, &deliver);
+    assert_eq!(b.texts(alice)[2..], ["new", "after"]);
+}
+
 proptest! {
     #![proptest_config(ProptestConfig::with_cases(24))]
 

@@ -167,6 +167,22 @@ fn a_reinstalled_device_is_another_identity() {
     assert!(!a.texts(bob).contains(&"from the grave".to_owned()));
 }
 
+#[test]
+fn a_reinstalled_device_that_writes_first_is_looked_up_and_told() {
+    let (mut world, mut a, b) = friends();
+    let (alice, bob) = (a.account(), b.account());
+    world.remove_device(bob, b.number());
+    let mut again = world.device_in(bob, &bob_wallet(), super::world::DOMAIN, None);
+    again.say(alice, "new phone");
+    world.send_all(&mut again);
+    a.events.clear();
+    world.receive_all(&mut a);
+    assert!(matches!(&a.events[..], [Event::IdentityChanged { .. }, Event::Message(_)]), "{:?}", a.events);
+    assert_eq!(a.texts(bob).last().map(String::as_str), Some("new phone"));
+    let history = a.core.store.begin().history(bob, None, 10).unwrap();
+    assert!(history.iter().any(|m| matches!(m.body, Body::Notice(Notice::IdentityChanged { .. }))));
+}
+
 fn item_name(device: &super::world::Device, item: &crate::store::queue::Outgoing) -> crate::model::MessageId {
     crate::model::MessageId { author: device.account(), id: item.id }
 }
