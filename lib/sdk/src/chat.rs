@@ -156,14 +156,6 @@ impl Core {
         Ok(ids.len() as u32)
     }
 
-    /// Says hello to one's own other devices, which learn of this one by it: the gateway does not tell them.
-    pub fn greet_own_devices(&mut self) -> Result<(), SdkError> {
-        let txn = self.store.begin();
-        let content = self.content(Kind::ReadSync(ReadSync { read: Vec::new() }));
-        self.enqueue(&txn, self.me.account, self.new_id().id, &content, (false, false))?;
-        Ok(txn.commit(Durability::Now)?)
-    }
-
     /// Queues the receipts that were earned since the last time. `true` if there were any.
     pub fn queue_receipts(&mut self) -> Result<bool, SdkError> {
         let txn = self.store.begin();

@@ -25,6 +25,8 @@ pub(crate) struct Core {
     pub store: Store,
     pub env: Env,
     pub me: Me,
+    /// The server's clock minus ours, as of the last connection.
+    pub(crate) server_ahead_ms: i64,
     /// Accounts whose device list is known to be out of date.
     pub(crate) outdated: HashSet<AccountId>,
     /// When a session was last set up anew because of an undecryptable message.
@@ -43,7 +45,8 @@ impl Core {
             wallet: registration.wallet,
             domain: registration.domain,
         };
-        Ok(Self { store, env, me, outdated: HashSet::new(), resets: HashMap::new(), reported: HashSet::new() })
+        let (outdated, resets, reported) = (HashSet::new(), HashMap::new(), HashSet::new());
+        Ok(Self { store, env, me, server_ahead_ms: 0, outdated, resets, reported })
     }
 
     /// A name for something of one's own.

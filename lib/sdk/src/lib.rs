@@ -47,6 +47,7 @@ mod interpret;
 mod keys;
 mod outbox;
 mod signal;
+mod sync;
 #[cfg(test)]
 mod tests;
 

@@ -187,7 +187,8 @@ fn may_send(peer: &Peer) -> Result<(), SdkError> {
     if peer.changed { Err(SdkError::KeysChanged(peer.account)) } else { Ok(()) }
 }
 
-fn sent_sync(to: AccountId, id: ClientMsgId, content: Content) -> Content {
+/// For the own devices: what was sent, to whom, and as what.
+pub(crate) fn sent_sync(to: AccountId, id: ClientMsgId, content: Content) -> Content {
     let sent_at_ms = content.sent_at_ms;
     let sync = SentSync { to: to.to_vec(), content: Some(Box::new(content)), client_msg_id: id.to_vec() };
     Content { sent_at_ms, expire_after_s: 0, kind: Some(Kind::SentSync(Box::new(sync))) }

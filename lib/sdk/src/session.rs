@@ -66,10 +66,12 @@ pub enum SessionEvent {
     Failed(SdkError),
 }
 
-/// A frame on its way out, and who waits for the answer.
-struct Outgoing {
-    kind: client_frame::Kind,
-    reply: Option<oneshot::Sender<server_frame::Kind>>,
+/// What the owner wants done.
+enum Outgoing {
+    /// Send a frame; somebody may wait for the answer.
+    Frame(client_frame::Kind, Option<oneshot::Sender<server_frame::Kind>>),
+    /// Say goodbye, after everything before it was sent.
+    Close,
 }
 
 /// The way to the gateway, while there is one.
@@ -98,7 +100,7 @@ impl Link {
         }
         let (reply, answer) = oneshot::channel();
         let asked = async {
-            self.out.send(Outgoing { kind, reply: Some(reply) }).await.map_err(|_| SdkError::NotConnected)?;
+            self.out.send(Outgoing::Frame(kind, Some(reply))).await.map_err(|_| SdkError::NotConnected)?;
             answer.await.map_err(|_| SdkError::NotConnected)
         };
         tokio::time::timeout(within, asked).await.map_err(|_| SdkError::Timeout)?
@@ -109,7 +111,13 @@ impl Link {
         if !self.is_online() {
             return Err(SdkError::NotConnected);
         }
-        self.out.send(Outgoing { kind, reply: None }).await.map_err(|_| SdkError::NotConnected)
+        self.out.send(Outgoing::Frame(kind, None)).await.map_err(|_| SdkError::NotConnected)
+    }
+
+    /// Ends the session, after everything that was handed over before is sent. Returns when it is over.
+    pub async fn close(&self) {
+        let _ = self.out.send(Outgoing::Close).await;
+        self.out.closed().await;
     }
 }
 
@@ -175,7 +183,9 @@ impl<C: Credentials> Session<C> {
             if self.events.send(SessionEvent::Disconnected { reason, retry_in }).await.is_err() {
                 return;
             }
-            self.wait(retry_in).await;
+            if !self.wait(retry_in).await {
+                return;
+            }
         }
     }
 
@@ -192,13 +202,17 @@ impl<C: Credentials> Session<C> {
         url.ok_or_else(|| SdkError::Network("the server names no gateway".into()))
     }
 
-    /// Lets time pass. Who wants to send meanwhile learns at once that there is no connection.
-    async fn wait(&mut self, time: Duration) {
+    /// Lets time pass. Who wants to send meanwhile learns at once that there is no connection. `false`: it is over.
+    async fn wait(&mut self, time: Duration) -> bool {
         let until = Instant::now() + time;
         loop {
             tokio::select! {
-                () = sleep_until(until) => return,
-                Some(unsent) = self.outgoing.recv() => drop(unsent),
+                () = sleep_until(until) => return true,
+                unsent = self.outgoing.recv() => {
+                    if !matches!(unsent, Some(Outgoing::Frame(..))) {
+                        return false;
+                    }
+                }
             }
         }
     }
@@ -270,8 +284,10 @@ impl<C: Credentials> Session<C> {
                     heard = Instant::now();
                 }
                 outgoing = self.outgoing.recv() => {
-                    let Some(outgoing) = outgoing else { return Ok(End::Unwanted) };
-                    self.write(&mut socket, &mut calls, outgoing).await?;
+                    if !self.write(&mut socket, &mut calls, outgoing).await? {
+                        socket.close().await;
+                        return Ok(End::Unwanted);
+                    }
                 }
                 () = sleep_until(silence), if room.is_some() => {
                     if pinged {
@@ -288,23 +304,29 @@ impl<C: Credentials> Session<C> {
         }
     }
 
-    /// Writes a frame and what waits behind it, then flushes once.
-    async fn write(&mut self, socket: &mut Socket, calls: &mut Calls, first: Outgoing) -> Result<(), SocketError> {
-        let mut next = Some(first);
-        while let Some(outgoing) = next {
-            match socket.feed(outgoing.kind).await {
-                Ok(id) => {
-                    if let Some(reply) = outgoing.reply {
-                        calls.insert(id, reply);
-                    }
-                }
+    /// Writes a frame and what waits behind it, then flushes once. `false`: that was all.
+    async fn write(
+        &mut self,
+        socket: &mut Socket,
+        calls: &mut Calls,
+        first: Option<Outgoing>,
+    ) -> Result<bool, SocketError> {
+        let mut next = first;
+        let more = loop {
+            let Some(Outgoing::Frame(kind, reply)) = next else { break false };
+            match (socket.feed(kind).await, reply) {
+                (Ok(id), Some(reply)) => calls.insert(id, reply),
                 // too large: only its sender is told, by dropping the reply
-                Err(SocketError::Frame(_)) => {}
-                Err(error) => return Err(error),
+                (Ok(_) | Err(SocketError::Frame(_)), _) => {}
+                (Err(error), _) => return Err(error),
             }
-            next = self.outgoing.try_recv().ok();
-        }
-        socket.flush().await
+            next = match self.outgoing.try_recv() {
+                Ok(outgoing) => Some(outgoing),
+                Err(_) => break true,
+            };
+        };
+        socket.flush().await?;
+        Ok(more)
     }
 
     fn ended(&self, error: SocketError, token: String, refused: &mut Option<String>) -> End {

@@ -3,8 +3,8 @@
 use std::time::Duration;
 
 use alloy_primitives::Address;
-use nepto_proto::AccountId;
 use nepto_proto::wire::Deliver;
+use nepto_proto::{AccountId, DeviceId};
 
 use super::Inner;
 use crate::SdkError;
@@ -60,6 +60,31 @@ impl Inner {
         if directory.account != account {
             return Err(SdkError::BadKeys { account, reason: "the server answered for another account" });
         }
-        self.core().apply_directory(&directory, named)
+        let told = self.core().apply_directory(&directory, named)?;
+        if account == self.account {
+            self.sync_joined(&told).await;
+        }
+        Ok(told)
+    }
+
+    /// Tells new devices of one's own what was written since they joined. Best effort: it is a matter of seconds.
+    async fn sync_joined(&self, told: &[Event]) {
+        let added = |number: DeviceId| {
+            told.iter().any(|event| matches!(event, Event::DeviceAdded { device, .. } if *device == number))
+        };
+        if !told.iter().any(|event| matches!(event, Event::DeviceAdded { .. })) {
+            return;
+        }
+        let synced = async {
+            let devices = self.http.own_devices().await?.devices;
+            let joined = devices.iter().filter(|own| added(own.device)).map(|own| own.created_at).min();
+            let Some(joined) = joined else { return Ok(()) };
+            let joined_ms = u64::try_from(joined.unix_timestamp_nanos() / 1_000_000).unwrap_or(0);
+            self.core().sync_recent(joined_ms)
+        };
+        if let Err(error) = synced.await {
+            tracing::warn!(%error, "a new device was not told what was written since it joined");
+        }
+        self.queued.notify_one();
     }
 }

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use nepto_proto::AccountId;
 use nepto_proto::api::accounts::Consent;
-use nepto_proto::wire::{Ack, Cursor, client_frame, server_frame};
+use nepto_proto::wire::{Ack, Cursor, Welcome, client_frame, server_frame};
 use tokio::sync::mpsc;
 use tokio::time::{Instant, sleep_until};
 use tokio_util::sync::CancellationToken;
@@ -20,6 +20,8 @@ use crate::session::{Credentials, Link, SessionEvent};
 const ACK_BURST: u32 = 32;
 /// How long they may wait.
 const ACK_AFTER: Duration = Duration::from_millis(50);
+/// How long a goodbye may take.
+const LEAVE_WITHIN: Duration = Duration::from_secs(2);
 /// Between two looks at disappearing messages.
 const SWEEP_EVERY: Duration = Duration::from_secs(1);
 /// Contacts per page, and pages read at a connection.
@@ -54,17 +56,19 @@ impl Credentials for Owner {
 pub(super) fn start(
     inner: Arc<Inner>,
     link: Link,
-    incoming: mpsc::Receiver<SessionEvent>,
+    mut incoming: mpsc::Receiver<SessionEvent>,
     events: mpsc::Sender<Event>,
-    stop: CancellationToken,
+    (stop, over): (CancellationToken, CancellationToken),
 ) {
     let sending = send::run(inner.clone(), link.clone(), events.clone());
     let sender = stop.clone();
     tokio::spawn(async move { sender.run_until_cancelled(sending).await });
-    let engine = Engine { inner, link, events, stop: stop.clone(), unacked: 0, ack: 0, ack_at: None };
+    let mut engine = Engine { inner, link, events, stop: stop.clone(), unacked: 0, ack: 0, ack_at: None };
     tokio::spawn(async move {
-        stop.run_until_cancelled(engine.run(incoming)).await;
+        stop.run_until_cancelled(engine.run(&mut incoming)).await;
         stop.cancel();
+        let _ = tokio::time::timeout(LEAVE_WITHIN, engine.leave()).await;
+        over.cancel();
     });
 }
 
@@ -82,7 +86,15 @@ struct Engine {
 struct Over;
 
 impl Engine {
-    async fn run(mut self, mut incoming: mpsc::Receiver<SessionEvent>) {
+    /// Acknowledges what is stored before it says goodbye, so that nothing stays in the mailbox for nothing.
+    async fn leave(&mut self) {
+        if let Err(error) = self.settle().await {
+            tracing::warn!(%error, "the last deliveries were not acknowledged");
+        }
+        self.link.close().await;
+    }
+
+    async fn run(&mut self, incoming: &mut mpsc::Receiver<SessionEvent>) {
         let inner = self.inner.clone();
         let mut sweep_at = Instant::now();
         loop {
@@ -132,7 +144,7 @@ impl Engine {
     async fn session(&mut self, event: SessionEvent) -> Result<bool, SdkError> {
         Ok(match event {
             SessionEvent::Connected(welcome) => {
-                self.inner.welcomed(welcome.epoch)?;
+                self.inner.welcomed(&welcome)?;
                 (self.unacked, self.ack, self.ack_at) = (0, 0, None);
                 self.background(maintain(self.inner.clone(), self.events.clone()));
                 self.inner.owed.notify_one();
@@ -248,11 +260,12 @@ async fn replenish(inner: Arc<Inner>, events: mpsc::Sender<Event>) {
 }
 
 impl Inner {
-    fn welcomed(&self, epoch: u64) -> Result<(), SdkError> {
+    fn welcomed(&self, welcome: &Welcome) -> Result<(), SdkError> {
         let mut core = self.core();
+        core.server_ahead_ms = welcome.server_time_ms.cast_signed().saturating_sub(self.env.now_ms().cast_signed());
         // the gateway is content with messages that name no own device, and would not say that there is a new one
         core.outdated.insert(self.account);
-        core.welcomed(epoch)
+        core.welcomed(welcome.epoch)
     }
 
     /// Fills the server's stock of one-time prekeys up.

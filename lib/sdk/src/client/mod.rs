@@ -86,6 +86,8 @@ struct Live {
     link: Link,
     events: mpsc::WeakSender<Event>,
     stop: CancellationToken,
+    /// The last word was said.
+    over: CancellationToken,
 }
 
 impl Inner {
@@ -181,22 +183,31 @@ impl Client {
         if !self.inner.http.has_tokens().await {
             return Err(SdkError::SignedOut);
         }
-        let stop = CancellationToken::new();
-        let (link, incoming) = session::start(engine::Owner(self.inner.clone()), self.inner.env.clone(), stop.clone());
+        let (stop, over) = (CancellationToken::new(), CancellationToken::new());
+        let (link, incoming) = session::start(engine::Owner(self.inner.clone()), self.inner.env.clone(), over.clone());
         let (events, receiver) = mpsc::channel(EVENTS_MAX);
-        let live = Live { link: link.clone(), events: events.downgrade(), stop: stop.clone() };
+        let live = Live { link: link.clone(), events: events.downgrade(), stop: stop.clone(), over: over.clone() };
         let before = self.inner.live().replace(live);
         if let Some(before) = before {
             before.stop.cancel();
         }
-        engine::start(self.inner.clone(), link, incoming, events, stop.clone());
+        engine::start(self.inner.clone(), link, incoming, events, (stop.clone(), over));
         Ok(Events { events: receiver, _stop: stop.drop_guard() })
     }
 
-    /// Ends the connection.
+    /// Ends the connection. What was received is acknowledged in the background; [`Client::close`] waits for that.
     pub fn disconnect(&self) {
         if let Some(live) = self.inner.live().take() {
             live.stop.cancel();
+        }
+    }
+
+    /// Ends the connection and waits until the last acknowledgement is sent: for programs that end then.
+    pub async fn close(&self) {
+        let live = self.inner.live().take();
+        if let Some(live) = live {
+            live.stop.cancel();
+            live.over.cancelled().await;
         }
     }
 

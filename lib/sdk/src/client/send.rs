@@ -31,7 +31,7 @@ const ANSWER_TIMEOUT: Duration = Duration::from_secs(15);
 /// Before the second try of a message; doubles.
 const RETRY_FIRST: Duration = Duration::from_millis(500);
 /// Before any further try.
-const RETRY_MAX: Duration = Duration::from_secs(60);
+const RETRY_MAX: Duration = Duration::from_secs(15);
 /// The longest wait that a server may ask for.
 const ASKED_MAX: Duration = Duration::from_secs(3600);
 
@@ -67,7 +67,7 @@ pub(super) async fn run(inner: Arc<Inner>, mut link: Link, events: mpsc::Sender<
 }
 
 /// Sends one item until it is stored, refused, or the connection is gone.
-async fn send(inner: &Inner, link: Link, item: Outgoing, events: &mpsc::Sender<Event>) -> AccountId {
+async fn send(inner: &Inner, mut link: Link, item: Outgoing, events: &mpsc::Sender<Event>) -> AccountId {
     let to = item.to;
     for tries in 0u32.. {
         let error = match attempt(inner, &link, &item, events).await {
@@ -86,7 +86,12 @@ async fn send(inner: &Inner, link: Link, item: Outgoing, events: &mpsc::Sender<E
                 };
                 let backoff = RETRY_FIRST.saturating_mul(2u32.saturating_pow(tries.min(10))).min(RETRY_MAX);
                 tracing::info!(%to, %error, "a message will be tried again");
-                tokio::time::sleep(asked + backoff / 2 + inner.env.jitter(backoff / 2)).await;
+                let pause = tokio::time::sleep(asked + backoff / 2 + inner.env.jitter(backoff / 2));
+                // a connection that was lost and made again is a reason to try at once
+                tokio::select! {
+                    () = pause => {}
+                    changed = link.changed() => if !changed { return to },
+                }
                 continue;
             }
             Some(failure) => failure,

@@ -133,6 +133,27 @@ fn own_devices_follow() {
     assert!(a2.events.iter().any(|e| matches!(e, Event::ReadElsewhere { .. })));
 }
 
+#[test]
+fn a_new_device_misses_nothing_that_was_said_after_it_joined() {
+    let mut world = World::new();
+    let (alice, bob) = (world.person(), world.person());
+    let (mut a, mut b) = (world.device(&alice), world.device(&bob));
+    a.say(bob.account, "long before");
+    world.settle(&mut [&mut a, &mut b]);
+    world.pass_s(7200);
+    let mut a2 = world.device(&alice);
+    // the first device does not know of the second one yet
+    let sent = a.say(bob.account, "in between");
+    world.send_all(&mut a);
+    world.settle(&mut [&mut a, &mut a2, &mut b]);
+    assert_eq!(a2.texts(bob.account), ["in between"]);
+    assert_eq!(a2.last(bob.account).id, sent.id);
+    a.say(bob.account, "after");
+    world.settle(&mut [&mut a, &mut a2, &mut b]);
+    assert_eq!(a2.texts(bob.account), ["in between", "after"]);
+    assert_eq!(b.texts(alice.account), ["long before", "in between", "after"]);
+}
+
 /// The wallet that the world drew first.
 fn first_wallet(_: &World) -> crate::wallet::Wallet {
     World::new().wallet()

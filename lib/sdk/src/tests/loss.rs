@@ -159,6 +159,30 @@ fn what_was_delivered_before_is_not_looked_at_again() {
     assert_eq!(b.texts(alice)[2..], ["new", "after"]);
 }
 
+#[test]
+fn a_message_that_was_encrypted_and_stored_twice_is_shown_once() {
+    let (mut world, mut a, mut b) = friends();
+    let (alice, bob) = (a.account(), b.account());
+    a.say(bob, "once");
+    let item = a.core.store.begin().queue_heads(&|_| false, 1).unwrap().remove(0);
+    let cursor = b.core.store.begin().cursor().unwrap().unwrap();
+    for seq in cursor.seq + 1..cursor.seq + 3 {
+        let crate::outbox::Prepared::Frame(frame) = a.core.prepare(&item).unwrap() else { panic!("not ready") };
+        let ciphertext = &frame.send.to_devices[0];
+        let envelope = nepto_proto::wire::Envelope {
+            from: alice.to_vec(),
+            from_device: a.number().into(),
+            client_msg_id: frame.send.client_msg_id.clone(),
+            r#type: ciphertext.r#type,
+            ciphertext: ciphertext.ciphertext.clone(),
+            request: false,
+        };
+        world.deliver(&mut b, &nepto_proto::wire::Deliver { seq, stored_at_ms: 1, envelope: Some(envelope) });
+    }
+    assert_eq!(b.texts(alice), ["hello", "hi", "once"]);
+    assert_eq!(b.core.store.begin().conversation(alice).unwrap().unwrap().unread, 2);
+}
+
 proptest! {
     #![proptest_config(ProptestConfig::with_cases(24))]
 

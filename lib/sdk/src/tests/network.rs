@@ -117,6 +117,22 @@ async fn a_client_resumes_where_it_was() {
 }
 
 #[tokio::test]
+async fn a_goodbye_acknowledges_what_was_received() {
+    let (server, [a, b], [_from_a, mut from_b]) = pair().await;
+    for n in 0..10 {
+        a.send_text(b.account(), &n.to_string(), None, None).unwrap();
+    }
+    for n in 0..10 {
+        assert_eq!(text(&mut from_b).await, n.to_string());
+    }
+    b.close().await;
+    tokio::time::sleep(Duration::from_millis(100)).await;
+    assert_eq!(server.world().mailboxes[&(b.account(), b.device())].len(), 0);
+    assert!(!b.is_connected());
+    assert_eq!(from_b.next().await, None);
+}
+
+#[tokio::test]
 async fn close_codes_are_understood() {
     let (server, [a, _], [mut from_a, _from_b]) = pair().await;
     for code in [CloseCode::Idle, CloseCode::Restart, CloseCode::SlowReader, CloseCode::Unavailable] {
@@ -186,6 +202,11 @@ async fn tokens_are_refreshed_once_and_stored() {
     until_is(&mut from_a, |e| matches!(e, Event::Disconnected { reason: DisconnectReason::Token, .. })).await;
     until_is(&mut from_a, |e| *e == Event::CaughtUp).await;
     assert_eq!(server.refreshes.load(Ordering::Relaxed), 2);
+    // a server that takes no token at all is not asked for ever
+    server.faults.expire_tokens.store(100, Ordering::Relaxed);
+    assert_eq!(a.whoami().await.unwrap_err().code(), Some(ErrorCode::TokenExpired));
+    assert_eq!(server.faults.expire_tokens.swap(0, Ordering::Relaxed), 98);
+    assert_eq!(server.refreshes.load(Ordering::Relaxed), 3);
     server.faults.revoked.store(1, Ordering::Relaxed);
     server.faults.expire_tokens.store(1, Ordering::Relaxed);
     assert_eq!(a.whoami().await.unwrap_err().code(), Some(ErrorCode::SessionRevoked));

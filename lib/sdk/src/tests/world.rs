@@ -63,6 +63,7 @@ pub struct World {
     pub accepted: BTreeSet<(AccountId, AccountId)>,
     stored: BTreeSet<(AccountId, DeviceId, Vec<u8>)>,
     seq: u64,
+    joined_ms: u64,
     pub directories_served: usize,
 }
 
@@ -87,6 +88,7 @@ impl World {
             accepted: BTreeSet::new(),
             stored: BTreeSet::new(),
             seq: 0,
+            joined_ms: 0,
             directories_served: 0,
         }
     }
@@ -138,6 +140,8 @@ impl World {
 
     /// A device whose certificate is by any wallet and for any domain, in any store.
     pub fn device_in(&mut self, account: AccountId, wallet: &Wallet, domain: &str, store: Option<Store>) -> Device {
+        self.pass_s(1);
+        self.joined_ms = self.clock.now_ms();
         let env = self.env();
         let store = store.unwrap_or_else(|| Store::in_memory(&env).unwrap());
         let (installation, setup) = keys::set_up(&store, &env, "test").unwrap();
@@ -285,7 +289,9 @@ impl World {
             match device.core.prepare(item)? {
                 Prepared::NeedDirectory(account) => {
                     let directory = self.directory(account);
-                    device.events.extend(device.core.apply_directory(&directory, None)?);
+                    let events = device.core.apply_directory(&directory, None)?;
+                    self.sync_joined(device, &events);
+                    device.events.extend(events);
                 }
                 Prepared::NeedBundles(account, devices) => {
                     device.core.apply_bundles(&self.bundles(account, &devices))?;
@@ -326,11 +332,20 @@ impl World {
         };
         let directory = self.directory(account);
         if let Ok(events) = device.core.apply_directory(&directory, None) {
+            self.sync_joined(device, &events);
             device.events.extend(events);
         }
         match device.core.receive(deliver, true).unwrap() {
             Received::Done(events) => device.events.extend(events),
             Received::NeedDirectory(_) => panic!("a directory was asked for twice"),
+        }
+    }
+
+    /// As the driver does: the last device that joined is the new one.
+    fn sync_joined(&self, device: &mut Device, events: &[Event]) {
+        let own = |event: &Event| matches!(event, Event::DeviceAdded { account, .. } if *account == device.account());
+        if events.iter().any(own) {
+            device.core.sync_recent(self.joined_ms).unwrap();
         }
     }
 
