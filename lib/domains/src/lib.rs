@@ -4,6 +4,8 @@ pub mod accounts;
 pub mod auth;
 pub mod keys;
 pub mod messaging;
+#[cfg(test)]
+mod testing;
 
 use nepto_kit::domain::Domain;
 

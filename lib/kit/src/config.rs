@@ -448,6 +448,16 @@ mod tests {
     }
 
     #[test]
+    fn the_sample_names_every_field_with_its_default() {
+        let sample = include_str!("../../../docs/nepto.example.toml");
+        let as_it_stands = format!("{:#?}", Config::parse(sample, []).unwrap());
+        assert_eq!(as_it_stands, format!("{:#?}", Config::default()));
+        let fields = as_it_stands.lines().filter(|line| line.contains(": ") && !line.ends_with('{')).count();
+        let named = sample.lines().filter(|line| line.trim_start_matches("# ").contains(" = ")).count();
+        assert!(named >= fields - 2, "{named} named, {fields} in all");
+    }
+
+    #[test]
     fn unknown_fields_are_refused_wherever_they_stand() {
         for text in ["[nats]\nurll = \"x\"\n", "[natz]\n", "nats = 3\n"] {
             assert!(Config::parse(text, []).is_err(), "{text}");

@@ -12,6 +12,7 @@ use surrealdb::types::{SurrealValue, Value};
 use tokio::sync::Notify;
 
 use crate::Ctx;
+use crate::clock::{Clock, Random};
 use crate::db::{Db, DbError, RecordId, vars};
 
 /// The table, for a domain's first migration.
@@ -39,9 +40,9 @@ pub const INSERT: &str = "INSERT INTO outbox $events;";
 
 impl Row {
     /// An event as a row.
-    pub fn new<E: Event>(ctx: &Ctx, event: &E) -> Self {
+    pub fn new<E: Event>(event: &E, clock: &Clock, random: &Random) -> Self {
         Self {
-            id: RecordId::new("outbox", ctx.random.uuid(&ctx.clock).simple().to_string()),
+            id: RecordId::new("outbox", random.uuid(clock).simple().to_string()),
             subject: E::subject(),
             body: serde_json::to_string(event).unwrap_or_default(),
         }

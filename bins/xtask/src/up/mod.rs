@@ -4,6 +4,7 @@
 
 mod child;
 mod config;
+mod demo;
 mod lock;
 mod port;
 mod probe;
@@ -46,6 +47,9 @@ pub struct Options {
     /// Folder for messages, accounts, keys and logs [default: .nepto in the checkout]
     #[arg(long, value_name = "DIR")]
     data: Option<PathBuf>,
+    /// Let two people sign in and talk, and show it
+    #[arg(long)]
+    demo: bool,
 }
 
 impl Options {
@@ -87,6 +91,7 @@ pub fn run(paths: &Paths, options: &Options) -> Result<ExitCode> {
     // The order in which they start; they stop in the opposite one.
     let mut children = Vec::new();
     let outcome = start(paths, options, &data, &tools, &mut children, &interrupted)
+        .and_then(|()| if options.demo { play_demo(paths, options, &data, &interrupted) } else { Ok(()) })
         .and_then(|()| watch(&mut children, &interrupted));
     let stopped = stop(children);
     outcome?;
@@ -151,6 +156,19 @@ fn start(
         println!("{}", next_steps(options, data));
     }
     Ok(())
+}
+
+/// An interrupted demo is no failure: whoever pressed Ctrl-C knows.
+fn play_demo(paths: &Paths, options: &Options, data: &Path, interrupted: &AtomicBool) -> Result<()> {
+    let stage = demo::Stage {
+        program: &paths.binaries().join("nepto"),
+        shown: short(&data.join("nepto")),
+        folder: data.join("demo"),
+        server: options.url(),
+        interrupted,
+    };
+    let played = if interrupted.load(Ordering::SeqCst) { Ok(()) } else { demo::play(&stage) };
+    if interrupted.load(Ordering::SeqCst) { Ok(()) } else { played.context("the demo failed") }
 }
 
 /// Waits until the last child is ready, unless any of them ends before or we are told to stop.

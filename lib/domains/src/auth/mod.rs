@@ -14,6 +14,8 @@ mod routes;
 mod services;
 mod signing;
 mod store;
+#[cfg(test)]
+mod tests;
 
 use std::sync::Arc;
 

@@ -12,7 +12,7 @@ use nepto_kit::token::{Claims, SessionState};
 use nepto_kit::{Ctx, Failure};
 use nepto_proto::api::auth::{Nonce, Refresh, RevokeByWallet, Session, SignIn, Tokens, Wallets};
 use nepto_proto::certificate::{Resource, SignedMessage, WalletLink};
-use nepto_proto::event::{Control, SessionsRevoked, WalletUnlinked};
+use nepto_proto::event::{Control, Event, SessionsRevoked, WalletUnlinked};
 use nepto_proto::limits::WALLETS_PER_ACCOUNT_MAX;
 use nepto_proto::siwe::{Expected, SiweMessage};
 use nepto_proto::subject::Live;
@@ -214,7 +214,7 @@ impl Auth {
                 "let one remaining wallet approve all others (POST /v1/auth/wallets), then unlink this one",
             )
         })?;
-        let event = Row::new(&self.ctx, &WalletUnlinked { account, wallet: gone.clone() });
+        let event = self.event(&WalletUnlinked { account, wallet: gone.clone() });
         self.store.unlink(account, &seen, left, &gone, event).await?;
         self.outbox.wake();
         self.wallets(account).await
@@ -264,7 +264,7 @@ impl Auth {
             return Ok(());
         }
         let gone: Vec<SessionId> = sessions.iter().map(|(session, _)| *session).collect();
-        let event = Row::new(&self.ctx, &SessionsRevoked { account, sessions });
+        let event = self.event(&SessionsRevoked { account, sessions });
         self.store.end_sessions(account, &gone, event).await?;
         self.outbox.wake();
         self.announce_end(account, &rows).await;
@@ -283,6 +283,10 @@ impl Auth {
         if let Err(error) = self.store.remember(session, SessionState::Live, SessionState::CACHE_TTL).await {
             tracing::warn!(%error, "a session was not remembered in Redis");
         }
+    }
+
+    fn event<E: Event>(&self, event: &E) -> Row {
+        Row::new(event, &self.ctx.clock, &self.ctx.random)
     }
 
     fn refresh_ttl(&self) -> Duration {

@@ -13,6 +13,8 @@ mod ops;
 mod routes;
 mod services;
 mod store;
+#[cfg(test)]
+mod tests;
 
 use nepto_kit::domain::{Domain, Facets, Parts};
 use nepto_kit::service::Operation;

@@ -67,7 +67,7 @@ impl Keys {
     }
 
     pub async fn remove(&self, account: AccountId, device: DeviceId) -> Result<(), Failure> {
-        let event = Row::new(&self.ctx, &DeviceRemoved { account, device });
+        let event = Row::new(&DeviceRemoved { account, device }, &self.ctx.clock, &self.ctx.random);
         self.store.remove(account, device, event).await.map_err(|error| match Failure::from(error) {
             failure if failure.code == ErrorCode::DeviceUnknown => {
                 Failure::new(failure.code, format!("this account has no device {device}"))

@@ -1,5 +1,10 @@
 //! Tests of the whole against real servers: one target, a module per topic.
 
+mod faults;
 mod nats;
+mod people;
 mod redis;
 mod server;
+mod sign_in;
+mod socket;
+mod talking;

@@ -1,0 +1,147 @@
+//! The servers of a run: our own, started for it and gone after it, or one that runs somewhere.
+
+use std::net::TcpStream;
+use std::path::PathBuf;
+use std::time::Duration;
+
+use anyhow::{Context, Result};
+use nepto_testkit::{Launch, Port, Process, Stack, eventually, seconds};
+
+use crate::cli::{Cli, Sync};
+use crate::proc::Group;
+
+const NATS_CONFIGURATION: &str = include_str!("../../nats/server.conf");
+/// Access tokens outlive every run.
+const TOKEN_TTL_S: i64 = 24 * 3600;
+/// Messages that may wait for one device.
+const MAILBOX_MESSAGES_MAX: i64 = 10_000_000;
+
+/// Where a scenario takes place.
+pub struct Ground {
+    /// The HTTP API.
+    pub url: String,
+    stack: Option<Stack>,
+    _nats: Option<RelaxedNats>,
+}
+
+impl Ground {
+    /// Starts what is needed.
+    pub async fn start(cli: &Cli) -> Result<Self> {
+        let common = cli.common();
+        if let Some(url) = &common.url {
+            return Ok(Self { url: url.clone(), stack: None, _nats: None });
+        }
+        let mut builder = Stack::builder()
+            .unlimited()
+            .set("log.filter", "warn")
+            .set("tokens.access_ttl_s", TOKEN_TTL_S)
+            .set("mailbox.messages_max", MAILBOX_MESSAGES_MAX);
+        for (name, value) in &common.settings {
+            builder = builder.set(name, *value);
+        }
+        let nats = match common.sync {
+            Sync::Always => None,
+            Sync::Interval => Some(RelaxedNats::start().await?),
+        };
+        if let Some(nats) = &nats {
+            builder = builder.set("nats.url", format!("nats://{}", nats.port.address()));
+        }
+        let stack = if cli.split() { builder.split(1).await? } else { builder.all().await? };
+        Ok(Self { url: stack.url(), stack: Some(stack), _nats: nats })
+    }
+
+    /// Whether the processes are ours, so that their cost is known.
+    pub const fn is_ours(&self) -> bool {
+        self.stack.is_some()
+    }
+
+    /// The process that holds the sockets, if it is ours.
+    pub fn gateway_pid(&self) -> Option<u32> {
+        self.stack.as_ref()?.gateways.first()?.pid().ok()
+    }
+
+    /// Resident bytes of a group, if it is ours.
+    pub fn rss_of(&self, group: Group) -> Option<u64> {
+        self.is_ours().then(|| crate::proc::rss_of(group))
+    }
+
+    /// An error with what the servers had to say.
+    pub fn explain(&self, error: anyhow::Error) -> anyhow::Error {
+        let log = self.complaints();
+        if log.is_empty() { error } else { error.context(format!("the servers said:\n{log}")) }
+    }
+
+    /// The ends of the logs: warnings and errors, as nothing else is logged.
+    pub fn complaints(&self) -> String {
+        let servers = self.stack.iter().flat_map(Stack::servers);
+        let ends = servers.map(|server| {
+            let log = server.log();
+            let lines: Vec<&str> = log.lines().collect();
+            lines[lines.len().saturating_sub(10)..].join("\n")
+        });
+        ends.filter(|end| !end.is_empty()).collect::<Vec<_>>().join("\n")
+    }
+
+    /// Ends the servers; their data goes with them.
+    pub async fn stop(self) {
+        // killing waits for the processes to be gone
+        let _ = tokio::task::spawn_blocking(move || drop(self)).await;
+    }
+}
+
+/// NATS as Nepto ships it, but for the sync of the disk: every two minutes, as NATS does by itself.
+struct RelaxedNats {
+    process: Process,
+    port: Port,
+    folder: PathBuf,
+}
+
+impl RelaxedNats {
+    async fn start() -> Result<Self> {
+        let port = Port::reserve()?;
+        let folder = std::env::temp_dir().join(format!("nepto-bench-{}-{}", std::process::id(), port.number()));
+        std::fs::create_dir_all(&folder)?;
+        let configuration = folder.join("server.conf");
+        std::fs::write(&configuration, NATS_CONFIGURATION.replace("sync_interval: always", "sync_interval: \"2m\""))?;
+        let process = Process::start(Launch {
+            name: "nats".into(),
+            program: program()?,
+            arguments: vec![
+                "-c".into(),
+                configuration.into(),
+                "-p".into(),
+                port.number().to_string().into(),
+                "-n".into(),
+                "bench".into(),
+            ],
+            environment: vec![("NEPTO_NATS_STORE".into(), folder.join("store").into())],
+            folder: folder.clone(),
+        })?;
+        let address = port.address();
+        let answers =
+            eventually(seconds(20), async || Ok(TcpStream::connect_timeout(&address, Duration::from_secs(1)).is_ok()));
+        process.or_ended(answers).await?;
+        Ok(Self { process, port, folder })
+    }
+}
+
+impl Drop for RelaxedNats {
+    fn drop(&mut self) {
+        // what the process may still write goes with the next cleaning of the folder for temporary files
+        let _ = self.process.kill9();
+        let _ = std::fs::remove_dir_all(&self.folder);
+    }
+}
+
+/// As the testkit looks for it.
+fn program() -> Result<PathBuf> {
+    if let Some(path) = std::env::var_os("NEPTO_NATS_SERVER") {
+        return Ok(path.into());
+    }
+    let cache = std::env::var_os("XDG_CACHE_HOME")
+        .map(PathBuf::from)
+        .or_else(|| std::env::home_dir().map(|home| home.join(".cache")))
+        .context("neither HOME nor XDG_CACHE_HOME is set")?;
+    let cached = cache.join("nepto/tools/nats-server");
+    Ok(if cached.exists() { cached } else { "nats-server".into() })
+}

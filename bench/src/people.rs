@@ -1,0 +1,157 @@
+//! Accounts, signed in for real: a wallet each, a nonce, a signature, a device with its keys.
+
+use anyhow::{Context, Result};
+use futures_util::{StreamExt, TryStreamExt};
+use nepto_proto::api::ServerInfo;
+use nepto_proto::api::accounts::Consent;
+use nepto_proto::api::auth::SignIn;
+use nepto_proto::api::keys::{DeviceSetup, SignedPrekey};
+use nepto_proto::certificate::{IDENTITY_KEY_BYTES, Resource};
+use nepto_proto::siwe::SiweMessage;
+use nepto_proto::{AccountId, DeviceId, RegistrationId};
+use nepto_sdk::http::Http;
+use nepto_sdk::{Env, Wallet};
+use rand::{Rng, RngCore};
+
+use crate::show;
+
+/// Sign-ins at once.
+const AT_ONCE: usize = 16;
+/// The type byte of a Curve25519 key.
+const EC_KEY_TYPE: u8 = 0x05;
+/// The type byte of a Kyber-1024 key and its length.
+const KYBER_KEY: (u8, usize) = (0x08, 1 + 1_568);
+
+/// Somebody with one device.
+pub struct Person {
+    /// The account.
+    pub account: AccountId,
+    /// Its only device.
+    pub device: DeviceId,
+    /// The installation.
+    pub registration_id: RegistrationId,
+    http: Http,
+}
+
+/// Where to sign in.
+pub struct Town {
+    url: String,
+    client: reqwest::Client,
+    /// Clock and randomness.
+    pub env: Env,
+    /// What the server says about itself.
+    pub info: ServerInfo,
+}
+
+impl Town {
+    /// The server at this address.
+    pub async fn find(url: &str) -> Result<Self> {
+        let client = reqwest::Client::builder().timeout(std::time::Duration::from_secs(60)).build()?;
+        let env = Env::system();
+        let http = Http::with_client(client.clone(), url, env.clone(), Box::new(()))?;
+        let info = http.info().await.with_context(|| format!("{url} does not answer"))?;
+        Ok(Self { url: url.to_owned(), client, env, info })
+    }
+
+    /// Signs new people in.
+    pub async fn settle(&self, count: usize) -> Result<Vec<Person>> {
+        let bar = show::progress("signing in", count as u64);
+        let people = futures_util::stream::iter(0..count)
+            .map(|_| async {
+                let person = self.sign_in().await;
+                bar.inc(1);
+                person
+            })
+            .buffered(AT_ONCE)
+            .try_collect()
+            .await;
+        bar.finish_and_clear();
+        people
+    }
+
+    /// Lets neighbours (0 and 1, 2 and 3, …) accept each other.
+    pub async fn introduce(&self, people: &[Person]) -> Result<()> {
+        let bar = show::progress("introducing", people.len() as u64);
+        let pairs = people.chunks_exact(2).flat_map(|pair| [(&pair[0], &pair[1]), (&pair[1], &pair[0])]);
+        let introduced = futures_util::stream::iter(pairs)
+            .map(|(one, other)| async {
+                one.http.set_consent(other.account, Consent::Accepted).await?;
+                bar.inc(1);
+                Ok(())
+            })
+            .buffer_unordered(AT_ONCE)
+            .try_collect()
+            .await;
+        bar.finish_and_clear();
+        introduced
+    }
+
+    async fn sign_in(&self) -> Result<Person> {
+        let http = Http::with_client(self.client.clone(), &self.url, self.env.clone(), Box::new(()))?;
+        let wallet = Wallet::random(&self.env)?;
+        let mut rng = self.env.rng();
+        let identity = ec_key(&mut rng).try_into().ok().context("a key of another length")?;
+        let registration_id = RegistrationId::try_from(rng.random_range(1..=RegistrationId::MAX))?;
+        let message = SiweMessage {
+            domain: self.info.domain.clone(),
+            address: wallet.address(),
+            statement: None,
+            uri: self.info.uri.clone(),
+            chain_id: self.info.chains.first().copied().unwrap_or(1),
+            nonce: http.nonce().await?.nonce,
+            issued_at: self.env.date_time().into(),
+            expiration_time: None,
+            not_before: None,
+            request_id: None,
+            resources: vec![Resource::Device { registration_id, identity_key: identity }.to_string()],
+        };
+        let kyber = random(&mut rng, KYBER_KEY.0, KYBER_KEY.1);
+        let device = DeviceSetup {
+            name: "bench".to_owned(),
+            signed_prekey: {
+                let key = ec_key(&mut rng);
+                signed(&mut rng, key)
+            },
+            last_resort: signed(&mut rng, kyber),
+        };
+        let tokens = http.sign_in(&SignIn { signed: wallet.sign(&message)?, device }).await?;
+        let (account, device) = (tokens.account, tokens.device);
+        http.adopt(tokens).await?;
+        Ok(Person { account, device, registration_id, http })
+    }
+}
+
+impl Person {
+    /// What opens a socket. Still good: a run may take longer than a token lives.
+    pub async fn token(&self) -> Result<String> {
+        Ok(self.http.access_token().await?)
+    }
+
+    /// Somebody who never signed in.
+    #[cfg(test)]
+    pub fn example() -> Self {
+        let client = reqwest::Client::new();
+        Self {
+            account: AccountId::from_bytes(&[7; 16]).unwrap(),
+            device: 1.try_into().unwrap(),
+            registration_id: 99.try_into().unwrap(),
+            http: Http::with_client(client, "http://127.0.0.1:1", Env::system(), Box::new(())).unwrap(),
+        }
+    }
+}
+
+/// Keys need only their form: the server can't tell, and nobody encrypts with them here.
+fn ec_key(rng: &mut impl RngCore) -> Vec<u8> {
+    random(rng, EC_KEY_TYPE, IDENTITY_KEY_BYTES)
+}
+
+fn signed(rng: &mut impl RngCore, public_key: Vec<u8>) -> SignedPrekey {
+    SignedPrekey { id: 1, public_key: public_key.into(), signature: random(rng, 0, 64).into() }
+}
+
+fn random(rng: &mut impl RngCore, first: u8, length: usize) -> Vec<u8> {
+    let mut bytes = vec![0; length];
+    rng.fill_bytes(&mut bytes);
+    bytes[0] = first;
+    bytes
+}

@@ -1,0 +1,130 @@
+//! What every command needs: the profile, the clock, and a place to print.
+
+use std::io::{IsTerminal, Write};
+use std::path::PathBuf;
+
+use nepto_sdk::store::StoreError;
+use nepto_sdk::{Client, Env, Place};
+use serde::Serialize;
+use time::{OffsetDateTime, UtcOffset};
+
+use crate::cli::Global;
+use crate::failure::{Exit, Failure};
+use crate::render::{self, Line};
+use crate::secret;
+use crate::text::safe_json;
+
+/// The store's file in the folder of a profile.
+const STORE_FILE: &str = "profile.redb";
+
+/// One run of the program.
+pub struct App {
+    pub global: Global,
+    pub env: Env,
+    /// The local time zone.
+    pub offset: UtcOffset,
+    /// Whether standard output shows colours.
+    pub color: bool,
+}
+
+impl App {
+    pub fn new(global: Global, offset: UtcOffset) -> Self {
+        let color =
+            std::io::stdout().is_terminal() && std::env::var_os("NO_COLOR").is_none_or(|value| value.is_empty());
+        Self { global, env: Env::system(), offset, color }
+    }
+
+    pub fn json(&self) -> bool {
+        self.global.json
+    }
+
+    /// Now, in local time.
+    pub fn now(&self) -> OffsetDateTime {
+        self.env.date_time().to_offset(self.offset)
+    }
+
+    /// The folder of the profile.
+    pub fn folder(&self) -> Result<PathBuf, Failure> {
+        if let Some(folder) = &self.global.profile {
+            return Ok(folder.clone());
+        }
+        let data = match std::env::var_os("XDG_DATA_HOME").map(PathBuf::from).filter(|path| path.is_absolute()) {
+            Some(data) => data,
+            None => std::env::home_dir()
+                .ok_or_else(|| Failure::usage("there is no home folder; say --profile DIR"))?
+                .join(".local/share"),
+        };
+        Ok(data.join("nepto").join("default"))
+    }
+
+    fn store_file(&self) -> Result<PathBuf, Failure> {
+        Ok(self.folder()?.join(STORE_FILE))
+    }
+
+    /// The profile for signing in: made if it isn't there, readable by its owner alone.
+    pub fn place_for_login(&self) -> Result<Place, Failure> {
+        let path = self.store_file()?;
+        // what a run left behind that was interrupted before it wrote anything
+        let new = std::fs::metadata(&path).map_or(true, |file| file.len() == 0);
+        let passphrase = if new {
+            secret::new_passphrase(&self.global, "Choose a passphrase for this profile: ")?
+        } else {
+            secret::passphrase(&self.global)?
+        };
+        make_folder(&self.folder()?)?;
+        Ok(Place::File { path, passphrase })
+    }
+
+    /// The signed-in device of the profile. Nothing goes over the network.
+    pub async fn client(&self) -> Result<Client, Failure> {
+        let path = self.store_file()?;
+        if !path.exists() {
+            let folder = self.folder()?;
+            let detail = format!(
+                "nobody is signed in with the profile {}; sign in: nepto login --server URL --keystore FILE, \
+                 or --new-keystore FILE if you have no wallet yet",
+                folder.display()
+            );
+            return Err(Failure::new(Exit::NotSignedIn, "not_signed_in", detail));
+        }
+        let passphrase = secret::passphrase(&self.global)?;
+        let place = Place::File { path, passphrase };
+        Client::open(place, self.env.clone()).await.map_err(Failure::from)
+    }
+
+    /// Prints a line for people or scripts.
+    pub fn say(&self, text: impl AsRef<str>) -> Result<(), Failure> {
+        let mut out = std::io::stdout().lock();
+        writeln!(out, "{}", text.as_ref())?;
+        Ok(())
+    }
+
+    /// Prints styled lines.
+    pub fn show(&self, lines: &[Line]) -> Result<(), Failure> {
+        for line in lines {
+            self.say(render::to_text(line, self.color))?;
+        }
+        Ok(())
+    }
+
+    /// Prints one JSON object on a line.
+    pub fn say_json(&self, value: &impl Serialize) -> Result<(), Failure> {
+        let json = serde_json::to_string(value).map_err(|error| Failure::other(error.to_string()))?;
+        self.say(safe_json(&json))
+    }
+
+    /// Tells something beside the answer, on standard error. Programs get none of it.
+    pub fn note(&self, text: impl AsRef<str>) {
+        if !self.json() {
+            let _ = writeln!(std::io::stderr(), "{}", text.as_ref());
+        }
+    }
+}
+
+fn make_folder(folder: &std::path::Path) -> Result<(), Failure> {
+    let mut builder = std::fs::DirBuilder::new();
+    builder.recursive(true);
+    #[cfg(unix)]
+    std::os::unix::fs::DirBuilderExt::mode(&mut builder, 0o700);
+    builder.create(folder).map_err(|error| StoreError::Io(format!("{}: {error}", folder.display())).into())
+}

@@ -1,0 +1,325 @@
+//! The loop of the full-screen chat: keys, events and time come in, the screen and the client's calls go out.
+
+use std::time::Duration;
+
+use crossterm::event::{Event as TerminalEvent, EventStream, KeyCode, KeyEvent, KeyEventKind, KeyModifiers};
+use futures_util::{FutureExt, StreamExt};
+use nepto_proto::AccountId;
+use nepto_sdk::{Client, SdkError};
+use tokio::sync::mpsc;
+use tokio::time::{Instant, interval};
+
+use super::screen;
+use super::slash::{self, COMMANDS, Command, Entry};
+use super::state::{Chat, Link};
+use super::terminal::Terminal;
+use crate::app::App;
+use crate::commands::safety::groups;
+use crate::connection::Connection;
+use crate::duration::show_timer;
+use crate::failure::Failure;
+use crate::names::Names;
+use crate::text::clean;
+
+/// Between two looks at the clock.
+const TICK: Duration = Duration::from_secs(1);
+/// Between two questions whether the peer is online.
+const PRESENCE_EVERY: Duration = Duration::from_secs(15);
+/// Events taken before the screen is drawn again.
+const EVENTS_PER_FRAME: usize = 256;
+
+/// What a call in the background came to.
+enum Done {
+    Say(String),
+    Refused(SdkError),
+    Online(bool),
+}
+
+struct Live {
+    client: Client,
+    chat: Chat,
+    done: mpsc::UnboundedSender<Done>,
+    over: bool,
+}
+
+pub async fn run(
+    app: &App,
+    client: Client,
+    mut connection: Connection,
+    names: Names,
+    peer: AccountId,
+    limit: usize,
+) -> Result<(), Failure> {
+    let (done, mut results) = mpsc::unbounded_channel();
+    let chat = Chat::new(client.account(), peer, names, limit);
+    let mut live = Live { client: client.clone(), chat, done, over: false };
+    let mut terminal = Terminal::open(app.color)?;
+    let mut keys = EventStream::new();
+    let (mut tick, mut presence) = (interval(TICK), interval(PRESENCE_EVERY));
+    let mut stop = std::pin::pin!(stopped());
+    while !live.over {
+        live.chat.reload(&client)?;
+        let frame = screen::draw(&mut live.chat, terminal.size(), app.now());
+        terminal.show(frame)?;
+        tokio::select! {
+            event = connection.next() => {
+                live.event(&event?).await;
+                for _ in 0..EVENTS_PER_FRAME {
+                    let Some(more) = connection.next().now_or_never() else { break };
+                    live.event(&more?).await;
+                }
+            }
+            event = keys.next() => match event {
+                Some(Ok(TerminalEvent::Key(key))) if key.kind != KeyEventKind::Release => live.key(key, &mut terminal)?,
+                Some(Ok(TerminalEvent::Paste(text))) => {
+                    live.chat.input.insert(&clean(&text));
+                    live.typed(true);
+                }
+                Some(Ok(TerminalEvent::Resize(..))) => terminal.forget()?,
+                Some(Ok(_)) => {}
+                Some(Err(_)) | None => live.over = true,
+            },
+            Some(result) = results.recv() => live.take(result),
+            _ = tick.tick() => {
+                live.chat.tick(Instant::now());
+                live.typed(false);
+            }
+            _ = presence.tick() => live.ask_presence(),
+            () = &mut stop => live.over = true,
+        }
+    }
+    drop(terminal);
+    live.chat.input.take();
+    live.typed(true);
+    connection.farewell(&client).await;
+    Ok(())
+}
+
+/// The machine goes down, or the window was closed.
+async fn stopped() {
+    #[cfg(unix)]
+    {
+        use tokio::signal::unix::{SignalKind, signal};
+        let (Ok(mut term), Ok(mut hup)) = (signal(SignalKind::terminate()), signal(SignalKind::hangup())) else {
+            return std::future::pending().await;
+        };
+        tokio::select! {
+            _ = term.recv() => {}
+            _ = hup.recv() => {}
+        }
+    }
+    #[cfg(not(unix))]
+    std::future::pending::<()>().await;
+}
+
+impl Live {
+    async fn event(&mut self, event: &nepto_sdk::Event) {
+        use nepto_sdk::Event;
+        if let Event::Message(message) | Event::Request(message) = event {
+            self.chat.names.learn(&self.client, [message.conversation]).await;
+        }
+        self.chat.on_event(event, Instant::now());
+        if matches!(event, Event::Connected) {
+            self.ask_presence();
+        }
+    }
+
+    fn take(&mut self, done: Done) {
+        match done {
+            Done::Say(text) => self.chat.note(text, false),
+            Done::Refused(error) => self.chat.note(Failure::from(error).detail, true),
+            Done::Online(online) => self.chat.peer_online = Some(online),
+        }
+    }
+
+    fn key(&mut self, key: KeyEvent, terminal: &mut Terminal) -> std::io::Result<()> {
+        let control = key.modifiers.contains(KeyModifiers::CONTROL);
+        let alt = key.modifiers.contains(KeyModifiers::ALT);
+        let page = usize::from(terminal.size().1).saturating_sub(4).max(1);
+        let input = &mut self.chat.input;
+        match key.code {
+            KeyCode::Char('c') if control => self.over = true,
+            KeyCode::Char('d') if control && input.is_empty() => self.over = true,
+            KeyCode::Char('d') if control => input.delete(),
+            KeyCode::Char('a') if control => input.home(),
+            KeyCode::Char('e') if control => input.end(),
+            KeyCode::Char('u') if control => input.cut_to_begin(),
+            KeyCode::Char('k') if control => input.cut_to_end(),
+            KeyCode::Char('w') if control => input.cut_word(),
+            KeyCode::Char('l') if control => terminal.forget()?,
+            KeyCode::Char('b') if alt => input.word_left(),
+            KeyCode::Char('f') if alt => input.word_right(),
+            KeyCode::Char(char) if !control && !alt => input.insert(char.encode_utf8(&mut [0; 4])),
+            KeyCode::Enter if alt => input.insert("\n"),
+            KeyCode::Enter => self.submit(),
+            KeyCode::Tab => {
+                if let Some(name) = slash::complete(input.text()) {
+                    input.set(format!("/{name} "));
+                }
+            }
+            KeyCode::Backspace if control || alt => input.cut_word(),
+            KeyCode::Backspace => input.backspace(),
+            KeyCode::Delete => input.delete(),
+            KeyCode::Left if control || alt => input.word_left(),
+            KeyCode::Right if control || alt => input.word_right(),
+            KeyCode::Left => input.left(),
+            KeyCode::Right => input.right(),
+            KeyCode::Home => input.home(),
+            KeyCode::End => input.end(),
+            KeyCode::Up => input.older(),
+            KeyCode::Down => input.newer(),
+            KeyCode::PageUp => self.chat.scrolled += page,
+            KeyCode::PageDown => self.chat.scrolled = self.chat.scrolled.saturating_sub(page),
+            _ => {}
+        }
+        self.typed(true);
+        Ok(())
+    }
+
+    fn submit(&mut self) {
+        self.chat.scrolled = 0;
+        let line = self.chat.input.take();
+        let result = match slash::parse(&line) {
+            Ok(None) => Ok(()),
+            Ok(Some(Entry::Text(text))) => {
+                let sent = self.client.send_text(self.chat.peer, &text, None, None);
+                sent.map(drop).map_err(|error| explain(&error))
+            }
+            Ok(Some(Entry::Command(command))) => self.command(command),
+            Err(why) => Err(why),
+        };
+        if let Err(why) = result {
+            self.chat.note(why, true);
+            // nothing that was written is lost
+            self.chat.input.set(line);
+        }
+    }
+
+    fn command(&mut self, command: Command) -> Result<(), String> {
+        let (client, peer, me) = (self.client.clone(), self.chat.peer, self.chat.me);
+        let name = self.chat.names.label(peer);
+        let sdk = |error: SdkError| explain(&error);
+        match command {
+            Command::Help => self.chat.note(help(), false),
+            Command::Quit => self.over = true,
+            Command::Accept => self.background(async move {
+                client.accept(peer).await?;
+                Ok(format!("{name} may write to you."))
+            }),
+            Command::Block => self.background(async move {
+                client.block(peer).await?;
+                Ok(format!("Nothing of {name} arrives any more. /unblock undoes it."))
+            }),
+            Command::Unblock => self.background(async move {
+                client.unblock(peer).await?;
+                Ok(format!("{name} is not blocked any more; /accept to write."))
+            }),
+            Command::React { emoji, number, remove } => {
+                let target = match number {
+                    Some(number) => self.chat.numbered(number)?,
+                    None => self
+                        .chat
+                        .last_of_peer()
+                        .ok_or("there is no message of theirs yet; say which: /react EMOJI N")?,
+                };
+                client.react(peer, target.id, &emoji, remove).map_err(sdk)?;
+            }
+            Command::Reply { number, text } => {
+                let answered = self.chat.numbered(number)?.id;
+                client.send_text(peer, &text, Some(answered), None).map_err(sdk)?;
+            }
+            Command::Edit { number, text } => {
+                let id = self.own(number, me)?;
+                client.edit(peer, id, &text).map_err(sdk)?;
+            }
+            Command::Delete { number } => {
+                let id = self.own(number, me)?;
+                client.delete(peer, id).map_err(sdk)?;
+            }
+            Command::Retry { number } => {
+                let id = self.own(number, me)?;
+                client.send_again(id).map_err(sdk)?;
+            }
+            Command::Timer(None) => {
+                let seconds = self.chat.conversation.as_ref().map_or(0, |conversation| conversation.expire_after_s);
+                self.chat.note(format!("New messages disappear after: {}", show_timer(seconds)), false);
+            }
+            Command::Timer(Some(seconds)) => client.set_timer(peer, seconds).map_err(sdk)?,
+            Command::Safety => self.background(async move {
+                let mut lines = vec![format!("Safety number with {name}; compare it by voice or side by side:")];
+                for number in client.safety_numbers(peer).await? {
+                    lines.push(format!("device {}", number.device));
+                    lines.extend(groups(&number).iter().map(|row| format!("  {row}")));
+                }
+                lines.push("The same? /verify. With a QR code: nepto safety-number PEER --qr".to_owned());
+                Ok(lines.join("\n"))
+            }),
+            Command::Verify => self.background(async move {
+                client.safety_numbers(peer).await?;
+                client.mark_verified(peer, true)?;
+                Ok(format!("{name} is verified. If keys change, nothing is sent until you decide."))
+            }),
+            Command::AcceptChange => {
+                client.accept_change(peer).map_err(sdk)?;
+                self.chat.note("The change is accepted; the safety number is not verified any more.", false);
+            }
+            Command::History(count) => {
+                self.chat.limit = self.chat.limit.saturating_add(count);
+                self.chat.scrolled = usize::MAX;
+            }
+        }
+        Ok(())
+    }
+
+    fn own(&self, number: u64, me: AccountId) -> Result<nepto_proto::ClientMsgId, String> {
+        let message = self.chat.numbered(number)?;
+        if message.id.author == me { Ok(message.id.id) } else { Err(format!("message #{number} is not yours")) }
+    }
+
+    /// Runs a call while the screen stays alive.
+    fn background(&self, call: impl Future<Output = Result<String, SdkError>> + Send + 'static) {
+        let done = self.done.clone();
+        tokio::spawn(async move {
+            let _ = done.send(call.await.map_or_else(Done::Refused, Done::Say));
+        });
+    }
+
+    fn ask_presence(&self) {
+        if self.chat.link != Link::Online || self.chat.peer == self.chat.me {
+            return;
+        }
+        let (client, peer, done) = (self.client.clone(), self.chat.peer, self.done.clone());
+        tokio::spawn(async move {
+            if let Ok(online) = client.online(&[peer]).await {
+                let _ = done.send(Done::Online(online.contains(&peer)));
+            }
+        });
+    }
+
+    /// Tells the peer about typing, where there is something to tell. Not worth an error.
+    fn typed(&mut self, typed: bool) {
+        if let Some(active) = self.chat.typing_to_tell(typed, Instant::now()) {
+            let (client, peer) = (self.client.clone(), self.chat.peer);
+            tokio::spawn(async move { client.typing(peer, active).await });
+        }
+    }
+}
+
+/// In a chat the commands behind a slash help, not those of the shell.
+fn explain(error: &SdkError) -> String {
+    match error {
+        SdkError::NotAccepted => "accept this conversation before you write in it: /accept".to_owned(),
+        SdkError::YouBlocked => "you have blocked this account: /unblock".to_owned(),
+        other => other.to_string(),
+    }
+}
+
+fn help() -> String {
+    let mut lines = vec!["Write and press Enter. N is the number in front of a message.".to_owned()];
+    for (name, arguments, what) in COMMANDS {
+        lines.push(format!("{:<22} {what}", format!("/{name} {arguments}")));
+    }
+    lines.push("Alt-Enter: new line. PageUp, PageDown: scroll. // begins a text with a slash.".to_owned());
+    lines.push("· on its way   ✓ stored   ✓✓ delivered   ✓✓ read   ✗ not sent".to_owned());
+    lines.join("\n")
+}

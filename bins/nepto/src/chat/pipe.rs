@@ -1,0 +1,107 @@
+//! Without a terminal: each line is a message, what arrives is printed, and the end comes once everything is stored.
+
+use std::io::BufRead;
+use std::time::Duration;
+
+use nepto_proto::AccountId;
+use nepto_sdk::model::{Message, MessageId, Status};
+use nepto_sdk::{Client, Event};
+use tokio::sync::mpsc;
+
+use crate::app::App;
+use crate::commands::history;
+use crate::commands::send::{warning, why_not_sent};
+use crate::connection::Connection;
+use crate::failure::{Exit, Failure};
+use crate::json;
+use crate::names::Names;
+
+/// Lines read ahead.
+const LINES_MAX: usize = 16;
+/// Messages whose fate is looked at in the end.
+const SENT_MAX: usize = 100_000;
+
+pub async fn run(
+    app: &App,
+    client: Client,
+    mut connection: Connection,
+    names: Names,
+    peer: AccountId,
+    timeout: Duration,
+) -> Result<(), Failure> {
+    let mut lines = read_lines();
+    let mut sent: Vec<MessageId> = Vec::new();
+    loop {
+        tokio::select! {
+            line = lines.recv() => {
+                let Some(line) = line.transpose()? else { break };
+                if line.trim().is_empty() {
+                    continue;
+                }
+                let message = client.send_text(peer, line.trim_end_matches('\r'), None, None)?;
+                sent.push(message.id);
+                if sent.len() == SENT_MAX {
+                    connection.until(timeout, client.wait_all_sent(), |_| {}).await?;
+                    check(&client, &sent)?;
+                    sent.clear();
+                }
+            }
+            event = connection.next() => arrived(app, &client, &names, peer, &event?)?,
+        }
+    }
+    let mut failed = Ok(());
+    let rest = connection.until(timeout, client.wait_all_sent(), |event| {
+        if failed.is_ok() {
+            failed = arrived(app, &client, &names, peer, event);
+        }
+    });
+    let rest = rest.await;
+    failed?;
+    rest.map_err(|failure| match failure.exit {
+        Exit::Unreachable => {
+            let detail = format!("{}; what is not stored yet waits in the queue of this profile", failure.detail);
+            Failure { detail, ..failure }
+        }
+        _ => failure,
+    })?;
+    connection.farewell(&client).await;
+    check(&client, &sent)
+}
+
+/// The first message that was refused is the error.
+fn check(client: &Client, sent: &[MessageId]) -> Result<(), Failure> {
+    sent.iter().find_map(|id| why_not_sent(client, *id)).map_or(Ok(()), Err)
+}
+
+fn arrived(app: &App, client: &Client, names: &Names, peer: AccountId, event: &Event) -> Result<(), Failure> {
+    let about: Option<&Message> = match event {
+        Event::Message(message) | Event::Request(message) if message.status == Status::Unread => Some(message),
+        _ => None,
+    };
+    let Some(message) = about.filter(|message| message.conversation == peer) else {
+        if let Some(text) = warning(event, peer, names) {
+            app.note(format!("note: {text}"));
+        }
+        return Ok(());
+    };
+    if app.json() {
+        app.say_json(&json::event(event, client.account(), names))?;
+    } else {
+        history::print(app, client, names, std::slice::from_ref(message))?;
+    }
+    client.mark_read(peer, message.order)?;
+    Ok(())
+}
+
+/// Standard input can't be waited for without a thread; the process does not wait for it in the end.
+fn read_lines() -> mpsc::Receiver<std::io::Result<String>> {
+    let (lines, receiver) = mpsc::channel(LINES_MAX);
+    std::thread::spawn(move || {
+        for line in std::io::stdin().lock().lines() {
+            if lines.blocking_send(line).is_err() {
+                return;
+            }
+        }
+    });
+    receiver
+}

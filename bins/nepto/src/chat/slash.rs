@@ -1,0 +1,201 @@
+//! What is typed: words, or a command behind a slash.
+
+use crate::duration::parse_timer;
+
+/// What the user wants.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Entry {
+    Text(String),
+    Command(Command),
+}
+
+/// A command. Numbers are those in front of the messages.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Command {
+    Help,
+    Accept,
+    Block,
+    Unblock,
+    React { emoji: String, number: Option<u64>, remove: bool },
+    Reply { number: u64, text: String },
+    Edit { number: u64, text: String },
+    Delete { number: u64 },
+    Retry { number: u64 },
+    Timer(Option<u32>),
+    Safety,
+    Verify,
+    AcceptChange,
+    History(usize),
+    Quit,
+}
+
+/// Name, what stands behind it, and what it does. The one list: help, completion and hints read it.
+pub const COMMANDS: &[(&str, &str, &str)] = &[
+    ("accept", "", "let them write to you; they see receipts from now on"),
+    ("block", "", "take nothing more of them; they are not told"),
+    ("unblock", "", "undo a block"),
+    ("react", "EMOJI [N]", "react to message N, or to their last one"),
+    ("unreact", "EMOJI [N]", "take a reaction back"),
+    ("reply", "N TEXT", "answer message N"),
+    ("edit", "N TEXT", "change your message N"),
+    ("delete", "N", "take your message N back"),
+    ("retry", "N", "try your message N again that was not sent"),
+    ("timer", "[1h|off]", "let new messages disappear after they were read"),
+    ("safety", "", "show the safety number, to compare by voice"),
+    ("verify", "", "you have compared it: stop if keys change"),
+    ("accept-change", "", "go on although keys changed; unverified"),
+    ("history", "[N]", "load N older messages"),
+    ("help", "", "this list"),
+    ("quit", "", "leave; so does Ctrl-D"),
+];
+
+/// Messages that `/history` loads without a number.
+const HISTORY_STEP: usize = 50;
+
+/// Reads a line. `None`: nothing was typed. Two slashes begin a text with one.
+pub fn parse(line: &str) -> Result<Option<Entry>, String> {
+    let trimmed = line.trim();
+    if trimmed.is_empty() {
+        return Ok(None);
+    }
+    let Some(command) = trimmed.strip_prefix('/') else {
+        return Ok(Some(Entry::Text(line.trim_end().to_owned())));
+    };
+    if command.starts_with('/') {
+        return Ok(Some(Entry::Text(command.to_owned())));
+    }
+    let (name, rest) = split(command);
+    let wrong = || match COMMANDS.iter().find(|(known, ..)| *known == name) {
+        Some((_, arguments, _)) => format!("write it like this: /{name} {arguments}"),
+        None => format!("there is no command /{name}; /help lists them"),
+    };
+    let command = match name {
+        "help" | "?" => Command::Help,
+        "accept" => Command::Accept,
+        "block" => Command::Block,
+        "unblock" => Command::Unblock,
+        "react" | "unreact" => {
+            let (emoji, number) = split(rest);
+            if emoji.is_empty() {
+                return Err(wrong());
+            }
+            let number = if number.is_empty() { None } else { Some(message_number(number).ok_or_else(wrong)?) };
+            Command::React { emoji: emoji.to_owned(), number, remove: name == "unreact" }
+        }
+        "reply" => numbered(rest).map(|(number, text)| Command::Reply { number, text }).ok_or_else(wrong)?,
+        "edit" => numbered(rest).map(|(number, text)| Command::Edit { number, text }).ok_or_else(wrong)?,
+        "delete" => Command::Delete { number: message_number(rest).ok_or_else(wrong)? },
+        "retry" => Command::Retry { number: message_number(rest).ok_or_else(wrong)? },
+        "timer" if rest.is_empty() => Command::Timer(None),
+        "timer" => Command::Timer(Some(parse_timer(rest)?)),
+        "safety" => Command::Safety,
+        "verify" => Command::Verify,
+        "accept-change" => Command::AcceptChange,
+        "history" if rest.is_empty() => Command::History(HISTORY_STEP),
+        "history" => Command::History(rest.parse().map_err(|_| wrong())?),
+        "quit" | "exit" | "q" => Command::Quit,
+        _ => return Err(wrong()),
+    };
+    Ok(Some(Entry::Command(command)))
+}
+
+/// How the command that is being typed goes on: for Tab.
+pub fn complete(line: &str) -> Option<&'static str> {
+    let begun = line.strip_prefix('/')?;
+    let mut fitting = COMMANDS.iter().map(|(name, ..)| *name).filter(|name| name.starts_with(begun));
+    let first = fitting.next()?;
+    fitting.next().is_none().then_some(first)
+}
+
+/// What stands behind a command that is being typed, in grey.
+pub fn hint(line: &str) -> Option<String> {
+    let begun = line.strip_prefix('/').filter(|begun| !begun.starts_with('/'))?;
+    if let Some((_, arguments, what)) = COMMANDS.iter().find(|(name, ..)| *name == begun) {
+        return Some(format!(" {arguments}{}{what}", if arguments.is_empty() { "" } else { "   " }));
+    }
+    let name = complete(line)?;
+    Some(name[begun.len()..].to_owned())
+}
+
+fn split(text: &str) -> (&str, &str) {
+    let (first, rest) = text.split_once(char::is_whitespace).unwrap_or((text, ""));
+    (first, rest.trim())
+}
+
+fn message_number(text: &str) -> Option<u64> {
+    text.trim_start_matches('#').parse().ok()
+}
+
+fn numbered(rest: &str) -> Option<(u64, String)> {
+    let (number, text) = split(rest);
+    let number = message_number(number)?;
+    (!text.is_empty()).then(|| (number, text.to_owned()))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn command(line: &str) -> Command {
+        match parse(line) {
+            Ok(Some(Entry::Command(command))) => command,
+            other => panic!("{line}: {other:?}"),
+        }
+    }
+
+    #[test]
+    fn words_are_words() {
+        assert_eq!(parse("  "), Ok(None));
+        assert_eq!(parse("hello there "), Ok(Some(Entry::Text("hello there".into()))));
+        assert_eq!(parse("  indented"), Ok(Some(Entry::Text("  indented".into()))));
+        assert_eq!(parse("//etc is a folder"), Ok(Some(Entry::Text("/etc is a folder".into()))));
+        assert_eq!(parse("a /help b"), Ok(Some(Entry::Text("a /help b".into()))));
+    }
+
+    #[test]
+    fn commands_are_read_with_their_arguments() {
+        assert_eq!(command("/react 👍"), Command::React { emoji: "👍".into(), number: None, remove: false });
+        assert_eq!(command("/unreact 👍 #7"), Command::React { emoji: "👍".into(), number: Some(7), remove: true });
+        assert_eq!(command("/reply 3  yes, I do"), Command::Reply { number: 3, text: "yes, I do".into() });
+        assert_eq!(command("/edit #3 new"), Command::Edit { number: 3, text: "new".into() });
+        assert_eq!(command("/delete 12"), Command::Delete { number: 12 });
+        assert_eq!(command("/timer"), Command::Timer(None));
+        assert_eq!(command("/timer off"), Command::Timer(Some(0)));
+        assert_eq!(command("/timer 1h"), Command::Timer(Some(3600)));
+        assert_eq!(command("/history"), Command::History(HISTORY_STEP));
+        assert_eq!(command("  /quit "), Command::Quit);
+    }
+
+    #[test]
+    fn a_slip_is_explained_and_never_sent() {
+        assert_eq!(parse("/reply 3"), Err("write it like this: /reply N TEXT".into()));
+        assert_eq!(parse("/reply x y"), Err("write it like this: /reply N TEXT".into()));
+        assert_eq!(parse("/delete"), Err("write it like this: /delete N".into()));
+        assert_eq!(parse("/react"), Err("write it like this: /react EMOJI [N]".into()));
+        assert!(parse("/timer soon").is_err());
+        assert_eq!(parse("/delte 3"), Err("there is no command /delte; /help lists them".into()));
+        assert_eq!(parse("/"), Err("there is no command /; /help lists them".into()));
+    }
+
+    #[test]
+    fn every_listed_command_exists() {
+        for (name, arguments, _) in COMMANDS {
+            let line = match *arguments {
+                "EMOJI [N]" => format!("/{name} x 1"),
+                "N TEXT" => format!("/{name} 1 x"),
+                "N" => format!("/{name} 1"),
+                _ => format!("/{name}"),
+            };
+            assert!(matches!(parse(&line), Ok(Some(Entry::Command(_)))), "{line}");
+        }
+    }
+
+    #[test]
+    fn tab_completes_what_is_clear() {
+        assert_eq!(complete("/sa"), Some("safety"));
+        assert_eq!(complete("/re"), None, "react, reply or retry");
+        assert_eq!(complete("sa"), None);
+        assert_eq!(hint("/sa").as_deref(), Some("fety"));
+        assert_eq!(hint("/delete").as_deref(), Some(" N   take your message N back"));
+    }
+}

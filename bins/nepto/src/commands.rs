@@ -1,0 +1,49 @@
+//! One file for each group of commands.
+
+pub mod account;
+pub mod contacts;
+pub mod devices;
+pub mod history;
+pub mod inbox;
+pub mod login;
+pub mod safety;
+pub mod send;
+pub mod sessions;
+pub mod shell;
+pub mod table;
+pub mod wallets;
+
+use nepto_proto::api::accounts::Account;
+use nepto_sdk::Client;
+
+use crate::app::App;
+use crate::chat;
+use crate::cli::Command;
+use crate::failure::Failure;
+
+/// Runs a command.
+pub async fn run(app: App, command: Command) -> Result<(), Failure> {
+    match command {
+        Command::Login(args) => login::run(&app, args).await,
+        Command::Whoami => account::whoami(&app).await,
+        Command::Profile(args) => account::profile(&app, args).await,
+        Command::Settings(args) => account::settings(&app, args).await,
+        Command::Passphrase(args) => account::passphrase(&app, args).await,
+        Command::Chat(args) => chat::run(app, args).await,
+        Command::Send(args) => send::run(&app, args).await,
+        Command::Inbox(args) => inbox::run(&app, args).await,
+        Command::History(args) => history::run(&app, args).await,
+        Command::Contacts(args) => contacts::run(&app, args).await,
+        Command::SafetyNumber(args) => safety::run(&app, args).await,
+        Command::Devices(args) => devices::run(&app, args).await,
+        Command::Wallets(args) => wallets::run(&app, args).await,
+        Command::Sessions => sessions::list(&app).await,
+        Command::SignOut(args) => sessions::sign_out(&app, args).await,
+        Command::Completions(args) => shell::completions(&app, args),
+    }
+}
+
+/// Finds who is meant by an address, a handle or an account id.
+pub async fn find(client: &Client, peer: &str) -> Result<Account, Failure> {
+    Ok(client.resolve(peer).await?)
+}

@@ -1,0 +1,139 @@
+//! People: who may write, who wrote, who is blocked.
+
+use std::collections::HashMap;
+
+use clap::{Args, Subcommand};
+use nepto_proto::AccountId;
+use nepto_proto::api::accounts::{Consent, Contact};
+use nepto_sdk::Client;
+use serde_json::json;
+
+use super::{find, table};
+use crate::app::App;
+use crate::failure::Failure;
+use crate::names::Names;
+use crate::text::clean_name;
+
+/// Contacts per page, and pages read.
+const PAGE: u32 = 200;
+const PAGES_MAX: usize = 50;
+
+/// Lists people, or decides about one.
+#[derive(Debug, Args)]
+#[command(after_help = "\
+Examples:
+  nepto contacts                    everybody you have met
+  nepto contacts accept @bob        let @bob write to you; @bob sees receipts from now on
+  nepto contacts block 0xf39F…      nothing of this account arrives any more; it is not told")]
+pub struct ContactsArgs {
+    #[command(subcommand)]
+    action: Option<Action>,
+}
+
+#[derive(Debug, Subcommand)]
+enum Action {
+    /// List everybody you have met
+    List,
+    /// Let somebody who asked write to you
+    Accept {
+        /// Wallet address, handle or account id
+        peer: String,
+    },
+    /// Take nothing more of somebody
+    Block {
+        /// Wallet address, handle or account id
+        peer: String,
+    },
+    /// Undo a block; what they write then are requests
+    Unblock {
+        /// Wallet address, handle or account id
+        peer: String,
+    },
+}
+
+pub async fn run(app: &App, args: ContactsArgs) -> Result<(), Failure> {
+    let client = app.client().await?;
+    let (peer, consent) = match args.action {
+        None | Some(Action::List) => return list(app, &client).await,
+        Some(Action::Accept { peer }) => (peer, Consent::Accepted),
+        Some(Action::Block { peer }) => (peer, Consent::Blocked),
+        Some(Action::Unblock { peer }) => (peer, Consent::Requested),
+    };
+    let account = find(&client, &peer).await?;
+    let id = account.account;
+    if id == client.account() {
+        return Err(Failure::usage("that is your own account"));
+    }
+    let mut names = Names::new(client.account());
+    names.insert(account);
+    match consent {
+        Consent::Accepted => client.accept(id).await?,
+        Consent::Blocked => client.block(id).await?,
+        Consent::Requested => client.unblock(id).await?,
+    }
+    if app.json() {
+        return app.say_json(&json!({ "account": id, "consent": consent }));
+    }
+    app.note(match consent {
+        Consent::Accepted => format!("{} may write to you. Answer: nepto chat {peer}", names.label(id)),
+        Consent::Blocked => {
+            format!("Nothing of {} arrives any more. Undo: nepto contacts unblock {peer}", names.label(id))
+        }
+        Consent::Requested => format!("{} is not blocked any more; what arrives are requests.", names.label(id)),
+    });
+    Ok(())
+}
+
+async fn list(app: &App, client: &Client) -> Result<(), Failure> {
+    let contacts = all(client).await?;
+    let conversations = client.conversations()?.into_iter().chain(client.requests()?);
+    let unread: HashMap<AccountId, u32> = conversations.map(|c| (c.peer, c.unread)).collect();
+    let unread_of = |contact: &Contact| unread.get(&contact.account.account).copied().unwrap_or(0);
+    if app.json() {
+        for contact in &contacts {
+            let mut object = json!(contact);
+            object["unread"] = unread_of(contact).into();
+            app.say_json(&object)?;
+        }
+        return Ok(());
+    }
+    if contacts.is_empty() {
+        app.note("Nobody yet. Write to somebody: nepto chat 0x…");
+        return Ok(());
+    }
+    let mut rows = Vec::new();
+    for contact in &contacts {
+        let handle = contact.account.handle.as_deref().map(|h| format!("@{}", clean_name(h))).unwrap_or_default();
+        let name = contact.account.display_name.as_deref().map(clean_name).unwrap_or_default();
+        let unread = unread_of(contact);
+        rows.push([
+            handle,
+            name,
+            clean_name(&contact.account.wallet),
+            consent_word(contact.consent).to_owned(),
+            if unread > 0 { unread.to_string() } else { String::new() },
+        ]);
+    }
+    table::print(app, ["HANDLE", "NAME", "WALLET", "STATE", "UNREAD"], &rows)
+}
+
+fn consent_word(consent: Consent) -> &'static str {
+    match consent {
+        Consent::Requested => "request",
+        Consent::Accepted => "accepted",
+        Consent::Blocked => "blocked",
+    }
+}
+
+async fn all(client: &Client) -> Result<Vec<Contact>, Failure> {
+    let (mut all, mut after) = (Vec::new(), None);
+    for _ in 0..PAGES_MAX {
+        let page = client.contacts(after, PAGE).await?;
+        all.extend(page.contacts);
+        after = page.next;
+        if after.is_none() {
+            break;
+        }
+    }
+    Ok(all)
+}

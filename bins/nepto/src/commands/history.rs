@@ -1,0 +1,80 @@
+//! A conversation's messages, from the profile.
+
+use std::collections::HashMap;
+
+use clap::Args;
+use nepto_proto::AccountId;
+use nepto_sdk::Client;
+use nepto_sdk::model::{Message, MessageId};
+
+use super::find;
+use crate::app::App;
+use crate::failure::Failure;
+use crate::json;
+use crate::names::Names;
+use crate::render::{MessageView, lay_out};
+
+/// Shows messages.
+#[derive(Debug, Args)]
+#[command(after_help = "\
+Marks of your own messages:  · on its way   ✓ stored   ✓✓ delivered   ✓✓ read   ✗ not sent
+The history is what this device sent and received; nepto inbox fetches what is new.")]
+pub struct HistoryArgs {
+    /// With whom: wallet address, handle or account id
+    peer: String,
+
+    /// How many messages, the newest
+    #[arg(long, value_name = "N", default_value_t = 50)]
+    limit: usize,
+
+    /// Only older ones than the message with this number
+    #[arg(long, value_name = "NUMBER")]
+    before: Option<u64>,
+}
+
+pub async fn run(app: &App, args: HistoryArgs) -> Result<(), Failure> {
+    let client = app.client().await?;
+    let mut names = Names::new(client.account());
+    // an account id needs no network
+    let peer = match args.peer.parse::<AccountId>() {
+        Ok(account) => account,
+        Err(_) => {
+            let found = find(&client, &args.peer).await?;
+            let account = found.account;
+            names.insert(found);
+            account
+        }
+    };
+    names.learn(&client, [peer]).await;
+    client.sweep()?;
+    let mut messages = client.history(peer, args.before, args.limit)?;
+    messages.reverse();
+    if messages.is_empty() {
+        app.note(format!("No messages with {} here. Write one: nepto send {} TEXT", names.peer(peer), args.peer));
+    }
+    print(app, &client, &names, &messages)
+}
+
+/// Prints messages, oldest first.
+pub fn print(app: &App, client: &Client, names: &Names, messages: &[Message]) -> Result<(), Failure> {
+    let me = client.account();
+    if app.json() {
+        for message in messages {
+            app.say_json(&json::message(message, me, names))?;
+        }
+        return Ok(());
+    }
+    let answered = answered(client, messages);
+    let view = MessageView { names, me, now: app.now(), days_between: false };
+    for message in messages {
+        let block = view.block(message, message.reply_to.and_then(|id| answered.get(&id)));
+        app.show(&lay_out(&block, None))?;
+    }
+    Ok(())
+}
+
+/// The messages that these answer, where they are still here.
+pub fn answered(client: &Client, messages: &[Message]) -> HashMap<MessageId, Message> {
+    let ids = messages.iter().filter_map(|message| message.reply_to);
+    ids.filter_map(|id| Some((id, client.message(id).ok()??))).collect()
+}

@@ -1,0 +1,140 @@
+//! Signing in.
+
+use std::path::PathBuf;
+
+use clap::Args;
+use nepto_proto::ErrorCode;
+use nepto_proto::api::keys::OwnDevice;
+use nepto_sdk::{Client, LoginOptions, SdkError, Wallet};
+use serde_json::json;
+
+use super::devices;
+use crate::app::App;
+use crate::failure::{Exit, Failure};
+use crate::wallet::{self, WalletArgs};
+
+/// Signs in.
+#[derive(Debug, Args)]
+#[command(after_help = "\
+Examples:
+  nepto login --server https://chat.example.org --new-keystore wallet.json     no wallet yet
+  nepto login --server https://chat.example.org --keystore ~/.foundry/keystores/main
+  nepto login --server https://chat.example.org --mnemonic-stdin < phrase.txt
+  nepto --profile ~/bot login --server https://chat.example.org --key-stdin --device-name bot < key.txt
+
+Signing in again with the same profile keeps the device and its history.")]
+pub struct LoginArgs {
+    /// Address of the server
+    #[arg(long, value_name = "URL")]
+    server: String,
+
+    /// What your list of devices calls this one [default: nepto on the machine's name]
+    #[arg(long, value_name = "NAME")]
+    device_name: Option<String>,
+
+    /// The domain the server signs in for, where it is not its address: behind a tunnel
+    #[arg(long, value_name = "DOMAIN")]
+    domain: Option<String>,
+
+    /// Make a new wallet and write its encrypted keystore; keep file and password, they are your account
+    #[arg(
+        long,
+        value_name = "FILE",
+        group = "wallet",
+        conflicts_with = "index",
+        help_heading = "Wallet (one of them)"
+    )]
+    new_keystore: Option<PathBuf>,
+
+    #[command(flatten)]
+    wallet: WalletArgs,
+}
+
+pub async fn run(app: &App, args: LoginArgs) -> Result<(), Failure> {
+    if args.new_keystore.is_none() && !args.wallet.is_given() {
+        let detail = "say which wallet signs in: --keystore FILE, --new-keystore FILE (if you have none yet), \
+                      --key-stdin or --mnemonic-stdin";
+        return Err(Failure::usage(detail));
+    }
+    // in this order, so that a script can give both on standard input
+    let place = app.place_for_login()?;
+    let wallet = match &args.new_keystore {
+        Some(file) => wallet::create_keystore(file, args.wallet.keystore_password_file.as_deref(), &app.env)?,
+        None => args.wallet.open()?,
+    };
+    if let Some(file) = &args.new_keystore {
+        app.note(format!(
+            "Wallet {} is in {}. Keep a copy of it and its password: they are your account.",
+            wallet.address(),
+            file.display()
+        ));
+    }
+    let options = LoginOptions {
+        place,
+        device_name: args.device_name.unwrap_or_else(default_device_name),
+        domain: args.domain,
+        env: app.env.clone(),
+        ..LoginOptions::new(&args.server)
+    };
+    match Client::login(options, &wallet).await {
+        Ok(client) => welcome(app, &client, &wallet),
+        Err(SdkError::Server { code: ErrorCode::DeviceLimit, devices, .. }) => {
+            Err(device_limit(app, &args.server, &devices))
+        }
+        Err(error) => Err(written(error.into(), args.new_keystore.as_deref())),
+    }
+}
+
+fn welcome(app: &App, client: &Client, wallet: &Wallet) -> Result<(), Failure> {
+    let (account, device) = (client.account(), client.device());
+    if app.json() {
+        return app.say_json(&json!({
+            "address": wallet.address().to_string(),
+            "account": account,
+            "device": device,
+            "server": client.http().server().as_str(),
+        }));
+    }
+    app.say(format!("Signed in at {}", client.http().server()))?;
+    app.say(format!("  address  {}", wallet.address()))?;
+    app.say(format!("  account  {}", account.uuid()))?;
+    app.say(format!("  device   {device}"))?;
+    let profile = app.global.profile.as_ref().filter(|_| std::env::var_os("NEPTO_PROFILE").is_none());
+    let profile = profile.map_or_else(String::new, |folder| format!(" --profile {}", folder.display()));
+    app.note(format!(
+        "\nNext:\n  \
+         nepto{profile} profile --handle alice     choose a handle, so that people find you\n  \
+         nepto{profile} chat 0x…                   chat with a wallet address or @handle\n  \
+         nepto{profile} inbox                      what arrived"
+    ));
+    Ok(())
+}
+
+fn device_limit(app: &App, server: &str, all: &[OwnDevice]) -> Failure {
+    if !app.json() {
+        let _ = devices::print(app, all, None);
+    }
+    let oldest = all.iter().min_by_key(|device| device.last_seen_at).map_or(1, |device| u32::from(device.device));
+    let detail = format!(
+        "the account has as many devices as it may. Revoke one with the wallet alone, for example the one that was \
+         seen longest ago: nepto devices revoke {oldest} --server {server} --keystore FILE (or --key-stdin, \
+         --mnemonic-stdin); then sign in again"
+    );
+    Failure::new(Exit::Refused, ErrorCode::DeviceLimit.as_str(), detail)
+}
+
+/// A wallet that was made stays, although signing in failed.
+fn written(mut failure: Failure, keystore: Option<&std::path::Path>) -> Failure {
+    if let Some(file) = keystore {
+        failure.detail.push_str(&format!(". The wallet is in {0}: next time use --keystore {0}", file.display()));
+    }
+    failure
+}
+
+fn default_device_name() -> String {
+    let host = std::fs::read_to_string("/proc/sys/kernel/hostname").unwrap_or_default();
+    match crate::text::clean_name(&host) {
+        host if host.is_empty() => "nepto".to_owned(),
+        host => format!("nepto on {host}").chars().take(nepto_proto::limits::NAME_CHARS_MAX).collect(),
+    }
+}

@@ -1,0 +1,53 @@
+//! Where one is signed in.
+
+use clap::Args;
+use serde_json::json;
+
+use super::table;
+use crate::app::App;
+use crate::failure::Failure;
+use crate::names::short_address;
+
+/// Signs out.
+#[derive(Debug, Args)]
+pub struct SignOutArgs {
+    /// On all devices
+    #[arg(long)]
+    everywhere: bool,
+}
+
+pub async fn list(app: &App) -> Result<(), Failure> {
+    let client = app.client().await?;
+    let sessions = client.sessions().await?;
+    if app.json() {
+        return sessions.iter().try_for_each(|session| app.say_json(session));
+    }
+    let rows: Vec<[String; 5]> = sessions
+        .iter()
+        .map(|session| {
+            let this = if session.device == client.device() { " (this one)" } else { "" };
+            [
+                session.session.uuid().to_string(),
+                format!("{}{this}", session.device),
+                short_address(&session.wallet),
+                session.created_at.date().to_string(),
+                session.refreshed_at.date().to_string(),
+            ]
+        })
+        .collect();
+    table::print(app, ["SESSION", "DEVICE", "WALLET", "SINCE", "REFRESHED"], &rows)
+}
+
+pub async fn sign_out(app: &App, args: SignOutArgs) -> Result<(), Failure> {
+    let client = app.client().await?;
+    client.sign_out(args.everywhere).await?;
+    if app.json() {
+        return app.say_json(&json!({ "signed_out": true, "everywhere": args.everywhere }));
+    }
+    app.note(if args.everywhere {
+        "Signed out on all devices. The history stays in each profile."
+    } else {
+        "Signed out. The history stays in the profile; nepto login with the same profile goes on with it."
+    });
+    Ok(())
+}

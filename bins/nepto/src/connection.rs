@@ -1,0 +1,108 @@
+//! Waiting on a connection, with a bound, while its events are taken.
+
+use std::future::Future;
+use std::time::Duration;
+
+use nepto_proto::ErrorCode;
+use nepto_sdk::{Client, Event, Events, SdkError};
+use tokio::time::{Instant, timeout_at};
+
+use crate::failure::{Exit, Failure};
+use crate::json::disconnect_reason;
+use crate::text::clean_line;
+
+/// How long a command waits for the server unless it says otherwise.
+pub const DEFAULT_TIMEOUT: &str = "20s";
+/// How long receipts, and then the last acknowledgement, may delay the end of a command. What is not sent then is sent with the next connection.
+const FAREWELL: Duration = Duration::from_secs(5);
+
+/// A connection, and why it is not there yet.
+pub struct Connection {
+    events: Events,
+    lost: Option<String>,
+}
+
+impl Connection {
+    pub async fn open(client: &Client) -> Result<Self, Failure> {
+        Ok(Self { events: client.connect().await?, lost: None })
+    }
+
+    /// The next event. An event after which nothing follows is an error.
+    pub async fn next(&mut self) -> Result<Event, Failure> {
+        let event = self.events.next().await.ok_or_else(|| Failure::other("the connection is over"))?;
+        match &event {
+            Event::SignedOut { code } => return Err(signed_out(*code)),
+            Event::Superseded => {
+                let detail = "this device connected from somewhere else; only one connection of a profile can live";
+                return Err(Failure::new(Exit::Error, "superseded", detail));
+            }
+            Event::StoreFailed(reason) => return Err(Failure::new(Exit::Error, "profile", clean_line(reason))),
+            Event::Disconnected { reason, .. } => self.lost = Some(clean_line(disconnect_reason(reason))),
+            Event::Connected => self.lost = None,
+            _ => {}
+        }
+        Ok(event)
+    }
+
+    /// Waits until everything that the server has stored for this device arrived.
+    pub async fn caught_up(&mut self, limit: Duration, mut told: impl FnMut(&Event)) -> Result<(), Failure> {
+        let deadline = Instant::now() + limit;
+        loop {
+            match timeout_at(deadline, self.next()).await {
+                Ok(event) => match event? {
+                    Event::CaughtUp => return Ok(()),
+                    event => told(&event),
+                },
+                Err(_) => return Err(self.timed_out()),
+            }
+        }
+    }
+
+    /// Waits for something to be done on the connection.
+    pub async fn until<T>(
+        &mut self,
+        limit: Duration,
+        work: impl Future<Output = Result<T, SdkError>>,
+        mut told: impl FnMut(&Event),
+    ) -> Result<T, Failure> {
+        let deadline = Instant::now() + limit;
+        let mut work = std::pin::pin!(work);
+        loop {
+            tokio::select! {
+                done = &mut work => return Ok(done?),
+                event = timeout_at(deadline, self.next()) => match event {
+                    Ok(event) => told(&event?),
+                    Err(_) => return Err(self.timed_out()),
+                },
+            }
+        }
+    }
+
+    /// Lets receipts and what else is queued go out. Not worth an error: the queue survives.
+    pub async fn farewell(mut self, client: &Client) {
+        let _ = self.until(FAREWELL, client.wait_all_sent(), |_| {}).await;
+        let _ = timeout_at(Instant::now() + FAREWELL, client.close()).await;
+    }
+
+    fn timed_out(&self) -> Failure {
+        match &self.lost {
+            Some(reason) => {
+                let detail = format!("the server can't be reached: {reason}; check the address and the network");
+                Failure::new(Exit::Unreachable, "unreachable", detail)
+            }
+            None => Failure::timeout("the server did not answer in time"),
+        }
+    }
+}
+
+fn signed_out(code: Option<ErrorCode>) -> Failure {
+    match code {
+        Some(code) => Failure::from(SdkError::Server {
+            code,
+            detail: code.title().to_owned(),
+            retry_after: None,
+            devices: Vec::new(),
+        }),
+        None => SdkError::SignedOut.into(),
+    }
+}

@@ -1,0 +1,141 @@
+//! What accounts are called. Handles and names come from the server, and are asked for once.
+
+use std::collections::HashMap;
+
+use nepto_proto::AccountId;
+use nepto_proto::api::accounts::Account;
+use nepto_sdk::{Client, SdkError};
+
+use crate::text::clean_name;
+
+/// Accounts asked for at once; beyond them, numbers are shown.
+const LOOKUPS_MAX: usize = 200;
+
+/// Names of accounts.
+#[derive(Debug, Clone)]
+pub struct Names {
+    me: AccountId,
+    known: HashMap<AccountId, Account>,
+}
+
+impl Names {
+    pub fn new(me: AccountId) -> Self {
+        Self { me, known: HashMap::new() }
+    }
+
+    pub fn insert(&mut self, account: Account) {
+        self.known.insert(account.account, account);
+    }
+
+    pub fn get(&self, account: AccountId) -> Option<&Account> {
+        self.known.get(&account)
+    }
+
+    /// Asks the server for those that are not known. Without a network numbers have to do.
+    pub async fn learn(&mut self, client: &Client, accounts: impl IntoIterator<Item = AccountId>) {
+        let mut asked = 0;
+        for account in accounts {
+            if account == self.me || self.known.contains_key(&account) || asked == LOOKUPS_MAX {
+                continue;
+            }
+            asked += 1;
+            match client.http().account(&account.to_string()).await {
+                Ok(found) => self.insert(found),
+                Err(error) if error.is_temporary() || matches!(error, SdkError::SignedOut) => return,
+                Err(_) => {}
+            }
+        }
+    }
+
+    /// A short name. Handles are unique; a chosen name is not, so a part of the wallet's address stands beside it.
+    pub fn label(&self, account: AccountId) -> String {
+        if account == self.me {
+            return "you".to_owned();
+        }
+        self.known.get(&account).map_or_else(|| short_id(account), label)
+    }
+
+    /// The other side of a conversation; a conversation with oneself is for notes.
+    pub fn peer(&self, account: AccountId) -> String {
+        if account == self.me { "Notes to yourself".to_owned() } else { self.label(account) }
+    }
+
+    /// Everything that is known, on one line.
+    pub fn full(&self, account: AccountId) -> String {
+        let Some(known) = self.known.get(&account) else { return self.peer(account) };
+        let mut parts = vec![label(known)];
+        if let (Some(_), Some(name)) = (&known.handle, name(known)) {
+            parts.push(name);
+        }
+        if known.handle.is_some() || known.display_name.is_some() {
+            parts.push(clean_name(&known.wallet));
+        }
+        parts.join("  ")
+    }
+
+    /// How to name the account on the command line.
+    pub fn reference(&self, account: AccountId) -> String {
+        self.known.get(&account).map_or_else(|| account.uuid().to_string(), |known| clean_name(&known.wallet))
+    }
+}
+
+fn label(account: &Account) -> String {
+    let address = short_address(&account.wallet);
+    match (&account.handle, name(account)) {
+        (Some(handle), _) => format!("@{}", clean_name(handle)),
+        (None, Some(name)) => format!("{name} ({address})"),
+        (None, None) => address,
+    }
+}
+
+fn name(account: &Account) -> Option<String> {
+    account.display_name.as_deref().map(clean_name).filter(|name| !name.is_empty())
+}
+
+/// `0xf39F…2266`
+pub fn short_address(address: &str) -> String {
+    let clean = clean_name(address);
+    match (clean.get(..6), clean.len().checked_sub(4).and_then(|end| clean.get(end..))) {
+        (Some(begin), Some(end)) if clean.len() > 12 => format!("{begin}…{end}"),
+        _ => clean,
+    }
+}
+
+fn short_id(account: AccountId) -> String {
+    let id = account.to_string();
+    // the begin of a UUIDv7 is a time and the same for many
+    format!("account …{}", id.get(20..).unwrap_or(&id))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use uuid::Uuid;
+
+    fn account(handle: Option<&str>, display_name: Option<&str>) -> Account {
+        Account {
+            account: AccountId::new(Uuid::from_u128(2)),
+            wallet: "0xf39Fd6e51aad88F6F4ce6aB8827279cffFb92266".into(),
+            handle: handle.map(str::to_owned),
+            display_name: display_name.map(str::to_owned),
+        }
+    }
+
+    #[test]
+    fn a_chosen_name_never_stands_alone() {
+        assert_eq!(label(&account(Some("alice"), Some("Bob"))), "@alice");
+        assert_eq!(label(&account(None, Some("@alice"))), "@alice (0xf39F…2266)");
+        assert_eq!(label(&account(None, None)), "0xf39F…2266");
+        assert_eq!(label(&account(None, Some("\u{1b}[2J"))), "0xf39F…2266");
+    }
+
+    #[test]
+    fn oneself_and_strangers_have_labels_too() {
+        let (me, other) = (AccountId::new(Uuid::from_u128(1)), AccountId::new(Uuid::from_u128(2)));
+        let mut names = Names::new(me);
+        assert_eq!(names.label(me), "you");
+        assert_eq!(names.label(other), "account …000000000002");
+        names.insert(account(Some("alice"), Some("Alice")));
+        assert_eq!(names.full(other), "@alice  Alice  0xf39Fd6e51aad88F6F4ce6aB8827279cffFb92266");
+    }
+}

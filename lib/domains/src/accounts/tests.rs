@@ -1,0 +1,71 @@
+//! The rules that rows keep.
+
+use nepto_kit::db::DbError;
+use nepto_proto::api::accounts::Consent;
+
+use super::Verdict;
+use super::store::{Profile, Store};
+use crate::testing::{account, database, no_redis};
+
+async fn store() -> Store {
+    Store::new(database(super::domain()).await, no_redis())
+}
+
+fn named(handle: &str) -> Profile {
+    Profile { handle: Some(handle.into()), display_name: None }
+}
+
+#[tokio::test]
+async fn a_handle_belongs_to_one_account_and_can_be_given_up() {
+    let store = store().await;
+    store.put_profile(account(1), named("alice")).await.unwrap();
+    assert!(
+        matches!(store.put_profile(account(2), named("alice")).await, Err(DbError::Thrown(code)) if code == "handle_taken")
+    );
+    store.put_profile(account(1), named("alice")).await.unwrap();
+    assert_eq!(store.account_of_handle("alice").await.unwrap(), Some(account(1)));
+    store.put_profile(account(1), Profile { handle: None, display_name: Some("A".into()) }).await.unwrap();
+    assert_eq!(store.account_of_handle("alice").await.unwrap(), None);
+    store.put_profile(account(2), named("alice")).await.unwrap();
+    assert_eq!(store.profile(account(1)).await.unwrap().display_name.as_deref(), Some("A"));
+    assert_eq!(store.profile(account(3)).await.unwrap().handle, None);
+}
+
+#[tokio::test]
+async fn writing_means_accepting_answers_and_nothing_for_the_other() {
+    let store = store().await;
+    let (alice, bob) = (account(1), account(2));
+    assert!(store.met(alice, bob).await.unwrap().first_contact());
+    let met = store.meet(alice, bob, 1).await.unwrap();
+    assert_eq!((met.verdict(), met.verdict_back()), (Verdict::Requested, Verdict::Accepted));
+    let met = store.meet(bob, alice, 2).await.unwrap();
+    assert_eq!((met.verdict(), met.verdict_back()), (Verdict::Accepted, Verdict::Accepted));
+    assert_eq!(store.who_accepts(alice, &[bob, account(3)]).await.unwrap(), [bob]);
+}
+
+#[tokio::test]
+async fn a_block_is_not_lifted_by_writing() {
+    let store = store().await;
+    let (alice, bob) = (account(1), account(2));
+    store.meet(alice, bob, 1).await.unwrap();
+    let met = store.decide(bob, alice, Consent::Blocked, 2).await.unwrap();
+    assert_eq!((met.verdict(), met.verdict_back()), (Verdict::YouBlocked, Verdict::Blocked));
+    assert_eq!(store.meet(alice, bob, 3).await.unwrap().verdict(), Verdict::Blocked);
+    assert_eq!(store.meet(bob, alice, 4).await.unwrap().verdict(), Verdict::YouBlocked);
+    assert_eq!(store.who_accepts(alice, &[bob]).await.unwrap(), []);
+    store.decide(bob, alice, Consent::Accepted, 5).await.unwrap();
+    assert_eq!(store.meet(alice, bob, 6).await.unwrap().verdict(), Verdict::Accepted);
+}
+
+#[tokio::test]
+async fn contacts_are_paged() {
+    let store = store().await;
+    for other in 2..7 {
+        store.meet(account(other), account(1), 1).await.unwrap();
+    }
+    store.meet(account(2), account(9), 1).await.unwrap();
+    let first = store.contacts(account(1), None, 3).await.unwrap();
+    assert_eq!(first.iter().map(|found| found.other).collect::<Vec<_>>(), [account(2), account(3), account(4)]);
+    let rest = store.contacts(account(1), Some(account(4)), 3).await.unwrap();
+    assert_eq!(rest.iter().map(|found| found.other).collect::<Vec<_>>(), [account(5), account(6)]);
+}

@@ -1,0 +1,93 @@
+//! The rules that rows keep.
+
+use std::time::Duration;
+
+use futures_util::future::join_all;
+use nepto_kit::db::DbError;
+use nepto_proto::SessionId;
+use nepto_proto::certificate::{SignedMessage, WalletLink};
+use uuid::Uuid;
+
+use super::store::Store;
+use crate::testing::{account, database, no_redis};
+
+async fn store() -> Store {
+    Store::new(database(super::domain()).await, no_redis())
+}
+
+fn link() -> WalletLink {
+    let signed = SignedMessage { message: "m".into(), signature: "0x".into() };
+    WalletLink { approval: signed.clone(), consent: signed }
+}
+
+fn session(number: u128) -> SessionId {
+    SessionId::new(Uuid::from_u128(number))
+}
+
+const DAY: Duration = Duration::from_secs(86_400);
+
+#[tokio::test]
+async fn a_wallet_gets_one_account_however_often_it_comes() {
+    let store = store().await;
+    let many = join_all((1..=8).map(|number| store.account_of_wallet_or_new("0xA", account(number), 0))).await;
+    let first = many[0].as_ref().unwrap();
+    assert!(many.iter().all(|found| found.as_ref().unwrap() == first));
+    assert_eq!(store.account_of_wallet("0xA").await.unwrap(), Some(*first));
+    assert_eq!(store.wallets(*first).await.unwrap().unwrap().wallets, ["0xA"]);
+    assert_eq!(store.account_of_wallet("0xB").await.unwrap(), None);
+    assert_eq!(store.wallets(account(77)).await.unwrap(), None);
+}
+
+#[tokio::test]
+async fn a_wallet_is_linked_to_one_account_and_within_the_limit() {
+    let store = store().await;
+    let (mine, other) = (account(1), account(2));
+    store.account_of_wallet_or_new("0xA", mine, 0).await.unwrap();
+    store.account_of_wallet_or_new("0xB", other, 0).await.unwrap();
+    let thrown = |result: Result<(), DbError>| match result {
+        Err(DbError::Thrown(code)) => code,
+        other => panic!("{other:?}"),
+    };
+    assert_eq!(thrown(store.link(mine, "0xB", link(), 3).await), "wallet_linked");
+    store.link(mine, "0xC", link(), 3).await.unwrap();
+    store.link(mine, "0xD", link(), 3).await.unwrap();
+    assert_eq!(thrown(store.link(mine, "0xE", link(), 3).await), "wallet_limit");
+    let wallets = store.wallets(mine).await.unwrap().unwrap();
+    assert_eq!((wallets.root.as_str(), wallets.wallets.len(), wallets.links.len()), ("0xA", 3, 2));
+    assert_eq!(store.account_of_wallet("0xE").await.unwrap(), None, "a refusal leaves nothing behind");
+}
+
+#[tokio::test]
+async fn a_device_has_one_session() {
+    let store = store().await;
+    let (mine, device) = (account(1), 3.try_into().unwrap());
+    assert!(store.begin_session(mine, session(1), device, "0xA", 0, DAY).await.unwrap().is_empty());
+    assert!(store.begin_session(mine, session(2), 4.try_into().unwrap(), "0xA", 0, DAY).await.unwrap().is_empty());
+    let ended = store.begin_session(mine, session(3), device, "0xA", 0, DAY).await.unwrap();
+    assert_eq!(ended.len(), 1);
+    assert_eq!(ended[0].to_api().unwrap().session, session(1));
+    let left: Vec<_> = store.sessions(mine).await.unwrap().iter().map(|row| row.to_api().unwrap().session).collect();
+    assert_eq!(left, [session(2), session(3)]);
+    assert!(store.sessions(account(2)).await.unwrap().is_empty());
+}
+
+#[tokio::test]
+async fn of_two_who_rotate_at_once_one_does() {
+    let store = store().await;
+    let mine = account(1);
+    store.begin_session(mine, session(1), 1.try_into().unwrap(), "0xA", 0, DAY).await.unwrap();
+    let moved = join_all((0..6).map(|_| store.rotate(mine, session(1), 0, 1, DAY))).await;
+    assert_eq!(moved.into_iter().filter(|moved| *moved.as_ref().unwrap()).count(), 1);
+    assert_eq!(store.session(mine, session(1)).await.unwrap().unwrap().generation, 1);
+}
+
+#[tokio::test]
+async fn expired_sessions_are_removed_and_no_others() {
+    let store = store().await;
+    let mine = account(1);
+    store.begin_session(mine, session(1), 1.try_into().unwrap(), "0xA", 0, Duration::from_millis(10)).await.unwrap();
+    store.begin_session(mine, session(2), 2.try_into().unwrap(), "0xA", 0, DAY).await.unwrap();
+    assert_eq!(store.remove_expired(5, 100).await.unwrap(), 0);
+    assert_eq!(store.remove_expired(11, 100).await.unwrap(), 1);
+    assert_eq!(store.sessions(mine).await.unwrap().len(), 1);
+}

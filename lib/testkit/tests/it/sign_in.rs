@@ -1,0 +1,331 @@
+//! Signing in: every field, every token, every wallet.
+
+use nepto_proto::api::auth::{RevokeByWallet, SignIn};
+use nepto_proto::api::keys::{DeviceSetup, SignedPrekey, UploadKeys};
+use nepto_proto::certificate::{Resource, SignedMessage};
+use nepto_proto::siwe::SiweMessage;
+use nepto_proto::{CloseCode, ErrorCode};
+use nepto_sdk::env::Env;
+use nepto_sdk::http::Http;
+use nepto_sdk::{Client, Event, LoginOptions, SdkError, Wallet};
+use nepto_testkit::Stack;
+use tokio::time::Instant;
+
+use crate::people::{Person, Raw, env_off_by, friends};
+
+/// A sign-in that is right, to be broken field by field.
+struct Attempt {
+    http: Http,
+    wallet: Wallet,
+    message: SiweMessage,
+}
+
+impl Attempt {
+    async fn new(stack: &Stack) -> Self {
+        let env = Env::system();
+        let http = Http::new(&stack.url(), env.clone(), Box::new(())).unwrap();
+        let info = http.info().await.unwrap();
+        let wallet = Wallet::random(&env).unwrap();
+        let identity_key = std::array::from_fn(|index| if index == 0 { 5 } else { 7 });
+        let message = SiweMessage {
+            domain: info.domain,
+            address: wallet.address(),
+            statement: None,
+            uri: info.uri,
+            chain_id: info.chains[0],
+            nonce: http.nonce().await.unwrap().nonce,
+            issued_at: env.date_time().into(),
+            expiration_time: None,
+            not_before: None,
+            request_id: None,
+            resources: vec![Resource::Device { registration_id: 77.try_into().unwrap(), identity_key }.to_string()],
+        };
+        Self { http, wallet, message }
+    }
+
+    fn device() -> DeviceSetup {
+        let key = |id: u32, kind: u8, bytes: usize| SignedPrekey {
+            id,
+            public_key: [vec![kind], vec![9; bytes]].concat().into(),
+            signature: vec![1; 64].into(),
+        };
+        DeviceSetup { name: "test".into(), signed_prekey: key(1, 5, 32), last_resort: key(2, 8, 1568) }
+    }
+
+    async fn send(&self, signed: SignedMessage) -> Result<(), ErrorCode> {
+        let result = self.http.sign_in(&SignIn { signed, device: Self::device() }).await;
+        result.map(drop).map_err(|error| error.code().unwrap_or_else(|| panic!("no code: {error}")))
+    }
+
+    async fn sign_and_send(&self) -> Result<(), ErrorCode> {
+        self.send(self.wallet.sign(&self.message).unwrap()).await
+    }
+}
+
+#[tokio::test]
+async fn every_field_of_the_message_is_checked_and_a_bad_one_changes_nothing() {
+    let stack = Stack::builder().unlimited().all().await.unwrap();
+    let minutes = |minutes: i64| (Env::system().date_time() + time::Duration::minutes(minutes)).into();
+    type Break = Box<dyn Fn(&mut SiweMessage)>;
+    let cases: Vec<(ErrorCode, Break)> = vec![
+        (ErrorCode::SiweDomain, Box::new(|message| message.domain = "evil.example.org".into())),
+        (ErrorCode::SiweUri, Box::new(|message| message.uri = "https://evil.example.org".into())),
+        (ErrorCode::SiweChain, Box::new(|message| message.chain_id = 31_337_000)),
+        (ErrorCode::NonceInvalid, Box::new(|message| message.nonce = "neverissued1234".into())),
+        (ErrorCode::ClockSkew, Box::new(move |message| message.issued_at = minutes(60))),
+        (ErrorCode::ClockSkew, Box::new(move |message| message.issued_at = minutes(-60))),
+        (ErrorCode::SiweExpired, Box::new(move |message| message.expiration_time = Some(minutes(-1)))),
+        (ErrorCode::SiweNotYetValid, Box::new(move |message| message.not_before = Some(minutes(1)))),
+        (ErrorCode::SiweResource, Box::new(|message| message.resources.clear())),
+        (ErrorCode::SiweResource, Box::new(|message| message.resources.push("urn:nepto:revoke:1".into()))),
+    ];
+    for (code, break_it) in cases {
+        let mut attempt = Attempt::new(&stack).await;
+        let good = attempt.message.clone();
+        break_it(&mut attempt.message);
+        assert_eq!(attempt.sign_and_send().await, Err(code));
+        // the nonce was not used up by what was refused
+        attempt.message = good;
+        assert_eq!(attempt.sign_and_send().await, Ok(()), "after {code}");
+    }
+}
+
+#[tokio::test]
+async fn signatures_and_nonces_work_for_their_owner_and_once() {
+    let stack = Stack::builder().unlimited().all().await.unwrap();
+    let attempt = Attempt::new(&stack).await;
+    let signed = attempt.wallet.sign(&attempt.message).unwrap();
+    let stranger = Wallet::random(&Env::system()).unwrap();
+    let by_stranger = format!("0x{}", hex::encode(stranger.sign_text(&signed.message).unwrap()));
+    let with = |signature: &str| SignedMessage { signature: signature.to_owned(), ..signed.clone() };
+    assert_eq!(attempt.send(with(&by_stranger)).await, Err(ErrorCode::SignatureInvalid));
+    assert_eq!(attempt.send(with("0xzz")).await, Err(ErrorCode::SignatureInvalid));
+    assert_eq!(attempt.send(with("0x1234")).await, Err(ErrorCode::ContractWallet));
+    let changed = SignedMessage { message: signed.message.replace("Version: 1", "Version: 2"), ..signed.clone() };
+    assert_eq!(attempt.send(changed).await, Err(ErrorCode::SiweMalformed));
+    assert_eq!(attempt.send(signed.clone()).await, Ok(()));
+    assert_eq!(attempt.send(signed).await, Err(ErrorCode::NonceInvalid), "a replay");
+}
+
+#[tokio::test]
+async fn a_refresh_token_works_once_and_reuse_ends_the_session() {
+    let stack = Stack::builder().unlimited().all().await.unwrap();
+    let attempt = Attempt::new(&stack).await;
+    let signed = attempt.wallet.sign(&attempt.message).unwrap();
+    let tokens = attempt.http.sign_in(&SignIn { signed, device: Attempt::device() }).await.unwrap();
+    let refresh = async |token: &str| {
+        let body = serde_json::json!({ "refresh_token": token, "device": tokens.device });
+        let url = format!("{}/v1/auth/refresh", stack.url());
+        let answer = reqwest::Client::new().post(url).json(&body).send().await.unwrap();
+        answer.json::<serde_json::Value>().await.unwrap()
+    };
+    let second = refresh(&tokens.refresh_token).await;
+    let second = second["refresh_token"].as_str().unwrap().to_owned();
+    // the answer was lost: the same again
+    assert_eq!(refresh(&tokens.refresh_token).await["refresh_token"], second.as_str());
+    let third = refresh(&second).await["refresh_token"].as_str().unwrap().to_owned();
+    assert_eq!(refresh(&tokens.refresh_token).await["code"], "refresh_reused");
+    assert_eq!(refresh(&third).await["code"], "refresh_invalid", "the whole family is gone");
+    let mut tampered = third;
+    tampered.replace_range(3..4, if &tampered[3..4] == "A" { "B" } else { "A" });
+    assert_eq!(refresh(&tampered).await["code"], "refresh_invalid");
+}
+
+#[tokio::test]
+async fn access_tokens_that_are_expired_tampered_or_absent_are_refused() {
+    let stack = Stack::builder().set("tokens.access_ttl_s", 1).all().await.unwrap();
+    let person = Person::join(&stack).await.unwrap();
+    let token = person.client.http().access_token().await.unwrap();
+    let ask = async |token: Option<&str>| {
+        let request = reqwest::Client::new().get(format!("{}/v1/accounts/me", stack.url()));
+        let request =
+            token.map_or_else(|| request.try_clone().unwrap(), |token| request.try_clone().unwrap().bearer_auth(token));
+        request.send().await.unwrap().json::<serde_json::Value>().await.unwrap()
+    };
+    let mut tampered = token.clone();
+    let at = token.rfind('.').unwrap() + 5;
+    tampered.replace_range(at..=at, if &token[at..=at] == "A" { "B" } else { "A" });
+    assert_eq!(ask(Some(&tampered)).await["code"], "token_invalid");
+    assert_eq!(ask(Some("nonsense")).await["code"], "token_invalid");
+    assert_eq!(ask(None).await["code"], "unauthenticated");
+    tokio::time::sleep(std::time::Duration::from_millis(2_100)).await;
+    assert_eq!(ask(Some(&token)).await["code"], "token_expired");
+}
+
+#[tokio::test]
+async fn signing_out_everywhere_closes_open_sockets_within_a_second() {
+    let stack = Stack::split(2).await.unwrap();
+    let alice = Person::join(&stack).await.unwrap();
+    let mut phone = alice.second_device(&stack).await.unwrap();
+    let token = phone.client.http().access_token().await.unwrap();
+    let started = Instant::now();
+    alice.client.sign_out(true).await.unwrap();
+    phone.until(|event| matches!(event, Event::SignedOut { .. })).await.unwrap();
+    assert!(started.elapsed().as_millis() < 1_000, "{:?}", started.elapsed());
+    let answer =
+        reqwest::Client::new().get(format!("{}/v1/accounts/me", stack.url())).bearer_auth(token).send().await.unwrap();
+    assert_eq!(answer.json::<serde_json::Value>().await.unwrap()["code"], "session_revoked");
+}
+
+#[tokio::test]
+async fn a_clock_that_is_off_by_an_hour_is_told_so() {
+    let stack = Stack::all().await.unwrap();
+    for hours in [1, -1] {
+        let options = LoginOptions { env: env_off_by(hours * 3_600_000), ..LoginOptions::new(stack.url()) };
+        let wallet = Wallet::random(&Env::system()).unwrap();
+        let error = Client::login(options, &wallet).await.err().expect("refused");
+        assert_eq!(error.code(), Some(ErrorCode::ClockSkew));
+        let text = error.to_string();
+        assert!(text.contains("clock") && text.contains(if hours > 0 { "ahead" } else { "behind" }), "{text}");
+    }
+}
+
+#[tokio::test]
+async fn wallets_are_linked_by_two_signatures_and_the_last_one_stays() {
+    let stack = Stack::builder().unlimited().all().await.unwrap();
+    let (alice, mut bob) = friends(&stack).await.unwrap();
+    let (root, second) = (alice.wallet().unwrap(), Wallet::random(&Env::system()).unwrap());
+    let wallets = alice.client.link_wallet(&root, &second).await.unwrap();
+    assert_eq!(wallets.wallets, [root.address().to_string(), second.address().to_string()]);
+    // a device certified by the linked wallet is trusted by peers
+    let laptop = Client::login(LoginOptions::new(stack.url()), &second).await.unwrap();
+    assert_eq!(laptop.account(), alice.account());
+    bob.says(&alice, "still you?").await.unwrap();
+    // a wallet belongs to one account
+    let error = bob.client.link_wallet(&bob.wallet().unwrap(), &second).await.unwrap_err();
+    assert_eq!(error.code(), Some(ErrorCode::WalletLinked));
+    // an approval by a stranger links nothing
+    let (stranger, third) = (Wallet::random(&Env::system()).unwrap(), Wallet::random(&Env::system()).unwrap());
+    let error = alice.client.link_wallet(&stranger, &third).await.unwrap_err();
+    assert_eq!(error.code(), Some(ErrorCode::WalletUnknown));
+    let left = alice.client.unlink_wallet(second.address()).await.unwrap();
+    assert_eq!(left.wallets, [root.address().to_string()]);
+    let error = alice.client.unlink_wallet(root.address()).await.unwrap_err();
+    assert_eq!(error.code(), Some(ErrorCode::WalletLast));
+    // and its device goes
+    nepto_testkit::eventually(nepto_testkit::seconds(10), async || Ok(alice.client.devices().await?.len() == 1))
+        .await
+        .unwrap();
+    bob.until(|event| matches!(event, Event::DeviceAdded { .. } | Event::DeviceRemoved { .. })).await.unwrap();
+}
+
+#[tokio::test]
+async fn a_wallet_alone_gets_its_owner_back_in_at_the_device_limit() {
+    let stack = Stack::builder().unlimited().all().await.unwrap();
+    let alice = Person::join(&stack).await.unwrap();
+    for _ in 1..10 {
+        Client::login(LoginOptions::new(stack.url()), &alice.wallet().unwrap()).await.unwrap();
+    }
+    let refused = Client::login(LoginOptions::new(stack.url()), &alice.wallet().unwrap()).await.err().expect("refused");
+    let SdkError::Server { code: ErrorCode::DeviceLimit, devices, .. } = refused else { panic!("{refused}") };
+    assert_eq!(devices.len(), 10);
+    let victim = devices[0].device;
+    assert_eq!(victim, alice.client.device());
+    nepto_sdk::revoke_device_by_wallet(&stack.url(), None, &alice.wallet().unwrap(), victim, &Env::system())
+        .await
+        .unwrap();
+    Client::login(LoginOptions::new(stack.url()), &alice.wallet().unwrap()).await.unwrap();
+    // nobody else's wallet can
+    let http = Http::new(&stack.url(), Env::system(), Box::new(())).unwrap();
+    let attempt = Attempt::new(&stack).await;
+    let mut message = attempt.message.clone();
+    message.resources = vec![Resource::Revoke(2.try_into().unwrap()).to_string()];
+    let signed = attempt.wallet.sign(&message).unwrap();
+    let error = http.revoke_by_wallet(&RevokeByWallet { signed }).await.unwrap_err();
+    assert_eq!(error.code(), Some(ErrorCode::AccountUnknown));
+}
+
+#[tokio::test]
+async fn a_removed_device_loses_its_session_socket_and_mailbox() {
+    let stack = Stack::all().await.unwrap();
+    let (alice, bob) = friends(&stack).await.unwrap();
+    let phone = bob.second_device(&stack).await.unwrap();
+    phone.client.disconnect();
+    let mut raw = Raw::open(&stack, &phone.client, None).await.unwrap();
+    bob.client.revoke_device(phone.client.device()).await.unwrap();
+    let closed = loop {
+        match raw.frame().await {
+            Ok(_) => {}
+            Err(error) => break error,
+        }
+    };
+    let closed: &nepto_sdk::socket::SocketError = closed.downcast_ref().unwrap();
+    assert_eq!(closed.close_code(), Some(CloseCode::SessionRevoked));
+    alice.says(&bob, "only to the one that is left").await.unwrap();
+    assert!(phone.client.http().me().await.is_err());
+}
+
+#[tokio::test]
+async fn one_time_prekeys_are_handed_out_once_whoever_asks_at_once() {
+    let stack = Stack::builder().unlimited().all().await.unwrap();
+    let target = Person::join(&stack).await.unwrap();
+    nepto_testkit::eventually(nepto_testkit::seconds(20), async || {
+        let count = target.client.http().key_count().await?;
+        Ok(count.ec == 100 && count.kyber == 100)
+    })
+    .await
+    .unwrap();
+    target.client.disconnect();
+    let asker = Person::join(&stack).await.unwrap();
+    let fetch = || async {
+        let bundles = asker.client.http().bundles(target.account(), &[]).await.unwrap().bundles;
+        (bundles[0].ec_prekey.as_ref().map(|key| key.id), bundles[0].kyber_prekey.id)
+    };
+    let fetched = futures_util::future::join_all((0..40).map(|_| fetch())).await;
+    let ec: std::collections::BTreeSet<_> = fetched.iter().map(|(ec, _)| ec.unwrap()).collect();
+    let kyber: std::collections::BTreeSet<_> = fetched.iter().map(|(_, kyber)| *kyber).collect();
+    assert_eq!((ec.len(), kyber.len()), (40, 40), "a key was handed out twice");
+    let count = target.client.http().key_count().await.unwrap();
+    assert_eq!((count.ec, count.kyber), (60, 60));
+}
+
+#[tokio::test]
+async fn nobody_drains_a_pool() {
+    let stack = Stack::builder()
+        .unlimited()
+        .set("limits.bundles_per_pair_per_10_minutes", 8)
+        .set("limits.one_time_prekeys_per_target_per_hour", 5)
+        .all()
+        .await
+        .unwrap();
+    let (target, asker) = (Person::join(&stack).await.unwrap(), Person::join(&stack).await.unwrap());
+    let mut with_one_time = 0;
+    let mut limited = None;
+    for _ in 0..10 {
+        match asker.client.http().bundles(target.account(), &[]).await {
+            Ok(bundles) => with_one_time += usize::from(bundles.bundles[0].ec_prekey.is_some()),
+            Err(error) => limited = error.code(),
+        }
+    }
+    assert_eq!(with_one_time, 5);
+    assert_eq!(limited, Some(ErrorCode::RateLimited));
+}
+
+#[tokio::test]
+async fn keys_that_are_not_keys_are_refused() {
+    let stack = Stack::builder().unlimited().all().await.unwrap();
+    let person = Person::join(&stack).await.unwrap();
+    let before = person.client.http().key_count().await.unwrap();
+    let good = Attempt::device();
+    let bad = |change: &dyn Fn(&mut SignedPrekey)| {
+        let mut key = good.signed_prekey.clone();
+        change(&mut key);
+        UploadKeys { signed_prekey: Some(key), ..UploadKeys::default() }
+    };
+    for upload in [
+        bad(&|key| key.id = 0),
+        bad(&|key| key.id = 1 << 24),
+        bad(&|key| key.public_key = vec![5; 10].into()),
+        bad(&|key| key.public_key = [vec![6], vec![1; 32]].concat().into()),
+        bad(&|key| key.public_key = [vec![5], vec![0; 32]].concat().into()),
+        bad(&|key| key.signature = vec![1; 63].into()),
+        UploadKeys { last_resort: Some(good.signed_prekey.clone()), ..UploadKeys::default() },
+    ] {
+        let error = person.client.http().upload_keys(&upload).await.unwrap_err();
+        assert_eq!(error.code(), Some(ErrorCode::KeyInvalid));
+    }
+    let many = UploadKeys { kyber: vec![good.last_resort.clone(); 101], ..UploadKeys::default() };
+    let error = person.client.http().upload_keys(&many).await.unwrap_err();
+    assert!(matches!(error.code(), Some(ErrorCode::KeyLimit | ErrorCode::TooLarge)), "{error}");
+    assert_eq!(person.client.http().key_count().await.unwrap(), before);
+}
