@@ -2,6 +2,8 @@
 
 mod cargo;
 mod paths;
+#[cfg(test)]
+mod tidy;
 mod tools;
 mod up;
 

@@ -56,15 +56,11 @@ pub async fn connect(
         .connect(servers)
         .await
         .map_err(|error| anyhow::anyhow!("NATS at {} can't be reached: {error}", config.url))?;
-    let checked = client.clone();
+    let checked = jetstream(&client);
+    // a round trip: a connection may look well long after the server has stopped answering
     health.register("nats", move || {
-        let client = checked.clone();
-        async move {
-            match client.connection_state() {
-                async_nats::connection::State::Connected => client.flush().await.map_err(|error| error.to_string()),
-                state => Err(state.to_string()),
-            }
-        }
+        let jetstream = checked.clone();
+        async move { jetstream.query_account().await.map(drop).map_err(|error| error.to_string()) }
     });
     Ok((client, connects))
 }

@@ -34,7 +34,7 @@ pub use nats::Nats;
 pub use port::Port;
 pub use process::{Launch, Process};
 pub use proxy::FaultProxy;
-pub use server::{Role, Server};
+pub use server::{Role, Server, program};
 pub use settings::Settings;
 pub use stack::{Builder, Stack};
 pub use wait::{eventually, seconds};

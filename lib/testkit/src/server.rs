@@ -211,8 +211,12 @@ fn write(folder: &Path, name: &str, settings: &Settings) -> Result<PathBuf> {
     Ok(path)
 }
 
-/// `nepto-server` in `NEPTO_BIN_DIR`, or in the target folder that this test was built into.
 fn executable() -> Result<PathBuf> {
+    program("nepto-server")
+}
+
+/// A program of ours in `NEPTO_BIN_DIR`, or in the target folder that this test was built into.
+pub fn program(name: &str) -> Result<PathBuf> {
     let folder = match std::env::var_os("NEPTO_BIN_DIR") {
         Some(folder) => PathBuf::from(folder),
         None => {
@@ -220,7 +224,7 @@ fn executable() -> Result<PathBuf> {
             test.parent().and_then(Path::parent).context("the test stands in no target folder")?.to_owned()
         }
     };
-    let path = folder.join("nepto-server");
+    let path = folder.join(name);
     ensure!(path.exists(), "{} is missing: `cargo xtask test` builds it first", path.display());
     Ok(path)
 }

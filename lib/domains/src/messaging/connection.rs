@@ -343,10 +343,18 @@ impl Connection<'_> {
         self.work.push(Box::pin(async move {
             let fate = async {
                 let stored = first.await?;
-                if let Some(own) = own {
-                    store.submit(own).await?;
+                match own {
+                    None => Ok(stored),
+                    Some(own) => match store.submit(own).await {
+                        Ok(_) => Ok(stored),
+                        // The recipient has the message. A device of one's own that never fetches must not stop that.
+                        Err(StoreError::MailboxFull) => {
+                            metrics::counter!("nepto_own_copies_dropped_total").increment(1);
+                            Ok(stored)
+                        }
+                        Err(unavailable) => Err(unavailable),
+                    },
                 }
-                Ok::<_, StoreError>(stored)
             };
             let kind = match fate.await {
                 Ok(stored) => {

@@ -48,6 +48,13 @@ impl Gateway {
             ctx: ctx.clone(),
         });
         gateway.read_epochs().await?;
+        for shard in ctx.config.nats.shards.all() {
+            let jetstream = ctx.jetstream.clone();
+            ctx.health.register(format!("stream {}", shard.stream()), move || {
+                let jetstream = jetstream.clone();
+                async move { jetstream.get_stream(shard.stream()).await.map(drop).map_err(|error| error.to_string()) }
+            });
+        }
         ctx.tasks.spawn(gateway.purger.clone().run(ctx.clone()));
         let presence = gateway.clone();
         ctx.tasks.spawn(async move { presence.presence.run().await });

@@ -240,7 +240,7 @@ impl Lane {
                 reply = Some(self.request(subject, headers, envelope).await?);
             }
         }
-        reply.map_or(Err(CommitError::Other("nothing to commit".to_owned())), Ok)
+        reply.ok_or_else(|| CommitError::Other("nothing to commit".to_owned()))
     }
 
     async fn publish(&self, message: &Submission, device: DeviceId, envelope: &Bytes) -> Result<Stored, CommitError> {

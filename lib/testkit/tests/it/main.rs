@@ -1,9 +1,11 @@
 //! Tests of the whole against real servers: one target, a module per topic.
 
+mod cli;
 mod faults;
 mod nats;
 mod people;
 mod redis;
+mod roles;
 mod server;
 mod sign_in;
 mod socket;

@@ -1,0 +1,105 @@
+//! What documents promise of the repository's shape, held against it.
+
+use std::path::{Path, PathBuf};
+use std::process::Command;
+
+fn root() -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join("../..").canonicalize().expect("the checkout")
+}
+
+/// Names of everything that goes into a package, itself included.
+fn ingredients(package: &str) -> Vec<String> {
+    let tree = ["tree", "--quiet", "--offline", "--edges", "normal,build", "--prefix", "none", "--format", "{p}"];
+    let mut cargo = Command::new(env!("CARGO"));
+    let output = cargo.current_dir(root()).args(tree).args(["--package", package]).output().expect("cargo runs");
+    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+    let text = String::from_utf8(output.stdout).expect("UTF-8");
+    text.lines().filter_map(|line| line.split(' ').next()).map(str::to_owned).collect()
+}
+
+#[test]
+fn the_server_cannot_decrypt() {
+    for package in ["nepto-server", "nepto-domains", "nepto-kit", "nepto-chain"] {
+        let found = ingredients(package);
+        assert!(found.iter().any(|name| name == package) && found.len() > 10, "{package}: {found:?}");
+        let forbidden = found.iter().find(|name| name.contains("libsignal") || *name == "nepto-sdk");
+        assert_eq!(forbidden, None, "{package} must not depend on it");
+    }
+    assert!(
+        ingredients("nepto-sdk").iter().any(|name| name.contains("libsignal")),
+        "the test looks for the right name"
+    );
+}
+
+#[test]
+fn arrows_point_one_way() {
+    for (package, others) in [
+        ("nepto-proto", &["nepto-kit", "nepto-chain", "nepto-sdk", "nepto-domains"][..]),
+        ("nepto-kit", &["nepto-domains", "nepto-chain"]),
+        ("nepto-chain", &["nepto-domains", "nepto-kit"]),
+        ("nepto-sdk", &["nepto-kit", "nepto-domains", "nepto-chain"]),
+        ("nepto", &["nepto-kit", "nepto-domains"]),
+    ] {
+        let found = ingredients(package);
+        let forbidden = found.iter().find(|name| others.contains(&name.as_str()));
+        assert_eq!(forbidden, None, "{package} must not depend on it");
+    }
+}
+
+#[test]
+fn links_between_documents_lead_somewhere() {
+    let root = root();
+    let mut pages: Vec<PathBuf> =
+        ["README.md", "CONTRIBUTING.md", "bench/README.md"].map(|page| root.join(page)).into();
+    for folder in ["docs", "docs/adr"] {
+        let entries = std::fs::read_dir(root.join(folder)).expect("a folder");
+        pages.extend(
+            entries.map(|entry| entry.expect("an entry").path()).filter(|path| path.extension() == Some("md".as_ref())),
+        );
+    }
+    let mut links = 0;
+    for page in pages {
+        let text = std::fs::read_to_string(&page).expect("a page");
+        for target in text.split("](").skip(1).filter_map(|rest| rest.split([')', '#']).next()) {
+            if target.is_empty() || target.contains("://") {
+                continue;
+            }
+            let path = page.parent().expect("a folder").join(target);
+            assert!(path.exists(), "{} links to {target}, which is not there", page.display());
+            links += 1;
+        }
+    }
+    assert!(links > 0, "the test finds links");
+}
+
+/// Every file below a folder with this ending.
+fn files(folder: &Path, ending: &str, found: &mut Vec<PathBuf>) {
+    for entry in std::fs::read_dir(folder).expect("a folder") {
+        let path = entry.expect("an entry").path();
+        if path.is_dir() {
+            files(&path, ending, found);
+        } else if path.extension().is_some_and(|extension| extension == ending) {
+            found.push(path);
+        }
+    }
+}
+
+#[test]
+fn every_metric_is_in_the_operators_book() {
+    let root = root();
+    let book = std::fs::read_to_string(root.join("docs/OPERATIONS.md")).expect("the book");
+    let mut sources = Vec::new();
+    for folder in ["lib/kit/src", "lib/domains/src", "bins/nepto-server/src"] {
+        files(&root.join(folder), "rs", &mut sources);
+    }
+    let mut metrics = std::collections::BTreeSet::new();
+    for source in sources {
+        let text = std::fs::read_to_string(source).expect("a source");
+        for kind in ["counter!(\"", "gauge!(\"", "histogram!(\""] {
+            metrics.extend(text.split(kind).skip(1).filter_map(|rest| rest.split('"').next()).map(str::to_owned));
+        }
+    }
+    assert!(metrics.len() > 10, "{metrics:?}");
+    let missing: Vec<_> = metrics.iter().filter(|metric| !book.contains(&format!("`{metric}"))).collect();
+    assert!(missing.is_empty(), "docs/OPERATIONS.md lacks {missing:?}");
+}

@@ -1,0 +1,237 @@
+//! `nepto`, the command-line client, as a person or a script uses it: a process, its streams and its exit code.
+
+use std::process::Stdio;
+use std::time::Duration;
+
+use anyhow::{Context, Result, ensure};
+use nepto_testkit::{Stack, program};
+use serde_json::Value;
+use tempfile::TempDir;
+use tokio::io::{AsyncBufReadExt, AsyncWriteExt, BufReader};
+use tokio::process::{Child, Command};
+use tokio::time::timeout;
+
+/// A command may take this long; a keystore alone takes a second or two.
+const PATIENCE: Duration = Duration::from_secs(60);
+const PHRASE: &str = "test test test test test test test test test test test junk";
+
+/// Somebody's folder, with the passphrase of a profile in it.
+struct Home(TempDir);
+
+/// What a command said.
+struct Said {
+    code: i32,
+    out: String,
+    err: String,
+}
+
+impl Said {
+    /// Of a command that must have worked.
+    fn well(self) -> Result<String> {
+        ensure!(self.code == 0, "exit code {}: {}{}", self.code, self.out, self.err);
+        Ok(self.out)
+    }
+
+    /// The objects of a command that must have worked, one a line.
+    fn json(self) -> Result<Vec<Value>> {
+        let out = self.well()?;
+        out.lines().map(|line| serde_json::from_str(line).with_context(|| line.to_owned())).collect()
+    }
+
+    /// The exit code and the stable code of a command with `--json` that must have failed.
+    fn failure(self) -> Result<(i32, String)> {
+        ensure!(self.code != 0, "it worked: {}", self.out);
+        let error: Value = serde_json::from_str(&self.err).with_context(|| self.err.clone())?;
+        ensure!(!error["detail"].as_str().unwrap_or_default().is_empty(), "no word for people: {error}");
+        Ok((self.code, error["code"].as_str().unwrap_or_default().to_owned()))
+    }
+}
+
+impl Home {
+    fn new() -> Result<Self> {
+        let home = TempDir::new()?;
+        std::fs::write(home.path().join("passphrase"), "correct horse\n")?;
+        Ok(Self(home))
+    }
+
+    fn command(&self, line: &[&str]) -> Result<Command> {
+        let mut command = Command::new(program("nepto")?);
+        command.current_dir(self.0.path()).args(line).kill_on_drop(true);
+        command.env_clear().env("HOME", self.0.path()).env("NEPTO_PASSPHRASE_FILE", "passphrase");
+        command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped());
+        Ok(command)
+    }
+
+    /// Runs a command with this on its standard input.
+    async fn with_input(&self, line: &[&str], input: &str) -> Result<Said> {
+        let mut child = self.command(line)?.spawn()?;
+        let mut stdin = child.stdin.take().context("no standard input")?;
+        // a command that reads nothing may have ended
+        let _ = stdin.write_all(input.as_bytes()).await;
+        drop(stdin);
+        let output = timeout(PATIENCE, child.wait_with_output()).await.with_context(|| format!("{line:?} hangs"))??;
+        let text = |bytes: Vec<u8>| String::from_utf8_lossy(&bytes).into_owned();
+        Ok(Said { code: output.status.code().unwrap_or(-1), out: text(output.stdout), err: text(output.stderr) })
+    }
+
+    async fn nepto(&self, line: &str) -> Result<Said> {
+        self.with_input(&line.split_whitespace().collect::<Vec<_>>(), "").await
+    }
+
+    /// A command that goes on, and the lines that it prints.
+    fn start(&self, line: &str) -> Result<(Child, tokio::io::Lines<BufReader<tokio::process::ChildStdout>>)> {
+        let mut child = self.command(&line.split_whitespace().collect::<Vec<_>>())?.spawn()?;
+        let out = child.stdout.take().context("no standard output")?;
+        Ok((child, BufReader::new(out).lines()))
+    }
+
+    /// Signs in with a new wallet and takes a handle.
+    async fn join(stack: &Stack, handle: &str) -> Result<Self> {
+        let home = Self::new()?;
+        let login = format!("login --server {} --new-keystore w.json --keystore-password-file passphrase", stack.url());
+        home.nepto(&login).await?.well()?;
+        home.nepto(&format!("profile --handle {handle}")).await?.well()?;
+        Ok(home)
+    }
+}
+
+/// The next object with this event.
+async fn event(lines: &mut tokio::io::Lines<BufReader<tokio::process::ChildStdout>>, name: &str) -> Result<Value> {
+    let search = async {
+        while let Some(line) = lines.next_line().await? {
+            let value: Value = serde_json::from_str(&line).with_context(|| line.clone())?;
+            if value["event"] == name {
+                return Ok(value);
+            }
+        }
+        anyhow::bail!("it ended without {name}")
+    };
+    timeout(PATIENCE, search).await.with_context(|| format!("no {name}"))?
+}
+
+#[tokio::test]
+async fn two_people_talk_from_the_command_line() {
+    let stack = Stack::all().await.unwrap();
+    let (alice, bob) = (Home::join(&stack, "alice").await.unwrap(), Home::join(&stack, "bob").await.unwrap());
+
+    let me = alice.nepto("whoami --json").await.unwrap().json().unwrap();
+    assert_eq!((&me[0]["handle"], &me[0]["device"]), (&"alice".into(), &1.into()));
+
+    let sent = alice.nepto("send @bob gm to you --json").await.unwrap().json().unwrap();
+    assert_eq!(sent[0]["status"], "stored");
+    let inbox = bob.nepto("inbox --json --wait 20").await.unwrap().json().unwrap();
+    assert_eq!((&inbox[0]["event"], &inbox[0]["text"]), (&"request".into(), &"gm to you".into()));
+    assert_eq!(inbox[0]["id"], sent[0]["id"]);
+    assert!(bob.nepto("inbox --json").await.unwrap().json().unwrap().is_empty(), "it was read");
+
+    bob.nepto("contacts accept @alice").await.unwrap().well().unwrap();
+    let (mut following, mut lines) = alice.start("inbox --follow --json").unwrap();
+    event(&mut lines, "caught_up").await.unwrap();
+    // a pipe is a chat too: each line a message
+    bob.with_input(&["chat", "@alice"], "first line\nsecond line\n").await.unwrap().well().unwrap();
+    for text in ["first line", "second line"] {
+        assert_eq!(event(&mut lines, "message").await.unwrap()["text"], text);
+    }
+    following.kill().await.unwrap();
+
+    let number = |said: Said| said.json().unwrap()[0]["numbers"][0]["digits"].as_str().unwrap().to_owned();
+    let seen_by_alice = number(alice.nepto("safety-number @bob --json").await.unwrap());
+    assert_eq!(seen_by_alice, number(bob.nepto("safety-number @alice --json").await.unwrap()));
+    assert_eq!(seen_by_alice.len(), 60);
+    let code = alice.nepto("safety-number @bob --qr").await.unwrap().well().unwrap();
+    assert!(code.contains('█') && code.contains(&seen_by_alice[..5]), "{code}");
+
+    let history = alice.nepto("history @bob --json").await.unwrap().json().unwrap();
+    let texts: Vec<&str> = history.iter().filter_map(|message| message["text"].as_str()).collect();
+    assert_eq!(texts, ["gm to you", "first line", "second line"]);
+    assert_eq!(history[0]["status"], "read", "receipts came back: {}", history[0]);
+}
+
+#[tokio::test]
+async fn a_profile_is_encrypted_at_rest_and_a_wrong_passphrase_opens_nothing() {
+    let stack = Stack::all().await.unwrap();
+    let (alice, _bob) = (Home::join(&stack, "alice").await.unwrap(), Home::join(&stack, "bob").await.unwrap());
+    let secret = "the treasure lies beneath the old oak";
+    alice.with_input(&["send", "@bob"], secret).await.unwrap().well().unwrap();
+    assert!(alice.nepto("history @bob").await.unwrap().well().unwrap().contains("treasure"));
+    let profile = alice.0.path().join(".local/share/nepto/default");
+    let mut bytes = Vec::new();
+    for file in std::fs::read_dir(&profile).unwrap() {
+        bytes.extend(std::fs::read(file.unwrap().path()).unwrap());
+    }
+    assert!(bytes.len() > 10_000, "there is a store");
+    for word in ["treasure", "alice", &stack.url()] {
+        assert!(!bytes.windows(word.len()).any(|window| window == word.as_bytes()), "{word:?} stands in the clear");
+    }
+    std::fs::write(alice.0.path().join("passphrase"), "wrong horse\n").unwrap();
+    let refused = alice.nepto("history @bob --json").await.unwrap().failure().unwrap();
+    assert_eq!(refused, (1, "wrong_passphrase".to_owned()));
+}
+
+#[tokio::test]
+async fn devices_of_one_phrase_are_listed_and_revoked() {
+    let stack = Stack::all().await.unwrap();
+    let (desk, phone) = (Home::new().unwrap(), Home::new().unwrap());
+    let url = stack.url();
+    let login = ["login", "--server", &url, "--mnemonic-stdin", "--json"];
+    for (home, number) in [(&desk, 1), (&phone, 2)] {
+        let signed_in = home.with_input(&login, PHRASE).await.unwrap().json().unwrap();
+        // the first account of the phrase that every development chain uses
+        assert_eq!(signed_in[0]["address"], "0xf39Fd6e51aad88F6F4ce6aB8827279cffFb92266");
+        assert_eq!(signed_in[0]["device"], number);
+    }
+    let devices = desk.nepto("devices list --json").await.unwrap().json().unwrap();
+    assert_eq!(devices.len(), 2);
+    assert!(devices[0]["this"] == true && devices[1]["this"] == false, "{devices:?}");
+    desk.nepto("devices revoke 2").await.unwrap().well().unwrap();
+    assert_eq!(phone.nepto("whoami --json").await.unwrap().failure().unwrap().0, 3, "signed out");
+    // the wallet alone can do it too, without a profile
+    let stranger = Home::new().unwrap();
+    let revoke = ["devices", "revoke", "1", "--server", &url, "--mnemonic-stdin"];
+    stranger.with_input(&revoke, PHRASE).await.unwrap().well().unwrap();
+    assert_eq!(desk.nepto("whoami --json").await.unwrap().failure().unwrap().0, 3, "signed out");
+}
+
+#[tokio::test]
+async fn scripts_can_tell_what_went_wrong() {
+    let stack = Stack::all().await.unwrap();
+    let home = Home::new().unwrap();
+    let url = stack.url();
+    let code = async |line: &str| home.nepto(&format!("{line} --json")).await.unwrap().failure().unwrap();
+    assert_eq!(code("whoami").await, (3, "not_signed_in".to_owned()));
+    assert_eq!(code("send").await, (2, "usage".to_owned()));
+    assert_eq!(code(&format!("login --server {url}")).await.0, 2, "no wallet was named");
+    assert_eq!(code(&format!("login --server {url} --keystore none.json")).await.0, 2);
+    let login = ["login", "--server", &url, "--key-stdin", "--json"];
+    let bad_key = home.with_input(&login, "not a key\n").await.unwrap().failure().unwrap();
+    assert_eq!(bad_key, (1, "wallet".to_owned()));
+    let nobody = ["login", "--server", "http://127.0.0.1:9", "--key-stdin", "--json"];
+    let key = format!("{:064x}\n", 4711);
+    assert_eq!(home.with_input(&nobody, &key).await.unwrap().failure().unwrap(), (5, "unreachable".to_owned()));
+    home.with_input(&login, &key).await.unwrap().well().unwrap();
+    assert_eq!(code("send @nobody hello").await, (6, "account_unknown".to_owned()));
+    assert_eq!(code("profile --handle A!").await, (4, "handle_invalid".to_owned()));
+    home.nepto("sign-out").await.unwrap().well().unwrap();
+    assert_eq!(code("whoami").await.0, 3);
+}
+
+#[tokio::test]
+async fn what_others_write_can_not_harm_a_terminal() {
+    let stack = Stack::all().await.unwrap();
+    let (alice, bob) = (Home::join(&stack, "alice").await.unwrap(), Home::join(&stack, "bob").await.unwrap());
+    alice.with_input(&["send", "@bob"], "red \u{1b}[31m alert \u{7}\u{202e}txt.exe").await.unwrap().well().unwrap();
+    let shown = bob.nepto("inbox --wait 20").await.unwrap().well().unwrap();
+    assert!(shown.contains("alert"), "{shown}");
+    assert!(!shown.contains(['\u{1b}', '\u{7}', '\u{202e}']), "{shown:?}");
+}
+
+#[tokio::test]
+async fn completions_know_the_commands() {
+    let home = Home::new().unwrap();
+    for shell in ["bash", "zsh", "fish", "elvish", "powershell"] {
+        let script = home.nepto(&format!("completions {shell}")).await.unwrap().well().unwrap();
+        assert!(script.contains("safety-number") && script.contains("devices"), "{shell}");
+    }
+    let help = home.nepto("--help").await.unwrap().well().unwrap();
+    assert!(help.contains("Exit codes") && help.contains("NEPTO_PASSPHRASE_FILE"));
+}

@@ -1,0 +1,94 @@
+//! `nepto-server` on its command line: configuration that is wrong, roles that run a part, the description of the API.
+
+use std::collections::BTreeSet;
+use std::process::Output;
+
+use nepto_testkit::{Role, Settings, Stack, program};
+use serde_json::Value;
+use tokio::process::Command;
+
+async fn server(arguments: &[&str], environment: &[(&str, &str)]) -> Output {
+    let mut command = Command::new(program("nepto-server").unwrap());
+    command.args(arguments).env_clear().envs(environment.iter().copied()).kill_on_drop(true);
+    command.output().await.unwrap()
+}
+
+fn said(output: &Output) -> String {
+    String::from_utf8_lossy(&[output.stdout.as_slice(), &output.stderr].concat()).into_owned()
+}
+
+#[tokio::test]
+async fn a_configuration_is_judged_before_anything_starts() {
+    let folder = tempfile::tempdir().unwrap();
+    let file = folder.path().join("nepto.toml");
+    let path = file.to_str().unwrap();
+    std::fs::write(&file, "[gateway]\nsockets_max = 10\n").unwrap();
+    let good = server(&["--config", path, "check-config"], &[]).await;
+    assert!(good.status.success(), "{}", said(&good));
+    for (text, named) in [
+        ("[gateway]\nsocket_max = 10\n", "socket_max"),
+        ("[gatewy]\n", "gatewy"),
+        ("[gateway]\nsockets_max = -1\n", "sockets_max"),
+        ("[nats]\nshards = 0\n", "shards"),
+        ("not toml", "nepto.toml"),
+    ] {
+        std::fs::write(&file, text).unwrap();
+        let bad = server(&["--config", path, "check-config"], &[]).await;
+        assert_eq!(bad.status.code(), Some(2), "{text}");
+        assert!(said(&bad).contains(named), "{text}: {}", said(&bad));
+    }
+    let absent = server(&["--config", "/nowhere.toml", "check-config"], &[]).await;
+    assert!(!absent.status.success() && said(&absent).contains("/nowhere.toml"));
+    let misspelt = server(&["check-config"], &[("NEPTO_NATS__URI", "nats://x")]).await;
+    assert!(!misspelt.status.success() && said(&misspelt).contains("uri"), "{}", said(&misspelt));
+}
+
+#[tokio::test]
+async fn an_api_of_one_domain_serves_that_domain_alone() {
+    let stack = Stack::split(1).await.unwrap();
+    let keys = stack.start(Role::Api(vec!["keys".into()]), &Settings::new()).await.unwrap();
+    let http = reqwest::Client::new();
+    let status = async |path: &str| http.post(format!("{}{path}", keys.url())).send().await.unwrap().status().as_u16();
+    assert_eq!(status("/v1/keys/check").await, 401, "it is there, and asks who calls");
+    assert_eq!(status("/v1/auth/nonce").await, 404);
+    let unknown = stack.start(Role::Api(vec!["kees".into()]), &Settings::new()).await.unwrap_err();
+    assert!(format!("{unknown:#}").contains("kees"), "{unknown:#}");
+}
+
+#[tokio::test]
+async fn the_description_names_every_route_and_every_failure_is_a_problem() {
+    let stack = Stack::all().await.unwrap();
+    let http = reqwest::Client::new();
+    let description: Value =
+        http.get(format!("{}/v1/openapi.json", stack.url())).send().await.unwrap().json().await.unwrap();
+    assert!(description["openapi"].as_str().unwrap().starts_with("3.1"), "{}", description["openapi"]);
+    let paths = description["paths"].as_object().unwrap();
+    let mut called = BTreeSet::new();
+    for (path, methods) in paths {
+        // a path with any id in it: whatever is wrong, it is answered as the page says
+        let concrete: Vec<&str> = path
+            .split('/')
+            .map(|part| if part.starts_with('{') { "0190a0a0-0000-7000-8000-000000000000" } else { part })
+            .collect();
+        for method in methods.as_object().unwrap().keys() {
+            let method = method.to_uppercase();
+            let url = format!("{}{}", stack.url(), concrete.join("/"));
+            let request = http.request(method.parse().unwrap(), url).header("content-type", "application/json");
+            let response = request.body("{\"no such field\": 1}").send().await.unwrap();
+            let status = response.status().as_u16();
+            assert!(status != 404 && status != 405, "{method} {path} is described and not there");
+            if status >= 400 {
+                let kind = response.headers()["content-type"].to_str().unwrap().to_owned();
+                assert_eq!(kind, "application/problem+json", "{method} {path}");
+                let problem: Value = response.json().await.unwrap();
+                assert!(problem["code"].is_string() && problem["status"] == status, "{method} {path}: {problem}");
+            }
+            called.insert(format!("{method} {path}"));
+        }
+    }
+    for expected in
+        ["POST /v1/auth/sign-in", "PUT /v1/keys", "GET /v1/accounts/{account}/bundles", "PUT /v1/contacts/{account}"]
+    {
+        assert!(called.contains(expected), "{expected} is not described: {called:#?}");
+    }
+}
