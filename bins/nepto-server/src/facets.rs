@@ -71,8 +71,12 @@ pub async fn jobs(ctx: &Ctx, running: &mut Running) -> anyhow::Result<()> {
 }
 
 /// The sockets.
-pub async fn gateway(ctx: &Ctx) -> anyhow::Result<axum::Router> {
-    Ok(Gateway::start(ctx).await?.routes())
+pub async fn gateway(ctx: &Ctx, running: &mut Running) -> anyhow::Result<axum::Router> {
+    let (gateway, parts) = Gateway::new(ctx).await?;
+    for (name, part) in parts {
+        running.start(name, part);
+    }
+    Ok(gateway.routes())
 }
 
 /// Opens the public listener with these routes.

@@ -51,7 +51,11 @@ enum Role {
         arguments: Vec<std::ffi::OsString>,
     },
     /// Creates what is missing: streams, consumers, database schemas, token keys
-    Provision,
+    Provision {
+        /// The streams were restored from a backup: clients forget where they stopped and fetch everything again
+        #[arg(long)]
+        restored: bool,
+    },
     /// Reads the configuration and exits; non-zero if it is not valid
     CheckConfig,
 }

@@ -19,7 +19,7 @@ pub fn run(role: Role, config: Config) -> anyhow::Result<()> {
         .thread_stack_size(10 * 1024 * 1024)
         .build()?;
     runtime.block_on(async move {
-        if matches!(role, Role::All | Role::Provision) {
+        if matches!(role, Role::All | Role::Provision { .. }) {
             provision::keys(&config)?;
         }
         if matches!(role, Role::CheckConfig) {
@@ -30,14 +30,15 @@ pub fn run(role: Role, config: Config) -> anyhow::Result<()> {
         let ctx = Ctx::connect(config, with_database).await?;
         let span = tracing::info_span!("node", node = %ctx.node);
         let _entered = span.enter();
-        if matches!(role, Role::All | Role::Provision) {
-            provision::stores(&ctx).await?;
+        if matches!(role, Role::All | Role::Provision { .. }) {
+            provision::stores(&ctx, matches!(role, Role::Provision { restored: true })).await?;
         }
         let mut running = Running::default();
         start(&role, &ctx, &mut running).await?;
         if running.0.is_empty() {
             return Ok(());
         }
+        running.start("metrics".to_owned(), telemetry::keep_up(ctx.clone(), metrics.clone()));
         let (admin_ctx, admin) = (ctx.clone(), http::admin(&ctx, metrics));
         running.start("admin listener".to_owned(), async move {
             http::serve(&admin_ctx, "admin listener", admin_ctx.config.admin.listen, admin).await
@@ -54,16 +55,20 @@ async fn start(role: &Role, ctx: &Ctx, running: &mut Running) -> anyhow::Result<
             let routes = facets::api(ctx, running, Only(&[])).await?;
             facets::workers(ctx, running, Only(&[])).await?;
             facets::jobs(ctx, running).await?;
-            facets::listen(ctx, running, routes.merge(facets::gateway(ctx).await?));
+            let sockets = facets::gateway(ctx, running).await?;
+            facets::listen(ctx, running, routes.merge(sockets));
         }
         Role::Api { domains } => {
             let routes = facets::api(ctx, running, Only(domains)).await?;
             facets::listen(ctx, running, routes);
         }
-        Role::Gateway => facets::listen(ctx, running, facets::gateway(ctx).await?),
+        Role::Gateway => {
+            let sockets = facets::gateway(ctx, running).await?;
+            facets::listen(ctx, running, sockets);
+        }
         Role::Worker { queues } => facets::workers(ctx, running, Only(queues)).await?,
         Role::Cron => facets::jobs(ctx, running).await?,
-        Role::Provision | Role::CheckConfig | Role::Database { .. } => {}
+        Role::Provision { .. } | Role::CheckConfig | Role::Database { .. } => {}
     }
     Ok(())
 }
@@ -103,7 +108,9 @@ async fn stop(ctx: &Ctx, mut running: Running) {
     let finish = async {
         while running.0.join_next().await.is_some() {}
         ctx.tasks.wait().await;
-        if let Err(error) = ctx.nats.drain().await {
+        // the last answers must be written before the connection closes
+        let flushed = ctx.nats.flush().await.map_err(anyhow::Error::from);
+        if let Err(error) = flushed.and(ctx.nats.drain().await.map_err(anyhow::Error::from)) {
             tracing::debug!(%error, "the connection to NATS was gone already");
         }
     };

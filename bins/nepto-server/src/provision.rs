@@ -12,8 +12,8 @@ pub fn keys(config: &Config) -> anyhow::Result<()> {
 }
 
 /// Streams, consumers and schemas.
-pub async fn stores(ctx: &Ctx) -> anyhow::Result<()> {
-    nats::provision(&ctx.jetstream, &ctx.config).await?;
+pub async fn stores(ctx: &Ctx, restored: bool) -> anyhow::Result<()> {
+    nats::provision(&ctx.jetstream, &ctx.config, restored).await?;
     for domain in nepto_domains::all() {
         domain.parts(ctx).await?.db.migrate(domain.schema).await.map_err(|error| error.context(domain.name))?;
     }

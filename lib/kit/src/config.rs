@@ -279,6 +279,8 @@ pub struct Limits {
     pub sign_ins_per_address_per_minute: u32,
     /// Requests of one account to the HTTP API.
     pub requests_per_account_per_minute: u32,
+    /// Accounts whose presence one account may ask for.
+    pub presence_accounts_per_minute: u32,
 }
 
 impl Default for Limits {
@@ -292,6 +294,7 @@ impl Default for Limits {
             one_time_prekeys_per_target_per_hour: 200,
             sign_ins_per_address_per_minute: 60,
             requests_per_account_per_minute: 600,
+            presence_accounts_per_minute: 30_000,
         }
     }
 }
@@ -336,6 +339,14 @@ pub enum ConfigError {
     /// Not TOML, a field that does not exist, or a value of the wrong kind.
     #[error("the configuration is not valid: {0}")]
     Parse(#[from] toml::de::Error),
+    /// The same, in a file.
+    #[error("the configuration {} is not valid: {source}", path.display())]
+    File {
+        /// Which file.
+        path: PathBuf,
+        /// What and where.
+        source: toml::de::Error,
+    },
     /// An environment variable that names no field.
     #[error("the environment variable {0} must look like NEPTO_<SECTION>__<FIELD>")]
     Variable(String),
@@ -349,6 +360,23 @@ pub enum ConfigError {
     },
 }
 
+/// The router looks at a message twice within the ack wait of its consumer (`nats/streams.toml`), with time to spare.
+const GRACE_MS_MAX: u64 = 20_000;
+
+/// Variables of other programs of ours, which are no settings of the server.
+const OTHER_VARIABLES: [&str; 10] = [
+    "NEPTO_CONFIG",
+    "NEPTO_PROFILE",
+    "NEPTO_PASSPHRASE",
+    "NEPTO_PASSPHRASE_FILE",
+    "NEPTO_NATS_STORE",
+    "NEPTO_NATS_PASSWORD",
+    "NEPTO_NATS_SERVER",
+    "NEPTO_REDIS_SERVER",
+    "NEPTO_BIN_DIR",
+    "NEPTO_UPDATE_DOCS",
+];
+
 impl Config {
     /// Reads a file, if one is named, then the environment.
     pub fn load(
@@ -361,14 +389,20 @@ impl Config {
             }
             None => String::new(),
         };
-        Self::parse(&text, environment)
+        Self::parse(&text, environment).map_err(|error| match (error, file) {
+            (ConfigError::Parse(source), Some(path)) => ConfigError::File { path: path.to_owned(), source },
+            (error, _) => error,
+        })
     }
 
     /// Reads a text, then the environment.
     pub fn parse(text: &str, environment: impl IntoIterator<Item = (String, String)>) -> Result<Self, ConfigError> {
         let mut table: toml::Table = text.parse()?;
         for (name, value) in environment {
-            let Some(path) = name.strip_prefix("NEPTO_").filter(|path| path.contains("__")) else { continue };
+            let Some(path) = name.strip_prefix("NEPTO_") else { continue };
+            if OTHER_VARIABLES.contains(&name.as_str()) {
+                continue;
+            }
             let path = path.to_ascii_lowercase();
             let (section, field) = path.split_once("__").ok_or_else(|| ConfigError::Variable(name.clone()))?;
             let section = table.entry(section).or_insert_with(|| toml::Table::new().into());
@@ -408,8 +442,11 @@ impl Config {
         if self.tokens.access_ttl_s == 0 || self.tokens.refresh_ttl_s <= self.tokens.access_ttl_s {
             return bad("tokens.refresh_ttl_s", "must exceed access_ttl_s, which must not be 0");
         }
-        if self.mailbox.grace_ms <= self.mailbox.purge_every_ms {
-            return bad("mailbox.grace_ms", "must exceed mailbox.purge_every_ms");
+        if self.mailbox.purge_every_ms == 0 {
+            return bad("mailbox.purge_every_ms", "must be at least 1");
+        }
+        if self.mailbox.grace_ms <= self.mailbox.purge_every_ms || self.mailbox.grace_ms > GRACE_MS_MAX {
+            return bad("mailbox.grace_ms", "must exceed mailbox.purge_every_ms and be at most 20000");
         }
         Ok(())
     }

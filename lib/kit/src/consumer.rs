@@ -10,14 +10,18 @@ use async_nats::jetstream::consumer::PullConsumer;
 use async_nats::jetstream::{AckKind, Message};
 use futures_util::StreamExt;
 use futures_util::future::BoxFuture;
+use nepto_proto::ErrorCode;
 use nepto_proto::event::Event;
 use nepto_proto::subject::EVENTS_STREAM;
 
 use crate::clock::backoff;
 use crate::{Ctx, Failure};
 
-/// Deliveries of one message until it is put aside.
+/// Deliveries of one message that failed of its own accord until it is put aside. While something that it needs is out of
+/// reach, it waits for as long as it takes.
 const DELIVERIES_MAX: i64 = 8;
+/// Between two tries at the most.
+const RETRY_AFTER_MAX: Duration = Duration::from_secs(30);
 /// Messages that one process works on at once.
 const CONCURRENCY_MAX: usize = 64;
 /// A consumer that has not asked for messages for this long has stalled.
@@ -34,6 +38,8 @@ enum ConsumeError {
     Poison(String),
     /// It may work later.
     Retry(String),
+    /// Something that it needs is out of reach: no fault of its own.
+    Wait(String),
 }
 
 type Serve = Box<dyn FnOnce(Ctx) -> BoxFuture<'static, anyhow::Result<()>> + Send>;
@@ -71,7 +77,10 @@ impl Consumer {
                 let event = serde_json::from_slice(&body).map_err(|error| ConsumeError::Poison(error.to_string()))?;
                 run(event).await.map_err(|failure| {
                     failure.log();
-                    ConsumeError::Retry(failure.to_string())
+                    match failure.code {
+                        ErrorCode::Unavailable | ErrorCode::Timeout => ConsumeError::Wait(failure.to_string()),
+                        _ => ConsumeError::Retry(failure.to_string()),
+                    }
                 })
             })
         });
@@ -129,15 +138,20 @@ impl EventLoop {
 
     async fn work_off(&self, ctx: &Ctx, message: Message) {
         let deliveries = message.info().map(|info| info.delivered).unwrap_or(1);
-        let outcome = match (self.run)(message.payload.clone()).await {
-            Ok(()) => message.double_ack().await.map(|()| "done"),
-            Err(ConsumeError::Retry(reason)) if deliveries < DELIVERIES_MAX => {
+        let failed = match (self.run)(message.payload.clone()).await {
+            Ok(()) => None,
+            Err(ConsumeError::Retry(reason)) if deliveries >= DELIVERIES_MAX => Some(ConsumeError::Poison(reason)),
+            Err(error) => Some(error),
+        };
+        let outcome = match failed {
+            None => message.double_ack().await.map(|()| "done"),
+            Some(ConsumeError::Retry(reason) | ConsumeError::Wait(reason)) => {
                 let attempt = deliveries.unsigned_abs() as u32;
-                let wait = backoff(&ctx.random, attempt, Duration::from_millis(100), Duration::from_secs(30));
+                let wait = backoff(&ctx.random, attempt, Duration::from_millis(100), RETRY_AFTER_MAX);
                 tracing::warn!(consumer = self.name, reason, deliveries, "will be tried again");
                 message.ack_with(AckKind::Nak(Some(wait))).await.map(|()| "retried")
             }
-            Err(ConsumeError::Poison(reason) | ConsumeError::Retry(reason)) => {
+            Some(ConsumeError::Poison(reason)) => {
                 tracing::error!(consumer = self.name, reason, deliveries, "put aside");
                 match dead_letter(ctx, self.name, &message, &reason).await {
                     Ok(()) => message.ack_with(AckKind::Term).await.map(|()| "dead"),

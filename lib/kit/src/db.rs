@@ -36,10 +36,13 @@ pub enum DbError {
     /// Others changed the same rows, again and again.
     #[error("gave up after {ATTEMPTS_MAX} conflicts")]
     Conflict,
+    /// The server is gone, or the connection to it broke.
+    #[error("the database is out of reach: {0}")]
+    Unreachable(Box<surrealdb::Error>),
     /// No answer in time.
     #[error("no answer within {} s", QUERY_TIMEOUT.as_secs())]
     Timeout,
-    /// Anything else: the connection, a statement that is not valid, a value of the wrong type.
+    /// Anything else: a statement that is not valid, a value of the wrong type.
     #[error(transparent)]
     Other(#[from] Box<surrealdb::Error>),
 }
@@ -51,6 +54,7 @@ impl From<surrealdb::Error> for DbError {
             ErrorDetails::Thrown => Self::Thrown(error.message().rsplit(": ").next().unwrap_or_default().to_owned()),
             ErrorDetails::AlreadyExists(_) => Self::Exists,
             ErrorDetails::Query(Some(QueryError::TransactionConflict)) => Self::Conflict,
+            ErrorDetails::Connection(_) => Self::Unreachable(Box::new(error)),
             _ => Self::Other(Box::new(error)),
         }
     }

@@ -73,8 +73,8 @@ impl From<DbError> for Failure {
                 Ok(code) => Self::new(code, ""),
                 Err(()) => Self::internal(error),
             },
-            DbError::Conflict | DbError::Timeout => Self::unavailable("the database", error),
-            _ => Self::internal(error),
+            DbError::Conflict | DbError::Timeout | DbError::Unreachable(_) => Self::unavailable("the database", error),
+            DbError::Exists | DbError::Other(_) => Self::internal(error),
         }
     }
 }

@@ -2,14 +2,14 @@
 
 use std::convert::Infallible;
 use std::fmt;
-use std::net::SocketAddr;
+use std::net::{IpAddr, Ipv6Addr, SocketAddr};
 use std::sync::Arc;
 use std::time::Duration;
 
 use axum::body::Body;
 use axum::extract::{ConnectInfo, DefaultBodyLimit, FromRequest, FromRequestParts, MatchedPath, Request, State};
 use axum::http::request::Parts;
-use axum::http::{HeaderName, HeaderValue, StatusCode, header};
+use axum::http::{HeaderName, HeaderValue, Method, StatusCode, header};
 use axum::middleware::{self, Next};
 use axum::response::{IntoResponse, Response};
 use axum::routing::get;
@@ -108,7 +108,7 @@ impl<S: Send + Sync> FromRequestParts<S> for Caller {
             max: ctx.config.limits.requests_per_account_per_minute,
             window: Duration::from_secs(60),
         };
-        limit.take(&ctx.redis, &ctx.clock, &claims.account.to_string()).await?;
+        limit.take(&ctx.redis, &ctx.clock, &claims.account.to_string(), 1).await?;
         Ok(Self(claims))
     }
 }
@@ -122,13 +122,27 @@ impl<S: Send + Sync> FromRequestParts<S> for ClientAddress {
     async fn from_request_parts(parts: &mut Parts, _: &S) -> Result<Self, Infallible> {
         let behind_proxy = parts.extensions.get::<Ctx>().is_some_and(|ctx| ctx.config.http.behind_proxy);
         // The last entry is the one that our own proxy wrote; those before it are the client's word.
-        let forwarded = parts.headers.get("x-forwarded-for").and_then(|value| value.to_str().ok()?.rsplit(',').next());
-        let peer = parts.extensions.get::<ConnectInfo<SocketAddr>>().map(|peer| peer.0.ip().to_string());
-        Ok(Self(match forwarded {
-            Some(address) if behind_proxy => address.trim().to_owned(),
-            _ => peer.unwrap_or_default(),
-        }))
+        let forwarded = parts.headers.get_all("x-forwarded-for").iter().next_back();
+        let forwarded = forwarded.and_then(|value| value.to_str().ok()?.rsplit(',').next()?.trim().parse().ok());
+        let peer = parts.extensions.get::<ConnectInfo<SocketAddr>>().map(|peer| peer.0.ip());
+        Ok(Self(forwarded.filter(|_| behind_proxy).or(peer).map(network).unwrap_or_default()))
     }
+}
+
+/// What one person has: an IPv4 address, or a /64 of IPv6, within which addresses cost nothing.
+fn network(address: IpAddr) -> String {
+    match address.to_canonical() {
+        IpAddr::V4(address) => address.to_string(),
+        IpAddr::V6(address) => Ipv6Addr::from_bits(address.to_bits() & (!0 << 64)).to_string(),
+    }
+}
+
+/// The methods that we answer; whoever sends others must not make a new metric with each.
+fn method_label(method: &Method) -> &'static str {
+    const KNOWN: [Method; 7] =
+        [Method::GET, Method::POST, Method::PUT, Method::PATCH, Method::DELETE, Method::HEAD, Method::OPTIONS];
+    const NAMES: [&str; 7] = ["GET", "POST", "PUT", "PATCH", "DELETE", "HEAD", "OPTIONS"];
+    KNOWN.iter().position(|known| known == method).map_or("other", |index| NAMES[index])
 }
 
 tokio::task_local! {
@@ -206,14 +220,14 @@ async fn observe(State(gate): State<Gatekeeper>, mut request: Request, next: Nex
         _ => RequestId(ctx.random.uuid(&ctx.clock).simple().to_string()),
     };
     let path = request.extensions().get::<MatchedPath>().map_or("unmatched", MatchedPath::as_str).to_owned();
-    let method = request.method().clone();
-    let span = tracing::info_span!("http", %method, path, request_id = %id);
+    let method = method_label(request.method());
+    let span = tracing::info_span!("http", method, path, request_id = %id);
     let started = std::time::Instant::now();
     request.extensions_mut().insert(ctx.clone());
     let mut response = id.clone().scope(gate.answer(request, next)).instrument(span.clone()).await;
     let status = response.status().as_u16();
     span.in_scope(|| tracing::debug!(status, took_us = started.elapsed().as_micros() as u64, "answered"));
-    metrics::histogram!("nepto_http_seconds", "method" => method.to_string(), "path" => path, "status" => status.to_string())
+    metrics::histogram!("nepto_http_seconds", "method" => method, "path" => path, "status" => status.to_string())
         .record(started.elapsed());
     if let Ok(value) = HeaderValue::from_str(&id.0) {
         response.headers_mut().insert(RequestId::HEADER, value);
@@ -268,4 +282,23 @@ pub async fn serve(ctx: &Ctx, what: &str, address: SocketAddr, router: Router) -
     let stop = ctx.stop.clone();
     axum::serve(listener, service).with_graceful_shutdown(async move { stop.cancelled().await }).await?;
     Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_ipv6_host_is_its_network() {
+        let network = |text: &str| network(text.parse().unwrap());
+        assert_eq!(network("2001:db8:1:2:3:4:5:6"), "2001:db8:1:2::");
+        assert_eq!(network("192.0.2.7"), "192.0.2.7");
+        assert_eq!(network("::ffff:192.0.2.7"), "192.0.2.7");
+    }
+
+    #[test]
+    fn strangers_make_no_labels() {
+        assert_eq!(method_label(&Method::PATCH), "PATCH");
+        assert_eq!(method_label(&Method::from_bytes(b"PROPFIND-1").unwrap()), "other");
+    }
 }

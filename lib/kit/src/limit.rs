@@ -61,9 +61,15 @@ impl Limit {
         Ok(count <= u64::from(self.max))
     }
 
-    /// Takes one, or fails with `rate_limited`.
-    pub async fn take(&self, redis: &ConnectionManager, clock: &Clock, subject: &str) -> Result<(), Failure> {
-        if self.try_take(redis, clock, subject, 1).await? {
+    /// Takes `amount`, or fails with `rate_limited`.
+    pub async fn take(
+        &self,
+        redis: &ConnectionManager,
+        clock: &Clock,
+        subject: &str,
+        amount: u32,
+    ) -> Result<(), Failure> {
+        if self.try_take(redis, clock, subject, amount).await? {
             return Ok(());
         }
         let (_, left) = self.window_at(clock);

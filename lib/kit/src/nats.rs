@@ -3,7 +3,9 @@
 use std::time::Duration;
 
 use async_nats::jetstream::consumer::{AckPolicy, pull};
-use async_nats::jetstream::stream::{Config as StreamConfig, DiscardPolicy, Republish, RetentionPolicy, StorageType};
+use async_nats::jetstream::stream::{
+    Config as StreamConfig, DiscardPolicy, Info, Republish, RetentionPolicy, StorageType,
+};
 use async_nats::jetstream::{self, Context};
 use nepto_proto::subject::{EVENTS_STREAM, REPUBLISH_DM, Shard};
 use serde::Deserialize;
@@ -41,8 +43,8 @@ pub async fn connect(
             async move {
                 match event {
                     async_nats::Event::Connected => tracing::info!("nats connected"),
-                    async_nats::Event::SlowConsumer(sid) => {
-                        metrics::counter!("nepto_nats_slow_consumer_total", "sid" => sid.to_string()).increment(1)
+                    async_nats::Event::SlowConsumer(_) => {
+                        metrics::counter!("nepto_nats_slow_consumer_total").increment(1)
                     }
                     event => tracing::warn!(%event, "nats"),
                 }
@@ -121,15 +123,30 @@ enum Ack {
     All,
 }
 
-/// Creates or updates every stream and consumer. Idempotent; deletes nothing.
-pub async fn provision(jetstream: &Context, config: &Config) -> anyhow::Result<()> {
+/// How often a stream was restored from a backup; part of its epoch.
+const RESTORED: &str = "nepto_restored";
+
+/// The epoch of a stream's sequences: another one means that a sequence of before says nothing any more.
+pub fn stream_epoch(info: &Info) -> u64 {
+    (info.created.unix_timestamp_nanos() / 1_000) as u64 + restorations(&info.config)
+}
+
+fn restorations(config: &StreamConfig) -> u64 {
+    config.metadata.get(RESTORED).and_then(|count| count.parse().ok()).unwrap_or(0)
+}
+
+/// Creates or updates every stream and consumer. Idempotent; deletes nothing. `restored` starts a new epoch.
+pub async fn provision(jetstream: &Context, config: &Config, restored: bool) -> anyhow::Result<()> {
     let declaration: Declaration = toml::from_str(STREAMS)?;
     for stream in &declaration.stream {
         let shards: Vec<Option<Shard>> =
             if stream.sharded { config.nats.shards.all().map(Some).collect() } else { vec![None] };
         for shard in shards {
-            let wanted = stream.config(config, shard);
+            let mut wanted = stream.config(config, shard);
             let name = wanted.name.clone();
+            let before =
+                jetstream.get_stream(&name).await.map_or(0, |stream| restorations(&stream.cached_info().config));
+            wanted.metadata.insert(RESTORED.to_owned(), (before + u64::from(restored)).to_string());
             let found = jetstream
                 .create_or_update_stream(wanted)
                 .await

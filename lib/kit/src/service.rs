@@ -38,7 +38,12 @@ pub trait Operation: Serialize + DeserializeOwned + Send + Sync + 'static {
 #[serde(rename_all = "snake_case")]
 enum Answer<T> {
     Done(T),
-    Failed { code: ErrorCode, detail: String },
+    Failed {
+        code: ErrorCode,
+        detail: String,
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        retry_after_ms: Option<u64>,
+    },
 }
 
 /// Asks the domain that owns an operation.
@@ -53,7 +58,9 @@ pub async fn call<O: Operation>(nats: &async_nats::Client, operation: &O) -> Res
     })?;
     match serde_json::from_slice(&message.payload).map_err(Failure::internal)? {
         Answer::Done(reply) => Ok(reply),
-        Answer::Failed { code, detail } => Err(Failure::new(code, detail)),
+        Answer::Failed { code, detail, retry_after_ms } => {
+            Err(Failure { retry_after: retry_after_ms.map(Duration::from_millis), ..Failure::new(code, detail) })
+        }
     }
 }
 
@@ -84,7 +91,8 @@ impl Service {
                     Ok(reply) => Answer::Done(reply),
                     Err(failure) => {
                         failure.log();
-                        Answer::Failed { code: failure.code, detail: failure.detail.clone() }
+                        let retry_after_ms = failure.retry_after.map(|wait| wait.as_millis() as u64);
+                        Answer::Failed { code: failure.code, detail: failure.detail, retry_after_ms }
                     }
                 };
                 serde_json::to_vec(&answer).unwrap_or_default()
@@ -103,12 +111,21 @@ impl Service {
         let subject = self.subject();
         let mut requests = ctx.nats.queue_subscribe(subject.clone(), self.domain.to_owned()).await?;
         let permits = Arc::new(Semaphore::new(CONCURRENCY_MAX));
+        let mut draining = false;
         loop {
             let request = tokio::select! {
-                () = ctx.stop.cancelled() => break,
+                () = ctx.stop.cancelled(), if !draining => {
+                    // no more are sent to us; those that were are answered
+                    requests.drain().await?;
+                    draining = true;
+                    continue;
+                }
                 request = requests.next() => request,
             };
-            let Some(request) = request else { anyhow::bail!("the subscription {subject} ended") };
+            let Some(request) = request else {
+                anyhow::ensure!(draining, "the subscription {subject} ended");
+                return Ok(());
+            };
             let Some(reply_to) = request.reply else { continue };
             let permit = permits.clone().acquire_owned().await?;
             let (run, nats) = (self.run.clone(), ctx.nats.clone());
@@ -130,7 +147,5 @@ impl Service {
                 .instrument(span),
             );
         }
-        requests.drain().await?;
-        Ok(())
     }
 }

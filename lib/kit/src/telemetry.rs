@@ -1,9 +1,12 @@
 //! Logs and metrics of a process. Nothing here or anywhere logs a token, a key, an address book or a message body.
 
+use std::time::Duration;
+
 use metrics_exporter_prometheus::{Matcher, PrometheusBuilder, PrometheusHandle};
 use tracing_subscriber::EnvFilter;
 use tracing_subscriber::fmt::writer::MakeWriterExt;
 
+use crate::Ctx;
 use crate::config::{Log, LogFormat};
 
 /// Starts logging to standard error and collecting metrics. Call it once, first.
@@ -21,6 +24,17 @@ pub fn start(log: &Log) -> anyhow::Result<PrometheusHandle> {
         .set_buckets_for_metric(Matcher::Suffix("_seconds".into()), LATENCY_SECONDS)?
         .install_recorder()?;
     Ok(metrics)
+}
+
+/// Folds samples into their buckets, which otherwise only a visit to `/metrics` does: without one they would pile up.
+pub async fn keep_up(ctx: Ctx, metrics: PrometheusHandle) -> anyhow::Result<()> {
+    let mut due = tokio::time::interval(Duration::from_secs(5));
+    loop {
+        tokio::select! {
+            () = ctx.stop.cancelled() => return Ok(()),
+            _ = due.tick() => metrics.run_upkeep(),
+        }
+    }
 }
 
 /// Bucket bounds of every latency: from a tenth of a millisecond to ten seconds.

@@ -21,6 +21,8 @@ pub enum Control {
     },
     /// Something waits in the mailbox: drain it.
     Nudge,
+    /// The mailboxes were made anew: cursors mean nothing any more, connect again.
+    MailboxAnew,
     /// One-time prekeys run out.
     PrekeysLow {
         /// EC prekeys left.

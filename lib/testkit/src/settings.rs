@@ -3,7 +3,7 @@
 use toml::{Table, Value};
 
 /// Rate limits of the configuration; named here because a test raises them all at once.
-const LIMITS: [&str; 8] = [
+const LIMITS: [&str; 9] = [
     "sends_per_account_per_minute",
     "sends_per_pair_per_minute",
     "request_messages",
@@ -12,6 +12,7 @@ const LIMITS: [&str; 8] = [
     "one_time_prekeys_per_target_per_hour",
     "sign_ins_per_address_per_minute",
     "requests_per_account_per_minute",
+    "presence_accounts_per_minute",
 ];
 
 /// Values of the configuration by their names, `section.field`.

@@ -45,8 +45,9 @@ impl Verdict {
         }
     }
 
-    /// Undoes [`Verdict::as_str`].
+    /// Undoes [`Verdict::as_str`]; in Redis, `@` and the revision it is of come after it.
     pub fn parse(text: &str) -> Option<Self> {
+        let text = text.split('@').next()?;
         [Self::Accepted, Self::Requested, Self::Blocked, Self::YouBlocked].into_iter().find(|v| v.as_str() == text)
     }
 }

@@ -93,8 +93,13 @@ impl Accounts {
             limit.take(&self.ctx.redis, &self.ctx.clock, &from.to_string()).await?;
         }
         let met = self.store.meet(from, to, self.ctx.clock.now_ms()).await?;
-        self.store.cache_read(from, to, met.verdict()).await?;
-        self.store.cache_changed(&[(to, from, met.verdict_back())]).await?;
+        self.store.cache(from, to, met.verdict(), &met).await?;
+        if met.mutual() {
+            self.store.cache(to, from, met.verdict_back(), &met).await?;
+        } else {
+            // the first answer must come here, so that it counts as accepting
+            self.store.forget(to, from).await?;
+        }
         Ok(met.verdict())
     }
 
@@ -109,7 +114,8 @@ impl Accounts {
         let account = self.account(other).await?;
         let now_ms = self.ctx.clock.now_ms();
         let met = self.store.decide(owner, other, consent, now_ms).await?;
-        self.store.cache_changed(&[(owner, other, met.verdict()), (other, owner, met.verdict_back())]).await?;
+        self.store.cache(owner, other, met.verdict(), &met).await?;
+        self.store.cache(other, owner, met.verdict_back(), &met).await?;
         Ok(Contact { account, consent, since: from_ms(now_ms) })
     }
 

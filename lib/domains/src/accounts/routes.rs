@@ -4,9 +4,9 @@ use axum::Json;
 use axum::extract::State;
 use nepto_kit::Failure;
 use nepto_kit::http::{Caller, JsonBody, Path, Query};
-use nepto_proto::AccountId;
 use nepto_proto::api::Problem;
 use nepto_proto::api::accounts::{Account, Contact, Contacts, SetConsent, UpdateProfile};
+use nepto_proto::{AccountId, ErrorCode};
 use serde::Deserialize;
 use utoipa::IntoParams;
 use utoipa_axum::router::OpenApiRouter;
@@ -17,7 +17,7 @@ use super::ops::Accounts;
 /// Contacts of a page, if the caller does not say.
 const PAGE_DEFAULT: usize = 50;
 /// Contacts of a page at most.
-const PAGE_MAX: usize = 100;
+const PAGE_MAX: usize = 200;
 
 pub fn routes(accounts: Accounts) -> OpenApiRouter {
     OpenApiRouter::new()
@@ -63,7 +63,7 @@ struct Page {
     /// Where the page before ended
     #[param(value_type = Option<String>)]
     after: Option<AccountId>,
-    /// 1 to 100
+    /// 1 to 200
     limit: Option<usize>,
 }
 
@@ -75,7 +75,10 @@ async fn contacts(
     Caller(claims): Caller,
     Query(page): Query<Page>,
 ) -> Result<Json<Contacts>, Failure> {
-    let limit = page.limit.unwrap_or(PAGE_DEFAULT).clamp(1, PAGE_MAX);
+    let limit = page.limit.unwrap_or(PAGE_DEFAULT);
+    if !(1..=PAGE_MAX).contains(&limit) {
+        return Err(Failure::new(ErrorCode::Malformed, format!("limit must be 1 to {PAGE_MAX}")));
+    }
     accounts.contacts(claims.account, page.after, limit).await.map(Json)
 }
 

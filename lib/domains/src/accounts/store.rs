@@ -1,11 +1,13 @@
 //! All SurrealQL and Redis of this domain.
 
+use std::sync::LazyLock;
 use std::time::Duration;
 
 use nepto_kit::db::{Db, DbError, Migration, RecordId, vars};
 use nepto_proto::AccountId;
 use nepto_proto::api::accounts::Consent;
 use redis::aio::ConnectionManager;
+use redis::{AsyncCommands, Script};
 use surrealdb::types::{RecordIdKey, SurrealValue, Value, array};
 
 use super::model::{Verdict, consent_text, parse_consent};
@@ -24,8 +26,21 @@ pub const SCHEMA: &[Migration] = &[Migration {
         DEFINE TABLE IF NOT EXISTS contact SCHEMAFULL;
         DEFINE FIELD IF NOT EXISTS consent ON contact TYPE string;
         DEFINE FIELD IF NOT EXISTS since_ms ON contact TYPE int;
+        -- pair:[lower account, higher account]: guards what two decided about each other; grows with every decision
+        DEFINE TABLE IF NOT EXISTS pair SCHEMAFULL;
+        DEFINE FIELD IF NOT EXISTS revision ON pair TYPE int;
     ",
 }];
+
+/// A cached verdict gives way to one that is as new or newer only: `<verdict>@<revision of the pair>`.
+static PUT_VERDICT: LazyLock<Script> = LazyLock::new(|| {
+    Script::new(
+        r"local known = redis.call('GET', KEYS[1])
+          if known and tonumber(string.match(known, '@(%d+)$') or 0) > tonumber(ARGV[2]) then return 0 end
+          redis.call('SET', KEYS[1], ARGV[1] .. '@' .. ARGV[2], 'EX', ARGV[3])
+          return 1",
+    )
+});
 
 const CACHE_TTL: Duration = Duration::from_secs(300);
 
@@ -53,6 +68,8 @@ pub struct Decision {
 /// What two accounts decided about each other, before and after a message.
 #[derive(Debug, Clone, SurrealValue)]
 pub struct Met {
+    /// Of the pair: a larger one is newer.
+    revision: i64,
     /// What the sender had decided before.
     before: Option<String>,
     sender: Option<String>,
@@ -68,6 +85,11 @@ impl Met {
     /// Whether the recipient may answer.
     pub fn verdict_back(&self) -> Verdict {
         Verdict::of(consent_of(&self.recipient), consent_of(&self.sender))
+    }
+
+    /// Whether both accepted the other.
+    pub fn mutual(&self) -> bool {
+        [&self.sender, &self.recipient].map(consent_of) == [Some(Consent::Accepted); 2]
     }
 
     /// Whether they had not met before.
@@ -130,7 +152,7 @@ impl Store {
                 "{
                     LET $sender = (SELECT VALUE consent FROM ONLY $outgoing);
                     LET $recipient = (SELECT VALUE consent FROM ONLY $incoming);
-                    RETURN { before: $sender, sender: $sender, recipient: $recipient };
+                    RETURN { revision: 0, before: $sender, sender: $sender, recipient: $recipient };
                 }",
                 vars! { outgoing: contact_id(from, to), incoming: contact_id(to, from) },
             )
@@ -145,14 +167,22 @@ impl Store {
                 "{
                     LET $sender = (SELECT VALUE consent FROM ONLY $outgoing);
                     LET $recipient = (SELECT VALUE consent FROM ONLY $incoming);
-                    IF $sender = 'blocked' OR $recipient = 'blocked' {
-                        RETURN { before: $sender, sender: $sender, recipient: $recipient };
+                    LET $revision = (SELECT VALUE revision FROM ONLY $pair) ?? 0;
+                    IF $sender = 'blocked' OR $recipient = 'blocked' OR ($sender = 'accepted' AND $recipient) {
+                        RETURN { revision: $revision, before: $sender, sender: $sender, recipient: $recipient };
                     };
                     IF $sender != 'accepted' { UPSERT $outgoing SET consent = 'accepted', since_ms = $now };
                     IF !$recipient { CREATE $incoming SET consent = 'requested', since_ms = $now };
-                    RETURN { before: $sender, sender: 'accepted', recipient: $recipient ?? 'requested' };
+                    UPSERT $pair SET revision = $revision + 1;
+                    RETURN { revision: $revision + 1, before: $sender, sender: 'accepted',
+                        recipient: $recipient ?? 'requested' };
                 }",
-                vars! { outgoing: contact_id(from, to), incoming: contact_id(to, from), now: now_ms },
+                vars! {
+                    outgoing: contact_id(from, to),
+                    incoming: contact_id(to, from),
+                    pair: pair_id(from, to),
+                    now: now_ms,
+                },
             )
             .await
     }
@@ -171,11 +201,14 @@ impl Store {
                     LET $before = (SELECT VALUE consent FROM ONLY $outgoing);
                     UPSERT $outgoing SET consent = $consent, since_ms = $now;
                     LET $recipient = (SELECT VALUE consent FROM ONLY $incoming);
-                    RETURN { before: $before, sender: $consent, recipient: $recipient };
+                    LET $revision = ((SELECT VALUE revision FROM ONLY $pair) ?? 0) + 1;
+                    UPSERT $pair SET revision = $revision;
+                    RETURN { revision: $revision, before: $before, sender: $consent, recipient: $recipient };
                 }",
                 vars! {
                     outgoing: contact_id(owner, other),
                     incoming: contact_id(other, owner),
+                    pair: pair_id(owner, other),
                     consent: consent_text(consent).to_owned(),
                     now: now_ms,
                 },
@@ -209,25 +242,20 @@ impl Store {
         Ok(rows.iter().filter_map(|id| part(id, 0)).collect())
     }
 
-    /// Puts a verdict that was just read into Redis; one that a decision put there meanwhile is newer and stays.
-    pub async fn cache_read(&self, from: AccountId, to: AccountId, verdict: Verdict) -> redis::RedisResult<()> {
-        redis::cmd("SET")
-            .arg(Verdict::cache_key(from, to))
+    /// Puts into Redis what one may do to the other, unless something newer stands there.
+    pub async fn cache(&self, from: AccountId, to: AccountId, verdict: Verdict, met: &Met) -> redis::RedisResult<()> {
+        PUT_VERDICT
+            .key(Verdict::cache_key(from, to))
             .arg(verdict.as_str())
-            .arg("EX")
+            .arg(met.revision)
             .arg(CACHE_TTL.as_secs())
-            .arg("NX")
-            .exec_async(&mut self.redis.clone())
+            .invoke_async(&mut self.redis.clone())
             .await
     }
 
-    /// Puts verdicts that a decision has just changed into Redis.
-    pub async fn cache_changed(&self, verdicts: &[(AccountId, AccountId, Verdict)]) -> redis::RedisResult<()> {
-        let mut pipeline = redis::pipe();
-        for (from, to, verdict) in verdicts {
-            pipeline.set_ex(Verdict::cache_key(*from, *to), verdict.as_str(), CACHE_TTL.as_secs()).ignore();
-        }
-        pipeline.exec_async(&mut self.redis.clone()).await
+    /// Forgets a verdict: the next message asks again.
+    pub async fn forget(&self, from: AccountId, to: AccountId) -> redis::RedisResult<()> {
+        self.redis.clone().del(Verdict::cache_key(from, to)).await
     }
 }
 
@@ -235,6 +263,10 @@ impl ContactRow {
     fn decision(self) -> Option<Decision> {
         Some(Decision { other: part(&self.id, 1)?, consent: parse_consent(&self.consent)?, since_ms: self.since_ms })
     }
+}
+
+fn pair_id(a: AccountId, b: AccountId) -> RecordId {
+    RecordId::new("pair", array![a.min(b).to_string(), a.max(b).to_string()])
 }
 
 fn part(id: &RecordId, index: usize) -> Option<AccountId> {

@@ -20,9 +20,9 @@ use nepto_proto::{AccountId, DeviceId, ErrorCode, SessionId};
 
 use super::model::{Presented, RefreshToken, judge, without};
 use super::signing::Keys;
-use super::store::{SessionRow, Store, key_of};
+use super::store::{Beginning, SessionRow, Store, key_of};
 use super::{FindAccount, FoundAccount};
-use crate::keys::{OwnDevices, RegisterDevice, RemoveDevice};
+use crate::keys::{OwnDevices, RegisterDevice, RemoveDevice, check_setup};
 
 /// Characters of a nonce: 5 bits each.
 const NONCE_LENGTH: usize = 24;
@@ -53,7 +53,7 @@ impl Auth {
     pub async fn limit_address(&self, address: &str) -> Result<(), Failure> {
         let max = self.ctx.config.limits.sign_ins_per_address_per_minute;
         let limit = Limit { kind: "sign_in", max, window: Duration::from_secs(60) };
-        limit.take(&self.ctx.redis, &self.ctx.clock, address).await
+        limit.take(&self.ctx.redis, &self.ctx.clock, address, 1).await
     }
 
     pub async fn nonce(&self) -> Result<Nonce, Failure> {
@@ -71,6 +71,8 @@ impl Auth {
                 "exactly one resource urn:nepto:device:<registration_id>:<identity key> is needed",
             ));
         };
+        // before anything is used up or made
+        check_setup(&request.device, &identity_key)?;
         self.use_nonce(&message).await?;
         let wallet = message.address.to_string();
         let new = AccountId::new(self.ctx.random.uuid(&self.ctx.clock));
@@ -93,10 +95,13 @@ impl Auth {
             Err(failure) => return Err(failure),
         };
         let session = SessionId::new(self.ctx.random.uuid(&self.ctx.clock));
-        let before = self
-            .store
-            .begin_session(account, session, device, &wallet, self.ctx.clock.now_ms(), self.refresh_ttl())
-            .await?;
+        let mut before = self.store.sessions(account).await?;
+        before.retain(|row| row.device == i64::from(device.get()));
+        let event = SessionsRevoked { account, sessions: ids(&before) };
+        let event = (!before.is_empty()).then(|| self.event(&event));
+        let beginning = Beginning { account, session, device, wallet: &wallet, now_ms: self.ctx.clock.now_ms() };
+        let before = self.store.begin_session(beginning, self.refresh_ttl(), event).await?;
+        self.outbox.wake();
         self.announce_end(account, &before).await;
         self.remember_live(session).await;
         self.tokens(account, device, session, 0)
@@ -114,7 +119,12 @@ impl Auth {
         let since_rotation = Duration::from_millis((now_ms - row.refreshed_at_ms).max(0).unsigned_abs());
         let generation = match judge(token.generation, newest, since_rotation) {
             Presented::Newest => {
-                self.store.rotate(token.account, token.session, newest, now_ms, self.refresh_ttl()).await?;
+                if !self.store.rotate(token.account, token.session, newest, now_ms, self.refresh_ttl()).await?
+                    && self.store.session(token.account, token.session).await?.is_none()
+                {
+                    // signed out meanwhile
+                    return Err(invalid());
+                }
                 // moved by us or by a twin of this request: the same next token either way
                 newest + 1
             }
@@ -153,7 +163,10 @@ impl Auth {
             Some(row) if row.expires_at_ms > self.ctx.clock.now_ms() => SessionState::Live,
             _ => SessionState::Revoked,
         };
-        self.store.remember(session, state, SessionState::CACHE_TTL).await?;
+        match state {
+            SessionState::Live => self.store.remember_live(session, SessionState::CACHE_TTL).await?,
+            SessionState::Revoked => self.store.remember_revoked(session, SessionState::CACHE_TTL).await?,
+        }
         Ok(state)
     }
 
@@ -232,7 +245,9 @@ impl Auth {
         let account = self.store.account_of_wallet(&message.address.to_string()).await?;
         let account = account
             .ok_or_else(|| Failure::new(ErrorCode::AccountUnknown, format!("{} has no account", message.address)))?;
-        self.ctx.call(&RemoveDevice { account, device }).await
+        self.ctx.call(&RemoveDevice { account, device }).await?;
+        // at once; the event of the removal does the same again
+        self.device_removed(account, device).await
     }
 
     /// Removes expired sessions; a bounded number, so that a job's run is short.
@@ -245,17 +260,18 @@ impl Auth {
     pub async fn spread_end(&self, account: AccountId, sessions: &[(SessionId, DeviceId)]) -> Result<(), Failure> {
         // longer than any access token lives
         let ttl = Duration::from_secs(self.ctx.config.tokens.access_ttl_s + 60);
+        // the sockets first, all of them: neither Redis nor one that fails must keep the others open
+        let mut told = Ok(());
         for (session, device) in sessions {
-            self.store.remember(*session, SessionState::Revoked, ttl).await?;
             let control = serde_json::to_vec(&Control::Revoked { session: *session }).map_err(Failure::internal)?;
             let subject = Live::Control.subject(account, *device);
-            self.ctx
-                .nats
-                .publish(subject, control.into())
-                .await
-                .map_err(|error| Failure::unavailable("NATS", error))?;
+            let published = self.ctx.nats.publish(subject, control.into()).await;
+            told = told.and(published.map_err(|error| Failure::unavailable("NATS", error)));
         }
-        Ok(())
+        for (session, _) in sessions {
+            told = told.and(self.store.remember_revoked(*session, ttl).await.map_err(Failure::from));
+        }
+        told
     }
 
     async fn end(&self, account: AccountId, rows: Vec<SessionRow>) -> Result<(), Failure> {
@@ -280,7 +296,7 @@ impl Auth {
 
     /// Saves the next request a question; if Redis is away, that question is asked.
     async fn remember_live(&self, session: SessionId) {
-        if let Err(error) = self.store.remember(session, SessionState::Live, SessionState::CACHE_TTL).await {
+        if let Err(error) = self.store.remember_live(session, SessionState::CACHE_TTL).await {
             tracing::warn!(%error, "a session was not remembered in Redis");
         }
     }

@@ -21,7 +21,7 @@ pub const SCHEMA: &[Migration] = &[
             -- account:[account]
             DEFINE TABLE IF NOT EXISTS account SCHEMAFULL;
             DEFINE FIELD IF NOT EXISTS root ON account TYPE string;
-            DEFINE FIELD IF NOT EXISTS wallets ON account TYPE array<string, 10>;
+            DEFINE FIELD IF NOT EXISTS wallets ON account TYPE array<string> ASSERT array::len($value) <= 10;
             DEFINE FIELD IF NOT EXISTS links ON account TYPE array<object>;
             DEFINE FIELD IF NOT EXISTS links.* ON account TYPE object;
             DEFINE FIELD IF NOT EXISTS links.*.approval ON account TYPE object;
@@ -264,13 +264,12 @@ impl Store {
     /// Begins a session. Earlier sessions of the same device end; returns them.
     pub async fn begin_session(
         &self,
-        account: AccountId,
-        session: SessionId,
-        device: DeviceId,
-        wallet: &str,
-        now_ms: i64,
+        beginning: Beginning<'_>,
         ttl: Duration,
+        event: Option<outbox::Row>,
     ) -> Result<Vec<SessionRow>, DbError> {
+        let Beginning { account, session, device, wallet, now_ms } = beginning;
+        let events: Vec<outbox::Row> = event.into_iter().collect();
         self.db
             .run(
                 "{
@@ -278,10 +277,12 @@ impl Store {
                     DELETE $before.id;
                     CREATE $id SET device = $device, wallet = $wallet, generation = 0, created_at_ms = $now,
                         refreshed_at_ms = $now, expires_at_ms = $expires;
+                    INSERT INTO outbox $events;
                     RETURN $before;
                 }",
                 vars! {
                     id: session_id(account, session),
+                    events: events,
                     account: account.to_string(),
                     device: i64::from(device.get()),
                     wallet: wallet.to_owned(),
@@ -371,9 +372,39 @@ impl Store {
     }
 
     /// Tells Redis about a session.
-    pub async fn remember(&self, session: SessionId, state: SessionState, ttl: Duration) -> redis::RedisResult<()> {
-        self.redis.clone().set_ex(SessionState::key(session), state.as_str(), ttl.as_secs().max(1)).await
+    /// Puts into Redis that a session lives, unless it was ended meanwhile: what was read before that is stale.
+    pub async fn remember_live(&self, session: SessionId, ttl: Duration) -> redis::RedisResult<()> {
+        LIVE.key(SessionState::key(session))
+            .arg(SessionState::Revoked.as_str())
+            .arg(SessionState::Live.as_str())
+            .arg(ttl.as_secs().max(1))
+            .invoke_async(&mut self.redis.clone())
+            .await
     }
+
+    /// Puts into Redis that a session was ended.
+    pub async fn remember_revoked(&self, session: SessionId, ttl: Duration) -> redis::RedisResult<()> {
+        let state = SessionState::Revoked.as_str();
+        self.redis.clone().set_ex(SessionState::key(session), state, ttl.as_secs().max(1)).await
+    }
+}
+
+static LIVE: LazyLock<Script> = LazyLock::new(|| {
+    Script::new(
+        r"if redis.call('GET', KEYS[1]) == ARGV[1] then return 0 end
+          redis.call('SET', KEYS[1], ARGV[2], 'EX', ARGV[3])
+          return 1",
+    )
+});
+
+/// A session that begins.
+pub struct Beginning<'a> {
+    pub account: AccountId,
+    pub session: SessionId,
+    pub device: DeviceId,
+    /// That signed.
+    pub wallet: &'a str,
+    pub now_ms: i64,
 }
 
 fn nonce_key(nonce: &str) -> String {

@@ -9,6 +9,7 @@
 mod consumers;
 mod device_list;
 mod jobs;
+mod model;
 mod ops;
 mod routes;
 mod services;
@@ -25,6 +26,7 @@ use nepto_proto::{AccountId, DeviceId, RegistrationId};
 use serde::{Deserialize, Serialize};
 
 pub use device_list::DeviceList;
+pub use model::check_setup;
 
 /// The domain.
 pub fn domain() -> Domain {

@@ -12,25 +12,17 @@ use nepto_proto::api::auth::Wallets;
 use nepto_proto::api::keys::{
     DeviceDirectory, KeyCount, OwnDevice, PrekeyBundles, SignedPrekey, UploadKeys, repeated_use_digest,
 };
-use nepto_proto::certificate::IDENTITY_KEY_BYTES;
 use nepto_proto::event::{Control, DeviceRemoved};
-use nepto_proto::limits::{DEVICES_PER_ACCOUNT_MAX, NAME_CHARS_MAX, ONE_TIME_PREKEYS_LOW, ONE_TIME_PREKEYS_MAX};
+use nepto_proto::limits::{DEVICES_PER_ACCOUNT_MAX, ONE_TIME_PREKEYS_LOW, ONE_TIME_PREKEYS_MAX};
 use nepto_proto::subject::Live;
 use nepto_proto::{AccountId, DeviceId, ErrorCode};
 
 use super::RegisterDevice;
 use super::device_list::DeviceList;
+use super::model::{check_ec, check_id, check_kyber, check_setup, check_signed_ec};
 use super::store::{DeviceRow, Store, Taken};
 use crate::auth::FindAccount;
 
-/// A serialized Curve25519 public key begins with this byte.
-const EC_KEY_TYPE: u8 = 0x05;
-/// A serialized Kyber-1024 public key: its type byte and 1,568 bytes.
-const KYBER_KEY_TYPE: u8 = 0x08;
-const KYBER_KEY_BYTES: usize = 1_569;
-const SIGNATURE_BYTES: usize = 64;
-/// Prekey ids of libsignal's clients have 24 bits.
-const PREKEY_ID_MAX: u32 = 0x00ff_ffff;
 /// A device that was not heard of for so long is removed: its mailbox has expired by then.
 const IDLE_AFTER: Duration = Duration::from_secs(180 * 86_400);
 
@@ -49,16 +41,7 @@ impl Keys {
     }
 
     pub async fn register(&self, request: RegisterDevice) -> Result<DeviceId, Failure> {
-        let name = request.setup.name.trim();
-        if name.is_empty() || name.chars().count() > NAME_CHARS_MAX || name.chars().any(char::is_control) {
-            return Err(Failure::new(
-                ErrorCode::NameInvalid,
-                format!("a device's name has 1 to {NAME_CHARS_MAX} characters on one line"),
-            ));
-        }
-        check_ec(&request.identity_key.0, "the identity key")?;
-        check_signed_ec(&request.setup.signed_prekey)?;
-        check_kyber(&request.setup.last_resort)?;
+        check_setup(&request.setup, &request.identity_key.0)?;
         let row = DeviceRow::new(&request, self.ctx.clock.now_ms());
         let device = self.store.register(request.account, row, DEVICES_PER_ACCOUNT_MAX).await?;
         self.list(request.account).await?;
@@ -253,39 +236,4 @@ impl Keys {
 
 fn key_limit() -> Failure {
     Failure::new(ErrorCode::KeyLimit, format!("at most {ONE_TIME_PREKEYS_MAX} one-time prekeys of each kind"))
-}
-
-fn check_id(id: u32) -> Result<(), Failure> {
-    match id {
-        1..=PREKEY_ID_MAX => Ok(()),
-        _ => Err(Failure::new(ErrorCode::KeyInvalid, format!("a prekey's id must be 1 to {PREKEY_ID_MAX}"))),
-    }
-}
-
-fn check_ec(key: &[u8], what: &str) -> Result<(), Failure> {
-    match key {
-        [EC_KEY_TYPE, rest @ ..] if key.len() == IDENTITY_KEY_BYTES && rest.iter().any(|byte| *byte != 0) => Ok(()),
-        _ => Err(Failure::new(ErrorCode::KeyInvalid, format!("{what} must be 0x05 and 32 bytes"))),
-    }
-}
-
-fn check_signed_ec(key: &SignedPrekey) -> Result<(), Failure> {
-    check_id(key.id)?;
-    check_ec(&key.public_key.0, "the signed prekey")?;
-    check_signature(&key.signature.0)
-}
-
-fn check_kyber(key: &SignedPrekey) -> Result<(), Failure> {
-    check_id(key.id)?;
-    if key.public_key.0.len() != KYBER_KEY_BYTES || key.public_key.0[0] != KYBER_KEY_TYPE {
-        return Err(Failure::new(ErrorCode::KeyInvalid, "a Kyber prekey must be 0x08 and 1568 bytes (Kyber-1024)"));
-    }
-    check_signature(&key.signature.0)
-}
-
-fn check_signature(signature: &[u8]) -> Result<(), Failure> {
-    match signature.len() {
-        SIGNATURE_BYTES => Ok(()),
-        _ => Err(Failure::new(ErrorCode::KeyInvalid, "a prekey's signature must be 64 bytes")),
-    }
 }

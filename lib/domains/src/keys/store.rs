@@ -24,7 +24,7 @@ pub const SCHEMA: &[Migration] = &[
             DEFINE TABLE IF NOT EXISTS roster SCHEMAFULL;
             DEFINE FIELD IF NOT EXISTS revision ON roster TYPE int;
             DEFINE FIELD IF NOT EXISTS last_device ON roster TYPE int;
-            DEFINE FIELD IF NOT EXISTS devices ON roster TYPE array<object, 10>;
+            DEFINE FIELD IF NOT EXISTS devices ON roster TYPE array<object> ASSERT array::len($value) <= 10;
             DEFINE FIELD IF NOT EXISTS devices.*.device ON roster TYPE int;
             DEFINE FIELD IF NOT EXISTS devices.*.registration_id ON roster TYPE int;
             -- device:[account, device]
@@ -110,7 +110,7 @@ impl DeviceRow {
             device: 0,
             registration_id: i64::from(request.registration_id.get()),
             identity_key: request.identity_key.0.clone().into(),
-            name: request.setup.name.clone(),
+            name: request.setup.name.trim().to_owned(),
             wallet: request.wallet.clone(),
             message: request.certificate.message.clone(),
             signature: request.certificate.signature.clone(),

@@ -30,8 +30,17 @@ static CHECK: LazyLock<Script> = LazyLock::new(|| {
           if not take(KEYS[1], ARGV[1], ARGV[3]) then return {1, '', '', ''} end
           if not take(KEYS[2], ARGV[2], ARGV[3]) then return {2, '', '', ''} end
           local known = redis.call('MGET', KEYS[3], KEYS[4], KEYS[5])
-          if known[1] == 'requested' and not take(KEYS[6], ARGV[4], ARGV[5]) then return {3, '', '', ''} end
+          if known[1] and string.match(known[1], '^requested') and not take(KEYS[6], ARGV[4], ARGV[5]) then return {3, '', '', ''} end
           return {0, known[1] or '', known[2] or '', known[3] or ''}",
+    )
+});
+
+/// Counts a request whose sender Redis did not know yet; the same counter as in [`CHECK`].
+static COUNT_REQUEST: LazyLock<Script> = LazyLock::new(|| {
+    Script::new(
+        r"local count = redis.call('INCR', KEYS[1])
+          if count == 1 then redis.call('EXPIRE', KEYS[1], ARGV[1]) end
+          return count",
     )
 });
 
@@ -78,7 +87,13 @@ pub async fn check(
     let verdict = match known.verdict {
         _ if to == sender => Verdict::Accepted,
         Some(verdict) => verdict,
-        None => ctx.call(&MayWrite { from: sender, to }).await?,
+        None => {
+            let verdict = ctx.call(&MayWrite { from: sender, to }).await?;
+            if verdict == Verdict::Requested {
+                count_request(ctx, sender, to).await?;
+            }
+            verdict
+        }
     };
     match verdict {
         Verdict::Accepted | Verdict::Requested => {}
@@ -101,6 +116,21 @@ pub async fn check(
     Ok(Cleared { request: verdict == Verdict::Requested })
 }
 
+async fn count_request(ctx: &Ctx, sender: AccountId, to: AccountId) -> Result<(), Failure> {
+    let script = COUNT_REQUEST.key(requests_key(sender, to)).arg(REQUEST_MEMORY.as_secs()).clone();
+    let count: u64 = script.invoke_async(&mut ctx.redis.clone()).await?;
+    if count > u64::from(ctx.config.limits.request_messages) { Err(too_many_requests(ctx)) } else { Ok(()) }
+}
+
+fn requests_key(sender: AccountId, to: AccountId) -> String {
+    format!("limit:requests_to:{sender}:{to}")
+}
+
+fn too_many_requests(ctx: &Ctx) -> Failure {
+    let detail = format!("{} messages wait for an answer already", ctx.config.limits.request_messages);
+    Failure::new(ErrorCode::RequestLimit, detail)
+}
+
 struct Known {
     verdict: Option<Verdict>,
     recipient_devices: Option<DeviceList>,
@@ -118,7 +148,7 @@ async fn ask_redis(ctx: &Ctx, sender: AccountId, to: AccountId) -> Result<Known,
         .key(Verdict::cache_key(sender, to))
         .key(DeviceList::cache_key(to))
         .key(DeviceList::cache_key(sender))
-        .key(format!("limit:requests_to:{sender}:{to}"))
+        .key(requests_key(sender, to))
         .arg(per_account.max)
         .arg(per_pair.max)
         .arg(MINUTE.as_secs())
@@ -128,10 +158,7 @@ async fn ask_redis(ctx: &Ctx, sender: AccountId, to: AccountId) -> Result<Known,
         .await?;
     match limited {
         0 => {}
-        3 => {
-            let detail = format!("{} messages wait for an answer already", limits.request_messages);
-            return Err(Failure::new(ErrorCode::RequestLimit, detail));
-        }
+        3 => return Err(too_many_requests(ctx)),
         which => {
             let limit = if which == 1 { per_account } else { per_pair };
             metrics::counter!("nepto_rate_limited_total", "kind" => limit.kind).increment(1);

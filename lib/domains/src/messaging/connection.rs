@@ -11,6 +11,8 @@ use axum::extract::ws::{CloseFrame, Message, WebSocket};
 use futures_util::future::BoxFuture;
 use futures_util::stream::FuturesUnordered;
 use futures_util::{FutureExt, SinkExt, StreamExt};
+use nepto_kit::http::RequestId;
+use nepto_kit::limit::Limit;
 use nepto_kit::token::{self, Claims};
 use nepto_kit::{Ctx, Failure};
 use nepto_proto::event::Control;
@@ -18,7 +20,7 @@ use nepto_proto::frame::{self, encode_server};
 use nepto_proto::limits::{ACK_WINDOW, HELLO_TIMEOUT, IDLE_TIMEOUT, PING_EVERY, PRESENCE_QUERY_MAX};
 use nepto_proto::subject::Live;
 use nepto_proto::wire::{self, ClientFrame, Hello, client_frame, server_frame};
-use nepto_proto::{AccountId, CloseCode, ErrorCode};
+use nepto_proto::{AccountId, ClientMsgId, CloseCode, ErrorCode};
 use prost::Message as _;
 use redis::AsyncCommands;
 use tokio::time::{Instant, Sleep, sleep, sleep_until, timeout};
@@ -27,7 +29,7 @@ use tokio_util::sync::WaitForCancellationFutureOwned;
 use super::checks::{self, Refusal};
 use super::gateway::{Gateway, Place};
 use super::mailbox::{self, Page, StoreError, StoredEnvelope};
-use super::presence;
+use super::presence::{self, Here};
 use super::session::{Effect, Session};
 use super::submit::{self, ReadSend};
 use crate::accounts::Verdict;
@@ -51,12 +53,13 @@ pub async fn serve(place: Place, mut socket: WebSocket) {
         Ok(opened) => opened,
         Err(code) => return close(&mut socket, code).await,
     };
-    let (claims, epoch) = (opened.claims, opened.epoch);
-    let code = Box::pin(opened.into_connection(place.gateway(), &mut socket)).await;
+    let Opened { claims, here, live, session } = opened;
+    let connection = Connection::new(place.gateway(), &mut socket, claims, here.epoch, live, session);
+    let code = Box::pin(connection.run_to_close()).await;
     metrics::counter!("nepto_gateway_closed_total", "reason" => code.reason()).increment(1);
     tracing::debug!(account = %claims.account, device = %claims.device, reason = code.reason(), "socket closed");
     close(&mut socket, code).await;
-    place.gateway().presence.vanish(claims.account, claims.device, epoch).await;
+    here.leave().await;
 }
 
 async fn close(socket: &mut WebSocket, code: CloseCode) {
@@ -67,7 +70,7 @@ async fn close(socket: &mut WebSocket, code: CloseCode) {
 /// A connection that has said hello.
 struct Opened {
     claims: Claims,
-    epoch: u64,
+    here: Here,
     live: async_nats::Subscriber,
     session: Session,
 }
@@ -109,10 +112,10 @@ async fn open(gateway: &Gateway, hello: &Hello) -> Result<(Opened, wire::Welcome
     // first the subscription, then the mailbox: what is stored in between is seen twice rather than never
     let live = ctx.nats.subscribe(Live::all(account, device)).await;
     let live = live.map_err(|error| Failure::unavailable("NATS", error))?;
-    let epoch = gateway.presence.appear(claims).await?;
-    let mailbox_epoch = gateway.epoch_of(account).await;
+    let here = gateway.presence.appear(claims).await?;
+    let mailbox_epoch = gateway.epoch_of(account);
     let resume = match &hello.resume {
-        Some(cursor) if cursor.epoch == mailbox_epoch => cursor.seq,
+        Some(cursor) if cursor.epoch == mailbox_epoch => gateway.resume_at(account, cursor.seq).await?,
         _ => 0,
     };
     if resume > 0 {
@@ -126,7 +129,7 @@ async fn open(gateway: &Gateway, hello: &Hello) -> Result<(Opened, wire::Welcome
         server_time_ms: ctx.clock.now_ms().unsigned_abs(),
         window: ACK_WINDOW,
     };
-    Ok((Opened { claims, epoch, live, session: Session::new(resume) }, welcome))
+    Ok((Opened { claims, here, live, session: Session::new(resume) }, welcome))
 }
 
 /// Once a day, off the path of the connection.
@@ -148,33 +151,6 @@ fn note_seen(ctx: &Ctx, claims: Claims) {
             failure.log();
         }
     });
-}
-
-impl Opened {
-    async fn into_connection(self, gateway: &Gateway, socket: &mut WebSocket) -> Closed {
-        let now = Instant::now();
-        let mut connection = Connection {
-            gateway,
-            socket,
-            claims: self.claims,
-            epoch: self.epoch,
-            live: self.live,
-            session: self.session,
-            reading: None,
-            checking: None,
-            work: FuturesUnordered::new(),
-            errors: 0,
-            heard_at: now,
-            pinged_at: now,
-            typed_at: None,
-            timer: Box::pin(sleep_until(now + PING_EVERY)),
-            stopping: Box::pin(gateway.ctx.stop.clone().cancelled_owned()),
-        };
-        match connection.run().await {
-            Ok(never) => match never {},
-            Err(code) => code,
-        }
-    }
 }
 
 /// A message on its way into the store.
@@ -203,7 +179,42 @@ struct Connection<'a> {
 /// A loop that only ends by closing.
 enum Never {}
 
-impl Connection<'_> {
+impl<'a> Connection<'a> {
+    fn new(
+        gateway: &'a Gateway,
+        socket: &'a mut WebSocket,
+        claims: Claims,
+        epoch: u64,
+        live: async_nats::Subscriber,
+        session: Session,
+    ) -> Self {
+        let now = Instant::now();
+        Self {
+            gateway,
+            socket,
+            claims,
+            epoch,
+            live,
+            session,
+            reading: None,
+            checking: None,
+            work: FuturesUnordered::new(),
+            errors: 0,
+            heard_at: now,
+            pinged_at: now,
+            typed_at: None,
+            timer: Box::pin(sleep_until(now + PING_EVERY)),
+            stopping: Box::pin(gateway.ctx.stop.clone().cancelled_owned()),
+        }
+    }
+
+    async fn run_to_close(mut self) -> Closed {
+        match self.run().await {
+            Ok(never) => match never {},
+            Err(code) => code,
+        }
+    }
+
     async fn run(&mut self) -> Result<Never, Closed> {
         let start = self.session.start();
         self.apply(start).await?;
@@ -263,6 +274,7 @@ impl Connection<'_> {
                 let effect = self.session.nudge();
                 self.apply(effect).await
             }
+            Control::MailboxAnew => Err(CloseCode::Unavailable),
             Control::PrekeysLow { ec, kyber } => {
                 let low = wire::PrekeysLow { ec, kyber };
                 self.feed(encode_server(0, server_frame::Kind::PrekeysLow(low))).await
@@ -316,10 +328,11 @@ impl Connection<'_> {
     fn check(&mut self, reply_to: u32, send: ReadSend) {
         let ctx = self.gateway.ctx.clone();
         let from = (self.claims.account, self.claims.device);
-        self.checking = Some(Box::pin(async move {
+        let request_id = RequestId::from(send.id.to_string().as_str());
+        self.checking = Some(Box::pin(request_id.scope(async move {
             let verdict = checks::check(&ctx, from, send.to, send.id, &send.send).await;
             (reply_to, send, verdict)
-        }));
+        })));
     }
 
     async fn on_checked(
@@ -413,14 +426,20 @@ impl Connection<'_> {
         let ctx = self.gateway.ctx.clone();
         let asker = self.claims.account;
         self.work.push(Box::pin(async move {
-            let kind = match presence::online(&ctx, asker, &accounts).await {
+            let answer = async {
+                let max = ctx.config.limits.presence_accounts_per_minute;
+                let limit = Limit { kind: "presence", max, window: Duration::from_secs(60) };
+                limit.take(&ctx.redis, &ctx.clock, &asker.to_string(), accounts.len() as u32).await?;
+                presence::online(&ctx, asker, &accounts).await
+            };
+            let kind = match answer.await {
                 Ok(online) => {
                     let online = online.into_iter().map(AccountId::to_vec).collect();
                     server_frame::Kind::Presence(wire::Presence { online })
                 }
                 Err(failure) => {
                     failure.log();
-                    server_frame::Kind::Error(frame::error(failure.code, failure.detail))
+                    server_frame::Kind::Error(error_frame(failure, Vec::new()))
                 }
             };
             Some(encode_server(reply_to, kind))
@@ -492,6 +511,7 @@ impl Connection<'_> {
         for effect in effects {
             match effect {
                 Effect::Deliver(message) => {
+                    self.trace_delivery(&message);
                     let frame = frame::encode_deliver(message.seq, message.stored_at_ms, &message.envelope);
                     metrics::counter!("nepto_dm_delivered_total").increment(1);
                     self.feed(frame).await?;
@@ -518,18 +538,21 @@ impl Connection<'_> {
         Ok(())
     }
 
+    /// The last line about a message; its id is only read where somebody looks for it.
+    fn trace_delivery(&self, message: &StoredEnvelope) {
+        if tracing::enabled!(tracing::Level::DEBUG)
+            && let Ok(envelope) = wire::Envelope::decode(message.envelope.clone())
+            && let Ok(id) = ClientMsgId::from_bytes(&envelope.client_msg_id)
+        {
+            let Claims { account, device, .. } = self.claims;
+            tracing::debug!(request_id = %id, to = %account, %device, seq = message.seq, "delivered");
+        }
+    }
+
     async fn refuse(&mut self, reply_to: u32, client_msg_id: Vec<u8>, failure: Failure) -> Result<(), Closed> {
         failure.log();
         let failure_code = failure.code;
-        let retry_after_ms = failure.retry_after.map_or(0, |wait| wait.as_millis() as u32);
-        let error = wire::Error {
-            retry_after_ms,
-            client_msg_id,
-            ..frame::error(
-                failure.code,
-                if failure.detail.is_empty() { failure.code.title().into() } else { failure.detail },
-            )
-        };
+        let error = error_frame(failure, client_msg_id);
         self.feed(encode_server(reply_to, server_frame::Kind::Error(error))).await?;
         self.errors += u32::from(breaks_protocol(failure_code));
         if self.errors > self.gateway.ctx.config.gateway.errors_max { Err(CloseCode::Abuse) } else { Ok(()) }
@@ -575,6 +598,13 @@ async fn pending<T>(slot: &mut Option<BoxFuture<'static, T>>) -> T {
         }
         None => std::future::pending().await,
     }
+}
+
+/// A refusal as the client sees it; `client_msg_id` is that of the message, if it was one.
+fn error_frame(failure: Failure, client_msg_id: Vec<u8>) -> wire::Error {
+    let retry_after_ms = failure.retry_after.map_or(0, |wait| wait.as_millis() as u32);
+    let detail = if failure.detail.is_empty() { failure.code.title().into() } else { failure.detail };
+    wire::Error { retry_after_ms, client_msg_id, ..frame::error(failure.code, detail) }
 }
 
 /// Refusals that a correct client never sees; too many of them end the connection.

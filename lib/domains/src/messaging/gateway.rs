@@ -1,18 +1,21 @@
 //! The socket gateway: holds connections and nothing else. `kill -9` of a gateway loses no acknowledged message.
 
 use std::sync::Arc;
-use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
+use std::time::Duration;
 
 use axum::Router;
 use axum::extract::State;
 use axum::extract::ws::WebSocketUpgrade;
 use axum::response::{IntoResponse, Response};
 use axum::routing::get;
-use nepto_kit::{Ctx, Failure};
+use futures_util::FutureExt;
+use futures_util::future::BoxFuture;
+use nepto_kit::{Ctx, Failure, nats};
+use nepto_proto::event::Control;
 use nepto_proto::limits::FRAME_BYTES_MAX;
-use nepto_proto::subject::Shard;
+use nepto_proto::subject::{Shard, Shards};
 use nepto_proto::{AccountId, ErrorCode};
-use tokio::sync::RwLock;
 
 use super::connection;
 use super::mailbox::{Purger, Store};
@@ -24,30 +27,36 @@ pub const SUBPROTOCOL: &str = "nepto.v1";
 const READ_BUFFER_BYTES: usize = 4 * 1024;
 /// Bytes that may wait to be written on one connection; past it the client is too slow.
 const WRITE_BUFFER_BYTES_MAX: usize = 2 * FRAME_BYTES_MAX;
+/// How often the streams are looked at.
+const LOOK_EVERY: Duration = Duration::from_secs(15);
+/// After a look that failed.
+const LOOK_AGAIN_AFTER: Duration = Duration::from_millis(250);
 
 /// What the connections of a process share.
 pub struct Gateway {
     pub(super) ctx: Ctx,
     pub(super) store: Store,
     pub(super) purger: Purger,
-    pub(super) presence: Presence,
+    pub(super) presence: Arc<Presence>,
     open: AtomicUsize,
-    /// When each shard's stream was made: the epoch of its sequences.
-    epochs: RwLock<Vec<u64>>,
+    mailboxes: Mailboxes,
 }
 
+/// A loop beside the connections, with its name: it must run for as long as the process does.
+pub type Part = (String, BoxFuture<'static, anyhow::Result<()>>);
+
 impl Gateway {
-    /// Starts what runs beside the connections.
-    pub async fn start(ctx: &Ctx) -> anyhow::Result<Arc<Self>> {
+    /// A gateway, and what must run beside its connections.
+    pub async fn new(ctx: &Ctx) -> anyhow::Result<(Arc<Self>, Vec<Part>)> {
+        let (store, lanes) = Store::new(ctx);
         let gateway = Arc::new(Self {
-            store: Store::start(ctx),
+            store,
             purger: Purger::default(),
-            presence: Presence::new(ctx),
+            presence: Arc::new(Presence::new(ctx)),
             open: AtomicUsize::new(0),
-            epochs: RwLock::default(),
+            mailboxes: Mailboxes::find(ctx).await?,
             ctx: ctx.clone(),
         });
-        gateway.read_epochs().await?;
         for shard in ctx.config.nats.shards.all() {
             let jetstream = ctx.jetstream.clone();
             ctx.health.register(format!("stream {}", shard.stream()), move || {
@@ -55,12 +64,17 @@ impl Gateway {
                 async move { jetstream.get_stream(shard.stream()).await.map(drop).map_err(|error| error.to_string()) }
             });
         }
-        ctx.tasks.spawn(gateway.purger.clone().run(ctx.clone()));
-        let presence = gateway.clone();
-        ctx.tasks.spawn(async move { presence.presence.run().await });
-        let reconnects = gateway.clone();
-        ctx.tasks.spawn(async move { reconnects.follow_reconnects().await });
-        Ok(gateway)
+        let purges = gateway.purger.clone().run(ctx.clone());
+        let (presence, mailboxes) = (gateway.presence.clone(), gateway.clone());
+        let mut parts: Vec<Part> = vec![
+            ("purges".to_owned(), Box::pin(purges.map(Ok))),
+            ("presence".to_owned(), Box::pin(async move { presence.run().map(Ok).await })),
+            ("mailboxes".to_owned(), Box::pin(async move { mailboxes.watch_mailboxes().map(Ok).await })),
+        ];
+        for (index, lane) in lanes.into_iter().enumerate() {
+            parts.push((format!("lane {index}"), Box::pin(lane.run().map(Ok))));
+        }
+        Ok((gateway, parts))
     }
 
     /// The route of the socket.
@@ -69,41 +83,105 @@ impl Gateway {
     }
 
     /// The epoch of an account's mailboxes.
-    pub async fn epoch_of(&self, account: AccountId) -> u64 {
-        let shard = self.ctx.config.nats.shards.of(account);
-        self.epochs.read().await.get(shard.index()).copied().unwrap_or_default()
+    pub fn epoch_of(&self, account: AccountId) -> u64 {
+        self.mailboxes.of(account).epoch.load(Ordering::Relaxed)
     }
 
-    async fn read_epochs(&self) -> anyhow::Result<()> {
-        let mut epochs = Vec::new();
-        for shard in self.ctx.config.nats.shards.all() {
-            epochs.push(self.read_epoch(shard).await?);
+    /// Where a client that stored everything up to `seq` goes on: there, unless the mailbox never came so far. Then it is
+    /// another mailbox than the client thinks, and everything in it is new.
+    pub async fn resume_at(&self, account: AccountId, seq: u64) -> Result<u64, Failure> {
+        if seq <= self.mailboxes.of(account).reached.load(Ordering::Relaxed) {
+            return Ok(seq);
         }
-        *self.epochs.write().await = epochs;
-        Ok(())
+        let reached = self.mailboxes.look(&self.ctx, self.mailboxes.shards.of(account)).await;
+        let (_, reached) = reached.map_err(|error| Failure::unavailable("JetStream", error))?;
+        Ok(if seq <= reached { seq } else { 0 })
     }
 
-    async fn read_epoch(&self, shard: Shard) -> anyhow::Result<u64> {
-        let name = shard.stream();
-        let stream = self.ctx.jetstream.get_stream(&name).await.map_err(|error| {
-            anyhow::anyhow!("the stream {name} is not there: {error}; run `nepto-server provision`")
-        })?;
-        Ok((stream.cached_info().created.unix_timestamp_nanos() / 1_000) as u64)
-    }
-
-    /// After the connection to NATS was lost, live copies may have been missed, and the streams may be others.
-    async fn follow_reconnects(&self) {
+    /// After the connection to NATS was lost, live copies may have been missed. And somebody may have made the mailboxes
+    /// anew, with or without that: then no cursor of an open socket means anything.
+    async fn watch_mailboxes(&self) {
         let mut connects = self.ctx.nats_connects.clone();
+        let mut due = tokio::time::interval(LOOK_EVERY);
+        due.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
+        let mut missed = false;
         loop {
             tokio::select! {
                 () = self.ctx.stop.cancelled() => return,
-                changed = connects.changed() => if changed.is_err() { return },
+                changed = connects.changed() => {
+                    if changed.is_err() {
+                        return;
+                    }
+                    missed = true;
+                    due.reset_immediately();
+                    continue;
+                }
+                _ = due.tick() => {}
             }
-            if let Err(error) = self.read_epochs().await {
-                tracing::warn!(error = format!("{error:#}"), "the mailbox epochs could not be read");
+            match self.mailboxes.look_at_all(&self.ctx).await {
+                Ok(anew) if anew => self.presence.tell_all(&Control::MailboxAnew).await,
+                Ok(_) if missed => self.presence.tell_all(&Control::Nudge).await,
+                Ok(_) => {}
+                Err(error) => {
+                    tracing::warn!(error = format!("{error:#}"), "the mailboxes were not found; looking again");
+                    due.reset_after(LOOK_AGAIN_AFTER);
+                    continue;
+                }
             }
-            self.presence.nudge_all().await;
+            missed = false;
         }
+    }
+}
+
+/// What is known of the streams behind the mailboxes.
+struct Mailboxes {
+    shards: Shards,
+    known: Vec<Mailbox>,
+}
+
+#[derive(Default)]
+struct Mailbox {
+    /// Of its sequences: when the stream was made, and how often it was restored (`provision --restored`).
+    epoch: AtomicU64,
+    /// The last sequence that was seen; there may be more.
+    reached: AtomicU64,
+}
+
+impl Mailboxes {
+    async fn find(ctx: &Ctx) -> anyhow::Result<Self> {
+        let shards = ctx.config.nats.shards;
+        let mailboxes = Self { shards, known: shards.all().map(|_| Mailbox::default()).collect() };
+        mailboxes.look_at_all(ctx).await?;
+        Ok(mailboxes)
+    }
+
+    fn of(&self, account: AccountId) -> &Mailbox {
+        &self.known[self.shards.of(account).index()]
+    }
+
+    /// Whether any was made anew since the last look.
+    async fn look_at_all(&self, ctx: &Ctx) -> anyhow::Result<bool> {
+        let mut anew = false;
+        for shard in self.shards.all() {
+            let before = self.known[shard.index()].epoch.load(Ordering::Relaxed);
+            let (epoch, _) = self.look(ctx, shard).await?;
+            anew |= before != 0 && before != epoch;
+        }
+        Ok(anew)
+    }
+
+    /// Epoch and last sequence, as they are now.
+    async fn look(&self, ctx: &Ctx, shard: Shard) -> anyhow::Result<(u64, u64)> {
+        let name = shard.stream();
+        let stream = ctx.jetstream.get_stream(&name).await.map_err(|error| {
+            anyhow::anyhow!("the stream {name} is not there: {error}; run `nepto-server provision`")
+        })?;
+        let info = stream.cached_info();
+        let (epoch, reached) = (nats::stream_epoch(info), info.state.last_sequence);
+        let known = &self.known[shard.index()];
+        known.epoch.store(epoch, Ordering::Relaxed);
+        known.reached.store(reached, Ordering::Relaxed);
+        Ok((epoch, reached))
     }
 }
 

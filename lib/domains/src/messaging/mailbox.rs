@@ -32,8 +32,10 @@ mod header {
 
 /// Error codes of the NATS server (`errors.json`).
 mod err_code {
-    /// A subject has as many messages as it may.
-    pub const MAXIMUM_PER_SUBJECT: u64 = 10_077;
+    /// The stream refused to store. The server has one code for many reasons; a full mailbox is told by its words.
+    pub const STORE_FAILED: u64 = 10_077;
+    /// Those words (`store.go`, `ErrMaxMsgsPerSubject`).
+    pub const MAXIMUM_PER_SUBJECT: &str = "maximum messages per subject exceeded";
     /// An id of the batch was seen before.
     pub const BATCH_CONTAINS_DUPLICATE: u64 = 10_201;
 }
@@ -92,21 +94,16 @@ pub struct Store {
 }
 
 impl Store {
-    /// Starts a lane for each shard. They end when the store is dropped and everything in them is stored.
-    pub fn start(ctx: &Ctx) -> Self {
+    /// With a lane for each shard, to be run. They end when the store is dropped and everything in them is stored.
+    pub fn new(ctx: &Ctx) -> (Self, Vec<Lane>) {
         let shards = ctx.config.nats.shards;
-        let lanes = shards.all().map(|shard| {
+        let lane = |shard| {
             let (sender, receiver) = mpsc::channel(QUEUE_MAX);
-            let lane = Lane {
-                nats: ctx.nats.clone(),
-                random: ctx.random.clone(),
-                shard,
-                batch_max: ctx.config.gateway.batch_max,
-            };
-            ctx.tasks.spawn(lane.run(receiver));
-            sender
-        });
-        Self { lanes: lanes.collect(), shards }
+            let (nats, random, batch_max) = (ctx.nats.clone(), ctx.random.clone(), ctx.config.gateway.batch_max);
+            (sender, Lane { nats, random, shard, batch_max, receiver })
+        };
+        let (senders, lanes): (Vec<_>, Vec<_>) = shards.all().map(lane).unzip();
+        (Self { lanes: senders.into(), shards }, lanes)
     }
 
     /// Puts a message into its lane, in the order of the calls; the future is its fate.
@@ -121,11 +118,12 @@ impl Store {
 }
 
 /// The writer of one shard.
-struct Lane {
+pub struct Lane {
     nats: async_nats::Client,
     random: Random,
     shard: Shard,
     batch_max: usize,
+    receiver: mpsc::Receiver<Pending>,
 }
 
 #[derive(Deserialize)]
@@ -151,19 +149,20 @@ enum CommitError {
 }
 
 impl Lane {
-    async fn run(self, mut receiver: mpsc::Receiver<Pending>) {
+    /// Stores what is submitted, until nobody can submit any more.
+    pub async fn run(mut self) {
         let mut waiting: Option<Pending> = None;
         loop {
             let first = match waiting.take() {
                 Some(pending) => pending,
-                None => match receiver.recv().await {
+                None => match self.receiver.recv().await {
                     Some(pending) => pending,
                     None => return,
                 },
             };
             let mut count = first.message.copies.len();
             let mut group = vec![first];
-            while let Ok(next) = receiver.try_recv() {
+            while let Ok(next) = self.receiver.try_recv() {
                 if count + next.message.copies.len() > self.batch_max {
                     waiting = Some(next);
                     break;
@@ -263,7 +262,7 @@ impl Lane {
         match ack.error {
             None => Ok(Stored { duplicate: ack.duplicate }),
             Some(error) => Err(match error.err_code {
-                err_code::MAXIMUM_PER_SUBJECT => CommitError::Full,
+                err_code::STORE_FAILED if error.description == err_code::MAXIMUM_PER_SUBJECT => CommitError::Full,
                 err_code::BATCH_CONTAINS_DUPLICATE => CommitError::Duplicate,
                 _ => CommitError::Other(error.description),
             }),
@@ -325,7 +324,7 @@ pub async fn read(
     limit: usize,
 ) -> anyhow::Result<Page> {
     let request = serde_json::json!({
-        "seq": after + 1,
+        "seq": after.saturating_add(1),
         "next_by_subj": shard.mailbox(account, device),
         "batch": limit,
         "max_bytes": READ_BYTES_MAX,
@@ -411,7 +410,7 @@ pub async fn purge(ctx: &Ctx, account: AccountId, device: DeviceId, up_to: Optio
     let mut request = serde_json::json!({ "filter": shard.mailbox(account, device) });
     if let Some(up_to) = up_to {
         // up to, but not including, this one
-        request["seq"] = (up_to + 1).into();
+        request["seq"] = up_to.saturating_add(1).into();
     }
     let subject = format!("$JS.API.STREAM.PURGE.{}", shard.stream());
     let reply = ctx.nats.request(subject, request.to_string().into()).await?;

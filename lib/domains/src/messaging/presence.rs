@@ -2,7 +2,7 @@
 //! socket. Redis may be flushed; the next refresh writes it again.
 
 use std::collections::HashMap;
-use std::sync::{LazyLock, Mutex, PoisonError};
+use std::sync::{Arc, LazyLock, Mutex, PoisonError};
 use std::time::Duration;
 
 use futures_util::StreamExt;
@@ -64,25 +64,29 @@ impl Presence {
         Self { ctx: ctx.clone(), here: Mutex::default() }
     }
 
-    /// A device has connected. Returns the connection's epoch and tells older connections to close.
-    pub async fn appear(&self, claims: Claims) -> Result<u64, Failure> {
+    /// A device has connected: tells older connections to close. It is here until what is returned is dropped.
+    pub async fn appear(self: &Arc<Self>, claims: Claims) -> Result<Here, Failure> {
         let key = key(claims.account, claims.device);
         let epoch: u64 =
             APPEAR.key(key).arg(&*self.ctx.node).arg(TTL.as_secs()).invoke_async(&mut self.ctx.redis.clone()).await?;
         let connection = Connection { epoch, claims };
         self.here.lock().unwrap_or_else(PoisonError::into_inner).insert((claims.account, claims.device), connection);
+        let here = Here { presence: self.clone(), account: claims.account, device: claims.device, epoch };
         self.tell(claims.account, claims.device, &Control::Superseded { epoch }).await;
-        Ok(epoch)
+        Ok(here)
+    }
+
+    /// A connection is not kept alive any more; what Redis knows of it expires.
+    fn forget(&self, account: AccountId, device: DeviceId, epoch: u64) {
+        let mut here = self.here.lock().unwrap_or_else(PoisonError::into_inner);
+        if here.get(&(account, device)).is_some_and(|connection| connection.epoch == epoch) {
+            here.remove(&(account, device));
+        }
     }
 
     /// A connection has closed.
-    pub async fn vanish(&self, account: AccountId, device: DeviceId, epoch: u64) {
-        {
-            let mut here = self.here.lock().unwrap_or_else(PoisonError::into_inner);
-            if here.get(&(account, device)).is_some_and(|connection| connection.epoch == epoch) {
-                here.remove(&(account, device));
-            }
-        }
+    async fn vanish(&self, account: AccountId, device: DeviceId, epoch: u64) {
+        self.forget(account, device, epoch);
         let gone: Result<i64, _> =
             VANISH.key(key(account, device)).arg(self.value(epoch)).invoke_async(&mut self.ctx.redis.clone()).await;
         if let Err(error) = gone {
@@ -111,11 +115,10 @@ impl Presence {
         }
     }
 
-    /// Lets every session of this node look into its mailbox: after the connection to NATS was lost, live copies may have
-    /// been missed.
-    pub async fn nudge_all(&self) {
+    /// Says the same to every session of this node.
+    pub async fn tell_all(&self, control: &Control) {
         for connection in self.connections() {
-            self.tell(connection.claims.account, connection.claims.device, &Control::Nudge).await;
+            self.tell(connection.claims.account, connection.claims.device, control).await;
         }
     }
 
@@ -167,6 +170,28 @@ impl Presence {
 
     fn value(&self, epoch: u64) -> String {
         format!("{}:{epoch}", self.ctx.node)
+    }
+}
+
+/// A connection that is here. However it ends, it does not stay behind as a ghost.
+pub struct Here {
+    presence: Arc<Presence>,
+    account: AccountId,
+    device: DeviceId,
+    /// Of the connection: newer ones have larger ones.
+    pub epoch: u64,
+}
+
+impl Here {
+    /// Leaves in good order: nobody takes the device for connected any more.
+    pub async fn leave(self) {
+        self.presence.vanish(self.account, self.device, self.epoch).await;
+    }
+}
+
+impl Drop for Here {
+    fn drop(&mut self) {
+        self.presence.forget(self.account, self.device, self.epoch);
     }
 }
 

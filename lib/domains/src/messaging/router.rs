@@ -5,11 +5,15 @@
 //! or stays silent, the event `messaging.waiting` says so, for whoever pushes notifications. What was acknowledged and
 //! purged before needs nothing.
 //!
-//! A message is acknowledged to JetStream only when it was settled, so a router that dies leaves nothing out.
+//! A message is acknowledged to JetStream only when it and everything before it was settled, so a router that dies leaves
+//! nothing out. That takes one router for each shard: whoever holds its lease in Redis; the others stand by.
 
-use std::collections::{BTreeMap, HashMap, HashSet};
+use std::collections::btree_map::{BTreeMap, Entry};
+use std::collections::{HashMap, HashSet};
+use std::sync::LazyLock;
 use std::time::Duration;
 
+use async_nats::header::NATS_MESSAGE_ID;
 use async_nats::jetstream::consumer::PullConsumer;
 use async_nats::jetstream::message::Acker;
 use futures_util::future::try_join_all;
@@ -19,6 +23,7 @@ use nepto_kit::consumer::Heartbeat;
 use nepto_proto::event::{Control, Event, MessageWaiting};
 use nepto_proto::subject::{Live, Shard, parse_mailbox};
 use nepto_proto::{AccountId, DeviceId};
+use redis::Script;
 
 use super::{mailbox, presence};
 
@@ -31,7 +36,20 @@ const TICK: Duration = Duration::from_millis(500);
 /// Mailboxes looked at in parallel.
 const LOOKS_MAX: usize = 64;
 
+/// A router that is gone is replaced after this; refreshed at every tick.
+const LEASE_TTL: Duration = Duration::from_secs(10);
+
 type Device = (AccountId, DeviceId);
+
+/// Takes the lease, or keeps it; 0 where another holds it.
+static LEASE: LazyLock<Script> = LazyLock::new(|| {
+    Script::new(
+        r"local holder = redis.call('GET', KEYS[1])
+          if holder and holder ~= ARGV[1] then return 0 end
+          redis.call('SET', KEYS[1], ARGV[1], 'PX', ARGV[2])
+          return 1",
+    )
+});
 
 /// Routes all shards until the process stops.
 pub async fn serve(ctx: Ctx) -> anyhow::Result<()> {
@@ -41,8 +59,10 @@ pub async fn serve(ctx: Ctx) -> anyhow::Result<()> {
 
 async fn route(ctx: Ctx, shard: Shard) -> anyhow::Result<()> {
     let beat = Heartbeat::register(&ctx, shard.stream(), NAME);
+    let holder = ctx.random.alphanumeric(20);
     loop {
-        let mut router = Router { ctx: ctx.clone(), shard, beat: beat.clone(), unsettled: BTreeMap::new() };
+        let mut router =
+            Router { ctx: ctx.clone(), shard, holder: holder.clone(), beat: beat.clone(), watched: BTreeMap::new() };
         let ended = tokio::select! {
             () = ctx.stop.cancelled() => return Ok(()),
             ended = router.run() => ended,
@@ -55,20 +75,23 @@ async fn route(ctx: Ctx, shard: Shard) -> anyhow::Result<()> {
     }
 }
 
-/// A message that was not looked at, or not for the last time.
-struct Unsettled {
+/// A message that was not acknowledged to JetStream yet.
+struct Watched {
     device: Device,
     due_ms: i64,
     nudged: bool,
+    /// Nothing is left to do; it waits for those before it.
+    settled: bool,
     acker: Acker,
 }
 
 struct Router {
     ctx: Ctx,
     shard: Shard,
+    holder: String,
     beat: Heartbeat,
     /// By sequence in the stream.
-    unsettled: BTreeMap<u64, Unsettled>,
+    watched: BTreeMap<u64, Watched>,
 }
 
 /// What a look into a mailbox says about the messages of one device.
@@ -81,6 +104,10 @@ enum Look {
 
 impl Router {
     async fn run(&mut self) -> anyhow::Result<()> {
+        while !self.holds_lease().await? {
+            self.beat.beat(&self.ctx);
+            tokio::time::sleep(LEASE_TTL / 4).await;
+        }
         let consumer: PullConsumer = self.ctx.jetstream.get_consumer_from_stream(NAME, self.shard.stream()).await?;
         let mut messages = consumer.stream().max_messages_per_batch(BATCH).messages().await?;
         let mut due = tokio::time::interval(TICK);
@@ -93,10 +120,21 @@ impl Router {
                 }
                 _ = due.tick() => {
                     self.beat.beat(&self.ctx);
+                    anyhow::ensure!(self.holds_lease().await?, "another router took over");
                     self.settle_due().await?;
                 }
             }
         }
+    }
+
+    async fn holds_lease(&self) -> redis::RedisResult<bool> {
+        let held: u8 = LEASE
+            .key(format!("lease:router:{}", self.shard.stream()))
+            .arg(&self.holder)
+            .arg(LEASE_TTL.as_millis() as u64)
+            .invoke_async(&mut self.ctx.redis.clone())
+            .await?;
+        Ok(held == 1)
     }
 
     fn take(&mut self, message: async_nats::jetstream::Message) {
@@ -104,15 +142,22 @@ impl Router {
         let stored_ms = (info.published.unix_timestamp_nanos() / 1_000_000) as i64;
         let due_ms = stored_ms + self.ctx.config.mailbox.grace_ms as i64;
         let seq = info.stream_sequence;
+        trace(&message, device);
         let (_, acker) = message.split();
-        self.unsettled.insert(seq, Unsettled { device, due_ms, nudged: false, acker });
+        let new = |acker| Watched { device, due_ms, nudged: false, settled: false, acker };
+        match self.watched.entry(seq) {
+            Entry::Vacant(place) => drop(place.insert(new(acker))),
+            // it was sent again: what is known of it stays
+            Entry::Occupied(known) => known.into_mut().acker = acker,
+        }
     }
 
     async fn settle_due(&mut self) -> anyhow::Result<()> {
         let now_ms = self.ctx.clock.now_ms();
+        let is_due = |message: &Watched| !message.settled && message.due_ms <= now_ms;
         let due: HashSet<Device> =
-            self.unsettled.values().filter(|message| message.due_ms <= now_ms).map(|message| message.device).collect();
-        metrics::gauge!("nepto_router_unsettled", "stream" => self.shard.stream()).set(self.unsettled.len() as f64);
+            self.watched.values().filter(|message| is_due(message)).map(|message| message.device).collect();
+        metrics::gauge!("nepto_router_unsettled", "stream" => self.shard.stream()).set(self.watched.len() as f64);
         if due.is_empty() {
             return Ok(());
         }
@@ -124,10 +169,9 @@ impl Router {
         let waiting: Vec<Device> =
             looks.iter().filter(|(_, look)| matches!(look, Look::WaitsFrom(_))).map(|(device, _)| *device).collect();
         let connected: HashSet<Device> = presence::connected(&self.ctx, &waiting).await?.into_iter().collect();
-        let mut settled = Vec::new();
         let (mut nudge, mut away) = (HashSet::new(), HashSet::new());
         let again_ms = now_ms + self.ctx.config.mailbox.grace_ms as i64;
-        for (seq, message) in self.unsettled.iter_mut().filter(|(_, message)| message.due_ms <= now_ms) {
+        for (seq, message) in self.watched.iter_mut().filter(|(_, message)| is_due(message)) {
             match looks.get(&message.device) {
                 Some(Look::WaitsFrom(first)) if seq >= first => {
                     if connected.contains(&message.device) && !message.nudged {
@@ -136,10 +180,10 @@ impl Router {
                         nudge.insert(message.device);
                     } else {
                         away.insert(message.device);
-                        settled.push(*seq);
+                        message.settled = true;
                     }
                 }
-                _ => settled.push(*seq),
+                _ => message.settled = true,
             }
         }
         for device in nudge {
@@ -148,7 +192,7 @@ impl Router {
         for device in away {
             self.announce(device).await?;
         }
-        self.acknowledge(settled).await
+        self.acknowledge().await
     }
 
     async fn nudge(&self, (account, device): Device) -> anyhow::Result<()> {
@@ -166,23 +210,26 @@ impl Router {
         Ok(())
     }
 
-    /// Acknowledges the longest run of settled messages from the oldest on.
-    async fn acknowledge(&mut self, settled: Vec<u64>) -> anyhow::Result<()> {
-        let settled: HashSet<u64> = settled.into_iter().collect();
+    /// Acknowledges the run of settled messages from the oldest on: one word for all of them.
+    async fn acknowledge(&mut self) -> anyhow::Result<()> {
         let mut last = None;
-        let oldest_open = self.unsettled.keys().copied().find(|seq| !settled.contains(seq)).unwrap_or(u64::MAX);
-        for seq in settled {
-            if let Some(message) = self.unsettled.remove(&seq)
-                && seq < oldest_open
-                && last.as_ref().is_none_or(|(known, _)| *known < seq)
-            {
-                last = Some((seq, message.acker));
-            }
+        while let Some(oldest) = self.watched.first_entry().filter(|oldest| oldest.get().settled) {
+            last = Some(oldest.remove().acker);
         }
-        if let Some((_, acker)) = last {
-            acker.ack().await.map_err(|error| anyhow::anyhow!("not acknowledged: {error}"))?;
+        match last {
+            Some(acker) => acker.ack().await.map_err(|error| anyhow::anyhow!("not acknowledged: {error}")),
+            None => Ok(()),
         }
-        Ok(())
+    }
+}
+
+/// The id that follows a message through the logs stands in the id that it was stored under.
+fn trace(message: &async_nats::jetstream::Message, (account, device): Device) {
+    if tracing::enabled!(tracing::Level::DEBUG) {
+        let headers = message.headers.as_ref();
+        let id = headers.and_then(|headers| headers.get(NATS_MESSAGE_ID)).map_or("", |id| id.as_str());
+        let request_id = id.split(':').nth(2).unwrap_or("-");
+        tracing::debug!(request_id, to = %account, %device, "looked after");
     }
 }
 

@@ -145,9 +145,9 @@ async fn the_clients_network_is_cut_for_thirty_seconds() {
     let stack = Stack::builder().unlimited().proxy_sockets().all().await.unwrap();
     let (alice, bob) = friends(&stack).await.unwrap();
     traffic_through(&stack, alice, bob, async |stack| {
-        stack.socket_proxies[0].cut().await;
+        stack.socket_proxies[0].cut().await.unwrap();
         sleep(Duration::from_secs(30)).await;
-        stack.socket_proxies[0].heal().await;
+        stack.socket_proxies[0].heal().await.unwrap();
     })
     .await;
 }
@@ -163,7 +163,7 @@ async fn a_slow_reader_is_closed_with_bounded_memory_and_resumes() {
     mailboxes_empty(&stack).await;
     // the sender goes around the proxy, the reader through it
     let mut reader = Raw::open(&stack, &bob.client, None).await.unwrap();
-    stack.socket_proxies[0].stall().await;
+    stack.socket_proxies[0].stall().await.unwrap();
     let token = alice.client.http().access_token().await.unwrap();
     let url = stack.gateways[0].socket_url();
     let (mut sender, _) = nepto_sdk::socket::Socket::open(&url, &token, None, seconds(10)).await.unwrap();
@@ -186,7 +186,7 @@ async fn a_slow_reader_is_closed_with_bounded_memory_and_resumes() {
     }
     let reason = r#"nepto_gateway_closed_total{reason="slow_reader"}"#;
     eventually(seconds(20), async || Ok(stack.gateways[0].metric(reason).await? >= 1.0)).await.unwrap();
-    stack.socket_proxies[0].heal().await;
+    stack.socket_proxies[0].heal().await.unwrap();
     while reader.frame().await.is_ok() {}
     let mut resumed = Raw::open(&stack, &bob.client, None).await.unwrap();
     for number in 0..MESSAGES {
