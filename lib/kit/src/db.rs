@@ -11,6 +11,7 @@ use surrealdb::types::{ErrorDetails, QueryError, SurrealValue, Value, Variables}
 use crate::clock::{Random, backoff};
 use crate::config::Database;
 use crate::health::Health;
+use crate::outbox;
 
 pub use surrealdb::types::{Bytes, Datetime, RecordId, array, vars};
 
@@ -149,9 +150,19 @@ impl Db {
         }
     }
 
+    /// Runs definitions, which may be several statements.
+    async fn apply(&self, definitions: &str) -> anyhow::Result<()> {
+        let mut results = self.inner.query(definitions).await?;
+        match results.take_errors().into_values().next() {
+            Some(error) => Err(error.into()),
+            None => Ok(()),
+        }
+    }
+
     /// Applies the migrations that this database has not seen.
     pub async fn migrate(&self, migrations: &[Migration]) -> anyhow::Result<()> {
         self.execute("DEFINE TABLE IF NOT EXISTS migration SCHEMALESS", vars! {}).await?;
+        self.apply(outbox::TABLE).await?;
         for migration in migrations {
             let done: bool = self
                 .run("RETURN record::exists(type::record('migration', $number))", vars! { number: migration.number })
@@ -159,10 +170,8 @@ impl Db {
             if done {
                 continue;
             }
-            let mut results = self.inner.query(migration.statements).await?;
-            if let Some(error) = results.take_errors().into_values().next() {
-                return Err(anyhow::anyhow!("migration {} failed: {error}", migration.number));
-            }
+            let applied = self.apply(migration.statements).await;
+            applied.map_err(|error| anyhow::anyhow!("migration {} failed: {error}", migration.number))?;
             let applied = self
                 .execute(
                     "CREATE type::record('migration', $number) SET at = time::now()",

@@ -15,8 +15,8 @@ use crate::Ctx;
 use crate::clock::{Clock, Random};
 use crate::db::{Db, DbError, RecordId, vars};
 
-/// The table, for a domain's first migration.
-pub const TABLE: &str = "
+/// The table, in every domain's database.
+pub(crate) const TABLE: &str = "
     DEFINE TABLE IF NOT EXISTS outbox SCHEMAFULL;
     DEFINE FIELD IF NOT EXISTS subject ON outbox TYPE string;
     DEFINE FIELD IF NOT EXISTS body ON outbox TYPE string;

@@ -59,7 +59,9 @@ pub async fn call<O: Operation>(nats: &async_nats::Client, operation: &O) -> Res
     match serde_json::from_slice(&message.payload).map_err(Failure::internal)? {
         Answer::Done(reply) => Ok(reply),
         Answer::Failed { code, detail, retry_after_ms } => {
-            Err(Failure { retry_after: retry_after_ms.map(Duration::from_millis), ..Failure::new(code, detail) })
+            let mut failure = Failure::new(code, detail);
+            failure.retry_after = retry_after_ms.map(Duration::from_millis);
+            Err(failure)
         }
     }
 }

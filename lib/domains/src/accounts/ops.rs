@@ -90,7 +90,7 @@ impl Accounts {
                 max: self.ctx.config.limits.new_contacts_per_day,
                 window: Duration::from_secs(86_400),
             };
-            limit.take(&self.ctx.redis, &self.ctx.clock, &from.to_string()).await?;
+            limit.take(&self.ctx.redis, &self.ctx.clock, &from.to_string(), 1).await?;
         }
         let met = self.store.meet(from, to, self.ctx.clock.now_ms()).await?;
         self.store.cache(from, to, met.verdict(), &met).await?;

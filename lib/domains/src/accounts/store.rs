@@ -68,7 +68,6 @@ pub struct Decision {
 /// What two accounts decided about each other, before and after a message.
 #[derive(Debug, Clone, SurrealValue)]
 pub struct Met {
-    /// Of the pair: a larger one is newer.
     revision: i64,
     /// What the sender had decided before.
     before: Option<String>,
@@ -85,6 +84,11 @@ impl Met {
     /// Whether the recipient may answer.
     pub fn verdict_back(&self) -> Verdict {
         Verdict::of(consent_of(&self.recipient), consent_of(&self.sender))
+    }
+
+    /// Of what the pair decided: a larger one is newer.
+    pub fn revision(&self) -> i64 {
+        self.revision
     }
 
     /// Whether both accepted the other.
@@ -247,7 +251,7 @@ impl Store {
         PUT_VERDICT
             .key(Verdict::cache_key(from, to))
             .arg(verdict.as_str())
-            .arg(met.revision)
+            .arg(met.revision())
             .arg(CACHE_TTL.as_secs())
             .invoke_async(&mut self.redis.clone())
             .await

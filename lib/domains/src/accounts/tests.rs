@@ -69,3 +69,18 @@ async fn contacts_are_paged() {
     let rest = store.contacts(account(1), Some(account(4)), 3).await.unwrap();
     assert_eq!(rest.iter().map(|found| found.other).collect::<Vec<_>>(), [account(5), account(6)]);
 }
+
+#[tokio::test]
+async fn every_decision_has_a_larger_revision_and_nothing_else_has() {
+    let store = store().await;
+    let (alice, bob) = (account(1), account(2));
+    let first = store.meet(alice, bob, 1).await.unwrap();
+    assert!(!first.mutual(), "being written to accepts nothing");
+    let again = store.meet(alice, bob, 2).await.unwrap();
+    assert_eq!(again.revision(), first.revision());
+    let answer = store.meet(bob, alice, 3).await.unwrap();
+    assert!(answer.mutual() && answer.revision() > first.revision(), "answering accepts");
+    let block = store.decide(bob, alice, Consent::Blocked, 4).await.unwrap();
+    assert!(!block.mutual() && block.revision() > answer.revision());
+    assert_eq!(store.meet(alice, bob, 5).await.unwrap().revision(), block.revision());
+}

@@ -1,5 +1,6 @@
 //! All SurrealQL and Redis of this domain.
 
+use std::sync::LazyLock;
 use std::time::Duration;
 
 use nepto_kit::clock::from_ms;
@@ -10,14 +11,13 @@ use nepto_proto::api::auth::{Session, Wallets};
 use nepto_proto::certificate::{SignedMessage, WalletLink};
 use nepto_proto::{AccountId, DeviceId, SessionId};
 use redis::AsyncCommands;
+use redis::Script;
 use redis::aio::ConnectionManager;
 use surrealdb::types::{SurrealValue, array};
 
-pub const SCHEMA: &[Migration] = &[
-    Migration { number: 1, statements: outbox::TABLE },
-    Migration {
-        number: 2,
-        statements: "
+pub const SCHEMA: &[Migration] = &[Migration {
+    number: 1,
+    statements: "
             -- account:[account]
             DEFINE TABLE IF NOT EXISTS account SCHEMAFULL;
             DEFINE FIELD IF NOT EXISTS root ON account TYPE string;
@@ -44,8 +44,7 @@ pub const SCHEMA: &[Migration] = &[
             DEFINE FIELD IF NOT EXISTS expires_at_ms ON session TYPE int;
             DEFINE INDEX IF NOT EXISTS session_expiry ON session FIELDS expires_at_ms;
         ",
-    },
-];
+}];
 
 #[derive(Debug, Clone, SurrealValue)]
 struct Signed {

@@ -4,11 +4,11 @@ use std::time::Duration;
 
 use futures_util::future::join_all;
 use nepto_kit::db::DbError;
-use nepto_proto::SessionId;
 use nepto_proto::certificate::{SignedMessage, WalletLink};
+use nepto_proto::{DeviceId, SessionId};
 use uuid::Uuid;
 
-use super::store::Store;
+use super::store::{Beginning, Store};
 use crate::testing::{account, database, no_redis};
 
 async fn store() -> Store {
@@ -57,13 +57,18 @@ async fn a_wallet_is_linked_to_one_account_and_within_the_limit() {
     assert_eq!(store.account_of_wallet("0xE").await.unwrap(), None, "a refusal leaves nothing behind");
 }
 
+/// A session of the first account, at the beginning of time.
+fn beginning(number: u128, device: DeviceId) -> Beginning<'static> {
+    Beginning { account: account(1), session: session(number), device, wallet: "0xA", now_ms: 0 }
+}
+
 #[tokio::test]
 async fn a_device_has_one_session() {
     let store = store().await;
     let (mine, device) = (account(1), 3.try_into().unwrap());
-    assert!(store.begin_session(mine, session(1), device, "0xA", 0, DAY).await.unwrap().is_empty());
-    assert!(store.begin_session(mine, session(2), 4.try_into().unwrap(), "0xA", 0, DAY).await.unwrap().is_empty());
-    let ended = store.begin_session(mine, session(3), device, "0xA", 0, DAY).await.unwrap();
+    assert!(store.begin_session(beginning(1, device), DAY, None).await.unwrap().is_empty());
+    assert!(store.begin_session(beginning(2, 4.try_into().unwrap()), DAY, None).await.unwrap().is_empty());
+    let ended = store.begin_session(beginning(3, device), DAY, None).await.unwrap();
     assert_eq!(ended.len(), 1);
     assert_eq!(ended[0].to_api().unwrap().session, session(1));
     let left: Vec<_> = store.sessions(mine).await.unwrap().iter().map(|row| row.to_api().unwrap().session).collect();
@@ -75,7 +80,7 @@ async fn a_device_has_one_session() {
 async fn of_two_who_rotate_at_once_one_does() {
     let store = store().await;
     let mine = account(1);
-    store.begin_session(mine, session(1), 1.try_into().unwrap(), "0xA", 0, DAY).await.unwrap();
+    store.begin_session(beginning(1, 1.try_into().unwrap()), DAY, None).await.unwrap();
     let moved = join_all((0..6).map(|_| store.rotate(mine, session(1), 0, 1, DAY))).await;
     assert_eq!(moved.into_iter().filter(|moved| *moved.as_ref().unwrap()).count(), 1);
     assert_eq!(store.session(mine, session(1)).await.unwrap().unwrap().generation, 1);
@@ -85,8 +90,8 @@ async fn of_two_who_rotate_at_once_one_does() {
 async fn expired_sessions_are_removed_and_no_others() {
     let store = store().await;
     let mine = account(1);
-    store.begin_session(mine, session(1), 1.try_into().unwrap(), "0xA", 0, Duration::from_millis(10)).await.unwrap();
-    store.begin_session(mine, session(2), 2.try_into().unwrap(), "0xA", 0, DAY).await.unwrap();
+    store.begin_session(beginning(1, 1.try_into().unwrap()), Duration::from_millis(10), None).await.unwrap();
+    store.begin_session(beginning(2, 2.try_into().unwrap()), DAY, None).await.unwrap();
     assert_eq!(store.remove_expired(5, 100).await.unwrap(), 0);
     assert_eq!(store.remove_expired(11, 100).await.unwrap(), 1);
     assert_eq!(store.sessions(mine).await.unwrap().len(), 1);

@@ -9,9 +9,7 @@ use nepto_kit::limit::Limit;
 use nepto_kit::outbox::{Outbox, Row};
 use nepto_kit::{Ctx, Failure};
 use nepto_proto::api::auth::Wallets;
-use nepto_proto::api::keys::{
-    DeviceDirectory, KeyCount, OwnDevice, PrekeyBundles, SignedPrekey, UploadKeys, repeated_use_digest,
-};
+use nepto_proto::api::keys::{DeviceDirectory, KeyCount, OwnDevice, PrekeyBundles, UploadKeys, repeated_use_digest};
 use nepto_proto::event::{Control, DeviceRemoved};
 use nepto_proto::limits::{DEVICES_PER_ACCOUNT_MAX, ONE_TIME_PREKEYS_LOW, ONE_TIME_PREKEYS_MAX};
 use nepto_proto::subject::Live;
@@ -108,7 +106,7 @@ impl Keys {
         let limits = &self.ctx.config.limits;
         let per_pair =
             Limit { kind: "bundles", max: limits.bundles_per_pair_per_10_minutes, window: Duration::from_secs(600) };
-        per_pair.take(&self.ctx.redis, &self.ctx.clock, &format!("{caller}:{target}")).await?;
+        per_pair.take(&self.ctx.redis, &self.ctx.clock, &format!("{caller}:{target}"), 1).await?;
         let wallets = self.wallets(target).await?;
         let devices = match devices {
             Some(devices) => devices,

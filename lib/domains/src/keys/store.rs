@@ -15,11 +15,9 @@ use surrealdb::types::{SurrealValue, array};
 
 use super::device_list::DeviceList;
 
-pub const SCHEMA: &[Migration] = &[
-    Migration { number: 1, statements: outbox::TABLE },
-    Migration {
-        number: 2,
-        statements: "
+pub const SCHEMA: &[Migration] = &[Migration {
+    number: 1,
+    statements: "
             -- roster:[account]: the guard row of an account's devices
             DEFINE TABLE IF NOT EXISTS roster SCHEMAFULL;
             DEFINE FIELD IF NOT EXISTS revision ON roster TYPE int;
@@ -57,8 +55,7 @@ pub const SCHEMA: &[Migration] = &[
             DEFINE FIELD IF NOT EXISTS public_key ON kyber_prekey TYPE bytes;
             DEFINE FIELD IF NOT EXISTS signature ON kyber_prekey TYPE bytes;
         ",
-    },
-];
+}];
 
 #[derive(Debug, Clone, SurrealValue)]
 struct Signed {

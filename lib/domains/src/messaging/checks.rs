@@ -117,8 +117,9 @@ pub async fn check(
 }
 
 async fn count_request(ctx: &Ctx, sender: AccountId, to: AccountId) -> Result<(), Failure> {
-    let script = COUNT_REQUEST.key(requests_key(sender, to)).arg(REQUEST_MEMORY.as_secs()).clone();
-    let count: u64 = script.invoke_async(&mut ctx.redis.clone()).await?;
+    let mut redis = ctx.redis.clone();
+    let mut script = COUNT_REQUEST.key(requests_key(sender, to));
+    let count: u64 = script.arg(REQUEST_MEMORY.as_secs()).invoke_async(&mut redis).await?;
     if count > u64::from(ctx.config.limits.request_messages) { Err(too_many_requests(ctx)) } else { Ok(()) }
 }
 

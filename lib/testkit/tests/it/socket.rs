@@ -5,7 +5,7 @@ use futures_util::{SinkExt, StreamExt};
 use nepto_proto::limits::{ACK_WINDOW, CIPHERTEXT_BYTES_MAX, FRAME_BYTES_MAX};
 use nepto_proto::wire::{ClientFrame, DeviceCiphertext, PresenceQuery, Typing, client_frame, server_frame};
 use nepto_proto::{AccountId, CloseCode, ErrorCode};
-use nepto_testkit::{Stack, seconds};
+use nepto_testkit::{Stack, eventually, seconds};
 use prost::Message as _;
 use tokio_tungstenite::tungstenite::client::IntoClientRequest;
 use tokio_tungstenite::tungstenite::http::HeaderValue;
@@ -78,9 +78,9 @@ async fn requests_that_make_no_sense_are_refused_one_by_one_and_the_socket_stays
     let stack = Stack::builder().unlimited().all().await.unwrap();
     let (alice, bob) = friends(&stack).await.unwrap();
     let devices = devices_of(&alice.client, bob.account()).await.unwrap();
+    crate::talking::quiet(&stack).await;
     alice.client.disconnect();
     bob.client.disconnect();
-    crate::talking::mailboxes_empty(&stack).await;
     let mut raw = Raw::open(&stack, &alice.client, None).await.unwrap();
     let good = opaque(1, bob.account(), &devices, b"x");
     let nobody = AccountId::new(Uuid::from_u128(99));
@@ -153,10 +153,10 @@ async fn a_wrong_device_list_is_told_and_nothing_is_stored() {
     let (alice, bob) = friends(&stack).await.unwrap();
     let phone = bob.second_device(&stack).await.unwrap();
     let mut devices = devices_of(&alice.client, bob.account()).await.unwrap();
+    crate::talking::quiet(&stack).await;
     bob.client.disconnect();
     phone.client.disconnect();
     alice.client.disconnect();
-    crate::talking::mailboxes_empty(&stack).await;
     let mut raw = Raw::open(&stack, &alice.client, None).await.unwrap();
     let gone = devices.remove(0);
     devices[0].1 = devices[0].1 % 16_000 + 1;
@@ -196,9 +196,9 @@ async fn who_does_not_acknowledge_gets_no_more_than_a_window() {
     let stack = Stack::builder().unlimited().all().await.unwrap();
     let (alice, bob) = friends(&stack).await.unwrap();
     let devices = devices_of(&alice.client, bob.account()).await.unwrap();
+    crate::talking::quiet(&stack).await;
     alice.client.disconnect();
     bob.client.disconnect();
-    crate::talking::mailboxes_empty(&stack).await;
     let mut sender = Raw::open(&stack, &alice.client, None).await.unwrap();
     let mut receiver = Raw::open(&stack, &bob.client, None).await.unwrap();
     let all = ACK_WINDOW as u128 * 2 + 10;
@@ -230,9 +230,9 @@ async fn what_was_not_acknowledged_comes_again_and_a_cursor_is_honoured() {
     let stack = Stack::builder().unlimited().all().await.unwrap();
     let (alice, bob) = friends(&stack).await.unwrap();
     let devices = devices_of(&alice.client, bob.account()).await.unwrap();
+    crate::talking::quiet(&stack).await;
     alice.client.disconnect();
     bob.client.disconnect();
-    crate::talking::mailboxes_empty(&stack).await;
     let mut sender = Raw::open(&stack, &alice.client, None).await.unwrap();
     for number in 0..3 {
         let send = client_frame::Kind::SendDm(opaque(number, bob.account(), &devices, b"x"));
@@ -251,9 +251,16 @@ async fn what_was_not_acknowledged_comes_again_and_a_cursor_is_honoured() {
     let mut resumed = Raw::open(&stack, &bob.client, Some((epoch, seqs[1]))).await.unwrap();
     assert_eq!(resumed.delivery().await.unwrap().seq, seqs[2]);
     drop(resumed);
+    eventually(seconds(5), async || Ok(stack.nats.messages("DM_0").await? == 1)).await.unwrap();
     // a cursor of another epoch means nothing; what it would have acknowledged is there still
     let mut other = Raw::open(&stack, &bob.client, Some((epoch + 1, seqs[2]))).await.unwrap();
     assert_eq!(other.delivery().await.unwrap().seq, seqs[2]);
+    drop(other);
+    // nor does one that the mailbox never reached; and nobody else's messages stop being purged
+    let mut beyond = Raw::open(&stack, &bob.client, Some((epoch, u64::MAX))).await.unwrap();
+    assert_eq!(beyond.delivery().await.unwrap().seq, seqs[2]);
+    beyond.ack(seqs[2]).await.unwrap();
+    crate::talking::mailboxes_empty(&stack).await;
 }
 
 #[tokio::test]
