@@ -23,7 +23,7 @@ const ATTEMPTS_MAX: u32 = 12;
 const QUERY_TIMEOUT: Duration = Duration::from_secs(10);
 /// Embedded storage: memory for blocks read from disk, and for writes before they are flushed. The defaults take half of
 /// the machine.
-const EMBEDDED_MEMORY: &str = "block_cache_capacity=134217728&max_memtable_size=33554432";
+const EMBEDDED_MEMORY: &str = "surrealkv_block_cache_capacity=134217728&surrealkv_max_memtable_size=33554432";
 
 /// Why the database did not do what it was asked.
 #[derive(Debug, thiserror::Error)]

@@ -56,7 +56,8 @@ const PURGES_MAX: usize = 16;
 pub struct Submission {
     /// The recipient.
     pub to: AccountId,
-    /// `<sender account>:<sender device>:<client_msg_id>`, so that nobody shadows another's id.
+    /// `<sender account>:<sender device>:<client_msg_id>`, so that nobody shadows another's id, and `:own` behind it for
+    /// the sender's own devices. `:<recipient device>` makes it the id of one copy.
     pub id: String,
     /// An encoded `Envelope` for each device.
     pub copies: Vec<(DeviceId, Bytes)>,

@@ -63,9 +63,11 @@ impl ReadSend {
         device: DeviceId,
         cleared: Cleared,
     ) -> (Submission, Option<Submission>) {
-        let wrap = |to: AccountId, copies: Vec<DeviceCiphertext>, request: bool| Submission {
+        // Device numbers repeat from one account to the next: the recipient's first device and one's own must not have
+        // the same id, or JetStream takes the second for a repetition of the first.
+        let wrap = |to: AccountId, copies: Vec<DeviceCiphertext>, request: bool, role: &str| Submission {
             to,
-            id: format!("{from}:{device}:{}", self.id),
+            id: format!("{from}:{device}:{}{role}", self.id),
             copies: copies
                 .into_iter()
                 .filter_map(|copy| {
@@ -81,8 +83,8 @@ impl ReadSend {
                 })
                 .collect(),
         };
-        let recipient = wrap(self.to, self.send.to_devices, cleared.request);
-        let own = (!self.send.own_devices.is_empty()).then(|| wrap(from, self.send.own_devices, false));
+        let recipient = wrap(self.to, self.send.to_devices, cleared.request, "");
+        let own = (!self.send.own_devices.is_empty()).then(|| wrap(from, self.send.own_devices, false, ":own"));
         (recipient, own)
     }
 }
@@ -131,6 +133,8 @@ mod tests {
             submission.copies.iter().map(|(_, bytes)| Envelope::decode(bytes.clone()).unwrap().request).collect()
         };
         assert_eq!(flags(&recipient), [true, true]);
-        assert_eq!(flags(&own.unwrap()), [false]);
+        let own = own.unwrap();
+        assert_eq!(flags(&own), [false]);
+        assert_ne!(own.id, recipient.id, "device numbers of two accounts must not meet");
     }
 }

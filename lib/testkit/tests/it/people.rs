@@ -65,15 +65,18 @@ impl Person {
 
     /// Waits for an event; skips others.
     pub async fn until(&mut self, wanted: impl Fn(&Event) -> bool) -> Result<Event> {
+        let mut skipped = Vec::new();
         let search = async {
             while let Some(event) = self.events.next().await {
                 if wanted(&event) {
                     return Ok(event);
                 }
+                skipped.push(event);
             }
             bail!("the events ended")
         };
-        timeout(PATIENCE, search).await.context("waited in vain")?
+        let found = timeout(PATIENCE, search).await;
+        found.with_context(|| format!("waited in vain; there were only {skipped:#?}"))?
     }
 
     /// Waits for the next message, request or not.
