@@ -9,8 +9,13 @@ use std::process::{Command, ExitCode};
 use surrealdb_server::core::CommunityComposer;
 
 const NAME: &str = "surreal";
-/// Without it the server asks its maker for the newest version at every start.
-const VERSION_CHECK: &str = "SURREAL_ONLINE_VERSION_CHECK";
+/// What the server does unless its environment says otherwise. By itself it would ask its maker for the newest version at
+/// every start, and take half of the machine's memory for its cache.
+const DEFAULTS: [(&str, &str); 3] = [
+    ("SURREAL_ONLINE_VERSION_CHECK", "false"),
+    ("SURREAL_SURREALKV_BLOCK_CACHE_CAPACITY", "134217728"),
+    ("SURREAL_SURREALKV_MAX_MEMTABLE_SIZE", "33554432"),
+];
 
 /// Whether this process was started by [`become_database_process`].
 pub fn is_database_process() -> bool {
@@ -33,8 +38,10 @@ pub fn become_database_process(arguments: Vec<OsString>) -> ExitCode {
     };
     let mut command = Command::new(program);
     command.arg0(NAME).args(arguments);
-    if std::env::var_os(VERSION_CHECK).is_none() {
-        command.env(VERSION_CHECK, "false");
+    for (name, value) in DEFAULTS {
+        if std::env::var_os(name).is_none() {
+            command.env(name, value);
+        }
     }
     let error = command.exec();
     eprintln!("nepto-server: the database can't be started: {error}");

@@ -21,10 +21,6 @@ const NAMESPACE: &str = "nepto";
 const ATTEMPTS_MAX: u32 = 12;
 /// A query that takes longer is given up.
 const QUERY_TIMEOUT: Duration = Duration::from_secs(10);
-/// Embedded storage: memory for blocks read from disk, and for writes before they are flushed. The defaults take half of
-/// the machine.
-const EMBEDDED_MEMORY: &str = "surrealkv_block_cache_capacity=134217728&surrealkv_max_memtable_size=33554432";
-
 /// Why the database did not do what it was asked.
 #[derive(Debug, thiserror::Error)]
 pub enum DbError {
@@ -87,14 +83,10 @@ impl Databases {
     /// Opens the embedded database or connects to a server.
     pub async fn connect(config: &Database, random: Random, health: &Health) -> anyhow::Result<Self> {
         let unreachable = |error| anyhow::anyhow!("the database {} can't be opened: {error}", config.url);
-        let url = match config.url.strip_prefix("surrealkv://") {
-            Some(path) if !path.contains('?') => {
-                std::fs::create_dir_all(path)?;
-                format!("{}?{EMBEDDED_MEMORY}", config.url)
-            }
-            _ => config.url.clone(),
-        };
-        let root = surrealdb::engine::any::connect(url).await.map_err(unreachable)?;
+        if let Some(path) = config.url.strip_prefix("surrealkv://") {
+            std::fs::create_dir_all(path)?;
+        }
+        let root = surrealdb::engine::any::connect(&config.url).await.map_err(unreachable)?;
         if let Some(file) = &config.password_file {
             let password = std::fs::read_to_string(file)
                 .map_err(|error| anyhow::anyhow!("database.password_file {}: {error}", file.display()))?;
