@@ -31,7 +31,7 @@ impl Ground {
         if let Some(url) = &common.url {
             return Ok(Self { url: url.clone(), stack: None, _nats: None });
         }
-        let mut builder = Stack::builder()
+        let mut builder = Stack::as_shipped()
             .unlimited()
             .set("log.filter", "warn")
             .set("tokens.access_ttl_s", TOKEN_TTL_S)

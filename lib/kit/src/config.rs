@@ -212,7 +212,7 @@ pub struct Mailbox {
     pub shard_bytes_max: i64,
     /// A retry within this time stores nothing twice.
     pub duplicate_window_s: u64,
-    /// How often acknowledged messages of a device are purged at most.
+    /// How long acknowledged messages of a device are collected for one purge.
     pub purge_every_ms: u64,
     /// How long a delivered message may stay unacknowledged before the router looks after it.
     pub grace_ms: u64,
@@ -225,7 +225,7 @@ impl Default for Mailbox {
             messages_max: 10_000,
             shard_bytes_max: -1,
             duplicate_window_s: 120,
-            purge_every_ms: 1_000,
+            purge_every_ms: 10_000,
             grace_ms: 5_000,
         }
     }
@@ -360,8 +360,8 @@ pub enum ConfigError {
     },
 }
 
-/// The router looks at a message twice within the ack wait of its consumer (`nats/streams.toml`), with time to spare.
-const GRACE_MS_MAX: u64 = 20_000;
+/// Acknowledgements are noted once a second: the router must not ask before.
+const GRACE_MS_MIN: u64 = 1_500;
 
 /// Variables of other programs of ours, which are no settings of the server.
 const OTHER_VARIABLES: [&str; 10] = [
@@ -445,8 +445,8 @@ impl Config {
         if self.mailbox.purge_every_ms == 0 {
             return bad("mailbox.purge_every_ms", "must be at least 1");
         }
-        if self.mailbox.grace_ms <= self.mailbox.purge_every_ms || self.mailbox.grace_ms > GRACE_MS_MAX {
-            return bad("mailbox.grace_ms", "must exceed mailbox.purge_every_ms and be at most 20000");
+        if self.mailbox.grace_ms < GRACE_MS_MIN {
+            return bad("mailbox.grace_ms", "must be at least 1500");
         }
         Ok(())
     }

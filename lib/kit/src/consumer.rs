@@ -96,7 +96,7 @@ struct EventLoop {
 
 impl EventLoop {
     async fn serve(self, ctx: Ctx) -> anyhow::Result<()> {
-        let beat = Heartbeat::register(&ctx, EVENTS_STREAM, self.name);
+        let beat = Heartbeat::of_consumer(&ctx, EVENTS_STREAM, self.name);
         loop {
             let fetched = tokio::select! {
                 () = ctx.stop.cancelled() => return Ok(()),
@@ -183,20 +183,32 @@ async fn dead_letter(ctx: &Ctx, consumer: &str, message: &Message, reason: &str)
 pub struct Heartbeat(Arc<AtomicI64>);
 
 impl Heartbeat {
-    /// Adds the check.
-    pub fn register(ctx: &Ctx, stream: impl Into<String>, consumer: &'static str) -> Self {
+    /// Of the loop around a durable consumer.
+    pub fn of_consumer(ctx: &Ctx, stream: impl Into<String>, consumer: &'static str) -> Self {
+        Self::register(ctx, stream.into(), consumer, true)
+    }
+
+    /// Of a loop that reads a stream and keeps its own place.
+    pub fn of_reader(ctx: &Ctx, stream: impl Into<String>, reader: &'static str) -> Self {
+        Self::register(ctx, stream.into(), reader, false)
+    }
+
+    fn register(ctx: &Ctx, stream: String, name: &'static str, durable: bool) -> Self {
         let beat = Self(Arc::new(AtomicI64::new(ctx.clock.now_ms())));
-        let (checked, stream, beat_ctx) = (beat.clone(), stream.into(), ctx.clone());
-        ctx.health.register(format!("consumer {stream}/{consumer}"), move || {
+        let (checked, beat_ctx) = (beat.clone(), ctx.clone());
+        ctx.health.register(format!("consumer {stream}/{name}"), move || {
             let (beat, stream, ctx) = (checked.clone(), stream.clone(), beat_ctx.clone());
             async move {
                 let silent_ms = ctx.clock.now_ms() - beat.0.load(Ordering::Relaxed);
                 if silent_ms > STALLED_AFTER_MS {
                     return Err(format!("has not fetched for {} s", silent_ms / 1_000));
                 }
-                let found: Result<PullConsumer, _> =
-                    ctx.jetstream.get_consumer_from_stream(consumer, stream.as_str()).await;
-                found.map(drop).map_err(|error| error.to_string())
+                let found = ctx.jetstream.get_stream(&stream).await.map_err(|error| error.to_string())?;
+                if durable {
+                    let consumer: Result<PullConsumer, _> = found.get_consumer(name).await;
+                    consumer.map_err(|error| error.to_string())?;
+                }
+                Ok(())
             }
         });
         beat

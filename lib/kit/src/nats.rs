@@ -107,20 +107,8 @@ struct Consumer {
     name: String,
     #[serde(default)]
     filter: String,
-    #[serde(default)]
-    headers_only: bool,
-    #[serde(default)]
-    ack: Ack,
     ack_wait_s: u64,
     ack_pending_max: i64,
-}
-
-#[derive(Debug, Default, Clone, Copy, Deserialize)]
-#[serde(rename_all = "snake_case")]
-enum Ack {
-    #[default]
-    Each,
-    All,
 }
 
 /// How often a stream was restored from a backup; part of its epoch.
@@ -211,11 +199,7 @@ impl Consumer {
         pull::Config {
             durable_name: Some(self.name.clone()),
             filter_subject: self.filter.clone(),
-            headers_only: self.headers_only,
-            ack_policy: match self.ack {
-                Ack::Each => AckPolicy::Explicit,
-                Ack::All => AckPolicy::All,
-            },
+            ack_policy: AckPolicy::Explicit,
             ack_wait: Duration::from_secs(self.ack_wait_s),
             max_ack_pending: self.ack_pending_max,
             ..pull::Config::default()

@@ -119,7 +119,7 @@ async fn open(gateway: &Gateway, hello: &Hello) -> Result<(Opened, wire::Welcome
         _ => 0,
     };
     if resume > 0 {
-        gateway.purger.acknowledge(account, device, resume);
+        gateway.acknowledge(account, device, resume);
     }
     note_seen(ctx, claims);
     let welcome = wire::Welcome {
@@ -520,7 +520,7 @@ impl<'a> Connection<'a> {
                     self.feed(encode_server(0, server_frame::Kind::CaughtUp(wire::CaughtUp { seq }))).await?;
                 }
                 Effect::Purge(up_to) => {
-                    self.gateway.purger.acknowledge(self.claims.account, self.claims.device, up_to);
+                    self.gateway.acknowledge(self.claims.account, self.claims.device, up_to);
                 }
                 Effect::Read { after, limit } => {
                     let ctx = self.gateway.ctx.clone();

@@ -15,10 +15,11 @@ use nepto_kit::{Ctx, Failure, nats};
 use nepto_proto::event::Control;
 use nepto_proto::limits::FRAME_BYTES_MAX;
 use nepto_proto::subject::{Shard, Shards};
-use nepto_proto::{AccountId, ErrorCode};
+use nepto_proto::{AccountId, DeviceId, ErrorCode};
 
+use super::acked::Purger;
 use super::connection;
-use super::mailbox::{Purger, Store};
+use super::mailbox::Store;
 use super::presence::Presence;
 
 /// The WebSocket subprotocol.
@@ -36,7 +37,7 @@ const LOOK_AGAIN_AFTER: Duration = Duration::from_millis(250);
 pub struct Gateway {
     pub(super) ctx: Ctx,
     pub(super) store: Store,
-    pub(super) purger: Purger,
+    purger: Purger,
     pub(super) presence: Arc<Presence>,
     open: AtomicUsize,
     mailboxes: Mailboxes,
@@ -80,6 +81,15 @@ impl Gateway {
     /// The route of the socket.
     pub fn routes(self: Arc<Self>) -> Router {
         Router::new().route("/v1/socket", get(upgrade)).with_state(self)
+    }
+
+    /// Everything in a mailbox up to and including this sequence may go: some time soon, and not with everybody else's.
+    pub fn acknowledge(&self, account: AccountId, device: DeviceId, up_to: u64) {
+        let spread = || {
+            let every = self.ctx.config.mailbox.purge_every_ms;
+            Duration::from_millis(every / 2 + self.ctx.random.below(every))
+        };
+        self.purger.acknowledge((account, device), self.epoch_of(account), up_to, spread);
     }
 
     /// The epoch of an account's mailboxes.

@@ -1,16 +1,16 @@
-//! The mailboxes, as streams of JetStream: storing with group commit, reading in batches, purging what was acknowledged.
+//! The mailboxes, as streams of JetStream: storing with group commit, reading in batches, purging.
 //!
 //! What must hold: a message is acknowledged to its sender only after JetStream acknowledged it, and the messages of one
 //! [`Submission`] are stored all or not at all.
 
-use std::collections::HashMap;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::Arc;
 use std::time::Duration;
 
 use async_nats::HeaderMap;
 use async_nats::header::NATS_MESSAGE_ID;
 use bytes::Bytes;
 use futures_util::StreamExt;
+use futures_util::future::join_all;
 use nepto_kit::Ctx;
 use nepto_kit::clock::Random;
 use nepto_proto::subject::{Shard, Shards};
@@ -48,8 +48,8 @@ const READ_TIMEOUT: Duration = Duration::from_secs(5);
 const QUEUE_MAX: usize = 8_192;
 /// Bytes of one batched read: the window of a session must not blow up memory.
 const READ_BYTES_MAX: usize = 1024 * 1024;
-/// Purges under way at once.
-const PURGES_MAX: usize = 16;
+/// From this many messages on an atomic batch is cheaper than a sync for each (`bench/README.md`).
+const BATCH_MIN: usize = 8;
 
 /// One message to the devices of one person.
 #[derive(Debug)]
@@ -176,8 +176,17 @@ impl Lane {
         }
     }
 
-    /// Commits a group as one batch; if the server refuses it for one of them, each message alone.
+    /// Commits a small group message by message, at once; a larger one as one batch, and if the server refuses that for one
+    /// of them, each message alone.
     async fn commit_group(&self, group: Vec<Pending>) {
+        if group.len() < BATCH_MIN {
+            let fates = join_all(group.iter().map(|pending| self.commit_one(&pending.message))).await;
+            for (pending, fate) in group.into_iter().zip(fates) {
+                // who asked may be gone; the message is stored all the same
+                let _ = pending.done.send(fate);
+            }
+            return;
+        }
         let messages: Vec<&Submission> = group.iter().map(|pending| &pending.message).collect();
         let outcome = self.commit(&messages).await;
         match outcome {
@@ -186,7 +195,6 @@ impl Lane {
             Err(CommitError::Duplicate | CommitError::Full) => {
                 for pending in group {
                     let fate = self.commit_one(&pending.message).await;
-                    // who asked may be gone; the message is stored all the same
                     let _ = pending.done.send(fate);
                 }
             }
@@ -357,48 +365,6 @@ pub async fn read(
         anyhow::bail!("the connection to NATS was lost")
     };
     timeout(READ_TIMEOUT, read).await.map_err(|_| anyhow::anyhow!("direct get does not answer"))?
-}
-
-/// Purges acknowledged messages, at most once per device and interval: many small acknowledgements become one purge.
-#[derive(Clone, Default)]
-pub struct Purger(Arc<Mutex<HashMap<(AccountId, DeviceId), u64>>>);
-
-impl Purger {
-    /// Everything up to and including this sequence may go.
-    pub fn acknowledge(&self, account: AccountId, device: DeviceId, up_to: u64) {
-        let mut waiting = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        let known = waiting.entry((account, device)).or_default();
-        *known = up_to.max(*known);
-    }
-
-    /// Purges until the process stops, and then what is left.
-    pub async fn run(self, ctx: Ctx) {
-        let mut due = tokio::time::interval(Duration::from_millis(ctx.config.mailbox.purge_every_ms));
-        due.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
-        loop {
-            let stopping = tokio::select! {
-                () = ctx.stop.cancelled() => true,
-                _ = due.tick() => false,
-            };
-            self.purge_all(&ctx).await;
-            if stopping {
-                return;
-            }
-        }
-    }
-
-    async fn purge_all(&self, ctx: &Ctx) {
-        let waiting = std::mem::take(&mut *self.0.lock().unwrap_or_else(PoisonError::into_inner));
-        metrics::counter!("nepto_mailbox_purges_total").increment(waiting.len() as u64);
-        futures_util::stream::iter(waiting)
-            .for_each_concurrent(PURGES_MAX, |((account, device), up_to)| async move {
-                if let Err(error) = purge(ctx, account, device, Some(up_to)).await {
-                    // The client's cursor keeps it from seeing them again; they are purged with the next acknowledgement.
-                    tracing::warn!(%account, %device, error = format!("{error:#}"), "a mailbox was not purged");
-                }
-            })
-            .await;
-    }
 }
 
 /// Purges a mailbox up to and including a sequence, or all of it.

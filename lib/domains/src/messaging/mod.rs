@@ -6,6 +6,7 @@
 //! - a gateway holds no state that its death would lose, and never touches a database;
 //! - the server sees ciphertexts only.
 
+mod acked;
 mod checks;
 mod connection;
 mod consumers;
@@ -26,6 +27,25 @@ pub fn domain() -> Domain {
     Domain { name: "messaging", schema: &[], mount }
 }
 
+/// The sequence in `<epoch>:<sequence>`; 0 if it is of another epoch.
+fn epoch_place(place: &str, epoch: u64) -> u64 {
+    let place = place.split_once(':').filter(|(of, _)| of.parse() == Ok(epoch));
+    place.and_then(|(_, seq)| seq.parse().ok()).unwrap_or(0)
+}
+
 fn mount(parts: &Parts) -> anyhow::Result<Facets> {
     Ok(Facets { consumers: consumers::consumers(parts), jobs: jobs::jobs(parts), ..Facets::default() })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::epoch_place;
+
+    #[test]
+    fn a_place_of_another_epoch_means_the_beginning() {
+        assert_eq!(epoch_place("7:42", 7), 42);
+        for place in ["6:42", "", "x", "7:", "7:x"] {
+            assert_eq!(epoch_place(place, 7), 0, "{place}");
+        }
+    }
 }

@@ -5,49 +5,48 @@
 //! or stays silent, the event `messaging.waiting` says so, for whoever pushes notifications. What was acknowledged and
 //! purged before needs nothing.
 //!
-//! A message is acknowledged to JetStream only when it and everything before it was settled, so a router that dies leaves
-//! nothing out. That takes one router for each shard: whoever holds its lease in Redis; the others stand by.
+//! One router reads each shard: whoever holds its lease in Redis; the others stand by. Beside the lease lies the router's
+//! place, below which everything is settled: a successor begins there and leaves nothing out. If Redis has forgotten it, it
+//! begins with the oldest message that is still in a mailbox. JetStream keeps no place for it, because messages that a
+//! consumer has not acknowledged make every purge of a mailbox read them all (docs/adr/0009).
 
-use std::collections::btree_map::{BTreeMap, Entry};
-use std::collections::{HashMap, HashSet};
+use std::collections::{BTreeMap, HashMap, HashSet};
 use std::sync::LazyLock;
 use std::time::Duration;
 
 use async_nats::header::NATS_MESSAGE_ID;
-use async_nats::jetstream::consumer::PullConsumer;
-use async_nats::jetstream::message::Acker;
+use async_nats::jetstream::consumer::DeliverPolicy;
+use async_nats::jetstream::consumer::pull::OrderedConfig;
 use futures_util::future::try_join_all;
 use futures_util::{StreamExt, TryStreamExt};
-use nepto_kit::Ctx;
 use nepto_kit::consumer::Heartbeat;
+use nepto_kit::{Ctx, nats};
 use nepto_proto::event::{Control, Event, MessageWaiting};
 use nepto_proto::subject::{Live, Shard, parse_mailbox};
 use nepto_proto::{AccountId, DeviceId};
 use redis::Script;
 
-use super::{mailbox, presence};
+use super::{acked, epoch_place, mailbox, presence};
 
-/// The durable consumer, one on each shard.
+/// The queue, as `worker --queues` knows it.
 pub const NAME: &str = "message-router";
-/// Messages that the server sends ahead.
-const BATCH: usize = 1_000;
 /// How often due messages are looked at.
 const TICK: Duration = Duration::from_millis(500);
 /// Mailboxes looked at in parallel.
 const LOOKS_MAX: usize = 64;
-
 /// A router that is gone is replaced after this; refreshed at every tick.
 const LEASE_TTL: Duration = Duration::from_secs(10);
 
 type Device = (AccountId, DeviceId);
 
-/// Takes the lease, or keeps it; 0 where another holds it.
+/// Takes the lease, or keeps it, and notes the router's place if it has one. Answers whether it is held, and the place.
 static LEASE: LazyLock<Script> = LazyLock::new(|| {
     Script::new(
         r"local holder = redis.call('GET', KEYS[1])
-          if holder and holder ~= ARGV[1] then return 0 end
+          if holder and holder ~= ARGV[1] then return {0, ''} end
           redis.call('SET', KEYS[1], ARGV[1], 'PX', ARGV[2])
-          return 1",
+          if ARGV[3] ~= '' then redis.call('SET', KEYS[2], ARGV[3]) end
+          return {1, redis.call('GET', KEYS[2]) or ''}",
     )
 });
 
@@ -58,11 +57,18 @@ pub async fn serve(ctx: Ctx) -> anyhow::Result<()> {
 }
 
 async fn route(ctx: Ctx, shard: Shard) -> anyhow::Result<()> {
-    let beat = Heartbeat::register(&ctx, shard.stream(), NAME);
+    let beat = Heartbeat::of_reader(&ctx, shard.stream(), NAME);
     let holder = ctx.random.alphanumeric(20);
     loop {
-        let mut router =
-            Router { ctx: ctx.clone(), shard, holder: holder.clone(), beat: beat.clone(), watched: BTreeMap::new() };
+        let mut router = Router {
+            ctx: ctx.clone(),
+            shard,
+            holder: holder.clone(),
+            beat: beat.clone(),
+            epoch: 0,
+            reached: 0,
+            watched: BTreeMap::new(),
+        };
         let ended = tokio::select! {
             () = ctx.stop.cancelled() => return Ok(()),
             ended = router.run() => ended,
@@ -75,14 +81,11 @@ async fn route(ctx: Ctx, shard: Shard) -> anyhow::Result<()> {
     }
 }
 
-/// A message that was not acknowledged to JetStream yet.
+/// A message that is not settled.
 struct Watched {
     device: Device,
     due_ms: i64,
     nudged: bool,
-    /// Nothing is left to do; it waits for those before it.
-    settled: bool,
-    acker: Acker,
 }
 
 struct Router {
@@ -90,6 +93,10 @@ struct Router {
     shard: Shard,
     holder: String,
     beat: Heartbeat,
+    /// Of the stream's sequences.
+    epoch: u64,
+    /// The last message that was read.
+    reached: u64,
     /// By sequence in the stream.
     watched: BTreeMap<u64, Watched>,
 }
@@ -104,59 +111,74 @@ enum Look {
 
 impl Router {
     async fn run(&mut self) -> anyhow::Result<()> {
-        while !self.holds_lease().await? {
-            self.beat.beat(&self.ctx);
-            tokio::time::sleep(LEASE_TTL / 4).await;
-        }
-        let consumer: PullConsumer = self.ctx.jetstream.get_consumer_from_stream(NAME, self.shard.stream()).await?;
-        let mut messages = consumer.stream().max_messages_per_batch(BATCH).messages().await?;
+        let place = loop {
+            match self.lease(None).await? {
+                Some(place) => break place,
+                None => {
+                    self.beat.beat(&self.ctx);
+                    tokio::time::sleep(LEASE_TTL / 4).await;
+                }
+            }
+        };
+        let stream = self.ctx.jetstream.get_stream(self.shard.stream()).await?;
+        self.epoch = nats::stream_epoch(stream.cached_info());
+        self.reached = epoch_place(&place, self.epoch);
+        let reader = OrderedConfig {
+            deliver_policy: DeliverPolicy::ByStartSequence { start_sequence: self.reached + 1 },
+            headers_only: true,
+            ..OrderedConfig::default()
+        };
+        let mut messages = stream.create_consumer(reader).await?.messages().await?;
         let mut due = tokio::time::interval(TICK);
         due.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
         loop {
             tokio::select! {
                 message = messages.next() => {
                     let message = message.ok_or_else(|| anyhow::anyhow!("the consumer ended"))??;
-                    self.take(message);
+                    self.take(&message);
                 }
                 _ = due.tick() => {
                     self.beat.beat(&self.ctx);
-                    anyhow::ensure!(self.holds_lease().await?, "another router took over");
+                    let place = format!("{}:{}", self.epoch, self.settled_up_to());
+                    anyhow::ensure!(self.lease(Some(place)).await?.is_some(), "another router took over");
                     self.settle_due().await?;
                 }
             }
         }
     }
 
-    async fn holds_lease(&self) -> redis::RedisResult<bool> {
-        let held: u8 = LEASE
-            .key(format!("lease:router:{}", self.shard.stream()))
-            .arg(&self.holder)
-            .arg(LEASE_TTL.as_millis() as u64)
-            .invoke_async(&mut self.ctx.redis.clone())
-            .await?;
-        Ok(held == 1)
+    /// Everything up to here is settled.
+    fn settled_up_to(&self) -> u64 {
+        self.watched.first_key_value().map_or(self.reached, |(oldest, _)| oldest - 1)
     }
 
-    fn take(&mut self, message: async_nats::jetstream::Message) {
+    /// The place that is noted, or `None` where another router holds the lease.
+    async fn lease(&self, place: Option<String>) -> redis::RedisResult<Option<String>> {
+        let stream = self.shard.stream();
+        let (held, place): (u8, String) = LEASE
+            .key(format!("lease:router:{stream}"))
+            .key(format!("place:router:{stream}"))
+            .arg(&self.holder)
+            .arg(LEASE_TTL.as_millis() as u64)
+            .arg(place.unwrap_or_default())
+            .invoke_async(&mut self.ctx.redis.clone())
+            .await?;
+        Ok((held == 1).then_some(place))
+    }
+
+    fn take(&mut self, message: &async_nats::jetstream::Message) {
         let (Ok(info), Some(device)) = (message.info(), parse_mailbox(&message.subject)) else { return };
         let stored_ms = (info.published.unix_timestamp_nanos() / 1_000_000) as i64;
         let due_ms = stored_ms + self.ctx.config.mailbox.grace_ms as i64;
-        let seq = info.stream_sequence;
-        trace(&message, device);
-        let (_, acker) = message.split();
-        let new = |acker| Watched { device, due_ms, nudged: false, settled: false, acker };
-        match self.watched.entry(seq) {
-            Entry::Vacant(place) => drop(place.insert(new(acker))),
-            // it was sent again: what is known of it stays
-            Entry::Occupied(known) => known.into_mut().acker = acker,
-        }
+        trace(message, device);
+        self.reached = info.stream_sequence;
+        self.watched.insert(self.reached, Watched { device, due_ms, nudged: false });
     }
 
     async fn settle_due(&mut self) -> anyhow::Result<()> {
         let now_ms = self.ctx.clock.now_ms();
-        let is_due = |message: &Watched| !message.settled && message.due_ms <= now_ms;
-        let due: HashSet<Device> =
-            self.watched.values().filter(|message| is_due(message)).map(|message| message.device).collect();
+        self.settle_acknowledged(now_ms).await?;
+        let due = self.due_devices(now_ms);
         metrics::gauge!("nepto_router_unsettled", "stream" => self.shard.stream()).set(self.watched.len() as f64);
         if due.is_empty() {
             return Ok(());
@@ -171,28 +193,42 @@ impl Router {
         let connected: HashSet<Device> = presence::connected(&self.ctx, &waiting).await?.into_iter().collect();
         let (mut nudge, mut away) = (HashSet::new(), HashSet::new());
         let again_ms = now_ms + self.ctx.config.mailbox.grace_ms as i64;
-        for (seq, message) in self.watched.iter_mut().filter(|(_, message)| is_due(message)) {
-            match looks.get(&message.device) {
-                Some(Look::WaitsFrom(first)) if seq >= first => {
-                    if connected.contains(&message.device) && !message.nudged {
-                        message.nudged = true;
-                        message.due_ms = again_ms;
-                        nudge.insert(message.device);
-                    } else {
-                        away.insert(message.device);
-                        message.settled = true;
-                    }
+        let mut look_after = |seq: u64, message: &mut Watched| match looks.get(&message.device) {
+            Some(Look::WaitsFrom(first)) if seq >= *first => {
+                let remind = connected.contains(&message.device) && !message.nudged;
+                if remind {
+                    message.nudged = true;
+                    message.due_ms = again_ms;
+                    nudge.insert(message.device);
+                } else {
+                    away.insert(message.device);
                 }
-                _ => message.settled = true,
+                remind
             }
-        }
+            _ => false,
+        };
+        self.watched.retain(|seq, message| message.due_ms > now_ms || look_after(*seq, message));
         for device in nudge {
             self.nudge(device).await?;
         }
         for device in away {
             self.announce(device).await?;
         }
-        self.acknowledge().await
+        Ok(())
+    }
+
+    fn due_devices(&self, now_ms: i64) -> HashSet<Device> {
+        self.watched.values().filter(|message| message.due_ms <= now_ms).map(|message| message.device).collect()
+    }
+
+    /// What was acknowledged needs nothing; most of it is noted in Redis, and no mailbox is read for it.
+    async fn settle_acknowledged(&mut self, now_ms: i64) -> anyhow::Result<()> {
+        let devices: Vec<Device> = self.due_devices(now_ms).into_iter().collect();
+        let noted = acked::noted(&self.ctx, self.epoch, &devices).await?;
+        self.watched.retain(|seq, message| {
+            message.due_ms > now_ms || noted.get(&message.device).is_none_or(|up_to| seq > up_to)
+        });
+        Ok(())
     }
 
     async fn nudge(&self, (account, device): Device) -> anyhow::Result<()> {
@@ -208,18 +244,6 @@ impl Router {
         // nobody asks for it yet where notifications don't run, and then it is not kept
         self.ctx.jetstream.publish(MessageWaiting::subject(), event.into()).await?.await?;
         Ok(())
-    }
-
-    /// Acknowledges the run of settled messages from the oldest on: one word for all of them.
-    async fn acknowledge(&mut self) -> anyhow::Result<()> {
-        let mut last = None;
-        while let Some(oldest) = self.watched.first_entry().filter(|oldest| oldest.get().settled) {
-            last = Some(oldest.remove().acker);
-        }
-        match last {
-            Some(acker) => acker.ack().await.map_err(|error| anyhow::anyhow!("not acknowledged: {error}")),
-            None => Ok(()),
-        }
     }
 }
 
