@@ -10,6 +10,9 @@ use crate::env::Env;
 use crate::model::MessageId;
 use crate::store::Store;
 
+/// Devices that are remembered as reported; beyond them all are forgotten, and told again.
+const REPORTED_MAX: usize = 1_000;
+
 /// Who this device is.
 #[derive(Debug, Clone)]
 pub(crate) struct Me {
@@ -32,7 +35,21 @@ pub(crate) struct Core {
     /// When a session was last set up anew because of an undecryptable message.
     pub(crate) resets: HashMap<(AccountId, DeviceId), u64>,
     /// Uncertified devices that were reported, so that each is reported once per run.
-    pub(crate) reported: HashSet<(AccountId, DeviceId)>,
+    pub(crate) reported: Reported,
+}
+
+/// Devices that the program was told about.
+#[derive(Default)]
+pub(crate) struct Reported(HashSet<(AccountId, DeviceId)>);
+
+impl Reported {
+    /// Whether it is the first time.
+    pub fn first(&mut self, account: AccountId, device: DeviceId) -> bool {
+        if self.0.len() >= REPORTED_MAX {
+            self.0.clear();
+        }
+        self.0.insert((account, device))
+    }
 }
 
 impl Core {
@@ -45,7 +62,7 @@ impl Core {
             wallet: registration.wallet,
             domain: registration.domain,
         };
-        let (outdated, resets, reported) = (HashSet::new(), HashMap::new(), HashSet::new());
+        let (outdated, resets, reported) = (HashSet::new(), HashMap::new(), Reported::default());
         Ok(Self { store, env, me, server_ahead_ms: 0, outdated, resets, reported })
     }
 
