@@ -71,3 +71,21 @@ impl Core {
         MessageId { author: self.me.account, id: ClientMsgId::new(self.env.uuid()) }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use uuid::Uuid;
+
+    #[test]
+    fn what_was_reported_is_remembered_within_bounds() {
+        let mut reported = Reported::default();
+        let account = |n: usize| AccountId::new(Uuid::from_u128(n as u128));
+        let device = DeviceId::try_from(1).unwrap();
+        assert!(reported.first(account(0), device) && !reported.first(account(0), device));
+        for n in 1..=3 * REPORTED_MAX {
+            assert!(reported.first(account(n), device));
+            assert!(reported.0.len() <= REPORTED_MAX);
+        }
+    }
+}

@@ -164,18 +164,20 @@ fn show(
     mark_read: bool,
 ) -> Result<u64, Failure> {
     let peer = conversation.peer;
-    title(app, names, conversation)?;
     let mut last = 0;
     loop {
         let messages = client.unread(peer, last, BATCH)?;
         let Some(newest) = messages.last().map(|message| message.order) else { break };
+        if last == 0 {
+            title(app, names, conversation)?;
+        }
         print(app, client, names, conversation, &messages)?;
         if mark_read {
             client.mark_read(peer, newest)?;
         }
         last = newest;
     }
-    if !app.json() {
+    if last > 0 && !app.json() {
         app.say("")?;
     }
     Ok(last)
@@ -285,5 +287,40 @@ async fn narrate(app: &App, client: &Client, names: &mut Names, event: &Event) -
             names.learn(client, warns_about(event)).await;
             warn(app, client, names, event)
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use nepto_proto::ClientMsgId;
+    use nepto_sdk::model::{Body, MessageId};
+    use uuid::Uuid;
+
+    #[test]
+    fn what_was_printed_with_the_unread_ones_is_not_printed_again() {
+        let peer = AccountId::new(Uuid::from_u128(2));
+        let message = |order, status| Message {
+            order,
+            conversation: peer,
+            id: MessageId { author: peer, id: ClientMsgId::new(Uuid::from_u128(u128::from(order))) },
+            sent_at_ms: 0,
+            at_ms: 0,
+            body: Body::Text(String::new()),
+            status,
+            reply_to: None,
+            reactions: Vec::new(),
+            edited: false,
+            expire_after_s: 0,
+            expires_at_ms: None,
+        };
+        let shown = HashMap::from([(peer, 7)]);
+        assert!(is_shown(&Event::Message(message(7, Status::Unread)), &shown));
+        assert!(is_shown(&Event::Request(message(3, Status::Unread)), &shown));
+        assert!(!is_shown(&Event::Message(message(8, Status::Unread)), &shown));
+        assert!(!is_shown(&Event::Message(message(7, Status::Unread)), &HashMap::new()));
+        // one's own, of another device, and what became of a message
+        assert!(!is_shown(&Event::Message(message(7, Status::Stored)), &shown));
+        assert!(!is_shown(&Event::Changed(message(7, Status::Unread)), &shown));
     }
 }

@@ -222,6 +222,29 @@ fn messages_disappear_after_reading_and_after_sending() {
 }
 
 #[test]
+fn unread_messages_are_found_however_many_there_are() {
+    let (mut world, mut a, mut b) = friends();
+    let (alice, bob) = (a.account(), b.account());
+    for n in 0..450 {
+        a.say(bob, &n.to_string());
+    }
+    world.settle(&mut [&mut a, &mut b]);
+    b.say(alice, "mine");
+    let page = |b: &Device, after| b.core.store.begin().unread(alice, after, 100).unwrap();
+    let (mut seen, mut after) = (vec![], 0);
+    while let Some(last) = page(&b, after).last() {
+        seen.extend(page(&b, after));
+        after = last.order;
+    }
+    assert_eq!(seen.len(), 451, "with the one from before");
+    assert!(seen.windows(2).all(|pair| pair[0].order < pair[1].order));
+    b.core.mark_read(alice, seen[99].order).unwrap();
+    assert_eq!(page(&b, 0)[..], seen[100..200], "what was not marked stays");
+    b.core.mark_read(alice, u64::MAX).unwrap();
+    assert_eq!(page(&b, 0), []);
+}
+
+#[test]
 fn a_timer_may_come_before_the_first_message() {
     let mut world = World::new();
     let (alice, bob) = (world.person(), world.person());
