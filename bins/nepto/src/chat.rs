@@ -23,6 +23,9 @@ use crate::duration::parse_wait;
 use crate::failure::Failure;
 use crate::names::Names;
 
+/// Messages that the screen begins with.
+const HISTORY: usize = 100;
+
 /// Chats.
 #[derive(Debug, Args)]
 #[command(after_help = "\
@@ -35,9 +38,9 @@ pub struct ChatArgs {
     /// With whom: wallet address, handle or account id; your own: notes to yourself
     peer: String,
 
-    /// How many messages to begin with
-    #[arg(long, value_name = "N", default_value_t = 100)]
-    history: usize,
+    /// How many messages to begin with [default: 100 on a terminal, none in a pipe]
+    #[arg(long, value_name = "N")]
+    history: Option<usize>,
 
     /// In a pipe: give up this long after the last line
     #[arg(long, value_name = "TIME", default_value = DEFAULT_TIMEOUT, value_parser = parse_wait)]
@@ -53,8 +56,8 @@ pub async fn run(app: App, args: ChatArgs) -> Result<(), Failure> {
     let connection = Connection::open(&client).await?;
     let on_terminal = std::io::stdin().is_terminal() && std::io::stdout().is_terminal() && !app.json();
     if on_terminal {
-        live::run(&app, client, connection, names, account, args.history.max(1)).await
+        live::run(&app, client, connection, names, account, args.history.unwrap_or(HISTORY).max(1)).await
     } else {
-        pipe::run(&app, client, connection, names, account, args.timeout).await
+        pipe::run(&app, client, connection, names, account, (args.history.unwrap_or(0), args.timeout)).await
     }
 }

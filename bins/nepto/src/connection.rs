@@ -36,6 +36,10 @@ impl Connection {
                 let detail = "this device connected from somewhere else; only one connection of a profile can live";
                 return Err(Failure::new(Exit::Error, "superseded", detail));
             }
+            Event::Refused { reason } => {
+                let detail = format!("{}; this client and the server do not fit together", clean_line(reason));
+                return Err(Failure::new(Exit::Error, "refused", detail));
+            }
             Event::StoreFailed(reason) => return Err(Failure::new(Exit::Error, "profile", clean_line(reason))),
             Event::Disconnected { reason, .. } => self.lost = Some(clean_line(disconnect_reason(reason))),
             Event::Connected => self.lost = None,
@@ -79,8 +83,8 @@ impl Connection {
     }
 
     /// Lets receipts and what else is queued go out. Not worth an error: the queue survives.
-    pub async fn farewell(mut self, client: &Client) {
-        let _ = self.until(FAREWELL, client.wait_all_sent(), |_| {}).await;
+    pub async fn farewell(mut self, client: &Client, told: impl FnMut(&Event)) {
+        let _ = self.until(FAREWELL, client.wait_all_sent(), told).await;
         let _ = timeout_at(Instant::now() + FAREWELL, client.close()).await;
     }
 

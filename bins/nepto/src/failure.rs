@@ -109,6 +109,11 @@ impl From<SdkError> for Failure {
                 let hint = "see nepto safety-number PEER, then --verify or --accept-change";
                 Self::new(Exit::Error, "keys_changed", format!("{detail} ({hint})"))
             }
+            SdkError::RootChanged { .. } => {
+                let hint = "see nepto safety-number PEER, and --accept-change";
+                Self::new(Exit::Error, "root_changed", format!("{detail} ({hint})"))
+            }
+            SdkError::NotCompared(_) => Self::new(Exit::Error, "not_compared", detail),
             SdkError::Uncertified { .. } | SdkError::WrongWallet { .. } => {
                 Self::new(Exit::Error, "uncertified", detail)
             }

@@ -18,7 +18,13 @@ pub fn time(ms: u64) -> Value {
 /// An account: its id, and what else is known.
 pub fn account(account: AccountId, names: &Names) -> Value {
     match names.get(account) {
-        Some(known) => json!(known),
+        Some(known) => {
+            let mut object = json!(known);
+            if let Some(fields) = object.as_object_mut().filter(|_| known.wallet.is_empty()) {
+                fields.remove("wallet");
+            }
+            object
+        }
         None => json!({ "account": account }),
     }
 }
@@ -27,7 +33,7 @@ pub fn account(account: AccountId, names: &Names) -> Value {
 pub fn message(message: &Message, me: AccountId, names: &Names) -> Value {
     let (text, notice) = match &message.body {
         Body::Text(text) => (json!(text), Value::Null),
-        Body::Deleted => (Value::Null, Value::Null),
+        Body::Deleted | Body::Unsupported => (Value::Null, Value::Null),
         Body::Notice(notice) => (Value::Null, notice_json(notice)),
     };
     let failed = match message.status {
@@ -52,6 +58,9 @@ pub fn message(message: &Message, me: AccountId, names: &Names) -> Value {
         "expires_at": message.expires_at_ms.map(time),
     });
     if let Value::Object(fields) = &mut object {
+        if message.body == Body::Unsupported {
+            fields.insert("unsupported".to_owned(), true.into());
+        }
         insert_if_some(fields, "notice", notice);
         insert_if_some(fields, "failure", failed);
     }
@@ -100,6 +109,9 @@ pub fn event(event: &Event, me: AccountId, names: &Names) -> Value {
         Event::Status { conversation, id, status: now } => json!({
             "event": "status", "conversation": conversation, "id": id.id, "status": status(*now),
         }),
+        Event::NotSent { conversation, change, failure } => json!({
+            "event": "not_sent", "conversation": conversation, "change": change, "failure": failure,
+        }),
         Event::Changed(message) => say("changed", message),
         Event::Deleted(message) => say("deleted", message),
         Event::Expired(messages) => {
@@ -136,6 +148,7 @@ pub fn event(event: &Event, me: AccountId, names: &Names) -> Value {
         }
         Event::SignedOut { code } => json!({ "event": "signed_out", "code": code }),
         Event::Superseded => json!({ "event": "superseded" }),
+        Event::Refused { reason } => json!({ "event": "refused", "reason": reason }),
         Event::KeysReplenished { ec, kyber } => json!({ "event": "keys_replenished", "ec": ec, "kyber": kyber }),
         Event::StoreFailed(reason) => json!({ "event": "store_failed", "reason": reason }),
     }

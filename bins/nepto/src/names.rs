@@ -2,6 +2,7 @@
 
 use std::collections::HashMap;
 
+use alloy_primitives::Address;
 use nepto_proto::AccountId;
 use nepto_proto::api::accounts::Account;
 use nepto_sdk::{Client, SdkError};
@@ -23,8 +24,17 @@ impl Names {
         Self { me, known: HashMap::new() }
     }
 
-    pub fn insert(&mut self, account: Account) {
+    /// Takes what the server says of an account. Its wallet is shown only if it is an address at all.
+    pub fn insert(&mut self, mut account: Account) {
+        if account.wallet.parse::<Address>().is_err() {
+            account.wallet.clear();
+        }
         self.known.insert(account.account, account);
+    }
+
+    /// Whether the server was not asked for it yet.
+    pub fn lacks(&self, account: AccountId) -> bool {
+        account != self.me && !self.known.contains_key(&account)
     }
 
     pub fn get(&self, account: AccountId) -> Option<&Account> {
@@ -35,16 +45,21 @@ impl Names {
     pub async fn learn(&mut self, client: &Client, accounts: impl IntoIterator<Item = AccountId>) {
         let mut asked = 0;
         for account in accounts {
-            if account == self.me || self.known.contains_key(&account) || asked == LOOKUPS_MAX {
+            if !self.lacks(account) || asked == LOOKUPS_MAX {
                 continue;
             }
             asked += 1;
-            match client.http().account(&account.to_string()).await {
+            match look_up(client, account).await {
                 Ok(found) => self.insert(found),
                 Err(error) if error.is_temporary() || matches!(error, SdkError::SignedOut) => return,
                 Err(_) => {}
             }
         }
+    }
+
+    /// The account in a sentence about its devices.
+    pub fn subject(&self, account: AccountId) -> String {
+        if account == self.me { "your account".to_owned() } else { self.label(account) }
     }
 
     /// A short name. Handles are unique; a chosen name is not, so a part of the wallet's address stands beside it.
@@ -67,7 +82,7 @@ impl Names {
         if let (Some(_), Some(name)) = (&known.handle, name(known)) {
             parts.push(name);
         }
-        if known.handle.is_some() || known.display_name.is_some() {
+        if (known.handle.is_some() || name(known).is_some()) && !known.wallet.is_empty() {
             parts.push(clean_name(&known.wallet));
         }
         parts.join("  ")
@@ -75,12 +90,31 @@ impl Names {
 
     /// How to name the account on the command line.
     pub fn reference(&self, account: AccountId) -> String {
-        self.known.get(&account).map_or_else(|| account.uuid().to_string(), |known| clean_name(&known.wallet))
+        let wallet = self.known.get(&account).map(|known| clean_name(&known.wallet));
+        wallet.filter(|wallet| !wallet.is_empty()).unwrap_or_else(|| account.uuid().to_string())
     }
 }
 
+/// What the server says of an account; its wallet is the one that its devices are checked against, where they were.
+pub async fn look_up(client: &Client, account: AccountId) -> Result<Account, SdkError> {
+    let found = client.http().account(&account.to_string()).await?;
+    if found.account != account {
+        return Err(SdkError::BadKeys { account, reason: "the server answered for another account" });
+    }
+    with_pinned_wallet(client, found)
+}
+
+/// The same for an account that the server told of.
+pub fn with_pinned_wallet(client: &Client, account: Account) -> Result<Account, SdkError> {
+    let pinned = client.pinned_wallet(account.account)?;
+    Ok(Account { wallet: pinned.unwrap_or(account.wallet), ..account })
+}
+
 fn label(account: &Account) -> String {
-    let address = short_address(&account.wallet);
+    let address = match short_address(&account.wallet) {
+        address if address.is_empty() => short_id(account.account),
+        address => address,
+    };
     match (&account.handle, name(account)) {
         (Some(handle), _) => format!("@{}", clean_name(handle)),
         (None, Some(name)) => format!("{name} ({address})"),
@@ -127,6 +161,21 @@ mod tests {
         assert_eq!(label(&account(None, Some("@alice"))), "@alice (0xf39F…2266)");
         assert_eq!(label(&account(None, None)), "0xf39F…2266");
         assert_eq!(label(&account(None, Some("\u{1b}[2J"))), "0xf39F…2266");
+    }
+
+    #[test]
+    fn what_is_no_wallet_is_not_shown_as_one() {
+        let other = AccountId::new(Uuid::from_u128(2));
+        let mut names = Names::new(AccountId::new(Uuid::from_u128(1)));
+        for wallet in ["", "vitalik.eth", "0xf39F", "0xf39Fd6e51aad88F6F4ce6aB8827279cffFb92266 (verified)"] {
+            names.insert(Account { wallet: wallet.into(), ..account(None, Some("Alice")) });
+            assert_eq!(names.full(other), "Alice (account …000000000002)");
+            assert_eq!(names.reference(other), other.uuid().to_string());
+            names.insert(Account { wallet: wallet.into(), ..account(Some("alice"), None) });
+            assert_eq!(names.full(other), "@alice");
+        }
+        names.insert(account(Some("alice"), None));
+        assert_eq!(names.reference(other), "0xf39Fd6e51aad88F6F4ce6aB8827279cffFb92266");
     }
 
     #[test]

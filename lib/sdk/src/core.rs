@@ -10,6 +10,9 @@ use crate::env::Env;
 use crate::model::MessageId;
 use crate::store::Store;
 
+/// Devices that are remembered as reported; beyond them all are forgotten, and told again.
+const REPORTED_MAX: usize = 1_000;
+
 /// Who this device is.
 #[derive(Debug, Clone)]
 pub(crate) struct Me {
@@ -32,7 +35,21 @@ pub(crate) struct Core {
     /// When a session was last set up anew because of an undecryptable message.
     pub(crate) resets: HashMap<(AccountId, DeviceId), u64>,
     /// Uncertified devices that were reported, so that each is reported once per run.
-    pub(crate) reported: HashSet<(AccountId, DeviceId)>,
+    pub(crate) reported: Reported,
+}
+
+/// Devices that the program was told about.
+#[derive(Default)]
+pub(crate) struct Reported(HashSet<(AccountId, DeviceId)>);
+
+impl Reported {
+    /// Whether it is the first time.
+    pub fn first(&mut self, account: AccountId, device: DeviceId) -> bool {
+        if self.0.len() >= REPORTED_MAX {
+            self.0.clear();
+        }
+        self.0.insert((account, device))
+    }
 }
 
 impl Core {
@@ -45,12 +62,30 @@ impl Core {
             wallet: registration.wallet,
             domain: registration.domain,
         };
-        let (outdated, resets, reported) = (HashSet::new(), HashMap::new(), HashSet::new());
+        let (outdated, resets, reported) = (HashSet::new(), HashMap::new(), Reported::default());
         Ok(Self { store, env, me, server_ahead_ms: 0, outdated, resets, reported })
     }
 
     /// A name for something of one's own.
     pub(crate) fn new_id(&self) -> MessageId {
         MessageId { author: self.me.account, id: ClientMsgId::new(self.env.uuid()) }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use uuid::Uuid;
+
+    #[test]
+    fn what_was_reported_is_remembered_within_bounds() {
+        let mut reported = Reported::default();
+        let account = |n: usize| AccountId::new(Uuid::from_u128(n as u128));
+        let device = DeviceId::try_from(1).unwrap();
+        assert!(reported.first(account(0), device) && !reported.first(account(0), device));
+        for n in 1..=3 * REPORTED_MAX {
+            assert!(reported.first(account(n), device));
+            assert!(reported.0.len() <= REPORTED_MAX);
+        }
     }
 }

@@ -14,6 +14,7 @@ use crate::SdkError;
 use crate::core::Core;
 use crate::event::Event;
 use crate::model::{ConversationState, KnownDevice, Notice};
+use crate::safety::SafetyNumber;
 use crate::signal;
 use crate::store::Txn;
 use crate::store::backend::Durability;
@@ -86,6 +87,14 @@ impl Core {
             return Err(SdkError::WrongWallet { account, wallet: wallet.clone() });
         }
 
+        let root = checked.root.to_string();
+        if let Some(peer) = before.as_ref().filter(|peer| !peer.owns(&root)) {
+            let events = self.claim(&txn, peer, root)?;
+            txn.commit(Durability::Now)?;
+            self.outdated.remove(&account);
+            return Ok(events);
+        }
+
         let changes = match &before {
             Some(peer) => differences(peer, &mut checked),
             None => Changes::default(),
@@ -100,21 +109,17 @@ impl Core {
             if !before.as_ref().is_some_and(told) {
                 notices.push(Notice::Uncertified { device: *device });
             }
-            if self.reported.insert((account, *device)) {
+            if self.reported.first(account, *device) {
                 events.push(Event::Uncertified { account, device: *device, reason: reason.to_string() });
             }
         }
-        if account == self.me.account && !notices.is_empty() {
-            // what happens to one's own account stands among the notes to oneself
-            txn.set_conversation(&txn.conversation_or(account, ConversationState::Accepted)?)?;
-        }
-        for notice in notices {
-            txn.add_notice(account, notice, self.new_id(), now_ms)?;
-        }
+        self.note(&txn, account, notices)?;
         let verified = before.as_ref().is_some_and(|peer| peer.verified);
         txn.set_peer(&Peer {
             account,
-            root: checked.root.to_string(),
+            root,
+            wallets: checked.wallets.iter().map(Address::to_string).collect(),
+            claimed: None,
             named,
             devices: checked.devices,
             refused: checked.refused.into_iter().map(|(device, reason)| (device, reason.to_string())).collect(),
@@ -124,6 +129,29 @@ impl Core {
         txn.commit(Durability::Now)?;
         self.outdated.remove(&account);
         Ok(events)
+    }
+
+    /// The server names a root that none of the known wallets vouched for. What is known stays as it is: nothing is
+    /// encrypted for devices of that root, and nothing at all is sent until the user decides.
+    fn claim(&self, txn: &Txn<'_>, peer: &Peer, root: String) -> Result<Vec<Event>, SdkError> {
+        if peer.claimed.as_ref() == Some(&root) {
+            return Ok(Vec::new());
+        }
+        let (account, from) = (peer.account, peer.root.clone());
+        self.note(txn, account, vec![Notice::RootChanged { from: from.clone(), to: root.clone() }])?;
+        txn.set_peer(&Peer { claimed: Some(root.clone()), ..peer.clone() })?;
+        Ok(vec![Event::RootChanged { account, from, to: root }])
+    }
+
+    fn note(&self, txn: &Txn<'_>, account: AccountId, notices: Vec<Notice>) -> Result<(), SdkError> {
+        if account == self.me.account && !notices.is_empty() {
+            // what happens to one's own account stands among the notes to oneself
+            txn.set_conversation(&txn.conversation_or(account, ConversationState::Accepted)?)?;
+        }
+        for notice in notices {
+            txn.add_notice(account, notice, self.new_id(), self.env.now_ms())?;
+        }
+        Ok(())
     }
 
     /// Starts sessions from bundles. Each must be of a device that a checked directory named, with the same keys.
@@ -168,28 +196,48 @@ impl Core {
         Ok(account)
     }
 
-    /// The user accepts that keys of a verified contact changed. It is no longer verified.
+    /// The user accepts that the keys of a verified contact changed, or that another wallet names it. It is no longer
+    /// verified; of another wallet's account nothing is known yet.
     pub fn accept_change(&mut self, account: AccountId) -> Result<(), SdkError> {
-        self.change_peer(account, |peer| {
-            peer.verified = false;
-            peer.changed = false;
-        })
-    }
-
-    /// The user compared the safety numbers of all devices, as they are now.
-    pub fn mark_verified(&mut self, account: AccountId, verified: bool) -> Result<(), SdkError> {
-        self.change_peer(account, |peer| {
-            peer.verified = verified;
-            peer.changed = false;
-        })
-    }
-
-    fn change_peer(&mut self, account: AccountId, change: impl FnOnce(&mut Peer)) -> Result<(), SdkError> {
         let txn = self.store.begin();
-        let mut peer =
-            txn.peer(account)?.ok_or(SdkError::BadKeys { account, reason: "its devices are not known yet" })?;
-        change(&mut peer);
+        let mut peer = Peer { verified: false, changed: false, ..self.known(account)? };
+        if let Some(root) = peer.claimed.take() {
+            for known in &peer.devices {
+                txn.delete_session(&signal::address(account, known.device)?)?;
+            }
+            let (wallets, devices, refused) = Default::default();
+            peer = Peer { root, wallets, named: None, devices, refused, ..peer };
+            self.outdated.insert(account);
+        }
         txn.set_peer(&peer)?;
+        Ok(txn.commit(Durability::Now)?)
+    }
+
+    /// The user compared these safety numbers. They must be those of all devices, as they are known now.
+    pub fn mark_verified(&mut self, account: AccountId, compared: &[SafetyNumber]) -> Result<(), SdkError> {
+        let peer = self.known(account)?;
+        if let Some(claimed) = peer.claimed {
+            return Err(SdkError::RootChanged { account, pinned: peer.root, claimed });
+        }
+        let mut known = self.safety_numbers(account)?;
+        let mut compared: Vec<_> = compared.iter().map(|number| (number.device, number.digits.as_str())).collect();
+        compared.sort_unstable();
+        known.sort_unstable_by_key(|number| number.device);
+        if known.is_empty() || !known.iter().map(|number| (number.device, number.digits.as_str())).eq(compared) {
+            return Err(SdkError::NotCompared(account));
+        }
+        self.set_verified(Peer { verified: true, ..peer })
+    }
+
+    /// The user takes back that safety numbers were compared.
+    pub fn unverify(&mut self, account: AccountId) -> Result<(), SdkError> {
+        let peer = self.known(account)?;
+        self.set_verified(Peer { verified: false, ..peer })
+    }
+
+    fn set_verified(&self, peer: Peer) -> Result<(), SdkError> {
+        let txn = self.store.begin();
+        txn.set_peer(&Peer { changed: false, ..peer })?;
         Ok(txn.commit(Durability::Now)?)
     }
 

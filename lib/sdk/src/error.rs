@@ -107,6 +107,22 @@ pub enum SdkError {
     /// The keys of a verified contact changed.
     #[error("the keys of {0} changed since you verified them; compare the safety number again, or accept the change")]
     KeysChanged(AccountId),
+    /// The server names another wallet as the root of an account than the pinned one, which never vouched for it.
+    #[error(
+        "the server says that {account} belongs to wallet {claimed} now, not to {pinned}; \
+         nothing is sent unless you accept the change"
+    )]
+    RootChanged {
+        /// The account.
+        account: AccountId,
+        /// What was checked at the first contact and is still trusted, EIP-55.
+        pinned: String,
+        /// What the server claims, EIP-55.
+        claimed: String,
+    },
+    /// The safety numbers that were compared are not those of all devices, as they are now.
+    #[error("the devices of {0} are not the ones you compared; look at the safety numbers again")]
+    NotCompared(AccountId),
     /// A bundle or directory that does not hold.
     #[error("the keys of {account} can't be used: {reason}")]
     BadKeys {
@@ -177,6 +193,11 @@ impl SdkError {
         }
     }
 
+    /// Whether only a new sign-in with the wallet helps.
+    pub fn is_signed_out(&self) -> bool {
+        matches!(self, Self::SignedOut) || self.code().is_some_and(is_signed_out)
+    }
+
     pub(crate) fn server(code: ErrorCode, detail: impl Into<String>) -> Self {
         Self::Server { code, detail: detail.into(), retry_after: None, devices: Vec::new() }
     }
@@ -185,6 +206,12 @@ impl SdkError {
 /// Codes that a later try may not meet again.
 pub(crate) fn is_temporary(code: ErrorCode) -> bool {
     matches!(code, ErrorCode::RateLimited | ErrorCode::Timeout | ErrorCode::Unavailable | ErrorCode::Internal)
+}
+
+/// Codes that say something about the session, and nothing about what was asked for.
+pub(crate) fn is_about_session(code: ErrorCode) -> bool {
+    is_signed_out(code)
+        || matches!(code, ErrorCode::Unauthenticated | ErrorCode::TokenInvalid | ErrorCode::TokenExpired)
 }
 
 /// Codes that only a new sign-in with the wallet cures.

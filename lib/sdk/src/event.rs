@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use nepto_proto::{AccountId, DeviceId, ErrorCode};
 
-use crate::model::{Message, MessageId, Status};
+use crate::model::{Change, Failure, Message, MessageId, Status};
 
 /// Why a connection ended.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -45,6 +45,15 @@ pub enum Event {
         id: MessageId,
         /// What became of it.
         status: Status,
+    },
+    /// What this device changed in a conversation was refused for good; nobody else knows of it.
+    NotSent {
+        /// The conversation.
+        conversation: AccountId,
+        /// What.
+        change: Change,
+        /// Why.
+        failure: Failure,
     },
     /// A message changed: edited, or somebody reacted.
     Changed(Message),
@@ -98,7 +107,8 @@ pub enum Event {
         /// Its number.
         device: DeviceId,
     },
-    /// Another wallet names the account than before. Be careful.
+    /// Another wallet names the account than before. If none of its known wallets vouched for that one, nothing is sent
+    /// until the user decides; else the one before was unlinked. Be careful.
     RootChanged {
         /// Whose.
         account: AccountId,
@@ -139,6 +149,11 @@ pub enum Event {
     },
     /// The same device connected elsewhere. Nothing follows.
     Superseded,
+    /// The gateway could not make sense of this client, which must not repeat itself. Nothing follows.
+    Refused {
+        /// The gateway's words.
+        reason: String,
+    },
     /// One-time prekeys were uploaded.
     KeysReplenished {
         /// EC prekeys.

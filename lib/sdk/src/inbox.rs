@@ -144,7 +144,7 @@ impl Core {
     fn stranger(&mut self, origin: Origin) -> Result<Received, SdkError> {
         self.pass_over(origin.seq)?;
         let Origin { account, device, .. } = origin;
-        if !self.reported.insert((account, device)) {
+        if !self.reported.first(account, device) {
             return Ok(Received::Done(Vec::new()));
         }
         let reason = "no wallet of the account vouches for the key it uses".to_owned();

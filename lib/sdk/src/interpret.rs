@@ -1,6 +1,6 @@
 //! What decrypted content does to history.
 
-use nepto_proto::content::{Content, MessageRef, Receipt, Text, content::Kind, receipt};
+use nepto_proto::content::{Content, MessageRef, Receipt, content::Kind, receipt};
 use nepto_proto::limits::{RECEIPT_IDS_MAX, TEXT_BYTES_MAX};
 use nepto_proto::{AccountId, ClientMsgId};
 
@@ -8,7 +8,7 @@ use crate::SdkError;
 use crate::core::Core;
 use crate::event::Event;
 use crate::inbox::Origin;
-use crate::model::{Body, ConversationState, Message, MessageId, Notice, Reaction, Status};
+use crate::model::{Body, Conversation, ConversationState, Message, MessageId, Notice, Reaction, Status};
 use crate::outbox::{read_id, start_timer};
 use crate::store::Txn;
 
@@ -56,7 +56,12 @@ impl Core {
             return Ok(Vec::new());
         }
         match kind {
-            Some(Kind::Text(text)) => self.text(txn, said, text),
+            Some(Kind::Text(text)) if text.body.len() <= TEXT_BYTES_MAX => {
+                let reply_to = text.reply_to.as_ref().and_then(read_ref);
+                self.message(txn, said, Body::Text(text.body), reply_to)
+            }
+            // too long, or of a newer version
+            Some(Kind::Text(_)) | None => self.message(txn, said, Body::Unsupported, None),
             Some(Kind::Reaction(reaction)) => {
                 let Some(target) = reaction.target.as_ref().and_then(read_ref) else { return Ok(Vec::new()) };
                 if reaction.emoji.is_empty() || reaction.emoji.len() > EMOJI_BYTES_MAX {
@@ -65,10 +70,12 @@ impl Core {
                 self.react_to(txn, said.conversation, said.author, target, &reaction.emoji, reaction.remove)
             }
             Some(Kind::Edit(edit)) => match read_id(said.author, &edit.client_msg_id) {
-                Some(target) if edit.body.len() <= TEXT_BYTES_MAX => {
-                    self.rewrite(txn, said.conversation, target, Body::Text(edit.body))
+                Some(target) => {
+                    let fits = edit.body.len() <= TEXT_BYTES_MAX;
+                    let body = if fits { Body::Text(edit.body) } else { Body::Unsupported };
+                    self.rewrite(txn, said.conversation, target, body)
                 }
-                _ => Ok(Vec::new()),
+                None => Ok(Vec::new()),
             },
             Some(Kind::Delete(delete)) => match read_id(said.author, &delete.client_msg_id) {
                 Some(target) => self.rewrite(txn, said.conversation, target, Body::Deleted),
@@ -84,24 +91,33 @@ impl Core {
                 }
                 Ok(vec![Event::SessionReset { account, device }])
             }
-            // of a newer version, or in a place where it means nothing
+            // in a place where it means nothing
             _ => Ok(Vec::new()),
         }
     }
 
-    fn text(&self, txn: &Txn<'_>, said: Said, text: Text) -> Result<Vec<Event>, SdkError> {
-        if text.body.len() > TEXT_BYTES_MAX {
-            return Ok(Vec::new());
-        }
-        let me = self.me.account;
-        let own = said.author == me;
-        let asked = said.origin.request && !own;
+    /// The conversation that something was said in, begun by it if there was none.
+    fn begun(&self, txn: &Txn<'_>, said: &Said) -> Result<Conversation, SdkError> {
+        let asked = said.origin.request && said.author != self.me.account;
         let begin = if asked { ConversationState::Requested } else { ConversationState::Accepted };
         let mut conversation = txn.conversation_or(said.conversation, begin)?;
         if !asked && conversation.state == ConversationState::Requested {
             // accepted, on another device
             conversation.state = ConversationState::Accepted;
         }
+        Ok(conversation)
+    }
+
+    fn message(
+        &self,
+        txn: &Txn<'_>,
+        said: Said,
+        body: Body,
+        reply_to: Option<MessageId>,
+    ) -> Result<Vec<Event>, SdkError> {
+        let me = self.me.account;
+        let own = said.author == me;
+        let conversation = self.begun(txn, &said)?;
         let accepted = conversation.state == ConversationState::Accepted;
         let now_ms = self.env.now_ms();
         let mut message = Message {
@@ -110,7 +126,7 @@ impl Core {
             id: MessageId { author: said.author, id: said.origin.id },
             sent_at_ms: said.sent_at_ms,
             at_ms: now_ms,
-            body: Body::Text(text.body),
+            body,
             status: if !own {
                 Status::Unread
             } else if said.conversation == me {
@@ -118,7 +134,7 @@ impl Core {
             } else {
                 Status::Stored
             },
-            reply_to: text.reply_to.as_ref().and_then(read_ref),
+            reply_to,
             reactions: Vec::new(),
             edited: false,
             expire_after_s: said.expire_after_s,
@@ -171,7 +187,7 @@ impl Core {
         let Some(mut message) = txn.message(target)?.filter(|m| m.conversation == conversation) else {
             return Ok(Vec::new());
         };
-        if !matches!(message.body, Body::Text(_)) {
+        if !matches!(message.body, Body::Text(_) | Body::Unsupported) {
             return Ok(Vec::new());
         }
         let deleted = body == Body::Deleted;
@@ -210,7 +226,7 @@ impl Core {
     }
 
     fn timer(&self, txn: &Txn<'_>, said: &Said, expire_after_s: u32) -> Result<Vec<Event>, SdkError> {
-        let Some(mut conversation) = txn.conversation(said.conversation)? else { return Ok(Vec::new()) };
+        let mut conversation = self.begun(txn, said)?;
         if conversation.expire_after_s == expire_after_s {
             return Ok(Vec::new());
         }

@@ -32,8 +32,10 @@ use crate::wallet::Wallet;
 const ROTATE_EVERY: Duration = Duration::from_secs(7 * 24 * 3600);
 /// A replaced one is kept this long, for messages on their way.
 const KEEP_RETIRED: Duration = Duration::from_secs(30 * 24 * 3600);
-/// A one-time prekey that nobody used in this time went to somebody who never wrote.
-const KEEP_ONE_TIME: Duration = Duration::from_secs(180 * 24 * 3600);
+/// One-time prekeys of each kind that are kept, the newest. The server hands out the oldest first and has at most
+/// [`ONE_TIME_PREKEYS_MAX`], so the others went to people who never wrote. Their age says nothing: who meets nobody has
+/// the same stock for years.
+const ONE_TIME_KEPT: usize = 5 * ONE_TIME_PREKEYS_MAX;
 
 /// The installation of a store and the keys to register it with; drawn if the store is new.
 pub(crate) fn set_up(store: &Store, env: &Env, name: &str) -> Result<(Installation, DeviceSetup), SdkError> {
@@ -131,7 +133,7 @@ fn make_signed(txn: &Txn<'_>, env: &Env, identity: &PrivateKey) -> Result<Signed
     let pair = KeyPair::generate(&mut rng);
     let signature = signed_by(identity, &pair.public_key.serialize(), env)?;
     let record = SignedPreKeyRecord::new(id.into(), timestamp(env), &pair, &signature);
-    keep(txn, Table::SignedPrekey, id, signal::serialize(&record)?, false, env)?;
+    keep(txn, Table::SignedPrekey, id, signal::serialize(&record)?, false)?;
     public_ec(&record)
 }
 
@@ -141,19 +143,19 @@ fn make_kyber(txn: &Txn<'_>, env: &Env, identity: &PrivateKey, one_time: bool) -
     let pair = kem::KeyPair::generate(kem::KeyType::Kyber1024, &mut rng);
     let signature = signed_by(identity, &pair.public_key.serialize(), env)?;
     let record = KyberPreKeyRecord::new(id.into(), timestamp(env), &pair, &signature);
-    keep(txn, Table::KyberPrekey, id, signal::serialize(&record)?, one_time, env)?;
+    keep(txn, Table::KyberPrekey, id, signal::serialize(&record)?, one_time)?;
     public_kyber(&record)
 }
 
 fn make_ec(txn: &Txn<'_>, env: &Env) -> Result<EcPrekey, SdkError> {
     let id = txn.next_prekey(Counter::EcPrekey)?;
     let pair = KeyPair::generate(&mut env.rng());
-    keep(txn, Table::EcPrekey, id, PreKeyRecord::new(id.into(), &pair).serialize()?, true, env)?;
+    keep(txn, Table::EcPrekey, id, PreKeyRecord::new(id.into(), &pair).serialize()?, true)?;
     Ok(EcPrekey { id, public_key: pair.public_key.serialize().into_vec().into() })
 }
 
-fn keep(txn: &Txn<'_>, table: Table, id: u32, record: Vec<u8>, one_time: bool, env: &Env) -> Result<(), SdkError> {
-    let row = PrekeyRow { record: record.into(), made_at_ms: env.now_ms(), one_time, retired_at_ms: None };
+fn keep(txn: &Txn<'_>, table: Table, id: u32, record: Vec<u8>, one_time: bool) -> Result<(), SdkError> {
+    let row = PrekeyRow { record: record.into(), one_time, retired_at_ms: None };
     Ok(txn.set_prekey(table, id, &row)?)
 }
 
@@ -226,10 +228,7 @@ impl Core {
         let last_resort = make_kyber(&txn, &self.env, identity.private_key(), false)?;
         txn.set_key_state(&KeyState { signed_prekey: signed.id, last_resort: last_resort.id, rotated_at_ms: now_ms })?;
         for table in [Table::EcPrekey, Table::SignedPrekey, Table::KyberPrekey] {
-            txn.clean_prekeys(table, |row| match row.retired_at_ms {
-                Some(at_ms) => older(KEEP_RETIRED, at_ms),
-                None => row.one_time && older(KEEP_ONE_TIME, row.made_at_ms),
-            })?;
+            txn.clean_prekeys(table, |retired_at_ms| older(KEEP_RETIRED, retired_at_ms), ONE_TIME_KEPT)?;
         }
         txn.commit(Durability::Now)?;
         Ok(Some(UploadKeys { signed_prekey: Some(signed), last_resort: Some(last_resort), ..UploadKeys::default() }))

@@ -72,10 +72,26 @@ pub enum Failure {
     Uncertified,
     /// The keys of a verified contact changed.
     KeysChanged,
+    /// The server names another wallet as the account's.
+    RootChanged,
     /// The recipient's keys can't be used.
     BadKeys,
     /// It could not be encrypted.
     Encryption,
+}
+
+/// What one changed in a conversation.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Change {
+    /// A reaction, given or taken back.
+    Reaction,
+    /// Other words for a message.
+    Edit,
+    /// A message taken back.
+    Delete,
+    /// The timer of disappearing messages.
+    Timer,
 }
 
 /// What a message says.
@@ -86,6 +102,8 @@ pub enum Body {
     Text(String),
     /// Its author took it back.
     Deleted,
+    /// Something that this version can't show.
+    Unsupported,
     /// Not by a person: something to know about this conversation.
     Notice(Notice),
 }
@@ -122,6 +140,13 @@ pub enum Notice {
         by: AccountId,
         /// Seconds; 0: off.
         expire_after_s: u32,
+    },
+    /// What this device changed was refused for good; nobody else knows of it.
+    NotSent {
+        /// What.
+        change: Change,
+        /// Why.
+        failure: Failure,
     },
     /// A message could not be decrypted and is lost.
     Undecryptable {

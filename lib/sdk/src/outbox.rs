@@ -11,7 +11,7 @@ use uuid::Uuid;
 use crate::SdkError;
 use crate::core::Core;
 use crate::event::Event;
-use crate::model::{Failure, MessageId, Status};
+use crate::model::{Change, Failure, MessageId, Notice, Status};
 use crate::signal;
 use crate::store::backend::Durability;
 use crate::store::peers::Peer;
@@ -64,8 +64,8 @@ impl Core {
         let Some(peer) = self.current_peer(&txn, item.to)? else { return Ok(Prepared::NeedDirectory(item.to)) };
         let own = match item.sync && item.to != me {
             true => match self.current_peer(&txn, me)? {
-                // an uncertified device among one's own: then none of them is told
-                Some(own) if own.refused.is_empty() => Some(own),
+                // an uncertified device among one's own, or a foreign root: then none of them is told
+                Some(own) if own.refused.is_empty() && own.claimed.is_none() => Some(own),
                 Some(_) => None,
                 None => return Ok(Prepared::NeedDirectory(me)),
             },
@@ -78,8 +78,7 @@ impl Core {
                 return Ok(Prepared::NeedBundles(account.account, missing));
             }
         }
-        let content = Content::decode(item.content.0.as_slice())
-            .map_err(|_| SdkError::Internal("queued content can't be read"))?;
+        let content = content_of(item)?;
         let to_devices = self.encrypt_for(&txn, &peer, &content)?;
         let own_devices = match &own {
             Some(own) => self.encrypt_for(&txn, own, &sent_sync(item.to, item.id, content))?,
@@ -135,9 +134,7 @@ impl Core {
         let txn = self.store.begin();
         txn.unqueue(item)?;
         if sync_later {
-            let content = Content::decode(item.content.0.as_slice())
-                .map_err(|_| SdkError::Internal("queued content can't be read"))?;
-            let sync = sent_sync(item.to, item.id, content);
+            let sync = sent_sync(item.to, item.id, content_of(item)?);
             self.enqueue(&txn, self.me.account, sync_id(item.id), &sync, (false, false))?;
         }
         let events = self.set_status(&txn, item, Status::Stored)?;
@@ -149,7 +146,12 @@ impl Core {
     pub fn gave_up(&mut self, item: &Outgoing, failure: Failure) -> Result<Vec<Event>, SdkError> {
         let txn = self.store.begin();
         txn.unqueue(item)?;
-        let events = self.set_status(&txn, item, Status::Failed(failure))?;
+        let mut events = self.set_status(&txn, item, Status::Failed(failure))?;
+        if let Some(change) = change(item)? {
+            let conversation = item.to;
+            txn.add_notice(conversation, Notice::NotSent { change, failure }, self.new_id(), self.env.now_ms())?;
+            events.push(Event::NotSent { conversation, change, failure });
+        }
         txn.commit(Durability::Now)?;
         Ok(events)
     }
@@ -170,6 +172,21 @@ impl Core {
     }
 }
 
+fn content_of(item: &Outgoing) -> Result<Content, SdkError> {
+    Content::decode(item.content.0.as_slice()).map_err(|_| SdkError::Internal("queued content can't be read"))
+}
+
+/// What somebody changed by an item. Texts show their own fate; receipts and the like are nobody's business.
+fn change(item: &Outgoing) -> Result<Option<Change>, SdkError> {
+    Ok(match content_of(item)?.kind {
+        Some(Kind::Reaction(_)) => Some(Change::Reaction),
+        Some(Kind::Edit(_)) => Some(Change::Edit),
+        Some(Kind::Delete(_)) => Some(Change::Delete),
+        Some(Kind::Timer(_)) => Some(Change::Timer),
+        _ => None,
+    })
+}
+
 /// Lets the time of a disappearing message run, unless it runs already. The message is not written.
 pub(crate) fn start_timer(txn: &Txn<'_>, message: &mut crate::model::Message, from_ms: u64) -> Result<(), StoreError> {
     if message.expire_after_s > 0 && message.expires_at_ms.is_none() {
@@ -183,6 +200,9 @@ pub(crate) fn start_timer(txn: &Txn<'_>, message: &mut crate::model::Message, fr
 fn may_send(peer: &Peer) -> Result<(), SdkError> {
     if let Some((device, reason)) = peer.refused.first() {
         return Err(SdkError::Uncertified { account: peer.account, device: *device, reason: reason.clone() });
+    }
+    if let Some(claimed) = peer.claimed.clone() {
+        return Err(SdkError::RootChanged { account: peer.account, pinned: peer.root.clone(), claimed });
     }
     if peer.changed { Err(SdkError::KeysChanged(peer.account)) } else { Ok(()) }
 }

@@ -75,7 +75,7 @@ impl Core {
         Ok(fingerprint.scannable.compare(scanned).unwrap_or(false))
     }
 
-    fn known(&self, account: AccountId) -> Result<crate::store::peers::Peer, SdkError> {
+    pub(crate) fn known(&self, account: AccountId) -> Result<crate::store::peers::Peer, SdkError> {
         let peer = self.store.begin().peer(account)?;
         peer.ok_or(SdkError::BadKeys { account, reason: "its devices are not known yet" })
     }

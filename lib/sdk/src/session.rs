@@ -27,6 +27,8 @@ const BACKOFF_MAX: Duration = Duration::from_secs(30);
 const GOOD_AFTER: Duration = Duration::from_secs(10);
 /// After this silence the gateway is asked for a sign of life.
 const PING_AFTER: Duration = Duration::from_secs(30);
+/// After a connection with too many bad requests, and as much again at random.
+const ABUSE_PAUSE: Duration = Duration::from_secs(60);
 /// Frames that wait to be written.
 const OUT_MAX: usize = 64;
 /// Frames that wait to be read.
@@ -62,6 +64,8 @@ pub enum SessionEvent {
     SignedOut(Option<ErrorCode>),
     /// The same device connected elsewhere. The last event.
     Superseded,
+    /// The gateway could not make sense of this client. The last event.
+    Refused(String),
     /// The owner failed to give what was needed. The last event.
     Failed(SdkError),
 }
@@ -339,6 +343,14 @@ impl<C: Credentials> Session<C> {
         );
         match error.close_code() {
             Some(CloseCode::Superseded) => return End::Over(SessionEvent::Superseded),
+            // connecting again would repeat it
+            Some(CloseCode::Malformed | CloseCode::TooLarge) => {
+                return End::Over(SessionEvent::Refused(error.to_string()));
+            }
+            Some(CloseCode::Abuse) => {
+                let pause = ABUSE_PAUSE + self.env.jitter(ABUSE_PAUSE);
+                return End::Again(DisconnectReason::Lost(error.to_string()), Some(pause));
+            }
             Some(CloseCode::Idle) => return End::Again(DisconnectReason::Idle, None),
             Some(CloseCode::Restart) => return End::Again(DisconnectReason::Drain, None),
             Some(CloseCode::Unauthenticated) => {}

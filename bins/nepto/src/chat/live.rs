@@ -5,7 +5,8 @@ use std::time::Duration;
 use crossterm::event::{Event as TerminalEvent, EventStream, KeyCode, KeyEvent, KeyEventKind, KeyModifiers};
 use futures_util::{FutureExt, StreamExt};
 use nepto_proto::AccountId;
-use nepto_sdk::{Client, SdkError};
+use nepto_proto::api::accounts::Account;
+use nepto_sdk::{Client, SafetyNumber, SdkError};
 use tokio::sync::mpsc;
 use tokio::time::{Instant, interval};
 
@@ -18,7 +19,7 @@ use crate::commands::safety::groups;
 use crate::connection::Connection;
 use crate::duration::show_timer;
 use crate::failure::Failure;
-use crate::names::Names;
+use crate::names::{Names, look_up};
 use crate::text::clean;
 
 /// Between two looks at the clock.
@@ -33,12 +34,17 @@ enum Done {
     Say(String),
     Refused(SdkError),
     Online(bool),
+    Named(Account),
+    /// Safety numbers, and what to say about them.
+    Compare(Vec<SafetyNumber>, String),
 }
 
 struct Live {
     client: Client,
     chat: Chat,
     done: mpsc::UnboundedSender<Done>,
+    /// The safety numbers that were shown last.
+    shown: Vec<SafetyNumber>,
     over: bool,
 }
 
@@ -52,7 +58,7 @@ pub async fn run(
 ) -> Result<(), Failure> {
     let (done, mut results) = mpsc::unbounded_channel();
     let chat = Chat::new(client.account(), peer, names, limit);
-    let mut live = Live { client: client.clone(), chat, done, over: false };
+    let mut live = Live { client: client.clone(), chat, done, shown: Vec::new(), over: false };
     let mut terminal = Terminal::open(app.color)?;
     let mut keys = EventStream::new();
     let (mut tick, mut presence) = (interval(TICK), interval(PRESENCE_EVERY));
@@ -63,10 +69,10 @@ pub async fn run(
         terminal.show(frame)?;
         tokio::select! {
             event = connection.next() => {
-                live.event(&event?).await;
+                live.event(&event?);
                 for _ in 0..EVENTS_PER_FRAME {
                     let Some(more) = connection.next().now_or_never() else { break };
-                    live.event(&more?).await;
+                    live.event(&more?);
                 }
             }
             event = keys.next() => match event {
@@ -91,7 +97,7 @@ pub async fn run(
     drop(terminal);
     live.chat.input.take();
     live.typed(true);
-    connection.farewell(&client).await;
+    connection.farewell(&client, |_| {}).await;
     Ok(())
 }
 
@@ -113,10 +119,10 @@ async fn stopped() {
 }
 
 impl Live {
-    async fn event(&mut self, event: &nepto_sdk::Event) {
+    fn event(&mut self, event: &nepto_sdk::Event) {
         use nepto_sdk::Event;
         if let Event::Message(message) | Event::Request(message) = event {
-            self.chat.names.learn(&self.client, [message.conversation]).await;
+            self.learn(message.conversation);
         }
         self.chat.on_event(event, Instant::now());
         if matches!(event, Event::Connected) {
@@ -124,8 +130,25 @@ impl Live {
         }
     }
 
+    /// Asks for a name while the screen stays alive.
+    fn learn(&self, account: AccountId) {
+        if self.chat.names.lacks(account) {
+            let (client, done) = (self.client.clone(), self.done.clone());
+            tokio::spawn(async move {
+                if let Ok(found) = look_up(&client, account).await {
+                    let _ = done.send(Done::Named(found));
+                }
+            });
+        }
+    }
+
     fn take(&mut self, done: Done) {
         match done {
+            Done::Named(account) => self.chat.names.insert(account),
+            Done::Compare(numbers, text) => {
+                self.shown = numbers;
+                self.chat.note(text, false);
+            }
             Done::Say(text) => self.chat.note(text, false),
             Done::Refused(error) => self.chat.note(Failure::from(error).detail, true),
             Done::Online(online) => self.chat.peer_online = Some(online),
@@ -245,20 +268,26 @@ impl Live {
                 self.chat.note(format!("New messages disappear after: {}", show_timer(seconds)), false);
             }
             Command::Timer(Some(seconds)) => client.set_timer(peer, seconds).map_err(sdk)?,
-            Command::Safety => self.background(async move {
+            Command::Safety => self.spawn(async move {
                 let mut lines = vec![format!("Safety number with {name}; compare it by voice or side by side:")];
-                for number in client.safety_numbers(peer).await? {
+                let numbers = client.safety_numbers(peer).await?;
+                for number in &numbers {
                     lines.push(format!("device {}", number.device));
-                    lines.extend(groups(&number).iter().map(|row| format!("  {row}")));
+                    lines.extend(groups(number).iter().map(|row| format!("  {row}")));
                 }
                 lines.push("The same? /verify. With a QR code: nepto safety-number PEER --qr".to_owned());
-                Ok(lines.join("\n"))
+                Ok(Done::Compare(numbers, lines.join("\n")))
             }),
-            Command::Verify => self.background(async move {
-                client.safety_numbers(peer).await?;
-                client.mark_verified(peer, true)?;
-                Ok(format!("{name} is verified. If keys change, nothing is sent until you decide."))
-            }),
+            Command::Verify if self.shown.is_empty() => return Err("compare it first: /safety shows it".to_owned()),
+            Command::Verify => {
+                let shown = self.shown.clone();
+                self.background(async move {
+                    // what changed meanwhile was not compared
+                    client.safety_numbers(peer).await?;
+                    client.mark_verified(peer, &shown)?;
+                    Ok(format!("{name} is verified. If keys change, nothing is sent until you decide."))
+                });
+            }
             Command::AcceptChange => {
                 client.accept_change(peer).map_err(sdk)?;
                 self.chat.note("The change is accepted; the safety number is not verified any more.", false);
@@ -278,9 +307,13 @@ impl Live {
 
     /// Runs a call while the screen stays alive.
     fn background(&self, call: impl Future<Output = Result<String, SdkError>> + Send + 'static) {
+        self.spawn(async move { call.await.map(Done::Say) });
+    }
+
+    fn spawn(&self, call: impl Future<Output = Result<Done, SdkError>> + Send + 'static) {
         let done = self.done.clone();
         tokio::spawn(async move {
-            let _ = done.send(call.await.map_or_else(Done::Refused, Done::Say));
+            let _ = done.send(call.await.unwrap_or_else(Done::Refused));
         });
     }
 

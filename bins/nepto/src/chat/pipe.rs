@@ -10,7 +10,7 @@ use tokio::sync::mpsc;
 
 use crate::app::App;
 use crate::commands::history;
-use crate::commands::send::{warning, why_not_sent};
+use crate::commands::send::{warn, why_not_sent};
 use crate::connection::Connection;
 use crate::failure::{Exit, Failure};
 use crate::json;
@@ -27,8 +27,11 @@ pub async fn run(
     mut connection: Connection,
     names: Names,
     peer: AccountId,
-    timeout: Duration,
+    (begin_with, timeout): (usize, Duration),
 ) -> Result<(), Failure> {
+    let mut before = client.history(peer, None, begin_with)?;
+    before.reverse();
+    history::print(app, &client, &names, &before)?;
     let mut lines = read_lines();
     let mut sent: Vec<MessageId> = Vec::new();
     loop {
@@ -41,7 +44,7 @@ pub async fn run(
                 let message = client.send_text(peer, line.trim_end_matches('\r'), None, None)?;
                 sent.push(message.id);
                 if sent.len() == SENT_MAX {
-                    connection.until(timeout, client.wait_all_sent(), |_| {}).await?;
+                    stored(app, &client, &mut connection, &names, peer, timeout).await?;
                     check(&client, &sent)?;
                     sent.clear();
                 }
@@ -49,23 +52,35 @@ pub async fn run(
             event = connection.next() => arrived(app, &client, &names, peer, &event?)?,
         }
     }
+    stored(app, &client, &mut connection, &names, peer, timeout).await?;
+    connection.farewell(&client, |event| drop(warn(app, &client, &names, event))).await;
+    check(&client, &sent)
+}
+
+/// Waits until the server has everything, and prints what arrives meanwhile.
+async fn stored(
+    app: &App,
+    client: &Client,
+    connection: &mut Connection,
+    names: &Names,
+    peer: AccountId,
+    timeout: Duration,
+) -> Result<(), Failure> {
     let mut failed = Ok(());
-    let rest = connection.until(timeout, client.wait_all_sent(), |event| {
+    let all = connection.until(timeout, client.wait_all_sent(), |event| {
         if failed.is_ok() {
-            failed = arrived(app, &client, &names, peer, event);
+            failed = arrived(app, client, names, peer, event);
         }
     });
-    let rest = rest.await;
+    let all = all.await;
     failed?;
-    rest.map_err(|failure| match failure.exit {
+    all.map_err(|failure| match failure.exit {
         Exit::Unreachable => {
             let detail = format!("{}; what is not stored yet waits in the queue of this profile", failure.detail);
             Failure { detail, ..failure }
         }
         _ => failure,
-    })?;
-    connection.farewell(&client).await;
-    check(&client, &sent)
+    })
 }
 
 /// The first message that was refused is the error.
@@ -79,10 +94,7 @@ fn arrived(app: &App, client: &Client, names: &Names, peer: AccountId, event: &E
         _ => None,
     };
     let Some(message) = about.filter(|message| message.conversation == peer) else {
-        if let Some(text) = warning(event, peer, names) {
-            app.note(format!("note: {text}"));
-        }
-        return Ok(());
+        return warn(app, client, names, event);
     };
     if app.json() {
         app.say_json(&json::event(event, client.account(), names))?;

@@ -10,7 +10,7 @@ use tokio::time::Instant;
 
 use super::input::Input;
 use crate::commands::history::answered;
-use crate::commands::send::warning;
+use crate::commands::send::{warning, warns_about};
 use crate::json::disconnect_reason;
 use crate::names::Names;
 use crate::render::excerpt;
@@ -156,8 +156,8 @@ impl Chat {
             }
             // those of the peer are in the history
             event => {
-                if let Some(text) = warning(event, self.me, &self.names) {
-                    self.note(text.replace("of you", "of your account"), true);
+                if let Some(text) = warning(event, &self.names).filter(|_| warns_about(event) != Some(self.peer)) {
+                    self.note(text, true);
                 }
             }
         }

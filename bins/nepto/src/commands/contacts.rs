@@ -2,6 +2,7 @@
 
 use std::collections::HashMap;
 
+use alloy_primitives::Address;
 use clap::{Args, Subcommand};
 use nepto_proto::AccountId;
 use nepto_proto::api::accounts::{Consent, Contact};
@@ -11,7 +12,7 @@ use serde_json::json;
 use super::{find, table};
 use crate::app::App;
 use crate::failure::Failure;
-use crate::names::Names;
+use crate::names::{Names, with_pinned_wallet};
 use crate::text::clean_name;
 
 /// Contacts per page, and pages read.
@@ -109,7 +110,8 @@ async fn list(app: &App, client: &Client) -> Result<(), Failure> {
         rows.push([
             handle,
             name,
-            clean_name(&contact.account.wallet),
+            // what the server calls a wallet is shown only if it is one
+            contact.account.wallet.parse::<Address>().map(|wallet| wallet.to_string()).unwrap_or_default(),
             consent_word(contact.consent).to_owned(),
             if unread > 0 { unread.to_string() } else { String::new() },
         ]);
@@ -129,7 +131,9 @@ async fn all(client: &Client) -> Result<Vec<Contact>, Failure> {
     let (mut all, mut after) = (Vec::new(), None);
     for _ in 0..PAGES_MAX {
         let page = client.contacts(after, PAGE).await?;
-        all.extend(page.contacts);
+        for contact in page.contacts {
+            all.push(Contact { account: with_pinned_wallet(client, contact.account)?, ..contact });
+        }
         after = page.next;
         if after.is_none() {
             break;

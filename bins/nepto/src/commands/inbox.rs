@@ -1,14 +1,15 @@
 //! What arrived and was not read yet.
 
+use std::collections::HashMap;
 use std::time::Duration;
 
 use clap::Args;
 use nepto_proto::AccountId;
-use nepto_sdk::model::{Conversation, Message, Status};
+use nepto_sdk::model::{Conversation, ConversationState, Message, Status};
 use nepto_sdk::{Client, Event};
 use tokio::time::{Instant, timeout_at};
 
-use super::send::warning;
+use super::send::{warn, warns_about};
 use super::{find, history};
 use crate::app::App;
 use crate::connection::{Connection, DEFAULT_TIMEOUT};
@@ -18,8 +19,8 @@ use crate::json;
 use crate::names::Names;
 use crate::render::{Style, span};
 
-/// Messages of one conversation looked at for unread ones.
-const LOOK_BACK: usize = 1_000;
+/// Unread messages printed, and then marked as read, at once.
+const BATCH: usize = 200;
 
 /// Fetches unread messages.
 #[derive(Debug, Args)]
@@ -79,59 +80,50 @@ pub async fn run(app: &App, args: InboxArgs) -> Result<(), Failure> {
     let filter = Filter { peer, requests: args.requests };
     let mut connection = Connection::open(&client).await?;
     let mut warnings = Vec::new();
-    connection.caught_up(args.timeout, |event| warnings.push(event.clone())).await?;
+    let mut keep = |event: &Event| warnings.extend(warns_about(event).map(|account| (account, event.clone())));
+    connection.caught_up(args.timeout, &mut keep).await?;
     let mut unread = unread(&client, &filter)?;
     if let (true, Some(wait)) = (unread.is_empty(), args.wait) {
-        wait_for_one(&mut connection, &filter, wait).await?;
+        wait_for_one(&mut connection, &filter, wait, keep).await?;
         unread = self::unread(&client, &filter)?;
     }
-    names.learn(&client, unread.iter().map(|(conversation, _)| conversation.peer)).await;
-    for event in warnings {
-        warn(app, &event, &mut names, &client).await;
+    let warned = warnings.iter().map(|(account, _)| *account);
+    names.learn(&client, unread.iter().map(|conversation| conversation.peer).chain(warned)).await;
+    for (_, event) in &warnings {
+        warn(app, &client, &names, event)?;
     }
     if unread.is_empty() && !args.follow {
         app.note("Nothing new.");
     }
-    for (conversation, messages) in &unread {
-        show(app, &client, &names, conversation, messages)?;
-        if let Some(last) = messages.last().filter(|_| !args.peek) {
-            client.mark_read(conversation.peer, last.order)?;
-        }
+    let mut shown = HashMap::new();
+    for conversation in &unread {
+        let last = show(app, &client, &names, conversation, !args.peek)?;
+        shown.insert(conversation.peer, last);
     }
-    remind(app, &client, &unread)?;
+    remind(app, &client, &shown)?;
     if !args.follow {
-        connection.farewell(&client).await;
+        connection.farewell(&client, |event| drop(warn(app, &client, &names, event))).await;
         return Ok(());
     }
     let over = tokio::select! {
-        over = follow(app, &client, connection, names, &filter, !args.peek) => over,
+        over = follow(app, &client, connection, names, &filter, shown, !args.peek) => over,
         _ = tokio::signal::ctrl_c() => Ok(()),
     };
     client.close().await;
     over
 }
 
-/// Conversations with unread messages, oldest message first.
-fn unread(client: &Client, filter: &Filter) -> Result<Vec<(Conversation, Vec<Message>)>, Failure> {
+/// Conversations with unread messages.
+fn unread(client: &Client, filter: &Filter) -> Result<Vec<Conversation>, Failure> {
     let requests = client.requests()?.into_iter().map(|conversation| (conversation, true));
     let accepted = client.conversations()?.into_iter().map(|conversation| (conversation, false));
     let wanted = accepted.chain(requests).filter(|(c, request)| c.unread > 0 && filter.wants(c.peer, *request));
-    let mut found = Vec::new();
-    for (conversation, _) in wanted {
-        let mut messages = client.history(conversation.peer, None, LOOK_BACK)?;
-        messages.retain(|message| message.status == Status::Unread);
-        messages.reverse();
-        if !messages.is_empty() {
-            found.push((conversation, messages));
-        }
-    }
-    Ok(found)
+    Ok(wanted.map(|(conversation, _)| conversation).collect())
 }
 
 /// Requests that were shown before and are not decided.
-fn remind(app: &App, client: &Client, shown: &[(Conversation, Vec<Message>)]) -> Result<(), Failure> {
-    let is_shown = |peer| shown.iter().any(|(conversation, _)| conversation.peer == peer);
-    let waiting = client.requests()?.iter().filter(|request| !is_shown(request.peer)).count();
+fn remind(app: &App, client: &Client, shown: &HashMap<AccountId, u64>) -> Result<(), Failure> {
+    let waiting = client.requests()?.iter().filter(|request| !shown.contains_key(&request.peer)).count();
     if waiting > 0 {
         let people = if waiting == 1 { "1 person waits".to_owned() } else { format!("{waiting} people wait") };
         app.note(format!("{people} for your decision: nepto contacts"));
@@ -139,10 +131,17 @@ fn remind(app: &App, client: &Client, shown: &[(Conversation, Vec<Message>)]) ->
     Ok(())
 }
 
-async fn wait_for_one(connection: &mut Connection, filter: &Filter, limit: Duration) -> Result<(), Failure> {
+async fn wait_for_one(
+    connection: &mut Connection,
+    filter: &Filter,
+    limit: Duration,
+    mut told: impl FnMut(&Event),
+) -> Result<(), Failure> {
     let deadline = Instant::now() + limit;
     while let Ok(event) = timeout_at(deadline, connection.next()).await {
-        match event? {
+        let event = event?;
+        told(&event);
+        match event {
             Event::Message(message)
                 if message.status == Status::Unread && filter.wants(message.conversation, false) =>
             {
@@ -155,46 +154,66 @@ async fn wait_for_one(connection: &mut Connection, filter: &Filter, limit: Durat
     Ok(())
 }
 
+/// Prints all unread messages of a conversation, the oldest first, and marks what was printed as read. Returns the order
+/// of the last one.
 fn show(
+    app: &App,
+    client: &Client,
+    names: &Names,
+    conversation: &Conversation,
+    mark_read: bool,
+) -> Result<u64, Failure> {
+    let peer = conversation.peer;
+    let mut last = 0;
+    loop {
+        let messages = client.unread(peer, last, BATCH)?;
+        let Some(newest) = messages.last().map(|message| message.order) else { break };
+        if last == 0 {
+            title(app, names, conversation)?;
+        }
+        print(app, client, names, conversation, &messages)?;
+        if mark_read {
+            client.mark_read(peer, newest)?;
+        }
+        last = newest;
+    }
+    if last > 0 && !app.json() {
+        app.say("")?;
+    }
+    Ok(last)
+}
+
+fn print(
     app: &App,
     client: &Client,
     names: &Names,
     conversation: &Conversation,
     messages: &[Message],
 ) -> Result<(), Failure> {
-    let request = conversation.state == nepto_sdk::model::ConversationState::Requested;
+    if !app.json() {
+        return history::print(app, client, names, messages);
+    }
+    let request = conversation.state == ConversationState::Requested;
+    for message in messages {
+        let mut object = json::message(message, client.account(), names);
+        object["event"] = if request { "request" } else { "message" }.into();
+        app.say_json(&object)?;
+    }
+    Ok(())
+}
+
+fn title(app: &App, names: &Names, conversation: &Conversation) -> Result<(), Failure> {
     if app.json() {
-        for message in messages {
-            let mut object = json::message(message, client.account(), names);
-            object["event"] = if request { "request" } else { "message" }.into();
-            app.say_json(&object)?;
-        }
         return Ok(());
     }
     let peer = names.peer(conversation.peer);
-    if request {
+    if conversation.state == ConversationState::Requested {
         let reference = names.reference(conversation.peer);
         let title = format!("{peer} wants to write to you");
         let hint = format!("  nepto contacts accept {reference}   or   nepto contacts block {reference}");
-        app.show(&[vec![span(Style::Warn, title)], vec![span(Style::Dim, hint)]])?;
+        app.show(&[vec![span(Style::Warn, title)], vec![span(Style::Dim, hint)]])
     } else {
-        app.show(&[vec![span(Style::Bold, format!("{peer} · {} new", messages.len()))]])?;
-    }
-    history::print(app, client, names, messages)?;
-    app.say("")
-}
-
-async fn warn(app: &App, event: &Event, names: &mut Names, client: &Client) {
-    let account = match event {
-        Event::DeviceAdded { account, .. }
-        | Event::IdentityChanged { account, .. }
-        | Event::RootChanged { account, .. }
-        | Event::Uncertified { account, .. } => *account,
-        _ => return,
-    };
-    names.learn(client, [account]).await;
-    if let Some(text) = warning(event, account, names) {
-        app.note(format!("note: {text}"));
+        app.show(&[vec![span(Style::Bold, format!("{peer} · {} new", conversation.unread))]])
     }
 }
 
@@ -204,10 +223,14 @@ async fn follow(
     mut connection: Connection,
     mut names: Names,
     filter: &Filter,
+    shown: HashMap<AccountId, u64>,
     mark_read: bool,
 ) -> Result<(), Failure> {
     loop {
         let event = connection.next().await?;
+        if is_shown(&event, &shown) {
+            continue;
+        }
         let about = match &event {
             Event::Message(message) | Event::Request(message) | Event::Changed(message) | Event::Deleted(message) => {
                 Some((message, matches!(event, Event::Request(_))))
@@ -229,6 +252,13 @@ async fn follow(
             client.mark_read(message.conversation, message.order)?;
         }
     }
+}
+
+/// Whether an event tells of a message that was printed with the unread ones.
+fn is_shown(event: &Event, shown: &HashMap<AccountId, u64>) -> bool {
+    let (Event::Message(message) | Event::Request(message)) = event else { return false };
+    let last = shown.get(&message.conversation).copied().unwrap_or(0);
+    message.status == Status::Unread && message.order <= last
 }
 
 async fn narrate(app: &App, client: &Client, names: &mut Names, event: &Event) -> Result<(), Failure> {
@@ -254,8 +284,43 @@ async fn narrate(app: &App, client: &Client, names: &mut Names, event: &Event) -
             Ok(())
         }
         event => {
-            warn(app, event, names, client).await;
-            Ok(())
+            names.learn(client, warns_about(event)).await;
+            warn(app, client, names, event)
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use nepto_proto::ClientMsgId;
+    use nepto_sdk::model::{Body, MessageId};
+    use uuid::Uuid;
+
+    #[test]
+    fn what_was_printed_with_the_unread_ones_is_not_printed_again() {
+        let peer = AccountId::new(Uuid::from_u128(2));
+        let message = |order, status| Message {
+            order,
+            conversation: peer,
+            id: MessageId { author: peer, id: ClientMsgId::new(Uuid::from_u128(u128::from(order))) },
+            sent_at_ms: 0,
+            at_ms: 0,
+            body: Body::Text(String::new()),
+            status,
+            reply_to: None,
+            reactions: Vec::new(),
+            edited: false,
+            expire_after_s: 0,
+            expires_at_ms: None,
+        };
+        let shown = HashMap::from([(peer, 7)]);
+        assert!(is_shown(&Event::Message(message(7, Status::Unread)), &shown));
+        assert!(is_shown(&Event::Request(message(3, Status::Unread)), &shown));
+        assert!(!is_shown(&Event::Message(message(8, Status::Unread)), &shown));
+        assert!(!is_shown(&Event::Message(message(7, Status::Unread)), &HashMap::new()));
+        // one's own, of another device, and what became of a message
+        assert!(!is_shown(&Event::Message(message(7, Status::Stored)), &shown));
+        assert!(!is_shown(&Event::Changed(message(7, Status::Unread)), &shown));
     }
 }

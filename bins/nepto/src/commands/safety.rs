@@ -3,7 +3,9 @@
 use std::io::{BufRead, IsTerminal, Write};
 
 use clap::Args;
-use nepto_sdk::{SafetyNumber, Verification};
+use nepto_proto::AccountId;
+use nepto_proto::api::Base64;
+use nepto_sdk::{Client, SafetyNumber, Verification};
 use qrcode::QrCode;
 use qrcode::render::unicode::Dense1x2;
 use serde_json::json;
@@ -21,6 +23,7 @@ A peer has one number for each device. Once marked as compared, a change of keys
 
 Examples:
   nepto safety-number @bob --qr
+  nepto safety-number @bob --compare AAEC…     the code of --json, scanned from Bob's screen
   nepto safety-number @bob --verify            you have compared them
   nepto safety-number @bob --accept-change     go on after a change, unverified")]
 pub struct SafetyArgs {
@@ -30,6 +33,10 @@ pub struct SafetyArgs {
     /// Show a QR code as well
     #[arg(long)]
     qr: bool,
+
+    /// Compare a code that was scanned from your peer's device, and exit with 1 if it is of nobody's
+    #[arg(long, value_name = "BASE64URL", value_parser = parse_scanned, conflicts_with = "decision")]
+    compare: Option<Base64>,
 
     /// Remember that you compared all of the numbers
     #[arg(long, group = "decision")]
@@ -66,18 +73,24 @@ pub async fn run(app: &App, args: SafetyArgs) -> Result<(), Failure> {
         }
         app.say("")?;
     }
+    if let Some(scanned) = &args.compare {
+        return compare(app, &client, account, &numbers, &scanned.0);
+    }
     if args.verify && (app.json() || confirmed()?) {
-        client.mark_verified(account, true)?;
+        client.mark_verified(account, &numbers)?;
     }
     if args.unverify {
-        client.mark_verified(account, false)?;
+        client.unverify(account)?;
     }
     if args.accept_change {
         client.accept_change(account)?;
     }
     let verification = client.verification(account)?;
     if app.json() {
-        let all = numbers.iter().map(|number| json!({ "device": number.device, "digits": number.digits }));
+        let all = numbers.iter().map(|number| {
+            let scannable = Base64(number.scannable.clone());
+            json!({ "device": number.device, "digits": number.digits, "scannable": scannable })
+        });
         return app.say_json(&json!({
             "account": account,
             "numbers": all.collect::<Vec<_>>(),
@@ -85,6 +98,31 @@ pub async fn run(app: &App, args: SafetyArgs) -> Result<(), Failure> {
         }));
     }
     app.say(verification_text(verification))
+}
+
+fn parse_scanned(text: &str) -> Result<Base64, String> {
+    serde_json::from_value(text.into()).map_err(|_| "it is not base64url without padding".to_owned())
+}
+
+/// Which device a scanned code belongs to.
+fn compare(
+    app: &App,
+    client: &Client,
+    account: AccountId,
+    numbers: &[SafetyNumber],
+    scanned: &[u8],
+) -> Result<(), Failure> {
+    for number in numbers {
+        if client.compare_scanned(account, number.device, scanned)? {
+            return match app.json() {
+                true => app.say_json(&json!({ "account": account, "device": number.device, "matches": true })),
+                false => app.say(format!("The same: device {}. Once all match: --verify", number.device)),
+            };
+        }
+    }
+    let detail =
+        "the scanned code belongs to no device that the server lists for this peer; somebody may be in between";
+    Err(Failure::new(Exit::Error, "mismatch", detail))
 }
 
 /// 60 digits as people know them: three rows of four groups.
@@ -124,8 +162,7 @@ fn verification_text(verification: Verification) -> &'static str {
         Verification::Unverified => "Not compared yet. When you have: --verify",
         Verification::Verified => "You have compared it. If keys change, nothing is sent until you decide.",
         Verification::Changed => {
-            "The keys CHANGED since you compared them, and nothing is sent. Compare again and say --verify, \
-             or --accept-change"
+            "The keys or the wallet CHANGED, and nothing is sent. Compare again and say --verify, or --accept-change"
         }
     }
 }
@@ -143,6 +180,13 @@ mod tests {
     #[test]
     fn digits_stand_in_three_rows_of_four_groups() {
         assert_eq!(groups(&number()), ["01234 56789 01234 56789"; 3]);
+    }
+
+    #[test]
+    fn a_scanned_code_is_read_as_it_is_printed() {
+        let printed = serde_json::to_value(Base64(number().scannable)).unwrap();
+        assert_eq!(parse_scanned(printed.as_str().unwrap()).unwrap().0, number().scannable);
+        assert!(parse_scanned("not base64!").is_err());
     }
 
     #[test]

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use clap::Args;
 use nepto_proto::{AccountId, ClientMsgId};
-use nepto_sdk::model::{self, MessageId, Status};
+use nepto_sdk::model::{self, MessageId, Notice, Status};
 use nepto_sdk::{Client, Event, SdkError};
 use serde_json::json;
 
@@ -14,6 +14,7 @@ use crate::app::App;
 use crate::connection::{Connection, DEFAULT_TIMEOUT};
 use crate::duration::{parse_timer, parse_wait};
 use crate::failure::{Exit, Failure};
+use crate::json;
 use crate::names::Names;
 use crate::render::{failure_text, notice_text};
 
@@ -59,12 +60,14 @@ pub async fn run(app: &App, args: SendArgs) -> Result<(), Failure> {
     let reply_to = args.reply_to.map(|reference| find_message(&client, to, &reference)).transpose()?;
     let mut connection = Connection::open(&client).await?;
     let message = client.send_text(to, &text, reply_to, args.expire)?;
-    let sent = connection.until(args.timeout, client.wait_sent(message.id.id), |event| {
-        if let Some(text) = warning(event, to, &names) {
+    let mut warnings = Vec::new();
+    let mut told = |event: &Event| {
+        if let Some(text) = warning(event, &names) {
             app.note(format!("note: {text}"));
+            warnings.push(json::event(event, client.account(), &names));
         }
-    });
-    match sent.await {
+    };
+    match connection.until(args.timeout, client.wait_sent(message.id.id), &mut told).await {
         Ok(()) => {}
         Err(failure) if failure.exit == Exit::Unreachable => {
             let detail = format!("{}; the message waits in the queue of this profile", failure.detail);
@@ -72,10 +75,10 @@ pub async fn run(app: &App, args: SendArgs) -> Result<(), Failure> {
         }
         Err(failure) => return Err(why_not_sent(&client, message.id).unwrap_or(failure)),
     }
-    connection.farewell(&client).await;
+    connection.farewell(&client, &mut told).await;
     if app.json() {
         return app.say_json(&json!({
-            "id": message.id.id, "number": message.order, "to": to, "status": "stored",
+            "id": message.id.id, "number": message.order, "to": to, "status": "stored", "warnings": warnings,
         }));
     }
     app.say(message.id.id.uuid().to_string())
@@ -94,11 +97,13 @@ fn text(words: Vec<String>) -> Result<String, Failure> {
 
 /// The server's code, which the message remembers.
 pub fn why_not_sent(client: &Client, id: MessageId) -> Option<Failure> {
-    let Status::Failed(failure) = client.message(id).ok()??.status else { return None };
+    let message = client.message(id).ok()??;
+    let Status::Failed(failure) = message.status else { return None };
     let detail = format!("the message was not sent: {}", failure_text(failure));
     Some(match failure {
         model::Failure::Server(code) => Failure::refused(code, format!("the message was not sent: {}", code.title())),
-        model::Failure::KeysChanged => SdkError::KeysChanged(id.author).into(),
+        model::Failure::KeysChanged => SdkError::KeysChanged(message.conversation).into(),
+        model::Failure::RootChanged => Failure::new(Exit::Error, "root_changed", detail),
         model::Failure::Uncertified => Failure::new(Exit::Error, "uncertified", detail),
         _ => Failure::other(detail),
     })
@@ -121,9 +126,29 @@ pub fn find_message(client: &Client, peer: AccountId, reference: &str) -> Result
     Err(unknown())
 }
 
-/// What happened to the keys of a peer, or of one's own account.
-pub fn warning(event: &Event, peer: AccountId, names: &Names) -> Option<String> {
-    use model::Notice;
+/// Whom a warning is about: what happened to keys, and what was lost.
+pub fn warns_about(event: &Event) -> Option<AccountId> {
+    warned(event).map(|(account, _)| account)
+}
+
+/// The same in words.
+pub fn warning(event: &Event, names: &Names) -> Option<String> {
+    warned(event).map(|(account, notice)| notice_text(&notice, account, names))
+}
+
+/// Tells a warning: as an event to a program, as a note to a person. Other events are none.
+pub fn warn(app: &App, client: &Client, names: &Names, event: &Event) -> Result<(), Failure> {
+    match warning(event, names) {
+        Some(_) if app.json() => app.say_json(&json::event(event, client.account(), names)),
+        Some(text) => {
+            app.note(format!("note: {text}"));
+            Ok(())
+        }
+        None => Ok(()),
+    }
+}
+
+fn warned(event: &Event) -> Option<(AccountId, Notice)> {
     let (account, notice) = match event {
         Event::DeviceAdded { account, device, .. } => (account, Notice::DeviceAdded { device: *device }),
         Event::IdentityChanged { account, device } => (account, Notice::IdentityChanged { device: *device }),
@@ -131,7 +156,42 @@ pub fn warning(event: &Event, peer: AccountId, names: &Names) -> Option<String> 
             (account, Notice::RootChanged { from: from.clone(), to: to.clone() })
         }
         Event::Uncertified { account, device, .. } => (account, Notice::Uncertified { device: *device }),
+        Event::Undecryptable { account, device, .. } => (account, Notice::Undecryptable { device: *device }),
+        Event::SessionReset { account, device } => (account, Notice::SessionReset { device: *device }),
+        Event::NotSent { conversation, change, failure } => {
+            (conversation, Notice::NotSent { change: *change, failure: *failure })
+        }
         _ => return None,
     };
-    (*account == peer).then(|| notice_text(&notice, *account, names))
+    Some((*account, notice))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use nepto_proto::DeviceId;
+    use uuid::Uuid;
+
+    #[test]
+    fn what_is_lost_or_changed_is_a_warning() {
+        let (me, account) = (AccountId::new(Uuid::from_u128(1)), AccountId::new(Uuid::from_u128(2)));
+        let (names, device) = (Names::new(me), DeviceId::try_from(3).unwrap());
+        let (reason, from, to) = (String::new(), String::new(), String::new());
+        let (change, failure) = (model::Change::Edit, model::Failure::BadKeys);
+        for event in [
+            Event::DeviceAdded { account, device, wallet: String::new() },
+            Event::IdentityChanged { account, device },
+            Event::RootChanged { account, from, to },
+            Event::Uncertified { account, device, reason: reason.clone() },
+            Event::Undecryptable { account, device, reason },
+            Event::SessionReset { account, device },
+            Event::NotSent { conversation: account, change, failure },
+        ] {
+            assert_eq!(warns_about(&event), Some(account), "{event:?}");
+            assert!(warning(&event, &names).unwrap().contains("…000000000002"), "{event:?}");
+        }
+        assert_eq!(warning(&Event::CaughtUp, &names), None);
+        let own = warning(&Event::IdentityChanged { account: me, device }, &names).unwrap();
+        assert!(own.contains("device 3 of your account"), "{own}");
+    }
 }

@@ -1,7 +1,7 @@
 //! One message: number, time, author, text, and what became of it.
 
 use nepto_proto::AccountId;
-use nepto_sdk::model::{Body, Failure, Message, Notice, Status};
+use nepto_sdk::model::{Body, Change, Failure, Message, Notice, Status};
 use time::OffsetDateTime;
 
 use super::{Block, Line, Style, clock, local, show_time, span, truncate};
@@ -13,6 +13,9 @@ use crate::text::{clean, clean_line};
 const AUTHOR_CELLS_MAX: usize = 24;
 /// Longest part of an answered message.
 const EXCERPT_CELLS_MAX: usize = 60;
+
+/// For what a newer version wrote.
+const UNSUPPORTED: &str = "a message this version can't show";
 
 /// Where messages are looked at from.
 #[derive(Clone, Copy)]
@@ -63,7 +66,8 @@ impl MessageView<'_> {
                 let text = clean(text).replace('\t', "    ");
                 lines.extend(text.trim_end_matches('\n').split('\n').map(|line| vec![span(Style::Plain, line)]));
             }
-            _ => lines.push(vec![span(Style::Dim, "deleted")]),
+            Body::Unsupported => lines.push(vec![span(Style::Dim, UNSUPPORTED)]),
+            Body::Deleted | Body::Notice(_) => lines.push(vec![span(Style::Dim, "deleted")]),
         }
         let marks = self.marks(message, own);
         if let Some(last) = lines.last_mut().filter(|_| !marks.is_empty()) {
@@ -109,6 +113,7 @@ pub fn excerpt(message: &Message) -> String {
     match &message.body {
         Body::Text(text) => truncate(&clean_line(text), EXCERPT_CELLS_MAX),
         Body::Deleted => "deleted".to_owned(),
+        Body::Unsupported => UNSUPPORTED.to_owned(),
         Body::Notice(_) => String::new(),
     }
 }
@@ -119,6 +124,7 @@ pub fn failure_text(failure: Failure) -> String {
         Failure::Server(code) => format!("{} [{code}]", code.title().trim_end_matches('.')),
         Failure::Uncertified => "no wallet of theirs certified one of their devices".to_owned(),
         Failure::KeysChanged => "their keys changed since you verified them; compare the safety number".to_owned(),
+        Failure::RootChanged => "the server names another wallet as theirs".to_owned(),
         Failure::BadKeys => "their keys can't be used".to_owned(),
         Failure::Encryption => "it could not be encrypted".to_owned(),
     }
@@ -126,7 +132,7 @@ pub fn failure_text(failure: Failure) -> String {
 
 /// Something to know about a conversation.
 pub fn notice_text(notice: &Notice, peer: AccountId, names: &Names) -> String {
-    let name = names.label(peer);
+    let name = names.subject(peer);
     match notice {
         Notice::DeviceAdded { device } => {
             format!("{name} has a new device ({device}); it has a safety number of its own")
@@ -144,6 +150,15 @@ pub fn notice_text(notice: &Notice, peer: AccountId, names: &Names) -> String {
         Notice::Timer { by, expire_after_s: 0 } => format!("{} switched disappearing messages off", names.label(*by)),
         Notice::Timer { by, expire_after_s } => {
             format!("{} set new messages to disappear after {}", names.label(*by), show_timer(*expire_after_s))
+        }
+        Notice::NotSent { change, failure } => {
+            let what = match change {
+                Change::Reaction => "your reaction",
+                Change::Edit => "your edit",
+                Change::Delete => "taking your message back",
+                Change::Timer => "your timer",
+            };
+            format!("{what} did not reach {name}: {}", failure_text(*failure))
         }
         Notice::Undecryptable { device } => {
             format!("a message from device {device} of {name} could not be decrypted and is lost")
@@ -207,6 +222,10 @@ mod tests {
         gone.body = Body::Deleted;
         let mut timer = message(8, 2, "", Status::Read);
         timer.body = Body::Notice(Notice::Timer { by: account(1), expire_after_s: 3600 });
+        let mut newer = message(10, 2, "", Status::Read);
+        newer.body = Body::Unsupported;
+        let mut refused = message(11, 1, "", Status::Read);
+        refused.body = Body::Notice(Notice::NotSent { change: Change::Edit, failure: Failure::BadKeys });
         let text = show(&[
             (asked.clone(), None),
             (answer, Some(asked)),
@@ -214,6 +233,8 @@ mod tests {
             (message(6, 1, "stored", Status::Stored), None),
             (gone, None),
             (timer, None),
+            (newer, None),
+            (refused, None),
             (late, None),
         ]);
         assert_eq!(
@@ -227,6 +248,9 @@ mod tests {
    #6 22:19 you  stored  ✓
    #7 22:20 @alice  deleted
       22:21 — you set new messages to disappear after 1h
+  #10 22:23 @alice  a message this version can't show
+      22:24 — your edit did not reach @alice: their keys
+            can't be used
  #900 2023-11-15 13:13 you  see you  (edited) ⏳1h ✗ not
                             sent: A mailbox of the recipient
                             is full [mailbox_full]"

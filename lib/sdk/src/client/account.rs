@@ -27,12 +27,29 @@ impl Client {
     }
 
     /// Finds an account by address, handle or id. An address is pinned: the server can't give another account for it.
+    /// The wallet is the one that the account's devices are checked against.
     pub async fn resolve(&self, reference: &str) -> Result<Account, SdkError> {
         let reference = reference.trim().trim_start_matches('@');
-        let Ok(address) = reference.parse::<Address>() else { return self.inner.http.account(reference).await };
-        let account = self.inner.http.account(&address.to_string()).await?;
-        self.look_up(account.account, Some(address)).await?;
-        Ok(account)
+        let named = reference.parse::<Address>().ok();
+        let asked = named.map_or_else(|| reference.to_owned(), |address| address.to_string());
+        let mut found = self.inner.http.account(&asked).await?;
+        let account = found.account;
+        let bad = |reason| SdkError::BadKeys { account, reason };
+        if reference.parse().is_ok_and(|asked: AccountId| asked != account) {
+            return Err(bad("the server answered for another account"));
+        }
+        self.look_up(account, named).await?;
+        let peer = self.inner.core().known(account)?;
+        if found.wallet != *peer.claimed.as_ref().unwrap_or(&peer.root) {
+            return Err(bad("the server names another wallet for it than its devices are checked against"));
+        }
+        found.wallet = peer.root;
+        Ok(found)
+    }
+
+    /// The wallet that the devices of an account are checked against; `None` before the first look-up.
+    pub fn pinned_wallet(&self, account: AccountId) -> Result<Option<String>, SdkError> {
+        Ok(self.inner.core().store.begin().peer(account)?.map(|peer| peer.root))
     }
 
     /// A page of everybody the account has met.
@@ -115,22 +132,28 @@ impl Client {
         self.inner.core().compare_scanned(account, device, scanned)
     }
 
-    /// Remembers that the safety numbers were compared: from now on a change stops sending.
-    pub fn mark_verified(&self, account: AccountId, verified: bool) -> Result<(), SdkError> {
-        self.inner.core().mark_verified(account, verified)
+    /// Remembers that these safety numbers were compared: from now on a change stops sending. Refused if they are not
+    /// those of all devices any more.
+    pub fn mark_verified(&self, account: AccountId, compared: &[SafetyNumber]) -> Result<(), SdkError> {
+        self.inner.core().mark_verified(account, compared)
+    }
+
+    /// Forgets that safety numbers were compared.
+    pub fn unverify(&self, account: AccountId) -> Result<(), SdkError> {
+        self.inner.core().unverify(account)
     }
 
     /// Whether the account is marked verified, and whether something changed since.
     pub fn verification(&self, account: AccountId) -> Result<Verification, SdkError> {
         let peer = self.inner.core().store.begin().peer(account)?;
         Ok(match peer {
-            Some(peer) if peer.changed => Verification::Changed,
+            Some(peer) if peer.changed || peer.claimed.is_some() => Verification::Changed,
             Some(peer) if peer.verified => Verification::Verified,
             _ => Verification::Unverified,
         })
     }
 
-    /// Accepts that the keys of a verified contact changed; it is unverified then.
+    /// Accepts that the keys of a verified contact changed, or that another wallet names it; it is unverified then.
     pub fn accept_change(&self, account: AccountId) -> Result<(), SdkError> {
         self.inner.core().accept_change(account)
     }
@@ -148,6 +171,6 @@ pub enum Verification {
     Unverified,
     /// They were, and nothing changed.
     Verified,
-    /// They were, and something changed: nothing is sent until the user decides.
+    /// They were and something changed, or another wallet names the account: nothing is sent until the user decides.
     Changed,
 }

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use alloy_primitives::Address;
 use nepto_proto::wire::Deliver;
-use nepto_proto::{AccountId, DeviceId};
+use nepto_proto::{AccountId, DeviceId, ErrorCode};
 
 use super::Inner;
 use crate::SdkError;
@@ -15,6 +15,12 @@ use crate::inbox::Received;
 const RETRY_FIRST: Duration = Duration::from_millis(250);
 /// Before any further try.
 const RETRY_MAX: Duration = Duration::from_secs(10);
+
+/// A verdict on who sent a message, for which it may be passed over. Everything else is no reason to lose one.
+fn is_about_sender(error: &SdkError) -> bool {
+    let refused = matches!(error, SdkError::BadKeys { .. } | SdkError::WrongWallet { .. });
+    refused || error.code() == Some(ErrorCode::AccountUnknown)
+}
 
 impl Inner {
     /// Takes one delivery in. Returns only when it is stored or passed over: later ones must not overtake it.
@@ -31,15 +37,16 @@ impl Inner {
                     events.extend(told);
                     break;
                 }
-                // the server can't be asked right now, which says nothing about the sender
-                Err(error) if error.is_temporary() => {
-                    let backoff = RETRY_FIRST.saturating_mul(2u32.saturating_pow(tries.min(10))).min(RETRY_MAX);
-                    tokio::time::sleep(backoff / 2 + self.env.jitter(backoff / 2)).await;
-                }
-                Err(error @ (SdkError::Store(_) | SdkError::SignedOut)) => return Err(error),
-                Err(error) => {
+                Err(error) if is_about_sender(&error) => {
                     tracing::warn!(%account, %error, "the directory of a sender does not hold");
                     break;
+                }
+                Err(error) if error.is_signed_out() || matches!(error, SdkError::Store(_)) => return Err(error),
+                // the server can't be asked right now, which says nothing about the sender
+                Err(error) => {
+                    tracing::info!(%account, %error, "a directory will be asked for again");
+                    let backoff = RETRY_FIRST.saturating_mul(2u32.saturating_pow(tries.min(10))).min(RETRY_MAX);
+                    tokio::time::sleep(backoff / 2 + self.env.jitter(backoff / 2)).await;
                 }
             }
         }

@@ -117,7 +117,10 @@ impl Engine {
                 Ok(false) => return,
                 Err(error) => {
                     let event = match error {
-                        SdkError::SignedOut => Event::SignedOut { code: None },
+                        error if error.is_signed_out() => {
+                            let _ = inner.http.forget().await;
+                            Event::SignedOut { code: error.code() }
+                        }
                         other => Event::StoreFailed(other.to_string()),
                     };
                     let _ = self.tell(event).await;
@@ -162,6 +165,10 @@ impl Engine {
             }
             SessionEvent::Superseded => {
                 let _ = self.tell(Event::Superseded).await;
+                false
+            }
+            SessionEvent::Refused(reason) => {
+                let _ = self.tell(Event::Refused { reason }).await;
                 false
             }
             SessionEvent::Failed(error) => return Err(error),

@@ -4,7 +4,7 @@ use std::path::PathBuf;
 
 use nepto_proto::DeviceId;
 use nepto_proto::api::ServerInfo;
-use nepto_proto::api::auth::{RevokeByWallet, SignIn};
+use nepto_proto::api::auth::{RevokeByWallet, SignIn, Tokens};
 use nepto_proto::certificate::Resource;
 use nepto_proto::limits::CLOCK_SKEW_MAX;
 use reqwest::Url;
@@ -94,8 +94,10 @@ impl Client {
         let signed = wallet.sign(&message)?;
         let tokens = http.sign_in(&SignIn { signed, device }).await.map_err(|error| read_clock(error, &info, &env))?;
         if let Some(other) = before.as_ref().filter(|before| before.account != tokens.account) {
+            forsake(&http, tokens).await;
             return Err(SdkError::OtherAccount(other.account));
         }
+        let is_new = before.is_none_or(|before| before.device != tokens.device);
         let txn = store.begin();
         txn.set_registration(&Registration {
             server: url.to_string(),
@@ -107,7 +109,7 @@ impl Client {
         txn.set_tokens(&tokens)?;
         txn.commit(Durability::Now)?;
         let client = Self::over(store, env, shared).await?;
-        if before.is_none() {
+        if is_new {
             client.inner.core().greet_own_devices()?;
         }
         // others can write to a device without one-time prekeys, so a failure here only waits for the next connection
@@ -121,6 +123,18 @@ impl Client {
     pub async fn open(place: Place, env: Env) -> Result<Self, SdkError> {
         let store = place.open(&env)?;
         Self::over(store, env, None).await
+    }
+}
+
+/// Removes the device that a sign-in made for the wrong account: nobody would ever use it.
+async fn forsake(http: &Http, tokens: Tokens) {
+    let device = tokens.device;
+    let removed = async {
+        http.adopt(tokens).await?;
+        http.delete_device(device).await
+    };
+    if let Err(error) = removed.await {
+        tracing::warn!(%device, %error, "a device that signed in with the wrong wallet was not removed");
     }
 }
 

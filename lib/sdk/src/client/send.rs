@@ -13,7 +13,7 @@ use tokio::sync::mpsc;
 
 use super::Inner;
 use crate::SdkError;
-use crate::error::is_temporary;
+use crate::error::{is_about_session, is_temporary};
 use crate::event::Event;
 use crate::model::Failure;
 use crate::outbox::Prepared;
@@ -104,15 +104,18 @@ async fn send(inner: &Inner, mut link: Link, item: Outgoing, events: &mpsc::Send
     to
 }
 
-/// Why an error is final; `None` if a later try may succeed.
+/// Why an error is final; `None` if a later try may succeed. What is said about the session, or by somebody in between,
+/// is no verdict on the message.
 fn lasting(error: &SdkError) -> Option<Failure> {
     match error {
-        SdkError::Server { code, .. } if !is_temporary(*code) => Some(Failure::Server(*code)),
+        SdkError::Server { code, .. } if is_temporary(*code) || is_about_session(*code) => None,
+        SdkError::Server { code, .. } => Some(Failure::Server(*code)),
         SdkError::Uncertified { .. } | SdkError::WrongWallet { .. } => Some(Failure::Uncertified),
         SdkError::KeysChanged(_) => Some(Failure::KeysChanged),
+        SdkError::RootChanged { .. } => Some(Failure::RootChanged),
         SdkError::BadKeys { .. } => Some(Failure::BadKeys),
+        SdkError::SignedOut | SdkError::Store(_) | SdkError::Unexpected { .. } => None,
         error if error.is_temporary() => None,
-        SdkError::SignedOut | SdkError::Store(_) => None,
         _ => Some(Failure::Encryption),
     }
 }

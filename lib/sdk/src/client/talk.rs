@@ -139,6 +139,11 @@ impl Client {
         Ok(self.inner.core().store.begin().history(peer, before, limit)?)
     }
 
+    /// Unread messages of a conversation, oldest first, after this [`Message::order`].
+    pub fn unread(&self, peer: AccountId, after: u64, limit: usize) -> Result<Vec<Message>, SdkError> {
+        Ok(self.inner.core().store.begin().unread(peer, after, limit)?)
+    }
+
     /// One message.
     pub fn message(&self, id: MessageId) -> Result<Option<Message>, SdkError> {
         Ok(self.inner.core().store.begin().message(id)?)
@@ -215,6 +220,7 @@ fn explain(failure: Failure) -> String {
         Failure::Server(code) => code.title().to_owned(),
         Failure::Uncertified => "A device of the recipient is not certified by a wallet of theirs.".to_owned(),
         Failure::KeysChanged => "The keys of this contact changed; compare the safety number again.".to_owned(),
+        Failure::RootChanged => "The server names another wallet as this contact's.".to_owned(),
         Failure::BadKeys => "The recipient's keys can't be used.".to_owned(),
         Failure::Encryption => "It could not be encrypted.".to_owned(),
     }

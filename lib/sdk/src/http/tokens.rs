@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use nepto_proto::api::auth::{Refresh, Tokens};
 use reqwest::Method;
-use tokio::sync::Mutex;
+use tokio::sync::{Mutex, OwnedMutexGuard};
 
 use super::{Call, Http};
 use crate::SdkError;
@@ -78,7 +78,7 @@ impl Http {
 
     /// A token that is good for a while.
     pub async fn access_token(&self) -> Result<String, SdkError> {
-        let mut held = self.tokens.held.lock().await;
+        let held = self.tokens.held.clone().lock_owned().await;
         let current = held.as_ref().ok_or(SdkError::SignedOut)?;
         let now_ms = self.env.now_ms();
         let expires_ms = current.tokens.access_expires_at.unix_timestamp().max(0) as u64 * 1000;
@@ -87,21 +87,28 @@ impl Http {
         if !expires || fresh {
             return Ok(current.tokens.access_token.clone());
         }
-        self.refresh(&mut held).await
+        self.refresh(held).await
     }
 
     /// A token other than this one, which the server did not take.
     pub async fn refreshed_token(&self, refused: &str) -> Result<String, SdkError> {
-        let mut held = self.tokens.held.lock().await;
+        let held = self.tokens.held.clone().lock_owned().await;
         match held.as_ref() {
             None => Err(SdkError::SignedOut),
             Some(current) if current.tokens.access_token != refused => Ok(current.tokens.access_token.clone()),
-            Some(_) => self.refresh(&mut held).await,
+            Some(_) => self.refresh(held).await,
         }
     }
 
-    /// The lock is held meanwhile: others wait for the one refresh in flight.
-    async fn refresh(&self, held: &mut Option<Held>) -> Result<String, SdkError> {
+    /// The lock is held meanwhile: others wait for the one refresh in flight. It goes on when nobody waits any more, for
+    /// the server may have taken the old token already.
+    async fn refresh(&self, held: OwnedMutexGuard<Option<Held>>) -> Result<String, SdkError> {
+        let http = self.clone();
+        let refreshed = tokio::spawn(async move { http.exchange(held).await });
+        refreshed.await.map_err(|_| SdkError::Internal("a refresh was interrupted"))?
+    }
+
+    async fn exchange(&self, mut held: OwnedMutexGuard<Option<Held>>) -> Result<String, SdkError> {
         let current = held.as_ref().ok_or(SdkError::SignedOut)?;
         let body = Refresh { refresh_token: current.tokens.refresh_token.clone(), device: current.tokens.device };
         let call = Call::new(Method::POST, "/v1/auth/refresh").public().body(&body)?;

@@ -10,6 +10,9 @@ use crate::model::{Body, Conversation, ConversationState, Message, MessageId, No
 /// Conversations listed at once.
 const CONVERSATIONS_MAX: usize = 10_000;
 
+/// Messages looked at together for unread ones.
+const UNREAD_PAGE: usize = 200;
+
 /// Where a message is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) struct Spot {
@@ -125,6 +128,28 @@ impl Txn<'_> {
         let (from, to) = (after.saturating_add(1).to_be_bytes(), up_to.saturating_add(1).to_be_bytes());
         let range = Range { prefix: &prefix, from: &from, to: Some(&to), descending: false, limit: usize::MAX };
         self.scan(Table::Message, range)?.iter().map(|(_, value)| from_json(value)).collect()
+    }
+
+    /// Unread ones, oldest first, those after an order.
+    pub fn unread(&self, peer: AccountId, after: u64, limit: usize) -> Result<Vec<Message>, StoreError> {
+        let Some(conversation) = self.conversation(peer)? else { return Ok(Vec::new()) };
+        let prefix = self.conversation_key(peer)?;
+        let (mut after, mut found) = (after.max(conversation.read_up_to), Vec::new());
+        loop {
+            let from = after.saturating_add(1).to_be_bytes();
+            let page = self.scan(Table::Message, Range { from: &from, ..Range::all(&prefix, UNREAD_PAGE) })?;
+            let Some((_, last)) = page.last() else { return Ok(found) };
+            after = from_json::<Message>(last)?.order;
+            for (_, value) in &page {
+                let message: Message = from_json(value)?;
+                if message.status == Status::Unread {
+                    found.push(message);
+                }
+                if found.len() == limit {
+                    return Ok(found);
+                }
+            }
+        }
     }
 
     /// Lists a message among those that disappear, if its time runs.

@@ -12,6 +12,12 @@ pub(crate) struct Peer {
     pub account: AccountId,
     /// Pinned at first contact, EIP-55.
     pub root: String,
+    /// The root and what it vouched for when the directory was checked last: only one of them can be the next root.
+    #[serde(default)]
+    pub wallets: Vec<String>,
+    /// Another root that the server names and none of these vouched for; no sending until the user decides.
+    #[serde(default)]
+    pub claimed: Option<String>,
     /// The address by which the user named the account; it must stay one of its wallets.
     pub named: Option<String>,
     /// By number; only certified ones.
@@ -27,6 +33,11 @@ pub(crate) struct Peer {
 impl Peer {
     pub fn device(&self, device: DeviceId) -> Option<&KnownDevice> {
         self.devices.iter().find(|known| known.device == device)
+    }
+
+    /// Whether a wallet was one of the account's own.
+    pub fn owns(&self, wallet: &str) -> bool {
+        self.root == wallet || self.wallets.iter().any(|known| known == wallet)
     }
 }
 

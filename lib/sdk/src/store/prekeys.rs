@@ -9,7 +9,6 @@ use super::{Range, StoreError, Table, Txn};
 #[derive(Serialize, Deserialize)]
 pub(crate) struct PrekeyRow {
     pub record: Base64,
-    pub made_at_ms: u64,
     /// Handed out once, and gone when used.
     pub one_time: bool,
     /// Since when a newer one is in use.
@@ -39,11 +38,36 @@ impl Txn<'_> {
         self.set_prekey(table, id, &row)
     }
 
-    /// Deletes prekeys that nobody can use any more.
-    pub fn clean_prekeys(&self, table: Table, gone: impl Fn(&PrekeyRow) -> bool) -> Result<(), StoreError> {
-        for (key, value) in self.scan(table, Range::all(&[], CLEAN_MAX))? {
-            if gone(&super::from_json(&value)?) {
+    /// Deletes prekeys that nobody can use any more: replaced ones whose time is over, and one-time ones beyond a number
+    /// of newer ones.
+    pub fn clean_prekeys(
+        &self,
+        table: Table,
+        is_over: impl Fn(u64) -> bool,
+        one_time_max: usize,
+    ) -> Result<(), StoreError> {
+        let mut one_time = 0;
+        let newest_first = Range { descending: true, ..Range::all(&[], CLEAN_MAX) };
+        for (key, value) in self.scan(table, newest_first)? {
+            let row: PrekeyRow = super::from_json(&value)?;
+            one_time += usize::from(row.one_time);
+            let gone = match row.retired_at_ms {
+                Some(at_ms) => is_over(at_ms),
+                None => row.one_time && one_time > one_time_max,
+            };
+            if gone {
                 self.delete(table, &key);
+                self.forget_uses(table, &key)?;
+            }
+        }
+        Ok(())
+    }
+
+    /// Uses are remembered as long as their key: without it their messages can't be read again.
+    fn forget_uses(&self, table: Table, key: &[u8]) -> Result<(), StoreError> {
+        if table == Table::KyberPrekey {
+            for (used, _) in self.scan(Table::KyberUsed, Range::all(key, usize::MAX))? {
+                self.delete(Table::KyberUsed, &used);
             }
         }
         Ok(())

@@ -3,9 +3,10 @@
 use super::world::{Device, World, friends};
 use crate::SdkError;
 use crate::event::Event;
-use crate::model::{Body, ConversationState, MessageId, Settings, Status};
+use crate::model::{Body, Change, ConversationState, Failure, MessageId, Notice, Settings, Status};
 use crate::store::backend::Durability;
 use crate::store::profile::Counter;
+use nepto_proto::content::{Content, Text, content::Kind};
 use nepto_proto::limits::TEXT_BYTES_MAX;
 
 #[test]
@@ -218,6 +219,105 @@ fn messages_disappear_after_reading_and_after_sending() {
     b.say(alice, "burns too");
     world.settle(&mut [&mut a, &mut b]);
     assert_eq!(a.last(bob).expire_after_s, 60, "the timer counts for both");
+}
+
+#[test]
+fn unread_messages_are_found_however_many_there_are() {
+    let (mut world, mut a, mut b) = friends();
+    let (alice, bob) = (a.account(), b.account());
+    for n in 0..450 {
+        a.say(bob, &n.to_string());
+    }
+    world.settle(&mut [&mut a, &mut b]);
+    b.say(alice, "mine");
+    let page = |b: &Device, after| b.core.store.begin().unread(alice, after, 100).unwrap();
+    let (mut seen, mut after) = (vec![], 0);
+    while let Some(last) = page(&b, after).last() {
+        seen.extend(page(&b, after));
+        after = last.order;
+    }
+    assert_eq!(seen.len(), 451, "with the one from before");
+    assert!(seen.windows(2).all(|pair| pair[0].order < pair[1].order));
+    b.core.mark_read(alice, seen[99].order).unwrap();
+    assert_eq!(page(&b, 0)[..], seen[100..200], "what was not marked stays");
+    b.core.mark_read(alice, u64::MAX).unwrap();
+    assert_eq!(page(&b, 0), []);
+}
+
+#[test]
+fn a_timer_may_come_before_the_first_message() {
+    let mut world = World::new();
+    let (alice, bob) = (world.person(), world.person());
+    let (mut a, mut b) = (world.device(&alice), world.device(&bob));
+    let mut a2 = world.device(&alice);
+    a.core.set_timer(bob.account, 60).unwrap();
+    world.settle(&mut [&mut a, &mut a2, &mut b]);
+    let conversation = |device: &Device, peer| device.core.store.begin().conversation(peer).unwrap().unwrap();
+    let (own, theirs) = (conversation(&a2, bob.account), conversation(&b, alice.account));
+    assert_eq!((own.state, own.expire_after_s), (ConversationState::Accepted, 60));
+    assert_eq!((theirs.state, theirs.expire_after_s), (ConversationState::Requested, 60));
+    a2.say(bob.account, "burns");
+    assert_eq!(a2.last(bob.account).expire_after_s, 60);
+}
+
+#[test]
+fn what_this_version_can_not_show_is_told() {
+    let (mut world, mut a, mut b) = friends();
+    let (alice, bob) = (a.account(), b.account());
+    let mut a2 = world.device(&super::world::Person { account: alice, wallet: first_wallet(&world) });
+    a.core.outdated.insert(alice);
+    a.say(bob, "meet my other device");
+    world.settle(&mut [&mut a, &mut a2, &mut b]);
+    let text = |body: String| Some(Kind::Text(Text { body, reply_to: None }));
+    for kind in [None, text("x".repeat(TEXT_BYTES_MAX + 1))] {
+        let txn = a.core.store.begin();
+        let content = Content { sent_at_ms: 1, expire_after_s: 0, kind };
+        a.core.enqueue(&txn, bob, a.core.new_id().id, &content, (true, false)).unwrap();
+        txn.commit(Durability::Now).unwrap();
+        b.events.clear();
+        world.settle(&mut [&mut a, &mut a2, &mut b]);
+        assert_eq!((b.last(alice).body, b.last(alice).status), (Body::Unsupported, Status::Unread));
+        assert!(matches!(&b.events[..], [Event::Message(m)] if m.body == Body::Unsupported), "{:?}", b.events);
+        assert_eq!(a2.last(bob).body, Body::Unsupported);
+    }
+    let known = b.last(alice).id;
+    a2.core.edit(bob, known.id, "in words").unwrap();
+    world.settle(&mut [&mut a, &mut a2, &mut b]);
+    assert_eq!(b.core.store.begin().message(known).unwrap().unwrap().body, Body::Text("in words".into()));
+}
+
+#[test]
+fn a_change_that_was_refused_is_told() {
+    let (_, mut a, b) = friends();
+    let bob = b.account();
+    let (id, other) = (a.say(bob, "tpyo").id, a.say(bob, "oops").id);
+    a.core.react(bob, id, "👍", false).unwrap();
+    a.core.edit(bob, id.id, "typo").unwrap();
+    a.core.delete(bob, other.id).unwrap();
+    a.core.set_timer(bob, 60).unwrap();
+    let failure = Failure::Server(nepto_proto::ErrorCode::Blocked);
+    let mut told = vec![];
+    while let Some(item) = a.core.store.begin().queue_heads(&|to| to != bob, 1).unwrap().pop() {
+        told.extend(a.core.gave_up(&item, failure).unwrap());
+    }
+    let all = [Change::Reaction, Change::Edit, Change::Delete, Change::Timer];
+    let events = all.map(|change| Event::NotSent { conversation: bob, change, failure });
+    told.retain(|event| !matches!(event, Event::Status { .. }));
+    assert_eq!(told, events);
+    let history = a.core.store.begin().history(bob, None, 4).unwrap();
+    let notices = history.into_iter().rev().map(|message| message.body);
+    assert!(notices.eq(all.map(|change| Body::Notice(Notice::NotSent { change, failure }))));
+}
+
+#[test]
+fn receipts_that_are_refused_are_nobodys_business() {
+    let (mut world, mut a, mut b) = friends();
+    a.say(b.account(), "read me");
+    world.send_all(&mut a);
+    world.receive_all(&mut b);
+    b.core.queue_receipts().unwrap();
+    let item = b.core.store.begin().queue_heads(&|_| false, 1).unwrap().remove(0);
+    assert_eq!(b.core.gave_up(&item, Failure::BadKeys).unwrap(), []);
 }
 
 #[test]

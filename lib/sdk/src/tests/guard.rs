@@ -231,18 +231,19 @@ fn real_fields_pass() {
 
 /// Fields that look right at first: what random bytes rarely do.
 fn nearly_right() -> impl Strategy<Value = Vec<u8>> {
-    let parts = (
-        proptest::collection::vec(any::<u8>(), 0..4),
-        proptest::collection::vec(any::<u8>(), 0..4),
-        0u8..9,
-        proptest::collection::vec(any::<u8>(), 0..50),
-    );
+    let bytes = |length| proptest::collection::vec(any::<u8>(), length);
+    // what a ratchet is really at, and what it never reaches
+    let number = || {
+        prop_oneof![
+            3 => (0u8..=10).prop_map(|small| vec![small]),
+            1 => bytes(0..4).prop_map(|large| large.iter().map(|byte| byte | 0x80).chain([1]).collect()),
+        ]
+    };
+    let rest = prop_oneof![bytes(0..50), (number(), bytes(30..36)).prop_map(|(chunk, body)| [chunk, body].concat())];
+    let parts = (number(), number(), 0u8..9, rest);
     prop_oneof![
-        proptest::collection::vec(any::<u8>(), 0..80),
-        parts.prop_map(|(epoch, index, kind, rest)| {
-            let number = |bytes: Vec<u8>| -> Vec<u8> { bytes.iter().map(|b| b | 0x80).chain([1]).collect() };
-            [vec![1], number(epoch), number(index), vec![kind], rest].concat()
-        }),
+        1 => bytes(0..80),
+        3 => parts.prop_map(|(epoch, index, kind, rest)| [vec![1], epoch, index, vec![kind], rest].concat()),
     ]
 }
 

@@ -45,6 +45,66 @@ fn one_time_keys_are_gone_when_used_and_the_last_resort_is_not() {
 }
 
 #[test]
+fn one_time_keys_outlive_any_age_while_the_server_may_offer_them() {
+    let mut world = World::new();
+    let (alice, bob) = (world.person(), world.person());
+    let (mut a, mut b) = (world.device(&alice), world.device(&bob));
+    for _ in 0..60 {
+        world.pass_s(8 * DAY_S);
+        a.core.rotate_keys().unwrap().unwrap();
+    }
+    // the server has the newest repeated-use keys, and one-time keys that are older than a year
+    let repair = a.core.key_repair().unwrap();
+    let server = world.accounts.get_mut(&alice.account).unwrap().devices.get_mut(&a.number()).unwrap();
+    (server.signed, server.last_resort) = (repair.signed_prekey.unwrap(), repair.last_resort.unwrap());
+    assert_eq!((server.ec.len(), server.kyber.len()), (3, 3));
+    b.say(alice.account, "at last");
+    world.settle(&mut [&mut a, &mut b]);
+    assert_eq!(a.texts(bob.account), ["at last"]);
+}
+
+#[test]
+fn of_one_time_keys_the_newest_are_kept() {
+    let mut world = World::new();
+    let alice = world.person();
+    let mut a = world.device(&alice);
+    let newest: Vec<_> = (0..6).map(|_| a.core.one_time_keys(KeyCount { ec: 0, kyber: 0 }).unwrap().unwrap()).collect();
+    let kept = |a: &super::world::Device, table| {
+        let rows = a.core.store.begin().scan(table, Range::all(&[], 2000)).unwrap();
+        rows.iter().map(|(id, _)| u32::from_be_bytes(id.as_slice().try_into().unwrap())).collect::<Vec<_>>()
+    };
+    assert_eq!((kept(&a, Table::EcPrekey).len(), kept(&a, Table::KyberPrekey).len()), (603, 604));
+    world.pass_s(8 * DAY_S);
+    a.core.rotate_keys().unwrap().unwrap();
+    let offered: Vec<u32> = newest[1..].iter().flat_map(|upload| upload.ec.iter().map(|key| key.id)).collect();
+    assert_eq!(kept(&a, Table::EcPrekey), offered, "five full stocks");
+    // and both last-resort keys: the new one, and the one that was replaced just now
+    assert_eq!(kept(&a, Table::KyberPrekey).len(), 502);
+}
+
+#[test]
+fn uses_of_a_last_resort_key_are_forgotten_with_the_key() {
+    let mut world = World::new();
+    let (alice, bob) = (world.person(), world.person());
+    let (mut a, mut b) = (world.device(&alice), world.device(&bob));
+    let server = world.accounts.get_mut(&alice.account).unwrap().devices.get_mut(&a.number()).unwrap();
+    server.kyber.clear();
+    b.say(alice.account, "hello");
+    world.settle(&mut [&mut a, &mut b]);
+    let uses =
+        |a: &super::world::Device| a.core.store.begin().scan(Table::KyberUsed, Range::all(&[], 100)).unwrap().len();
+    assert_eq!(uses(&a), 1);
+    world.pass_s(8 * DAY_S);
+    a.core.rotate_keys().unwrap().unwrap();
+    world.pass_s(29 * DAY_S);
+    a.core.rotate_keys().unwrap().unwrap();
+    assert_eq!(uses(&a), 1, "the key can still be used, and so replayed");
+    world.pass_s(8 * DAY_S);
+    a.core.rotate_keys().unwrap().unwrap();
+    assert_eq!(uses(&a), 0);
+}
+
+#[test]
 fn a_message_of_the_last_resort_key_is_not_taken_twice() {
     let mut world = World::new();
     let (alice, bob) = (world.person(), world.person());

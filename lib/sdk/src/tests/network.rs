@@ -4,15 +4,16 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::Duration;
 
-use nepto_proto::{CloseCode, ErrorCode};
+use nepto_proto::wire::Cursor;
+use nepto_proto::{CloseCode, DeviceId, ErrorCode};
 use zeroize::Zeroizing;
 
-use super::server::Server;
+use super::server::{Answer, Server};
 use crate::model::{Body, Status};
 use crate::store::Store;
 use crate::store::backend::MemoryBackend;
 use crate::store::seal::Cost;
-use crate::{Client, DisconnectReason, Env, Event, Events, LoginOptions, Place, SdkError, Wallet};
+use crate::{Client, DisconnectReason, Env, Event, Events, LoginOptions, Place, SdkError, Verification, Wallet};
 
 async fn client(server: &Server) -> Client {
     let wallet = Wallet::random(&Env::system()).unwrap();
@@ -106,7 +107,7 @@ async fn a_lost_answer_sends_nothing_twice() {
 
 #[tokio::test]
 async fn a_client_resumes_where_it_was() {
-    let (_server, [a, b], [_from_a, mut from_b]) = pair().await;
+    let (server, [a, b], [_from_a, mut from_b]) = pair().await;
     a.send_text(b.account(), "one", None, None).unwrap();
     assert_eq!(text(&mut from_b).await, "one");
     drop(from_b);
@@ -114,6 +115,99 @@ async fn a_client_resumes_where_it_was() {
     a.wait_sent(sent.id.id).await.unwrap();
     let mut from_b = b.connect().await.unwrap();
     assert_eq!(text(&mut from_b).await, "two");
+    assert_eq!(server.resumed.lock().unwrap().last(), Some(&Some(Cursor { epoch: 7, seq: 1 })), "after the first one");
+}
+
+/// Two clients that know nothing of each other, and a message of the first in the mailbox of the second, which is away.
+async fn one_waits() -> (Arc<Server>, [Client; 2]) {
+    let (server, [a, b], [_from_a, from_b]) = pair().await;
+    b.wait_all_sent().await.unwrap();
+    b.close().await;
+    drop(from_b);
+    let sent = a.send_text(b.account(), "for you", None, None).unwrap();
+    a.wait_sent(sent.id.id).await.unwrap();
+    a.wait_all_sent().await.unwrap();
+    (server, [a, b])
+}
+
+#[tokio::test]
+async fn a_look_up_that_says_nothing_about_the_sender_loses_no_message() {
+    let (server, [_a, b]) = one_waits().await;
+    let refusal = |code| Answer::Refusal(code);
+    // the last one first; a token that is refused is refreshed and tried once more
+    let token = refusal(ErrorCode::TokenInvalid);
+    *server.faults.lookups.lock().unwrap() = vec![refusal(ErrorCode::NotFound), token, token, Answer::Page];
+    let mut from_b = b.connect().await.unwrap();
+    let said = until(&mut from_b, |event| match event {
+        Event::Request(message) => Some(message.body.clone()),
+        Event::Uncertified { .. } => panic!("the message was passed over"),
+        _ => None,
+    });
+    assert_eq!(said.await, Body::Text("for you".into()));
+    assert!(server.faults.lookups.lock().unwrap().is_empty());
+}
+
+#[tokio::test]
+async fn a_sender_that_does_not_exist_is_passed_over() {
+    let (server, [a, b]) = one_waits().await;
+    server.faults.lookups.lock().unwrap().push(Answer::Refusal(ErrorCode::AccountUnknown));
+    let mut from_b = b.connect().await.unwrap();
+    until_is(&mut from_b, |e| matches!(e, Event::Uncertified { account, .. } if *account == a.account())).await;
+    let _from_a = a.connect().await.unwrap();
+    a.send_text(b.account(), "I do exist", None, None).unwrap();
+    assert_eq!(text(&mut from_b).await, "I do exist");
+}
+
+#[tokio::test]
+async fn a_session_that_ends_during_a_look_up_takes_no_message_with_it() {
+    let (server, [_a, b]) = one_waits().await;
+    server.faults.lookups.lock().unwrap().push(Answer::Refusal(ErrorCode::SessionRevoked));
+    let mut from_b = b.connect().await.unwrap();
+    until_is(&mut from_b, |e| *e == Event::SignedOut { code: Some(ErrorCode::SessionRevoked) }).await;
+    assert_eq!(from_b.next().await, None);
+    assert_eq!(server.world().mailboxes[&(b.account(), b.device())].len(), 1, "it waits for the next sign-in");
+    assert!(matches!(b.whoami().await, Err(SdkError::SignedOut)));
+}
+
+#[tokio::test]
+async fn a_text_outlives_what_is_said_about_the_session() {
+    let (server, [a, b], [mut from_a, mut from_b]) = pair().await;
+    let token = Answer::Refusal(ErrorCode::TokenInvalid);
+    let revoked = Answer::Refusal(ErrorCode::SessionRevoked);
+    *server.faults.bundles.lock().unwrap() = vec![revoked, Answer::Page, token, token];
+    let sent = a.send_text(b.account(), "still here", None, None).unwrap();
+    assert_eq!(text(&mut from_b).await, "still here");
+    let stored = until(&mut from_a, |event| match event {
+        Event::Status { id, status, .. } if *id == sent.id => Some(*status),
+        _ => None,
+    });
+    assert_eq!(stored.await, Status::Stored);
+    assert!(server.faults.bundles.lock().unwrap().is_empty());
+}
+
+#[tokio::test]
+async fn the_wallet_of_a_profile_is_the_one_that_devices_are_checked_against() {
+    let server = Server::start().await;
+    let (a, wallet) = (client(&server).await, Wallet::random(&Env::system()).unwrap());
+    let b = Client::login(LoginOptions::new(&server.url), &wallet).await.unwrap().account();
+    let address = wallet.address().to_string();
+    assert_eq!(a.pinned_wallet(b).unwrap(), None);
+    for reference in [b.to_string(), address.clone(), address.to_lowercase()] {
+        assert_eq!(a.resolve(&reference).await.unwrap().wallet, address);
+    }
+    assert_eq!(a.pinned_wallet(b).unwrap(), Some(address.clone()));
+    // a profile that lies
+    let other = Wallet::random(&Env::system()).unwrap().address().to_string();
+    *server.faults.profile_wallet.lock().unwrap() = Some(other.clone());
+    assert!(matches!(a.resolve(&b.to_string()).await, Err(SdkError::BadKeys { account, .. }) if account == b));
+    assert!(matches!(a.resolve(&address).await, Err(SdkError::BadKeys { .. })));
+    // profile and directory agree on another wallet than the pinned one, which is shown nevertheless
+    let d = client(&server).await;
+    *server.faults.profile_wallet.lock().unwrap() = None;
+    d.resolve(&b.to_string()).await.unwrap();
+    server.world().accounts.get_mut(&b).unwrap().wallets.root = other;
+    assert_eq!(d.resolve(&b.to_string()).await.unwrap().wallet, address);
+    assert_eq!(d.verification(b).unwrap(), Verification::Changed);
 }
 
 #[tokio::test]
@@ -178,6 +272,31 @@ async fn close_codes_are_understood() {
 }
 
 #[tokio::test]
+async fn who_is_not_understood_does_not_come_back() {
+    let (server, [a, _], [from_a, _from_b]) = pair().await;
+    drop(from_a);
+    for code in [CloseCode::Malformed, CloseCode::TooLarge] {
+        server.faults.close_next.lock().unwrap().push(code);
+        let mut from_a = a.connect().await.unwrap();
+        let reason = until(&mut from_a, |event| match event {
+            Event::Refused { reason } => Some(reason.clone()),
+            _ => None,
+        });
+        let reason = reason.await;
+        assert!(reason.contains(code.reason()), "{reason}");
+        assert_eq!(from_a.next().await, None);
+    }
+    server.faults.close_next.lock().unwrap().push(CloseCode::Abuse);
+    let mut from_a = a.connect().await.unwrap();
+    let abuse = CloseCode::Abuse.reason();
+    let wait = until(&mut from_a, |event| match event {
+        Event::Disconnected { reason: DisconnectReason::Lost(why), retry_in } if why.contains(abuse) => Some(*retry_in),
+        _ => None,
+    });
+    assert!(wait.await >= Duration::from_secs(60));
+}
+
+#[tokio::test]
 async fn a_drain_is_honoured() {
     let (server, [a, _], _) = pair().await;
     server.faults.drain_next.lock().unwrap().push(300);
@@ -192,6 +311,20 @@ async fn a_drain_is_honoured() {
 #[tokio::test]
 async fn tokens_are_refreshed_once_and_stored() {
     let server = Server::start().await;
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("profile");
+    let place = || Place::File { path: path.clone(), passphrase: Zeroizing::new("secret".to_owned()) };
+    let options = LoginOptions { place: place(), ..LoginOptions::new(&server.url) };
+    let kept = Client::login(options, &Wallet::random(&Env::system()).unwrap()).await.unwrap();
+    let before = kept.http().access_token().await.unwrap();
+    server.faults.expire_tokens.store(1, Ordering::Relaxed);
+    kept.whoami().await.unwrap();
+    let after = kept.http().access_token().await.unwrap();
+    assert_ne!(before, after);
+    drop(kept);
+    let opened = Client::open(place(), Env::system()).await.unwrap();
+    assert_eq!(opened.http().access_token().await.unwrap(), after);
+    assert_eq!(server.refreshes.swap(0, Ordering::Relaxed), 1);
     let a = client(&server).await;
     server.faults.expire_tokens.store(5, Ordering::Relaxed);
     let calls = futures_util::future::join_all((0..5).map(|_| a.whoami())).await;
@@ -211,6 +344,27 @@ async fn tokens_are_refreshed_once_and_stored() {
     server.faults.expire_tokens.store(1, Ordering::Relaxed);
     assert_eq!(a.whoami().await.unwrap_err().code(), Some(ErrorCode::SessionRevoked));
     assert!(matches!(a.whoami().await, Err(SdkError::SignedOut)));
+}
+
+#[tokio::test]
+async fn a_refresh_goes_on_when_nobody_waits_for_it() {
+    let server = Server::start().await;
+    let a = client(&server).await;
+    let before = a.http().access_token().await.unwrap();
+    server.faults.expire_tokens.store(1, Ordering::Relaxed);
+    let asked = async {
+        while server.refreshes.load(Ordering::Relaxed) == 0 {
+            tokio::time::sleep(Duration::from_millis(1)).await;
+        }
+    };
+    tokio::select! {
+        _ = a.whoami() => panic!("nothing was cancelled"),
+        () = asked => {}
+    }
+    // the server has taken the old token, and its answer must not be lost
+    assert_ne!(a.http().access_token().await.unwrap(), before);
+    a.whoami().await.unwrap();
+    assert_eq!(server.refreshes.load(Ordering::Relaxed), 1);
 }
 
 #[tokio::test]
@@ -251,11 +405,37 @@ async fn a_profile_stays_the_same_device() {
     drop(again);
     let stranger = Wallet::random(&Env::system()).unwrap();
     assert!(matches!(Client::login(options(), &stranger).await, Err(SdkError::OtherAccount(_))));
+    let strangers = stranger.address().to_string();
+    let left = server.world().accounts.values().filter(|a| a.wallets.root == strangers).map(|a| a.devices.len()).sum();
+    assert_eq!((left, server.world().accounts.len()), (0usize, 2), "no device is left behind");
     let wrong = Place::File { path, passphrase: Zeroizing::new("guess".to_owned()) };
     assert!(matches!(
         Client::open(wrong, Env::system()).await,
         Err(SdkError::Store(crate::store::StoreError::Passphrase))
     ));
+}
+
+#[tokio::test]
+async fn a_device_with_another_number_says_hello_again() {
+    let server = Server::start().await;
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("profile");
+    let wallet = Wallet::random(&Env::system()).unwrap();
+    let login = || {
+        let place = Place::File { path: path.clone(), passphrase: Zeroizing::new("secret".to_owned()) };
+        Client::login(LoginOptions { place, ..LoginOptions::new(&server.url) }, &wallet)
+    };
+    let first = login().await.unwrap();
+    let second = Client::login(LoginOptions::new(&server.url), &wallet).await.unwrap();
+    let mut from_second = second.connect().await.unwrap();
+    second.wait_all_sent().await.unwrap();
+    server.world().remove_device(first.account(), first.device());
+    drop(first);
+    let again = login().await.unwrap();
+    let number = DeviceId::try_from(3).unwrap();
+    assert_eq!(again.device(), number);
+    let _from_again = again.connect().await.unwrap();
+    until_is(&mut from_second, |e| matches!(e, Event::DeviceAdded { device, .. } if *device == number)).await;
 }
 
 #[tokio::test]

@@ -11,14 +11,14 @@ use axum::extract::ws::{CloseFrame, Message, WebSocket, WebSocketUpgrade};
 use axum::extract::{Path, Query, State};
 use axum::http::{HeaderMap, StatusCode};
 use axum::response::{IntoResponse, Response};
-use axum::routing::{any, get, post, put};
+use axum::routing::{any, delete, get, post, put};
 use nepto_proto::api::accounts::{Account, Contact, Contacts, SetConsent};
 use nepto_proto::api::auth::{Nonce, Refresh, SignIn, Tokens, Wallets};
 use nepto_proto::api::keys::{DeviceDirectory, KeyCount, KeysMatch, PrekeyBundles, PublicDevice, UploadKeys};
 use nepto_proto::api::{Problem, ServerInfo};
 use nepto_proto::certificate::Resource;
 use nepto_proto::siwe::SiweMessage;
-use nepto_proto::wire::{CaughtUp, Drain, Error, SendDm, Stored, Welcome, client_frame, server_frame};
+use nepto_proto::wire::{CaughtUp, Cursor, Drain, Error, SendDm, Stored, Welcome, client_frame, server_frame};
 use nepto_proto::{AccountId, CloseCode, DeviceId, ErrorCode, SessionId, frame};
 use time::OffsetDateTime;
 use tokio::sync::Notify;
@@ -37,10 +37,25 @@ pub struct Faults {
     pub unavailable: AtomicUsize,
     /// The next calls with a token are answered with `token_expired`.
     pub expire_tokens: AtomicUsize,
+    /// The next look-ups of directories end like this.
+    pub lookups: Mutex<Vec<Answer>>,
+    /// The next fetches of bundles end like this.
+    pub bundles: Mutex<Vec<Answer>>,
     /// Refreshes are refused from now on.
     pub revoked: AtomicUsize,
+    /// Profiles name this wallet, whatever the directory says.
+    pub profile_wallet: Mutex<Option<String>>,
     /// `Drain` is sent to the next sockets, with this time.
     pub drain_next: Mutex<Vec<u32>>,
+}
+
+/// An answer that is not the one that was asked for.
+#[derive(Clone, Copy)]
+pub enum Answer {
+    /// A problem with this code.
+    Refusal(ErrorCode),
+    /// What a proxy or a crashed program says: status 500 and a page for people.
+    Page,
 }
 
 pub struct Server {
@@ -50,6 +65,8 @@ pub struct Server {
     pub refreshes: AtomicUsize,
     pub sockets: AtomicUsize,
     pub bundle_calls: AtomicUsize,
+    /// Where each connection resumed, in the order of their `Hello`.
+    pub resumed: Mutex<Vec<Option<Cursor>>>,
     pub acks: Mutex<BTreeMap<(AccountId, DeviceId), u64>>,
     wallets: Mutex<BTreeMap<String, AccountId>>,
     tokens: AtomicU32,
@@ -68,6 +85,7 @@ impl Server {
             refreshes: AtomicUsize::new(0),
             sockets: AtomicUsize::new(0),
             bundle_calls: AtomicUsize::new(0),
+            resumed: Mutex::default(),
             acks: Mutex::default(),
             wallets: Mutex::default(),
             tokens: AtomicU32::new(0),
@@ -79,10 +97,12 @@ impl Server {
             .route("/v1/auth/sign-in", post(sign_in))
             .route("/v1/auth/refresh", post(refresh))
             .route("/v1/accounts/me", get(me))
+            .route("/v1/accounts/{account}", get(account))
             .route("/v1/accounts/{account}/devices", get(directory))
             .route("/v1/accounts/{account}/bundles", get(bundles))
             .route("/v1/contacts", get(contacts))
             .route("/v1/contacts/{account}", put(consent))
+            .route("/v1/devices/{device}", delete(remove_device))
             .route("/v1/keys", put(upload))
             .route("/v1/keys/count", get(count))
             .route("/v1/keys/check", post(check))
@@ -105,7 +125,7 @@ impl Server {
             session: SessionId::new(Uuid::from_u128(1)),
             access_token: format!("{account}:{device}:{n}"),
             access_expires_at: later,
-            refresh_token: format!("refresh {n}"),
+            refresh_token: format!("{account}:{device}:{n}"),
             refresh_expires_at: later,
         }
     }
@@ -171,8 +191,8 @@ async fn sign_in(State(server): Shared, Json(body): Json<SignIn>) -> Json<Tokens
         devices: BTreeMap::new(),
     });
     let same = known.devices.values().find(|device| device.public.identity_key.0 == identity_key);
-    let device =
-        same.map_or_else(|| DeviceId::try_from(known.devices.len() as u32 + 1).unwrap(), |device| device.public.device);
+    let next = known.devices.keys().last().map_or(1, |last| u32::from(*last) + 1);
+    let device = same.map_or_else(|| DeviceId::try_from(next).unwrap(), |device| device.public.device);
     let public =
         PublicDevice { device, registration_id, identity_key: identity_key.to_vec().into(), certificate: body.signed };
     known.devices.insert(
@@ -197,8 +217,8 @@ async fn refresh(State(server): Shared, Json(body): Json<Refresh>) -> Response {
         return problem(ErrorCode::SessionRevoked);
     }
     assert_eq!(server.refreshes.load(Ordering::Relaxed), now + 1, "two refreshes in flight");
-    let account = *server.wallets.lock().unwrap().values().next().unwrap();
-    Json(server.tokens(account, body.device)).into_response()
+    let (account, device) = read_token(&body.refresh_token).unwrap();
+    Json(server.tokens(account, device)).into_response()
 }
 
 async fn me(State(server): Shared, headers: HeaderMap) -> Response {
@@ -209,22 +229,57 @@ async fn me(State(server): Shared, headers: HeaderMap) -> Response {
 }
 
 fn profile(server: &Server, account: AccountId) -> Account {
-    let wallet = server.world().accounts[&account].wallets.root.clone();
+    let named = server.faults.profile_wallet.lock().unwrap().clone();
+    let wallet = named.unwrap_or_else(|| server.world().accounts[&account].wallets.root.clone());
     Account { account, wallet, handle: None, display_name: None }
 }
 
-async fn directory(State(server): Shared, Path(account): Path<String>) -> Json<DeviceDirectory> {
-    Json(server.world().directory(account.parse().unwrap()))
+/// By wallet or id.
+async fn account(State(server): Shared, Path(reference): Path<String>) -> Response {
+    let by_wallet = server.wallets.lock().unwrap().get(&reference).copied();
+    match by_wallet.or_else(|| reference.parse().ok()) {
+        Some(account) => Json(profile(&server, account)).into_response(),
+        None => problem(ErrorCode::AccountUnknown),
+    }
+}
+
+async fn directory(State(server): Shared, Path(account): Path<String>) -> Response {
+    let due = server.faults.lookups.lock().unwrap().pop();
+    match due {
+        Some(answer) => answer.into_response(),
+        None => Json::<DeviceDirectory>(server.world().directory(account.parse().unwrap())).into_response(),
+    }
+}
+
+impl IntoResponse for Answer {
+    fn into_response(self) -> Response {
+        match self {
+            Self::Refusal(code) => problem(code),
+            Self::Page => (StatusCode::INTERNAL_SERVER_ERROR, "<html>Oops</html>").into_response(),
+        }
+    }
+}
+
+async fn remove_device(State(server): Shared, Path(device): Path<DeviceId>, headers: HeaderMap) -> Response {
+    match server.caller(&headers) {
+        Ok((account, _)) => server.world().remove_device(account, device),
+        Err(refusal) => return *refusal,
+    }
+    StatusCode::NO_CONTENT.into_response()
 }
 
 async fn bundles(
     State(server): Shared,
     Path(account): Path<String>,
     Query(query): Query<BTreeMap<String, String>>,
-) -> Json<PrekeyBundles> {
+) -> Response {
     server.bundle_calls.fetch_add(1, Ordering::Relaxed);
+    let due = server.faults.bundles.lock().unwrap().pop();
+    if let Some(answer) = due {
+        return answer.into_response();
+    }
     let devices: Vec<DeviceId> = query["devices"].split(',').map(|device| device.parse().unwrap()).collect();
-    Json(server.world().bundles(account.parse().unwrap(), &devices))
+    Json::<PrekeyBundles>(server.world().bundles(account.parse().unwrap(), &devices)).into_response()
 }
 
 async fn contacts() -> Json<Contacts> {
@@ -312,6 +367,7 @@ async fn serve(server: &Server, mut ws: WebSocket) -> Result<(), axum::Error> {
                 }
                 let (account, device) = read_token(&hello.access_token).unwrap();
                 me = Some((account, device));
+                server.resumed.lock().unwrap().push(hello.resume);
                 delivered = hello.resume.map_or(0, |cursor| cursor.seq);
                 let welcome =
                     Welcome { account: account.to_vec(), device: device.into(), epoch: 7, ..Welcome::default() };

@@ -2,8 +2,9 @@
 
 use alloy_primitives::Address;
 use nepto_proto::DeviceId;
+use nepto_proto::api::auth::Wallets;
 
-use super::world::{Person, World, friends};
+use super::world::{DOMAIN, Device, Person, World, friends};
 use crate::SdkError;
 use crate::event::Event;
 use crate::model::{Body, Notice};
@@ -142,7 +143,7 @@ fn bob_wallet() -> crate::wallet::Wallet {
 fn a_reinstalled_device_is_another_identity() {
     let (mut world, mut a, mut b) = friends();
     let (alice, bob) = (a.account(), b.account());
-    a.core.mark_verified(bob, true).unwrap();
+    verify(&mut a, bob);
     world.remove_device(bob, b.number());
     let mut again = world.device_in(bob, &bob_wallet(), super::world::DOMAIN, None);
     assert_eq!(again.number(), b.number());
@@ -198,8 +199,115 @@ fn another_root_is_told() {
     let events = a.core.apply_directory(&directory, None).unwrap();
     let to = other.address().to_string();
     assert!(events.contains(&Event::RootChanged { account: bob, from: before, to }), "{events:?}");
-    // the devices were certified by the old root, which vouches for nothing any more
-    assert!(a.core.store.begin().peer(bob).unwrap().unwrap().devices.is_empty());
+    assert_eq!(a.core.apply_directory(&directory, None).unwrap(), [], "once");
+}
+
+#[test]
+fn another_root_gets_nothing_until_the_user_decides() {
+    let (mut world, mut a, mut b) = friends();
+    let bob = b.account();
+    let peer = |a: &Device| a.core.store.begin().peer(bob).unwrap().unwrap();
+    let pinned = peer(&a);
+    // the server gives the account to another wallet, with a device that this one certified
+    let evil = world.wallet();
+    world.accounts.get_mut(&bob).unwrap().wallets.root = evil.address().to_string();
+    let removed = world.accounts.get_mut(&bob).unwrap().devices.remove(&b.number()).unwrap();
+    let mut spy = world.device_in(bob, &evil, DOMAIN, None);
+    for round in 0..2 {
+        a.core.outdated.insert(bob);
+        a.say(bob, "for bob alone");
+        let item = a.core.store.begin().queue_heads(&|_| false, 1).unwrap().remove(0);
+        let error = world.send_one(&mut a, &item).unwrap_err();
+        assert!(matches!(error, SdkError::RootChanged { account, .. } if account == bob), "{round}: {error}");
+        a.core.gave_up(&item, crate::model::Failure::RootChanged).unwrap();
+    }
+    assert_eq!(world.receive_all(&mut spy) + world.receive_all(&mut b), 0, "nothing left the device");
+    assert_eq!(peer(&a).devices, pinned.devices, "what was pinned stays");
+    let changed = |e: &&Event| matches!(e, Event::RootChanged { account, .. } if *account == bob);
+    assert_eq!(a.events.iter().filter(changed).count(), 1);
+    let history = a.core.store.begin().history(bob, None, 10).unwrap();
+    assert!(history.iter().any(|m| matches!(m.body, Body::Notice(Notice::RootChanged { .. }))));
+    // the spy is not listened to either
+    spy.core.me.wallet = evil.address().to_string();
+    spy.say(a.account(), "I am Bob");
+    world.send_all(&mut spy);
+    world.receive_all(&mut a);
+    assert!(!a.texts(bob).contains(&"I am Bob".to_owned()));
+    // the numbers of what was pinned say nothing about the other wallet
+    let numbers = a.core.safety_numbers(bob).unwrap();
+    assert!(matches!(a.core.mark_verified(bob, &numbers), Err(SdkError::RootChanged { .. })));
+
+    // the server comes to its senses
+    let server = world.accounts.get_mut(&bob).unwrap();
+    let other = (std::mem::replace(&mut server.wallets.root, pinned.root.clone()), server.devices.clone());
+    server.devices = [(b.number(), removed)].into();
+    a.core.outdated.insert(bob);
+    a.say(bob, "you again");
+    world.settle(&mut [&mut a, &mut b]);
+    assert_eq!(b.texts(a.account()).last().map(String::as_str), Some("you again"));
+
+    // or it was right, and the user says so
+    let server = world.accounts.get_mut(&bob).unwrap();
+    (server.wallets.root, server.devices) = other;
+    a.core.apply_directory(&world.directory(bob), None).unwrap();
+    a.core.accept_change(bob).unwrap();
+    a.say(bob, "so you are Bob");
+    world.settle(&mut [&mut a, &mut spy]);
+    assert_eq!(spy.texts(a.account()).last().map(String::as_str), Some("so you are Bob"));
+    assert_eq!(peer(&a).root, evil.address().to_string());
+}
+
+#[test]
+fn a_linked_wallet_may_become_the_root_and_an_unlinked_one_may_not() {
+    let (mut world, mut a, b) = friends();
+    let bob = b.account();
+    let (first, second) = (bob_wallet(), world.wallet());
+    world.link(&Person { account: bob, wallet: bob_wallet() }, &second);
+    a.core.apply_directory(&world.directory(bob), None).unwrap();
+    // the first wallet is unlinked
+    let mut second_device = world.device_in(bob, &second, DOMAIN, None);
+    let server = world.accounts.get_mut(&bob).unwrap();
+    server.devices.remove(&b.number());
+    let root = second.address().to_string();
+    server.wallets = Wallets { root: root.clone(), wallets: vec![root.clone()], links: vec![] };
+    let events = a.core.apply_directory(&world.directory(bob), None).unwrap();
+    assert!(events.iter().any(|e| matches!(e, Event::RootChanged { .. })), "it is told nevertheless");
+    a.say(bob, "on the new phone");
+    world.settle(&mut [&mut a, &mut second_device]);
+    assert_eq!(second_device.texts(a.account()), ["on the new phone"]);
+    // and does not come back by itself
+    world.accounts.get_mut(&bob).unwrap().wallets.root = first.address().to_string();
+    a.core.apply_directory(&world.directory(bob), None).unwrap();
+    let peer = a.core.store.begin().peer(bob).unwrap().unwrap();
+    assert_eq!((peer.root, peer.claimed), (root, Some(first.address().to_string())));
+}
+
+#[test]
+fn only_what_was_compared_is_marked() {
+    let (mut world, mut a, b) = friends();
+    let bob = b.account();
+    let compared = a.core.safety_numbers(bob).unwrap();
+    // a device joins between the look and the decision
+    let _second = world.device_in(bob, &bob_wallet(), DOMAIN, None);
+    a.core.apply_directory(&world.directory(bob), None).unwrap();
+    assert!(matches!(a.core.mark_verified(bob, &compared), Err(SdkError::NotCompared(account)) if account == bob));
+    assert!(!a.core.store.begin().peer(bob).unwrap().unwrap().verified);
+    let mut compared = a.core.safety_numbers(bob).unwrap();
+    assert_eq!(compared.len(), 2);
+    compared.reverse();
+    let mut wrong = compared.clone();
+    wrong[0].digits = wrong[1].digits.clone();
+    assert!(matches!(a.core.mark_verified(bob, &wrong), Err(SdkError::NotCompared(_))));
+    a.core.mark_verified(bob, &compared).unwrap();
+    assert!(a.core.store.begin().peer(bob).unwrap().unwrap().verified);
+    a.core.unverify(bob).unwrap();
+    assert!(!a.core.store.begin().peer(bob).unwrap().unwrap().verified);
+    assert!(matches!(a.core.mark_verified(bob, &[]), Err(SdkError::NotCompared(_))));
+}
+
+fn verify(device: &mut Device, peer: nepto_proto::AccountId) {
+    let numbers = device.core.safety_numbers(peer).unwrap();
+    device.core.mark_verified(peer, &numbers).unwrap();
 }
 
 #[test]
@@ -247,7 +355,7 @@ fn both_sides_see_the_same_safety_number() {
     assert!(ours[0].digits.chars().all(|c| c.is_ascii_digit()) && ours[0].digits.len() == 60);
     assert!(a.core.compare_scanned(b.account(), b.number(), &theirs[0].scannable).unwrap());
     assert!(!a.core.compare_scanned(b.account(), b.number(), &ours[0].scannable).unwrap());
-    a.core.mark_verified(b.account(), true).unwrap();
+    a.core.mark_verified(b.account(), &ours).unwrap();
     assert!(a.core.store.begin().peer(b.account()).unwrap().unwrap().verified);
 }
 
