@@ -136,7 +136,7 @@ pub struct Nats {
 
 impl Default for Nats {
     fn default() -> Self {
-        Self { url: "nats://127.0.0.1:4222".into(), credentials_file: None, replicas: 1, shards: Shards::ONE }
+        Self { url: "nats://127.0.0.1:4222".into(), credentials_file: None, replicas: 1, shards: Shards::DEFAULT }
     }
 }
 
@@ -225,7 +225,7 @@ impl Default for Mailbox {
             messages_max: 10_000,
             shard_bytes_max: -1,
             duplicate_window_s: 120,
-            purge_every_ms: 10_000,
+            purge_every_ms: 60_000,
             grace_ms: 5_000,
         }
     }

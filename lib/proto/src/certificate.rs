@@ -32,8 +32,14 @@ pub enum Resource {
     },
     /// `urn:nepto:link:<address>`: that wallet speaks for me as well.
     Link(Address),
-    /// `urn:nepto:join:<account>`: I belong to that account.
-    Join(AccountId),
+    /// `urn:nepto:join:<account>:<approver>`: I belong to that account, by the word of that wallet. Without the wallet a
+    /// server could put another one before it, and everybody who knows this one would trust that.
+    Join {
+        /// The account.
+        account: AccountId,
+        /// A wallet that belongs to it already, and approves.
+        approver: Address,
+    },
     /// `urn:nepto:revoke:<device>`: that device no longer speaks for me.
     Revoke(DeviceId),
 }
@@ -45,7 +51,7 @@ impl fmt::Display for Resource {
                 write!(f, "urn:nepto:device:{}:{}", registration_id.get(), URL_SAFE_NO_PAD.encode(identity_key))
             }
             Self::Link(address) => write!(f, "urn:nepto:link:{address}"),
-            Self::Join(account) => write!(f, "urn:nepto:join:{account}"),
+            Self::Join { account, approver } => write!(f, "urn:nepto:join:{account}:{approver}"),
             Self::Revoke(device) => write!(f, "urn:nepto:revoke:{device}"),
         }
     }
@@ -65,7 +71,13 @@ impl FromStr for Resource {
                 })
             }
             "link" => Ok(Self::Link(Address::parse_checksummed(value, None).map_err(drop)?)),
-            "join" => Ok(Self::Join(value.parse().map_err(drop)?)),
+            "join" => {
+                let (account, approver) = value.split_once(':').ok_or(())?;
+                Ok(Self::Join {
+                    account: account.parse().map_err(drop)?,
+                    approver: Address::parse_checksummed(approver, None).map_err(drop)?,
+                })
+            }
             "revoke" => Ok(Self::Revoke(value.parse().map_err(drop)?)),
             _ => Err(()),
         }
@@ -101,7 +113,7 @@ pub struct SignedMessage {
 pub struct WalletLink {
     /// By a wallet of the account, resource `urn:nepto:link:<new wallet>`.
     pub approval: SignedMessage,
-    /// By the new wallet, resource `urn:nepto:join:<account>`.
+    /// By the new wallet, resource `urn:nepto:join:<account>:<wallet that approves>`.
     pub consent: SignedMessage,
 }
 
@@ -167,7 +179,7 @@ fn verify_link(account: AccountId, link: &WalletLink, domain: &str) -> Option<(A
     let approval = link.approval.verify(domain).ok()?;
     let consent = link.consent.verify(domain).ok()?;
     let linked = approval.resource() == Some(Resource::Link(consent.address));
-    let joined = consent.resource() == Some(Resource::Join(account));
+    let joined = consent.resource() == Some(Resource::Join { account, approver: approval.address });
     (linked && joined).then_some((approval.address, consent.address))
 }
 
@@ -193,6 +205,10 @@ pub fn verify_device(
 
 #[cfg(test)]
 mod tests {
+    use alloy_signer::SignerSync;
+    use alloy_signer_local::PrivateKeySigner;
+    use time::macros::datetime;
+
     use super::*;
 
     #[test]
@@ -200,7 +216,7 @@ mod tests {
         for resource in [
             Resource::Device { registration_id: 77.try_into().unwrap(), identity_key: [5; IDENTITY_KEY_BYTES] },
             Resource::Link(Address::repeat_byte(0xab)),
-            Resource::Join(AccountId::new(uuid::Uuid::from_u128(9))),
+            Resource::Join { account: AccountId::new(uuid::Uuid::from_u128(9)), approver: Address::repeat_byte(0xcd) },
             Resource::Revoke(3.try_into().unwrap()),
         ] {
             assert_eq!(resource.to_string().parse(), Ok(resource));
@@ -208,5 +224,41 @@ mod tests {
         for bad in ["urn:nepto:device:0:AA", "urn:nepto:device:5:AA", "urn:nepto:what:1", "urn:other:link:1", ""] {
             assert_eq!(bad.parse::<Resource>(), Err(()), "{bad}");
         }
+    }
+
+    fn signed(by: &PrivateKeySigner, resource: &Resource) -> SignedMessage {
+        let message = SiweMessage {
+            domain: "chat.example.org".into(),
+            address: by.address(),
+            statement: None,
+            uri: "https://chat.example.org".into(),
+            chain_id: 1,
+            nonce: "k3x9f7qp2mhd".into(),
+            issued_at: datetime!(2026-11-22 10:00:00 UTC).into(),
+            expiration_time: None,
+            not_before: None,
+            request_id: None,
+            resources: vec![resource.to_string()],
+        };
+        let text = message.to_string();
+        let signature = by.sign_message_sync(text.as_bytes()).unwrap();
+        SignedMessage { message: text, signature: format!("0x{}", hex::encode(signature.as_bytes())) }
+    }
+
+    #[test]
+    fn nobody_else_can_approve_a_wallet_than_the_one_it_agreed_to() {
+        let wallet = |byte: u8| PrivateKeySigner::from_slice(&[byte; 32]).unwrap();
+        let (root, second, evil) = (wallet(1), wallet(2), wallet(3));
+        let account = AccountId::new(uuid::Uuid::from_u128(9));
+        let agreed = Resource::Join { account, approver: root.address() };
+        let link = |approver: &PrivateKeySigner| WalletLink {
+            approval: signed(approver, &Resource::Link(second.address())),
+            consent: signed(&second, &agreed),
+        };
+        let wallets = |root: &PrivateKeySigner, link| wallets_of(account, root.address(), &[link], "chat.example.org");
+        assert_eq!(wallets(&root, link(&root)), BTreeSet::from([root.address(), second.address()]));
+        assert_eq!(wallets(&evil, link(&evil)), BTreeSet::from([evil.address()]), "the server's own root");
+        let elsewhere = AccountId::new(uuid::Uuid::from_u128(8));
+        assert_eq!(wallets_of(elsewhere, root.address(), &[link(&root)], "chat.example.org").len(), 1);
     }
 }

@@ -7,13 +7,14 @@
 //!
 //! ```no_run
 //! # async fn example() -> anyhow::Result<()> {
+//! use nepto_proto::subject::Shards;
 //! use nepto_testkit::{Stack, eventually, seconds};
 //!
 //! let stack = Stack::builder().set("mailbox.expire_after_s", 2).split(2).await?;
 //! stack.gateways[0].kill9()?;
 //! stack.nats.pause()?;
 //! stack.nats.resume()?;
-//! eventually(seconds(5), async || Ok(stack.nats.messages("DM_0").await? == 0)).await?;
+//! eventually(seconds(5), async || Ok(stack.nats.mailboxes(Shards::DEFAULT).await? == 0)).await?;
 //! # Ok(()) }
 //! ```
 

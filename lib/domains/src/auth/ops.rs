@@ -200,10 +200,10 @@ impl Auth {
                 format!("the approval must carry the resource urn:nepto:link:{}", consent.address),
             ));
         }
-        if consent.resource() != Some(Resource::Join(account)) {
+        if consent.resource() != Some(Resource::Join { account, approver: approval.address }) {
             return Err(Failure::new(
                 ErrorCode::SiweResource,
-                format!("the new wallet must sign the resource urn:nepto:join:{account}"),
+                format!("the new wallet must sign the resource urn:nepto:join:{account}:{}", approval.address),
             ));
         }
         self.use_nonce(&approval).await?;

@@ -23,7 +23,7 @@ const NOTE_TTL: Duration = Duration::from_secs(300);
 /// Acknowledgements of one device that are purged without waiting any longer.
 const ACKNOWLEDGED_MAX: u32 = 512;
 /// Purges of a process under way at once: they share a queue of JetStream's with everything else that it is asked.
-const PURGES_MAX: usize = 2;
+const PURGES_MAX: usize = 1;
 /// How often it is looked for what is to be purged.
 const PURGE_TICK: Duration = Duration::from_millis(100);
 /// Keys of one pipeline or MGET.

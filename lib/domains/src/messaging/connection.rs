@@ -37,7 +37,7 @@ use crate::keys::{DeviceList, DeviceSeen};
 
 /// Answers of one connection under way at once; past it no further frame is read.
 const WORK_MAX: usize = 64;
-/// A read that failed, or found nothing where something must be, is repeated after this.
+/// A read that failed, or found nothing twice where something must be, is repeated after this.
 const READ_AGAIN_AFTER: Duration = Duration::from_millis(50);
 /// Typing is passed on at most this often.
 const TYPING_EVERY: Duration = Duration::from_millis(300);
@@ -450,10 +450,10 @@ impl<'a> Connection<'a> {
     async fn on_page(&mut self, page: anyhow::Result<Page>) -> Result<(), Closed> {
         match page {
             Ok(page) => {
-                let found_nothing = page.messages.is_empty();
                 let mut effects = Vec::new();
                 self.session.read(page, &mut effects);
-                self.apply_after(effects, found_nothing.then_some(READ_AGAIN_AFTER)).await
+                let lags = self.session.reads_in_vain() > 1;
+                self.apply_after(effects, lags.then_some(READ_AGAIN_AFTER)).await
             }
             Err(error) => {
                 tracing::warn!(account = %self.claims.account, error = format!("{error:#}"), "a mailbox was not read; trying again");

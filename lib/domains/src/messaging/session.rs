@@ -120,6 +120,11 @@ impl Session {
         effects.extend(self.read_if_needed());
     }
 
+    /// Reads in a row that did not find what is known to be stored: a first one was too early, more mean a lagging replica.
+    pub fn reads_in_vain(&self) -> u8 {
+        self.fruitless
+    }
+
     /// A read has failed; the caller waits and tries again.
     pub fn read_failed(&mut self) -> Option<Effect> {
         self.reading = false;

@@ -100,7 +100,7 @@ impl Client {
         let statement = format!("Let the wallet {} speak for this account.", new.address());
         let approval = sign(existing, statement, Resource::Link(new.address())).await?;
         let statement = format!("Let this wallet speak for the account of {}.", existing.address());
-        let consent = sign(new, statement, Resource::Join(account)).await?;
+        let consent = sign(new, statement, Resource::Join { account, approver: existing.address() }).await?;
         http.link_wallet(&WalletLink { approval, consent }).await
     }
 

@@ -128,7 +128,7 @@ impl World {
             wallet.sign(&keys::wallet_message(&info, "abcdefgh1".into(), wallet, "Link.", &resource, &env)).unwrap()
         };
         let approval = message(&person.wallet, Resource::Link(new.address()));
-        let consent = message(new, Resource::Join(person.account));
+        let consent = message(new, Resource::Join { account: person.account, approver: person.wallet.address() });
         let wallets = &mut self.accounts.get_mut(&person.account).unwrap().wallets;
         wallets.wallets.push(new.address().to_string());
         wallets.links.push(WalletLink { approval, consent });

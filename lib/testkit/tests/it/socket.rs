@@ -3,6 +3,7 @@
 use bytes::Bytes;
 use futures_util::{SinkExt, StreamExt};
 use nepto_proto::limits::{ACK_WINDOW, CIPHERTEXT_BYTES_MAX, FRAME_BYTES_MAX};
+use nepto_proto::subject::Shards;
 use nepto_proto::wire::{ClientFrame, DeviceCiphertext, PresenceQuery, Typing, client_frame, server_frame};
 use nepto_proto::{AccountId, CloseCode, ErrorCode};
 use nepto_testkit::{Stack, eventually, seconds};
@@ -104,7 +105,7 @@ async fn requests_that_make_no_sense_are_refused_one_by_one_and_the_socket_stays
         assert_eq!(error.code, code.as_str(), "{}", error.detail);
         assert!(!error.detail.is_empty());
     }
-    assert_eq!(stack.nats.messages("DM_0").await.unwrap(), 0, "something was stored");
+    assert_eq!(stack.nats.mailboxes(Shards::DEFAULT).await.unwrap(), 0, "something was stored");
     assert!(matches!(raw.call(send(good)).await.unwrap(), server_frame::Kind::Stored(_)));
 }
 
@@ -166,7 +167,7 @@ async fn a_wrong_device_list_is_told_and_nothing_is_stored() {
     assert_eq!(mismatch.missing, [u32::from(gone.0)]);
     assert_eq!(mismatch.extra, [99]);
     assert_eq!(mismatch.stale, [u32::from(devices[0].0)]);
-    assert_eq!(stack.nats.messages("DM_0").await.unwrap(), 0);
+    assert_eq!(stack.nats.mailboxes(Shards::DEFAULT).await.unwrap(), 0);
 }
 
 #[tokio::test]
@@ -188,7 +189,7 @@ async fn a_retry_stores_nothing_twice_and_a_stranger_cannot_shadow_an_id() {
         let server_frame::Kind::Stored(stored) = raw.call(send()).await.unwrap() else { panic!() };
         assert_eq!(stored.duplicate, duplicate);
     }
-    assert_eq!(stack.nats.messages("DM_0").await.unwrap(), 2, "one of each sender");
+    assert_eq!(stack.nats.mailboxes(Shards::DEFAULT).await.unwrap(), 2, "one of each sender");
 }
 
 #[tokio::test]
@@ -251,7 +252,7 @@ async fn what_was_not_acknowledged_comes_again_and_a_cursor_is_honoured() {
     let mut resumed = Raw::open(&stack, &bob.client, Some((epoch, seqs[1]))).await.unwrap();
     assert_eq!(resumed.delivery().await.unwrap().seq, seqs[2]);
     drop(resumed);
-    eventually(seconds(5), async || Ok(stack.nats.messages("DM_0").await? == 1)).await.unwrap();
+    eventually(seconds(5), async || Ok(stack.nats.mailboxes(Shards::DEFAULT).await? == 1)).await.unwrap();
     // a cursor of another epoch means nothing; what it would have acknowledged is there still
     let mut other = Raw::open(&stack, &bob.client, Some((epoch + 1, seqs[2]))).await.unwrap();
     assert_eq!(other.delivery().await.unwrap().seq, seqs[2]);

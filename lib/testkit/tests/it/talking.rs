@@ -1,6 +1,7 @@
 //! Two people talk, through the real stack.
 
 use nepto_proto::ErrorCode;
+use nepto_proto::subject::Shards;
 use nepto_sdk::model::{Body, Status};
 use nepto_sdk::{Event, SdkError};
 use nepto_testkit::{Stack, eventually, seconds};
@@ -34,13 +35,13 @@ pub async fn quiet(stack: &Stack) {
     while empty < 3 {
         mailboxes_empty(stack).await;
         tokio::time::sleep(std::time::Duration::from_millis(300)).await;
-        empty = if stack.nats.messages("DM_0").await.unwrap() == 0 { empty + 1 } else { 0 };
+        empty = if stack.nats.mailboxes(Shards::DEFAULT).await.unwrap() == 0 { empty + 1 } else { 0 };
     }
 }
 
 /// Everything was delivered, acknowledged and purged.
 pub async fn mailboxes_empty(stack: &Stack) {
-    eventually(seconds(15), async || Ok(stack.nats.messages("DM_0").await? == 0)).await.unwrap();
+    eventually(seconds(15), async || Ok(stack.nats.mailboxes(Shards::DEFAULT).await? == 0)).await.unwrap();
 }
 
 #[tokio::test]
@@ -161,7 +162,7 @@ async fn messages_expire_and_disappear() {
     // nobody fetches: the server lets go
     bob.client.disconnect();
     alice.says(&bob, "too late").await.unwrap();
-    assert!(stack.nats.messages("DM_0").await.unwrap() > 0);
+    assert!(stack.nats.mailboxes(Shards::DEFAULT).await.unwrap() > 0);
     mailboxes_empty(&stack).await;
 }
 
