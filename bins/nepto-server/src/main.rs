@@ -60,6 +60,9 @@ enum Role {
     CheckConfig,
 }
 
+#[global_allocator]
+static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
+
 fn main() -> ExitCode {
     if database::is_database_process() {
         return database::run();

@@ -48,18 +48,20 @@ const FINISH_WITHIN: Duration = Duration::from_secs(2);
 type Closed = CloseCode;
 
 /// Serves a socket from its first frame to its close.
+///
+/// Each phase is boxed: a socket that idles should hold only what it still needs.
 pub async fn serve(place: Place, mut socket: WebSocket) {
-    let opened = match hello(place.gateway(), &mut socket).await {
+    let opened = match Box::pin(hello(place.gateway(), &mut socket)).await {
         Ok(opened) => opened,
-        Err(code) => return close(&mut socket, code).await,
+        Err(code) => return Box::pin(close(&mut socket, code)).await,
     };
     let Opened { claims, here, live, session } = opened;
     let connection = Connection::new(place.gateway(), &mut socket, claims, here.epoch, live, session);
     let code = Box::pin(connection.run_to_close()).await;
     metrics::counter!("nepto_gateway_closed_total", "reason" => code.reason()).increment(1);
     tracing::debug!(account = %claims.account, device = %claims.device, reason = code.reason(), "socket closed");
-    close(&mut socket, code).await;
-    here.leave().await;
+    Box::pin(close(&mut socket, code)).await;
+    Box::pin(here.leave()).await;
 }
 
 async fn close(socket: &mut WebSocket, code: CloseCode) {
@@ -238,7 +240,7 @@ impl<'a> Connection<'a> {
                 checked = pending(&mut self.checking) => self.on_checked(checked).await?,
                 page = pending(&mut self.reading) => self.on_page(page).await?,
                 () = self.timer.as_mut() => self.on_timer().await?,
-                () = self.stopping.as_mut() => return Err(self.finish().await),
+                () = self.stopping.as_mut() => return Err(Box::pin(self.finish()).await),
             }
         }
     }

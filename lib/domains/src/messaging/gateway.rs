@@ -24,8 +24,9 @@ use super::presence::Presence;
 
 /// The WebSocket subprotocol.
 pub const SUBPROTOCOL: &str = "nepto.v1";
-/// Bytes of a connection's read buffer: idle sockets are many, and it is kept for as long as they live.
-const READ_BUFFER_BYTES: usize = 4 * 1024;
+/// Bytes of a connection's read buffer: idle sockets are many, and it is kept for as long as they live. A message of a
+/// kilobyte fits; larger frames take more than one read.
+const READ_BUFFER_BYTES: usize = 1_536;
 /// Bytes that may wait to be written on one connection; past it the client is too slow.
 const WRITE_BUFFER_BYTES_MAX: usize = 2 * FRAME_BYTES_MAX;
 /// How often the streams are looked at.
