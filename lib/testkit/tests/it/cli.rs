@@ -131,7 +131,10 @@ async fn two_people_talk_from_the_command_line() {
     for text in ["first line", "second line"] {
         assert_eq!(event(&mut lines, "message").await.unwrap()["text"], text);
     }
-    following.kill().await.unwrap();
+    // Ctrl-C, as a person ends it: what is still to be told is told
+    let pid = rustix::process::Pid::from_raw(following.id().unwrap() as i32).unwrap();
+    rustix::process::kill_process(pid, rustix::process::Signal::INT).unwrap();
+    assert!(timeout(PATIENCE, following.wait()).await.unwrap().unwrap().success());
 
     let number = |said: Said| said.json().unwrap()[0]["numbers"][0]["digits"].as_str().unwrap().to_owned();
     let seen_by_alice = number(alice.nepto("safety-number @bob --json").await.unwrap());
