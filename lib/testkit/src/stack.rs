@@ -83,6 +83,11 @@ impl Stack {
         Server::start(role, &name, Port::reserve()?, self.folder.path(), &self.settings.clone().and(settings)).await
     }
 
+    /// `nepto-server provision` once more: creates streams and consumers that are missing.
+    pub async fn provision(&self) -> Result<()> {
+        provision(self.folder.path(), &self.settings).await
+    }
+
     /// Every process of Nepto but the database, each once.
     pub fn servers(&self) -> Vec<&Server> {
         let mut servers: Vec<&Server> = Vec::new();

@@ -106,10 +106,11 @@ pub async fn run(app: &App, args: InboxArgs) -> Result<(), Failure> {
         return Ok(());
     }
     let over = tokio::select! {
-        over = follow(app, &client, connection, names, &filter, shown, !args.peek) => over,
+        over = follow(app, &client, &mut connection, &mut names, &filter, shown, !args.peek) => over,
         _ = tokio::signal::ctrl_c() => Ok(()),
     };
-    client.close().await;
+    // what was shown last must still be told to have been read
+    connection.farewell(&client, |event| drop(warn(app, &client, &names, event))).await;
     over
 }
 
@@ -220,8 +221,8 @@ fn title(app: &App, names: &Names, conversation: &Conversation) -> Result<(), Fa
 async fn follow(
     app: &App,
     client: &Client,
-    mut connection: Connection,
-    mut names: Names,
+    connection: &mut Connection,
+    names: &mut Names,
     filter: &Filter,
     shown: HashMap<AccountId, u64>,
     mark_read: bool,
@@ -244,9 +245,9 @@ async fn follow(
             names.learn(client, [message.conversation]).await;
         }
         if app.json() {
-            app.say_json(&json::event(&event, client.account(), &names))?;
+            app.say_json(&json::event(&event, client.account(), names))?;
         } else {
-            narrate(app, client, &mut names, &event).await?;
+            narrate(app, client, names, &event).await?;
         }
         if let Some((message, _)) = about.filter(|(message, _)| mark_read && message.status == Status::Unread) {
             client.mark_read(message.conversation, message.order)?;

@@ -62,9 +62,10 @@ impl Purger {
         known.noted = false;
     }
 
-    /// Notes and purges until the process stops, and then purges what is left.
-    pub async fn run(self, ctx: Ctx) {
-        tokio::join!(self.run_notes(&ctx), self.run_purges(&ctx));
+    /// Notes and purges until the process stops, and then purges what is left. What was acknowledged in a mailbox that was
+    /// made anew since says nothing about the new one: `epoch_of` tells.
+    pub async fn run(&self, ctx: &Ctx, epoch_of: impl Fn(AccountId) -> u64) {
+        tokio::join!(self.run_notes(ctx), self.run_purges(ctx, epoch_of));
     }
 
     async fn run_notes(&self, ctx: &Ctx) {
@@ -82,7 +83,7 @@ impl Purger {
         }
     }
 
-    async fn run_purges(&self, ctx: &Ctx) {
+    async fn run_purges(&self, ctx: &Ctx, epoch_of: impl Fn(AccountId) -> u64) {
         let mut due = tokio::time::interval(PURGE_TICK);
         due.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
         loop {
@@ -91,7 +92,9 @@ impl Purger {
                 _ = due.tick() => false,
             };
             let now = Instant::now();
-            purge_all(ctx, self.take(|known| stopping || known.count >= ACKNOWLEDGED_MAX || known.due <= now)).await;
+            let ripe = self.take(|known| stopping || known.count >= ACKNOWLEDGED_MAX || known.due <= now);
+            let valid = ripe.into_iter().filter(|((account, _), known)| known.epoch == epoch_of(*account));
+            purge_all(ctx, valid.map(|(device, known)| (device, known.up_to)).collect()).await;
             if stopping {
                 return;
             }
@@ -99,10 +102,9 @@ impl Purger {
     }
 
     /// Takes those that it is time to purge.
-    fn take(&self, ripe: impl Fn(&Acknowledged) -> bool) -> Vec<(Device, u64)> {
+    fn take(&self, ripe: impl Fn(&Acknowledged) -> bool) -> Vec<(Device, Acknowledged)> {
         let mut waiting = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        let taken = waiting.extract_if(|_, acknowledged| ripe(acknowledged));
-        taken.map(|(device, acknowledged)| (device, acknowledged.up_to)).collect()
+        waiting.extract_if(|_, acknowledged| ripe(acknowledged)).collect()
     }
 
     async fn note(&self, ctx: &Ctx) -> redis::RedisResult<()> {
@@ -168,13 +170,16 @@ mod tests {
             acknowledge(1, up_to);
         }
         let due = |known: &Acknowledged| known.due <= Instant::now();
-        assert_eq!(purger.take(due), []);
+        let take = |ripe: &dyn Fn(&Acknowledged) -> bool| -> Vec<(Device, u64)> {
+            purger.take(ripe).into_iter().map(|(device, known)| (device, known.up_to)).collect()
+        };
+        assert_eq!(take(&due), []);
         tokio::time::advance(Duration::from_secs(11)).await;
-        assert_eq!(purger.take(due), [(device, 9)]);
-        assert_eq!(purger.take(|_| true), [], "it is purged once");
+        assert_eq!(take(&due), [(device, 9)]);
+        assert_eq!(take(&|_| true), [], "it is purged once");
         // a mailbox made anew begins again
         acknowledge(1, 9);
         acknowledge(2, 4);
-        assert_eq!(purger.take(|_| true), [(device, 4)]);
+        assert_eq!(take(&|_| true), [(device, 4)]);
     }
 }

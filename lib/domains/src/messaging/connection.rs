@@ -51,12 +51,12 @@ type Closed = CloseCode;
 ///
 /// Each phase is boxed: a socket that idles should hold only what it still needs.
 pub async fn serve(place: Place, mut socket: WebSocket) {
-    let opened = match Box::pin(hello(place.gateway(), &mut socket)).await {
-        Ok(opened) => opened,
+    let (here, begun) = match Box::pin(hello(place.gateway(), &mut socket)).await {
+        Ok(begun) => begun,
         Err(code) => return Box::pin(close(&mut socket, code)).await,
     };
-    let Opened { claims, here, live, session } = opened;
-    let connection = Connection::new(place.gateway(), &mut socket, claims, here.epoch, live, session);
+    let claims = begun.claims;
+    let connection = Connection::new(place.gateway(), &mut socket, begun);
     let code = Box::pin(connection.run_to_close()).await;
     metrics::counter!("nepto_gateway_closed_total", "reason" => code.reason()).increment(1);
     tracing::debug!(account = %claims.account, device = %claims.device, reason = code.reason(), "socket closed");
@@ -69,15 +69,16 @@ async fn close(socket: &mut WebSocket, code: CloseCode) {
     let _ = timeout(Duration::from_secs(1), socket.send(Message::Close(Some(frame)))).await;
 }
 
-/// A connection that has said hello.
-struct Opened {
+/// What a connection that has said hello begins with.
+struct Begun {
     claims: Claims,
-    here: Here,
+    epoch: u64,
+    mailbox_epoch: u64,
     live: async_nats::Subscriber,
     session: Session,
 }
 
-async fn hello(gateway: &Gateway, socket: &mut WebSocket) -> Result<Opened, Closed> {
+async fn hello(gateway: &Gateway, socket: &mut WebSocket) -> Result<(Here, Begun), Closed> {
     let first = timeout(HELLO_TIMEOUT, socket.recv()).await.map_err(|_| CloseCode::Unauthenticated)?;
     let bytes = match first {
         Some(Ok(Message::Binary(bytes))) => bytes,
@@ -88,10 +89,10 @@ async fn hello(gateway: &Gateway, socket: &mut WebSocket) -> Result<Opened, Clos
     let frame = frame::decode_client(bytes).map_err(|_| CloseCode::Malformed)?;
     let Some(client_frame::Kind::Hello(hello)) = frame.kind else { return Err(CloseCode::Unauthenticated) };
     match open(gateway, &hello).await {
-        Ok((opened, welcome)) => {
+        Ok((here, begun, welcome)) => {
             let welcome = encode_server(frame.id, server_frame::Kind::Welcome(welcome));
             socket.send(Message::Binary(welcome)).await.map_err(|_| CloseCode::Normal)?;
-            Ok(opened)
+            Ok((here, begun))
         }
         Err(failure) => {
             failure.log();
@@ -107,7 +108,7 @@ async fn hello(gateway: &Gateway, socket: &mut WebSocket) -> Result<Opened, Clos
     }
 }
 
-async fn open(gateway: &Gateway, hello: &Hello) -> Result<(Opened, wire::Welcome), Failure> {
+async fn open(gateway: &Gateway, hello: &Hello) -> Result<(Here, Begun, wire::Welcome), Failure> {
     let ctx = &gateway.ctx;
     let claims = token::authenticate(ctx, &hello.access_token).await?;
     let (account, device) = (claims.account, claims.device);
@@ -121,7 +122,7 @@ async fn open(gateway: &Gateway, hello: &Hello) -> Result<(Opened, wire::Welcome
         _ => 0,
     };
     if resume > 0 {
-        gateway.acknowledge(account, device, resume);
+        gateway.acknowledge(account, device, mailbox_epoch, resume);
     }
     note_seen(ctx, claims);
     let welcome = wire::Welcome {
@@ -131,7 +132,8 @@ async fn open(gateway: &Gateway, hello: &Hello) -> Result<(Opened, wire::Welcome
         server_time_ms: ctx.clock.now_ms().unsigned_abs(),
         window: ACK_WINDOW,
     };
-    Ok((Opened { claims, here, live, session: Session::new(resume) }, welcome))
+    let begun = Begun { claims, epoch: here.epoch, mailbox_epoch, live, session: Session::new(resume) };
+    Ok((here, begun, welcome))
 }
 
 /// Once a day, off the path of the connection.
@@ -164,7 +166,10 @@ struct Connection<'a> {
     gateway: &'a Gateway,
     socket: &'a mut WebSocket,
     claims: Claims,
+    /// Of this connection.
     epoch: u64,
+    /// Of the mailbox that it reads.
+    mailbox_epoch: u64,
     live: async_nats::Subscriber,
     session: Session,
     reading: Option<BoxFuture<'static, anyhow::Result<Page>>>,
@@ -182,20 +187,15 @@ struct Connection<'a> {
 enum Never {}
 
 impl<'a> Connection<'a> {
-    fn new(
-        gateway: &'a Gateway,
-        socket: &'a mut WebSocket,
-        claims: Claims,
-        epoch: u64,
-        live: async_nats::Subscriber,
-        session: Session,
-    ) -> Self {
+    fn new(gateway: &'a Gateway, socket: &'a mut WebSocket, begun: Begun) -> Self {
+        let Begun { claims, epoch, mailbox_epoch, live, session } = begun;
         let now = Instant::now();
         Self {
             gateway,
             socket,
             claims,
             epoch,
+            mailbox_epoch,
             live,
             session,
             reading: None,
@@ -522,7 +522,8 @@ impl<'a> Connection<'a> {
                     self.feed(encode_server(0, server_frame::Kind::CaughtUp(wire::CaughtUp { seq }))).await?;
                 }
                 Effect::Purge(up_to) => {
-                    self.gateway.acknowledge(self.claims.account, self.claims.device, up_to);
+                    let Claims { account, device, .. } = self.claims;
+                    self.gateway.acknowledge(account, device, self.mailbox_epoch, up_to);
                 }
                 Effect::Read { after, limit } => {
                     let ctx = self.gateway.ctx.clone();

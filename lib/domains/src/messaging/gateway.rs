@@ -9,8 +9,8 @@ use axum::extract::State;
 use axum::extract::ws::WebSocketUpgrade;
 use axum::response::{IntoResponse, Response};
 use axum::routing::get;
-use futures_util::FutureExt;
 use futures_util::future::BoxFuture;
+use futures_util::{FutureExt, StreamExt};
 use nepto_kit::{Ctx, Failure, nats};
 use nepto_proto::event::Control;
 use nepto_proto::limits::FRAME_BYTES_MAX;
@@ -29,7 +29,9 @@ pub const SUBPROTOCOL: &str = "nepto.v1";
 const READ_BUFFER_BYTES: usize = 1_536;
 /// Bytes that may wait to be written on one connection; past it the client is too slow.
 const WRITE_BUFFER_BYTES_MAX: usize = 2 * FRAME_BYTES_MAX;
-/// How often the streams are looked at.
+/// JetStream says that it made a stream (NATS ADR-8, advisories).
+const STREAM_CREATED: &str = "$JS.EVENT.ADVISORY.STREAM.CREATED.*";
+/// How often the streams are looked at, should that word be lost.
 const LOOK_EVERY: Duration = Duration::from_secs(15);
 /// After a look that failed.
 const LOOK_AGAIN_AFTER: Duration = Duration::from_millis(250);
@@ -66,12 +68,12 @@ impl Gateway {
                 async move { jetstream.get_stream(shard.stream()).await.map(drop).map_err(|error| error.to_string()) }
             });
         }
-        let purges = gateway.purger.clone().run(ctx.clone());
-        let (presence, mailboxes) = (gateway.presence.clone(), gateway.clone());
+        let (presence, purges, mailboxes) = (gateway.presence.clone(), gateway.clone(), gateway.clone());
+        let purges = async move { purges.purger.run(&purges.ctx, |account| purges.epoch_of(account)).await };
         let mut parts: Vec<Part> = vec![
             ("purges".to_owned(), Box::pin(purges.map(Ok))),
             ("presence".to_owned(), Box::pin(async move { presence.run().map(Ok).await })),
-            ("mailboxes".to_owned(), Box::pin(async move { mailboxes.watch_mailboxes().map(Ok).await })),
+            ("mailboxes".to_owned(), Box::pin(async move { mailboxes.watch_mailboxes().await })),
         ];
         for (index, lane) in lanes.into_iter().enumerate() {
             parts.push((format!("lane {index}"), Box::pin(lane.run().map(Ok))));
@@ -84,13 +86,14 @@ impl Gateway {
         Router::new().route("/v1/socket", get(upgrade)).with_state(self)
     }
 
-    /// Everything in a mailbox up to and including this sequence may go: some time soon, and not with everybody else's.
-    pub fn acknowledge(&self, account: AccountId, device: DeviceId, up_to: u64) {
+    /// Everything in a mailbox up to and including this sequence may go: some time soon, and not with everybody else's. The
+    /// epoch is that of the connection.
+    pub fn acknowledge(&self, account: AccountId, device: DeviceId, epoch: u64, up_to: u64) {
         let spread = || {
             let every = self.ctx.config.mailbox.purge_every_ms;
             Duration::from_millis(every / 2 + self.ctx.random.below(every))
         };
-        self.purger.acknowledge((account, device), self.epoch_of(account), up_to, spread);
+        self.purger.acknowledge((account, device), epoch, up_to, spread);
     }
 
     /// The epoch of an account's mailboxes.
@@ -111,18 +114,21 @@ impl Gateway {
 
     /// After the connection to NATS was lost, live copies may have been missed. And somebody may have made the mailboxes
     /// anew, with or without that: then no cursor of an open socket means anything.
-    async fn watch_mailboxes(&self) {
+    async fn watch_mailboxes(&self) -> anyhow::Result<()> {
+        let mut created = self.ctx.nats.subscribe(STREAM_CREATED).await?;
         let mut connects = self.ctx.nats_connects.clone();
         let mut due = tokio::time::interval(LOOK_EVERY);
         due.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
         let mut missed = false;
         loop {
             tokio::select! {
-                () = self.ctx.stop.cancelled() => return,
+                () = self.ctx.stop.cancelled() => return Ok(()),
+                Some(_) = created.next() => {
+                    due.reset_immediately();
+                    continue;
+                }
                 changed = connects.changed() => {
-                    if changed.is_err() {
-                        return;
-                    }
+                    changed?;
                     missed = true;
                     due.reset_immediately();
                     continue;

@@ -5,10 +5,11 @@ use std::collections::HashMap;
 use std::time::Duration;
 
 use anyhow::{Context, Result};
+use nepto_proto::subject::Shards;
 use nepto_proto::wire::{client_frame, server_frame};
 use nepto_sdk::Event;
 use nepto_sdk::model::Body;
-use nepto_testkit::{Stack, eventually, seconds};
+use nepto_testkit::{Role, Settings, Stack, eventually, seconds};
 use tokio::task::JoinHandle;
 use tokio::time::{Instant, sleep};
 
@@ -143,6 +144,59 @@ async fn redis_is_flushed_and_restarted_under_traffic() {
 }
 
 #[tokio::test]
+async fn the_database_is_killed_and_restarted_under_traffic() {
+    let stack = Stack::builder().unlimited().split(1).await.unwrap();
+    let (alice, bob) = friends(&stack).await.unwrap();
+    traffic_through(&stack, alice, bob, async |stack| {
+        let database = stack.database.as_ref().unwrap();
+        database.kill9().unwrap();
+        // what Redis knew is gone as well: the gateway must ask, and is told to wait
+        stack.redis.flush().await.unwrap();
+        sleep(Duration::from_secs(2)).await;
+        database.restart().await.unwrap();
+    })
+    .await;
+    eventually(seconds(20), async || stack.api.is_ready().await).await.unwrap();
+}
+
+#[tokio::test]
+async fn a_second_router_takes_over_and_finds_who_is_away() {
+    let stack = Stack::builder().unlimited().set("mailbox.grace_ms", 3_000).split(1).await.unwrap();
+    let (alice, bob) = friends(&stack).await.unwrap();
+    let second = stack.start(Role::Worker, &Settings::new()).await.unwrap();
+    quiet(&stack).await;
+    bob.client.disconnect();
+    alice.says(&bob, "are you there?").await.unwrap();
+    // the first dies between reading the message and looking after it
+    sleep(Duration::from_secs(1)).await;
+    stack.worker.kill9().unwrap();
+    let announced = async || Ok(second.metric("nepto_router_waiting_total").await? >= 1.0);
+    eventually(seconds(40), announced).await.unwrap();
+}
+
+#[tokio::test]
+async fn mailboxes_made_anew_under_open_sockets_lose_nothing_that_comes_later() {
+    let stack = Stack::builder().unlimited().split(1).await.unwrap();
+    let (alice, mut bob) = friends(&stack).await.unwrap();
+    for text in ["one", "two", "three"] {
+        alice.says(&bob, text).await.unwrap();
+        bob.hears_text(text).await.unwrap();
+    }
+    let jetstream = stack.nats.jetstream().await.unwrap();
+    for shard in Shards::DEFAULT.all() {
+        jetstream.delete_stream(shard.stream()).await.unwrap();
+    }
+    let gateway = &stack.gateways[0];
+    eventually(seconds(15), async || Ok(!gateway.is_ready().await?)).await.unwrap();
+    stack.provision().await.unwrap();
+    eventually(seconds(15), async || gateway.is_ready().await).await.unwrap();
+    // sequences begin at 1 again, far below every cursor
+    alice.says(&bob, "after the flood").await.unwrap();
+    bob.hears_text("after the flood").await.unwrap();
+    quiet(&stack).await;
+}
+
+#[tokio::test]
 async fn the_clients_network_is_cut_for_thirty_seconds() {
     let stack = Stack::builder().unlimited().proxy_sockets().all().await.unwrap();
     let (alice, bob) = friends(&stack).await.unwrap();
@@ -212,11 +266,23 @@ async fn readiness_turns_red_for_whatever_is_gone_and_green_again() {
     eventually(seconds(15), async || Ok(!gateway.is_ready().await?)).await.unwrap();
     stack.nats.restart().await.unwrap();
     eventually(seconds(20), async || gateway.is_ready().await).await.unwrap();
+    // they hang: connections stay open, and nobody answers
+    stack.redis.pause().unwrap();
+    eventually(seconds(15), async || Ok(!gateway.is_ready().await?)).await.unwrap();
+    stack.redis.resume().unwrap();
+    eventually(seconds(15), async || gateway.is_ready().await).await.unwrap();
+    stack.nats.pause().unwrap();
+    eventually(seconds(15), async || Ok(!gateway.is_ready().await?)).await.unwrap();
+    stack.nats.resume().unwrap();
+    eventually(seconds(20), async || gateway.is_ready().await).await.unwrap();
+    eventually(seconds(20), async || stack.worker.is_ready().await).await.unwrap();
     // a consumer that somebody deleted
     let jetstream = stack.nats.jetstream().await.unwrap();
     let stream = jetstream.get_stream("EVENTS").await.unwrap();
     stream.delete_consumer("auth-device-removed").await.unwrap();
     eventually(seconds(15), async || Ok(!stack.worker.is_ready().await?)).await.unwrap();
+    stack.provision().await.unwrap();
+    eventually(seconds(15), async || stack.worker.is_ready().await).await.unwrap();
     stack.database.as_ref().unwrap().kill9().unwrap();
     eventually(seconds(15), async || Ok(!stack.api.is_ready().await?)).await.unwrap();
     assert!(gateway.is_ready().await.unwrap(), "a gateway needs no database");

@@ -1,14 +1,14 @@
 //! Signing in: every field, every token, every wallet.
 
 use nepto_proto::api::auth::{RevokeByWallet, SignIn};
-use nepto_proto::api::keys::{DeviceSetup, SignedPrekey, UploadKeys};
+use nepto_proto::api::keys::{CheckKeys, DeviceSetup, SignedPrekey, UploadKeys};
 use nepto_proto::certificate::{Resource, SignedMessage};
 use nepto_proto::siwe::SiweMessage;
 use nepto_proto::{CloseCode, ErrorCode};
 use nepto_sdk::env::Env;
 use nepto_sdk::http::Http;
 use nepto_sdk::{Client, Event, LoginOptions, SdkError, Wallet};
-use nepto_testkit::Stack;
+use nepto_testkit::{Stack, eventually, seconds};
 use tokio::time::Instant;
 
 use crate::people::{Person, Raw, env_off_by, friends};
@@ -203,9 +203,7 @@ async fn wallets_are_linked_by_two_signatures_and_the_last_one_stays() {
     let error = alice.client.unlink_wallet(root.address()).await.unwrap_err();
     assert_eq!(error.code(), Some(ErrorCode::WalletLast));
     // and its device goes
-    nepto_testkit::eventually(nepto_testkit::seconds(10), async || Ok(alice.client.devices().await?.len() == 1))
-        .await
-        .unwrap();
+    eventually(seconds(10), async || Ok(alice.client.devices().await?.len() == 1)).await.unwrap();
     bob.until(|event| matches!(event, Event::DeviceAdded { .. } | Event::DeviceRemoved { .. })).await.unwrap();
 }
 
@@ -259,7 +257,7 @@ async fn a_removed_device_loses_its_session_socket_and_mailbox() {
 async fn one_time_prekeys_are_handed_out_once_whoever_asks_at_once() {
     let stack = Stack::builder().unlimited().all().await.unwrap();
     let target = Person::join(&stack).await.unwrap();
-    nepto_testkit::eventually(nepto_testkit::seconds(20), async || {
+    eventually(seconds(20), async || {
         let count = target.client.http().key_count().await?;
         Ok(count.ec == 100 && count.kyber == 100)
     })
@@ -277,6 +275,28 @@ async fn one_time_prekeys_are_handed_out_once_whoever_asks_at_once() {
     assert_eq!((ec.len(), kyber.len()), (40, 40), "a key was handed out twice");
     let count = target.client.http().key_count().await.unwrap();
     assert_eq!((count.ec, count.kyber), (60, 60));
+}
+
+#[tokio::test]
+async fn a_pool_that_runs_low_is_filled_up_by_its_device() {
+    let stack = Stack::builder().unlimited().all().await.unwrap();
+    let (target, asker) = (Person::join(&stack).await.unwrap(), Person::join(&stack).await.unwrap());
+    let count = async || Ok(target.client.http().key_count().await?);
+    let full = async || count().await.map(|count| count.ec == 100 && count.kyber == 100);
+    eventually(seconds(20), full).await.unwrap();
+    for _ in 0..85 {
+        asker.client.http().bundles(target.account(), &[]).await.unwrap();
+    }
+    // the server says so on the socket, and the client uploads more
+    eventually(seconds(20), async || count().await.map(|count| count.ec >= 90 && count.kyber >= 90)).await.unwrap();
+}
+
+#[tokio::test]
+async fn a_client_can_tell_whether_the_server_has_its_keys() {
+    let stack = Stack::all().await.unwrap();
+    let person = Person::join(&stack).await.unwrap();
+    let wrong = CheckKeys { digest: vec![7; 32].into() };
+    assert!(!person.client.http().check_keys(&wrong).await.unwrap().matches);
 }
 
 #[tokio::test]

@@ -75,6 +75,25 @@ async fn tokens_that_are_no_good_close_the_socket() {
 }
 
 #[tokio::test]
+async fn tokens_that_were_good_once_close_the_socket() {
+    let stack = Stack::builder().set("tokens.access_ttl_s", 1).all().await.unwrap();
+    let person = Person::join(&stack).await.unwrap();
+    let token = person.client.http().access_token().await.unwrap();
+    person.client.disconnect();
+    let (body, signature) = token.rsplit_once('.').unwrap();
+    let flipped = if signature.starts_with('A') { 'B' } else { 'A' };
+    let tampered = format!("{body}.{flipped}{}", &signature[1..]);
+    tokio::time::sleep(seconds(2)).await;
+    for token in [token.clone(), tampered] {
+        let mut ws = connect(&stack, Some("nepto.v1")).await.unwrap();
+        let hello = nepto_proto::wire::Hello { access_token: token, resume: None };
+        let frame = ClientFrame { id: 1, kind: Some(client_frame::Kind::Hello(hello)) };
+        ws.send(Message::Binary(frame.encode_to_vec().into())).await.unwrap();
+        assert_eq!(close_code(&mut ws).await, Some(CloseCode::Unauthenticated.get()));
+    }
+}
+
+#[tokio::test]
 async fn requests_that_make_no_sense_are_refused_one_by_one_and_the_socket_stays() {
     let stack = Stack::builder().unlimited().all().await.unwrap();
     let (alice, bob) = friends(&stack).await.unwrap();
