@@ -1,5 +1,6 @@
 //! SurrealDB: one database per domain, migrations, and transactions that are retried on conflict.
 
+use std::os::unix::fs::DirBuilderExt;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -84,7 +85,8 @@ impl Databases {
     pub async fn connect(config: &Database, random: Random, health: &Health) -> anyhow::Result<Self> {
         let unreachable = |error| anyhow::anyhow!("the database {} can't be opened: {error}", config.url);
         if let Some(path) = config.url.strip_prefix("surrealkv://") {
-            std::fs::create_dir_all(path)?;
+            // what is in it is nobody else's business on this machine
+            std::fs::DirBuilder::new().recursive(true).mode(0o700).create(path)?;
         }
         let root = surrealdb::engine::any::connect(&config.url).await.map_err(unreachable)?;
         if let Some(file) = &config.password_file {

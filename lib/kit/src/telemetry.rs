@@ -1,5 +1,6 @@
 //! Logs and metrics of a process. Nothing here or anywhere logs a token, a key, an address book or a message body.
 
+use std::io::IsTerminal;
 use std::time::Duration;
 
 use metrics_exporter_prometheus::{Matcher, PrometheusBuilder, PrometheusHandle};
@@ -17,7 +18,7 @@ pub fn start(log: &Log) -> anyhow::Result<PrometheusHandle> {
         .with_writer(std::io::stderr.with_max_level(tracing::Level::TRACE));
     match log.format {
         LogFormat::Json => lines.json().flatten_event(true).with_current_span(true).with_span_list(false).try_init(),
-        LogFormat::Text => lines.try_init(),
+        LogFormat::Text => lines.with_ansi(std::io::stderr().is_terminal()).try_init(),
     }
     .map_err(|error| anyhow::anyhow!("logging can't start: {error}"))?;
     let metrics = PrometheusBuilder::new()

@@ -140,10 +140,22 @@ impl Core {
         Ok(Received::Done(vec![Event::Undecryptable { account, device, reason: error.to_string() }]))
     }
 
-    /// Passes over a message of a device that no checked directory names.
+    /// Passes over a message of a device that no checked directory names. One that was removed after it had sent the message
+    /// is no forgery, but nobody can tell any more whose it was: the loss is told.
     fn stranger(&mut self, origin: Origin) -> Result<Received, SdkError> {
-        self.pass_over(origin.seq)?;
         let Origin { account, device, .. } = origin;
+        let peer = self.store.begin().peer(account)?;
+        if peer.is_some_and(|peer| peer.claimed.is_none() && !peer.lists(device)) {
+            let txn = self.store.begin();
+            self.advance(&txn, origin.seq)?;
+            if txn.conversation(account)?.is_some_and(|c| c.state == ConversationState::Accepted) {
+                txn.add_notice(account, Notice::Undecryptable { device }, self.new_id(), self.env.now_ms())?;
+            }
+            txn.commit(Durability::Later)?;
+            let reason = "the device that sent it was removed before it arrived".to_owned();
+            return Ok(Received::Done(vec![Event::Undecryptable { account, device, reason }]));
+        }
+        self.pass_over(origin.seq)?;
         if !self.reported.first(account, device) {
             return Ok(Received::Done(Vec::new()));
         }

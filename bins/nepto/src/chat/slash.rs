@@ -32,7 +32,7 @@ pub enum Command {
 /// Name, what stands behind it, and what it does. The one list: help, completion and hints read it.
 pub const COMMANDS: &[(&str, &str, &str)] = &[
     ("accept", "", "let them write to you; they see receipts from now on"),
-    ("block", "", "take nothing more of them; they are not told"),
+    ("block", "", "take nothing more of them; what they send is refused"),
     ("unblock", "", "undo a block"),
     ("react", "EMOJI [N]", "react to message N, or to their last one"),
     ("unreact", "EMOJI [N]", "take a reaction back"),

@@ -25,7 +25,7 @@ const PAGES_MAX: usize = 50;
 Examples:
   nepto contacts                    everybody you have met
   nepto contacts accept @bob        let @bob write to you; @bob sees receipts from now on
-  nepto contacts block 0xf39F…      nothing of this account arrives any more; it is not told")]
+  nepto contacts block 0xf39F…      nothing of this account arrives any more; what it sends is refused")]
 pub struct ContactsArgs {
     #[command(subcommand)]
     action: Option<Action>,

@@ -1,9 +1,11 @@
 //! What arrived and was not read yet.
 
 use std::collections::HashMap;
+use std::pin::pin;
 use std::time::Duration;
 
 use clap::Args;
+use futures_util::FutureExt;
 use nepto_proto::AccountId;
 use nepto_sdk::model::{Conversation, ConversationState, Message, Status};
 use nepto_sdk::{Client, Event};
@@ -78,10 +80,20 @@ pub async fn run(app: &App, args: InboxArgs) -> Result<(), Failure> {
         None => None,
     };
     let filter = Filter { peer, requests: args.requests };
+    let mut interrupted = pin!(tokio::signal::ctrl_c());
+    if args.follow
+        && let Some(early) = interrupted.as_mut().now_or_never()
+    {
+        // it is listened for from here on: what is shown below must also be told to have been read
+        return Ok(early?);
+    }
     let mut connection = Connection::open(&client).await?;
     let mut warnings = Vec::new();
     let mut keep = |event: &Event| warnings.extend(warns_about(event).map(|account| (account, event.clone())));
-    connection.caught_up(args.timeout, &mut keep).await?;
+    tokio::select! {
+        caught_up = connection.caught_up(args.timeout, &mut keep) => caught_up?,
+        ended = interrupted.as_mut(), if args.follow => return Ok(ended?),
+    }
     let mut unread = unread(&client, &filter)?;
     if let (true, Some(wait)) = (unread.is_empty(), args.wait) {
         wait_for_one(&mut connection, &filter, wait, keep).await?;
@@ -107,7 +119,7 @@ pub async fn run(app: &App, args: InboxArgs) -> Result<(), Failure> {
     }
     let over = tokio::select! {
         over = follow(app, &client, &mut connection, &mut names, &filter, shown, !args.peek) => over,
-        _ = tokio::signal::ctrl_c() => Ok(()),
+        _ = interrupted => Ok(()),
     };
     // what was shown last must still be told to have been read
     connection.farewell(&client, |event| drop(warn(app, &client, &names, event))).await;

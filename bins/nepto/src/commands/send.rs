@@ -4,6 +4,7 @@ use std::io::Read;
 use std::time::Duration;
 
 use clap::Args;
+use nepto_proto::api::accounts::Account;
 use nepto_proto::{AccountId, ClientMsgId};
 use nepto_sdk::model::{self, MessageId, Notice, Status};
 use nepto_sdk::{Client, Event, SdkError};
@@ -18,6 +19,9 @@ use crate::json;
 use crate::names::Names;
 use crate::render::{failure_text, notice_text};
 
+/// To look up who is meant, where the message itself is not waited for.
+const LOOK_UP_WITHIN: Duration = Duration::from_secs(10);
+
 /// Sends a message.
 #[derive(Debug, Args)]
 #[command(after_help = "\
@@ -28,7 +32,8 @@ Examples:
   nepto send @bob --reply-to 12 yes                numbers are those of nepto history
 
 Prints the message's id once the server has stored it. If that does not happen in time, the message stays in the
-profile's queue and goes out with the next command that connects.")]
+profile's queue and goes out with the next command that connects; if the server can't even say who is meant, nothing is
+queued.")]
 pub struct SendArgs {
     /// To whom: wallet address, handle or account id
     peer: String,
@@ -53,7 +58,7 @@ pub struct SendArgs {
 pub async fn run(app: &App, args: SendArgs) -> Result<(), Failure> {
     let client = app.client().await?;
     let text = text(args.text)?;
-    let peer = find(&client, &args.peer).await?;
+    let peer = find_within(&client, &args.peer, args.timeout).await?;
     let to = peer.account;
     let mut names = Names::new(client.account());
     names.insert(peer);
@@ -82,6 +87,18 @@ pub async fn run(app: &App, args: SendArgs) -> Result<(), Failure> {
         }));
     }
     app.say(message.id.id.uuid().to_string())
+}
+
+/// Who is meant; without the server nobody knows, and there is nothing to queue.
+async fn find_within(client: &Client, peer: &str, limit: Duration) -> Result<Account, Failure> {
+    // a caller that does not want to wait for the message has to wait for this
+    let limit = if limit.is_zero() { LOOK_UP_WITHIN } else { limit };
+    let unqueued = |failure: Failure| match failure.exit {
+        Exit::Unreachable => Failure { detail: format!("{}; nothing was queued", failure.detail), ..failure },
+        _ => failure,
+    };
+    let found = tokio::time::timeout(limit, find(client, peer)).await;
+    found.unwrap_or_else(|_| Err(Failure::timeout("the server did not answer in time"))).map_err(unqueued)
 }
 
 fn text(words: Vec<String>) -> Result<String, Failure> {

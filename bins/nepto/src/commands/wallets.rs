@@ -28,6 +28,10 @@ enum Action {
     Unlink {
         /// Its address
         address: Address,
+
+        /// Also if it certified devices, which are signed out then
+        #[arg(long)]
+        yes: bool,
     },
 }
 
@@ -58,8 +62,26 @@ pub async fn run(app: &App, args: WalletsArgs) -> Result<(), Failure> {
     match args.action {
         None | Some(Action::List) => print(app, &app.client().await?.wallets().await?),
         Some(Action::Link(args)) => link(app, args).await,
-        Some(Action::Unlink { address }) => print(app, &app.client().await?.unlink_wallet(address).await?),
+        Some(Action::Unlink { address, yes }) => unlink(app, address, yes).await,
     }
+}
+
+/// Devices that the wallet certified go with it; one's own must not go by surprise.
+async fn unlink(app: &App, address: Address, yes: bool) -> Result<(), Failure> {
+    let client = app.client().await?;
+    let wallet = address.to_string();
+    let devices = client.devices().await?;
+    let certified: Vec<String> =
+        devices.iter().filter(|device| device.wallet == wallet).map(|device| device.device.to_string()).collect();
+    if !certified.is_empty() && !yes {
+        let detail = format!(
+            "{wallet} certified device {}, which would be signed out; say --yes if you mean that, or sign in there \
+             again with another wallet first",
+            certified.join(", ")
+        );
+        return Err(Failure::usage(detail));
+    }
+    print(app, &client.unlink_wallet(address).await?)
 }
 
 async fn link(app: &App, args: LinkArgs) -> Result<(), Failure> {

@@ -9,6 +9,7 @@ mod lock;
 mod port;
 mod probe;
 
+use std::os::unix::fs::DirBuilderExt;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use std::sync::Arc;
@@ -68,7 +69,9 @@ impl Options {
 /// Runs until it is told to stop or something it started ends.
 pub fn run(paths: &Paths, options: &Options) -> Result<ExitCode> {
     let data = options.data(paths)?;
-    std::fs::create_dir_all(data.join("logs")).with_context(|| format!("{} can't be written", short(&data)))?;
+    // accounts, keys and logs are nobody else's business on this machine
+    let made = std::fs::DirBuilder::new().recursive(true).mode(0o700).create(data.join("logs"));
+    made.with_context(|| format!("{} can't be written", short(&data)))?;
     // Held until this process ends, however it ends.
     let _lock = Lock::take(&data, &options.url())?;
     for (port, flag) in [

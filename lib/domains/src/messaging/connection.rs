@@ -25,6 +25,7 @@ use prost::Message as _;
 use redis::AsyncCommands;
 use tokio::time::{Instant, Sleep, sleep, sleep_until, timeout};
 use tokio_util::sync::WaitForCancellationFutureOwned;
+use tungstenite::error::ProtocolError;
 
 use super::checks::{self, Refusal};
 use super::gateway::{Gateway, Place};
@@ -58,13 +59,13 @@ pub async fn serve(place: Place, mut socket: WebSocket) {
     let claims = begun.claims;
     let connection = Connection::new(place.gateway(), &mut socket, begun);
     let code = Box::pin(connection.run_to_close()).await;
-    metrics::counter!("nepto_gateway_closed_total", "reason" => code.reason()).increment(1);
     tracing::debug!(account = %claims.account, device = %claims.device, reason = code.reason(), "socket closed");
     Box::pin(close(&mut socket, code)).await;
     Box::pin(here.leave()).await;
 }
 
 async fn close(socket: &mut WebSocket, code: CloseCode) {
+    metrics::counter!("nepto_gateway_closed_total", "reason" => code.reason()).increment(1);
     let frame = CloseFrame { code: code.get(), reason: code.reason().into() };
     let _ = timeout(Duration::from_secs(1), socket.send(Message::Close(Some(frame)))).await;
 }
@@ -82,8 +83,8 @@ async fn hello(gateway: &Gateway, socket: &mut WebSocket) -> Result<(Here, Begun
     let first = timeout(HELLO_TIMEOUT, socket.recv()).await.map_err(|_| CloseCode::Unauthenticated)?;
     let bytes = match first {
         Some(Ok(Message::Binary(bytes))) => bytes,
-        Some(Err(error)) if too_large(&error) => return Err(CloseCode::TooLarge),
-        Some(Ok(Message::Close(_)) | Err(_)) | None => return Err(CloseCode::Normal),
+        Some(Err(error)) => return Err(broken(&error)),
+        Some(Ok(Message::Close(_))) | None => return Err(CloseCode::Normal),
         Some(Ok(_)) => return Err(CloseCode::Malformed),
     };
     let frame = frame::decode_client(bytes).map_err(|_| CloseCode::Malformed)?;
@@ -294,8 +295,7 @@ impl<'a> Connection<'a> {
             Some(Ok(Message::Ping(_) | Message::Pong(_))) => Ok(()),
             Some(Ok(Message::Text(_))) => Err(CloseCode::Malformed),
             Some(Ok(Message::Close(_))) | None => Err(CloseCode::Normal),
-            Some(Err(error)) if too_large(&error) => Err(CloseCode::TooLarge),
-            Some(Err(_)) => Err(CloseCode::Normal),
+            Some(Err(error)) => Err(broken(&error)),
         }
     }
 
@@ -616,16 +616,21 @@ fn breaks_protocol(code: ErrorCode) -> bool {
     matches!(code, Malformed | UnknownFrame | TooLarge | AckBeyondDelivered | AlreadyHello | ToSelf)
 }
 
-fn too_large(error: &axum::Error) -> bool {
+/// Why a connection broke: too large a message, one against RFC 6455, or the network.
+fn broken(error: &axum::Error) -> CloseCode {
     use std::error::Error;
     let mut source: Option<&(dyn Error + 'static)> = Some(error);
     while let Some(error) = source {
-        if let Some(tungstenite::Error::Capacity(_)) = error.downcast_ref::<tungstenite::Error>() {
-            return true;
+        match error.downcast_ref::<tungstenite::Error>() {
+            Some(tungstenite::Error::Capacity(_)) => return CloseCode::TooLarge,
+            Some(tungstenite::Error::Protocol(ProtocolError::ResetWithoutClosingHandshake)) => {
+                return CloseCode::Normal;
+            }
+            Some(tungstenite::Error::Protocol(_) | tungstenite::Error::Utf8(_)) => return CloseCode::Malformed,
+            _ => source = error.source(),
         }
-        source = error.source();
     }
-    false
+    CloseCode::Normal
 }
 
 /// To all devices of somebody who has accepted us. What Redis does not know is not worth asking for.

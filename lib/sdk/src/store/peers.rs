@@ -35,6 +35,11 @@ impl Peer {
         self.devices.iter().find(|known| known.device == device)
     }
 
+    /// Whether the server lists a device, certified or not.
+    pub fn lists(&self, device: DeviceId) -> bool {
+        self.device(device).is_some() || self.refused.iter().any(|(refused, _)| *refused == device)
+    }
+
     /// Whether a wallet was one of the account's own.
     pub fn owns(&self, wallet: &str) -> bool {
         self.root == wallet || self.wallets.iter().any(|known| known == wallet)

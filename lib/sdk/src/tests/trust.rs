@@ -27,6 +27,22 @@ fn a_device_that_the_server_slipped_in_gets_nothing() {
 }
 
 #[test]
+fn a_message_of_a_device_that_was_removed_meanwhile_is_no_forgery_but_its_loss_is_told() {
+    let (mut world, mut a, b) = friends();
+    let bob = b.account();
+    let mut phone = world.device_in(bob, &bob_wallet(), DOMAIN, None);
+    phone.say(a.account(), "from the phone");
+    world.send_all(&mut phone);
+    world.remove_device(bob, phone.number());
+    world.receive_all(&mut a);
+    let lost = |e: &Event| matches!(e, Event::Undecryptable { device, .. } if *device == phone.number());
+    assert!(a.events.iter().any(lost), "{:?}", a.events);
+    assert!(!a.events.iter().any(|e| matches!(e, Event::Uncertified { .. })), "{:?}", a.events);
+    let history = a.core.store.begin().history(bob, None, 10).unwrap();
+    assert!(history.iter().any(|m| matches!(m.body, Body::Notice(Notice::Undecryptable { .. }))));
+}
+
+#[test]
 fn a_device_that_the_server_slipped_in_is_not_listened_to() {
     let (mut world, mut a, b) = friends();
     let bob = b.account();

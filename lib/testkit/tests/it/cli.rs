@@ -216,6 +216,9 @@ async fn scripts_can_tell_what_went_wrong() {
     home.with_input(&login, &key).await.unwrap().well().unwrap();
     assert_eq!(code("send @nobody hello").await, (6, "account_unknown".to_owned()));
     assert_eq!(code("profile --handle A!").await, (4, "handle_invalid".to_owned()));
+    // a wallet that certified this device does not go by surprise
+    let wallet = home.nepto("whoami --json").await.unwrap().json().unwrap()[0]["wallet"].as_str().unwrap().to_owned();
+    assert_eq!(code(&format!("wallets unlink {wallet}")).await, (2, "usage".to_owned()));
     home.nepto("sign-out").await.unwrap().well().unwrap();
     assert_eq!(code("whoami").await.0, 3);
 }

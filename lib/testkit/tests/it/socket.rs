@@ -55,6 +55,11 @@ async fn what_is_not_the_protocol_is_closed_with_a_documented_code() {
         ws.send(message).await.unwrap();
         assert_eq!(close_code(&mut ws).await, Some(code.get()), "{code:?}");
     }
+    // a frame that no client may send: it is not masked (RFC 6455, 5.1)
+    let mut ws = connect(&stack, Some("nepto.v1")).await.unwrap();
+    let tokio_tungstenite::MaybeTlsStream::Plain(tcp) = ws.get_mut() else { panic!("no TLS here") };
+    tokio::io::AsyncWriteExt::write_all(tcp, &[0x82, 0x01, 0x00]).await.unwrap();
+    assert_eq!(close_code(&mut ws).await, Some(CloseCode::Malformed.get()));
     // others were not touched
     assert!(bob.client.is_connected());
     let alice = Person::join(&stack).await.unwrap();
