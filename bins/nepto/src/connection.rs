@@ -90,10 +90,8 @@ impl Connection {
 
     fn timed_out(&self) -> Failure {
         match &self.lost {
-            Some(reason) => {
-                let detail = format!("the server can't be reached: {reason}; check the address and the network");
-                Failure::new(Exit::Unreachable, "unreachable", detail)
-            }
+            // the reason may be a whole sentence of the SDK already
+            Some(reason) => Failure::new(Exit::Unreachable, "unreachable", reason.clone()),
             None => Failure::timeout("the server did not answer in time"),
         }
     }

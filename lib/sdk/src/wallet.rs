@@ -57,7 +57,7 @@ impl Wallet {
     pub fn from_keystore(path: &Path, password: &str) -> Result<Self, SdkError> {
         PrivateKeySigner::decrypt_keystore(path, password)
             .map(|signer| Self { signer })
-            .map_err(|error| SdkError::Wallet(format!("{}: {error}", path.display())))
+            .map_err(|error| SdkError::Wallet(format!("{}: wrong password, or no keystore ({error})", path.display())))
     }
 
     /// Writes an encrypted keystore file into a folder, under this name or one that is drawn. Returns its path.
@@ -125,7 +125,8 @@ mod tests {
         let wallet = Wallet::from_private_key(FIRST_KEY).unwrap();
         let path = wallet.save_keystore(folder.path(), "secret", Some("main.json")).unwrap();
         assert_eq!(Wallet::from_keystore(&path, "secret").unwrap().address(), wallet.address());
-        assert!(Wallet::from_keystore(&path, "guess").is_err());
+        let wrong = Wallet::from_keystore(&path, "guess").unwrap_err().to_string();
+        assert!(wrong.contains("wrong password"), "{wrong}");
         let text = std::fs::read_to_string(&path).unwrap();
         let json: serde_json::Value = serde_json::from_str(&text).unwrap();
         assert_eq!(json["version"], 3);
