@@ -4,8 +4,8 @@ use std::net::TcpStream;
 use std::path::PathBuf;
 use std::time::Duration;
 
-use anyhow::{Context, Result};
-use nepto_testkit::{Launch, Port, Process, Stack, eventually, seconds};
+use anyhow::Result;
+use nepto_testkit::{Launch, Port, Process, Stack, eventually, nats_program, seconds};
 
 use crate::cli::{Cli, Sync};
 use crate::proc::Group;
@@ -105,7 +105,7 @@ impl RelaxedNats {
         std::fs::write(&configuration, NATS_CONFIGURATION.replace("sync_interval: always", "sync_interval: \"2m\""))?;
         let process = Process::start(Launch {
             name: "nats".into(),
-            program: program()?,
+            program: nats_program()?,
             arguments: vec![
                 "-c".into(),
                 configuration.into(),
@@ -131,17 +131,4 @@ impl Drop for RelaxedNats {
         let _ = self.process.kill9();
         let _ = std::fs::remove_dir_all(&self.folder);
     }
-}
-
-/// As the testkit looks for it.
-fn program() -> Result<PathBuf> {
-    if let Some(path) = std::env::var_os("NEPTO_NATS_SERVER") {
-        return Ok(path.into());
-    }
-    let cache = std::env::var_os("XDG_CACHE_HOME")
-        .map(PathBuf::from)
-        .or_else(|| std::env::home_dir().map(|home| home.join(".cache")))
-        .context("neither HOME nor XDG_CACHE_HOME is set")?;
-    let cached = cache.join("nepto/tools/nats-server");
-    Ok(if cached.exists() { cached } else { "nats-server".into() })
 }

@@ -31,7 +31,7 @@ mod wait;
 
 pub use self::redis::Redis;
 pub use jetstream::Pending;
-pub use nats::Nats;
+pub use nats::{Nats, nats_program};
 pub use port::Port;
 pub use process::{Launch, Process};
 pub use proxy::FaultProxy;

@@ -30,7 +30,7 @@ impl Nats {
         let port = Port::reserve()?;
         let process = Process::start(Launch {
             name: "nats".into(),
-            program: executable()?,
+            program: nats_program()?,
             arguments: vec![
                 "-c".into(),
                 configuration.into(),
@@ -116,8 +116,8 @@ fn name(port: &Port) -> String {
     format!("test-{}-{}", std::process::id(), port.number())
 }
 
-/// `NEPTO_NATS_SERVER`, or where `cargo xtask` keeps it, or whatever is on the `PATH`.
-fn executable() -> Result<PathBuf> {
+/// The server's program: `NEPTO_NATS_SERVER`, or where `cargo xtask` keeps it, or whatever is on the `PATH`.
+pub fn nats_program() -> Result<PathBuf> {
     if let Some(path) = std::env::var_os("NEPTO_NATS_SERVER") {
         return Ok(path.into());
     }

@@ -9,7 +9,7 @@ use axum::extract::State;
 use axum::extract::ws::WebSocketUpgrade;
 use axum::response::{IntoResponse, Response};
 use axum::routing::get;
-use futures_util::future::BoxFuture;
+use futures_util::future::{BoxFuture, try_join_all};
 use futures_util::{FutureExt, StreamExt};
 use nepto_kit::{Ctx, Failure, nats};
 use nepto_proto::event::Control;
@@ -104,11 +104,16 @@ impl Gateway {
     /// Where a client that stored everything up to `seq` goes on: there, unless the mailbox never came so far. Then it is
     /// another mailbox than the client thinks, and everything in it is new.
     pub async fn resume_at(&self, account: AccountId, seq: u64) -> Result<u64, Failure> {
-        if seq <= self.mailboxes.of(account).reached.load(Ordering::Relaxed) {
+        let known = self.mailboxes.of(account);
+        if seq <= known.reached.load(Ordering::Relaxed) {
             return Ok(seq);
         }
-        let reached = self.mailboxes.look(&self.ctx, self.mailboxes.shards.of(account)).await;
-        let (_, reached) = reached.map_err(|error| Failure::unavailable("JetStream", error))?;
+        let found = look(&self.ctx, self.mailboxes.shards.of(account)).await;
+        let (epoch, reached) = found.map_err(|error| Failure::unavailable("JetStream", error))?;
+        // a new epoch is for `watch_mailboxes` to notice, who tells the open sockets
+        if epoch == known.epoch.load(Ordering::Relaxed) {
+            known.reached.store(reached, Ordering::Relaxed);
+        }
         Ok(if seq <= reached { seq } else { 0 })
     }
 
@@ -176,30 +181,28 @@ impl Mailboxes {
         &self.known[self.shards.of(account).index()]
     }
 
-    /// Whether any was made anew since the last look.
+    /// Whether any was made anew since the last look. Nothing is noted unless all are found: a change is told once.
     async fn look_at_all(&self, ctx: &Ctx) -> anyhow::Result<bool> {
+        let found = try_join_all(self.shards.all().map(|shard| look(ctx, shard))).await?;
         let mut anew = false;
-        for shard in self.shards.all() {
-            let before = self.known[shard.index()].epoch.load(Ordering::Relaxed);
-            let (epoch, _) = self.look(ctx, shard).await?;
+        for (known, (epoch, reached)) in self.known.iter().zip(found) {
+            let before = known.epoch.swap(epoch, Ordering::Relaxed);
+            known.reached.store(reached, Ordering::Relaxed);
             anew |= before != 0 && before != epoch;
         }
         Ok(anew)
     }
+}
 
-    /// Epoch and last sequence, as they are now.
-    async fn look(&self, ctx: &Ctx, shard: Shard) -> anyhow::Result<(u64, u64)> {
-        let name = shard.stream();
-        let stream = ctx.jetstream.get_stream(&name).await.map_err(|error| {
+/// Epoch and last sequence of a shard's stream, as they are now.
+async fn look(ctx: &Ctx, shard: Shard) -> anyhow::Result<(u64, u64)> {
+    let name = shard.stream();
+    let stream =
+        ctx.jetstream.get_stream(&name).await.map_err(|error| {
             anyhow::anyhow!("the stream {name} is not there: {error}; run `nepto-server provision`")
         })?;
-        let info = stream.cached_info();
-        let (epoch, reached) = (nats::stream_epoch(info), info.state.last_sequence);
-        let known = &self.known[shard.index()];
-        known.epoch.store(epoch, Ordering::Relaxed);
-        known.reached.store(reached, Ordering::Relaxed);
-        Ok((epoch, reached))
-    }
+    let info = stream.cached_info();
+    Ok((nats::stream_epoch(info), info.state.last_sequence))
 }
 
 async fn upgrade(State(gateway): State<Arc<Gateway>>, upgrade: WebSocketUpgrade) -> Response {
