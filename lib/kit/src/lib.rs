@@ -17,6 +17,7 @@ pub mod limit;
 pub mod nats;
 pub mod outbox;
 pub mod service;
+pub mod subscriptions;
 pub mod telemetry;
 pub mod token;
 

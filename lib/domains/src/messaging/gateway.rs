@@ -11,6 +11,7 @@ use axum::response::{IntoResponse, Response};
 use axum::routing::get;
 use futures_util::future::{BoxFuture, try_join_all};
 use futures_util::{FutureExt, StreamExt};
+use nepto_kit::subscriptions::Subscriptions;
 use nepto_kit::{Ctx, Failure, nats};
 use nepto_proto::event::Control;
 use nepto_proto::limits::FRAME_BYTES_MAX;
@@ -42,6 +43,7 @@ pub struct Gateway {
     pub(super) store: Store,
     purger: Purger,
     pub(super) presence: Arc<Presence>,
+    pub(super) subscriptions: Subscriptions,
     open: AtomicUsize,
     mailboxes: Mailboxes,
 }
@@ -53,10 +55,12 @@ impl Gateway {
     /// A gateway, and what must run beside its connections.
     pub async fn new(ctx: &Ctx) -> anyhow::Result<(Arc<Self>, Vec<Part>)> {
         let (store, lanes) = Store::new(ctx);
+        let (subscriptions, link) = Subscriptions::connect(ctx).await?;
         let gateway = Arc::new(Self {
             store,
             purger: Purger::default(),
             presence: Arc::new(Presence::new(ctx)),
+            subscriptions,
             open: AtomicUsize::new(0),
             mailboxes: Mailboxes::find(ctx).await?,
             ctx: ctx.clone(),
@@ -73,6 +77,7 @@ impl Gateway {
         let mut parts: Vec<Part> = vec![
             ("purges".to_owned(), Box::pin(purges.map(Ok))),
             ("presence".to_owned(), Box::pin(async move { presence.run().map(Ok).await })),
+            ("subscriptions".to_owned(), Box::pin(link.run().map(Ok))),
             ("mailboxes".to_owned(), Box::pin(async move { mailboxes.watch_mailboxes().await })),
         ];
         for (index, lane) in lanes.into_iter().enumerate() {
@@ -117,14 +122,13 @@ impl Gateway {
         Ok(if seq <= reached { seq } else { 0 })
     }
 
-    /// After the connection to NATS was lost, live copies may have been missed. And somebody may have made the mailboxes
-    /// anew, with or without that: then no cursor of an open socket means anything.
+    /// Somebody may have made the mailboxes anew, above all while the connection to NATS was lost: then no cursor of an
+    /// open socket means anything. A socket that misses the word finds out when it is told that it missed something.
     async fn watch_mailboxes(&self) -> anyhow::Result<()> {
         let mut created = self.ctx.nats.subscribe(STREAM_CREATED).await?;
         let mut connects = self.ctx.nats_connects.clone();
         let mut due = tokio::time::interval(LOOK_EVERY);
         due.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
-        let mut missed = false;
         loop {
             tokio::select! {
                 () = self.ctx.stop.cancelled() => return Ok(()),
@@ -134,7 +138,6 @@ impl Gateway {
                 }
                 changed = connects.changed() => {
                     changed?;
-                    missed = true;
                     due.reset_immediately();
                     continue;
                 }
@@ -142,15 +145,12 @@ impl Gateway {
             }
             match self.mailboxes.look_at_all(&self.ctx).await {
                 Ok(anew) if anew => self.presence.tell_all(&Control::MailboxAnew).await,
-                Ok(_) if missed => self.presence.tell_all(&Control::Nudge).await,
                 Ok(_) => {}
                 Err(error) => {
                     tracing::warn!(error = format!("{error:#}"), "the mailboxes were not found; looking again");
                     due.reset_after(LOOK_AGAIN_AFTER);
-                    continue;
                 }
             }
-            missed = false;
         }
     }
 }

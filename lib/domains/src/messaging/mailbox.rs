@@ -6,13 +6,13 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use async_nats::HeaderMap;
 use async_nats::header::NATS_MESSAGE_ID;
+use async_nats::{HeaderMap, HeaderValue};
 use bytes::Bytes;
 use futures_util::StreamExt;
 use futures_util::future::join_all;
-use nepto_kit::Ctx;
 use nepto_kit::clock::Random;
+use nepto_kit::{Ctx, subscriptions};
 use nepto_proto::subject::{Shard, Shards};
 use nepto_proto::{AccountId, DeviceId};
 use serde::Deserialize;
@@ -299,17 +299,25 @@ pub struct StoredEnvelope {
 }
 
 impl StoredEnvelope {
-    /// Reads the headers that JetStream puts on republished and directly read messages.
-    pub fn from_message(message: async_nats::Message) -> Option<Self> {
+    /// Reads the headers that JetStream puts on what it republishes.
+    pub fn from_live(message: subscriptions::Message) -> Option<Self> {
+        Self::new(|name| message.header(name), message.payload.clone())
+    }
+
+    fn from_stored(message: async_nats::Message) -> Option<Self> {
         let headers = message.headers.as_ref()?;
-        let number = |name: &str| headers.get(name).and_then(|value| value.as_str().parse::<u64>().ok());
-        let stored_at = headers.get(header::TIME)?.as_str();
+        Self::new(|name| headers.get(name).map(HeaderValue::as_str), message.payload)
+    }
+
+    fn new<'a>(header: impl Fn(&str) -> Option<&'a str>, envelope: Bytes) -> Option<Self> {
+        let number = |name: &str| header(name).and_then(|value| value.parse::<u64>().ok());
+        let stored_at = header(header::TIME)?;
         let stored_at = time::OffsetDateTime::parse(stored_at, &time::format_description::well_known::Rfc3339).ok()?;
         Some(Self {
             seq: number(header::SEQUENCE)?,
             previous_seq: number(header::LAST_SEQUENCE).unwrap_or(0),
             stored_at_ms: (stored_at.unix_timestamp_nanos() / 1_000_000) as u64,
-            envelope: message.payload,
+            envelope,
         })
     }
 }
@@ -358,7 +366,7 @@ pub async fn read(
                     anyhow::bail!("direct get answers {status}: {}", reply.description.unwrap_or_default())
                 }
             }
-            let message = StoredEnvelope::from_message(reply)
+            let message = StoredEnvelope::from_stored(reply)
                 .ok_or_else(|| anyhow::anyhow!("a stored message lacks its headers"))?;
             page.messages.push(message);
         }

@@ -3,6 +3,9 @@
 //! Frames of the client are worked off in their order; deliveries go on meanwhile. Nothing here waits without a bound: not
 //! for the client, not for Redis, not for JetStream.
 
+mod open;
+mod requests;
+
 use std::pin::Pin;
 use std::time::Duration;
 
@@ -10,38 +13,32 @@ use axum::body::Bytes;
 use axum::extract::ws::{CloseFrame, Message, WebSocket};
 use futures_util::future::BoxFuture;
 use futures_util::stream::FuturesUnordered;
-use futures_util::{FutureExt, SinkExt, StreamExt};
-use nepto_kit::http::RequestId;
-use nepto_kit::limit::Limit;
-use nepto_kit::token::{self, Claims};
-use nepto_kit::{Ctx, Failure};
+use futures_util::{SinkExt, StreamExt};
+use nepto_kit::Failure;
+use nepto_kit::subscriptions::{self, Arrivals, Subscription};
+use nepto_kit::token::Claims;
 use nepto_proto::event::Control;
 use nepto_proto::frame::{self, encode_server};
-use nepto_proto::limits::{ACK_WINDOW, HELLO_TIMEOUT, IDLE_TIMEOUT, PING_EVERY, PRESENCE_QUERY_MAX};
+use nepto_proto::limits::{IDLE_TIMEOUT, PING_EVERY};
 use nepto_proto::subject::Live;
-use nepto_proto::wire::{self, ClientFrame, Hello, client_frame, server_frame};
-use nepto_proto::{AccountId, ClientMsgId, CloseCode, ErrorCode};
+use nepto_proto::wire::{self, ClientFrame, client_frame, server_frame};
+use nepto_proto::{ClientMsgId, CloseCode, ErrorCode};
 use prost::Message as _;
-use redis::AsyncCommands;
 use tokio::time::{Instant, Sleep, sleep, sleep_until, timeout};
 use tokio_util::sync::WaitForCancellationFutureOwned;
 use tungstenite::error::ProtocolError;
 
-use super::checks::{self, Refusal};
+use self::open::{Begun, hello};
+use self::requests::Checking;
 use super::gateway::{Gateway, Place};
-use super::mailbox::{self, Page, StoreError, StoredEnvelope};
-use super::presence::{self, Here};
+use super::mailbox::{self, Page, StoredEnvelope};
 use super::session::{Effect, Session};
-use super::submit::{self, ReadSend};
-use crate::accounts::Verdict;
-use crate::keys::{DeviceList, DeviceSeen};
+use super::submit;
 
 /// Answers of one connection under way at once; past it no further frame is read.
 const WORK_MAX: usize = 64;
 /// A read that failed, or found nothing twice where something must be, is repeated after this.
 const READ_AGAIN_AFTER: Duration = Duration::from_millis(50);
-/// Typing is passed on at most this often.
-const TYPING_EVERY: Duration = Duration::from_millis(300);
 /// A stopping gateway waits so long for the answers of a connection.
 const FINISH_WITHIN: Duration = Duration::from_secs(2);
 
@@ -70,96 +67,6 @@ async fn close(socket: &mut WebSocket, code: CloseCode) {
     let _ = timeout(Duration::from_secs(1), socket.send(Message::Close(Some(frame)))).await;
 }
 
-/// What a connection that has said hello begins with.
-struct Begun {
-    claims: Claims,
-    epoch: u64,
-    mailbox_epoch: u64,
-    live: async_nats::Subscriber,
-    session: Session,
-}
-
-async fn hello(gateway: &Gateway, socket: &mut WebSocket) -> Result<(Here, Begun), Closed> {
-    let first = timeout(HELLO_TIMEOUT, socket.recv()).await.map_err(|_| CloseCode::Unauthenticated)?;
-    let bytes = match first {
-        Some(Ok(Message::Binary(bytes))) => bytes,
-        Some(Err(error)) => return Err(broken(&error)),
-        Some(Ok(Message::Close(_))) | None => return Err(CloseCode::Normal),
-        Some(Ok(_)) => return Err(CloseCode::Malformed),
-    };
-    let frame = frame::decode_client(bytes).map_err(|_| CloseCode::Malformed)?;
-    let Some(client_frame::Kind::Hello(hello)) = frame.kind else { return Err(CloseCode::Unauthenticated) };
-    match open(gateway, &hello).await {
-        Ok((here, begun, welcome)) => {
-            let welcome = encode_server(frame.id, server_frame::Kind::Welcome(welcome));
-            socket.send(Message::Binary(welcome)).await.map_err(|_| CloseCode::Normal)?;
-            Ok((here, begun))
-        }
-        Err(failure) => {
-            failure.log();
-            let error = frame::error(failure.code, failure.detail.clone());
-            let error = encode_server(frame.id, server_frame::Kind::Error(error));
-            let _ = socket.send(Message::Binary(error)).await;
-            Err(match failure.code {
-                ErrorCode::SessionRevoked => CloseCode::SessionRevoked,
-                ErrorCode::TokenInvalid | ErrorCode::TokenExpired => CloseCode::Unauthenticated,
-                _ => CloseCode::Unavailable,
-            })
-        }
-    }
-}
-
-async fn open(gateway: &Gateway, hello: &Hello) -> Result<(Here, Begun, wire::Welcome), Failure> {
-    let ctx = &gateway.ctx;
-    let claims = token::authenticate(ctx, &hello.access_token).await?;
-    let (account, device) = (claims.account, claims.device);
-    // first the subscription, then the mailbox: what is stored in between is seen twice rather than never
-    let live = ctx.nats.subscribe(Live::all(account, device)).await;
-    let live = live.map_err(|error| Failure::unavailable("NATS", error))?;
-    let here = gateway.presence.appear(claims).await?;
-    let mailbox_epoch = gateway.epoch_of(account);
-    let resume = match &hello.resume {
-        Some(cursor) if cursor.epoch == mailbox_epoch => gateway.resume_at(account, cursor.seq).await?,
-        _ => 0,
-    };
-    if resume > 0 {
-        gateway.acknowledge(account, device, mailbox_epoch, resume);
-    }
-    note_seen(ctx, claims);
-    let welcome = wire::Welcome {
-        account: account.to_vec(),
-        device: device.into(),
-        epoch: mailbox_epoch,
-        server_time_ms: ctx.clock.now_ms().unsigned_abs(),
-        window: ACK_WINDOW,
-    };
-    let begun = Begun { claims, epoch: here.epoch, mailbox_epoch, live, session: Session::new(resume) };
-    Ok((here, begun, welcome))
-}
-
-/// Once a day, off the path of the connection.
-fn note_seen(ctx: &Ctx, claims: Claims) {
-    let ctx = ctx.clone();
-    let (account, device) = (claims.account, claims.device);
-    ctx.tasks.clone().spawn(async move {
-        let first: redis::RedisResult<Option<String>> = redis::cmd("SET")
-            .arg(format!("seen:{account}:{device}"))
-            .arg(1)
-            .arg("NX")
-            .arg("EX")
-            .arg(86_400)
-            .query_async(&mut ctx.redis.clone())
-            .await;
-        if let Ok(Some(_)) = first
-            && let Err(failure) = ctx.call(&DeviceSeen { account, device }).await
-        {
-            failure.log();
-        }
-    });
-}
-
-/// A message on its way into the store.
-type Checking = BoxFuture<'static, (u32, ReadSend, Result<checks::Cleared, Refusal>)>;
 /// An answer in the making; `None` says nothing.
 type Work = BoxFuture<'static, Option<Bytes>>;
 
@@ -171,7 +78,7 @@ struct Connection<'a> {
     epoch: u64,
     /// Of the mailbox that it reads.
     mailbox_epoch: u64,
-    live: async_nats::Subscriber,
+    live: Subscription,
     session: Session,
     reading: Option<BoxFuture<'static, anyhow::Result<Page>>>,
     checking: Option<Checking>,
@@ -225,17 +132,7 @@ impl<'a> Connection<'a> {
             self.flush().await?;
             let takes_frames = self.checking.is_none() && self.work.len() < WORK_MAX;
             tokio::select! {
-                message = self.live.next() => {
-                    let message = message.ok_or(CloseCode::Unavailable)?;
-                    self.on_live(message).await?;
-                    // what else is there already goes out with the same flush
-                    for _ in 0..ACK_WINDOW {
-                        match self.live.next().now_or_never() {
-                            Some(Some(message)) => self.on_live(message).await?,
-                            _ => break,
-                        }
-                    }
-                }
+                arrivals = self.live.next() => self.on_arrivals(arrivals).await?,
                 message = self.socket.recv(), if takes_frames => self.on_message(message).await?,
                 Some(answer) = self.work.next() => self.feed_answer(answer).await?,
                 checked = pending(&mut self.checking) => self.on_checked(checked).await?,
@@ -246,9 +143,25 @@ impl<'a> Connection<'a> {
         }
     }
 
-    async fn on_live(&mut self, message: async_nats::Message) -> Result<(), Closed> {
-        match Live::parse(&message.subject) {
-            Some(Live::Dm) => match StoredEnvelope::from_message(message) {
+    /// What is there already goes out with the same flush.
+    async fn on_arrivals(&mut self, arrivals: Arrivals) -> Result<(), Closed> {
+        for message in arrivals.messages {
+            self.on_live(message).await?;
+        }
+        if !arrivals.missed {
+            return Ok(());
+        }
+        // what was missed may have been the word that the mailbox is another
+        if self.gateway.epoch_of(self.claims.account) != self.mailbox_epoch {
+            return Err(CloseCode::Unavailable);
+        }
+        let effect = self.session.nudge();
+        self.apply(effect).await
+    }
+
+    async fn on_live(&mut self, message: subscriptions::Message) -> Result<(), Closed> {
+        match Live::parse(message.subject()) {
+            Some(Live::Dm) => match StoredEnvelope::from_live(message) {
                 Some(message) => {
                     let effect = self.session.live(message);
                     self.apply(effect).await
@@ -323,130 +236,6 @@ impl<'a> Connection<'a> {
             Some(Kind::Hello(_)) => self.refuse(frame.id, Vec::new(), Failure::new(ErrorCode::AlreadyHello, "")).await,
             None => self.refuse(frame.id, Vec::new(), Failure::new(ErrorCode::UnknownFrame, "")).await,
         }
-    }
-
-    /// Looks a message's limits, consent and devices up. The next frame is read when that is done, so that messages are
-    /// stored in the order in which they were sent.
-    fn check(&mut self, reply_to: u32, send: ReadSend) {
-        let ctx = self.gateway.ctx.clone();
-        let from = (self.claims.account, self.claims.device);
-        let request_id = RequestId::from(send.id.to_string().as_str());
-        self.checking = Some(Box::pin(request_id.scope(async move {
-            let verdict = checks::check(&ctx, from, send.to, send.id, &send.send).await;
-            (reply_to, send, verdict)
-        })));
-    }
-
-    async fn on_checked(
-        &mut self,
-        (reply_to, send, verdict): (u32, ReadSend, Result<checks::Cleared, Refusal>),
-    ) -> Result<(), Closed> {
-        let cleared = match verdict {
-            Ok(cleared) => cleared,
-            Err(Refusal::Mismatch(mismatch)) => {
-                return self.feed(encode_server(reply_to, server_frame::Kind::Mismatch(mismatch))).await;
-            }
-            Err(Refusal::Failure(failure)) => return self.refuse(reply_to, send.id.to_vec(), failure).await,
-        };
-        let id = send.id;
-        let (account, device) = (self.claims.account, self.claims.device);
-        let (recipient, own) = send.into_submissions(account, device, cleared);
-        let started = Instant::now();
-        let to = recipient.to;
-        let first = self.gateway.store.submit(recipient);
-        let store = self.gateway.store.clone();
-        self.work.push(Box::pin(async move {
-            let fate = async {
-                let stored = first.await?;
-                match own {
-                    None => Ok(stored),
-                    Some(own) => match store.submit(own).await {
-                        Ok(_) => Ok(stored),
-                        // The recipient has the message. A device of one's own that never fetches must not stop that.
-                        Err(StoreError::MailboxFull) => {
-                            metrics::counter!("nepto_own_copies_dropped_total").increment(1);
-                            Ok(stored)
-                        }
-                        Err(unavailable) => Err(unavailable),
-                    },
-                }
-            };
-            let kind = match fate.await {
-                Ok(stored) => {
-                    metrics::histogram!("nepto_dm_store_seconds").record(started.elapsed());
-                    tracing::debug!(request_id = %id, from = %account, %device, %to, duplicate = stored.duplicate, "stored");
-                    let client_msg_id = id.to_vec();
-                    server_frame::Kind::Stored(wire::Stored { client_msg_id, duplicate: stored.duplicate })
-                }
-                Err(error) => {
-                    tracing::warn!(request_id = %id, %error, "not stored");
-                    let code = match error {
-                        StoreError::MailboxFull => ErrorCode::MailboxFull,
-                        StoreError::Unavailable(_) => ErrorCode::Unavailable,
-                    };
-                    server_frame::Kind::Error(frame::send_error(id, code, error.to_string()))
-                }
-            };
-            Some(encode_server(reply_to, kind))
-        }));
-        Ok(())
-    }
-
-    async fn on_typing(&mut self, reply_to: u32, typing: &wire::Typing) -> Result<(), Closed> {
-        let to = match AccountId::from_bytes(&typing.to) {
-            Ok(to) => to,
-            Err(error) => return self.refuse(reply_to, Vec::new(), error.into()).await,
-        };
-        let now = Instant::now();
-        // a stop is always passed on, so that nobody types for ever
-        if typing.active && self.typed_at.is_some_and(|at| now - at < TYPING_EVERY) {
-            return Ok(());
-        }
-        self.typed_at = Some(now);
-        let ctx = self.gateway.ctx.clone();
-        let (account, device) = (self.claims.account, self.claims.device);
-        let typing = wire::TypingFrom { from: account.to_vec(), from_device: device.into(), active: typing.active };
-        self.work.push(Box::pin(async move {
-            if let Err(error) = pass_typing_on(&ctx, account, to, typing).await {
-                tracing::debug!(%error, "typing was not passed on");
-            }
-            None
-        }));
-        Ok(())
-    }
-
-    async fn on_presence_query(&mut self, reply_to: u32, query: &wire::PresenceQuery) -> Result<(), Closed> {
-        if query.accounts.len() > PRESENCE_QUERY_MAX {
-            let failure = Failure::new(ErrorCode::TooLarge, format!("at most {PRESENCE_QUERY_MAX} accounts"));
-            return self.refuse(reply_to, Vec::new(), failure).await;
-        }
-        let accounts: Result<Vec<_>, _> = query.accounts.iter().map(|id| AccountId::from_bytes(id)).collect();
-        let accounts = match accounts {
-            Ok(accounts) => accounts,
-            Err(error) => return self.refuse(reply_to, Vec::new(), error.into()).await,
-        };
-        let ctx = self.gateway.ctx.clone();
-        let asker = self.claims.account;
-        self.work.push(Box::pin(async move {
-            let answer = async {
-                let max = ctx.config.limits.presence_accounts_per_minute;
-                let limit = Limit { kind: "presence", max, window: Duration::from_secs(60) };
-                limit.take(&ctx.redis, &ctx.clock, &asker.to_string(), accounts.len() as u32).await?;
-                presence::online(&ctx, asker, &accounts).await
-            };
-            let kind = match answer.await {
-                Ok(online) => {
-                    let online = online.into_iter().map(AccountId::to_vec).collect();
-                    server_frame::Kind::Presence(wire::Presence { online })
-                }
-                Err(failure) => {
-                    failure.log();
-                    server_frame::Kind::Error(error_frame(failure, Vec::new()))
-                }
-            };
-            Some(encode_server(reply_to, kind))
-        }));
-        Ok(())
     }
 
     async fn on_page(&mut self, page: anyhow::Result<Page>) -> Result<(), Closed> {
@@ -631,19 +420,4 @@ fn broken(error: &axum::Error) -> CloseCode {
         }
     }
     CloseCode::Normal
-}
-
-/// To all devices of somebody who has accepted us. What Redis does not know is not worth asking for.
-async fn pass_typing_on(ctx: &Ctx, from: AccountId, to: AccountId, typing: wire::TypingFrom) -> anyhow::Result<()> {
-    let keys = [Verdict::cache_key(from, to), DeviceList::cache_key(to)];
-    let known: Vec<Option<String>> = ctx.redis.clone().mget(&keys[..]).await?;
-    let [Some(verdict), Some(devices)] = known.as_slice() else { return Ok(()) };
-    if Verdict::parse(verdict) != Some(Verdict::Accepted) {
-        return Ok(());
-    }
-    let payload = Bytes::from(typing.encode_to_vec());
-    for (device, _) in DeviceList::decode(devices).unwrap_or_default().devices {
-        ctx.nats.publish(Live::Typing.subject(to, device), payload.clone()).await?;
-    }
-    Ok(())
 }

@@ -1,0 +1,106 @@
+//! The beginning of a connection: its first frame, and what it needs from then on.
+
+use axum::extract::ws::{Message, WebSocket};
+use nepto_kit::subscriptions::Subscription;
+use nepto_kit::token::{self, Claims};
+use nepto_kit::{Ctx, Failure};
+use nepto_proto::frame::{self, encode_server};
+use nepto_proto::limits::{ACK_WINDOW, HELLO_TIMEOUT};
+use nepto_proto::subject::Live;
+use nepto_proto::wire::{self, Hello, client_frame, server_frame};
+use nepto_proto::{CloseCode, ErrorCode};
+use tokio::time::timeout;
+
+use super::{Closed, broken};
+use crate::keys::DeviceSeen;
+use crate::messaging::gateway::Gateway;
+use crate::messaging::presence::Here;
+use crate::messaging::session::Session;
+
+/// What a connection that has said hello begins with.
+pub struct Begun {
+    pub claims: Claims,
+    pub epoch: u64,
+    pub mailbox_epoch: u64,
+    pub live: Subscription,
+    pub session: Session,
+}
+
+/// Waits for the first frame, and answers it.
+pub async fn hello(gateway: &Gateway, socket: &mut WebSocket) -> Result<(Here, Begun), Closed> {
+    let first = timeout(HELLO_TIMEOUT, socket.recv()).await.map_err(|_| CloseCode::Unauthenticated)?;
+    let bytes = match first {
+        Some(Ok(Message::Binary(bytes))) => bytes,
+        Some(Err(error)) => return Err(broken(&error)),
+        Some(Ok(Message::Close(_))) | None => return Err(CloseCode::Normal),
+        Some(Ok(_)) => return Err(CloseCode::Malformed),
+    };
+    let frame = frame::decode_client(bytes).map_err(|_| CloseCode::Malformed)?;
+    let Some(client_frame::Kind::Hello(hello)) = frame.kind else { return Err(CloseCode::Unauthenticated) };
+    match open(gateway, &hello).await {
+        Ok((here, begun, welcome)) => {
+            let welcome = encode_server(frame.id, server_frame::Kind::Welcome(welcome));
+            socket.send(Message::Binary(welcome)).await.map_err(|_| CloseCode::Normal)?;
+            Ok((here, begun))
+        }
+        Err(failure) => {
+            failure.log();
+            let error = frame::error(failure.code, failure.detail.clone());
+            let error = encode_server(frame.id, server_frame::Kind::Error(error));
+            let _ = socket.send(Message::Binary(error)).await;
+            Err(match failure.code {
+                ErrorCode::SessionRevoked => CloseCode::SessionRevoked,
+                ErrorCode::TokenInvalid | ErrorCode::TokenExpired => CloseCode::Unauthenticated,
+                _ => CloseCode::Unavailable,
+            })
+        }
+    }
+}
+
+async fn open(gateway: &Gateway, hello: &Hello) -> Result<(Here, Begun, wire::Welcome), Failure> {
+    let ctx = &gateway.ctx;
+    let claims = token::authenticate(ctx, &hello.access_token).await?;
+    let (account, device) = (claims.account, claims.device);
+    // first the subscription, then the mailbox: what is stored in between is seen twice rather than never
+    let live = gateway.subscriptions.subscribe(Live::all(account, device)).await?;
+    let here = gateway.presence.appear(claims).await?;
+    let mailbox_epoch = gateway.epoch_of(account);
+    let resume = match &hello.resume {
+        Some(cursor) if cursor.epoch == mailbox_epoch => gateway.resume_at(account, cursor.seq).await?,
+        _ => 0,
+    };
+    if resume > 0 {
+        gateway.acknowledge(account, device, mailbox_epoch, resume);
+    }
+    note_seen(ctx, claims);
+    let welcome = wire::Welcome {
+        account: account.to_vec(),
+        device: device.into(),
+        epoch: mailbox_epoch,
+        server_time_ms: ctx.clock.now_ms().unsigned_abs(),
+        window: ACK_WINDOW,
+    };
+    let begun = Begun { claims, epoch: here.epoch, mailbox_epoch, live, session: Session::new(resume) };
+    Ok((here, begun, welcome))
+}
+
+/// Once a day, off the path of the connection.
+fn note_seen(ctx: &Ctx, claims: Claims) {
+    let ctx = ctx.clone();
+    let (account, device) = (claims.account, claims.device);
+    ctx.tasks.clone().spawn(async move {
+        let first: redis::RedisResult<Option<String>> = redis::cmd("SET")
+            .arg(format!("seen:{account}:{device}"))
+            .arg(1)
+            .arg("NX")
+            .arg("EX")
+            .arg(86_400)
+            .query_async(&mut ctx.redis.clone())
+            .await;
+        if let Ok(Some(_)) = first
+            && let Err(failure) = ctx.call(&DeviceSeen { account, device }).await
+        {
+            failure.log();
+        }
+    });
+}

@@ -1,0 +1,262 @@
+//! A great many subscriptions of core NATS over one connection, each of which costs next to nothing while it is quiet.
+//!
+//! The client library gives every subscription a queue of its own, six kilobytes that a gateway would pay for each idle
+//! socket (`docs/adr/0011-a-connection-for-subscriptions.md`). Here a subscription is a row of a table, and holds memory
+//! only for what has arrived and was not taken yet.
+//!
+//! What must hold:
+//! - after [`Subscriptions::subscribe`] has returned, what is published next arrives;
+//! - nothing is lost without a word: if a message may have been missed, because nobody took the earlier ones or because the
+//!   connection was lost, [`Arrivals::missed`] says so. Subscriptions outlive a connection.
+
+mod link;
+mod wire;
+
+use std::collections::HashMap;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::task::Poll;
+use std::time::Duration;
+
+use bytes::BytesMut;
+use futures_util::task::AtomicWaker;
+use tokio::sync::{Notify, oneshot};
+use tokio::time::timeout;
+
+pub use self::link::Link;
+pub use self::wire::Message;
+use crate::Failure;
+use crate::ctx::Ctx;
+
+/// Messages of one subscription that nobody took yet; what is more is missed.
+const WAITING_MAX: usize = 1_024;
+/// And their bytes.
+const WAITING_BYTES_MAX: usize = 1024 * 1024;
+/// The server confirms a subscription within this time.
+const CONFIRM_WITHIN: Duration = Duration::from_secs(5);
+
+/// The table, and the way to change it.
+#[derive(Clone)]
+pub struct Subscriptions(Arc<Shared>);
+
+struct Shared {
+    table: Mutex<Table>,
+    /// There is something to say to the server.
+    said: Notify,
+}
+
+#[derive(Default)]
+struct Table {
+    last_sid: u64,
+    rows: HashMap<u64, Arc<Row>>,
+    /// What is to be said; `None` while there is no connection.
+    outbox: Option<Outbox>,
+}
+
+#[derive(Default)]
+struct Outbox {
+    bytes: BytesMut,
+    /// Who waits until the server has read that.
+    confirm: Vec<oneshot::Sender<()>>,
+}
+
+struct Row {
+    subject: String,
+    arrived: Mutex<Arrivals>,
+    waker: AtomicWaker,
+}
+
+/// What has arrived for a subscription, oldest first.
+#[derive(Debug, Default)]
+pub struct Arrivals {
+    /// In the order in which they arrived.
+    pub messages: Vec<Message>,
+    /// More was, or may have been, published meanwhile.
+    pub missed: bool,
+    bytes: usize,
+}
+
+impl Subscriptions {
+    /// Connects, and gives what must run for as long as the process does.
+    pub async fn connect(ctx: &Ctx) -> anyhow::Result<(Self, Link)> {
+        let shared = Arc::new(Shared { table: Mutex::default(), said: Notify::new() });
+        let link = Link::connect(ctx, shared.clone()).await?;
+        let checked = shared.clone();
+        ctx.health.register("nats subscriptions", move || {
+            let connected = checked.table().outbox.is_some();
+            async move { if connected { Ok(()) } else { Err("no connection".to_owned()) } }
+        });
+        Ok((Self(shared), link))
+    }
+
+    /// Subscribes, and waits until the server knows.
+    pub async fn subscribe(&self, subject: String) -> Result<Subscription, Failure> {
+        let unavailable = |why: &'static str| Failure::unavailable("NATS", anyhow::anyhow!(why));
+        let (subscription, confirmed) = {
+            let mut table = self.0.table();
+            let sid = table.last_sid + 1;
+            let Some(outbox) = &mut table.outbox else { return Err(unavailable("no connection for subscriptions")) };
+            outbox.subscribe(sid, &subject);
+            let (confirm, confirmed) = oneshot::channel();
+            outbox.confirm.push(confirm);
+            table.last_sid = sid;
+            let row = Arc::new(Row { subject, arrived: Mutex::default(), waker: AtomicWaker::new() });
+            table.rows.insert(sid, row.clone());
+            (Subscription { sid, row, shared: self.0.clone() }, confirmed)
+        };
+        self.0.said.notify_one();
+        match timeout(CONFIRM_WITHIN, confirmed).await {
+            Ok(Ok(())) => Ok(subscription),
+            Ok(Err(_)) => Err(unavailable("the connection for subscriptions was lost")),
+            Err(_) => Err(unavailable("a subscription was not confirmed")),
+        }
+    }
+}
+
+impl Shared {
+    fn table(&self) -> MutexGuard<'_, Table> {
+        self.table.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Table {
+    /// A connection was made: everything is subscribed again.
+    fn connected(&mut self) {
+        let mut outbox = Outbox::default();
+        for (sid, row) in &self.rows {
+            outbox.subscribe(*sid, &row.subject);
+        }
+        self.outbox = Some(outbox);
+    }
+
+    fn arrived(&self, sid: u64, message: Message) {
+        // a message may cross with the end of its subscription
+        if let Some(row) = self.rows.get(&sid) {
+            row.arrived(message);
+        }
+    }
+
+    fn missed(&self) {
+        for row in self.rows.values() {
+            row.arrivals().missed = true;
+            row.waker.wake();
+        }
+    }
+}
+
+impl Outbox {
+    fn subscribe(&mut self, sid: u64, subject: &str) {
+        for part in ["SUB ", subject, " ", &sid.to_string(), "\r\n"] {
+            self.bytes.extend_from_slice(part.as_bytes());
+        }
+    }
+}
+
+impl Row {
+    fn arrivals(&self) -> MutexGuard<'_, Arrivals> {
+        self.arrived.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn arrived(&self, message: Message) {
+        let mut arrivals = self.arrivals();
+        let size = message.size();
+        if arrivals.messages.len() < WAITING_MAX && arrivals.bytes + size <= WAITING_BYTES_MAX {
+            arrivals.bytes += size;
+            arrivals.messages.push(message);
+        } else if !std::mem::replace(&mut arrivals.missed, true) {
+            metrics::counter!("nepto_nats_slow_consumer_total").increment(1);
+        }
+        drop(arrivals);
+        self.waker.wake();
+    }
+}
+
+/// One subscription; dropping it unsubscribes.
+pub struct Subscription {
+    sid: u64,
+    row: Arc<Row>,
+    shared: Arc<Shared>,
+}
+
+impl Subscription {
+    /// Everything that has arrived since the last call, as soon as there is something. Nothing is lost if the future is
+    /// dropped. Arrivals outlive the connection, so this never ends by itself.
+    pub async fn next(&mut self) -> Arrivals {
+        std::future::poll_fn(|context| {
+            self.row.waker.register(context.waker());
+            let mut arrivals = self.row.arrivals();
+            if arrivals.messages.is_empty() && !arrivals.missed {
+                return Poll::Pending;
+            }
+            Poll::Ready(std::mem::take(&mut *arrivals))
+        })
+        .await
+    }
+}
+
+impl Drop for Subscription {
+    fn drop(&mut self) {
+        let mut table = self.shared.table();
+        table.rows.remove(&self.sid);
+        if let Some(outbox) = &mut table.outbox {
+            outbox.bytes.extend_from_slice(format!("UNSUB {}\r\n", self.sid).as_bytes());
+            drop(table);
+            self.shared.said.notify_one();
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use futures_util::FutureExt;
+
+    /// A table with a connection that nobody serves, and a subscription.
+    fn subscribed() -> (Arc<Shared>, Subscription) {
+        let row = Arc::new(Row { subject: "a".to_owned(), arrived: Mutex::default(), waker: AtomicWaker::new() });
+        let mut table = Table { last_sid: 1, rows: HashMap::from([(1, row.clone())]), outbox: None };
+        table.connected();
+        let shared = Arc::new(Shared { table: Mutex::new(table), said: Notify::new() });
+        (shared.clone(), Subscription { sid: 1, row, shared })
+    }
+
+    fn message(payload: &[u8]) -> Message {
+        let mut read = BytesMut::from(&b"MSG a 1 "[..]);
+        read.extend_from_slice(format!("{}\r\n", payload.len()).as_bytes());
+        read.extend_from_slice(payload);
+        read.extend_from_slice(b"\r\n");
+        match wire::take(&mut read) {
+            Ok(Some(wire::ServerOp::Message(1, message))) => message,
+            other => panic!("{other:?}"),
+        }
+    }
+
+    #[test]
+    fn what_nobody_takes_is_missed_and_told() {
+        let (shared, mut subscription) = subscribed();
+        for _ in 0..WAITING_MAX + 1 {
+            shared.table().arrived(1, message(b"x"));
+        }
+        let arrivals = subscription.next().now_or_never().unwrap();
+        assert_eq!((arrivals.messages.len(), arrivals.missed), (WAITING_MAX, true));
+        assert!(subscription.next().now_or_never().is_none(), "it is told once");
+        // few and large
+        let large = vec![0; WAITING_BYTES_MAX / 2];
+        for _ in 0..2 {
+            shared.table().arrived(1, message(&large));
+        }
+        let arrivals = subscription.next().now_or_never().unwrap();
+        assert_eq!((arrivals.messages.len(), arrivals.missed), (1, true));
+    }
+
+    #[test]
+    fn a_new_connection_subscribes_again_and_an_ended_subscription_does_not() {
+        let (shared, subscription) = subscribed();
+        assert_eq!(shared.table().outbox.take().unwrap().bytes, "SUB a 1\r\n");
+        shared.table().connected();
+        shared.table().missed();
+        drop(subscription);
+        assert_eq!(shared.table().outbox.take().unwrap().bytes, "SUB a 1\r\nUNSUB 1\r\n");
+        shared.table().connected();
+        assert!(shared.table().outbox.take().unwrap().bytes.is_empty());
+    }
+}
