@@ -253,7 +253,7 @@ impl Default for Gateway {
             sockets_max: 50_000,
             write_timeout_ms: 10_000,
             errors_max: 100,
-            batch_max: 200,
+            batch_max: 500,
             reconnect_spread_ms: 3_000,
         }
     }

@@ -28,6 +28,8 @@ pub const SUBPROTOCOL: &str = "nepto.v1";
 /// Bytes of a connection's read buffer: idle sockets are many, and it is kept for as long as they live. A message of a
 /// kilobyte fits; larger frames take more than one read.
 const READ_BUFFER_BYTES: usize = 1_536;
+/// Frames that are ready together leave together, up to so many bytes.
+const WRITE_BUFFER_BYTES: usize = 8_192;
 /// Bytes that may wait to be written on one connection; past it the client is too slow.
 const WRITE_BUFFER_BYTES_MAX: usize = 2 * FRAME_BYTES_MAX;
 /// JetStream says that it made a stream (NATS ADR-8, advisories).
@@ -209,7 +211,7 @@ async fn upgrade(State(gateway): State<Arc<Gateway>>, upgrade: WebSocketUpgrade)
     let upgrade = upgrade
         .protocols([SUBPROTOCOL])
         .read_buffer_size(READ_BUFFER_BYTES)
-        .write_buffer_size(0)
+        .write_buffer_size(WRITE_BUFFER_BYTES)
         .max_write_buffer_size(WRITE_BUFFER_BYTES_MAX)
         .max_frame_size(FRAME_BYTES_MAX)
         .max_message_size(FRAME_BYTES_MAX);

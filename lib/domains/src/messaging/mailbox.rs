@@ -16,7 +16,7 @@ use nepto_kit::{Ctx, subscriptions};
 use nepto_proto::subject::{Shard, Shards};
 use nepto_proto::{AccountId, DeviceId};
 use serde::Deserialize;
-use tokio::sync::{mpsc, oneshot};
+use tokio::sync::{Semaphore, mpsc, oneshot};
 use tokio::time::timeout;
 
 /// Headers of JetStream (NATS ADR-50, atomic batch publishing, and ADR-31, direct get).
@@ -48,8 +48,13 @@ const READ_TIMEOUT: Duration = Duration::from_secs(5);
 const QUEUE_MAX: usize = 8_192;
 /// Bytes of one batched read: the window of a session must not blow up memory.
 const READ_BYTES_MAX: usize = 1024 * 1024;
+/// Bytes of one group commit, about.
+const GROUP_BYTES_MAX: usize = 8 * 1024 * 1024;
 /// From this many messages on an atomic batch is cheaper than a sync for each (`bench/README.md`).
 const BATCH_MIN: usize = 8;
+/// Groups under way at once, of all shards together. JetStream stages each batch in a store of its own, whose making and
+/// removing costs more than fifty messages: what has to wait goes into fewer, larger batches (`bench/README.md`).
+const COMMITS_MAX: usize = 2;
 
 /// One message to the devices of one person.
 #[derive(Debug)]
@@ -61,6 +66,12 @@ pub struct Submission {
     pub id: String,
     /// An encoded `Envelope` for each device.
     pub copies: Vec<(DeviceId, Bytes)>,
+}
+
+impl Submission {
+    fn bytes(&self) -> usize {
+        self.copies.iter().map(|(_, envelope)| envelope.len()).sum()
+    }
 }
 
 /// What became of a message.
@@ -98,10 +109,12 @@ impl Store {
     /// With a lane for each shard, to be run. They end when the store is dropped and everything in them is stored.
     pub fn new(ctx: &Ctx) -> (Self, Vec<Lane>) {
         let shards = ctx.config.nats.shards;
+        let commits = Arc::new(Semaphore::new(COMMITS_MAX));
         let lane = |shard| {
+            let commits = commits.clone();
             let (sender, receiver) = mpsc::channel(QUEUE_MAX);
             let (nats, random, batch_max) = (ctx.nats.clone(), ctx.random.clone(), ctx.config.gateway.batch_max);
-            (sender, Lane { nats, random, shard, batch_max, receiver })
+            (sender, Lane { nats, random, shard, batch_max, receiver, commits })
         };
         let (senders, lanes): (Vec<_>, Vec<_>) = shards.all().map(lane).unzip();
         (Self { lanes: senders.into(), shards }, lanes)
@@ -125,6 +138,8 @@ pub struct Lane {
     shard: Shard,
     batch_max: usize,
     receiver: mpsc::Receiver<Pending>,
+    /// Shared by all lanes.
+    commits: Arc<Semaphore>,
 }
 
 #[derive(Deserialize)]
@@ -161,25 +176,30 @@ impl Lane {
                     None => return,
                 },
             };
-            let mut count = first.message.copies.len();
+            let commits = self.commits.clone();
+            let _permit = commits.acquire().await;
+            let (mut count, mut bytes) = (first.message.copies.len(), first.message.bytes());
             let mut group = vec![first];
             while let Ok(next) = self.receiver.try_recv() {
-                if count + next.message.copies.len() > self.batch_max {
+                count += next.message.copies.len();
+                bytes += next.message.bytes();
+                if count > self.batch_max || bytes > GROUP_BYTES_MAX {
                     waiting = Some(next);
                     break;
                 }
-                count += next.message.copies.len();
                 group.push(next);
             }
+            let count: usize = group.iter().map(|pending| pending.message.copies.len()).sum();
             metrics::histogram!("nepto_store_group_size").record(count as f64);
             self.commit_group(group).await;
         }
     }
 
-    /// Commits a small group message by message, at once; a larger one as one batch, and if the server refuses that for one
-    /// of them, each message alone.
+    /// Commits a small group message by message, at once, unless that took several batches anyway; a larger one as one
+    /// batch, and if the server refuses that for one of them, each message alone.
     async fn commit_group(&self, group: Vec<Pending>) {
-        if group.len() < BATCH_MIN {
+        let batches = group.iter().filter(|pending| pending.message.copies.len() > 1).count();
+        if group.len() < BATCH_MIN && batches < 2 {
             let fates = join_all(group.iter().map(|pending| self.commit_one(&pending.message))).await;
             for (pending, fate) in group.into_iter().zip(fates) {
                 // who asked may be gone; the message is stored all the same

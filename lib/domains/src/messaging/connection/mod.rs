@@ -13,7 +13,7 @@ use axum::body::Bytes;
 use axum::extract::ws::{CloseFrame, Message, WebSocket};
 use futures_util::future::BoxFuture;
 use futures_util::stream::FuturesUnordered;
-use futures_util::{SinkExt, StreamExt};
+use futures_util::{FutureExt, SinkExt, StreamExt};
 use nepto_kit::Failure;
 use nepto_kit::subscriptions::{self, Arrivals, Subscription};
 use nepto_kit::token::Claims;
@@ -134,7 +134,7 @@ impl<'a> Connection<'a> {
             tokio::select! {
                 arrivals = self.live.next() => self.on_arrivals(arrivals).await?,
                 message = self.socket.recv(), if takes_frames => self.on_message(message).await?,
-                Some(answer) = self.work.next() => self.feed_answer(answer).await?,
+                Some(answer) = self.work.next() => self.feed_answers(answer).await?,
                 checked = pending(&mut self.checking) => self.on_checked(checked).await?,
                 page = pending(&mut self.reading) => self.on_page(page).await?,
                 () = self.timer.as_mut() => self.on_timer().await?,
@@ -280,7 +280,7 @@ impl<'a> Connection<'a> {
                 self.on_checked(checked).await?;
             }
             while let Some(answer) = self.work.next().await {
-                self.feed_answer(answer).await?;
+                self.feed_answers(answer).await?;
             }
             self.flush().await
         };
@@ -350,11 +350,16 @@ impl<'a> Connection<'a> {
         if self.errors > self.gateway.ctx.config.gateway.errors_max { Err(CloseCode::Abuse) } else { Ok(()) }
     }
 
-    async fn feed_answer(&mut self, answer: Option<Bytes>) -> Result<(), Closed> {
-        match answer {
-            Some(frame) => self.feed(frame).await,
-            None => Ok(()),
+    /// An answer, and what else is ready: messages are stored in groups, and answered so.
+    async fn feed_answers(&mut self, answer: Option<Bytes>) -> Result<(), Closed> {
+        let mut ready = Some(answer);
+        while let Some(answer) = ready {
+            if let Some(frame) = answer {
+                self.feed(frame).await?;
+            }
+            ready = self.work.next().now_or_never().flatten();
         }
+        Ok(())
     }
 
     async fn feed(&mut self, frame: Bytes) -> Result<(), Closed> {
