@@ -10,6 +10,7 @@ use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
 use crate::Failure;
+use crate::address;
 use crate::clock::{Clock, Random};
 use crate::config::Config;
 use crate::db::Databases;
@@ -89,7 +90,7 @@ impl Ctx {
 
 async fn connect_redis(config: &Config, health: &Health) -> anyhow::Result<ConnectionManager> {
     let client = redis::Client::open(config.redis.url.as_str())
-        .map_err(|error| anyhow::anyhow!("redis.url {} is not valid: {error}", config.redis.url))?;
+        .map_err(|error| anyhow::anyhow!("redis.url {} is not valid: {error}", address::shown(&config.redis.url)))?;
     let settings = ConnectionManagerConfig::new()
         .set_connection_timeout(Some(Duration::from_secs(2)))
         .set_response_timeout(Some(Duration::from_secs(2)))
@@ -97,7 +98,7 @@ async fn connect_redis(config: &Config, health: &Health) -> anyhow::Result<Conne
         .set_max_delay(Duration::from_millis(500));
     let manager = ConnectionManager::new_with_config(client, settings)
         .await
-        .map_err(|error| anyhow::anyhow!("Redis at {} can't be reached: {error}", config.redis.url))?;
+        .map_err(|error| anyhow::anyhow!("Redis at {} can't be reached: {error}", address::shown(&config.redis.url)))?;
     let checked = manager.clone();
     health.register("redis", move || {
         let mut redis = checked.clone();

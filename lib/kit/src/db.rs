@@ -9,6 +9,7 @@ use surrealdb::engine::any::Any;
 use surrealdb::opt::auth::Root;
 use surrealdb::types::{ErrorDetails, QueryError, SurrealValue, Value, Variables};
 
+use crate::address;
 use crate::clock::{Random, backoff};
 use crate::config::Database;
 use crate::health::Health;
@@ -83,7 +84,8 @@ pub struct Migration {
 impl Databases {
     /// Opens the embedded database or connects to a server.
     pub async fn connect(config: &Database, random: Random, health: &Health) -> anyhow::Result<Self> {
-        let unreachable = |error| anyhow::anyhow!("the database {} can't be opened: {error}", config.url);
+        let unreachable =
+            |error| anyhow::anyhow!("the database {} can't be opened: {error}", address::shown(&config.url));
         if let Some(path) = config.url.strip_prefix("surrealkv://") {
             // what is in it is nobody else's business on this machine
             std::fs::DirBuilder::new().recursive(true).mode(0o700).create(path)?;

@@ -2,15 +2,18 @@
 
 use std::time::Duration;
 
+use async_nats::ServerAddr;
 use async_nats::jetstream::consumer::{AckPolicy, pull};
 use async_nats::jetstream::stream::{
     Config as StreamConfig, DiscardPolicy, Info, Republish, RetentionPolicy, StorageType,
 };
 use async_nats::jetstream::{self, Context};
 use nepto_proto::subject::{EVENTS_STREAM, REPUBLISH_DM, Shard};
+use percent_encoding::percent_decode_str;
 use serde::Deserialize;
 use tokio::sync::watch;
 
+use crate::address;
 use crate::config::{Config, Nats};
 use crate::health::Health;
 
@@ -28,6 +31,8 @@ pub async fn connect(
     node: &str,
     health: &Health,
 ) -> anyhow::Result<(async_nats::Client, watch::Receiver<u64>)> {
+    // several implementations of TLS are linked in, and rustls chooses none by itself
+    drop(tokio_rustls::rustls::crypto::aws_lc_rs::default_provider().install_default());
     let (connected, connects) = watch::channel(0);
     let mut options = async_nats::ConnectOptions::new()
         .name(node)
@@ -53,11 +58,14 @@ pub async fn connect(
     if let Some(file) = &config.credentials_file {
         options = options.credentials_file(file).await?;
     }
-    let servers: Vec<&str> = config.url.split(',').map(str::trim).collect();
+    let servers = servers(config)?;
+    if let Some((user, password)) = servers.iter().find_map(user_of) {
+        options = options.user_and_password(user, password);
+    }
     let client = options
         .connect(servers)
         .await
-        .map_err(|error| anyhow::anyhow!("NATS at {} can't be reached: {error}", config.url))?;
+        .map_err(|error| anyhow::anyhow!("NATS at {} can't be reached: {error}", address::shown(&config.url)))?;
     let checked = jetstream(&client);
     // a round trip: a connection may look well long after the server has stopped answering
     health.register("nats", move || {
@@ -65,6 +73,18 @@ pub async fn connect(
         async move { jetstream.query_account().await.map(drop).map_err(|error| error.to_string()) }
     });
     Ok((client, connects))
+}
+
+/// The servers of `nats.url`.
+pub(crate) fn servers(config: &Nats) -> anyhow::Result<Vec<ServerAddr>> {
+    let servers = config.url.split(',').map(|url| url.trim().parse::<ServerAddr>());
+    servers.collect::<Result<_, _>>().map_err(|error| anyhow::anyhow!("nats.url is not valid: {error}"))
+}
+
+/// Name and password of `nats://user:password@host`, which the client library leaves aside.
+pub(crate) fn user_of(server: &ServerAddr) -> Option<(String, String)> {
+    let plain = |text: &str| percent_decode_str(text).decode_utf8_lossy().into_owned();
+    Some((plain(server.username()?), plain(server.password().unwrap_or_default())))
 }
 
 #[derive(Debug, Deserialize)]

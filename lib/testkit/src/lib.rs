@@ -18,6 +18,7 @@
 //! # Ok(()) }
 //! ```
 
+mod guard;
 mod jetstream;
 mod nats;
 mod port;
@@ -30,6 +31,7 @@ mod stack;
 mod wait;
 
 pub use self::redis::Redis;
+pub use guard::Guard;
 pub use jetstream::Pending;
 pub use nats::{Nats, nats_program};
 pub use port::Port;

@@ -24,9 +24,14 @@ pub struct Nats {
 impl Nats {
     /// Starts one and waits until it answers.
     pub async fn start() -> Result<Self> {
+        Self::start_with("").await
+    }
+
+    /// Starts one with more lines in its configuration: users, TLS. [`client`](Self::client) knows nothing of them.
+    pub async fn start_with(more: &str) -> Result<Self> {
         let folder = tempfile::Builder::new().prefix("nepto-nats-").tempdir()?;
         let configuration = folder.path().join("server.conf");
-        std::fs::write(&configuration, CONFIGURATION)?;
+        std::fs::write(&configuration, format!("{CONFIGURATION}\n{more}"))?;
         let port = Port::reserve()?;
         let process = Process::start(Launch {
             name: "nats".into(),

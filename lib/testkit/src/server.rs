@@ -67,6 +67,18 @@ pub struct Server {
 impl Server {
     /// Starts it on a reserved port and waits until it is ready. `name` is unique in the folder.
     pub(crate) async fn start(role: Role, name: &str, http: Port, folder: &Path, settings: &Settings) -> Result<Self> {
+        Self::start_trusting(None, role, name, http, folder, settings).await
+    }
+
+    /// The same, where the certificates in a file are the only ones that it trusts.
+    pub(crate) async fn start_trusting(
+        certificates: Option<&Path>,
+        role: Role,
+        name: &str,
+        http: Port,
+        folder: &Path,
+        settings: &Settings,
+    ) -> Result<Self> {
         let admin = Port::reserve()?;
         let settings = Settings::new()
             .set("node.name", name)
@@ -86,7 +98,7 @@ impl Server {
                 ("SURREAL_PASS".into(), DATABASE_PASSWORD.into()),
                 ("SURREAL_ONLINE_VERSION_CHECK".into(), "false".into()),
             ],
-            _ => Vec::new(),
+            _ => certificates.map(|file| ("SSL_CERT_FILE".into(), file.into())).into_iter().collect(),
         };
         let folder = folder.to_owned();
         let launch = Launch { name: name.to_owned(), program: executable()?, arguments, environment, folder };

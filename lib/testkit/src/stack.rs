@@ -8,6 +8,7 @@ use anyhow::{Context, Result};
 use tempfile::TempDir;
 use toml::Value;
 
+use crate::guard::{Guard, Guarded};
 use crate::server::{DATABASE_PASSWORD, provision};
 use crate::{FaultProxy, Nats, Port, Redis, Role, Server, Settings};
 
@@ -107,6 +108,7 @@ pub struct Builder {
     proxy_sockets: bool,
     proxy_nats: bool,
     proxy_redis: bool,
+    guard: Option<Guard>,
 }
 
 impl Builder {
@@ -145,6 +147,13 @@ impl Builder {
         self
     }
 
+    /// NATS lets in only who shows this, over TLS. For [`all`](Self::all).
+    #[must_use]
+    pub fn guard_nats(mut self, guard: Guard) -> Self {
+        self.guard = Some(guard);
+        self
+    }
+
     /// Starts NATS, Redis and one process with every role.
     pub async fn all(self) -> Result<Stack> {
         let ground = self.ground(1).await?;
@@ -153,7 +162,8 @@ impl Builder {
         database.push(path.join("database"));
         let settings = ground.settings.set("database.url", text(&database)?).and(&self.settings);
         let [http] = <[Port; 1]>::try_from(ground.sockets).ok().context("one port for one process")?;
-        let server = Arc::new(Server::start(Role::All, "all", http, path, &settings).await?);
+        let trusted = ground.guarded.as_ref().map(|guarded| guarded.certificate.as_path());
+        let server = Arc::new(Server::start_trusting(trusted, Role::All, "all", http, path, &settings).await?);
         Ok(Stack {
             api: server.clone(),
             gateways: vec![server.clone()],
@@ -211,7 +221,12 @@ impl Builder {
     /// All that stands before the first process of Nepto starts.
     async fn ground(&self, gateways: usize) -> Result<Ground> {
         let folder = tempfile::Builder::new().prefix("nepto-stack-").tempdir()?;
-        let (nats, redis) = tokio::try_join!(Nats::start(), Redis::start())?;
+        let guarded = match self.guard {
+            Some(guard) => Some(Guarded::new(guard, folder.path())?),
+            None => None,
+        };
+        let more = guarded.as_ref().map_or("", |guarded| guarded.configuration.as_str());
+        let (nats, redis) = tokio::try_join!(Nats::start_with(more), Redis::start())?;
         let nats_proxy = if self.proxy_nats { Some(FaultProxy::start(nats.address()).await?) } else { None };
         let redis_proxy = if self.proxy_redis { Some(FaultProxy::start(redis.address()).await?) } else { None };
         let sockets: Vec<Port> = (0..gateways).map(|_| Port::reserve()).collect::<Result<_>>()?;
@@ -235,11 +250,27 @@ impl Builder {
             .set("tokens.verifying_key_file", text(keys.join("tokens.pub.pem").as_os_str())?)
             .set("log.format", "text")
             .and(&public(&sockets[0], &public_sockets));
-        Ok(Ground { folder, nats, redis, nats_proxy, redis_proxy, sockets, socket_proxies, public_sockets, settings })
+        let settings = match &guarded {
+            Some(guarded) => settings.and(&guarded.settings(nats_address.port())),
+            None => settings,
+        };
+        Ok(Ground {
+            guarded,
+            folder,
+            nats,
+            redis,
+            nats_proxy,
+            redis_proxy,
+            sockets,
+            socket_proxies,
+            public_sockets,
+            settings,
+        })
     }
 }
 
 struct Ground {
+    guarded: Option<Guarded>,
     nats: Nats,
     redis: Redis,
     nats_proxy: Option<FaultProxy>,

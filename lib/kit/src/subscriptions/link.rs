@@ -23,6 +23,7 @@ use tokio_util::sync::CancellationToken;
 use super::Shared;
 use super::wire::{self, ServerOp};
 use crate::ctx::Ctx;
+use crate::nats;
 
 /// From the first packet to the answer of the server that we are in.
 const CONNECT_WITHIN: Duration = Duration::from_secs(5);
@@ -50,13 +51,12 @@ pub struct Link {
 impl Link {
     pub(super) async fn connect(ctx: &Ctx, shared: Arc<Shared>) -> anyhow::Result<Self> {
         let config = &ctx.config.nats;
-        let servers: Result<Vec<ServerAddr>, _> = config.url.split(',').map(|url| url.trim().parse()).collect();
         let credentials = match &config.credentials_file {
             Some(file) => Some(Credentials::load(file)?),
             None => None,
         };
-        let dial = Dial { servers: servers?, next: 0, name: format!("{} subscriptions", ctx.node), credentials };
-        let (mut dial, stop) = (dial, ctx.stop.clone());
+        let (servers, name) = (nats::servers(config)?, format!("{} subscriptions", ctx.node));
+        let (mut dial, stop) = (Dial { servers, next: 0, name, credentials }, ctx.stop.clone());
         let first = dial.any().await?;
         shared.table().connected();
         Ok(Self { dial, first, shared, stop })
@@ -162,6 +162,7 @@ impl Dial {
             Some(credentials) => Some(BASE64_URL_SAFE_NO_PAD.encode(credentials.key.sign(info.nonce.as_bytes())?)),
             None => None,
         };
+        let (user, pass) = nats::user_of(server).unzip();
         Ok(ConnectInfo {
             verbose: false,
             pedantic: false,
@@ -174,8 +175,8 @@ impl Dial {
             version: env!("CARGO_PKG_VERSION").to_owned(),
             protocol: Protocol::Dynamic,
             tls_required,
-            user: server.username().map(str::to_owned),
-            pass: server.password().map(str::to_owned),
+            user,
+            pass,
             auth_token: None,
             headers: true,
             no_responders: true,

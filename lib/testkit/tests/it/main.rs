@@ -2,6 +2,7 @@
 
 mod cli;
 mod faults;
+mod guarded;
 mod nats;
 mod people;
 mod redis;
