@@ -14,7 +14,9 @@ const STYLES: Styles = Styles::styled()
     .literal(AnsiColor::Cyan.on_default().bold())
     .placeholder(AnsiColor::Cyan.on_default());
 
-const AFTER_HELP: &str = "\
+macro_rules! first_steps {
+    () => {
+        "\
 First steps:
   nepto login --server https://chat.example.org --new-keystore wallet.json
   nepto profile --handle alice
@@ -26,21 +28,13 @@ In a script:
   nepto send @bob \"backup done\" --timeout 30
   nepto inbox --json --wait 60
 
-A PEER is named by wallet address (safest: the server can't give another account for it), handle or account id.";
-
-const AFTER_LONG_HELP: &str = "\
-First steps:
-  nepto login --server https://chat.example.org --new-keystore wallet.json
-  nepto profile --handle alice
-  nepto chat 0xf39Fd6e51aad88F6F4ce6aB8827279cffFb92266
-
-In a script:
-  export NEPTO_PASSPHRASE_FILE=/run/secrets/nepto
-  nepto login --server https://chat.example.org --key-stdin < key.txt
-  nepto send @bob \"backup done\" --timeout 30
-  nepto inbox --json --wait 60
-
-A PEER is named by wallet address (safest: the server can't give another account for it), handle or account id.
+A PEER is named by wallet address (safest: the server can't give another account for it), handle or account id."
+    };
+}
+const AFTER_HELP: &str = first_steps!();
+const AFTER_LONG_HELP: &str = concat!(
+    first_steps!(),
+    "
 
 Exit codes:
   0  done
@@ -56,7 +50,8 @@ Environment:
   NEPTO_PROFILE          folder of the profile
   NEPTO_PASSPHRASE_FILE  file with the passphrase of the profile
   NEPTO_PASSPHRASE       the passphrase itself; a file is safer
-  NO_COLOR               no colours";
+  NO_COLOR               no colours"
+);
 
 /// Chat from a terminal or a script, end-to-end encrypted. You sign in with an Ethereum wallet.
 #[derive(Debug, Parser)]

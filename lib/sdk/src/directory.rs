@@ -5,7 +5,7 @@ use std::collections::BTreeSet;
 use alloy_primitives::Address;
 use libsignal_protocol::IdentityKey;
 use nepto_proto::api::auth::Wallets;
-use nepto_proto::api::keys::{DeviceDirectory, PrekeyBundles, PublicDevice};
+use nepto_proto::api::keys::{self as api, DeviceDirectory, PrekeyBundles, PublicDevice};
 use nepto_proto::certificate::{CertificateError, verify_device, wallets_of};
 use nepto_proto::wire::Mismatch;
 use nepto_proto::{AccountId, DeviceId};
@@ -18,13 +18,17 @@ use crate::safety::SafetyNumber;
 use crate::signal;
 use crate::store::Txn;
 use crate::store::backend::Durability;
-use crate::store::peers::Peer;
+use crate::store::peers::{Peer, RemovedDevice};
+
+/// Removed devices that are remembered of one account.
+const REMOVED_MAX: usize = 20;
 
 /// A directory whose every claim was checked.
 struct Checked {
     root: Address,
     wallets: BTreeSet<Address>,
     devices: Vec<KnownDevice>,
+    removed: Vec<RemovedDevice>,
     refused: Vec<(DeviceId, CertificateError)>,
 }
 
@@ -35,20 +39,31 @@ fn check(directory: &DeviceDirectory, domain: &str, now_ms: u64) -> Result<Check
     if numbers.len() != directory.devices.len() {
         return Err(bad("the server listed a device twice"));
     }
+    let known = |device: &PublicDevice, wallet: Address| KnownDevice {
+        device: device.device,
+        registration_id: device.registration_id.get(),
+        identity_key: device.identity_key.clone(),
+        wallet: wallet.to_string(),
+        first_seen_ms: now_ms,
+    };
     let (mut devices, mut refused) = (Vec::new(), Vec::new());
     for device in &directory.devices {
         match check_device(device, &wallets, domain) {
-            Ok(wallet) => devices.push(KnownDevice {
-                device: device.device,
-                registration_id: device.registration_id.get(),
-                identity_key: device.identity_key.clone(),
-                wallet: wallet.to_string(),
-                first_seen_ms: now_ms,
-            }),
+            Ok(wallet) => devices.push(known(device, wallet)),
             Err(reason) => refused.push((device.device, reason)),
         }
     }
-    Ok(Checked { root, wallets, devices, refused })
+    // one that nobody certified, or whose number is another's now, is as unknown as ever
+    let mut removed: Vec<RemovedDevice> = Vec::new();
+    for api::RemovedDevice { device, removed_at } in directory.removed.iter().take(REMOVED_MAX) {
+        let taken =
+            numbers.contains(&device.device) || removed.iter().any(|other| other.device.device == device.device);
+        if let (Ok(wallet), false) = (check_device(device, &wallets, domain), taken) {
+            let removed_at_ms = (removed_at.unix_timestamp_nanos() / 1_000_000).try_into().unwrap_or(0);
+            removed.push(RemovedDevice { device: known(device, wallet), removed_at_ms });
+        }
+    }
+    Ok(Checked { root, wallets, devices, removed, refused })
 }
 
 fn check_wallets(
@@ -122,6 +137,7 @@ impl Core {
             claimed: None,
             named,
             devices: checked.devices,
+            removed: checked.removed,
             refused: checked.refused.into_iter().map(|(device, reason)| (device, reason.to_string())).collect(),
             verified,
             changed: before.as_ref().is_some_and(|peer| peer.changed) || (verified && changes.alarming),
@@ -202,11 +218,11 @@ impl Core {
         let txn = self.store.begin();
         let mut peer = Peer { verified: false, changed: false, ..self.known(account)? };
         if let Some(root) = peer.claimed.take() {
-            for known in &peer.devices {
+            for known in peer.devices.iter().chain(peer.removed.iter().map(|removed| &removed.device)) {
                 txn.delete_session(&signal::address(account, known.device)?)?;
             }
-            let (wallets, devices, refused) = Default::default();
-            peer = Peer { root, wallets, named: None, devices, refused, ..peer };
+            let (wallets, devices, removed, refused) = Default::default();
+            peer = Peer { root, wallets, named: None, devices, removed, refused, ..peer };
             self.outdated.insert(account);
         }
         txn.set_peer(&peer)?;
@@ -271,20 +287,22 @@ fn differences(before: &Peer, now: &mut Checked) -> Changes {
     }
     for known in &mut now.devices {
         let device = known.device;
-        match before.device(device) {
+        match before.identity(device) {
             Some(old) if old.identity_key == known.identity_key => {
                 known.first_seen_ms = old.first_seen_ms;
                 if old.registration_id != known.registration_id {
                     changes.void_sessions.push(device);
                 }
             }
-            Some(_) => {
+            Some(_) if before.device(device).is_some() => {
                 changes.alarming = true;
                 changes.void_sessions.push(device);
                 changes.notices.push(Notice::IdentityChanged { device });
                 changes.events.push(Event::IdentityChanged { account, device });
             }
-            None => {
+            old => {
+                // a session with the number's last owner is of no use to the new one
+                changes.void_sessions.extend(old.map(|_| device));
                 changes.alarming = true;
                 changes.notices.push(Notice::DeviceAdded { device });
                 changes.events.push(Event::DeviceAdded { account, device, wallet: known.wallet.clone() });
@@ -293,9 +311,21 @@ fn differences(before: &Peer, now: &mut Checked) -> Changes {
     }
     for old in &before.devices {
         if !now.devices.iter().any(|known| known.device == old.device) {
-            changes.void_sessions.push(old.device);
             changes.events.push(Event::DeviceRemoved { account, device: old.device });
         }
     }
+    // What a device sent before it was removed is read with the session that it had. One that came and went unseen is no
+    // device whose safety number was compared.
+    now.removed.retain_mut(|RemovedDevice { device: known, .. }| {
+        let old = before.identity(known.device).filter(|old| old.identity_key == known.identity_key);
+        known.first_seen_ms = old.map_or(known.first_seen_ms, |old| old.first_seen_ms);
+        old.is_some() || !before.verified
+    });
+    let gone = before.devices.iter().chain(before.removed.iter().map(|removed| &removed.device));
+    let kept = |old: &&KnownDevice| {
+        let still = now.devices.iter().chain(now.removed.iter().map(|removed| &removed.device));
+        still.into_iter().any(|known| known.device == old.device && known.identity_key == old.identity_key)
+    };
+    changes.void_sessions.extend(gone.filter(|old| !kept(old)).map(|old| old.device));
     changes
 }

@@ -68,6 +68,9 @@ pub enum SdkError {
     /// The URL of a server.
     #[error("{0:?} is not the address of a server; it looks like https://chat.example.org")]
     ServerUrl(String),
+    /// An address whose capital letters do not fit its digits (EIP-55).
+    #[error("{0} has a typing error: its capital and small letters do not fit its digits; copy it again")]
+    AddressTypo(String),
     /// No valid session.
     #[error("signed out; sign in again with the wallet")]
     SignedOut,

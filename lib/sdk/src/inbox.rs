@@ -104,7 +104,8 @@ impl Core {
     /// Whether a checked directory names the sending device, and with the key that the message carries.
     fn is_known(&self, origin: Origin, ciphertext: &Ciphertext) -> Result<bool, SdkError> {
         let peer = self.store.begin().peer(origin.account)?;
-        let Some(known) = peer.as_ref().and_then(|peer| peer.device(origin.device)) else { return Ok(false) };
+        let known = peer.as_ref().and_then(|peer| peer.sender(origin.device, origin.stored_at_ms));
+        let Some(known) = known else { return Ok(false) };
         Ok(match ciphertext {
             Ciphertext::Session(_) => true,
             Ciphertext::Prekey(message) => {

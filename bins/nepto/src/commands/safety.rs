@@ -101,7 +101,11 @@ pub async fn run(app: &App, args: SafetyArgs) -> Result<(), Failure> {
 }
 
 fn parse_scanned(text: &str) -> Result<Base64, String> {
-    serde_json::from_value(text.into()).map_err(|_| "it is not base64url without padding".to_owned())
+    let scanned: Option<Base64> = serde_json::from_value(text.into()).ok();
+    // two fingerprints of 32 bytes, and the protobuf around them
+    scanned.filter(|scanned| (64..=128).contains(&scanned.0.len())).ok_or_else(|| {
+        "it is not what the QR code of a safety number says; `nepto --json safety-number PEER` prints it as \"scannable\"".to_owned()
+    })
 }
 
 /// Which device a scanned code belongs to.
@@ -186,7 +190,9 @@ mod tests {
     fn a_scanned_code_is_read_as_it_is_printed() {
         let printed = serde_json::to_value(Base64(number().scannable)).unwrap();
         assert_eq!(parse_scanned(printed.as_str().unwrap()).unwrap().0, number().scannable);
-        assert!(parse_scanned("not base64!").is_err());
+        for other in ["not base64!", "", "aGVsbG8", "01234 56789"] {
+            assert!(parse_scanned(other).is_err(), "{other}");
+        }
     }
 
     #[test]

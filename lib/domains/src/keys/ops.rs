@@ -18,11 +18,14 @@ use nepto_proto::{AccountId, DeviceId, ErrorCode};
 use super::RegisterDevice;
 use super::device_list::DeviceList;
 use super::model::{check_ec, check_id, check_kyber, check_setup, check_signed_ec};
-use super::store::{DeviceRow, Store, Taken};
+use super::store::{DeviceRow, RemovedRow, Store, Taken};
 use crate::auth::FindAccount;
 
 /// A device that was not heard of for so long is removed: its mailbox has expired by then.
 const IDLE_AFTER: Duration = Duration::from_secs(180 * 86_400);
+
+/// Removed devices in a directory.
+const REMOVED_SHOWN_MAX: i64 = 20;
 
 /// The use-cases of the domain.
 #[derive(Clone)]
@@ -49,7 +52,8 @@ impl Keys {
 
     pub async fn remove(&self, account: AccountId, device: DeviceId) -> Result<(), Failure> {
         let event = Row::new(&DeviceRemoved { account, device }, &self.ctx.clock, &self.ctx.random);
-        self.store.remove(account, device, event).await.map_err(|error| match Failure::from(error) {
+        let now_ms = self.ctx.clock.now_ms();
+        self.store.remove(account, device, now_ms, event).await.map_err(|error| match Failure::from(error) {
             failure if failure.code == ErrorCode::DeviceUnknown => {
                 Failure::new(failure.code, format!("this account has no device {device}"))
             }
@@ -93,7 +97,13 @@ impl Keys {
     pub async fn directory(&self, account: AccountId) -> Result<DeviceDirectory, Failure> {
         let wallets = self.wallets(account).await?;
         let devices = self.store.devices(account).await?.iter().filter_map(DeviceRow::to_public).collect();
-        Ok(DeviceDirectory { account, wallets, devices })
+        let removed = self.store.removed(account, REMOVED_SHOWN_MAX).await?;
+        Ok(DeviceDirectory {
+            account,
+            wallets,
+            devices,
+            removed: removed.iter().filter_map(RemovedRow::to_public).collect(),
+        })
     }
 
     /// Bundles for some or all devices of an account, each with one-time keys while there are any and the limits allow.
@@ -206,6 +216,13 @@ impl Keys {
             }
         }
         Ok(rows.len())
+    }
+
+    /// Forgets removed devices when nothing of them can be on its way any more; a bounded number.
+    pub async fn forget_removed(&self) -> Result<usize, Failure> {
+        const BATCH: i64 = 1_000;
+        let expire_after_ms = self.ctx.config.mailbox.expire_after_s.saturating_mul(1_000) as i64;
+        Ok(self.store.forget_removed(self.ctx.clock.now_ms() - expire_after_ms, BATCH).await?)
     }
 
     /// Reaches the device if it is connected; otherwise it counts its keys when it comes back.

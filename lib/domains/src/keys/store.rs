@@ -15,9 +15,10 @@ use surrealdb::types::{SurrealValue, array};
 
 use super::device_list::DeviceList;
 
-pub const SCHEMA: &[Migration] = &[Migration {
-    number: 1,
-    statements: "
+pub const SCHEMA: &[Migration] = &[
+    Migration {
+        number: 1,
+        statements: "
             -- roster:[account]: the guard row of an account's devices
             DEFINE TABLE IF NOT EXISTS roster SCHEMAFULL;
             DEFINE FIELD IF NOT EXISTS revision ON roster TYPE int;
@@ -55,7 +56,22 @@ pub const SCHEMA: &[Migration] = &[Migration {
             DEFINE FIELD IF NOT EXISTS public_key ON kyber_prekey TYPE bytes;
             DEFINE FIELD IF NOT EXISTS signature ON kyber_prekey TYPE bytes;
         ",
-}];
+    },
+    Migration {
+        number: 2,
+        statements: "
+            -- removed_device:[account, device]: who sent what is still on its way
+            DEFINE TABLE IF NOT EXISTS removed_device SCHEMAFULL;
+            DEFINE FIELD IF NOT EXISTS device ON removed_device TYPE int;
+            DEFINE FIELD IF NOT EXISTS registration_id ON removed_device TYPE int;
+            DEFINE FIELD IF NOT EXISTS identity_key ON removed_device TYPE bytes;
+            DEFINE FIELD IF NOT EXISTS message ON removed_device TYPE string;
+            DEFINE FIELD IF NOT EXISTS signature ON removed_device TYPE string;
+            DEFINE FIELD IF NOT EXISTS removed_at_ms ON removed_device TYPE int;
+            DEFINE INDEX IF NOT EXISTS removed_device_age ON removed_device FIELDS removed_at_ms;
+        ",
+    },
+];
 
 #[derive(Debug, Clone, SurrealValue)]
 struct Signed {
@@ -122,14 +138,14 @@ impl DeviceRow {
 
     /// Its number.
     pub fn number(&self) -> Option<DeviceId> {
-        DeviceId::try_from(u32::try_from(self.device).ok()?).ok()
+        number(self.device)
     }
 
     /// As others see it; `None` for a row that breaks the schema.
     pub fn to_public(&self) -> Option<api::PublicDevice> {
         Some(api::PublicDevice {
-            device: self.number()?,
-            registration_id: RegistrationId::try_from(u32::try_from(self.registration_id).ok()?).ok()?,
+            device: number(self.device)?,
+            registration_id: number(self.registration_id)?,
             identity_key: self.identity_key.to_vec().into(),
             certificate: SignedMessage { message: self.message.clone(), signature: self.signature.clone() },
         })
@@ -152,6 +168,30 @@ impl DeviceRow {
     }
 }
 
+/// What is kept of a device that was removed.
+#[derive(Debug, Clone, SurrealValue)]
+pub struct RemovedRow {
+    device: i64,
+    registration_id: i64,
+    identity_key: Bytes,
+    message: String,
+    signature: String,
+    removed_at_ms: i64,
+}
+
+impl RemovedRow {
+    /// As others see it; `None` for a row that breaks the schema.
+    pub fn to_public(&self) -> Option<api::RemovedDevice> {
+        let device = api::PublicDevice {
+            device: number(self.device)?,
+            registration_id: number(self.registration_id)?,
+            identity_key: self.identity_key.to_vec().into(),
+            certificate: SignedMessage { message: self.message.clone(), signature: self.signature.clone() },
+        };
+        Some(api::RemovedDevice { device, removed_at: from_ms(self.removed_at_ms) })
+    }
+}
+
 #[derive(Debug, Clone, SurrealValue)]
 struct RosterEntry {
     device: i64,
@@ -167,8 +207,7 @@ struct RosterRow {
 impl From<RosterRow> for DeviceList {
     fn from(row: RosterRow) -> Self {
         let entry = |entry: &RosterEntry| {
-            let device = DeviceId::try_from(u32::try_from(entry.device).ok()?).ok()?;
-            Some((device, RegistrationId::try_from(u32::try_from(entry.registration_id).ok()?).ok()?))
+            Some((number::<DeviceId>(entry.device)?, number::<RegistrationId>(entry.registration_id)?))
         };
         let mut devices: Vec<_> = row.devices.iter().filter_map(entry).collect();
         devices.sort_unstable_by_key(|(device, _)| *device);
@@ -253,6 +292,7 @@ impl Store {
                         .filter(|$n| $n NOT IN $used)[0];
                     CREATE type::record('device', [$account, $free])
                         CONTENT object::extend($row, { device: $free });
+                    DELETE type::record('removed_device', [$account, $free]);
                     UPSERT $roster_id SET revision = $roster.revision + 1, last_device = $free,
                         devices = array::push($roster.devices,
                             { device: $free, registration_id: $row.registration_id });
@@ -268,13 +308,23 @@ impl Store {
             .await
     }
 
-    /// Removes a device with its prekeys. Throws `device_unknown`.
-    pub async fn remove(&self, account: AccountId, device: DeviceId, event: outbox::Row) -> Result<(), DbError> {
+    /// Removes a device with its prekeys; its certificate is kept apart. Throws `device_unknown`.
+    pub async fn remove(
+        &self,
+        account: AccountId,
+        device: DeviceId,
+        now_ms: i64,
+        event: outbox::Row,
+    ) -> Result<(), DbError> {
         self.db
             .execute(
                 &format!(
                     "{{
-                        IF !record::exists($id) {{ THROW 'device_unknown' }};
+                        LET $row = (SELECT * FROM ONLY $id);
+                        IF !$row {{ THROW 'device_unknown' }};
+                        UPSERT type::record('removed_device', [$account, $device]) SET device = $device,
+                            registration_id = $row.registration_id, identity_key = $row.identity_key,
+                            message = $row.message, signature = $row.signature, removed_at_ms = $now;
                         DELETE $id;
                         DELETE ec_prekey:[$account, $device, NONE]..[$account, $device, []];
                         DELETE kyber_prekey:[$account, $device, NONE]..[$account, $device, []];
@@ -289,6 +339,7 @@ impl Store {
                     roster_id: roster_id(account),
                     account: account.to_string(),
                     device: i64::from(device.get()),
+                    now: now_ms,
                     events: vec![event],
                 },
             )
@@ -306,6 +357,21 @@ impl Store {
     pub async fn devices(&self, account: AccountId) -> Result<Vec<DeviceRow>, DbError> {
         let statement = "SELECT * OMIT id FROM device:[$account, NONE]..[$account, []]";
         self.db.run(statement, vars! { account: account.to_string() }).await
+    }
+
+    /// Devices of an account that were removed, the latest first, up to a bound.
+    pub async fn removed(&self, account: AccountId, limit: i64) -> Result<Vec<RemovedRow>, DbError> {
+        let statement = "SELECT * OMIT id FROM removed_device:[$account, NONE]..[$account, []]
+            ORDER BY removed_at_ms DESC LIMIT $limit";
+        self.db.run(statement, vars! { account: account.to_string(), limit: limit }).await
+    }
+
+    /// Forgets devices that were removed before a moment, up to a bound; how many.
+    pub async fn forget_removed(&self, before_ms: i64, limit: i64) -> Result<usize, DbError> {
+        let statement = "RETURN array::len(DELETE
+            (SELECT VALUE id FROM removed_device WHERE removed_at_ms < $before LIMIT $limit) RETURN BEFORE)";
+        let forgotten: i64 = self.db.run(statement, vars! { before: before_ms, limit: limit }).await?;
+        Ok(forgotten.unsigned_abs() as usize)
     }
 
     /// One device.
@@ -468,6 +534,11 @@ fn one_time_id(id: &RecordId) -> Option<u32> {
         Some(surrealdb::types::Value::Number(number)) => u32::try_from(number.to_int()?).ok(),
         _ => None,
     }
+}
+
+/// An id from its row; `None` if the row breaks the schema.
+fn number<T: TryFrom<u32>>(stored: i64) -> Option<T> {
+    T::try_from(u32::try_from(stored).ok()?).ok()
 }
 
 fn roster_id(account: AccountId) -> RecordId {

@@ -66,12 +66,44 @@ async fn a_device_keeps_its_number_and_numbers_are_not_reused_at_once() {
     assert!(
         matches!(store.register(mine, row(mine, 4, 400), 3).await, Err(DbError::Thrown(code)) if code == "device_limit")
     );
-    store.remove(mine, device(2), event()).await.unwrap();
+    store.remove(mine, device(2), 7, event()).await.unwrap();
     assert_eq!(store.register(mine, row(mine, 4, 400), 3).await.unwrap(), 4);
     assert!(
-        matches!(store.remove(mine, device(2), event()).await, Err(DbError::Thrown(code)) if code == "device_unknown")
+        matches!(store.remove(mine, device(2), 7, event()).await, Err(DbError::Thrown(code)) if code == "device_unknown")
     );
     assert_eq!(store.devices(mine).await.unwrap().len(), 3);
+}
+
+#[tokio::test]
+async fn a_removed_device_is_remembered_until_its_number_or_its_time_is_over() {
+    let store = store().await;
+    let mine = account(1);
+    let removed = async || -> Vec<(u32, i64)> {
+        let rows = store.removed(mine, 20).await.unwrap();
+        let rows = rows.iter().map(|row| row.to_public().unwrap());
+        rows.map(|row| (row.device.device.into(), (row.removed_at.unix_timestamp_nanos() / 1_000_000) as i64)).collect()
+    };
+    for n in 1..=3 {
+        store.register(mine, row(mine, n, 100 * u32::from(n)), 3).await.unwrap();
+    }
+    store.remove(mine, device(1), 7, event()).await.unwrap();
+    store.remove(mine, device(3), 9, event()).await.unwrap();
+    store.remove(mine, device(2), 8, event()).await.unwrap();
+    assert_eq!(removed().await, [(3, 9), (2, 8), (1, 7)], "the latest first");
+    assert_eq!(store.removed(account(2), 20).await.unwrap().len(), 0);
+    assert_eq!(store.removed(mine, 1).await.unwrap()[0].to_public().unwrap().device.identity_key.0, [3; 33]);
+    // its number is another's now: once round, and it comes to 1 again
+    for n in 4..=128 {
+        let device_number = u32::try_from(store.register(mine, row(mine, n, 400), 3).await.unwrap()).unwrap();
+        if device_number == 1 {
+            break;
+        }
+        store.remove(mine, device(device_number), 6, event()).await.unwrap();
+    }
+    assert_eq!(store.devices(mine).await.unwrap()[0].number(), Some(device(1)));
+    assert!(!removed().await.iter().any(|(number, _)| *number == 1));
+    assert_eq!(store.forget_removed(9, 1_000).await.unwrap(), 125);
+    assert_eq!(removed().await, [(3, 9)]);
 }
 
 #[tokio::test]

@@ -7,6 +7,7 @@ use std::time::Duration;
 use axum::Router;
 use axum::extract::State;
 use axum::extract::ws::WebSocketUpgrade;
+use axum::extract::ws::rejection::WebSocketUpgradeRejection;
 use axum::response::{IntoResponse, Response};
 use axum::routing::get;
 use futures_util::future::{BoxFuture, try_join_all};
@@ -207,7 +208,17 @@ async fn look(ctx: &Ctx, shard: Shard) -> anyhow::Result<(u64, u64)> {
     Ok((nats::stream_epoch(info), info.state.last_sequence))
 }
 
-async fn upgrade(State(gateway): State<Arc<Gateway>>, upgrade: WebSocketUpgrade) -> Response {
+async fn upgrade(
+    State(gateway): State<Arc<Gateway>>,
+    upgrade: Result<WebSocketUpgrade, WebSocketUpgradeRejection>,
+) -> Response {
+    let upgrade = match upgrade {
+        Ok(upgrade) => upgrade,
+        Err(rejection) => {
+            let detail = format!("open it as a WebSocket (RFC 6455): {}", rejection.body_text());
+            return Failure::new(ErrorCode::Malformed, detail).into_response();
+        }
+    };
     let upgrade = upgrade
         .protocols([SUBPROTOCOL])
         .read_buffer_size(READ_BUFFER_BYTES)

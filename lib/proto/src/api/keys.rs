@@ -131,6 +131,22 @@ pub struct DeviceDirectory {
     pub wallets: Wallets,
     /// By number.
     pub devices: Vec<PublicDevice>,
+    /// Devices that were removed while their messages may still be on the way, newest first. Listen to what they sent
+    /// before that, and encrypt nothing for them.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub removed: Vec<RemovedDevice>,
+}
+
+/// A device that was removed, with its last certificate.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
+pub struct RemovedDevice {
+    /// As it was.
+    #[serde(flatten)]
+    pub device: PublicDevice,
+    /// Since when nothing of it is taken any more.
+    #[serde(with = "time::serde::rfc3339")]
+    pub removed_at: OffsetDateTime,
 }
 
 /// What it takes to start a session with a device (PQXDH).

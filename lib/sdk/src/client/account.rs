@@ -30,7 +30,7 @@ impl Client {
     /// The wallet is the one that the account's devices are checked against.
     pub async fn resolve(&self, reference: &str) -> Result<Account, SdkError> {
         let reference = reference.trim().trim_start_matches('@');
-        let named = reference.parse::<Address>().ok();
+        let named = read_address(reference)?;
         let asked = named.map_or_else(|| reference.to_owned(), |address| address.to_string());
         let mut found = self.inner.http.account(&asked).await?;
         let account = found.account;
@@ -173,4 +173,34 @@ pub enum Verification {
     Verified,
     /// They were and something changed, or another wallet names the account: nothing is sent until the user decides.
     Changed,
+}
+
+/// An address in capitals and small letters carries a checksum (EIP-55): a typing error must not lead to somebody else.
+fn read_address(reference: &str) -> Result<Option<Address>, SdkError> {
+    let Ok(address) = reference.parse::<Address>() else { return Ok(None) };
+    let digits = reference.trim_start_matches("0x");
+    let one_case =
+        !digits.contains(|c: char| c.is_ascii_uppercase()) || !digits.contains(|c: char| c.is_ascii_lowercase());
+    if one_case || Address::parse_checksummed(reference, None).is_ok() {
+        return Ok(Some(address));
+    }
+    Err(SdkError::AddressTypo(reference.to_owned()))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_typing_error_in_an_address_is_found() {
+        const RIGHT: &str = "0xf39Fd6e51aad88F6F4ce6aB8827279cffFb92266";
+        for fine in [RIGHT, &RIGHT.to_lowercase(), &format!("0x{}", RIGHT[2..].to_uppercase())] {
+            assert_eq!(read_address(fine).unwrap(), Some(RIGHT.parse().unwrap()), "{fine}");
+        }
+        for other in ["alice", "0xf39F", "vitalik.eth"] {
+            assert_eq!(read_address(other).unwrap(), None, "{other}");
+        }
+        let typo = RIGHT.replace("2266", "2267");
+        assert!(matches!(read_address(&typo), Err(SdkError::AddressTypo(_))));
+    }
 }

@@ -13,7 +13,7 @@ use zeroize::Zeroizing;
 use super::Client;
 use crate::SdkError;
 use crate::env::Env;
-use crate::http::{Http, server_url};
+use crate::http::{Http, is_loopback, server_url};
 use crate::keys;
 use crate::store::Store;
 use crate::store::backend::Durability;
@@ -163,10 +163,9 @@ fn check_domain(url: &Url, info: &ServerInfo, expected: Option<&str>) -> Result<
         Some(port) => info.domain == format!("{host}:{port}") || info.domain == host,
         None => info.domain == host,
     };
-    let loopback = matches!(host, "localhost" | "127.0.0.1" | "[::1]");
     let allowed = match expected {
         Some(expected) => info.domain == expected,
-        None => own || loopback,
+        None => own || is_loopback(url),
     };
     if allowed {
         return Ok(());

@@ -228,13 +228,49 @@ fn network(error: reqwest::Error) -> SdkError {
     SdkError::Network(cause.to_string())
 }
 
-/// Reads a server's address. Without a scheme it is `https`.
+/// Reads a server's address. Without a scheme it is `https`, and `http` on this machine itself.
 pub(crate) fn server_url(server: &str) -> Result<Url, SdkError> {
     let server = server.trim();
-    let with_scheme = if server.contains("://") { server.to_owned() } else { format!("https://{server}") };
-    let url = Url::parse(&with_scheme).map_err(|_| SdkError::ServerUrl(server.to_owned()))?;
+    let bad = || SdkError::ServerUrl(server.to_owned());
+    let url = match server.contains("://") {
+        true => Url::parse(server).map_err(|_| bad())?,
+        false => {
+            let mut url = Url::parse(&format!("https://{server}")).map_err(|_| bad())?;
+            if is_loopback(&url) {
+                url.set_scheme("http").map_err(|()| bad())?;
+            }
+            url
+        }
+    };
     if !matches!(url.scheme(), "http" | "https") || url.host_str().is_none() {
-        return Err(SdkError::ServerUrl(server.to_owned()));
+        return Err(bad());
     }
     Ok(url)
+}
+
+/// Whether an address is this machine's own.
+pub(crate) fn is_loopback(url: &Url) -> bool {
+    matches!(url.host_str(), Some("localhost" | "127.0.0.1" | "[::1]"))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::server_url;
+
+    #[test]
+    fn a_scheme_is_guessed_only_where_none_is_given() {
+        for (server, url) in [
+            ("chat.example.org", "https://chat.example.org/"),
+            ("chat.example.org:8443", "https://chat.example.org:8443/"),
+            ("http://chat.example.org", "http://chat.example.org/"),
+            (" localhost:8080 ", "http://localhost:8080/"),
+            ("[::1]:8080", "http://[::1]:8080/"),
+            ("https://localhost:8443", "https://localhost:8443/"),
+        ] {
+            assert_eq!(server_url(server).unwrap().as_str(), url);
+        }
+        for bad in ["", "ftp://chat.example.org", "https://", "a b"] {
+            assert!(server_url(bad).is_err(), "{bad}");
+        }
+    }
 }

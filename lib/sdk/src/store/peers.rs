@@ -6,6 +6,16 @@ use serde::{Deserialize, Serialize};
 use super::{StoreError, Table, Txn};
 use crate::model::KnownDevice;
 
+/// What a device sent before its sockets were closed may be stored so much later than the device was removed.
+const SENT_WITHIN_MS: u64 = 60_000;
+
+/// A device that was removed.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) struct RemovedDevice {
+    pub device: KnownDevice,
+    pub removed_at_ms: u64,
+}
+
 /// An account whose directory was checked.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) struct Peer {
@@ -22,6 +32,9 @@ pub(crate) struct Peer {
     pub named: Option<String>,
     /// By number; only certified ones.
     pub devices: Vec<KnownDevice>,
+    /// Certified ones that were removed, whose messages may still be on their way.
+    #[serde(default)]
+    pub removed: Vec<RemovedDevice>,
     /// Devices that the server lists and no wallet certified, with the reason.
     pub refused: Vec<(DeviceId, String)>,
     /// The user compared safety numbers.
@@ -33,6 +46,22 @@ pub(crate) struct Peer {
 impl Peer {
     pub fn device(&self, device: DeviceId) -> Option<&KnownDevice> {
         self.devices.iter().find(|known| known.device == device)
+    }
+
+    /// The device that sent a message: one of the account's, or one that was when the message was stored.
+    pub fn sender(&self, device: DeviceId, stored_at_ms: u64) -> Option<&KnownDevice> {
+        self.device(device).or_else(|| {
+            let removed = self.removed.iter().find(|removed| removed.device.device == device)?;
+            (stored_at_ms <= removed.removed_at_ms + SENT_WITHIN_MS).then_some(&removed.device)
+        })
+    }
+
+    /// The key that a device has, or had when it was removed.
+    pub fn identity(&self, device: DeviceId) -> Option<&KnownDevice> {
+        self.device(device).or_else(|| {
+            let removed = self.removed.iter().find(|removed| removed.device.device == device);
+            removed.map(|removed| &removed.device)
+        })
     }
 
     /// Whether the server lists a device, certified or not.

@@ -97,7 +97,7 @@ impl IdentityKeyStore for SignalStores<'_> {
     async fn get_identity(&self, address: &ProtocolAddress) -> Result<Option<IdentityKey>> {
         let Some((account, device)) = who(address) else { return Ok(None) };
         let peer = self.0.peer(account).map_err(failed("get_identity"))?;
-        let known = peer.as_ref().and_then(|peer| peer.device(device));
+        let known = peer.as_ref().and_then(|peer| peer.identity(device));
         known.map(|known| IdentityKey::decode(&known.identity_key.0)).transpose()
     }
 }

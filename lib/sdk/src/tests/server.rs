@@ -187,6 +187,7 @@ async fn sign_in(State(server): Shared, Json(body): Json<SignIn>) -> Json<Tokens
     let account = *wallets.entry(root.clone()).or_insert(next);
     let mut world = server.world();
     let known = world.accounts.entry(account).or_insert_with(|| ServerAccount {
+        removed: Vec::new(),
         wallets: Wallets { root: root.clone(), wallets: vec![root], links: vec![] },
         devices: BTreeMap::new(),
     });

@@ -27,19 +27,69 @@ fn a_device_that_the_server_slipped_in_gets_nothing() {
 }
 
 #[test]
-fn a_message_of_a_device_that_was_removed_meanwhile_is_no_forgery_but_its_loss_is_told() {
-    let (mut world, mut a, b) = friends();
+fn what_a_device_sent_before_it_was_removed_is_read_and_nothing_is_sent_to_it() {
+    let (mut world, mut a, mut b) = friends();
     let bob = b.account();
     let mut phone = world.device_in(bob, &bob_wallet(), DOMAIN, None);
-    phone.say(a.account(), "from the phone");
+    phone.say(a.account(), "with a new session");
+    world.settle(&mut [&mut a, &mut b, &mut phone]);
+    a.say(bob, "to both of you");
+    world.settle(&mut [&mut a, &mut b, &mut phone]);
+    // over the session that they have, and over one that nobody has seen yet
+    let mut tablet = world.device_in(bob, &bob_wallet(), DOMAIN, None);
+    phone.say(a.account(), "on the way");
+    tablet.say(a.account(), "never seen");
     world.send_all(&mut phone);
+    world.send_all(&mut tablet);
     world.remove_device(bob, phone.number());
+    world.remove_device(bob, tablet.number());
+    a.core.apply_directory(&world.directory(bob), None).unwrap();
+    a.events.clear();
     world.receive_all(&mut a);
-    let lost = |e: &Event| matches!(e, Event::Undecryptable { device, .. } if *device == phone.number());
-    assert!(a.events.iter().any(lost), "{:?}", a.events);
-    assert!(!a.events.iter().any(|e| matches!(e, Event::Uncertified { .. })), "{:?}", a.events);
-    let history = a.core.store.begin().history(bob, None, 10).unwrap();
-    assert!(history.iter().any(|m| matches!(m.body, Body::Notice(Notice::Undecryptable { .. }))));
+    assert_eq!(a.texts(bob)[4..], ["on the way", "never seen"], "{:?}", a.events);
+    a.say(bob, "is the phone gone?");
+    world.settle(&mut [&mut a, &mut b]);
+    assert_eq!(b.texts(a.account()).last().map(String::as_str), Some("is the phone gone?"));
+    // later, the server remembers none of them, and neither do we
+    world.accounts.get_mut(&bob).unwrap().removed.clear();
+    a.core.apply_directory(&world.directory(bob), None).unwrap();
+    let txn = a.core.store.begin();
+    assert!(txn.peer(bob).unwrap().unwrap().removed.is_empty());
+    let session = |device| txn.session(&crate::signal::address(bob, device).unwrap()).unwrap();
+    assert!(session(phone.number()).is_none() && session(tablet.number()).is_none() && session(b.number()).is_some());
+}
+
+#[test]
+fn a_removed_device_whose_word_can_not_be_taken_is_no_forgery_but_its_loss_is_told() {
+    let lost_of = |spoil: &dyn Fn(&mut World, &mut Device)| {
+        let (mut world, mut a, b) = friends();
+        let bob = b.account();
+        let mut phone = world.device_in(bob, &bob_wallet(), DOMAIN, None);
+        phone.say(a.account(), "from the phone");
+        world.send_all(&mut phone);
+        world.remove_device(bob, phone.number());
+        spoil(&mut world, &mut a);
+        world.receive_all(&mut a);
+        let lost = |e: &Event| matches!(e, Event::Undecryptable { device, .. } if *device == phone.number());
+        assert!(a.events.iter().any(lost), "{:?}", a.events);
+        assert!(!a.events.iter().any(|e| matches!(e, Event::Uncertified { .. })), "{:?}", a.events);
+        assert!(!a.texts(bob).contains(&"from the phone".to_owned()));
+        let history = a.core.store.begin().history(bob, None, 10).unwrap();
+        assert!(history.iter().any(|m| matches!(m.body, Body::Notice(Notice::Undecryptable { .. }))));
+    };
+    fn removed(world: &mut World) -> &mut Vec<nepto_proto::api::keys::RemovedDevice> {
+        &mut world.accounts.values_mut().find(|account| !account.removed.is_empty()).unwrap().removed
+    }
+    // the server has forgotten it; it was removed before it sent this; nobody certified it
+    lost_of(&|world, _| removed(world).clear());
+    lost_of(&|world, _| removed(world)[0].removed_at -= std::time::Duration::from_secs(120));
+    lost_of(&|world, _| removed(world)[0].device.certificate.signature = "0x00".to_owned());
+    // the safety numbers of the others were compared, and this one came and went unseen
+    lost_of(&|_, a| {
+        let bob = a.core.store.begin().conversations().unwrap()[0].peer;
+        let numbers = a.core.safety_numbers(bob).unwrap();
+        a.core.mark_verified(bob, &numbers).unwrap();
+    });
 }
 
 #[test]

@@ -7,13 +7,14 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use nepto_proto::api::ServerInfo;
 use nepto_proto::api::auth::Wallets;
 use nepto_proto::api::keys::{
-    DeviceDirectory, EcPrekey, KeyCount, PrekeyBundle, PrekeyBundles, PublicDevice, SignedPrekey,
+    DeviceDirectory, EcPrekey, KeyCount, PrekeyBundle, PrekeyBundles, PublicDevice, RemovedDevice, SignedPrekey,
 };
 use nepto_proto::certificate::{Resource, WalletLink};
 use nepto_proto::wire::{Deliver, DeviceCiphertext, Envelope, Mismatch, SendDm};
 use nepto_proto::{AccountId, DeviceId};
 use rand::SeedableRng;
 use rand::rngs::StdRng;
+use time::OffsetDateTime;
 use uuid::Uuid;
 
 use crate::SdkError;
@@ -52,6 +53,7 @@ pub struct ServerDevice {
 pub struct ServerAccount {
     pub wallets: Wallets,
     pub devices: BTreeMap<DeviceId, ServerDevice>,
+    pub removed: Vec<RemovedDevice>,
 }
 
 pub struct World {
@@ -112,7 +114,7 @@ impl World {
             AccountId::new(Uuid::from_u128(0x0190_0000_0000_7000_8000_0000_0000_0000 + u128::from(self.seed)));
         let root = wallet.address().to_string();
         let wallets = Wallets { root: root.clone(), wallets: vec![root], links: vec![] };
-        self.accounts.insert(account, ServerAccount { wallets, devices: BTreeMap::new() });
+        self.accounts.insert(account, ServerAccount { wallets, devices: BTreeMap::new(), removed: Vec::new() });
         Person { account, wallet }
     }
 
@@ -186,7 +188,11 @@ impl World {
     }
 
     pub fn remove_device(&mut self, account: AccountId, device: DeviceId) {
-        self.accounts.get_mut(&account).unwrap().devices.remove(&device);
+        let removed_at =
+            OffsetDateTime::from_unix_timestamp_nanos(i128::from(self.clock.now_ms()) * 1_000_000).unwrap();
+        let known = self.accounts.get_mut(&account).unwrap();
+        let device_keys = known.devices.remove(&device).unwrap();
+        known.removed.push(RemovedDevice { device: device_keys.public, removed_at });
         self.mailboxes.remove(&(account, device));
     }
 
@@ -194,7 +200,7 @@ impl World {
         self.directories_served += 1;
         let known = &self.accounts[&account];
         let devices = known.devices.values().map(|device| device.public.clone()).collect();
-        DeviceDirectory { account, wallets: known.wallets.clone(), devices }
+        DeviceDirectory { account, wallets: known.wallets.clone(), devices, removed: known.removed.clone() }
     }
 
     pub fn bundles(&mut self, account: AccountId, wanted: &[DeviceId]) -> PrekeyBundles {

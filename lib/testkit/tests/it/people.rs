@@ -95,6 +95,15 @@ impl Person {
     }
 }
 
+/// Limits count by fixed windows: waits for the next one if this is about to end.
+pub async fn early_in_window(window: Duration) {
+    let now_ms = Env::system().now_ms();
+    let left = window.as_millis() as u64 - now_ms % window.as_millis() as u64;
+    if left < 15_000 {
+        tokio::time::sleep(Duration::from_millis(left + 100)).await;
+    }
+}
+
 /// Two people who have accepted each other.
 pub async fn friends(stack: &Stack) -> Result<(Person, Person)> {
     let (alice, mut bob) = (Person::join(stack).await?, Person::join(stack).await?);

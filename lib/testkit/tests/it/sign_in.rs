@@ -11,7 +11,7 @@ use nepto_sdk::{Client, Event, LoginOptions, SdkError, Wallet};
 use nepto_testkit::{Stack, eventually, seconds};
 use tokio::time::Instant;
 
-use crate::people::{Person, Raw, env_off_by, friends};
+use crate::people::{Person, Raw, early_in_window, env_off_by, friends};
 
 /// A sign-in that is right, to be broken field by field.
 struct Attempt {
@@ -254,6 +254,26 @@ async fn a_removed_device_loses_its_session_socket_and_mailbox() {
 }
 
 #[tokio::test]
+async fn what_a_device_sent_before_it_was_removed_still_arrives() {
+    let stack = Stack::all().await.unwrap();
+    let (mut alice, bob) = friends(&stack).await.unwrap();
+    let phone = bob.second_device(&stack).await.unwrap();
+    phone.says(&alice, "from the phone").await.unwrap();
+    alice.hears_text("from the phone").await.unwrap();
+    let tablet = bob.second_device(&stack).await.unwrap();
+    alice.client.disconnect();
+    phone.says(&alice, "the last of the phone").await.unwrap();
+    tablet.says(&alice, "the only one of the tablet").await.unwrap();
+    for device in [phone.client.device(), tablet.client.device()] {
+        bob.client.revoke_device(device).await.unwrap();
+    }
+    alice.events = alice.client.connect().await.unwrap();
+    alice.hears_text("the last of the phone").await.unwrap();
+    alice.hears_text("the only one of the tablet").await.unwrap();
+    alice.says(&bob, "to the one that is left").await.unwrap();
+}
+
+#[tokio::test]
 async fn one_time_prekeys_are_handed_out_once_whoever_asks_at_once() {
     let stack = Stack::builder().unlimited().all().await.unwrap();
     let target = Person::join(&stack).await.unwrap();
@@ -309,6 +329,7 @@ async fn nobody_drains_a_pool() {
         .await
         .unwrap();
     let (target, asker) = (Person::join(&stack).await.unwrap(), Person::join(&stack).await.unwrap());
+    early_in_window(seconds(600)).await;
     let mut with_one_time = 0;
     let mut limited = None;
     for _ in 0..10 {

@@ -42,6 +42,12 @@ async fn what_is_not_the_protocol_is_closed_with_a_documented_code() {
         let Err(Error::Http(response)) = connect(&stack, subprotocol).await else { panic!("it was let in") };
         assert_eq!(response.status(), 400);
     }
+    // no WebSocket at all
+    let response = reqwest::get(format!("{}/v1/socket", stack.url())).await.unwrap();
+    assert_eq!(
+        (response.status().as_u16(), &response.headers()["content-type"]),
+        (400, &"application/problem+json".parse().unwrap())
+    );
     let (_, mut bob) = friends(&stack).await.unwrap();
     let oversized = Message::Binary(Bytes::from(vec![0; FRAME_BYTES_MAX + 1]));
     let no_hello = ClientFrame { id: 1, kind: Some(client_frame::Kind::Ack(Default::default())) }.encode_to_vec();

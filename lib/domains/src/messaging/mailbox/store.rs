@@ -1,4 +1,4 @@
-//! The mailboxes, as streams of JetStream: storing with group commit, reading in batches, purging.
+//! Storing with group commit.
 //!
 //! What must hold: a message is acknowledged to its sender only after JetStream acknowledged it, and the messages of one
 //! [`Submission`] are stored all or not at all.
@@ -6,28 +6,24 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use async_nats::HeaderMap;
 use async_nats::header::NATS_MESSAGE_ID;
-use async_nats::{HeaderMap, HeaderValue};
 use bytes::Bytes;
-use futures_util::StreamExt;
 use futures_util::future::join_all;
+use nepto_kit::Ctx;
 use nepto_kit::clock::Random;
-use nepto_kit::{Ctx, subscriptions};
 use nepto_proto::subject::{Shard, Shards};
 use nepto_proto::{AccountId, DeviceId};
 use serde::Deserialize;
 use tokio::sync::{Semaphore, mpsc, oneshot};
-use tokio::time::timeout;
 
-/// Headers of JetStream (NATS ADR-50, atomic batch publishing, and ADR-31, direct get).
+use super::ApiError;
+
+/// Headers of JetStream (NATS ADR-50, atomic batch publishing).
 mod header {
     pub const BATCH_ID: &str = "Nats-Batch-Id";
     pub const BATCH_SEQUENCE: &str = "Nats-Batch-Sequence";
     pub const BATCH_COMMIT: &str = "Nats-Batch-Commit";
-    pub const SEQUENCE: &str = "Nats-Sequence";
-    pub const LAST_SEQUENCE: &str = "Nats-Last-Sequence";
-    pub const TIME: &str = "Nats-Time-Stamp";
-    pub const PENDING: &str = "Nats-Num-Pending";
 }
 
 /// Error codes of the NATS server (`errors.json`).
@@ -42,19 +38,15 @@ mod err_code {
 
 /// JetStream must answer in this time.
 const STORE_TIMEOUT: Duration = Duration::from_secs(5);
-/// A batched read is complete in this time, or is tried again.
-const READ_TIMEOUT: Duration = Duration::from_secs(5);
 /// Letters that wait for a shard at most; a full queue is answered with `unavailable`.
 const QUEUE_MAX: usize = 8_192;
-/// Bytes of one batched read: the window of a session must not blow up memory.
-const READ_BYTES_MAX: usize = 1024 * 1024;
 /// Bytes of one group commit, about.
 const GROUP_BYTES_MAX: usize = 8 * 1024 * 1024;
 /// From this many messages on an atomic batch is cheaper than a sync for each (`bench/README.md`).
 const BATCH_MIN: usize = 8;
-/// Groups under way at once, of all shards together. JetStream stages each batch in a store of its own, whose making and
+/// Batches under way at once, of all shards together. JetStream stages each in a store of its own, whose making and
 /// removing costs more than fifty messages: what has to wait goes into fewer, larger batches (`bench/README.md`).
-const COMMITS_MAX: usize = 2;
+const BATCHES_MAX: usize = 2;
 
 /// One message to the devices of one person.
 #[derive(Debug)]
@@ -109,12 +101,12 @@ impl Store {
     /// With a lane for each shard, to be run. They end when the store is dropped and everything in them is stored.
     pub fn new(ctx: &Ctx) -> (Self, Vec<Lane>) {
         let shards = ctx.config.nats.shards;
-        let commits = Arc::new(Semaphore::new(COMMITS_MAX));
+        let batches = Arc::new(Semaphore::new(BATCHES_MAX));
         let lane = |shard| {
-            let commits = commits.clone();
+            let batches = batches.clone();
             let (sender, receiver) = mpsc::channel(QUEUE_MAX);
             let (nats, random, batch_max) = (ctx.nats.clone(), ctx.random.clone(), ctx.config.gateway.batch_max);
-            (sender, Lane { nats, random, shard, batch_max, receiver, commits })
+            (sender, Lane { nats, random, shard, batch_max, receiver, batches })
         };
         let (senders, lanes): (Vec<_>, Vec<_>) = shards.all().map(lane).unzip();
         (Self { lanes: senders.into(), shards }, lanes)
@@ -139,7 +131,7 @@ pub struct Lane {
     batch_max: usize,
     receiver: mpsc::Receiver<Pending>,
     /// Shared by all lanes.
-    commits: Arc<Semaphore>,
+    batches: Arc<Semaphore>,
 }
 
 #[derive(Deserialize)]
@@ -149,12 +141,29 @@ struct PubAck {
     duplicate: bool,
 }
 
-#[derive(Deserialize)]
-struct ApiError {
-    #[serde(default)]
-    err_code: u64,
-    #[serde(default)]
-    description: String,
+/// What goes into one commit.
+#[derive(Default)]
+struct Group {
+    pending: Vec<Pending>,
+    copies: usize,
+    bytes: usize,
+    /// Messages with more than one copy: each is a batch already.
+    batches: usize,
+}
+
+impl Group {
+    fn push(&mut self, pending: Pending) {
+        let copies = pending.message.copies.len();
+        self.copies += copies;
+        self.bytes += pending.message.bytes();
+        self.batches += usize::from(copies > 1);
+        self.pending.push(pending);
+    }
+
+    /// Whether one atomic batch is cheaper than each message alone.
+    fn is_batch(&self) -> bool {
+        self.pending.len() >= BATCH_MIN || self.batches > 1
+    }
 }
 
 /// How a commit failed.
@@ -167,39 +176,51 @@ enum CommitError {
 impl Lane {
     /// Stores what is submitted, until nobody can submit any more.
     pub async fn run(mut self) {
-        let mut waiting: Option<Pending> = None;
+        let mut group = Group::default();
         loop {
-            let first = match waiting.take() {
-                Some(pending) => pending,
-                None => match self.receiver.recv().await {
-                    Some(pending) => pending,
+            if group.pending.is_empty() {
+                match self.receiver.recv().await {
+                    Some(first) => group.push(first),
                     None => return,
-                },
-            };
-            let commits = self.commits.clone();
-            let _permit = commits.acquire().await;
-            let (mut count, mut bytes) = (first.message.copies.len(), first.message.bytes());
-            let mut group = vec![first];
-            while let Ok(next) = self.receiver.try_recv() {
-                count += next.message.copies.len();
-                bytes += next.message.bytes();
-                if count > self.batch_max || bytes > GROUP_BYTES_MAX {
-                    waiting = Some(next);
-                    break;
                 }
-                group.push(next);
             }
-            let count: usize = group.iter().map(|pending| pending.message.copies.len()).sum();
-            metrics::histogram!("nepto_store_group_size").record(count as f64);
+            let mut next = self.fill(&mut group);
+            let batches = self.batches.clone();
+            let _turn = match group.is_batch() {
+                true => {
+                    let turn = batches.acquire().await;
+                    // it has grown meanwhile
+                    next = next.or_else(|| self.fill(&mut group));
+                    Some(turn)
+                }
+                false => None,
+            };
+            metrics::histogram!("nepto_store_group_size").record(group.copies as f64);
             self.commit_group(group).await;
+            group = Group::default();
+            next.into_iter().for_each(|pending| group.push(pending));
         }
     }
 
-    /// Commits a small group message by message, at once, unless that took several batches anyway; a larger one as one
-    /// batch, and if the server refuses that for one of them, each message alone.
-    async fn commit_group(&self, group: Vec<Pending>) {
-        let batches = group.iter().filter(|pending| pending.message.copies.len() > 1).count();
-        if group.len() < BATCH_MIN && batches < 2 {
+    /// Takes what waits; gives back what there is no room for.
+    fn fill(&mut self, group: &mut Group) -> Option<Pending> {
+        while let Ok(next) = self.receiver.try_recv() {
+            if group.copies + next.message.copies.len() > self.batch_max
+                || group.bytes + next.message.bytes() > GROUP_BYTES_MAX
+            {
+                return Some(next);
+            }
+            group.push(next);
+        }
+        None
+    }
+
+    /// Commits a group as one batch, and if the server refuses that for one of its messages, each alone. What is not worth
+    /// a batch goes message by message, all at once.
+    async fn commit_group(&self, group: Group) {
+        let is_batch = group.is_batch();
+        let group = group.pending;
+        if !is_batch {
             let fates = join_all(group.iter().map(|pending| self.commit_one(&pending.message))).await;
             for (pending, fate) in group.into_iter().zip(fates) {
                 // who asked may be gone; the message is stored all the same
@@ -302,115 +323,5 @@ impl Lane {
 fn answer_all(group: Vec<Pending>, fate: Result<Stored, StoreError>) {
     for pending in group {
         let _ = pending.done.send(fate.clone());
-    }
-}
-
-/// A stored message, as a session delivers it.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct StoredEnvelope {
-    /// Its sequence in the stream.
-    pub seq: u64,
-    /// The sequence before it in the same mailbox, 0 for none; only with what was republished.
-    pub previous_seq: u64,
-    /// When it was stored.
-    pub stored_at_ms: u64,
-    /// An encoded `Envelope`.
-    pub envelope: Bytes,
-}
-
-impl StoredEnvelope {
-    /// Reads the headers that JetStream puts on what it republishes.
-    pub fn from_live(message: subscriptions::Message) -> Option<Self> {
-        Self::new(|name| message.header(name), message.payload.clone())
-    }
-
-    fn from_stored(message: async_nats::Message) -> Option<Self> {
-        let headers = message.headers.as_ref()?;
-        Self::new(|name| headers.get(name).map(HeaderValue::as_str), message.payload)
-    }
-
-    fn new<'a>(header: impl Fn(&str) -> Option<&'a str>, envelope: Bytes) -> Option<Self> {
-        let number = |name: &str| header(name).and_then(|value| value.parse::<u64>().ok());
-        let stored_at = header(header::TIME)?;
-        let stored_at = time::OffsetDateTime::parse(stored_at, &time::format_description::well_known::Rfc3339).ok()?;
-        Some(Self {
-            seq: number(header::SEQUENCE)?,
-            previous_seq: number(header::LAST_SEQUENCE).unwrap_or(0),
-            stored_at_ms: (stored_at.unix_timestamp_nanos() / 1_000_000) as u64,
-            envelope,
-        })
-    }
-}
-
-/// A part of a mailbox, oldest first.
-#[derive(Debug, Default)]
-pub struct Page {
-    /// Up to as many as were asked for.
-    pub messages: Vec<StoredEnvelope>,
-    /// Whether more is waiting behind them.
-    pub more: bool,
-}
-
-/// Reads up to `limit` messages of a mailbox after a sequence, straight from the stream's store (batched direct get).
-pub async fn read(
-    nats: &async_nats::Client,
-    shard: Shard,
-    account: AccountId,
-    device: DeviceId,
-    after: u64,
-    limit: usize,
-) -> anyhow::Result<Page> {
-    let request = serde_json::json!({
-        "seq": after.saturating_add(1),
-        "next_by_subj": shard.mailbox(account, device),
-        "batch": limit,
-        "max_bytes": READ_BYTES_MAX,
-    });
-    let inbox = nats.new_inbox();
-    let mut replies = nats.subscribe(inbox.clone()).await?;
-    let subject = format!("$JS.API.DIRECT.GET.{}", shard.stream());
-    nats.publish_with_reply(subject, inbox, request.to_string().into()).await?;
-    let read = async {
-        let mut page = Page::default();
-        while let Some(reply) = replies.next().await {
-            match reply.status.map(|status| status.as_u16()) {
-                None => {}
-                // end of batch, with what is left behind it
-                Some(204) => {
-                    let pending = reply.headers.as_ref().and_then(|headers| headers.get(header::PENDING));
-                    page.more = pending.is_some_and(|pending| pending.as_str() != "0");
-                    return Ok(page);
-                }
-                Some(404) => return Ok(page),
-                Some(status) => {
-                    anyhow::bail!("direct get answers {status}: {}", reply.description.unwrap_or_default())
-                }
-            }
-            let message = StoredEnvelope::from_stored(reply)
-                .ok_or_else(|| anyhow::anyhow!("a stored message lacks its headers"))?;
-            page.messages.push(message);
-        }
-        anyhow::bail!("the connection to NATS was lost")
-    };
-    timeout(READ_TIMEOUT, read).await.map_err(|_| anyhow::anyhow!("direct get does not answer"))?
-}
-
-/// Purges a mailbox up to and including a sequence, or all of it.
-pub async fn purge(ctx: &Ctx, account: AccountId, device: DeviceId, up_to: Option<u64>) -> anyhow::Result<()> {
-    #[derive(Deserialize)]
-    struct Reply {
-        error: Option<ApiError>,
-    }
-    let shard = ctx.config.nats.shards.of(account);
-    let mut request = serde_json::json!({ "filter": shard.mailbox(account, device) });
-    if let Some(up_to) = up_to {
-        // up to, but not including, this one
-        request["seq"] = up_to.saturating_add(1).into();
-    }
-    let subject = format!("$JS.API.STREAM.PURGE.{}", shard.stream());
-    let reply = ctx.nats.request(subject, request.to_string().into()).await?;
-    match serde_json::from_slice::<Reply>(&reply.payload)?.error {
-        None => Ok(()),
-        Some(error) => anyhow::bail!("purge: {}", error.description),
     }
 }

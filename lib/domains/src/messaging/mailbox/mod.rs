@@ -1,0 +1,147 @@
+//! The mailboxes, as streams of JetStream: reading in batches, purging, and [storing](store).
+
+mod store;
+
+use std::time::Duration;
+
+use async_nats::HeaderValue;
+use bytes::Bytes;
+use futures_util::StreamExt;
+use nepto_kit::{Ctx, subscriptions};
+use nepto_proto::subject::Shard;
+use nepto_proto::{AccountId, DeviceId};
+use serde::Deserialize;
+use tokio::time::timeout;
+
+pub use store::{Store, StoreError, Submission};
+
+/// Headers of JetStream (NATS ADR-31, direct get).
+mod header {
+    pub const SEQUENCE: &str = "Nats-Sequence";
+    pub const LAST_SEQUENCE: &str = "Nats-Last-Sequence";
+    pub const TIME: &str = "Nats-Time-Stamp";
+    pub const PENDING: &str = "Nats-Num-Pending";
+}
+
+/// A batched read is complete in this time, or is tried again.
+const READ_TIMEOUT: Duration = Duration::from_secs(5);
+/// Bytes of one batched read: the window of a session must not blow up memory.
+const READ_BYTES_MAX: usize = 1024 * 1024;
+
+#[derive(Deserialize)]
+struct ApiError {
+    #[serde(default)]
+    err_code: u64,
+    #[serde(default)]
+    description: String,
+}
+
+/// A stored message, as a session delivers it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct StoredEnvelope {
+    /// Its sequence in the stream.
+    pub seq: u64,
+    /// The sequence before it in the same mailbox, 0 for none; only with what was republished.
+    pub previous_seq: u64,
+    /// When it was stored.
+    pub stored_at_ms: u64,
+    /// An encoded `Envelope`.
+    pub envelope: Bytes,
+}
+
+impl StoredEnvelope {
+    /// Reads the headers that JetStream puts on what it republishes.
+    pub fn from_live(message: subscriptions::Message) -> Option<Self> {
+        Self::new(|name| message.header(name), message.payload.clone())
+    }
+
+    fn from_stored(message: async_nats::Message) -> Option<Self> {
+        let headers = message.headers.as_ref()?;
+        Self::new(|name| headers.get(name).map(HeaderValue::as_str), message.payload)
+    }
+
+    fn new<'a>(header: impl Fn(&str) -> Option<&'a str>, envelope: Bytes) -> Option<Self> {
+        let number = |name: &str| header(name).and_then(|value| value.parse::<u64>().ok());
+        let stored_at = header(header::TIME)?;
+        let stored_at = time::OffsetDateTime::parse(stored_at, &time::format_description::well_known::Rfc3339).ok()?;
+        Some(Self {
+            seq: number(header::SEQUENCE)?,
+            previous_seq: number(header::LAST_SEQUENCE).unwrap_or(0),
+            stored_at_ms: (stored_at.unix_timestamp_nanos() / 1_000_000) as u64,
+            envelope,
+        })
+    }
+}
+
+/// A part of a mailbox, oldest first.
+#[derive(Debug, Default)]
+pub struct Page {
+    /// Up to as many as were asked for.
+    pub messages: Vec<StoredEnvelope>,
+    /// Whether more is waiting behind them.
+    pub more: bool,
+}
+
+/// Reads up to `limit` messages of a mailbox after a sequence, straight from the stream's store (batched direct get).
+pub async fn read(
+    nats: &async_nats::Client,
+    shard: Shard,
+    account: AccountId,
+    device: DeviceId,
+    after: u64,
+    limit: usize,
+) -> anyhow::Result<Page> {
+    let request = serde_json::json!({
+        "seq": after.saturating_add(1),
+        "next_by_subj": shard.mailbox(account, device),
+        "batch": limit,
+        "max_bytes": READ_BYTES_MAX,
+    });
+    let inbox = nats.new_inbox();
+    let mut replies = nats.subscribe(inbox.clone()).await?;
+    let subject = format!("$JS.API.DIRECT.GET.{}", shard.stream());
+    nats.publish_with_reply(subject, inbox, request.to_string().into()).await?;
+    let read = async {
+        let mut page = Page::default();
+        while let Some(reply) = replies.next().await {
+            match reply.status.map(|status| status.as_u16()) {
+                None => {}
+                // end of batch, with what is left behind it
+                Some(204) => {
+                    let pending = reply.headers.as_ref().and_then(|headers| headers.get(header::PENDING));
+                    page.more = pending.is_some_and(|pending| pending.as_str() != "0");
+                    return Ok(page);
+                }
+                Some(404) => return Ok(page),
+                Some(status) => {
+                    anyhow::bail!("direct get answers {status}: {}", reply.description.unwrap_or_default())
+                }
+            }
+            let message = StoredEnvelope::from_stored(reply)
+                .ok_or_else(|| anyhow::anyhow!("a stored message lacks its headers"))?;
+            page.messages.push(message);
+        }
+        anyhow::bail!("the connection to NATS was lost")
+    };
+    timeout(READ_TIMEOUT, read).await.map_err(|_| anyhow::anyhow!("direct get does not answer"))?
+}
+
+/// Purges a mailbox up to and including a sequence, or all of it.
+pub async fn purge(ctx: &Ctx, account: AccountId, device: DeviceId, up_to: Option<u64>) -> anyhow::Result<()> {
+    #[derive(Deserialize)]
+    struct Reply {
+        error: Option<ApiError>,
+    }
+    let shard = ctx.config.nats.shards.of(account);
+    let mut request = serde_json::json!({ "filter": shard.mailbox(account, device) });
+    if let Some(up_to) = up_to {
+        // up to, but not including, this one
+        request["seq"] = up_to.saturating_add(1).into();
+    }
+    let subject = format!("$JS.API.STREAM.PURGE.{}", shard.stream());
+    let reply = ctx.nats.request(subject, request.to_string().into()).await?;
+    match serde_json::from_slice::<Reply>(&reply.payload)?.error {
+        None => Ok(()),
+        Some(error) => anyhow::bail!("purge: {}", error.description),
+    }
+}
