@@ -208,10 +208,16 @@ async fn the_clients_network_is_cut_for_thirty_seconds() {
     .await;
 }
 
+fn resident_bytes(server: &nepto_testkit::Server) -> u64 {
+    let status = std::fs::read_to_string(format!("/proc/{}/status", server.pid().unwrap())).unwrap();
+    let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:")).unwrap();
+    line.trim().trim_end_matches(" kB").parse::<u64>().unwrap() * 1_024
+}
+
 #[tokio::test]
 async fn a_slow_reader_is_closed_with_bounded_memory_and_resumes() {
     let stack =
-        Stack::builder().unlimited().set("gateway.write_timeout_ms", 1_500).proxy_sockets().all().await.unwrap();
+        Stack::builder().unlimited().set("gateway.write_timeout_ms", 8_000).proxy_sockets().split(1).await.unwrap();
     let (alice, bob) = friends(&stack).await.unwrap();
     let devices = devices_of(&alice.client, bob.account()).await.unwrap();
     quiet(&stack).await;
@@ -223,8 +229,9 @@ async fn a_slow_reader_is_closed_with_bounded_memory_and_resumes() {
     let token = alice.client.http().access_token().await.unwrap();
     let url = stack.gateways[0].socket_url();
     let (mut sender, _) = nepto_sdk::socket::Socket::open(&url, &token, None, seconds(10)).await.unwrap();
-    const MESSAGES: u128 = 200;
+    const MESSAGES: u128 = 600;
     let body = vec![7; 60_000];
+    let before = resident_bytes(&stack.gateways[0]);
     for number in 0..MESSAGES {
         let send = opaque(number, bob.account(), &devices, &body);
         sender.send(client_frame::Kind::SendDm(send)).await.unwrap();
@@ -241,6 +248,10 @@ async fn a_slow_reader_is_closed_with_bounded_memory_and_resumes() {
         }
     }
     let reason = r#"nepto_gateway_closed_total{reason="slow_reader"}"#;
+    assert_eq!(stack.gateways[0].metric(reason).await.unwrap(), 0.0, "the reader must still be open");
+    // 36 MB wait for a reader who takes nothing
+    let grown = resident_bytes(&stack.gateways[0]).saturating_sub(before);
+    assert!(grown < 12_000_000, "{grown} bytes for one slow reader");
     eventually(seconds(20), async || Ok(stack.gateways[0].metric(reason).await? >= 1.0)).await.unwrap();
     stack.socket_proxies[0].heal().await.unwrap();
     while reader.frame().await.is_ok() {}
