@@ -13,7 +13,6 @@ use percent_encoding::percent_decode_str;
 use serde::Deserialize;
 use tokio::sync::watch;
 
-use crate::address;
 use crate::config::{Config, Nats};
 use crate::health::Health;
 
@@ -59,13 +58,13 @@ pub async fn connect(
         options = options.credentials_file(file).await?;
     }
     let servers = servers(config)?;
-    if let Some((user, password)) = servers.iter().find_map(user_of) {
+    if let Some((user, password)) = user(&servers) {
         options = options.user_and_password(user, password);
     }
-    let client = options
-        .connect(servers)
-        .await
-        .map_err(|error| anyhow::anyhow!("NATS at {} can't be reached: {error}", address::shown(&config.url)))?;
+    let named =
+        servers.iter().map(|server| format!("{}:{}", server.host(), server.port())).collect::<Vec<_>>().join(", ");
+    let client =
+        options.connect(servers).await.map_err(|error| anyhow::anyhow!("NATS at {named} can't be reached: {error}"))?;
     let checked = jetstream(&client);
     // a round trip: a connection may look well long after the server has stopped answering
     health.register("nats", move || {
@@ -81,10 +80,11 @@ pub(crate) fn servers(config: &Nats) -> anyhow::Result<Vec<ServerAddr>> {
     servers.collect::<Result<_, _>>().map_err(|error| anyhow::anyhow!("nats.url is not valid: {error}"))
 }
 
-/// Name and password of `nats://user:password@host`, which the client library leaves aside.
-pub(crate) fn user_of(server: &ServerAddr) -> Option<(String, String)> {
+/// Name and password of `nats://user:password@host`, which the client library leaves aside. The first that is written
+/// is for all servers: they are one cluster.
+pub(crate) fn user(servers: &[ServerAddr]) -> Option<(String, String)> {
     let plain = |text: &str| percent_decode_str(text).decode_utf8_lossy().into_owned();
-    Some((plain(server.username()?), plain(server.password().unwrap_or_default())))
+    servers.iter().find_map(|server| Some((plain(server.username()?), plain(server.password().unwrap_or_default()))))
 }
 
 #[derive(Debug, Deserialize)]

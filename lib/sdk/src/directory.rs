@@ -1,6 +1,7 @@
 //! Device lists and bundles: checked against wallets, pinned, compared. No device gets a byte that no wallet vouched for.
 
 use std::collections::BTreeSet;
+use std::time::Duration;
 
 use alloy_primitives::Address;
 use libsignal_protocol::IdentityKey;
@@ -20,8 +21,10 @@ use crate::store::Txn;
 use crate::store::backend::Durability;
 use crate::store::peers::{Peer, RemovedDevice};
 
-/// Removed devices that are remembered of one account.
+/// Removed devices that are remembered of one account,
 const REMOVED_MAX: usize = 20;
+/// which are listened to for so long after the server first said so: as long as it may keep messages.
+const REMOVED_KEPT: Duration = Duration::from_secs(90 * 86_400);
 
 /// A directory whose every claim was checked.
 struct Checked {
@@ -60,7 +63,7 @@ fn check(directory: &DeviceDirectory, domain: &str, now_ms: u64) -> Result<Check
             numbers.contains(&device.device) || removed.iter().any(|other| other.device.device == device.device);
         if let (Ok(wallet), false) = (check_device(device, &wallets, domain), taken) {
             let removed_at_ms = (removed_at.unix_timestamp_nanos() / 1_000_000).try_into().unwrap_or(0);
-            removed.push(RemovedDevice { device: known(device, wallet), removed_at_ms });
+            removed.push(RemovedDevice { device: known(device, wallet), removed_at_ms, learned_at_ms: now_ms });
         }
     }
     Ok(Checked { root, wallets, devices, removed, refused })
@@ -111,7 +114,7 @@ impl Core {
         }
 
         let changes = match &before {
-            Some(peer) => differences(peer, &mut checked),
+            Some(peer) => differences(peer, &mut checked, now_ms),
             None => Changes::default(),
         };
         for device in &changes.void_sessions {
@@ -198,12 +201,13 @@ impl Core {
         Ok(txn.commit(Durability::Now)?)
     }
 
-    /// The gateway says that the device list is another one. Old sessions go; the directory is fetched again.
+    /// The gateway says that the device list is another one. Sessions with installations that are no more go; the directory
+    /// is fetched again. What a removed device sent may still be on its way: its session goes with its certificate.
     pub fn apply_mismatch(&mut self, mismatch: &Mismatch) -> Result<AccountId, SdkError> {
         let bad = |_| SdkError::Internal("the gateway named a malformed account or device");
         let account = AccountId::from_bytes(&mismatch.account).map_err(bad)?;
         let txn = self.store.begin();
-        for &device in mismatch.extra.iter().chain(&mismatch.stale) {
+        for &device in &mismatch.stale {
             let device = DeviceId::try_from(device).map_err(bad)?;
             txn.delete_session(&signal::address(account, device)?)?;
         }
@@ -242,17 +246,21 @@ impl Core {
         if known.is_empty() || !known.iter().map(|number| (number.device, number.digits.as_str())).eq(compared) {
             return Err(SdkError::NotCompared(account));
         }
-        self.set_verified(Peer { verified: true, ..peer })
+        // the numbers of removed devices were not among them
+        self.set_verified(Peer { verified: true, removed: Vec::new(), ..peer }, &peer.removed)
     }
 
     /// The user takes back that safety numbers were compared.
     pub fn unverify(&mut self, account: AccountId) -> Result<(), SdkError> {
         let peer = self.known(account)?;
-        self.set_verified(Peer { verified: false, ..peer })
+        self.set_verified(Peer { verified: false, ..peer }, &[])
     }
 
-    fn set_verified(&self, peer: Peer) -> Result<(), SdkError> {
+    fn set_verified(&self, peer: Peer, forgotten: &[RemovedDevice]) -> Result<(), SdkError> {
         let txn = self.store.begin();
+        for removed in forgotten {
+            txn.delete_session(&signal::address(peer.account, removed.device.device)?)?;
+        }
         txn.set_peer(&Peer { changed: false, ..peer })?;
         Ok(txn.commit(Durability::Now)?)
     }
@@ -276,7 +284,7 @@ struct Changes {
     alarming: bool,
 }
 
-fn differences(before: &Peer, now: &mut Checked) -> Changes {
+fn differences(before: &Peer, now: &mut Checked, now_ms: u64) -> Changes {
     let account = before.account;
     let mut changes = Changes::default();
     let root = now.root.to_string();
@@ -287,25 +295,23 @@ fn differences(before: &Peer, now: &mut Checked) -> Changes {
     }
     for known in &mut now.devices {
         let device = known.device;
-        match before.identity(device) {
+        match before.device(device) {
             Some(old) if old.identity_key == known.identity_key => {
                 known.first_seen_ms = old.first_seen_ms;
                 if old.registration_id != known.registration_id {
                     changes.void_sessions.push(device);
                 }
             }
-            Some(_) if before.device(device).is_some() => {
+            Some(_) => {
                 changes.alarming = true;
-                changes.void_sessions.push(device);
                 changes.notices.push(Notice::IdentityChanged { device });
                 changes.events.push(Event::IdentityChanged { account, device });
             }
-            old => {
-                // a session with the number's last owner is of no use to the new one
-                changes.void_sessions.extend(old.map(|_| device));
+            None => {
+                // also one that was removed: nothing of it is taken up again
+                changes.void_sessions.push(device);
+                changes.added(account, known);
                 changes.alarming = true;
-                changes.notices.push(Notice::DeviceAdded { device });
-                changes.events.push(Event::DeviceAdded { account, device, wallet: known.wallet.clone() });
             }
         }
     }
@@ -314,18 +320,42 @@ fn differences(before: &Peer, now: &mut Checked) -> Changes {
             changes.events.push(Event::DeviceRemoved { account, device: old.device });
         }
     }
-    // What a device sent before it was removed is read with the session that it had. One that came and went unseen is no
-    // device whose safety number was compared.
-    now.removed.retain_mut(|RemovedDevice { device: known, .. }| {
-        let old = before.identity(known.device).filter(|old| old.identity_key == known.identity_key);
-        known.first_seen_ms = old.map_or(known.first_seen_ms, |old| old.first_seen_ms);
-        old.is_some() || !before.verified
+    now.removed.retain_mut(|removed| {
+        let same = |old: &KnownDevice| {
+            (old.device, &old.identity_key) == (removed.device.device, &removed.device.identity_key)
+        };
+        if let Some(old) = before.removed.iter().find(|old| same(&old.device)) {
+            // whatever the server says later
+            removed.removed_at_ms = removed.removed_at_ms.min(old.removed_at_ms);
+            removed.learned_at_ms = old.learned_at_ms;
+            removed.device.first_seen_ms = old.device.first_seen_ms;
+        } else if let Some(old) = before.devices.iter().find(|old| same(old)) {
+            removed.device.first_seen_ms = old.first_seen_ms;
+        } else if before.verified {
+            // it came and went unseen: nobody has compared its safety number
+            return false;
+        } else {
+            changes.added(account, &removed.device);
+        }
+        if now_ms.saturating_sub(removed.learned_at_ms) > REMOVED_KEPT.as_millis() as u64 {
+            // known, so that it is nobody new, and listened to no more
+            removed.removed_at_ms = 0;
+        }
+        true
     });
-    let gone = before.devices.iter().chain(before.removed.iter().map(|removed| &removed.device));
-    let kept = |old: &&KnownDevice| {
-        let still = now.devices.iter().chain(now.removed.iter().map(|removed| &removed.device));
-        still.into_iter().any(|known| known.device == old.device && known.identity_key == old.identity_key)
+    let remains = |old: &&KnownDevice| {
+        let listed = now.devices.iter().chain(now.removed.iter().map(|removed| &removed.device));
+        listed.into_iter().any(|known| known.device == old.device && known.identity_key == old.identity_key)
     };
-    changes.void_sessions.extend(gone.filter(|old| !kept(old)).map(|old| old.device));
+    let old = before.devices.iter().chain(before.removed.iter().map(|removed| &removed.device));
+    changes.void_sessions.extend(old.filter(|old| !remains(old)).map(|old| old.device));
     changes
+}
+
+impl Changes {
+    fn added(&mut self, account: AccountId, known: &KnownDevice) {
+        let device = known.device;
+        self.notices.push(Notice::DeviceAdded { device });
+        self.events.push(Event::DeviceAdded { account, device, wallet: known.wallet.clone() });
+    }
 }

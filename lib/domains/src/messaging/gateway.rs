@@ -18,6 +18,7 @@ use nepto_proto::event::Control;
 use nepto_proto::limits::FRAME_BYTES_MAX;
 use nepto_proto::subject::{Shard, Shards};
 use nepto_proto::{AccountId, DeviceId, ErrorCode};
+use tokio::sync::Semaphore;
 
 use super::acked::Purger;
 use super::connection;
@@ -33,6 +34,8 @@ const READ_BUFFER_BYTES: usize = 1_536;
 const WRITE_BUFFER_BYTES: usize = 8_192;
 /// Bytes that may wait to be written on one connection; past it the client is too slow.
 const WRITE_BUFFER_BYTES_MAX: usize = 2 * FRAME_BYTES_MAX;
+/// Mailboxes of a process that are read at once: after a lost connection to NATS, everybody's.
+const READS_MAX: usize = 256;
 /// JetStream says that it made a stream (NATS ADR-8, advisories).
 const STREAM_CREATED: &str = "$JS.EVENT.ADVISORY.STREAM.CREATED.*";
 /// How often the streams are looked at, should that word be lost.
@@ -47,6 +50,8 @@ pub struct Gateway {
     purger: Purger,
     pub(super) presence: Arc<Presence>,
     pub(super) subscriptions: Subscriptions,
+    /// Turns to read a mailbox.
+    pub(super) reads: Arc<Semaphore>,
     open: AtomicUsize,
     mailboxes: Mailboxes,
 }
@@ -64,6 +69,7 @@ impl Gateway {
             purger: Purger::default(),
             presence: Arc::new(Presence::new(ctx)),
             subscriptions,
+            reads: Arc::new(Semaphore::new(READS_MAX)),
             open: AtomicUsize::new(0),
             mailboxes: Mailboxes::find(ctx).await?,
             ctx: ctx.clone(),
@@ -126,7 +132,7 @@ impl Gateway {
     }
 
     /// Somebody may have made the mailboxes anew, above all while the connection to NATS was lost: then no cursor of an
-    /// open socket means anything. A socket that misses the word finds out when it is told that it missed something.
+    /// open socket means anything. A socket that misses the word finds out with its next ping.
     async fn watch_mailboxes(&self) -> anyhow::Result<()> {
         let mut created = self.ctx.nats.subscribe(STREAM_CREATED).await?;
         let mut connects = self.ctx.nats_connects.clone();

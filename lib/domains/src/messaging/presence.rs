@@ -76,6 +76,12 @@ impl Presence {
         Ok(here)
     }
 
+    /// The last connection of a device to this node.
+    pub fn newest_here(&self, account: AccountId, device: DeviceId) -> Option<u64> {
+        let here = self.here.lock().unwrap_or_else(PoisonError::into_inner);
+        here.get(&(account, device)).map(|connection| connection.epoch)
+    }
+
     /// A connection is not kept alive any more; what Redis knows of it expires.
     fn forget(&self, account: AccountId, device: DeviceId, epoch: u64) {
         let mut here = self.here.lock().unwrap_or_else(PoisonError::into_inner);
@@ -95,7 +101,7 @@ impl Presence {
     }
 
     /// Refreshes until the process stops. Also the slow way to learn what a lost control message would have said: that a
-    /// connection was superseded or its session signed out.
+    /// connection was superseded on another node, or its session signed out.
     pub async fn run(&self) {
         let mut due = tokio::time::interval(REFRESH_EVERY);
         due.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);

@@ -1,6 +1,6 @@
 //! The state of one socket: what was delivered, what was acknowledged, and whether the mailbox must be read.
 //!
-//! A state machine without I/O: it takes what happened and says what to do. The loop around it is in `socket`.
+//! A state machine without I/O: it takes what happened and says what to do. The loop around it is in `connection`.
 //!
 //! What must hold, whatever arrives in whatever order:
 //! - deliveries are in the order of the mailbox, none twice, and none is skipped: a gap is closed by reading, never passed;
@@ -48,6 +48,8 @@ pub struct Session {
     reading: bool,
     /// There is, or may be, something to read.
     behind: bool,
+    /// The read that is under way may have been too early for it.
+    nudged: bool,
     /// The client was told that it has caught up.
     told: bool,
     /// Reads in a row that found nothing although something newer is known.
@@ -66,6 +68,7 @@ impl Session {
             unacknowledged: VecDeque::new(),
             reading: false,
             behind: false,
+            nudged: false,
             told: false,
             fruitless: 0,
         }
@@ -94,6 +97,7 @@ impl Session {
     /// Somebody says that there is something to read.
     pub fn nudge(&mut self) -> Option<Effect> {
         self.behind = true;
+        self.nudged = self.reading;
         self.read_if_needed()
     }
 
@@ -112,7 +116,7 @@ impl Session {
             // It expired or was purged meanwhile: there is nothing left to wait for.
             self.newest = self.cursor;
         }
-        self.behind = page.more || self.newest > self.cursor;
+        self.behind = page.more || self.newest > self.cursor || std::mem::take(&mut self.nudged);
         if !self.behind && !self.told {
             self.told = true;
             effects.push(Effect::CaughtUp(self.cursor));
@@ -220,6 +224,19 @@ mod tests {
         effects.clear();
         assert_eq!(session.acknowledge(5, &mut effects), Ok(()));
         assert_eq!(effects, [], "an acknowledgement that says nothing new purges nothing");
+    }
+
+    #[test]
+    fn a_nudge_during_a_read_means_another_one() {
+        let mut session = Session::new(4);
+        assert!(session.start().is_some());
+        assert_eq!(session.nudge(), None, "one at a time");
+        let mut effects = Vec::new();
+        session.read(Page::default(), &mut effects);
+        assert_eq!(effects, [Effect::Read { after: 4, limit: 256 }]);
+        effects.clear();
+        session.read(Page::default(), &mut effects);
+        assert_eq!(effects, [Effect::CaughtUp(4)]);
     }
 
     #[test]

@@ -13,15 +13,14 @@ use bytes::BytesMut;
 use nkeys::KeyPair;
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt, ReadHalf, WriteHalf};
 use tokio::net::TcpStream;
-use tokio::sync::oneshot;
 use tokio::time::{Instant, MissedTickBehavior, interval_at, sleep, timeout};
 use tokio_rustls::TlsConnector;
 use tokio_rustls::rustls::pki_types::ServerName;
 use tokio_rustls::rustls::{ClientConfig, RootCertStore};
 use tokio_util::sync::CancellationToken;
 
-use super::Shared;
 use super::wire::{self, ServerOp};
+use super::{Confirm, Shared};
 use crate::ctx::Ctx;
 use crate::nats;
 
@@ -56,7 +55,7 @@ impl Link {
             None => None,
         };
         let (servers, name) = (nats::servers(config)?, format!("{} subscriptions", ctx.node));
-        let (mut dial, stop) = (Dial { servers, next: 0, name, credentials }, ctx.stop.clone());
+        let (mut dial, stop) = (Dial { servers, next: 0, pause: RECONNECT_AFTER, name, credentials }, ctx.stop.clone());
         let first = dial.any().await?;
         shared.table().connected();
         Ok(Self { dial, first, shared, stop })
@@ -65,20 +64,18 @@ impl Link {
     /// Runs until the process stops; connects again for ever.
     pub async fn run(self) {
         let Self { mut dial, first, shared, stop } = self;
-        let mut connection = Some(first);
         let keep = async {
+            let mut connection = first;
             loop {
-                let connected = match connection.take() {
-                    Some(connection) => connection,
-                    None => {
-                        let connection = dial.until_connected().await;
-                        shared.table().connected();
-                        connection
-                    }
-                };
-                let Err(error) = Serving::new(connected, &shared).run().await;
-                shared.table().outbox = None;
+                let mut serving = Serving::new(connection, &shared);
+                let Err(error) = serving.run().await;
+                if serving.restored {
+                    dial.pause = RECONNECT_AFTER;
+                }
+                shared.table().lost();
                 tracing::warn!(error = format!("{error:#}"), "the connection for subscriptions was lost");
+                connection = dial.until_connected().await;
+                shared.table().connected();
             }
         };
         tokio::select! {
@@ -92,6 +89,8 @@ impl Link {
 struct Dial {
     servers: Vec<ServerAddr>,
     next: usize,
+    /// Before the next attempt. Only a connection that was of use makes it short again.
+    pause: Duration,
     name: String,
     credentials: Option<Credentials>,
 }
@@ -111,14 +110,13 @@ struct Connection {
 
 impl Dial {
     async fn until_connected(&mut self) -> Connection {
-        let mut pause = RECONNECT_AFTER;
         loop {
+            sleep(self.pause).await;
+            self.pause = (self.pause * 2).min(32 * RECONNECT_AFTER);
             match self.any().await {
                 Ok(connection) => return connection,
                 Err(error) => tracing::warn!(error = format!("{error:#}"), "no connection for subscriptions"),
             }
-            sleep(pause).await;
-            pause = (pause * 2).min(32 * RECONNECT_AFTER);
         }
     }
 
@@ -143,9 +141,13 @@ impl Dial {
         let mut read = BytesMut::with_capacity(READ_BYTES);
         let ServerOp::Info(info) = next_op(&mut tcp, &mut read).await? else { bail!("it does not introduce itself") };
         let tls_required = info.tls_required || server.tls_required();
+        if tls_required && !read.is_empty() {
+            // whoever is on the way could have added it
+            bail!("it goes on talking before TLS begins");
+        }
         let stream: Box<dyn Wire> = if tls_required { Box::new(tls(server.host(), tcp).await?) } else { Box::new(tcp) };
         let (mut reader, mut writer) = tokio::io::split(stream);
-        let hello = serde_json::to_string(&self.hello(server, &info, tls_required)?)?;
+        let hello = serde_json::to_string(&self.hello(&info, tls_required)?)?;
         writer.write_all(format!("CONNECT {hello}\r\nPING\r\n").as_bytes()).await?;
         writer.flush().await?;
         loop {
@@ -157,12 +159,12 @@ impl Dial {
         }
     }
 
-    fn hello(&self, server: &ServerAddr, info: &ServerInfo, tls_required: bool) -> anyhow::Result<ConnectInfo> {
+    fn hello(&self, info: &ServerInfo, tls_required: bool) -> anyhow::Result<ConnectInfo> {
         let signature = match &self.credentials {
             Some(credentials) => Some(BASE64_URL_SAFE_NO_PAD.encode(credentials.key.sign(info.nonce.as_bytes())?)),
             None => None,
         };
-        let (user, pass) = nats::user_of(server).unzip();
+        let (user, pass) = nats::user(&self.servers).unzip();
         Ok(ConnectInfo {
             verbose: false,
             pedantic: false,
@@ -232,10 +234,14 @@ struct Serving<'a> {
     connection: Connection,
     shared: &'a Shared,
     writing: BytesMut,
+    /// Something was written and may lie in a buffer of TLS.
+    unflushed: bool,
     /// For each question that is open, who waits for its answer.
-    pings: VecDeque<Vec<oneshot::Sender<()>>>,
-    /// Asked because nothing else was to be said.
+    pings: VecDeque<Vec<Confirm>>,
+    /// Questions in a row whose only purpose is to hear whether the server is still there.
     idle_pings: usize,
+    /// A subscription was refused since the last answer.
+    refused: Option<String>,
     /// The first answer says that everything is subscribed again.
     restored: bool,
 }
@@ -243,29 +249,35 @@ struct Serving<'a> {
 impl<'a> Serving<'a> {
     fn new(connection: Connection, shared: &'a Shared) -> Self {
         let (writing, pings) = (BytesMut::new(), VecDeque::new());
-        Self { connection, shared, writing, pings, idle_pings: 0, restored: false }
+        Self { connection, shared, writing, unflushed: false, pings, idle_pings: 0, refused: None, restored: false }
     }
 
-    async fn run(mut self) -> anyhow::Result<Never> {
+    async fn run(&mut self) -> anyhow::Result<Never> {
         let mut ping = interval_at(Instant::now() + PING_EVERY, PING_EVERY);
         ping.set_missed_tick_behavior(MissedTickBehavior::Delay);
         self.say();
+        // whether everything is subscribed again
+        self.writing.extend_from_slice(b"PING\r\n");
         loop {
-            let writes = !self.writing.is_empty();
+            let Connection { reader, writer, read: buffer } = &mut self.connection;
+            let writes = !self.writing.is_empty() || self.unflushed;
+            let writing = &mut self.writing;
+            let write = async {
+                // one step at a time, so that nothing is half done when something else comes first
+                match writing.is_empty() {
+                    true => writer.flush().await.map(|()| false),
+                    false => writer.write_buf(writing).await.map(|_| true),
+                }
+            };
             tokio::select! {
-                read = self.connection.reader.read_buf(&mut self.connection.read) => {
+                read = reader.read_buf(buffer) => {
                     if read? == 0 {
                         bail!("the server closed it");
                     }
                     self.listen()?;
                     self.connection.read.reserve(READ_BYTES);
                 }
-                written = self.connection.writer.write_buf(&mut self.writing), if writes => {
-                    written?;
-                    if self.writing.is_empty() {
-                        self.connection.writer.flush().await?;
-                    }
-                }
+                unflushed = write, if writes => self.unflushed = unflushed?,
                 () = self.shared.said.notified(), if !writes => self.say(),
                 _ = ping.tick() => {
                     if self.idle_pings >= PINGS_MAX {
@@ -282,30 +294,40 @@ impl<'a> Serving<'a> {
     fn say(&mut self) {
         let Some(outbox) = self.shared.table().outbox.as_mut().map(std::mem::take) else { return };
         self.writing.unsplit(outbox.bytes);
-        if !outbox.confirm.is_empty() || self.pings.is_empty() && !self.restored {
+        if !outbox.confirm.is_empty() {
             self.ask(outbox.confirm);
         }
     }
 
-    fn ask(&mut self, confirm: Vec<oneshot::Sender<()>>) {
+    fn ask(&mut self, confirm: Vec<Confirm>) {
         self.writing.extend_from_slice(b"PING\r\n");
         self.pings.push_back(confirm);
     }
 
     fn listen(&mut self) -> anyhow::Result<()> {
-        let table = self.shared.table();
+        let mut table = self.shared.table();
         while let Some(op) = wire::take(&mut self.connection.read)? {
             match op {
                 ServerOp::Message(sid, message) => table.arrived(sid, message),
                 ServerOp::Ping => self.writing.extend_from_slice(b"PONG\r\n"),
                 ServerOp::Pong => {
                     self.idle_pings = 0;
-                    if !std::mem::replace(&mut self.restored, true) {
-                        table.missed();
+                    let refused = self.refused.take();
+                    if !self.restored {
+                        if let Some(error) = refused {
+                            bail!("it refuses what we had subscribed to: {error}");
+                        }
+                        self.restored = true;
+                        table.restored();
+                        continue;
                     }
                     for confirm in self.pings.pop_front().into_iter().flatten() {
-                        let _ = confirm.send(());
+                        let _ = confirm.send(refused.clone().map_or(Ok(()), Err));
                     }
+                }
+                ServerOp::Error(error) if keeps_open(&error) => {
+                    tracing::warn!(error, "NATS refuses a subscription");
+                    self.refused = Some(error);
                 }
                 ServerOp::Error(error) => bail!("{error}"),
                 ServerOp::Info(_) | ServerOp::Ok => {}
@@ -313,6 +335,12 @@ impl<'a> Serving<'a> {
         }
         Ok(())
     }
+}
+
+/// Errors after which the server goes on (`-ERR` in the NATS protocol).
+fn keeps_open(error: &str) -> bool {
+    let error = error.to_ascii_lowercase();
+    ["permissions violation", "maximum subscriptions", "invalid subject"].iter().any(|known| error.starts_with(known))
 }
 
 #[cfg(test)]

@@ -5,7 +5,8 @@
 //! only for what has arrived and was not taken yet.
 //!
 //! What must hold:
-//! - after [`Subscriptions::subscribe`] has returned, what is published next arrives;
+//! - after [`Subscriptions::subscribe`] has returned, what is published next arrives; in a cluster, what is published at
+//!   another server as soon as that one has heard of it;
 //! - nothing is lost without a word: if a message may have been missed, because nobody took the earlier ones or because the
 //!   connection was lost, [`Arrivals::missed`] says so. Subscriptions outlive a connection.
 
@@ -50,13 +51,18 @@ struct Table {
     rows: HashMap<u64, Arc<Row>>,
     /// What is to be said; `None` while there is no connection.
     outbox: Option<Outbox>,
+    /// Everything is subscribed.
+    restored: bool,
 }
+
+/// Told when the server has read a subscription, or why it refuses it.
+type Confirm = oneshot::Sender<Result<(), String>>;
 
 #[derive(Default)]
 struct Outbox {
     bytes: BytesMut,
     /// Who waits until the server has read that.
-    confirm: Vec<oneshot::Sender<()>>,
+    confirm: Vec<Confirm>,
 }
 
 struct Row {
@@ -82,15 +88,15 @@ impl Subscriptions {
         let link = Link::connect(ctx, shared.clone()).await?;
         let checked = shared.clone();
         ctx.health.register("nats subscriptions", move || {
-            let connected = checked.table().outbox.is_some();
-            async move { if connected { Ok(()) } else { Err("no connection".to_owned()) } }
+            let restored = checked.table().restored;
+            async move { if restored { Ok(()) } else { Err("no connection".to_owned()) } }
         });
         Ok((Self(shared), link))
     }
 
     /// Subscribes, and waits until the server knows.
     pub async fn subscribe(&self, subject: String) -> Result<Subscription, Failure> {
-        let unavailable = |why: &'static str| Failure::unavailable("NATS", anyhow::anyhow!(why));
+        let unavailable = |why: &str| Failure::unavailable("NATS", anyhow::anyhow!("{why}"));
         let (subscription, confirmed) = {
             let mut table = self.0.table();
             let sid = table.last_sid + 1;
@@ -105,7 +111,8 @@ impl Subscriptions {
         };
         self.0.said.notify_one();
         match timeout(CONFIRM_WITHIN, confirmed).await {
-            Ok(Ok(())) => Ok(subscription),
+            Ok(Ok(Ok(()))) => Ok(subscription),
+            Ok(Ok(Err(refusal))) => Err(unavailable(&refusal)),
             Ok(Err(_)) => Err(unavailable("the connection for subscriptions was lost")),
             Err(_) => Err(unavailable("a subscription was not confirmed")),
         }
@@ -128,17 +135,24 @@ impl Table {
         self.outbox = Some(outbox);
     }
 
+    /// The server has read all of that: what was published in between may have been missed.
+    fn restored(&mut self) {
+        self.restored = true;
+        for row in self.rows.values() {
+            row.arrivals().missed = true;
+            row.waker.wake();
+        }
+    }
+
+    fn lost(&mut self) {
+        self.outbox = None;
+        self.restored = false;
+    }
+
     fn arrived(&self, sid: u64, message: Message) {
         // a message may cross with the end of its subscription
         if let Some(row) = self.rows.get(&sid) {
             row.arrived(message);
-        }
-    }
-
-    fn missed(&self) {
-        for row in self.rows.values() {
-            row.arrivals().missed = true;
-            row.waker.wake();
         }
     }
 }
@@ -213,7 +227,7 @@ mod tests {
     /// A table with a connection that nobody serves, and a subscription.
     fn subscribed() -> (Arc<Shared>, Subscription) {
         let row = Arc::new(Row { subject: "a".to_owned(), arrived: Mutex::default(), waker: AtomicWaker::new() });
-        let mut table = Table { last_sid: 1, rows: HashMap::from([(1, row.clone())]), outbox: None };
+        let mut table = Table { last_sid: 1, rows: HashMap::from([(1, row.clone())]), ..Table::default() };
         table.connected();
         let shared = Arc::new(Shared { table: Mutex::new(table), said: Notify::new() });
         (shared.clone(), Subscription { sid: 1, row, shared })
@@ -252,8 +266,10 @@ mod tests {
     fn a_new_connection_subscribes_again_and_an_ended_subscription_does_not() {
         let (shared, subscription) = subscribed();
         assert_eq!(shared.table().outbox.take().unwrap().bytes, "SUB a 1\r\n");
+        shared.table().lost();
         shared.table().connected();
-        shared.table().missed();
+        shared.table().restored();
+        assert!(subscription.row.arrivals().missed, "what was published in between");
         drop(subscription);
         assert_eq!(shared.table().outbox.take().unwrap().bytes, "SUB a 1\r\nUNSUB 1\r\n");
         shared.table().connected();

@@ -13,7 +13,10 @@ const SENT_WITHIN_MS: u64 = 60_000;
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) struct RemovedDevice {
     pub device: KnownDevice,
+    /// The earliest that the server ever said.
     pub removed_at_ms: u64,
+    /// When it said so first, by our own clock.
+    pub learned_at_ms: u64,
 }
 
 /// An account whose directory was checked.

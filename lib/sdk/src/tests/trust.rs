@@ -84,12 +84,81 @@ fn a_removed_device_whose_word_can_not_be_taken_is_no_forgery_but_its_loss_is_to
     lost_of(&|world, _| removed(world).clear());
     lost_of(&|world, _| removed(world)[0].removed_at -= std::time::Duration::from_secs(120));
     lost_of(&|world, _| removed(world)[0].device.certificate.signature = "0x00".to_owned());
-    // the safety numbers of the others were compared, and this one came and went unseen
-    lost_of(&|_, a| {
+    // the safety numbers of the others were compared, and this one came and went unseen, before that or after
+    let verify = |a: &mut Device| {
         let bob = a.core.store.begin().conversations().unwrap()[0].peer;
         let numbers = a.core.safety_numbers(bob).unwrap();
         a.core.mark_verified(bob, &numbers).unwrap();
+        bob
+    };
+    lost_of(&|_, a| {
+        verify(a);
     });
+    lost_of(&|world, a| {
+        let bob = a.core.store.begin().conversations().unwrap()[0].peer;
+        a.core.apply_directory(&world.directory(bob), None).unwrap();
+        verify(a);
+        a.core.apply_directory(&world.directory(bob), None).unwrap();
+    });
+    // the server says something else than at first
+    lost_of(&|world, a| {
+        let bob = a.core.store.begin().conversations().unwrap()[0].peer;
+        removed(world)[0].removed_at -= std::time::Duration::from_secs(120);
+        a.core.apply_directory(&world.directory(bob), None).unwrap();
+        removed(world)[0].removed_at += std::time::Duration::from_secs(1_000_000);
+        a.core.apply_directory(&world.directory(bob), None).unwrap();
+    });
+    // it has been removed for longer than any message waits
+    lost_of(&|world, a| {
+        let bob = a.core.store.begin().conversations().unwrap()[0].peer;
+        a.core.apply_directory(&world.directory(bob), None).unwrap();
+        world.pass_s(91 * 86_400);
+        a.core.apply_directory(&world.directory(bob), None).unwrap();
+    });
+}
+
+#[test]
+fn sending_first_does_not_lose_what_a_removed_device_had_sent() {
+    let (mut world, mut a, mut b) = friends();
+    let bob = b.account();
+    let mut phone = world.device_in(bob, &bob_wallet(), DOMAIN, None);
+    phone.say(a.account(), "hello from the phone");
+    world.settle(&mut [&mut a, &mut b, &mut phone]);
+    a.say(bob, "hello phone");
+    world.settle(&mut [&mut a, &mut b, &mut phone]);
+    phone.say(a.account(), "on the way");
+    world.send_all(&mut phone);
+    world.remove_device(bob, phone.number());
+    // the gateway answers that there is a device less
+    a.say(bob, "I come back");
+    world.send_all(&mut a);
+    world.receive_all(&mut a);
+    assert_eq!(a.texts(bob).last().map(String::as_str), Some("on the way"), "{:?}", a.events);
+}
+
+#[test]
+fn a_removed_device_that_is_listed_again_is_a_new_one() {
+    let (mut world, mut a, mut b) = friends();
+    let bob = b.account();
+    let mut phone = world.device_in(bob, &bob_wallet(), DOMAIN, None);
+    phone.say(a.account(), "hello from the phone");
+    world.settle(&mut [&mut a, &mut b, &mut phone]);
+    a.say(bob, "hello phone");
+    world.settle(&mut [&mut a, &mut b, &mut phone]);
+    let numbers = a.core.safety_numbers(bob).unwrap();
+    a.core.mark_verified(bob, &numbers).unwrap();
+    let stolen = world.accounts[&bob].devices[&phone.number()].clone();
+    world.remove_device(bob, phone.number());
+    a.core.apply_directory(&world.directory(bob), None).unwrap();
+    // the thief and the server are friends
+    world.accounts.get_mut(&bob).unwrap().devices.insert(phone.number(), stolen);
+    let events = a.core.apply_directory(&world.directory(bob), None).unwrap();
+    assert!(matches!(events[..], [Event::DeviceAdded { device, .. }] if device == phone.number()), "{events:?}");
+    let address = crate::signal::address(bob, phone.number()).unwrap();
+    assert!(a.core.store.begin().session(&address).unwrap().is_none());
+    a.say(bob, "for bob alone");
+    let item = a.core.store.begin().queue_heads(&|_| false, 1).unwrap().remove(0);
+    assert!(matches!(world.send_one(&mut a, &item), Err(SdkError::KeysChanged(account)) if account == bob));
 }
 
 #[test]

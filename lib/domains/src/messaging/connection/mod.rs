@@ -151,12 +151,21 @@ impl<'a> Connection<'a> {
         if !arrivals.missed {
             return Ok(());
         }
-        // what was missed may have been the word that the mailbox is another
-        if self.gateway.epoch_of(self.claims.account) != self.mailbox_epoch {
-            return Err(CloseCode::Unavailable);
-        }
+        self.check_place()?;
         let effect = self.session.nudge();
         self.apply(effect).await
+    }
+
+    /// Words to a session may be missed: whether the mailbox is still the one that it reads, and the socket its device's last.
+    fn check_place(&self) -> Result<(), Closed> {
+        let Claims { account, device, .. } = self.claims;
+        if self.gateway.epoch_of(account) != self.mailbox_epoch {
+            return Err(CloseCode::Unavailable);
+        }
+        if self.gateway.presence.newest_here(account, device).is_some_and(|newest| newest > self.epoch) {
+            return Err(CloseCode::Superseded);
+        }
+        Ok(())
     }
 
     async fn on_live(&mut self, message: subscriptions::Message) -> Result<(), Closed> {
@@ -260,6 +269,7 @@ impl<'a> Connection<'a> {
             return Err(CloseCode::Idle);
         }
         if now - self.pinged_at >= PING_EVERY {
+            self.check_place()?;
             self.pinged_at = now;
             self.feed_message(Message::Ping(Bytes::new())).await?;
         }
@@ -315,12 +325,13 @@ impl<'a> Connection<'a> {
                     self.gateway.acknowledge(account, device, self.mailbox_epoch, up_to);
                 }
                 Effect::Read { after, limit } => {
-                    let ctx = self.gateway.ctx.clone();
+                    let (ctx, reads) = (self.gateway.ctx.clone(), self.gateway.reads.clone());
                     let (account, device) = (self.claims.account, self.claims.device);
                     self.reading = Some(Box::pin(async move {
                         if let Some(pause) = pause {
                             sleep(pause).await;
                         }
+                        let _turn = reads.acquire().await;
                         let shard = ctx.config.nats.shards.of(account);
                         mailbox::read(&ctx.nats, shard, account, device, after, limit).await
                     }));

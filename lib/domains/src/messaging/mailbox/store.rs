@@ -15,7 +15,8 @@ use nepto_kit::clock::Random;
 use nepto_proto::subject::{Shard, Shards};
 use nepto_proto::{AccountId, DeviceId};
 use serde::Deserialize;
-use tokio::sync::{Semaphore, mpsc, oneshot};
+use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc, oneshot};
+use tokio::time::timeout;
 
 use super::ApiError;
 
@@ -44,9 +45,11 @@ const QUEUE_MAX: usize = 8_192;
 const GROUP_BYTES_MAX: usize = 8 * 1024 * 1024;
 /// From this many messages on an atomic batch is cheaper than a sync for each (`bench/README.md`).
 const BATCH_MIN: usize = 8;
-/// Batches under way at once, of all shards together. JetStream stages each in a store of its own, whose making and
+/// Batches of many messages under way at once, of all shards together. JetStream stages each in a store of its own, whose making and
 /// removing costs more than fifty messages: what has to wait goes into fewer, larger batches (`bench/README.md`).
 const BATCHES_MAX: usize = 2;
+/// A batch that takes longer gives its turn away.
+const TURN_MAX: Duration = Duration::from_millis(100);
 
 /// One message to the devices of one person.
 #[derive(Debug)]
@@ -185,18 +188,17 @@ impl Lane {
                 }
             }
             let mut next = self.fill(&mut group);
-            let batches = self.batches.clone();
-            let _turn = match group.is_batch() {
+            let turn = match group.is_batch() {
                 true => {
-                    let turn = batches.acquire().await;
+                    let turn = self.batches.clone().acquire_owned().await.ok();
                     // it has grown meanwhile
                     next = next.or_else(|| self.fill(&mut group));
-                    Some(turn)
+                    turn
                 }
                 false => None,
             };
             metrics::histogram!("nepto_store_group_size").record(group.copies as f64);
-            self.commit_group(group).await;
+            self.commit_group(group, turn).await;
             group = Group::default();
             next.into_iter().for_each(|pending| group.push(pending));
         }
@@ -217,7 +219,7 @@ impl Lane {
 
     /// Commits a group as one batch, and if the server refuses that for one of its messages, each alone. What is not worth
     /// a batch goes message by message, all at once.
-    async fn commit_group(&self, group: Group) {
+    async fn commit_group(&self, group: Group, mut turn: Option<OwnedSemaphorePermit>) {
         let is_batch = group.is_batch();
         let group = group.pending;
         if !is_batch {
@@ -228,15 +230,31 @@ impl Lane {
             }
             return;
         }
-        let messages: Vec<&Submission> = group.iter().map(|pending| &pending.message).collect();
-        let outcome = self.commit(&messages).await;
+        let outcome = {
+            let messages: Vec<&Submission> = group.iter().map(|pending| &pending.message).collect();
+            let mut commit = std::pin::pin!(self.commit(&messages));
+            match timeout(TURN_MAX, commit.as_mut()).await {
+                Ok(outcome) => outcome,
+                Err(_) => {
+                    // a stream that is slow must not make the others wait
+                    drop(turn.take());
+                    commit.await
+                }
+            }
+        };
+        drop(turn);
         match outcome {
             Ok(stored) => answer_all(group, Ok(stored)),
             Err(CommitError::Other(reason)) => answer_all(group, Err(StoreError::Unavailable(reason))),
             Err(CommitError::Duplicate | CommitError::Full) => {
-                for pending in group {
+                let mut group = group.into_iter();
+                while let Some(pending) = group.next() {
                     let fate = self.commit_one(&pending.message).await;
-                    let _ = pending.done.send(fate);
+                    let gone = matches!(fate, Err(StoreError::Unavailable(_)));
+                    let _ = pending.done.send(fate.clone());
+                    if gone {
+                        return answer_all(group.collect(), fate);
+                    }
                 }
             }
         }
