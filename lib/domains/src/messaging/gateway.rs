@@ -63,7 +63,8 @@ impl Gateway {
     /// A gateway, and what must run beside its connections.
     pub async fn new(ctx: &Ctx) -> anyhow::Result<(Arc<Self>, Vec<Part>)> {
         let (store, lanes) = Store::new(ctx);
-        let (subscriptions, link) = Subscriptions::connect(ctx).await?;
+        let (subscriptions, link) =
+            Subscriptions::connect(&ctx.config.nats, &ctx.node, &ctx.health, ctx.stop.clone()).await?;
         let gateway = Arc::new(Self {
             store,
             purger: Purger::default(),

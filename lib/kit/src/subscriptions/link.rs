@@ -21,7 +21,7 @@ use tokio_util::sync::CancellationToken;
 
 use super::wire::{self, ServerOp};
 use super::{Confirm, Shared};
-use crate::ctx::Ctx;
+use crate::config::Nats;
 use crate::nats;
 
 /// From the first packet to the answer of the server that we are in.
@@ -48,14 +48,18 @@ pub struct Link {
 }
 
 impl Link {
-    pub(super) async fn connect(ctx: &Ctx, shared: Arc<Shared>) -> anyhow::Result<Self> {
-        let config = &ctx.config.nats;
+    pub(super) async fn connect(
+        config: &Nats,
+        node: &str,
+        shared: Arc<Shared>,
+        stop: CancellationToken,
+    ) -> anyhow::Result<Self> {
         let credentials = match &config.credentials_file {
             Some(file) => Some(Credentials::load(file)?),
             None => None,
         };
-        let (servers, name) = (nats::servers(config)?, format!("{} subscriptions", ctx.node));
-        let (mut dial, stop) = (Dial { servers, next: 0, pause: RECONNECT_AFTER, name, credentials }, ctx.stop.clone());
+        let (servers, name) = (nats::servers(config)?, format!("{node} subscriptions"));
+        let mut dial = Dial { servers, next: 0, pause: RECONNECT_AFTER, name, credentials };
         let first = dial.any().await?;
         shared.table().connected();
         Ok(Self { dial, first, shared, stop })

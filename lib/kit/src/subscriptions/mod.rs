@@ -11,6 +11,8 @@
 //!   connection was lost, [`Arrivals::missed`] says so. Subscriptions outlive a connection.
 
 mod link;
+#[cfg(test)]
+mod tests;
 mod wire;
 
 use std::collections::HashMap;
@@ -22,11 +24,13 @@ use bytes::BytesMut;
 use futures_util::task::AtomicWaker;
 use tokio::sync::{Notify, oneshot};
 use tokio::time::timeout;
+use tokio_util::sync::CancellationToken;
 
 pub use self::link::Link;
 pub use self::wire::Message;
 use crate::Failure;
-use crate::ctx::Ctx;
+use crate::config::Nats;
+use crate::health::Health;
 
 /// Messages of one subscription that nobody took yet; what is more is missed.
 const WAITING_MAX: usize = 1_024;
@@ -82,12 +86,17 @@ pub struct Arrivals {
 }
 
 impl Subscriptions {
-    /// Connects, and gives what must run for as long as the process does.
-    pub async fn connect(ctx: &Ctx) -> anyhow::Result<(Self, Link)> {
+    /// Connects, and gives what must run until the process stops.
+    pub async fn connect(
+        config: &Nats,
+        node: &str,
+        health: &Health,
+        stop: CancellationToken,
+    ) -> anyhow::Result<(Self, Link)> {
         let shared = Arc::new(Shared { table: Mutex::default(), said: Notify::new() });
-        let link = Link::connect(ctx, shared.clone()).await?;
+        let link = Link::connect(config, node, shared.clone(), stop).await?;
         let checked = shared.clone();
-        ctx.health.register("nats subscriptions", move || {
+        health.register("nats subscriptions", move || {
             let restored = checked.table().restored;
             async move { if restored { Ok(()) } else { Err("no connection".to_owned()) } }
         });
@@ -216,63 +225,5 @@ impl Drop for Subscription {
             drop(table);
             self.shared.said.notify_one();
         }
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-    use futures_util::FutureExt;
-
-    /// A table with a connection that nobody serves, and a subscription.
-    fn subscribed() -> (Arc<Shared>, Subscription) {
-        let row = Arc::new(Row { subject: "a".to_owned(), arrived: Mutex::default(), waker: AtomicWaker::new() });
-        let mut table = Table { last_sid: 1, rows: HashMap::from([(1, row.clone())]), ..Table::default() };
-        table.connected();
-        let shared = Arc::new(Shared { table: Mutex::new(table), said: Notify::new() });
-        (shared.clone(), Subscription { sid: 1, row, shared })
-    }
-
-    fn message(payload: &[u8]) -> Message {
-        let mut read = BytesMut::from(&b"MSG a 1 "[..]);
-        read.extend_from_slice(format!("{}\r\n", payload.len()).as_bytes());
-        read.extend_from_slice(payload);
-        read.extend_from_slice(b"\r\n");
-        match wire::take(&mut read) {
-            Ok(Some(wire::ServerOp::Message(1, message))) => message,
-            other => panic!("{other:?}"),
-        }
-    }
-
-    #[test]
-    fn what_nobody_takes_is_missed_and_told() {
-        let (shared, mut subscription) = subscribed();
-        for _ in 0..WAITING_MAX + 1 {
-            shared.table().arrived(1, message(b"x"));
-        }
-        let arrivals = subscription.next().now_or_never().unwrap();
-        assert_eq!((arrivals.messages.len(), arrivals.missed), (WAITING_MAX, true));
-        assert!(subscription.next().now_or_never().is_none(), "it is told once");
-        // few and large
-        let large = vec![0; WAITING_BYTES_MAX / 2];
-        for _ in 0..2 {
-            shared.table().arrived(1, message(&large));
-        }
-        let arrivals = subscription.next().now_or_never().unwrap();
-        assert_eq!((arrivals.messages.len(), arrivals.missed), (1, true));
-    }
-
-    #[test]
-    fn a_new_connection_subscribes_again_and_an_ended_subscription_does_not() {
-        let (shared, subscription) = subscribed();
-        assert_eq!(shared.table().outbox.take().unwrap().bytes, "SUB a 1\r\n");
-        shared.table().lost();
-        shared.table().connected();
-        shared.table().restored();
-        assert!(subscription.row.arrivals().missed, "what was published in between");
-        drop(subscription);
-        assert_eq!(shared.table().outbox.take().unwrap().bytes, "SUB a 1\r\nUNSUB 1\r\n");
-        shared.table().connected();
-        assert!(shared.table().outbox.take().unwrap().bytes.is_empty());
     }
 }
