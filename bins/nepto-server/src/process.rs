@@ -30,8 +30,12 @@ pub fn run(role: Role, config: Config) -> anyhow::Result<()> {
         let ctx = Ctx::connect(config, with_database).await?;
         let span = tracing::info_span!("node", node = %ctx.node);
         let _entered = span.enter();
-        if matches!(role, Role::All | Role::Provision { .. }) {
-            provision::stores(&ctx, matches!(role, Role::Provision { restored: true })).await?;
+        match role {
+            Role::All | Role::Provision { .. } => {
+                provision::stores(&ctx, matches!(role, Role::Provision { restored: true })).await?;
+            }
+            _ if with_database => provision::check(&ctx).await?,
+            _ => {}
         }
         let mut running = Running::default();
         start(&role, &ctx, &mut running).await?;

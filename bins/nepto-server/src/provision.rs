@@ -20,3 +20,16 @@ pub async fn stores(ctx: &Ctx, restored: bool) -> anyhow::Result<()> {
     tracing::info!("streams, consumers and schemas are in place");
     Ok(())
 }
+
+/// That the schemas of this version are there, for roles that make none.
+pub async fn check(ctx: &Ctx) -> anyhow::Result<()> {
+    for domain in nepto_domains::all() {
+        let migrated = domain.parts(ctx).await?.db.is_migrated(domain.schema).await;
+        anyhow::ensure!(
+            migrated.map_err(|error| anyhow::Error::from(error).context(domain.name))?,
+            "the database lacks the tables of {}; run `nepto-server provision`",
+            domain.name
+        );
+    }
+    Ok(())
+}

@@ -49,10 +49,17 @@ pub struct ChatArgs {
 
 pub async fn run(app: App, args: ChatArgs) -> Result<(), Failure> {
     let client = app.client().await?;
-    let peer = find(&client, &args.peer).await?;
-    let account = peer.account;
     let mut names = Names::new(client.account());
-    names.insert(peer);
+    let account = match client.known(&args.peer)? {
+        // written lines wait for the server
+        Some(account) => account,
+        None => {
+            let peer = find(&client, &args.peer).await?;
+            let account = peer.account;
+            names.insert(peer);
+            account
+        }
+    };
     let connection = Connection::open(&client).await?;
     let on_terminal = std::io::stdin().is_terminal() && std::io::stdout().is_terminal() && !app.json();
     if on_terminal {

@@ -13,8 +13,9 @@ pub mod shell;
 pub mod table;
 pub mod wallets;
 
+use nepto_proto::AccountId;
 use nepto_proto::api::accounts::Account;
-use nepto_sdk::Client;
+use nepto_sdk::{Client, SdkError};
 
 use crate::app::App;
 use crate::chat;
@@ -46,4 +47,19 @@ pub async fn run(app: App, command: Command) -> Result<(), Failure> {
 /// Finds who is meant by an address, a handle or an account id.
 pub async fn find(client: &Client, peer: &str) -> Result<Account, Failure> {
     Ok(client.resolve(peer).await?)
+}
+
+/// The same for what this profile has already: without the server, as it was when that was last asked.
+pub async fn find_here(client: &Client, peer: &str) -> Result<AccountId, Failure> {
+    match client.resolve(peer).await {
+        Ok(found) => Ok(found.account),
+        Err(error) if error.is_temporary() || matches!(error, SdkError::SignedOut) => {
+            let known = match client.known(peer)? {
+                Some(account) => Some(account),
+                None => client.known_by_handle(peer)?,
+            };
+            known.ok_or_else(|| error.into())
+        }
+        Err(error) => Err(error.into()),
+    }
 }

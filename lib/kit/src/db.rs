@@ -155,6 +155,13 @@ impl Db {
         }
     }
 
+    /// Whether all migrations were applied.
+    pub async fn is_migrated(&self, migrations: &[Migration]) -> Result<bool, DbError> {
+        let Some(last) = migrations.last() else { return Ok(true) };
+        let statement = "RETURN record::exists(type::record('migration', $number))";
+        self.run(statement, vars! { number: last.number }).await
+    }
+
     /// Applies the migrations that this database has not seen.
     pub async fn migrate(&self, migrations: &[Migration]) -> anyhow::Result<()> {
         self.execute("DEFINE TABLE IF NOT EXISTS migration SCHEMALESS", vars! {}).await?;

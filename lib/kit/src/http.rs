@@ -13,19 +13,29 @@ use axum::http::{HeaderName, HeaderValue, Method, StatusCode, header};
 use axum::middleware::{self, Next};
 use axum::response::{IntoResponse, Response};
 use axum::routing::get;
-use axum::serve::ListenerExt;
 use axum::{Json, Router};
+use hyper::server::conn::http1;
+use hyper_util::rt::{TokioIo, TokioTimer};
 use metrics_exporter_prometheus::PrometheusHandle;
 use nepto_proto::ErrorCode;
 use nepto_proto::api::Problem;
 use nepto_proto::limits::HTTP_BODY_BYTES_MAX;
 use serde::de::DeserializeOwned;
+use tokio::net::TcpStream;
 use tokio::sync::Semaphore;
+use tokio_util::sync::CancellationToken;
+use tokio_util::task::TaskTracker;
+use tower::ServiceExt;
 use tracing::Instrument;
 
 use crate::limit::Limit;
 use crate::token::{self, Claims};
 use crate::{Ctx, Failure};
+
+/// The head of a request must be there in this time, and the next request after the answer to the one before.
+const HEAD_WITHIN: Duration = Duration::from_secs(60);
+/// After a connection that could not be accepted.
+const ACCEPT_AGAIN_AFTER: Duration = Duration::from_millis(50);
 
 impl IntoResponse for Failure {
     fn into_response(self) -> Response {
@@ -247,7 +257,7 @@ pub fn public(ctx: &Ctx, routes: Router) -> Router {
         .expose_headers([RequestId::HEADER, header::RETRY_AFTER]);
     routes
         .merge(health_routes(ctx.clone()))
-        .fallback(|| async { Failure::new(ErrorCode::NotFound, "see /v1/openapi.json") })
+        .fallback(|| async { Failure::new(ErrorCode::NotFound, "nothing is here; see /v1/openapi.json") })
         .method_not_allowed_fallback(|| async { Failure::new(ErrorCode::MethodNotAllowed, "see /v1/openapi.json") })
         .layer(DefaultBodyLimit::max(HTTP_BODY_BYTES_MAX))
         .layer(tower_http::catch_panic::CatchPanicLayer::custom(|_: Box<dyn std::any::Any + Send>| {
@@ -279,16 +289,53 @@ pub async fn serve(ctx: &Ctx, what: &str, address: SocketAddr, router: Router) -
         anyhow::anyhow!("{what} can't listen on {address}: {error}; choose another port in the configuration")
     })?;
     tracing::info!(what, address = %listener.local_addr()?, "listening");
-    // Without it a frame that follows another waits for the client's delayed ACK: 40 ms (RFC 896, RFC 1122 4.2.3.2).
-    let listener = listener.tap_io(|stream| {
-        if let Err(error) = stream.set_nodelay(true) {
-            tracing::debug!(%error, "a connection was gone before it was served");
-        }
-    });
-    let service = router.into_make_service_with_connect_info::<SocketAddr>();
-    let stop = ctx.stop.clone();
-    axum::serve(listener, service).with_graceful_shutdown(async move { stop.cancelled().await }).await?;
+    let connections = TaskTracker::new();
+    loop {
+        let (stream, peer) = tokio::select! {
+            () = ctx.stop.cancelled() => break,
+            accepted = listener.accept() => match accepted {
+                Ok(accepted) => accepted,
+                Err(error) => {
+                    // out of open files, or a client that was gone before it was served
+                    tracing::warn!(what, %error, "a connection was not accepted");
+                    tokio::time::sleep(ACCEPT_AGAIN_AFTER).await;
+                    continue;
+                }
+            },
+        };
+        connections.spawn(converse(stream, peer, router.clone(), ctx.stop.clone()));
+    }
+    connections.close();
+    connections.wait().await;
     Ok(())
+}
+
+/// Serves one connection until one side closes it, or a WebSocket takes it over.
+async fn converse(stream: TcpStream, peer: SocketAddr, router: Router, stop: CancellationToken) {
+    // Without it a frame that follows another waits for the client's delayed ACK: 40 ms (RFC 896, RFC 1122 4.2.3.2).
+    if stream.set_nodelay(true).is_err() {
+        return;
+    }
+    let service = hyper::service::service_fn(move |mut request: hyper::Request<hyper::body::Incoming>| {
+        request.extensions_mut().insert(ConnectInfo(peer));
+        router.clone().oneshot(request.map(Body::new))
+    });
+    let connection = http1::Builder::new()
+        .timer(TokioTimer::new())
+        .header_read_timeout(HEAD_WITHIN)
+        .serve_connection(TokioIo::new(stream), service)
+        .with_upgrades();
+    let mut connection = std::pin::pin!(connection);
+    let served = tokio::select! {
+        served = connection.as_mut() => served,
+        () = stop.cancelled() => {
+            connection.as_mut().graceful_shutdown();
+            connection.await
+        }
+    };
+    if let Err(error) = served {
+        tracing::debug!(%peer, %error, "a connection broke");
+    }
 }
 
 #[cfg(test)]
@@ -301,6 +348,30 @@ mod tests {
         assert_eq!(network("2001:db8:1:2:3:4:5:6"), "2001:db8:1:2::");
         assert_eq!(network("192.0.2.7"), "192.0.2.7");
         assert_eq!(network("::ffff:192.0.2.7"), "192.0.2.7");
+    }
+
+    /// A connection to a router, and our end of it.
+    async fn conversation() -> TcpStream {
+        let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let ours = TcpStream::connect(listener.local_addr().unwrap()).await.unwrap();
+        let (stream, peer) = listener.accept().await.unwrap();
+        let router = Router::new().route("/", get(|| async { "hello" }));
+        tokio::spawn(converse(stream, peer, router, CancellationToken::new()));
+        ours
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn who_says_nothing_or_half_of_it_is_not_waited_for() {
+        use tokio::io::{AsyncReadExt, AsyncWriteExt};
+        for said in ["", "GET / HTTP/1.1\r\nHost: a\r\n", "GET / HTTP/1.1\r\nHost: a\r\n\r\n"] {
+            let mut ours = conversation().await;
+            ours.write_all(said.as_bytes()).await.unwrap();
+            let started = tokio::time::Instant::now();
+            let mut heard = Vec::new();
+            ours.read_to_end(&mut heard).await.unwrap();
+            assert!(started.elapsed() >= HEAD_WITHIN, "{said:?}");
+            assert_eq!(heard.starts_with(b"HTTP/1.1 200"), said.ends_with("\r\n\r\n"), "{said:?}");
+        }
     }
 
     #[test]

@@ -139,6 +139,7 @@ impl Core {
             wallets: checked.wallets.iter().map(Address::to_string).collect(),
             claimed: None,
             named,
+            handle: before.as_ref().and_then(|peer| peer.handle.clone()),
             devices: checked.devices,
             removed: checked.removed,
             refused: checked.refused.into_iter().map(|(device, reason)| (device, reason.to_string())).collect(),
@@ -226,7 +227,7 @@ impl Core {
                 txn.delete_session(&signal::address(account, known.device)?)?;
             }
             let (wallets, devices, removed, refused) = Default::default();
-            peer = Peer { root, wallets, named: None, devices, removed, refused, ..peer };
+            peer = Peer { root, wallets, named: None, handle: None, devices, removed, refused, ..peer };
             self.outdated.insert(account);
         }
         txn.set_peer(&peer)?;
@@ -263,6 +264,17 @@ impl Core {
         }
         txn.set_peer(&Peer { changed: false, ..peer })?;
         Ok(txn.commit(Durability::Now)?)
+    }
+
+    /// Notes the handle that the server gives an account.
+    pub fn note_handle(&mut self, account: AccountId, handle: Option<String>) -> Result<(), SdkError> {
+        let peer = self.known(account)?;
+        if peer.handle == handle {
+            return Ok(());
+        }
+        let txn = self.store.begin();
+        txn.set_peer(&Peer { handle, ..peer })?;
+        Ok(txn.commit(Durability::Later)?)
     }
 
     /// What is known of an account, if its device list is up to date.

@@ -3,11 +3,10 @@
 use std::collections::HashMap;
 
 use clap::Args;
-use nepto_proto::AccountId;
 use nepto_sdk::Client;
 use nepto_sdk::model::{Message, MessageId};
 
-use super::find;
+use super::find_here;
 use crate::app::App;
 use crate::failure::Failure;
 use crate::json;
@@ -35,15 +34,9 @@ pub struct HistoryArgs {
 pub async fn run(app: &App, args: HistoryArgs) -> Result<(), Failure> {
     let client = app.client().await?;
     let mut names = Names::new(client.account());
-    // an account id needs no network
-    let peer = match args.peer.parse::<AccountId>() {
-        Ok(account) => account,
-        Err(_) => {
-            let found = find(&client, &args.peer).await?;
-            let account = found.account;
-            names.insert(found);
-            account
-        }
+    let peer = match client.known(&args.peer)? {
+        Some(account) => account,
+        None => find_here(&client, &args.peer).await?,
     };
     names.learn(&client, [peer]).await;
     client.sweep()?;

@@ -32,8 +32,8 @@ Examples:
   nepto send @bob --reply-to 12 yes                numbers are those of nepto history
 
 Prints the message's id once the server has stored it. If that does not happen in time, the message stays in the
-profile's queue and goes out with the next command that connects; if the server can't even say who is meant, nothing is
-queued.")]
+profile's queue and goes out with the next command that connects. Without the server only people are known that this
+profile has met, and only by wallet address or account id: handles can move to somebody else.")]
 pub struct SendArgs {
     /// To whom: wallet address, handle or account id
     peer: String,
@@ -58,10 +58,17 @@ pub struct SendArgs {
 pub async fn run(app: &App, args: SendArgs) -> Result<(), Failure> {
     let client = app.client().await?;
     let text = text(args.text)?;
-    let peer = find_within(&client, &args.peer, args.timeout).await?;
-    let to = peer.account;
     let mut names = Names::new(client.account());
-    names.insert(peer);
+    let to = match client.known(&args.peer)? {
+        // no need to ask, and the message can wait for the server in the queue
+        Some(account) => account,
+        None => {
+            let peer = find_within(&client, &args.peer, args.timeout).await?;
+            let to = peer.account;
+            names.insert(peer);
+            to
+        }
+    };
     let reply_to = args.reply_to.map(|reference| find_message(&client, to, &reference)).transpose()?;
     let mut connection = Connection::open(&client).await?;
     let message = client.send_text(to, &text, reply_to, args.expire)?;

@@ -12,6 +12,7 @@ use crate::SdkError;
 use crate::keys::wallet_message;
 use crate::model::KnownDevice;
 use crate::safety::SafetyNumber;
+use crate::store::peers::Peer;
 use crate::store::seal::Cost;
 use crate::wallet::Wallet;
 
@@ -44,7 +45,32 @@ impl Client {
             return Err(bad("the server names another wallet for it than its devices are checked against"));
         }
         found.wallet = peer.root;
+        self.inner.core().note_handle(account, found.handle.clone())?;
         Ok(found)
+    }
+
+    /// Who is meant, without asking the server: an account whose devices were checked before, by id or by one of its
+    /// wallets.
+    pub fn known(&self, reference: &str) -> Result<Option<AccountId>, SdkError> {
+        let reference = reference.trim();
+        let (id, wallet) =
+            (reference.parse::<AccountId>().ok(), read_address(reference)?.map(|wallet| wallet.to_string()));
+        let names = |peer: &Peer| {
+            id == Some(peer.account)
+                || wallet.as_ref().is_some_and(|wallet| peer.named.as_ref() == Some(wallet) || peer.owns(wallet))
+        };
+        self.find_peer(names)
+    }
+
+    /// The account that had this handle when the server was last asked.
+    pub fn known_by_handle(&self, handle: &str) -> Result<Option<AccountId>, SdkError> {
+        let handle = handle.trim().trim_start_matches('@').to_lowercase();
+        self.find_peer(|peer| peer.handle.as_ref() == Some(&handle))
+    }
+
+    fn find_peer(&self, wanted: impl Fn(&Peer) -> bool) -> Result<Option<AccountId>, SdkError> {
+        let peers = self.inner.core().store.begin().peers()?;
+        Ok(peers.into_iter().find(wanted).map(|peer| peer.account))
     }
 
     /// The wallet that the devices of an account are checked against; `None` before the first look-up.

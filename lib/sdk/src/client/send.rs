@@ -142,8 +142,14 @@ async fn attempt(inner: &Inner, link: &Link, item: &Outgoing, events: &mpsc::Sen
                     return Err(SdkError::MismatchLoop(account));
                 }
                 let bundles = inner.http.bundles(account, &devices).await?;
-                if bundles.account != account || bundles.bundles.is_empty() {
-                    return Err(SdkError::BadKeys { account, reason: "the server has no keys of its devices" });
+                if bundles.account != account {
+                    return Err(SdkError::BadKeys { account, reason: "the server answered for another account" });
+                }
+                if bundles.bundles.is_empty() {
+                    // devices that were removed since the list was fetched
+                    let told = inner.fetch_directory(account, None).await?;
+                    report(Ok(told), events).await;
+                    continue;
                 }
                 inner.core().apply_bundles(&bundles)?;
                 continue;

@@ -3,7 +3,7 @@
 use nepto_proto::{AccountId, DeviceId};
 use serde::{Deserialize, Serialize};
 
-use super::{StoreError, Table, Txn};
+use super::{Range, StoreError, Table, Txn, from_json};
 use crate::model::KnownDevice;
 
 /// What a device sent before its sockets were closed may be stored so much later than the device was removed.
@@ -33,6 +33,9 @@ pub(crate) struct Peer {
     pub claimed: Option<String>,
     /// The address by which the user named the account; it must stay one of its wallets.
     pub named: Option<String>,
+    /// As the server said last. Not to be relied on: handles move.
+    #[serde(default)]
+    pub handle: Option<String>,
     /// By number; only certified ones.
     pub devices: Vec<KnownDevice>,
     /// Certified ones that were removed, whose messages may still be on their way.
@@ -85,6 +88,11 @@ impl Txn<'_> {
 
     pub fn set_peer(&self, peer: &Peer) -> Result<(), StoreError> {
         self.put_json(Table::Peer, &self.peer_key(peer.account)?, peer)
+    }
+
+    /// Everybody whose directory was checked.
+    pub fn peers(&self) -> Result<Vec<Peer>, StoreError> {
+        self.scan(Table::Peer, Range::all(&[], usize::MAX))?.iter().map(|(_, bytes)| from_json(bytes)).collect()
     }
 
     fn peer_key(&self, account: AccountId) -> Result<[u8; 16], StoreError> {

@@ -11,7 +11,7 @@ use libsignal_protocol::{
 };
 use nepto_proto::{AccountId, DeviceId};
 
-use super::{StoreError, Table, Txn};
+use super::{Range, StoreError, Table, Txn};
 
 type Result<T> = std::result::Result<T, Error>;
 
@@ -47,6 +47,14 @@ impl Txn<'_> {
 
     pub fn delete_session(&self, address: &ProtocolAddress) -> std::result::Result<(), StoreError> {
         self.delete(Table::Session, &self.session_key(address)?);
+        Ok(())
+    }
+
+    /// Forgets every session: those of another device number are no sessions of this one.
+    pub fn delete_all_sessions(&self) -> std::result::Result<(), StoreError> {
+        for (key, _) in self.scan(Table::Session, Range::all(&[], usize::MAX))? {
+            self.delete(Table::Session, &key);
+        }
         Ok(())
     }
 

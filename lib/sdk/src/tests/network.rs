@@ -9,6 +9,7 @@ use nepto_proto::{CloseCode, DeviceId, ErrorCode};
 use zeroize::Zeroizing;
 
 use super::server::{Answer, Server};
+use super::world::DOMAIN;
 use crate::model::{Body, Status};
 use crate::store::Store;
 use crate::store::backend::MemoryBackend;
@@ -17,7 +18,11 @@ use crate::{Client, DisconnectReason, Env, Event, Events, LoginOptions, Place, S
 
 async fn client(server: &Server) -> Client {
     let wallet = Wallet::random(&Env::system()).unwrap();
-    Client::login(LoginOptions::new(&server.url), &wallet).await.unwrap()
+    Client::login(options(server), &wallet).await.unwrap()
+}
+
+fn options(server: &Server) -> LoginOptions {
+    LoginOptions { domain: Some(DOMAIN.to_owned()), ..LoginOptions::new(&server.url) }
 }
 
 /// The next event that this accepts; others are skipped. Fails after a while.
@@ -189,7 +194,7 @@ async fn a_text_outlives_what_is_said_about_the_session() {
 async fn the_wallet_of_a_profile_is_the_one_that_devices_are_checked_against() {
     let server = Server::start().await;
     let (a, wallet) = (client(&server).await, Wallet::random(&Env::system()).unwrap());
-    let b = Client::login(LoginOptions::new(&server.url), &wallet).await.unwrap().account();
+    let b = Client::login(options(&server), &wallet).await.unwrap().account();
     let address = wallet.address().to_string();
     assert_eq!(a.pinned_wallet(b).unwrap(), None);
     for reference in [b.to_string(), address.clone(), address.to_lowercase()] {
@@ -314,7 +319,7 @@ async fn tokens_are_refreshed_once_and_stored() {
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("profile");
     let place = || Place::File { path: path.clone(), passphrase: Zeroizing::new("secret".to_owned()) };
-    let options = LoginOptions { place: place(), ..LoginOptions::new(&server.url) };
+    let options = LoginOptions { place: place(), ..options(&server) };
     let kept = Client::login(options, &Wallet::random(&Env::system()).unwrap()).await.unwrap();
     let before = kept.http().access_token().await.unwrap();
     server.faults.expire_tokens.store(1, Ordering::Relaxed);
@@ -388,7 +393,7 @@ async fn a_profile_stays_the_same_device() {
     let path = folder.path().join("profile");
     let place = || Place::File { path: path.clone(), passphrase: Zeroizing::new("secret".to_owned()) };
     let wallet = Wallet::random(&Env::system()).unwrap();
-    let options = || LoginOptions { place: place(), ..LoginOptions::new(&server.url) };
+    let options = || LoginOptions { place: place(), ..options(&server) };
     let first = Client::login(options(), &wallet).await.unwrap();
     let me = (first.account(), first.device());
     assert!(matches!(
@@ -423,10 +428,10 @@ async fn a_device_with_another_number_says_hello_again() {
     let wallet = Wallet::random(&Env::system()).unwrap();
     let login = || {
         let place = Place::File { path: path.clone(), passphrase: Zeroizing::new("secret".to_owned()) };
-        Client::login(LoginOptions { place, ..LoginOptions::new(&server.url) }, &wallet)
+        Client::login(LoginOptions { place, ..options(&server) }, &wallet)
     };
     let first = login().await.unwrap();
-    let second = Client::login(LoginOptions::new(&server.url), &wallet).await.unwrap();
+    let second = Client::login(options(&server), &wallet).await.unwrap();
     let mut from_second = second.connect().await.unwrap();
     second.wait_all_sent().await.unwrap();
     server.world().remove_device(first.account(), first.device());

@@ -153,6 +153,63 @@ async fn two_people_talk_from_the_command_line() {
 }
 
 #[tokio::test]
+async fn without_the_server_history_is_read_and_messages_wait() {
+    let stack = Stack::all().await.unwrap();
+    let (alice, bob) = (Home::join(&stack, "alice").await.unwrap(), Home::join(&stack, "bob").await.unwrap());
+    let wallet = bob.nepto("whoami --json").await.unwrap().json().unwrap()[0]["wallet"].as_str().unwrap().to_owned();
+    alice.nepto("send @bob one --json").await.unwrap().json().unwrap();
+    stack.api.kill9().unwrap();
+    let texts = async |said: Said| -> Vec<String> {
+        said.json().unwrap().iter().map(|message| message["text"].as_str().unwrap().to_owned()).collect()
+    };
+    for peer in ["@bob", wallet.as_str()] {
+        let history = alice.nepto(&format!("history {peer} --json")).await.unwrap();
+        assert_eq!(texts(history).await, ["one"]);
+    }
+    let queued = alice.nepto(&format!("send {wallet} two --timeout 2 --json")).await.unwrap();
+    assert!(queued.err.contains("waits in the queue"), "{}", queued.err);
+    assert_eq!(queued.code, 5);
+    // a handle may be somebody else's by the time that the message leaves
+    let refused = alice.nepto("send @bob three --timeout 2 --json").await.unwrap();
+    assert!(refused.code == 5 && refused.err.contains("nothing was queued"), "{}", refused.err);
+    stack.api.restart().await.unwrap();
+    alice.nepto("inbox --json").await.unwrap().json().unwrap();
+    let inbox = bob.nepto("inbox --json --wait 20").await.unwrap();
+    assert_eq!(texts(inbox).await, ["one", "two"]);
+    // signed out, it is still there
+    alice.nepto("sign-out").await.unwrap().well().unwrap();
+    assert_eq!(texts(alice.nepto("history @bob --json").await.unwrap()).await, ["one", "two"]);
+}
+
+#[tokio::test]
+async fn safety_numbers_are_compared_and_changes_stop_what_is_sent() {
+    let stack = Stack::all().await.unwrap();
+    let (alice, bob) = (Home::join(&stack, "alice").await.unwrap(), Home::join(&stack, "bob").await.unwrap());
+    let scannable = async |home: &Home, peer: &str| {
+        let said = home.nepto(&format!("safety-number {peer} --json")).await.unwrap().json().unwrap();
+        said[0]["numbers"][0]["scannable"].as_str().unwrap().to_owned()
+    };
+    let code = scannable(&bob, "@alice").await;
+    let same = alice.nepto(&format!("safety-number @bob --compare {code} --json")).await.unwrap().json().unwrap();
+    assert_eq!(same[0]["matches"], true);
+    let own = scannable(&alice, "@bob").await;
+    let other = alice.nepto(&format!("safety-number @bob --compare {own} --json")).await.unwrap().failure().unwrap();
+    assert_eq!(other, (1, "mismatch".into()), "one's own code is not the other's");
+    assert_eq!(alice.nepto("safety-number @bob --compare aGVsbG8 --json").await.unwrap().code, 2);
+    let verified = alice.nepto("safety-number @bob --verify --json").await.unwrap().json().unwrap();
+    assert_eq!(verified[0]["verification"], "verified");
+    // another device of Bob's
+    let phone = Home::new().unwrap();
+    std::fs::copy(bob.0.path().join("w.json"), phone.0.path().join("w.json")).unwrap();
+    let login = format!("login --server {} --keystore w.json --keystore-password-file passphrase", stack.url());
+    phone.nepto(&login).await.unwrap().well().unwrap();
+    let stopped = alice.nepto("send @bob secret --json").await.unwrap().failure().unwrap();
+    assert_eq!(stopped, (1, "keys_changed".into()));
+    alice.nepto("safety-number @bob --accept-change --json").await.unwrap().json().unwrap();
+    alice.nepto("send @bob fine --json").await.unwrap().json().unwrap();
+}
+
+#[tokio::test]
 async fn a_profile_is_encrypted_at_rest_and_a_wrong_passphrase_opens_nothing() {
     let stack = Stack::all().await.unwrap();
     let (alice, _bob) = (Home::join(&stack, "alice").await.unwrap(), Home::join(&stack, "bob").await.unwrap());

@@ -56,6 +56,17 @@ async fn an_api_of_one_domain_serves_that_domain_alone() {
 }
 
 #[tokio::test]
+async fn what_needs_a_database_does_not_start_on_one_that_nobody_provisioned() {
+    let stack = Stack::all().await.unwrap();
+    let folder = tempfile::tempdir().unwrap();
+    let empty = Settings::new().set("database.url", format!("surrealkv://{}", folder.path().display()));
+    for role in [Role::Api(Vec::new()), Role::Worker, Role::Cron] {
+        let refused = stack.start(role.clone(), &empty).await.unwrap_err();
+        assert!(format!("{refused:#}").contains("nepto-server provision"), "{role:?}: {refused:#}");
+    }
+}
+
+#[tokio::test]
 async fn the_description_names_every_route_and_every_failure_is_a_problem() {
     let stack = Stack::all().await.unwrap();
     let http = reqwest::Client::new();

@@ -7,7 +7,7 @@ use nepto_proto::siwe::SiweMessage;
 use nepto_proto::{CloseCode, ErrorCode};
 use nepto_sdk::env::Env;
 use nepto_sdk::http::Http;
-use nepto_sdk::{Client, Event, LoginOptions, SdkError, Wallet};
+use nepto_sdk::{Client, Event, LoginOptions, Place, SdkError, Wallet};
 use nepto_testkit::{Stack, eventually, seconds};
 use tokio::time::Instant;
 
@@ -271,6 +271,40 @@ async fn what_a_device_sent_before_it_was_removed_still_arrives() {
     alice.hears_text("the last of the phone").await.unwrap();
     alice.hears_text("the only one of the tablet").await.unwrap();
     alice.says(&bob, "to the one that is left").await.unwrap();
+}
+
+#[tokio::test]
+async fn a_profile_that_was_removed_signs_in_as_a_new_device_and_loses_nothing() {
+    let stack = Stack::all().await.unwrap();
+    let (alice, mut bob) = friends(&stack).await.unwrap();
+    let (folder, env) = (tempfile::tempdir().unwrap(), Env::system());
+    let place = || Place::File { path: folder.path().join("profile"), passphrase: "x".to_owned().into() };
+    let login = async || {
+        let options = LoginOptions { place: place(), ..LoginOptions::new(stack.url()) };
+        Client::login(options, &alice.wallet().unwrap()).await
+    };
+    let phone = login().await.unwrap();
+    let first = phone.device();
+    let mut events = phone.connect().await.unwrap();
+    let message = phone.send_text(bob.account(), "before", None, None).unwrap();
+    phone.wait_sent(message.id.id).await.unwrap();
+    bob.hears_text("before").await.unwrap();
+    alice.client.revoke_device(first).await.unwrap();
+    while events.next().await.is_some() {}
+    drop((phone, events));
+    // the profile is locked until its last user has let it go
+    eventually(seconds(10), async || Ok(Client::open(place(), env.clone()).await.is_ok())).await.unwrap();
+    let again = login().await.unwrap();
+    assert_ne!(again.device(), first);
+    assert_eq!(again.history(bob.account(), None, 10).unwrap().len(), 1, "its history is its own");
+    let _events = again.connect().await.unwrap();
+    for text in ["after 1", "after 2"] {
+        let message = again.send_text(bob.account(), text, None, None).unwrap();
+        again.wait_sent(message.id.id).await.unwrap();
+        bob.hears_text(text).await.unwrap();
+    }
+    alice.says(&bob, "from the other device").await.unwrap();
+    bob.hears_text("from the other device").await.unwrap();
 }
 
 #[tokio::test]

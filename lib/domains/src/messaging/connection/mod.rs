@@ -42,6 +42,9 @@ const READ_AGAIN_AFTER: Duration = Duration::from_millis(50);
 /// A stopping gateway waits so long for the answers of a connection.
 const FINISH_WITHIN: Duration = Duration::from_secs(2);
 
+/// A client has so long to take its close frame.
+const CLOSE_WITHIN: Duration = Duration::from_secs(1);
+
 /// Why the loop ended.
 type Closed = CloseCode;
 
@@ -64,7 +67,13 @@ pub async fn serve(place: Place, mut socket: WebSocket) {
 async fn close(socket: &mut WebSocket, code: CloseCode) {
     metrics::counter!("nepto_gateway_closed_total", "reason" => code.reason()).increment(1);
     let frame = CloseFrame { code: code.get(), reason: code.reason().into() };
-    let _ = timeout(Duration::from_secs(1), socket.send(Message::Close(Some(frame)))).await;
+    let farewell = async {
+        if socket.send(Message::Close(Some(frame))).await.is_ok() {
+            // TCP takes what was written back if it is closed with something unread
+            while let Some(Ok(_)) = socket.recv().await {}
+        }
+    };
+    let _ = timeout(CLOSE_WITHIN, farewell).await;
 }
 
 /// An answer in the making; `None` says nothing.
