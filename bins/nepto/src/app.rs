@@ -78,6 +78,12 @@ impl App {
     /// The signed-in device of the profile. Nothing goes over the network.
     pub async fn client(&self) -> Result<Client, Failure> {
         let path = self.store_file()?;
+        if let Err(error) = std::fs::metadata(&path)
+            && error.kind() != std::io::ErrorKind::NotFound
+        {
+            let detail = format!("the profile {} can't be read: {error}", self.folder()?.display());
+            return Err(Failure::new(Exit::Error, "profile", detail));
+        }
         if !path.exists() {
             let folder = self.folder()?;
             let detail = format!(

@@ -66,7 +66,7 @@ impl Verifier {
         validation.validate_exp = false;
         validation.required_spec_claims.clear();
         let claims = decode::<Claims>(token, &self.0, &validation)
-            .map_err(|_| Failure::new(ErrorCode::TokenInvalid, "sign in again"))?
+            .map_err(|_| Failure::new(ErrorCode::TokenInvalid, "this access token is not valid"))?
             .claims;
         if claims.exp <= now.unix_timestamp() {
             return Err(Failure::new(ErrorCode::TokenExpired, "exchange the refresh token for a new one"));
@@ -129,7 +129,9 @@ pub async fn authenticate(ctx: &Ctx, token: &str) -> Result<Claims, Failure> {
     let claims = ctx.tokens.verify(token, ctx.clock.now())?;
     match session_state(ctx, &claims).await? {
         SessionState::Live => Ok(claims),
-        SessionState::Revoked => Err(Failure::new(ErrorCode::SessionRevoked, "sign in again")),
+        SessionState::Revoked => {
+            Err(Failure::new(ErrorCode::SessionRevoked, "this session was signed out, or its device removed"))
+        }
     }
 }
 

@@ -68,8 +68,8 @@ pub enum SdkError {
     /// The URL of a server.
     #[error("{0:?} is not the address of a server; it looks like https://chat.example.org")]
     ServerUrl(String),
-    /// An address whose capital letters do not fit its digits (EIP-55).
-    #[error("{0} has a typing error: its capital and small letters do not fit its digits; copy it again")]
+    /// What begins like an address and is none, or its capital letters do not fit its digits (EIP-55).
+    #[error("{0:?} has a typing error: an address is 0x and 40 digits, whose capital letters fit them; copy it again")]
     AddressTypo(String),
     /// No valid session.
     #[error("signed out; sign in again with the wallet")]

@@ -23,6 +23,8 @@ use crate::render::{Style, span};
 
 /// Unread messages printed, and then marked as read, at once.
 const BATCH: usize = 200;
+/// After Ctrl-C, if nobody takes what is still to be printed.
+const END_WITHIN: Duration = Duration::from_secs(10);
 
 /// Fetches unread messages.
 #[derive(Debug, Args)]
@@ -87,6 +89,9 @@ pub async fn run(app: &App, args: InboxArgs) -> Result<(), Failure> {
         // it is listened for from here on: what is shown below must also be told to have been read
         return Ok(early?);
     }
+    if args.follow {
+        tokio::spawn(end_at_last());
+    }
     let mut connection = Connection::open(&client).await?;
     let mut warnings = Vec::new();
     let mut keep = |event: &Event| warnings.extend(warns_about(event).map(|account| (account, event.clone())));
@@ -124,6 +129,14 @@ pub async fn run(app: &App, args: InboxArgs) -> Result<(), Failure> {
     // what was shown last must still be told to have been read
     connection.farewell(&client, |event| drop(warn(app, &client, &names, event))).await;
     over
+}
+
+/// Who reads a pipe may have stopped: then nothing else ends us.
+async fn end_at_last() {
+    if tokio::signal::ctrl_c().await.is_ok() {
+        tokio::time::sleep(END_WITHIN).await;
+        std::process::exit(130);
+    }
 }
 
 /// Conversations with unread messages.

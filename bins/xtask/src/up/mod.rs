@@ -34,16 +34,16 @@ const READY_WITHIN: Duration = Duration::from_secs(60);
 #[derive(Debug, Args)]
 pub struct Options {
     /// Port of Nepto: HTTP and sockets
-    #[arg(long, default_value_t = 8080)]
+    #[arg(long, default_value_t = 8080, value_parser = clap::value_parser!(u16).range(1..))]
     port: u16,
     /// Port of Nepto's health and metrics
-    #[arg(long, default_value_t = 9464)]
+    #[arg(long, default_value_t = 9464, value_parser = clap::value_parser!(u16).range(1..))]
     admin_port: u16,
     /// Port of NATS; not the usual one, which a NATS of yours may have
-    #[arg(long, default_value_t = 14222)]
+    #[arg(long, default_value_t = 14222, value_parser = clap::value_parser!(u16).range(1..))]
     nats_port: u16,
     /// Port of Redis; not the usual one, which a Redis of yours may have
-    #[arg(long, default_value_t = 16379)]
+    #[arg(long, default_value_t = 16379, value_parser = clap::value_parser!(u16).range(1..))]
     redis_port: u16,
     /// Folder for messages, accounts, keys and logs [default: .nepto in the checkout]
     #[arg(long, value_name = "DIR")]

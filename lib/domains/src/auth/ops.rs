@@ -108,7 +108,7 @@ impl Auth {
     }
 
     pub async fn refresh(&self, request: Refresh) -> Result<Tokens, Failure> {
-        let invalid = || Failure::new(ErrorCode::RefreshInvalid, "sign in again");
+        let invalid = || Failure::new(ErrorCode::RefreshInvalid, "this refresh token is not valid any more");
         let token = RefreshToken::open(&request.refresh_token, &self.keys.refresh).ok_or_else(invalid)?;
         let now_ms = self.ctx.clock.now_ms();
         let row = self.store.session(token.account, token.session).await?.ok_or_else(invalid)?;
@@ -132,7 +132,10 @@ impl Auth {
             Presented::Reused => {
                 tracing::warn!(account = %token.account, device = %request.device, "a refresh token was used twice");
                 self.end(token.account, vec![row]).await?;
-                return Err(Failure::new(ErrorCode::RefreshReused, "sign in again"));
+                return Err(Failure::new(
+                    ErrorCode::RefreshReused,
+                    "an old refresh token was used, and the session ended",
+                ));
             }
         };
         self.remember_live(token.session).await;

@@ -203,14 +203,17 @@ pub enum Verification {
 
 /// An address in capitals and small letters carries a checksum (EIP-55): a typing error must not lead to somebody else.
 fn read_address(reference: &str) -> Result<Option<Address>, SdkError> {
-    let Ok(address) = reference.parse::<Address>() else { return Ok(None) };
+    let typo = || SdkError::AddressTypo(reference.to_owned());
+    let Ok(address) = reference.parse::<Address>() else {
+        return if reference.starts_with("0x") { Err(typo()) } else { Ok(None) };
+    };
     let digits = reference.trim_start_matches("0x");
     let one_case =
         !digits.contains(|c: char| c.is_ascii_uppercase()) || !digits.contains(|c: char| c.is_ascii_lowercase());
     if one_case || Address::parse_checksummed(reference, None).is_ok() {
         return Ok(Some(address));
     }
-    Err(SdkError::AddressTypo(reference.to_owned()))
+    Err(typo())
 }
 
 #[cfg(test)]
@@ -223,10 +226,11 @@ mod tests {
         for fine in [RIGHT, &RIGHT.to_lowercase(), &format!("0x{}", RIGHT[2..].to_uppercase())] {
             assert_eq!(read_address(fine).unwrap(), Some(RIGHT.parse().unwrap()), "{fine}");
         }
-        for other in ["alice", "0xf39F", "vitalik.eth"] {
+        for other in ["alice", "vitalik.eth", ""] {
             assert_eq!(read_address(other).unwrap(), None, "{other}");
         }
-        let typo = RIGHT.replace("2266", "2267");
-        assert!(matches!(read_address(&typo), Err(SdkError::AddressTypo(_))));
+        for typo in [&RIGHT.replace("2266", "2267"), &RIGHT[..41], "0xf39F"] {
+            assert!(matches!(read_address(typo), Err(SdkError::AddressTypo(_))), "{typo}");
+        }
     }
 }
