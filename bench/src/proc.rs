@@ -2,6 +2,7 @@
 
 use std::fs;
 
+use nepto_testkit::resident_bytes;
 use rustix::process::{Resource, Rlimit, getpid, getrlimit, setrlimit};
 
 /// Linux reports CPU times in hundredths of a second, whatever its own tick is.
@@ -71,17 +72,9 @@ impl Cpu {
     }
 }
 
-/// Resident bytes of a process.
-pub fn rss_bytes(pid: u32) -> Option<u64> {
-    let status = fs::read_to_string(format!("/proc/{pid}/status")).ok()?;
-    let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:"))?;
-    let kib: u64 = line.trim().strip_suffix("kB")?.trim().parse().ok()?;
-    Some(kib * 1024)
-}
-
 /// Resident bytes of all processes of a group.
 pub fn rss_of(group: Group) -> u64 {
-    children().iter().filter(|stat| stat.is(group)).filter_map(|stat| rss_bytes(stat.pid)).sum()
+    children().iter().filter(|stat| stat.is(group)).filter_map(|stat| resident_bytes(stat.pid)).sum()
 }
 
 struct Stat {
@@ -152,8 +145,8 @@ mod tests {
 
     #[test]
     fn we_have_memory_and_use_cpu() {
-        assert!(rss_bytes(own_pid()).unwrap() > 100_000);
-        assert!(rss_bytes(u32::MAX).is_none());
+        assert!(resident_bytes(own_pid()).unwrap() > 100_000);
+        assert!(resident_bytes(u32::MAX).is_none());
         assert!(open_files_max() > 0);
     }
 }

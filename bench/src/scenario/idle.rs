@@ -4,6 +4,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use anyhow::{Result, bail};
+use nepto_testkit::resident_bytes;
 use tokio::time::sleep;
 
 use super::Outcome;
@@ -12,7 +13,7 @@ use crate::figures::{self, Figures, round};
 use crate::ground::Ground;
 use crate::ledger::Ledger;
 use crate::people::Town;
-use crate::proc::{Cpu, Group, rss_bytes};
+use crate::proc::{Cpu, Group};
 use crate::show;
 
 /// Sockets that are open before memory is looked at: the first ones also pay for what all share.
@@ -91,7 +92,7 @@ struct Memory {
 impl Memory {
     fn now(ground: &Ground) -> Self {
         Self {
-            gateway: ground.gateway_pid().and_then(rss_bytes),
+            gateway: ground.gateway_pid().and_then(resident_bytes),
             nats: ground.rss_of(Group::Nats),
             redis: ground.rss_of(Group::Redis),
         }

@@ -78,24 +78,26 @@ impl App {
     /// The signed-in device of the profile. Nothing goes over the network.
     pub async fn client(&self) -> Result<Client, Failure> {
         let path = self.store_file()?;
-        if let Err(error) = std::fs::metadata(&path)
-            && error.kind() != std::io::ErrorKind::NotFound
-        {
-            let detail = format!("the profile {} can't be read: {error}", self.folder()?.display());
-            return Err(Failure::new(Exit::Error, "profile", detail));
-        }
-        if !path.exists() {
-            let folder = self.folder()?;
-            let detail = format!(
-                "nobody is signed in with the profile {}; sign in: nepto login --server URL --keystore FILE, \
-                 or --new-keystore FILE if you have no wallet yet",
-                folder.display()
-            );
-            return Err(Failure::new(Exit::NotSignedIn, "not_signed_in", detail));
+        if let Err(error) = std::fs::metadata(&path) {
+            return Err(self.absent(&error)?);
         }
         let passphrase = secret::passphrase(&self.global)?;
         let place = Place::File { path, passphrase };
         Client::open(place, self.env.clone()).await.map_err(Failure::from)
+    }
+
+    /// Why the profile can't be opened.
+    fn absent(&self, error: &std::io::Error) -> Result<Failure, Failure> {
+        let folder = self.folder()?;
+        let folder = folder.display();
+        if error.kind() != std::io::ErrorKind::NotFound {
+            return Ok(Failure::new(Exit::Error, "profile", format!("the profile {folder} can't be read: {error}")));
+        }
+        let detail = format!(
+            "nobody is signed in with the profile {folder}; sign in: nepto login --server URL --keystore FILE, \
+             or --new-keystore FILE if you have no wallet yet"
+        );
+        Ok(Failure::new(Exit::NotSignedIn, "not_signed_in", detail))
     }
 
     /// Prints a line for people or scripts.

@@ -17,7 +17,7 @@ use std::time::Duration;
 use clap::Args;
 
 use crate::app::App;
-use crate::commands::find;
+use crate::commands::{find, known_or};
 use crate::connection::{Connection, DEFAULT_TIMEOUT};
 use crate::duration::parse_wait;
 use crate::failure::Failure;
@@ -50,16 +50,7 @@ pub struct ChatArgs {
 pub async fn run(app: App, args: ChatArgs) -> Result<(), Failure> {
     let client = app.client().await?;
     let mut names = Names::new(client.account());
-    let account = match client.known(&args.peer)? {
-        // written lines wait for the server
-        Some(account) => account,
-        None => {
-            let peer = find(&client, &args.peer).await?;
-            let account = peer.account;
-            names.insert(peer);
-            account
-        }
-    };
+    let account = known_or(&client, &args.peer, &mut names, find(&client, &args.peer)).await?;
     let connection = Connection::open(&client).await?;
     let on_terminal = std::io::stdin().is_terminal() && std::io::stdout().is_terminal() && !app.json();
     if on_terminal {

@@ -21,6 +21,7 @@ use crate::app::App;
 use crate::chat;
 use crate::cli::Command;
 use crate::failure::Failure;
+use crate::names::Names;
 
 /// Runs a command.
 pub async fn run(app: App, command: Command) -> Result<(), Failure> {
@@ -49,16 +50,31 @@ pub async fn find(client: &Client, peer: &str) -> Result<Account, Failure> {
     Ok(client.resolve(peer).await?)
 }
 
-/// The same for what this profile has already: without the server, as it was when that was last asked.
+/// Who is meant, as this profile knows it, so that nothing waits for the server; else who `ask` finds, who gets a name.
+pub async fn known_or(
+    client: &Client,
+    peer: &str,
+    names: &mut Names,
+    ask: impl Future<Output = Result<Account, Failure>>,
+) -> Result<AccountId, Failure> {
+    if let Some(account) = client.known(peer)? {
+        return Ok(account);
+    }
+    let found = ask.await?;
+    let account = found.account;
+    names.insert(found);
+    Ok(account)
+}
+
+/// The same for what this profile has already: without the server, handles as they were when that was last asked.
 pub async fn find_here(client: &Client, peer: &str) -> Result<AccountId, Failure> {
+    if let Some(account) = client.known(peer)? {
+        return Ok(account);
+    }
     match client.resolve(peer).await {
         Ok(found) => Ok(found.account),
         Err(error) if error.is_temporary() || matches!(error, SdkError::SignedOut) => {
-            let known = match client.known(peer)? {
-                Some(account) => Some(account),
-                None => client.known_by_handle(peer)?,
-            };
-            known.ok_or_else(|| error.into())
+            client.known_by_handle(peer)?.ok_or_else(|| error.into())
         }
         Err(error) => Err(error.into()),
     }

@@ -157,9 +157,15 @@ impl Db {
 
     /// Whether all migrations were applied.
     pub async fn is_migrated(&self, migrations: &[Migration]) -> Result<bool, DbError> {
-        let Some(last) = migrations.last() else { return Ok(true) };
+        match migrations.last() {
+            Some(last) => self.has_seen(last).await,
+            None => Ok(true),
+        }
+    }
+
+    async fn has_seen(&self, migration: &Migration) -> Result<bool, DbError> {
         let statement = "RETURN record::exists(type::record('migration', $number))";
-        self.run(statement, vars! { number: last.number }).await
+        self.run(statement, vars! { number: migration.number }).await
     }
 
     /// Applies the migrations that this database has not seen.
@@ -167,10 +173,7 @@ impl Db {
         self.execute("DEFINE TABLE IF NOT EXISTS migration SCHEMALESS", vars! {}).await?;
         self.apply(outbox::TABLE).await?;
         for migration in migrations {
-            let done: bool = self
-                .run("RETURN record::exists(type::record('migration', $number))", vars! { number: migration.number })
-                .await?;
-            if done {
+            if self.has_seen(migration).await? {
                 continue;
             }
             let applied = self.apply(migration.statements).await;

@@ -223,7 +223,7 @@ impl Core {
         let txn = self.store.begin();
         let mut peer = Peer { verified: false, changed: false, ..self.known(account)? };
         if let Some(root) = peer.claimed.take() {
-            for known in peer.devices.iter().chain(peer.removed.iter().map(|removed| &removed.device)) {
+            for known in peer.installations() {
                 txn.delete_session(&signal::address(account, known.device)?)?;
             }
             let (wallets, devices, removed, refused) = Default::default();
@@ -359,8 +359,7 @@ fn differences(before: &Peer, now: &mut Checked, now_ms: u64) -> Changes {
         let listed = now.devices.iter().chain(now.removed.iter().map(|removed| &removed.device));
         listed.into_iter().any(|known| known.device == old.device && known.identity_key == old.identity_key)
     };
-    let old = before.devices.iter().chain(before.removed.iter().map(|removed| &removed.device));
-    changes.void_sessions.extend(old.filter(|old| !remains(old)).map(|old| old.device));
+    changes.void_sessions.extend(before.installations().filter(|old| !remains(old)).map(|old| old.device));
     changes
 }
 

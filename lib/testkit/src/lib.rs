@@ -35,7 +35,7 @@ pub use guard::Guard;
 pub use jetstream::Pending;
 pub use nats::{Nats, nats_program};
 pub use port::Port;
-pub use process::{Launch, Process};
+pub use process::{Launch, Process, resident_bytes};
 pub use proxy::FaultProxy;
 pub use server::{Role, Server, program};
 pub use settings::Settings;

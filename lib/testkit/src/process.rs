@@ -230,6 +230,14 @@ fn watchdog(pid: u32, folder: &Path) -> Result<Child> {
         .context("no shell to watch over child processes")
 }
 
+/// Resident bytes of a process, ours or not; `None` if there is none (proc_pid_status(5)).
+pub fn resident_bytes(pid: u32) -> Option<u64> {
+    let status = std::fs::read_to_string(format!("/proc/{pid}/status")).ok()?;
+    let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:"))?;
+    let kib: u64 = line.trim().strip_suffix("kB")?.trim().parse().ok()?;
+    Some(kib * 1024)
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

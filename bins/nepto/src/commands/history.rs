@@ -34,10 +34,7 @@ pub struct HistoryArgs {
 pub async fn run(app: &App, args: HistoryArgs) -> Result<(), Failure> {
     let client = app.client().await?;
     let mut names = Names::new(client.account());
-    let peer = match client.known(&args.peer)? {
-        Some(account) => account,
-        None => find_here(&client, &args.peer).await?,
-    };
+    let peer = find_here(&client, &args.peer).await?;
     names.learn(&client, [peer]).await;
     client.sweep()?;
     let mut messages = client.history(peer, args.before, args.limit)?;

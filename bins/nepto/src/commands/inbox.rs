@@ -83,13 +83,11 @@ pub async fn run(app: &App, args: InboxArgs) -> Result<(), Failure> {
     };
     let filter = Filter { peer, requests: args.requests };
     let mut interrupted = pin!(tokio::signal::ctrl_c());
-    if args.follow
-        && let Some(early) = interrupted.as_mut().now_or_never()
-    {
-        // it is listened for from here on: what is shown below must also be told to have been read
-        return Ok(early?);
-    }
     if args.follow {
+        // it is listened for from here on: what is shown below must also be told to have been read
+        if let Some(early) = interrupted.as_mut().now_or_never() {
+            return Ok(early?);
+        }
         tokio::spawn(end_at_last());
     }
     let mut connection = Connection::open(&client).await?;

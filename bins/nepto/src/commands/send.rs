@@ -10,7 +10,7 @@ use nepto_sdk::model::{self, MessageId, Notice, Status};
 use nepto_sdk::{Client, Event, SdkError};
 use serde_json::json;
 
-use super::find;
+use super::{find, known_or};
 use crate::app::App;
 use crate::connection::{Connection, DEFAULT_TIMEOUT};
 use crate::duration::{parse_timer, parse_wait};
@@ -59,16 +59,8 @@ pub async fn run(app: &App, args: SendArgs) -> Result<(), Failure> {
     let client = app.client().await?;
     let text = text(args.text)?;
     let mut names = Names::new(client.account());
-    let to = match client.known(&args.peer)? {
-        // no need to ask, and the message can wait for the server in the queue
-        Some(account) => account,
-        None => {
-            let peer = find_within(&client, &args.peer, args.timeout).await?;
-            let to = peer.account;
-            names.insert(peer);
-            to
-        }
-    };
+    let ask = find_within(&client, &args.peer, args.timeout);
+    let to = known_or(&client, &args.peer, &mut names, ask).await?;
     let reply_to = args.reply_to.map(|reference| find_message(&client, to, &reference)).transpose()?;
     let mut connection = Connection::open(&client).await?;
     let message = client.send_text(to, &text, reply_to, args.expire)?;

@@ -1,6 +1,7 @@
 //! The connection under the subscriptions: dialling, signing in, staying connected.
 
 use std::collections::VecDeque;
+use std::convert::Infallible;
 use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
@@ -30,8 +31,8 @@ const CONNECT_WITHIN: Duration = Duration::from_secs(5);
 const PING_EVERY: Duration = Duration::from_secs(10);
 /// and so many questions may be open.
 const PINGS_MAX: usize = 2;
-/// The pause after a failed attempt: this, doubled with each, at most 32 times as much.
-const RECONNECT_AFTER: Duration = Duration::from_millis(50);
+/// A question that the server answers with `PONG` when it has read everything before it.
+const PING: &[u8] = b"PING\r\n";
 /// Read at once.
 const READ_BYTES: usize = 64 * 1024;
 
@@ -59,7 +60,7 @@ impl Link {
             None => None,
         };
         let (servers, name) = (nats::servers(config)?, format!("{node} subscriptions"));
-        let mut dial = Dial { servers, next: 0, pause: RECONNECT_AFTER, name, credentials };
+        let mut dial = Dial { servers, next: 0, attempts: 0, name, credentials };
         let first = dial.any().await?;
         shared.table().connected();
         Ok(Self { dial, first, shared, stop })
@@ -71,12 +72,10 @@ impl Link {
         let keep = async {
             let mut connection = first;
             loop {
-                let mut serving = Serving::new(connection, &shared);
-                let Err(error) = serving.run().await;
-                if serving.restored {
-                    dial.pause = RECONNECT_AFTER;
+                let Err(error) = Serving::new(connection, &shared).run().await;
+                if shared.table().lost() {
+                    dial.attempts = 0;
                 }
-                shared.table().lost();
                 tracing::warn!(error = format!("{error:#}"), "the connection for subscriptions was lost");
                 connection = dial.until_connected().await;
                 shared.table().connected();
@@ -93,8 +92,8 @@ impl Link {
 struct Dial {
     servers: Vec<ServerAddr>,
     next: usize,
-    /// Before the next attempt. Only a connection that was of use makes it short again.
-    pause: Duration,
+    /// To connect since a connection was of use.
+    attempts: usize,
     name: String,
     credentials: Option<Credentials>,
 }
@@ -115,8 +114,8 @@ struct Connection {
 impl Dial {
     async fn until_connected(&mut self) -> Connection {
         loop {
-            sleep(self.pause).await;
-            self.pause = (self.pause * 2).min(32 * RECONNECT_AFTER);
+            sleep(nats::reconnect_delay(self.attempts)).await;
+            self.attempts += 1;
             match self.any().await {
                 Ok(connection) => return connection,
                 Err(error) => tracing::warn!(error = format!("{error:#}"), "no connection for subscriptions"),
@@ -230,9 +229,6 @@ async fn next_op(stream: &mut (impl AsyncRead + Unpin), read: &mut BytesMut) -> 
     }
 }
 
-/// A loop that only ends by losing the connection.
-enum Never {}
-
 /// The conversation over one connection.
 struct Serving<'a> {
     connection: Connection,
@@ -246,22 +242,21 @@ struct Serving<'a> {
     idle_pings: usize,
     /// A subscription was refused since the last answer.
     refused: Option<String>,
-    /// The first answer says that everything is subscribed again.
-    restored: bool,
 }
 
 impl<'a> Serving<'a> {
     fn new(connection: Connection, shared: &'a Shared) -> Self {
         let (writing, pings) = (BytesMut::new(), VecDeque::new());
-        Self { connection, shared, writing, unflushed: false, pings, idle_pings: 0, refused: None, restored: false }
+        Self { connection, shared, writing, unflushed: false, pings, idle_pings: 0, refused: None }
     }
 
-    async fn run(&mut self) -> anyhow::Result<Never> {
+    /// Only ends by losing the connection.
+    async fn run(mut self) -> anyhow::Result<Infallible> {
         let mut ping = interval_at(Instant::now() + PING_EVERY, PING_EVERY);
         ping.set_missed_tick_behavior(MissedTickBehavior::Delay);
         self.say();
-        // whether everything is subscribed again
-        self.writing.extend_from_slice(b"PING\r\n");
+        // the first answer says that everything is subscribed again
+        self.writing.extend_from_slice(PING);
         loop {
             let Connection { reader, writer, read: buffer } = &mut self.connection;
             let writes = !self.writing.is_empty() || self.unflushed;
@@ -304,7 +299,7 @@ impl<'a> Serving<'a> {
     }
 
     fn ask(&mut self, confirm: Vec<Confirm>) {
-        self.writing.extend_from_slice(b"PING\r\n");
+        self.writing.extend_from_slice(PING);
         self.pings.push_back(confirm);
     }
 
@@ -317,11 +312,10 @@ impl<'a> Serving<'a> {
                 ServerOp::Pong => {
                     self.idle_pings = 0;
                     let refused = self.refused.take();
-                    if !self.restored {
+                    if !table.restored {
                         if let Some(error) = refused {
                             bail!("it refuses what we had subscribed to: {error}");
                         }
-                        self.restored = true;
                         table.restored();
                         continue;
                     }

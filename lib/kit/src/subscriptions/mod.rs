@@ -153,9 +153,10 @@ impl Table {
         }
     }
 
-    fn lost(&mut self) {
+    /// Whether the connection that was lost had been of use.
+    fn lost(&mut self) -> bool {
         self.outbox = None;
-        self.restored = false;
+        std::mem::take(&mut self.restored)
     }
 
     fn arrived(&self, sid: u64, message: Message) {

@@ -61,17 +61,18 @@ pub fn take(read: &mut BytesMut) -> Result<Option<ServerOp>, NotNats> {
     let Some(end) = read.windows(2).position(|pair| pair == b"\r\n") else {
         return if read.len() > LINE_BYTES_MAX { Err(NotNats("a line without an end".to_owned())) } else { Ok(None) };
     };
+    if read.starts_with(b"MSG ") || read.starts_with(b"HMSG ") {
+        return take_message(read, end + 2);
+    }
     let line = std::str::from_utf8(&read[..end]).map_err(|error| NotNats(error.to_string()))?;
     let (word, rest) = line.split_once(' ').unwrap_or((line, ""));
-    let unknown = || NotNats(line.chars().take(64).collect());
     let op = match word {
-        "MSG" | "HMSG" => return take_message(read, end + 2),
         "INFO" => ServerOp::Info(serde_json::from_str(rest).map_err(|error| NotNats(error.to_string()))?),
         "PING" => ServerOp::Ping,
         "PONG" => ServerOp::Pong,
         "+OK" => ServerOp::Ok,
         "-ERR" => ServerOp::Error(rest.trim_matches('\'').to_owned()),
-        _ => return Err(unknown()),
+        _ => return Err(NotNats(line.chars().take(64).collect())),
     };
     read.advance(end + 2);
     Ok(Some(op))

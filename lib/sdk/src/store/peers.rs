@@ -54,6 +54,11 @@ impl Peer {
         self.devices.iter().find(|known| known.device == device)
     }
 
+    /// Listed devices, and then those that were removed.
+    pub fn installations(&self) -> impl Iterator<Item = &KnownDevice> {
+        self.devices.iter().chain(self.removed.iter().map(|removed| &removed.device))
+    }
+
     /// The device that sent a message: one of the account's, or one that was when the message was stored.
     pub fn sender(&self, device: DeviceId, stored_at_ms: u64) -> Option<&KnownDevice> {
         self.device(device).or_else(|| {
@@ -64,10 +69,7 @@ impl Peer {
 
     /// The key that a device has, or had when it was removed.
     pub fn identity(&self, device: DeviceId) -> Option<&KnownDevice> {
-        self.device(device).or_else(|| {
-            let removed = self.removed.iter().find(|removed| removed.device.device == device);
-            removed.map(|removed| &removed.device)
-        })
+        self.installations().find(|known| known.device == device)
     }
 
     /// Whether the server lists a device, certified or not.

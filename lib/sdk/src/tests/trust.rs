@@ -26,15 +26,22 @@ fn a_device_that_the_server_slipped_in_gets_nothing() {
     assert_eq!(world.receive_all(&mut spy) + world.receive_all(&mut b), 0, "nothing left the device");
 }
 
-#[test]
-fn what_a_device_sent_before_it_was_removed_is_read_and_nothing_is_sent_to_it() {
+/// Friends, and a second device of the second one, which has a session both ways with the first.
+fn friends_and_a_phone() -> (World, Device, Device, Device) {
     let (mut world, mut a, mut b) = friends();
     let bob = b.account();
     let mut phone = world.device_in(bob, &bob_wallet(), DOMAIN, None);
-    phone.say(a.account(), "with a new session");
+    phone.say(a.account(), "hello from the phone");
     world.settle(&mut [&mut a, &mut b, &mut phone]);
-    a.say(bob, "to both of you");
+    a.say(bob, "hello phone");
     world.settle(&mut [&mut a, &mut b, &mut phone]);
+    (world, a, b, phone)
+}
+
+#[test]
+fn what_a_device_sent_before_it_was_removed_is_read_and_nothing_is_sent_to_it() {
+    let (mut world, mut a, mut b, mut phone) = friends_and_a_phone();
+    let bob = b.account();
     // over the session that they have, and over one that nobody has seen yet
     let mut tablet = world.device_in(bob, &bob_wallet(), DOMAIN, None);
     phone.say(a.account(), "on the way");
@@ -119,13 +126,8 @@ fn a_removed_device_whose_word_can_not_be_taken_is_no_forgery_but_its_loss_is_to
 
 #[test]
 fn sending_first_does_not_lose_what_a_removed_device_had_sent() {
-    let (mut world, mut a, mut b) = friends();
+    let (mut world, mut a, b, mut phone) = friends_and_a_phone();
     let bob = b.account();
-    let mut phone = world.device_in(bob, &bob_wallet(), DOMAIN, None);
-    phone.say(a.account(), "hello from the phone");
-    world.settle(&mut [&mut a, &mut b, &mut phone]);
-    a.say(bob, "hello phone");
-    world.settle(&mut [&mut a, &mut b, &mut phone]);
     phone.say(a.account(), "on the way");
     world.send_all(&mut phone);
     world.remove_device(bob, phone.number());
@@ -138,13 +140,8 @@ fn sending_first_does_not_lose_what_a_removed_device_had_sent() {
 
 #[test]
 fn a_removed_device_that_is_listed_again_is_a_new_one() {
-    let (mut world, mut a, mut b) = friends();
+    let (mut world, mut a, b, phone) = friends_and_a_phone();
     let bob = b.account();
-    let mut phone = world.device_in(bob, &bob_wallet(), DOMAIN, None);
-    phone.say(a.account(), "hello from the phone");
-    world.settle(&mut [&mut a, &mut b, &mut phone]);
-    a.say(bob, "hello phone");
-    world.settle(&mut [&mut a, &mut b, &mut phone]);
     let numbers = a.core.safety_numbers(bob).unwrap();
     a.core.mark_verified(bob, &numbers).unwrap();
     let stolen = world.accounts[&bob].devices[&phone.number()].clone();

@@ -9,7 +9,7 @@ use nepto_proto::subject::Shards;
 use nepto_proto::wire::{client_frame, server_frame};
 use nepto_sdk::Event;
 use nepto_sdk::model::Body;
-use nepto_testkit::{Role, Settings, Stack, eventually, seconds};
+use nepto_testkit::{Role, Settings, Stack, eventually, resident_bytes, seconds};
 use tokio::task::JoinHandle;
 use tokio::time::{Instant, sleep};
 
@@ -208,12 +208,6 @@ async fn the_clients_network_is_cut_for_thirty_seconds() {
     .await;
 }
 
-fn resident_bytes(server: &nepto_testkit::Server) -> u64 {
-    let status = std::fs::read_to_string(format!("/proc/{}/status", server.pid().unwrap())).unwrap();
-    let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:")).unwrap();
-    line.trim().trim_end_matches(" kB").parse::<u64>().unwrap() * 1_024
-}
-
 #[tokio::test]
 async fn a_slow_reader_is_closed_with_bounded_memory_and_resumes() {
     let stack =
@@ -231,7 +225,8 @@ async fn a_slow_reader_is_closed_with_bounded_memory_and_resumes() {
     let (mut sender, _) = nepto_sdk::socket::Socket::open(&url, &token, None, seconds(10)).await.unwrap();
     const MESSAGES: u128 = 600;
     let body = vec![7; 60_000];
-    let before = resident_bytes(&stack.gateways[0]);
+    let gateway = stack.gateways[0].pid().unwrap();
+    let before = resident_bytes(gateway).unwrap();
     for number in 0..MESSAGES {
         let send = opaque(number, bob.account(), &devices, &body);
         sender.send(client_frame::Kind::SendDm(send)).await.unwrap();
@@ -250,7 +245,7 @@ async fn a_slow_reader_is_closed_with_bounded_memory_and_resumes() {
     let reason = r#"nepto_gateway_closed_total{reason="slow_reader"}"#;
     assert_eq!(stack.gateways[0].metric(reason).await.unwrap(), 0.0, "the reader must still be open");
     // 36 MB wait for a reader who takes nothing
-    let grown = resident_bytes(&stack.gateways[0]).saturating_sub(before);
+    let grown = resident_bytes(gateway).unwrap().saturating_sub(before);
     assert!(grown < 12_000_000, "{grown} bytes for one slow reader");
     eventually(seconds(20), async || Ok(stack.gateways[0].metric(reason).await? >= 1.0)).await.unwrap();
     stack.socket_proxies[0].heal().await.unwrap();

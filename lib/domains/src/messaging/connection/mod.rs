@@ -6,6 +6,7 @@
 mod open;
 mod requests;
 
+use std::convert::Infallible;
 use std::pin::Pin;
 use std::time::Duration;
 
@@ -41,7 +42,6 @@ const WORK_MAX: usize = 64;
 const READ_AGAIN_AFTER: Duration = Duration::from_millis(50);
 /// A stopping gateway waits so long for the answers of a connection.
 const FINISH_WITHIN: Duration = Duration::from_secs(2);
-
 /// A client has so long to take its close frame.
 const CLOSE_WITHIN: Duration = Duration::from_secs(1);
 
@@ -100,9 +100,6 @@ struct Connection<'a> {
     stopping: Pin<Box<WaitForCancellationFutureOwned>>,
 }
 
-/// A loop that only ends by closing.
-enum Never {}
-
 impl<'a> Connection<'a> {
     fn new(gateway: &'a Gateway, socket: &'a mut WebSocket, begun: Begun) -> Self {
         let Begun { claims, epoch, mailbox_epoch, live, session } = begun;
@@ -128,13 +125,12 @@ impl<'a> Connection<'a> {
     }
 
     async fn run_to_close(mut self) -> Closed {
-        match self.run().await {
-            Ok(never) => match never {},
-            Err(code) => code,
-        }
+        let Err(code) = self.run().await;
+        code
     }
 
-    async fn run(&mut self) -> Result<Never, Closed> {
+    /// Only ends by closing.
+    async fn run(&mut self) -> Result<Infallible, Closed> {
         let start = self.session.start();
         self.apply(start).await?;
         loop {

@@ -45,8 +45,9 @@ const QUEUE_MAX: usize = 8_192;
 const GROUP_BYTES_MAX: usize = 8 * 1024 * 1024;
 /// From this many messages on an atomic batch is cheaper than a sync for each (`bench/README.md`).
 const BATCH_MIN: usize = 8;
-/// Batches of many messages under way at once, of all shards together. JetStream stages each in a store of its own, whose making and
-/// removing costs more than fifty messages: what has to wait goes into fewer, larger batches (`bench/README.md`).
+/// Batches of many messages under way at once, of all shards together. JetStream stages each in a store of its own, whose
+/// making and removing costs more than fifty messages: what has to wait goes into fewer, larger batches
+/// (`bench/README.md`).
 const BATCHES_MAX: usize = 2;
 /// A batch that takes longer gives its turn away.
 const TURN_MAX: Duration = Duration::from_millis(100);
@@ -163,6 +164,10 @@ impl Group {
         self.pending.push(pending);
     }
 
+    fn measure(&self) {
+        metrics::histogram!("nepto_store_group_size").record(self.copies as f64);
+    }
+
     /// Whether one atomic batch is cheaper than each message alone.
     fn is_batch(&self) -> bool {
         self.pending.len() >= BATCH_MIN || self.batches > 1
@@ -188,17 +193,16 @@ impl Lane {
                 }
             }
             let mut next = self.fill(&mut group);
-            let turn = match group.is_batch() {
-                true => {
-                    let turn = self.batches.clone().acquire_owned().await.ok();
-                    // it has grown meanwhile
-                    next = next.or_else(|| self.fill(&mut group));
-                    turn
-                }
-                false => None,
-            };
-            metrics::histogram!("nepto_store_group_size").record(group.copies as f64);
-            self.commit_group(group, turn).await;
+            if group.is_batch() {
+                let turn = self.batches.clone().acquire_owned().await.ok();
+                // it has grown meanwhile
+                next = next.or_else(|| self.fill(&mut group));
+                group.measure();
+                self.commit_batch(group.pending, turn).await;
+            } else {
+                group.measure();
+                self.commit_each(group.pending).await;
+            }
             group = Group::default();
             next.into_iter().for_each(|pending| group.push(pending));
         }
@@ -217,19 +221,17 @@ impl Lane {
         None
     }
 
-    /// Commits a group as one batch, and if the server refuses that for one of its messages, each alone. What is not worth
-    /// a batch goes message by message, all at once.
-    async fn commit_group(&self, group: Group, mut turn: Option<OwnedSemaphorePermit>) {
-        let is_batch = group.is_batch();
-        let group = group.pending;
-        if !is_batch {
-            let fates = join_all(group.iter().map(|pending| self.commit_one(&pending.message))).await;
-            for (pending, fate) in group.into_iter().zip(fates) {
-                // who asked may be gone; the message is stored all the same
-                let _ = pending.done.send(fate);
-            }
-            return;
+    /// Commits what is not worth a batch message by message, all at once.
+    async fn commit_each(&self, group: Vec<Pending>) {
+        let fates = join_all(group.iter().map(|pending| self.commit_one(&pending.message))).await;
+        for (pending, fate) in group.into_iter().zip(fates) {
+            // who asked may be gone; the message is stored all the same
+            let _ = pending.done.send(fate);
         }
+    }
+
+    /// Commits a group as one batch, and if the server refuses that for one of its messages, one after the other.
+    async fn commit_batch(&self, group: Vec<Pending>, mut turn: Option<OwnedSemaphorePermit>) {
         let outcome = {
             let messages: Vec<&Submission> = group.iter().map(|pending| &pending.message).collect();
             let mut commit = std::pin::pin!(self.commit(&messages));

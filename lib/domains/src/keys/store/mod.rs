@@ -1,10 +1,13 @@
 //! All SurrealQL and Redis of this domain.
 
+mod removed;
+mod schema;
+
 use std::sync::LazyLock;
 use std::time::Duration;
 
 use nepto_kit::clock::from_ms;
-use nepto_kit::db::{Bytes, Db, DbError, Migration, RecordId, vars};
+use nepto_kit::db::{Bytes, Db, DbError, RecordId, vars};
 use nepto_kit::outbox;
 use nepto_proto::api::keys as api;
 use nepto_proto::certificate::SignedMessage;
@@ -13,65 +16,9 @@ use redis::Script;
 use redis::aio::ConnectionManager;
 use surrealdb::types::{SurrealValue, array};
 
+pub use self::removed::RemovedRow;
+pub use self::schema::SCHEMA;
 use super::device_list::DeviceList;
-
-pub const SCHEMA: &[Migration] = &[
-    Migration {
-        number: 1,
-        statements: "
-            -- roster:[account]: the guard row of an account's devices
-            DEFINE TABLE IF NOT EXISTS roster SCHEMAFULL;
-            DEFINE FIELD IF NOT EXISTS revision ON roster TYPE int;
-            DEFINE FIELD IF NOT EXISTS last_device ON roster TYPE int;
-            DEFINE FIELD IF NOT EXISTS devices ON roster TYPE array<object> ASSERT array::len($value) <= 10;
-            DEFINE FIELD IF NOT EXISTS devices.*.device ON roster TYPE int;
-            DEFINE FIELD IF NOT EXISTS devices.*.registration_id ON roster TYPE int;
-            -- device:[account, device]
-            DEFINE TABLE IF NOT EXISTS device SCHEMAFULL;
-            DEFINE FIELD IF NOT EXISTS account ON device TYPE string;
-            DEFINE FIELD IF NOT EXISTS device ON device TYPE int;
-            DEFINE FIELD IF NOT EXISTS registration_id ON device TYPE int;
-            DEFINE FIELD IF NOT EXISTS identity_key ON device TYPE bytes;
-            DEFINE FIELD IF NOT EXISTS name ON device TYPE string;
-            DEFINE FIELD IF NOT EXISTS wallet ON device TYPE string;
-            DEFINE FIELD IF NOT EXISTS message ON device TYPE string;
-            DEFINE FIELD IF NOT EXISTS signature ON device TYPE string;
-            DEFINE FIELD IF NOT EXISTS signed_prekey ON device TYPE object;
-            DEFINE FIELD IF NOT EXISTS signed_prekey.id ON device TYPE int;
-            DEFINE FIELD IF NOT EXISTS signed_prekey.public_key ON device TYPE bytes;
-            DEFINE FIELD IF NOT EXISTS signed_prekey.signature ON device TYPE bytes;
-            DEFINE FIELD IF NOT EXISTS last_resort ON device TYPE object;
-            DEFINE FIELD IF NOT EXISTS last_resort.id ON device TYPE int;
-            DEFINE FIELD IF NOT EXISTS last_resort.public_key ON device TYPE bytes;
-            DEFINE FIELD IF NOT EXISTS last_resort.signature ON device TYPE bytes;
-            DEFINE FIELD IF NOT EXISTS ec_left ON device TYPE int;
-            DEFINE FIELD IF NOT EXISTS kyber_left ON device TYPE int;
-            DEFINE FIELD IF NOT EXISTS created_at_ms ON device TYPE int;
-            DEFINE FIELD IF NOT EXISTS last_seen_at_ms ON device TYPE int;
-            DEFINE INDEX IF NOT EXISTS device_idle ON device FIELDS last_seen_at_ms;
-            -- ec_prekey:[account, device, id], kyber_prekey:[account, device, id]
-            DEFINE TABLE IF NOT EXISTS ec_prekey SCHEMAFULL;
-            DEFINE FIELD IF NOT EXISTS public_key ON ec_prekey TYPE bytes;
-            DEFINE TABLE IF NOT EXISTS kyber_prekey SCHEMAFULL;
-            DEFINE FIELD IF NOT EXISTS public_key ON kyber_prekey TYPE bytes;
-            DEFINE FIELD IF NOT EXISTS signature ON kyber_prekey TYPE bytes;
-        ",
-    },
-    Migration {
-        number: 2,
-        statements: "
-            -- removed_device:[account, device]: who sent what is still on its way
-            DEFINE TABLE IF NOT EXISTS removed_device SCHEMAFULL;
-            DEFINE FIELD IF NOT EXISTS device ON removed_device TYPE int;
-            DEFINE FIELD IF NOT EXISTS registration_id ON removed_device TYPE int;
-            DEFINE FIELD IF NOT EXISTS identity_key ON removed_device TYPE bytes;
-            DEFINE FIELD IF NOT EXISTS message ON removed_device TYPE string;
-            DEFINE FIELD IF NOT EXISTS signature ON removed_device TYPE string;
-            DEFINE FIELD IF NOT EXISTS removed_at_ms ON removed_device TYPE int;
-            DEFINE INDEX IF NOT EXISTS removed_device_age ON removed_device FIELDS removed_at_ms;
-        ",
-    },
-];
 
 #[derive(Debug, Clone, SurrealValue)]
 struct Signed {
@@ -143,12 +90,7 @@ impl DeviceRow {
 
     /// As others see it; `None` for a row that breaks the schema.
     pub fn to_public(&self) -> Option<api::PublicDevice> {
-        Some(api::PublicDevice {
-            device: number(self.device)?,
-            registration_id: number(self.registration_id)?,
-            identity_key: self.identity_key.to_vec().into(),
-            certificate: SignedMessage { message: self.message.clone(), signature: self.signature.clone() },
-        })
+        public_device((self.device, self.registration_id), &self.identity_key, (&self.message, &self.signature))
     }
 
     /// As its owner sees it.
@@ -165,30 +107,6 @@ impl DeviceRow {
     /// Its repeated-use keys.
     pub fn repeated_use(&self) -> (api::SignedPrekey, api::SignedPrekey) {
         (self.signed_prekey.clone().into(), self.last_resort.clone().into())
-    }
-}
-
-/// What is kept of a device that was removed.
-#[derive(Debug, Clone, SurrealValue)]
-pub struct RemovedRow {
-    device: i64,
-    registration_id: i64,
-    identity_key: Bytes,
-    message: String,
-    signature: String,
-    removed_at_ms: i64,
-}
-
-impl RemovedRow {
-    /// As others see it; `None` for a row that breaks the schema.
-    pub fn to_public(&self) -> Option<api::RemovedDevice> {
-        let device = api::PublicDevice {
-            device: number(self.device)?,
-            registration_id: number(self.registration_id)?,
-            identity_key: self.identity_key.to_vec().into(),
-            certificate: SignedMessage { message: self.message.clone(), signature: self.signature.clone() },
-        };
-        Some(api::RemovedDevice { device, removed_at: from_ms(self.removed_at_ms) })
     }
 }
 
@@ -359,21 +277,6 @@ impl Store {
         self.db.run(statement, vars! { account: account.to_string() }).await
     }
 
-    /// Devices of an account that were removed, the latest first, up to a bound.
-    pub async fn removed(&self, account: AccountId, limit: i64) -> Result<Vec<RemovedRow>, DbError> {
-        let statement = "SELECT * OMIT id FROM removed_device:[$account, NONE]..[$account, []]
-            ORDER BY removed_at_ms DESC LIMIT $limit";
-        self.db.run(statement, vars! { account: account.to_string(), limit: limit }).await
-    }
-
-    /// Forgets devices that were removed before a moment, up to a bound; how many.
-    pub async fn forget_removed(&self, before_ms: i64, limit: i64) -> Result<usize, DbError> {
-        let statement = "RETURN array::len(DELETE
-            (SELECT VALUE id FROM removed_device WHERE removed_at_ms < $before LIMIT $limit) RETURN BEFORE)";
-        let forgotten: i64 = self.db.run(statement, vars! { before: before_ms, limit: limit }).await?;
-        Ok(forgotten.unsigned_abs() as usize)
-    }
-
     /// One device.
     pub async fn device(&self, account: AccountId, device: DeviceId) -> Result<Option<DeviceRow>, DbError> {
         self.db.run("SELECT * OMIT id FROM ONLY $id", vars! { id: device_id(account, device) }).await
@@ -534,6 +437,20 @@ fn one_time_id(id: &RecordId) -> Option<u32> {
         Some(surrealdb::types::Value::Number(number)) => u32::try_from(number.to_int()?).ok(),
         _ => None,
     }
+}
+
+/// What others see of a device: its number and installation, its identity, message and signature of its certificate.
+fn public_device(
+    (device, registration_id): (i64, i64),
+    identity_key: &Bytes,
+    (message, signature): (&str, &str),
+) -> Option<api::PublicDevice> {
+    Some(api::PublicDevice {
+        device: number(device)?,
+        registration_id: number(registration_id)?,
+        identity_key: identity_key.to_vec().into(),
+        certificate: SignedMessage { message: message.to_owned(), signature: signature.to_owned() },
+    })
 }
 
 /// An id from its row; `None` if the row breaks the schema.

@@ -1,0 +1,61 @@
+//! The tables.
+
+use nepto_kit::db::Migration;
+
+pub const SCHEMA: &[Migration] = &[
+    Migration {
+        number: 1,
+        statements: "
+            -- roster:[account]: the guard row of an account's devices
+            DEFINE TABLE IF NOT EXISTS roster SCHEMAFULL;
+            DEFINE FIELD IF NOT EXISTS revision ON roster TYPE int;
+            DEFINE FIELD IF NOT EXISTS last_device ON roster TYPE int;
+            DEFINE FIELD IF NOT EXISTS devices ON roster TYPE array<object> ASSERT array::len($value) <= 10;
+            DEFINE FIELD IF NOT EXISTS devices.*.device ON roster TYPE int;
+            DEFINE FIELD IF NOT EXISTS devices.*.registration_id ON roster TYPE int;
+            -- device:[account, device]
+            DEFINE TABLE IF NOT EXISTS device SCHEMAFULL;
+            DEFINE FIELD IF NOT EXISTS account ON device TYPE string;
+            DEFINE FIELD IF NOT EXISTS device ON device TYPE int;
+            DEFINE FIELD IF NOT EXISTS registration_id ON device TYPE int;
+            DEFINE FIELD IF NOT EXISTS identity_key ON device TYPE bytes;
+            DEFINE FIELD IF NOT EXISTS name ON device TYPE string;
+            DEFINE FIELD IF NOT EXISTS wallet ON device TYPE string;
+            DEFINE FIELD IF NOT EXISTS message ON device TYPE string;
+            DEFINE FIELD IF NOT EXISTS signature ON device TYPE string;
+            DEFINE FIELD IF NOT EXISTS signed_prekey ON device TYPE object;
+            DEFINE FIELD IF NOT EXISTS signed_prekey.id ON device TYPE int;
+            DEFINE FIELD IF NOT EXISTS signed_prekey.public_key ON device TYPE bytes;
+            DEFINE FIELD IF NOT EXISTS signed_prekey.signature ON device TYPE bytes;
+            DEFINE FIELD IF NOT EXISTS last_resort ON device TYPE object;
+            DEFINE FIELD IF NOT EXISTS last_resort.id ON device TYPE int;
+            DEFINE FIELD IF NOT EXISTS last_resort.public_key ON device TYPE bytes;
+            DEFINE FIELD IF NOT EXISTS last_resort.signature ON device TYPE bytes;
+            DEFINE FIELD IF NOT EXISTS ec_left ON device TYPE int;
+            DEFINE FIELD IF NOT EXISTS kyber_left ON device TYPE int;
+            DEFINE FIELD IF NOT EXISTS created_at_ms ON device TYPE int;
+            DEFINE FIELD IF NOT EXISTS last_seen_at_ms ON device TYPE int;
+            DEFINE INDEX IF NOT EXISTS device_idle ON device FIELDS last_seen_at_ms;
+            -- ec_prekey:[account, device, id], kyber_prekey:[account, device, id]
+            DEFINE TABLE IF NOT EXISTS ec_prekey SCHEMAFULL;
+            DEFINE FIELD IF NOT EXISTS public_key ON ec_prekey TYPE bytes;
+            DEFINE TABLE IF NOT EXISTS kyber_prekey SCHEMAFULL;
+            DEFINE FIELD IF NOT EXISTS public_key ON kyber_prekey TYPE bytes;
+            DEFINE FIELD IF NOT EXISTS signature ON kyber_prekey TYPE bytes;
+        ",
+    },
+    Migration {
+        number: 2,
+        statements: "
+            -- removed_device:[account, device]: who sent what is still on its way
+            DEFINE TABLE IF NOT EXISTS removed_device SCHEMAFULL;
+            DEFINE FIELD IF NOT EXISTS device ON removed_device TYPE int;
+            DEFINE FIELD IF NOT EXISTS registration_id ON removed_device TYPE int;
+            DEFINE FIELD IF NOT EXISTS identity_key ON removed_device TYPE bytes;
+            DEFINE FIELD IF NOT EXISTS message ON removed_device TYPE string;
+            DEFINE FIELD IF NOT EXISTS signature ON removed_device TYPE string;
+            DEFINE FIELD IF NOT EXISTS removed_at_ms ON removed_device TYPE int;
+            DEFINE INDEX IF NOT EXISTS removed_device_age ON removed_device FIELDS removed_at_ms;
+        ",
+    },
+];
