@@ -28,15 +28,25 @@ impl Only<'_> {
     }
 }
 
+/// What a role serves over HTTP.
+#[derive(Default)]
+pub struct Routes {
+    /// To everybody.
+    pub public: axum::Router,
+    /// To the operator.
+    pub admin: axum::Router,
+}
+
 /// The HTTP API of some domains, what they answer to others, and their outboxes. Returns the routes.
-pub async fn api(ctx: &Ctx, running: &mut Running, only: Only<'_>) -> anyhow::Result<axum::Router> {
+pub async fn api(ctx: &Ctx, running: &mut Running, only: Only<'_>) -> anyhow::Result<Routes> {
     let domains = nepto_domains::all();
     only.check("domain", &domains.iter().map(|domain| domain.name).collect())?;
-    let mut routes = Vec::new();
+    let (mut routes, mut admin) = (Vec::new(), axum::Router::new());
     for domain in domains.into_iter().filter(|domain| only.takes(domain.name)) {
         let parts = domain.parts(ctx).await?;
         let facets = (domain.mount)(&parts)?;
         routes.push(facets.routes);
+        admin = admin.merge(facets.admin);
         if !domain.schema.is_empty() {
             running.start(format!("outbox of {}", domain.name), parts.outbox.serve());
         }
@@ -44,7 +54,20 @@ pub async fn api(ctx: &Ctx, running: &mut Running, only: Only<'_>) -> anyhow::Re
             running.start(service.subject(), service.serve(ctx.clone()));
         }
     }
-    Ok(meta::with_description(ctx, routes))
+    Ok(Routes { public: meta::with_description(ctx, routes), admin })
+}
+
+/// What is watched outside. Returns the operator's routes.
+pub async fn watchers(ctx: &Ctx, running: &mut Running) -> anyhow::Result<axum::Router> {
+    let mut admin = axum::Router::new();
+    for domain in nepto_domains::all() {
+        let facets = (domain.mount)(&domain.parts(ctx).await?)?;
+        admin = admin.merge(facets.admin);
+        for watcher in facets.watchers {
+            running.start(format!("watcher of {}", watcher.name), watcher.watch);
+        }
+    }
+    Ok(admin)
 }
 
 /// The queue workers.

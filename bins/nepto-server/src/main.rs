@@ -1,5 +1,6 @@
 //! `nepto-server`: one program, many roles.
 
+mod backfill;
 mod database;
 mod facets;
 mod meta;
@@ -40,6 +41,15 @@ enum Role {
         /// Only these queues (the durable consumers of nats/streams.toml), comma-separated
         #[arg(long, value_delimiter = ',')]
         queues: Vec<String>,
+    },
+    /// Follows the chains of the configuration
+    Watcher {
+        /// Read these older blocks for every contract that has not seen them, then end; FROM.. ends at the newest
+        #[arg(long, value_name = "FROM..TO")]
+        backfill: Option<backfill::Range>,
+        /// The chain to backfill (EIP-155), if there are several
+        #[arg(long, requires = "backfill")]
+        chain: Option<u64>,
     },
     /// The background jobs
     Cron,

@@ -7,7 +7,7 @@ use tokio::signal::unix::{SignalKind, signal};
 use tokio::task::JoinSet;
 
 use crate::facets::{self, Only};
-use crate::{Role, provision};
+use crate::{Role, backfill, provision};
 
 /// Runs a role until it is told to stop or a part of it fails.
 pub fn run(role: Role, config: Config) -> anyhow::Result<()> {
@@ -37,13 +37,16 @@ pub fn run(role: Role, config: Config) -> anyhow::Result<()> {
             _ if with_database => provision::check(&ctx).await?,
             _ => {}
         }
+        if let Role::Watcher { backfill: Some(range), chain } = &role {
+            return backfill::run(&ctx, *chain, range).await;
+        }
         let mut running = Running::default();
-        start(&role, &ctx, &mut running).await?;
-        if running.0.is_empty() {
+        let operators = start(&role, &ctx, &mut running).await?;
+        if matches!(role, Role::Provision { .. }) {
             return Ok(());
         }
         running.start("metrics".to_owned(), telemetry::keep_up(ctx.clone(), metrics.clone()));
-        let (admin_ctx, admin) = (ctx.clone(), http::admin(&ctx, metrics));
+        let (admin_ctx, admin) = (ctx.clone(), http::admin(&ctx, metrics, operators));
         running.start("admin listener".to_owned(), async move {
             http::serve(&admin_ctx, "admin listener", admin_ctx.config.admin.listen, admin).await
         });
@@ -53,28 +56,35 @@ pub fn run(role: Role, config: Config) -> anyhow::Result<()> {
     })
 }
 
-async fn start(role: &Role, ctx: &Ctx, running: &mut Running) -> anyhow::Result<()> {
+/// Starts the parts of a role, and returns the routes of the operator's listener.
+async fn start(role: &Role, ctx: &Ctx, running: &mut Running) -> anyhow::Result<axum::Router> {
+    let mut admin = axum::Router::new();
     match role {
         Role::All => {
             let routes = facets::api(ctx, running, Only(&[])).await?;
             facets::workers(ctx, running, Only(&[])).await?;
             facets::jobs(ctx, running).await?;
+            // its routes are those of the API
+            drop(facets::watchers(ctx, running).await?);
             let sockets = facets::gateway(ctx, running).await?;
-            facets::listen(ctx, running, routes.merge(sockets));
+            facets::listen(ctx, running, routes.public.merge(sockets));
+            admin = routes.admin;
         }
         Role::Api { domains } => {
             let routes = facets::api(ctx, running, Only(domains)).await?;
-            facets::listen(ctx, running, routes);
+            facets::listen(ctx, running, routes.public);
+            admin = routes.admin;
         }
         Role::Gateway => {
             let sockets = facets::gateway(ctx, running).await?;
             facets::listen(ctx, running, sockets);
         }
         Role::Worker { queues } => facets::workers(ctx, running, Only(queues)).await?,
+        Role::Watcher { .. } => admin = facets::watchers(ctx, running).await?,
         Role::Cron => facets::jobs(ctx, running).await?,
         Role::Provision { .. } | Role::CheckConfig | Role::Database { .. } => {}
     }
-    Ok(())
+    Ok(admin)
 }
 
 /// The parts of a process, each of which must run for as long as the process does.

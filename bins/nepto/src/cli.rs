@@ -6,7 +6,9 @@ use clap::builder::styling::{AnsiColor, Styles};
 use clap::{Args, Parser, Subcommand};
 
 use crate::chat::ChatArgs;
-use crate::commands::{account, contacts, devices, history, inbox, login, safety, send, sessions, shell, wallets};
+use crate::commands::{
+    account, admin, contacts, devices, history, inbox, login, safety, send, sessions, shell, wallets,
+};
 
 const STYLES: Styles = Styles::styled()
     .header(AnsiColor::Green.on_default().bold())
@@ -125,6 +127,8 @@ pub enum Command {
     Settings(account::SettingsArgs),
     /// Change the passphrase of the profile
     Passphrase(account::PassphraseArgs),
+    /// For operators: look at a server's chains and dead letters
+    Admin(admin::AdminArgs),
     /// Print completions for a shell
     Completions(shell::CompletionsArgs),
 }

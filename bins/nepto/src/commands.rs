@@ -1,6 +1,7 @@
 //! One file for each group of commands.
 
 pub mod account;
+pub mod admin;
 pub mod contacts;
 pub mod devices;
 pub mod history;
@@ -41,6 +42,7 @@ pub async fn run(app: App, command: Command) -> Result<(), Failure> {
         Command::Wallets(args) => wallets::run(&app, args).await,
         Command::Sessions => sessions::list(&app).await,
         Command::SignOut(args) => sessions::sign_out(&app, args).await,
+        Command::Admin(args) => admin::run(&app, args).await,
         Command::Completions(args) => shell::completions(&app, args),
     }
 }

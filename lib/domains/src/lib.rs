@@ -1,7 +1,9 @@
 //! The domains of Nepto, one folder each. A domain meets another only through its `mod.rs` or by events.
 
 pub mod accounts;
+pub mod assets;
 pub mod auth;
+pub mod collector;
 pub mod keys;
 pub mod messaging;
 #[cfg(test)]
@@ -11,5 +13,5 @@ use nepto_kit::domain::Domain;
 
 /// Every domain. A new one is a folder and a line here.
 pub fn all() -> Vec<Domain> {
-    vec![auth::domain(), accounts::domain(), keys::domain(), messaging::domain()]
+    vec![auth::domain(), accounts::domain(), keys::domain(), messaging::domain(), collector::domain(), assets::domain()]
 }

@@ -3,12 +3,16 @@
 //! Read from a TOML file and then from the environment: `NEPTO_<SECTION>__<FIELD>` sets one field, for example
 //! `NEPTO_NATS__URL=nats://10.0.0.5:4222` or `NEPTO_PUBLIC__CHAINS=[1,137]`.
 
+mod chains;
+
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use nepto_proto::subject::Shards;
 use serde::Deserialize;
+
+pub use chains::{Chain, Contract, Endpoint, Finality, Hook, HookProvider, Receipts, Standard, Tag};
 
 /// Everything a process needs to know before it starts.
 #[derive(Debug, Clone, Default, Deserialize)]
@@ -36,6 +40,8 @@ pub struct Config {
     pub gateway: Gateway,
     /// Rate limits.
     pub limits: Limits,
+    /// The chains that are watched; none by default.
+    pub chains: Vec<Chain>,
     /// Logs.
     pub log: Log,
 }
@@ -364,7 +370,7 @@ pub enum ConfigError {
 const GRACE_MS_MIN: u64 = 1_500;
 
 /// Variables of other programs of ours, which are no settings of the server.
-const OTHER_VARIABLES: [&str; 10] = [
+const OTHER_VARIABLES: [&str; 13] = [
     "NEPTO_CONFIG",
     "NEPTO_PROFILE",
     "NEPTO_PASSPHRASE",
@@ -373,6 +379,9 @@ const OTHER_VARIABLES: [&str; 10] = [
     "NEPTO_NATS_PASSWORD",
     "NEPTO_NATS_SERVER",
     "NEPTO_REDIS_SERVER",
+    "NEPTO_OPERATOR",
+    "NEPTO_ANVIL",
+    "NEPTO_CONTRACTS",
     "NEPTO_BIN_DIR",
     "NEPTO_UPDATE_DOCS",
 ];
@@ -448,7 +457,7 @@ impl Config {
         if self.mailbox.grace_ms < GRACE_MS_MIN {
             return bad("mailbox.grace_ms", "must be at least 1500");
         }
-        Ok(())
+        chains::check(&self.chains)
     }
 }
 

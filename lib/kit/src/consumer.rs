@@ -5,17 +5,16 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicI64, Ordering};
 use std::time::Duration;
 
-use async_nats::HeaderMap;
 use async_nats::jetstream::consumer::PullConsumer;
 use async_nats::jetstream::{AckKind, Message};
 use futures_util::StreamExt;
 use futures_util::future::BoxFuture;
 use nepto_proto::ErrorCode;
 use nepto_proto::event::Event;
-use nepto_proto::subject::EVENTS_STREAM;
+use nepto_proto::subject::{self, EVENTS_STREAM};
 
 use crate::clock::backoff;
-use crate::{Ctx, Failure};
+use crate::{Ctx, Failure, dead_letters};
 
 /// Deliveries of one message that failed of its own accord until it is put aside. While something that it needs is out of
 /// reach, it waits for as long as it takes.
@@ -170,10 +169,8 @@ impl EventLoop {
 }
 
 async fn dead_letter(ctx: &Ctx, consumer: &str, message: &Message, reason: &str) -> anyhow::Result<()> {
-    let mut headers = HeaderMap::new();
-    headers.insert("Nepto-Subject", message.subject.as_str());
-    headers.insert("Nepto-Reason", reason.replace(['\r', '\n'], " "));
-    let subject = format!("dlq.{EVENTS_STREAM}.{consumer}");
+    let headers = dead_letters::headers(&message.subject, reason);
+    let subject = subject::dead_letter(EVENTS_STREAM, consumer);
     ctx.jetstream.publish_with_headers(subject, headers, message.payload.clone()).await?.await?;
     Ok(())
 }
@@ -210,6 +207,18 @@ impl Heartbeat {
                 }
                 Ok(())
             }
+        });
+        beat
+    }
+
+    /// Of any other loop, which must beat within `silence_max`.
+    pub fn of_loop(ctx: &Ctx, name: impl Into<String>, silence_max: Duration) -> Self {
+        let beat = Self(Arc::new(AtomicI64::new(ctx.clock.now_ms())));
+        let (checked, clock) = (beat.clone(), ctx.clock.clone());
+        ctx.health.register(name, move || {
+            let silent_ms = clock.now_ms() - checked.0.load(Ordering::Relaxed);
+            let stalled = silent_ms > silence_max.as_millis() as i64;
+            std::future::ready(if stalled { Err(format!("silent for {} s", silent_ms / 1_000)) } else { Ok(()) })
         });
         beat
     }

@@ -1,5 +1,6 @@
 //! What a domain gives to the roles.
 
+use futures_util::future::BoxFuture;
 use utoipa_axum::router::OpenApiRouter;
 
 use crate::Ctx;
@@ -42,6 +43,18 @@ pub struct Facets {
     pub consumers: Vec<Consumer>,
     /// Its background jobs.
     pub jobs: Vec<Job>,
+    /// What it watches outside.
+    pub watchers: Vec<Watcher>,
+    /// Routes for the operator's listener.
+    pub admin: axum::Router,
+}
+
+/// Something outside that a domain watches until the process stops.
+pub struct Watcher {
+    /// What, for people.
+    pub name: String,
+    /// Watches.
+    pub watch: BoxFuture<'static, anyhow::Result<()>>,
 }
 
 impl Domain {

@@ -30,7 +30,7 @@ use tracing::Instrument;
 
 use crate::limit::Limit;
 use crate::token::{self, Claims};
-use crate::{Ctx, Failure};
+use crate::{Ctx, Failure, dead_letters};
 
 /// The head of a request must be there in this time, and the next request after the answer to the one before.
 const HEAD_WITHIN: Duration = Duration::from_secs(60);
@@ -278,9 +278,10 @@ async fn readyz(State(ctx): State<Ctx>) -> Response {
     (status, Json(readiness)).into_response()
 }
 
-/// The operator's routes.
-pub fn admin(ctx: &Ctx, metrics: PrometheusHandle) -> Router {
-    health_routes(ctx.clone()).route("/metrics", get(move || async move { Body::from(metrics.render()) }))
+/// The operator's routes: those of every process, and more of its role.
+pub fn admin(ctx: &Ctx, metrics: PrometheusHandle, more: Router) -> Router {
+    let more = more.merge(dead_letters::routes(ctx.clone()));
+    health_routes(ctx.clone()).merge(more).route("/metrics", get(move || async move { Body::from(metrics.render()) }))
 }
 
 /// Serves until the process stops, and then until the requests under way are answered.

@@ -13,7 +13,7 @@ use percent_encoding::percent_decode_str;
 use serde::Deserialize;
 use tokio::sync::watch;
 
-use crate::config::{Config, Nats};
+use crate::config::{Chain, Config, Nats};
 use crate::health::Health;
 
 /// The declaration that is compiled into the server.
@@ -113,6 +113,8 @@ struct Stream {
     atomic_batches: bool,
     #[serde(default)]
     direct_get: bool,
+    /// Past it the oldest messages of a subject make room.
+    messages_per_subject_max: Option<i64>,
     #[serde(default)]
     consumer: Vec<Consumer>,
 }
@@ -130,6 +132,9 @@ enum Retention {
 #[serde(deny_unknown_fields)]
 struct Consumer {
     name: String,
+    /// One for each watched chain: `<name>-<chain>`.
+    #[serde(default)]
+    per_chain: bool,
     #[serde(default)]
     filter: String,
     ack_wait_s: u64,
@@ -166,9 +171,12 @@ pub async fn provision(jetstream: &Context, config: &Config, restored: bool) -> 
                 .map_err(|error| anyhow::anyhow!("the stream {name} can't be provisioned: {error}"))?;
             let existing = jetstream.get_stream(&found.config.name).await?;
             for consumer in &stream.consumer {
-                existing.create_consumer(consumer.config()).await.map_err(|error| {
-                    anyhow::anyhow!("the consumer {name}/{} can't be provisioned: {error}", consumer.name)
-                })?;
+                for wanted in consumer.configs(config) {
+                    let called = wanted.durable_name.clone().unwrap_or_default();
+                    existing.create_consumer(wanted).await.map_err(|error| {
+                        anyhow::anyhow!("the consumer {name}/{called} can't be provisioned: {error}")
+                    })?;
+                }
             }
         }
     }
@@ -197,7 +205,7 @@ impl Stream {
             duplicate_window: Duration::from_secs(self.duplicate_window_s.unwrap_or(120)),
             allow_direct: self.direct_get,
             allow_atomic_publish: self.atomic_batches,
-            max_messages_per_subject: -1,
+            max_messages_per_subject: self.messages_per_subject_max.unwrap_or(-1),
             max_messages: -1,
             max_bytes: -1,
             ..StreamConfig::default()
@@ -219,11 +227,26 @@ impl Stream {
     }
 }
 
+/// The durable name of a consumer that there is for each chain.
+pub fn of_chain(consumer: &str, chain_id: u64) -> String {
+    format!("{consumer}-{chain_id}")
+}
+
 impl Consumer {
-    fn config(&self) -> pull::Config {
+    fn configs(&self, config: &Config) -> Vec<pull::Config> {
+        if !self.per_chain {
+            return vec![self.config(self.name.clone(), self.filter.clone())];
+        }
+        let of_chain = |chain: &Chain| {
+            self.config(of_chain(&self.name, chain.id), self.filter.replace("{chain}", &chain.id.to_string()))
+        };
+        config.chains.iter().map(of_chain).collect()
+    }
+
+    fn config(&self, name: String, filter: String) -> pull::Config {
         pull::Config {
-            durable_name: Some(self.name.clone()),
-            filter_subject: self.filter.clone(),
+            durable_name: Some(name),
+            filter_subject: filter,
             ack_policy: AckPolicy::Explicit,
             ack_wait: Duration::from_secs(self.ack_wait_s),
             max_ack_pending: self.ack_pending_max,

@@ -90,6 +90,10 @@ error_codes! {
     MailboxFull = "mailbox_full", 409, "A mailbox of the recipient is full.";
     ToSelf = "to_self", 422, "A message to yourself has no own devices beside the recipient's.";
     AckBeyondDelivered = "ack_beyond_delivered", 400, "The acknowledgement names a message that was not delivered on this connection.";
+    // chains
+    ChainUnknown = "chain_unknown", 404, "This chain is not watched here.";
+    ContractUnknown = "contract_unknown", 404, "This contract is not watched here.";
+    BlockUnknown = "block_unknown", 409, "This block was not collected yet.";
     AlreadyHello = "already_hello", 400, "This connection has said hello before.";
 }
 

@@ -68,6 +68,15 @@ event!(
     }
 );
 event!(
+    /// A wallet belongs to an account now: the first one, or one that was linked.
+    "auth" "wallet_linked" WalletLinked {
+        /// Whose it is.
+        account: AccountId,
+        /// EIP-55.
+        wallet: String,
+    }
+);
+event!(
     /// A wallet left its account; devices that it certified must go.
     "auth" "wallet_unlinked" WalletUnlinked {
         /// Whose it was.
@@ -83,6 +92,42 @@ event!(
         account: AccountId,
         /// Which.
         device: DeviceId,
+    }
+);
+/// How sure a change on a chain is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Grade {
+    /// The block may still be replaced. Nothing irreversible may follow.
+    Provisional,
+    /// It stays.
+    Final,
+    /// The block was replaced: what was provisional did not happen.
+    Reverted,
+}
+
+event!(
+    /// A wallet of an account holds more or less of something. A change is told when it is seen and once more when it is
+    /// final; each may be told more than once. What is held now is asked of `assets`.
+    "assets" "ownership_changed" OwnershipChanged {
+        /// Whose wallet.
+        account: AccountId,
+        /// EIP-55.
+        wallet: String,
+        /// EIP-155.
+        chain_id: u64,
+        /// EIP-55.
+        contract: String,
+        /// Of an ERC-721 or ERC-1155, decimal; none for amounts and counts.
+        token: Option<String>,
+        /// `held`, `staked` or `rewarded`.
+        what: String,
+        /// In base units, decimal, with a sign.
+        change: String,
+        /// The block.
+        block: u64,
+        /// How sure it is.
+        grade: Grade,
     }
 );
 event!(

@@ -20,5 +20,11 @@ pub mod wire {
     include!(concat!(env!("OUT_DIR"), "/nepto.v1.rs"));
 }
 
+/// Protobuf types between the collector and the pipelines (`proto/chain.proto`).
+#[allow(missing_docs)]
+pub mod chain {
+    include!(concat!(env!("OUT_DIR"), "/nepto.chain.v1.rs"));
+}
+
 pub use code::{CloseCode, ErrorCode};
 pub use ids::{AccountId, ClientMsgId, DeviceId, RegistrationId, SessionId};

@@ -7,7 +7,10 @@
 //! | `live.<account>.<device>.typing` | core | a [`TypingFrom`](crate::wire::TypingFrom) |
 //! | `live.<account>.<device>.control` | core | a [`Control`](crate::event::Control) |
 //! | `events.<domain>.<event>` | stream `EVENTS` | an [`event`](crate::event) |
+//! | `dlq.<stream>.<consumer>` | stream `DLQ` | what a consumer gave up |
 //! | `svc.<domain>.<operation>` | request/reply | JSON |
+//! | `hint.chain.<chain>` | core | nothing: look at the chain now |
+//! | `chain.<pipeline>.<chain>` | stream `CHAIN` | a [`Step`](crate::chain::Step) |
 //!
 //! A gateway holds one subscription per socket, `live.<account>.<device>.*`: the subscription table is the routing table.
 
@@ -17,6 +20,10 @@ use crate::{AccountId, DeviceId};
 
 /// The stream of domain events.
 pub const EVENTS_STREAM: &str = "EVENTS";
+/// The stream of what consumers gave up.
+pub const DEAD_LETTERS_STREAM: &str = "DLQ";
+/// The stream of what happens on chains.
+pub const CHAIN_STREAM: &str = "CHAIN";
 
 /// How many streams the mailboxes are spread over. Fixed for the life of a deployment's data.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
@@ -139,6 +146,21 @@ pub const REPUBLISH_DM: (&str, &str) = ("dm.*.*.*", "live.{{wildcard(2)}}.{{wild
 /// `events.<domain>.<event>`
 pub fn event(domain: &str, event: &str) -> String {
     format!("events.{domain}.{event}")
+}
+
+/// `chain.<pipeline>.<chain>`
+pub fn chain(pipeline: &str, chain_id: u64) -> String {
+    format!("chain.{pipeline}.{chain_id}")
+}
+
+/// `dlq.<stream>.<consumer>`
+pub fn dead_letter(stream: &str, consumer: &str) -> String {
+    format!("dlq.{stream}.{consumer}")
+}
+
+/// `hint.chain.<chain>`: somebody heard that something happened there; look now.
+pub fn chain_hint(chain_id: u64) -> String {
+    format!("hint.chain.{chain_id}")
 }
 
 /// `svc.<domain>.<operation>`

@@ -40,6 +40,7 @@ fn mount(parts: &Parts) -> anyhow::Result<Facets> {
         consumers: consumers::consumers(&auth),
         jobs: jobs::jobs(&auth),
         routes: routes::routes(auth),
+        ..Facets::default()
     })
 }
 

@@ -12,7 +12,7 @@ use nepto_kit::token::{Claims, SessionState};
 use nepto_kit::{Ctx, Failure};
 use nepto_proto::api::auth::{Nonce, Refresh, RevokeByWallet, Session, SignIn, Tokens, Wallets};
 use nepto_proto::certificate::{Resource, SignedMessage, WalletLink};
-use nepto_proto::event::{Control, Event, SessionsRevoked, WalletUnlinked};
+use nepto_proto::event::{Control, Event, SessionsRevoked, WalletLinked, WalletUnlinked};
 use nepto_proto::limits::WALLETS_PER_ACCOUNT_MAX;
 use nepto_proto::siwe::{Expected, SiweMessage};
 use nepto_proto::subject::Live;
@@ -76,7 +76,8 @@ impl Auth {
         self.use_nonce(&message).await?;
         let wallet = message.address.to_string();
         let new = AccountId::new(self.ctx.random.uuid(&self.ctx.clock));
-        let account = self.store.account_of_wallet_or_new(&wallet, new, self.ctx.clock.now_ms()).await?;
+        let event = self.event(&WalletLinked { account: new, wallet: wallet.clone() });
+        let account = self.store.account_of_wallet_or_new(&wallet, new, self.ctx.clock.now_ms(), event).await?;
         let register = RegisterDevice {
             account,
             wallet: wallet.clone(),
@@ -211,7 +212,10 @@ impl Auth {
         }
         self.use_nonce(&approval).await?;
         self.use_nonce(&consent).await?;
-        self.store.link(account, &consent.address.to_string(), link, WALLETS_PER_ACCOUNT_MAX).await?;
+        let wallet = consent.address.to_string();
+        let event = self.event(&WalletLinked { account, wallet: wallet.clone() });
+        self.store.link(account, &wallet, link, WALLETS_PER_ACCOUNT_MAX, event).await?;
+        self.outbox.wake();
         self.wallets(account).await
     }
 

@@ -153,6 +153,7 @@ impl Store {
         wallet: &str,
         new: AccountId,
         now_ms: i64,
+        event: outbox::Row,
     ) -> Result<AccountId, DbError> {
         let account: String = self
             .db
@@ -162,6 +163,7 @@ impl Store {
                     IF $known { RETURN $known };
                     CREATE $wallet_id SET account = $new;
                     CREATE $account_id SET root = $wallet, wallets = [$wallet], links = [], created_at_ms = $now;
+                    INSERT INTO outbox $events;
                     RETURN $new;
                 }",
                 vars! {
@@ -170,6 +172,7 @@ impl Store {
                     wallet: wallet.to_owned(),
                     new: new.to_string(),
                     now: now_ms,
+                    events: vec![event],
                 },
             )
             .await?;
@@ -197,6 +200,7 @@ impl Store {
         wallet: &str,
         link: WalletLink,
         wallets_max: usize,
+        event: outbox::Row,
     ) -> Result<(), DbError> {
         let link = Link { approval: link.approval.into(), consent: link.consent.into() };
         self.db
@@ -209,6 +213,7 @@ impl Store {
                         IF array::len($row.wallets) >= $max { THROW 'wallet_limit' };
                         CREATE $wallet_id SET account = $account;
                         UPDATE $account_id SET wallets += $wallet;
+                        INSERT INTO outbox $events;
                     };
                     IF array::len($row.links) >= $max * 2 { THROW 'wallet_limit' };
                     UPDATE $account_id SET links += $link;
@@ -220,6 +225,7 @@ impl Store {
                     wallet: wallet.to_owned(),
                     link: link,
                     max: wallets_max as i64,
+                    events: vec![event],
                 },
             )
             .await

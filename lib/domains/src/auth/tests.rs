@@ -3,8 +3,11 @@
 use std::time::Duration;
 
 use futures_util::future::join_all;
+use nepto_kit::clock::{Clock, Random};
 use nepto_kit::db::DbError;
+use nepto_kit::outbox;
 use nepto_proto::certificate::{SignedMessage, WalletLink};
+use nepto_proto::event::WalletLinked;
 use nepto_proto::{DeviceId, SessionId};
 use uuid::Uuid;
 
@@ -20,6 +23,11 @@ fn link() -> WalletLink {
     WalletLink { approval: signed.clone(), consent: signed }
 }
 
+fn event() -> outbox::Row {
+    let event = WalletLinked { account: account(1), wallet: "0xA".into() };
+    outbox::Row::new(&event, &Clock::default(), &Random::default())
+}
+
 fn session(number: u128) -> SessionId {
     SessionId::new(Uuid::from_u128(number))
 }
@@ -29,7 +37,7 @@ const DAY: Duration = Duration::from_secs(86_400);
 #[tokio::test]
 async fn a_wallet_gets_one_account_however_often_it_comes() {
     let store = store().await;
-    let many = join_all((1..=8).map(|number| store.account_of_wallet_or_new("0xA", account(number), 0))).await;
+    let many = join_all((1..=8).map(|number| store.account_of_wallet_or_new("0xA", account(number), 0, event()))).await;
     let first = many[0].as_ref().unwrap();
     assert!(many.iter().all(|found| found.as_ref().unwrap() == first));
     assert_eq!(store.account_of_wallet("0xA").await.unwrap(), Some(*first));
@@ -42,16 +50,16 @@ async fn a_wallet_gets_one_account_however_often_it_comes() {
 async fn a_wallet_is_linked_to_one_account_and_within_the_limit() {
     let store = store().await;
     let (mine, other) = (account(1), account(2));
-    store.account_of_wallet_or_new("0xA", mine, 0).await.unwrap();
-    store.account_of_wallet_or_new("0xB", other, 0).await.unwrap();
+    store.account_of_wallet_or_new("0xA", mine, 0, event()).await.unwrap();
+    store.account_of_wallet_or_new("0xB", other, 0, event()).await.unwrap();
     let thrown = |result: Result<(), DbError>| match result {
         Err(DbError::Thrown(code)) => code,
         other => panic!("{other:?}"),
     };
-    assert_eq!(thrown(store.link(mine, "0xB", link(), 3).await), "wallet_linked");
-    store.link(mine, "0xC", link(), 3).await.unwrap();
-    store.link(mine, "0xD", link(), 3).await.unwrap();
-    assert_eq!(thrown(store.link(mine, "0xE", link(), 3).await), "wallet_limit");
+    assert_eq!(thrown(store.link(mine, "0xB", link(), 3, event()).await), "wallet_linked");
+    store.link(mine, "0xC", link(), 3, event()).await.unwrap();
+    store.link(mine, "0xD", link(), 3, event()).await.unwrap();
+    assert_eq!(thrown(store.link(mine, "0xE", link(), 3, event()).await), "wallet_limit");
     let wallets = store.wallets(mine).await.unwrap().unwrap();
     assert_eq!((wallets.root.as_str(), wallets.wallets.len(), wallets.links.len()), ("0xA", 3, 2));
     assert_eq!(store.account_of_wallet("0xE").await.unwrap(), None, "a refusal leaves nothing behind");

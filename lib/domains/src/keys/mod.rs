@@ -40,6 +40,7 @@ fn mount(parts: &Parts) -> anyhow::Result<Facets> {
         consumers: consumers::consumers(&keys),
         jobs: jobs::jobs(&keys),
         routes: routes::routes(keys),
+        ..Facets::default()
     })
 }
 

@@ -1,8 +1,11 @@
 //! JSON bodies of the HTTP API, shared by server and client. Every request refuses unknown fields.
 
 pub mod accounts;
+pub mod assets;
 pub mod auth;
+pub mod chain;
 pub mod keys;
+pub mod operator;
 
 use base64::Engine;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;

@@ -1,0 +1,113 @@
+//! Headers that were hashed again, and logs.
+
+use alloy_consensus::Header;
+use alloy_primitives::{Address, B256, Bytes};
+use serde::Deserialize;
+
+use crate::rpc::RpcError;
+
+/// A header whose hash we computed ourselves.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct SealedHeader {
+    hash: B256,
+    header: Header,
+}
+
+/// What `eth_getBlockBy…` answers, as far as it is needed.
+#[derive(Deserialize)]
+struct RpcHeader {
+    hash: B256,
+    #[serde(flatten)]
+    header: Header,
+}
+
+impl SealedHeader {
+    /// Reads the answer of `eth_getBlockByNumber` or `eth_getBlockByHash`; `null` is [`RpcError::Missing`], and a hash that
+    /// does not belong to the header is a lie.
+    pub fn read(answer: &str) -> Result<Self, RpcError> {
+        let read: Option<RpcHeader> = serde_json::from_str(answer).map_err(RpcError::unreadable)?;
+        let RpcHeader { hash, header } = read.ok_or(RpcError::Missing)?;
+        let sealed = Self::new(header);
+        if sealed.hash != hash {
+            return Err(RpcError::Lie(format!(
+                "the header of block {} does not have the hash {hash}",
+                sealed.number()
+            )));
+        }
+        Ok(sealed)
+    }
+
+    /// Hashes a header.
+    pub fn new(header: Header) -> Self {
+        Self { hash: header.hash_slow(), header }
+    }
+
+    /// Its hash.
+    pub const fn hash(&self) -> B256 {
+        self.hash
+    }
+
+    /// Its height.
+    pub const fn number(&self) -> u64 {
+        self.header.number
+    }
+
+    /// The hash of the block below.
+    pub const fn parent(&self) -> B256 {
+        self.header.parent_hash
+    }
+
+    /// Seconds since 1970, by its proposer's clock.
+    pub const fn time_s(&self) -> u64 {
+        self.header.timestamp
+    }
+
+    /// All its fields.
+    pub const fn header(&self) -> &Header {
+        &self.header
+    }
+}
+
+/// What a contract logged.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Log {
+    /// Its place among all logs of the block.
+    pub index: u32,
+    /// The contract.
+    pub address: Address,
+    /// At most four.
+    pub topics: Vec<B256>,
+    /// The rest.
+    pub data: Bytes,
+    /// The transaction. Named by the node: receipts do not commit to it.
+    pub transaction: B256,
+}
+
+/// How sure it is that no log is missing.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Proof {
+    /// The header's bloom filter excludes that anything was logged.
+    Bloom,
+    /// All receipts are there: their root is the header's.
+    Receipts,
+    /// Several nodes said the same, or there is only one. Not proven.
+    Compared,
+}
+
+impl Proof {
+    /// Whether nothing can be missing.
+    pub const fn is_complete(self) -> bool {
+        matches!(self, Self::Bloom | Self::Receipts)
+    }
+}
+
+/// A block with all logs that were asked for.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Block {
+    /// Its header.
+    pub header: SealedHeader,
+    /// In the order of the block.
+    pub logs: Vec<Log>,
+    /// How sure that is.
+    pub proof: Proof,
+}

@@ -1,0 +1,67 @@
+//! Asking the nodes of a chain: JSON-RPC over HTTP, to several endpoints of which any may lag, fail, limit or lie.
+//!
+//! [`Pool::ask`] puts a question to one endpoint after the other, the healthiest first, until one gives an answer that
+//! passes the caller's judgement. An answer that does not is a mark against its endpoint.
+
+mod dialect;
+mod endpoint;
+mod pool;
+
+use std::time::Duration;
+
+pub use dialect::Range;
+pub use endpoint::{Endpoint, EndpointStatus, Limits};
+pub use pool::Pool;
+
+/// Why a question has no answer.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum RpcError {
+    /// The endpoint is out of reach, too slow, or does not speak JSON-RPC.
+    #[error("{0}")]
+    Failed(String),
+    /// The endpoint wants to be asked less.
+    #[error("the endpoint limits requests")]
+    Limited(Option<Duration>),
+    /// The endpoint says that it can't: an unknown method, bad parameters, a reverted call.
+    #[error("the endpoint refuses: {message} ({code})")]
+    Refused {
+        /// JSON-RPC error code.
+        code: i64,
+        /// Its words.
+        message: String,
+        /// What a reverted call returned, hexadecimal.
+        data: Option<String>,
+    },
+    /// The range of blocks holds more than the endpoint gives at once.
+    #[error("the range is too large for the endpoint")]
+    TooMany(Option<Range>),
+    /// The endpoint does not have it: `null`, or an error that says so.
+    #[error("the endpoint does not have it")]
+    Missing,
+    /// The answer contradicts itself or what is proven.
+    #[error("a false answer: {0}")]
+    Lie(String),
+    /// There is no endpoint to ask.
+    #[error("no endpoint is configured")]
+    NoEndpoint,
+}
+
+impl RpcError {
+    /// An answer that is not what the method answers.
+    pub fn unreadable(error: impl std::fmt::Display) -> Self {
+        Self::Failed(format!("an answer that can't be read: {error}"))
+    }
+
+    /// How much it says, when several endpoints failed in different ways.
+    const fn weight(&self) -> u8 {
+        match self {
+            Self::NoEndpoint => 0,
+            Self::Missing => 1,
+            Self::Failed(_) => 2,
+            Self::Limited(_) => 3,
+            Self::Refused { .. } => 4,
+            Self::TooMany(_) => 5,
+            Self::Lie(_) => 6,
+        }
+    }
+}

@@ -1,0 +1,226 @@
+//! Blocks with all their logs, from nodes that are not trusted to tell all.
+
+use std::collections::BTreeMap;
+
+use alloy_primitives::{Address, B256, Bytes, U64};
+use futures_util::{StreamExt, TryStreamExt, stream};
+use serde::Deserialize;
+use serde_json::{Value, json};
+
+use crate::block::{Block, Log, Proof, SealedHeader};
+use crate::receipts::{Encoding, prove};
+use crate::rpc::{Endpoint, Pool, RpcError};
+use crate::watch::Watch;
+
+/// Blocks that are asked for at once.
+const BLOCKS_AT_ONCE: usize = 16;
+/// Contracts in one filter of `eth_getLogs`.
+const FILTER_ADDRESSES_MAX: usize = 100;
+
+/// When a block is final.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Finality {
+    /// With so many blocks on top.
+    Depth(u64),
+    /// When the nodes say so: the tag `finalized` (proof of stake: two thirds of the stake vouch for it).
+    Finalized,
+    /// When the nodes call it `safe`, which is earlier and weaker.
+    Safe,
+}
+
+/// What the nodes of a chain say of the block at a height.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Verdict {
+    /// It is the one we know.
+    Ours,
+    /// It is another one.
+    Theirs,
+    /// Nobody has it.
+    Nobody,
+}
+
+/// The logs of one chain.
+pub struct Source {
+    pool: Pool,
+    encoding: Encoding,
+    finality: Finality,
+}
+
+impl Source {
+    /// A chain as its endpoints tell it.
+    pub const fn new(pool: Pool, encoding: Encoding, finality: Finality) -> Self {
+        Self { pool, encoding, finality }
+    }
+
+    /// The endpoints.
+    pub const fn pool(&self) -> &Pool {
+        &self.pool
+    }
+
+    /// The newest block of each endpoint that answers.
+    pub async fn heads(&self) -> Result<Vec<SealedHeader>, RpcError> {
+        self.tagged("latest", |endpoint, head| endpoint.saw_head(head.number())).await
+    }
+
+    async fn tagged(&self, tag: &str, note: impl Fn(&Endpoint, &SealedHeader)) -> Result<Vec<SealedHeader>, RpcError> {
+        let answers = self.pool.ask_each("eth_getBlockByNumber", &json!([tag, false]), SealedHeader::read).await;
+        let (mut headers, mut failed) = (Vec::new(), RpcError::NoEndpoint);
+        for (endpoint, answer) in answers {
+            match answer {
+                Ok(header) => {
+                    note(endpoint, &header);
+                    headers.push(header);
+                }
+                Err(error) => failed = error,
+            }
+        }
+        if headers.is_empty() { Err(failed) } else { Ok(headers) }
+    }
+
+    /// The header at a height that stands on `parent`.
+    pub async fn header_on(&self, number: u64, parent: B256) -> Result<SealedHeader, RpcError> {
+        self.header_where(number, |header| header.parent() == parent).await
+    }
+
+    /// The header at a height, from one endpoint.
+    pub async fn header(&self, number: u64) -> Result<SealedHeader, RpcError> {
+        self.header_where(number, |_| true).await
+    }
+
+    async fn header_where(&self, number: u64, is_it: impl Fn(&SealedHeader) -> bool) -> Result<SealedHeader, RpcError> {
+        let params = json!([U64::from(number), false]);
+        let judge = |answer: &str| {
+            let header = SealedHeader::read(answer)?;
+            if header.number() != number {
+                return Err(RpcError::Lie(format!("block {} when asked for {number}", header.number())));
+            }
+            // on another branch: no lie
+            if is_it(&header) { Ok(header) } else { Err(RpcError::Missing) }
+        };
+        self.pool.ask("eth_getBlockByNumber", &params, Some(number), judge).await
+    }
+
+    /// What most endpoints say of the block at a height. Where as many know ours as another, the branch that is higher wins.
+    pub async fn verdict(&self, number: u64, ours: B256) -> Verdict {
+        let params = json!([U64::from(number), false]);
+        let answers = self.pool.ask_each("eth_getBlockByNumber", &params, SealedHeader::read).await;
+        // for each hash: votes, and the highest head of who votes for it
+        let mut votes: BTreeMap<B256, (usize, u64)> = BTreeMap::new();
+        for (endpoint, answer) in answers {
+            let Ok(header) = answer else { continue };
+            let (count, head) = votes.entry(header.hash()).or_default();
+            *count += 1;
+            *head = (*head).max(endpoint.head());
+        }
+        let for_ours = votes.remove(&ours);
+        let for_other = votes.into_values().max();
+        match (for_ours, for_other) {
+            (None, None) => Verdict::Nobody,
+            (ours, other) if other > ours => Verdict::Theirs,
+            _ => Verdict::Ours,
+        }
+    }
+
+    /// The highest block that is final, given the highest head. Where the nodes decide, the height that most of them reach.
+    pub async fn final_height(&self, head: u64) -> Result<u64, RpcError> {
+        let tag = match self.finality {
+            Finality::Depth(depth) => return Ok(head.saturating_sub(depth)),
+            Finality::Finalized => "finalized",
+            Finality::Safe => "safe",
+        };
+        let mut heights: Vec<u64> = self.tagged(tag, |_, _| ()).await?.iter().map(SealedHeader::number).collect();
+        heights.sort_unstable();
+        Ok(heights[(heights.len() - 1) / 2].min(head))
+    }
+
+    /// The wanted logs of a block, all of them.
+    pub async fn block(&self, header: SealedHeader, watch: &Watch) -> Result<Block, RpcError> {
+        if !watch.may_be_in(&header.header().logs_bloom) {
+            return Ok(Block { header, logs: Vec::new(), proof: Proof::Bloom });
+        }
+        if self.encoding == Encoding::Unknown {
+            let logs = self.compared_logs(&header, watch).await?;
+            return Ok(Block { header, logs, proof: Proof::Compared });
+        }
+        let params = json!([header.hash()]);
+        let judge = |answer: &str| prove(answer, &header, self.encoding);
+        let mut logs = self.pool.ask("eth_getBlockReceipts", &params, Some(header.number()), judge).await?;
+        logs.retain(|log| watch.wants(log));
+        Ok(Block { header, logs, proof: Proof::Receipts })
+    }
+
+    /// The blocks of a range, each with its wanted logs; the first stands on `parent`. May end early, where the chain changed
+    /// while it was read.
+    pub async fn blocks(&self, from: u64, to: u64, parent: B256, watch: &Watch) -> Result<Vec<Block>, RpcError> {
+        let first = self.header_on(from, parent).await?;
+        let others = stream::iter(from + 1..=to).map(|number| self.header(number)).buffered(BLOCKS_AT_ONCE);
+        let others = others.take_while(|header| std::future::ready(header != &Err(RpcError::Missing)));
+        let others: Vec<SealedHeader> = others.try_collect().await?;
+        let mut headers = vec![first];
+        for header in others {
+            if headers.last().is_some_and(|last| last.hash() != header.parent()) {
+                break;
+            }
+            headers.push(header);
+        }
+        let blocks = stream::iter(headers).map(|header| self.block(header, watch)).buffered(BLOCKS_AT_ONCE);
+        blocks.try_collect().await
+    }
+
+    /// Logs that nothing proves: what most endpoints say, and of two opinions the one with more in it, because nodes leave
+    /// out rather than make up.
+    async fn compared_logs(&self, header: &SealedHeader, watch: &Watch) -> Result<Vec<Log>, RpcError> {
+        let mut found = Vec::new();
+        let topics: Vec<B256> = watch.topics().into_iter().collect();
+        for addresses in watch.addresses().chunks(FILTER_ADDRESSES_MAX) {
+            let filter = json!([{ "blockHash": header.hash(), "address": addresses, "topics": [topics] }]);
+            found.extend(self.agreed_logs(&filter, watch).await?);
+        }
+        found.sort_unstable_by_key(|log| log.index);
+        Ok(found)
+    }
+
+    async fn agreed_logs(&self, filter: &Value, watch: &Watch) -> Result<Vec<Log>, RpcError> {
+        let answers = self.pool.ask_each("eth_getLogs", filter, |answer| read_logs(answer, watch)).await;
+        let (mut opinions, mut failed): (Vec<(usize, Vec<Log>)>, _) = (Vec::new(), RpcError::NoEndpoint);
+        for (_, answer) in answers {
+            match answer {
+                Ok(logs) => match opinions.iter_mut().find(|(_, opinion)| *opinion == logs) {
+                    Some((count, _)) => *count += 1,
+                    None => opinions.push((1, logs)),
+                },
+                Err(error) => failed = error,
+            }
+        }
+        if opinions.len() > 1 {
+            tracing::warn!(opinions = opinions.len(), "the endpoints disagree about the logs of a block");
+            metrics::counter!("nepto_rpc_disagreements_total").increment(1);
+        }
+        opinions.into_iter().max_by_key(|(count, logs)| (*count, logs.len())).map(|(_, logs)| logs).ok_or(failed)
+    }
+}
+
+/// A log of `eth_getLogs`.
+#[derive(Deserialize)]
+#[serde(rename_all = "camelCase")]
+struct RpcLog {
+    address: Address,
+    topics: Vec<B256>,
+    data: Bytes,
+    log_index: U64,
+    transaction_hash: B256,
+    #[serde(default)]
+    removed: bool,
+}
+
+fn read_logs(answer: &str, watch: &Watch) -> Result<Vec<Log>, RpcError> {
+    let logs: Option<Vec<RpcLog>> = serde_json::from_str(answer).map_err(RpcError::unreadable)?;
+    let log = |log: RpcLog| {
+        let RpcLog { address, topics, data, log_index, transaction_hash: transaction, .. } = log;
+        Log { index: log_index.to::<u64>() as u32, address, topics, data, transaction }
+    };
+    let kept = logs.ok_or(RpcError::Missing)?.into_iter().filter(|log| !log.removed).map(log);
+    let mut logs: Vec<Log> = kept.filter(|log| watch.wants(log)).collect();
+    logs.sort_unstable_by_key(|log| log.index);
+    Ok(logs)
+}

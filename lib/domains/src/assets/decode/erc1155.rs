@@ -1,0 +1,29 @@
+//! ERC-1155: `TransferSingle(operator, from, to, id, value)` and `TransferBatch(operator, from, to, ids, values)`.
+
+use alloy_primitives::U256;
+use alloy_sol_types::SolValue;
+use nepto_chain::topics;
+
+use super::{Event, Undecodable, address, undecodable};
+use crate::assets::model::{Amount, Class, Effect};
+
+pub fn decode(event: &Event<'_>) -> Result<Vec<Effect>, Undecodable> {
+    let contract = event.contract;
+    if event.first() == *topics::TRANSFER_SINGLE {
+        let [_, from, to, id, value] = event.words("TransferSingle")?;
+        let (from, to) = (address(from, "`from`")?, address(to, "`to`")?);
+        return Ok(vec![Effect::Moved { contract, class: Class::Token(id), from, to, amount: Amount(value) }]);
+    }
+    let what = "TransferBatch";
+    if event.topics.len() != 4 {
+        return undecodable(format!("{what}: three arguments are indexed, here {}", event.topics.len() - 1));
+    }
+    let (from, to) = (address(event.topic(2, what)?, "`from`")?, address(event.topic(3, what)?, "`to`")?);
+    let (ids, values) = <(Vec<U256>, Vec<U256>)>::abi_decode_params(event.data)
+        .map_err(|error| Undecodable(format!("{what}: {error}")))?;
+    if ids.len() != values.len() {
+        return undecodable(format!("{what}: {} ids and {} values", ids.len(), values.len()));
+    }
+    let moved = |(id, value)| Effect::Moved { contract, class: Class::Token(id), from, to, amount: Amount(value) };
+    Ok(ids.into_iter().zip(values).map(moved).collect())
+}

@@ -1,0 +1,22 @@
+//! Synthetix' StakingRewards: `Staked`, `Withdrawn`, `RewardPaid`, `RewardAdded`.
+
+use nepto_chain::topics;
+
+use super::{Event, Undecodable, address};
+use crate::assets::model::{Amount, Class, Effect, Holding};
+
+pub fn decode(event: &Event<'_>) -> Result<Vec<Effect>, Undecodable> {
+    if event.first() == *topics::REWARD_ADDED {
+        // nobody's yet
+        let [_] = event.words("RewardAdded")?;
+        return Ok(Vec::new());
+    }
+    let [user, amount] = event.words("a staking event")?;
+    let (holder, amount) = (address(user, "`user`")?, Amount(amount));
+    let (class, amount) = match event.first() {
+        first if first == *topics::STAKED => (Class::Staked, amount),
+        first if first == *topics::WITHDRAWN => (Class::Staked, amount.negated()),
+        _ => (Class::Rewarded, amount),
+    };
+    Ok(vec![Effect::Changed { holding: Holding { holder, contract: event.contract, class }, amount }])
+}

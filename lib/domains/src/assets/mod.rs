@@ -1,0 +1,69 @@
+//! Who holds what on the watched chains: amounts, tokens, stakes, and how they came there.
+//!
+//! Five pipelines take what the collector tells them (`pipeline/`), decode it (`decode/`) and keep it (`store/`).
+//!
+//! What must hold:
+//! - an event counts once, however often it is told, and the cursor of a pipeline is committed with what it did;
+//! - after a reorganization everything is as if only the remaining blocks had ever been there;
+//! - what is final and what may still change are told apart, everywhere;
+//! - a pipeline that fails, hangs or is paused holds up no other, and no other chain;
+//! - an event that can't be understood changes nothing and is put aside with its reason.
+
+mod consumers;
+mod decode;
+mod model;
+mod ops;
+mod pipeline;
+mod routes;
+mod services;
+mod store;
+#[cfg(test)]
+mod tests;
+
+use nepto_kit::domain::{Domain, Facets, Parts};
+use nepto_kit::service::Operation;
+use serde::{Deserialize, Serialize};
+
+use crate::collector::Pipeline;
+
+/// The domain.
+pub fn domain() -> Domain {
+    Domain { name: "assets", schema: store::SCHEMA, mount }
+}
+
+fn mount(parts: &Parts) -> anyhow::Result<Facets> {
+    let assets = ops::Assets::new(parts);
+    let mut consumers = pipeline::consumers(&assets);
+    consumers.extend(consumers::consumers(&assets));
+    Ok(Facets { services: services::services(&assets), consumers, routes: routes::routes(assets), ..Facets::default() })
+}
+
+/// How far the pipelines are with a chain.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub struct Cursors {
+    /// Which chain.
+    pub chain_id: u64,
+}
+
+/// How far one of them is.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub struct Cursor {
+    /// Which.
+    pub pipeline: Pipeline,
+    /// The last step of the collector that it took.
+    pub step: u64,
+    /// The highest block that it knows of.
+    pub height: u64,
+    /// Events that it took.
+    pub events: u64,
+    /// Events that it put aside.
+    pub dead_letters: u64,
+    /// Why it stands still.
+    pub trouble: Option<String>,
+}
+
+impl Operation for Cursors {
+    type Reply = Vec<Cursor>;
+    const DOMAIN: &'static str = "assets";
+    const NAME: &'static str = "cursors";
+}

@@ -1,0 +1,232 @@
+//! The use-cases.
+
+use alloy_primitives::{Address, U256};
+use nepto_kit::domain::Parts;
+use nepto_kit::outbox::Outbox;
+use nepto_kit::{Ctx, Failure};
+use nepto_proto::api::assets as api;
+use nepto_proto::{AccountId, ErrorCode};
+
+use super::Cursor;
+use super::model::{Amount, Class, Holding};
+use super::store::{Store, Tails, held};
+use crate::auth::FindAccount;
+use crate::collector::Pipeline;
+
+/// A pipeline's trouble is told to Redis, and forgotten when it is silent.
+const TROUBLE_FOR_S: u64 = 60;
+
+/// The use-cases.
+#[derive(Clone)]
+pub struct Assets {
+    pub ctx: Ctx,
+    pub store: Store,
+    pub outbox: Outbox,
+}
+
+/// A question about what somebody holds.
+pub struct Question {
+    pub chain: u64,
+    pub holding: Holding,
+    /// At the end of this block; now if there is none.
+    pub at: Option<u64>,
+    pub only_final: bool,
+}
+
+impl Assets {
+    pub fn new(parts: &Parts) -> Self {
+        Self { ctx: parts.ctx.clone(), store: Store::new(&parts.db), outbox: parts.outbox.clone() }
+    }
+
+    pub async fn wallet_linked(&self, account: AccountId, wallet: &str) -> Result<(), Failure> {
+        Ok(self.store.link(&address(wallet)?, account).await?)
+    }
+
+    pub async fn wallet_unlinked(&self, account: AccountId, wallet: &str) -> Result<(), Failure> {
+        Ok(self.store.unlink(&address(wallet)?, account).await?)
+    }
+
+    pub async fn cursors(&self, chain: u64) -> Result<Vec<Cursor>, Failure> {
+        let rows = self.store.cursors(chain).await?;
+        let mut cursors = Vec::new();
+        for pipeline in Pipeline::ALL {
+            let Some(row) = rows.iter().find(|row| row.pipeline == pipeline.as_str()) else { continue };
+            cursors.push(Cursor {
+                pipeline,
+                step: row.step as u64,
+                height: row.height as u64,
+                events: row.events as u64,
+                dead_letters: row.dead_letters as u64,
+                trouble: self.trouble(pipeline, chain).await,
+            });
+        }
+        Ok(cursors)
+    }
+
+    async fn trouble(&self, pipeline: Pipeline, chain: u64) -> Option<String> {
+        let key = trouble_key(pipeline, chain);
+        redis::cmd("GET").arg(key).query_async(&mut self.ctx.redis.clone()).await.ok().flatten()
+    }
+
+    /// Tells operators why a pipeline stands still, or that it goes on.
+    pub async fn note_trouble(&self, pipeline: Pipeline, chain: u64, trouble: Option<&str>) {
+        let key = trouble_key(pipeline, chain);
+        let mut redis = self.ctx.redis.clone();
+        let noted: redis::RedisResult<()> = match trouble {
+            Some(trouble) => {
+                redis::cmd("SET").arg(key).arg(trouble).arg("EX").arg(TROUBLE_FOR_S).query_async(&mut redis).await
+            }
+            None => redis::cmd("DEL").arg(key).query_async(&mut redis).await,
+        };
+        if let Err(error) = noted {
+            tracing::debug!(%error, "a pipeline's trouble was not noted");
+        }
+    }
+
+    /// The pipeline that follows a thing of a contract.
+    pub fn pipeline_of(&self, chain: u64, contract: &Address, class: Class) -> Result<Vec<Pipeline>, Failure> {
+        use nepto_kit::config::Standard;
+        let chain = self.chain(chain)?;
+        let declared = chain.contracts.iter().find(|declared| declared.address == *contract);
+        let declared = declared.ok_or_else(|| {
+            Failure::new(ErrorCode::ContractUnknown, format!("{contract} is not watched; see GET /v1/assets/contracts"))
+        })?;
+        Ok(match (declared.kind, class) {
+            (Standard::Erc20, _) => vec![Pipeline::Erc20],
+            (Standard::Erc721, _) => vec![Pipeline::Erc721],
+            (Standard::Erc1155, _) => vec![Pipeline::Erc1155],
+            (Standard::Staking, _) => vec![Pipeline::Staking],
+            (Standard::Multisend, _) => vec![Pipeline::Multisend],
+            (Standard::Token, Class::Token(_)) => vec![Pipeline::Erc721, Pipeline::Erc1155],
+            (Standard::Token, _) => vec![Pipeline::Erc20, Pipeline::Erc721],
+        })
+    }
+
+    fn chain(&self, chain: u64) -> Result<&nepto_kit::config::Chain, Failure> {
+        let found = self.ctx.config.chains.iter().find(|known| known.id == chain);
+        found.ok_or_else(|| Failure::new(ErrorCode::ChainUnknown, format!("chain {chain} is not watched here")))
+    }
+
+    pub fn contracts(&self) -> Vec<api::Contract> {
+        let of_chain = |chain: &nepto_kit::config::Chain| {
+            let chain_id = chain.id;
+            let contract = move |contract: &nepto_kit::config::Contract| api::Contract {
+                chain_id,
+                address: contract.address.to_string(),
+                kind: format!("{:?}", contract.kind).to_lowercase(),
+                start_block: contract.start_block,
+            };
+            chain.contracts.iter().map(contract).collect::<Vec<_>>()
+        };
+        self.ctx.config.chains.iter().flat_map(of_chain).collect()
+    }
+
+    /// What somebody holds of one thing.
+    pub async fn balance(&self, question: &Question) -> Result<api::Balance, Failure> {
+        let Question { chain, holding, at, only_final } = question;
+        let pipelines = self.pipeline_of(*chain, &holding.contract, holding.class)?;
+        let mut tails = Vec::new();
+        for pipeline in &pipelines {
+            tails.push(self.store.tail(*chain, *pipeline, &holding.holder).await?);
+        }
+        let folded: Vec<_> = self.store.folded(*chain, holding).await?.into_iter().collect();
+        let mut amount = held(&tails, &folded, *only_final).get(holding).copied().unwrap_or(Amount::ZERO);
+        let lowest = |height: fn(&Tails) -> i64| tails.iter().map(height).min().unwrap_or_default() as u64;
+        let (height, final_height) = (lowest(|tails| tails.cursor.height), lowest(|tails| tails.cursor.final_height));
+        if let Some(at) = at.filter(|at| *at > height) {
+            return Err(Failure::new(
+                ErrorCode::BlockUnknown,
+                format!("block {at} was not collected yet; the newest is {height}"),
+            ));
+        }
+        let newest = if *only_final { final_height.min(height) } else { height };
+        let block = at.unwrap_or(newest);
+        for pipeline in &pipelines {
+            for later in self.store.deltas_above(*chain, *pipeline, holding, block).await? {
+                // newer deltas than the tails may have come meanwhile: they are not in the sum
+                if later.block <= newest {
+                    amount = amount.plus(later.delta.amount.negated());
+                }
+            }
+        }
+        Ok(api::Balance { amount: amount.signed(), block, is_final: block <= final_height })
+    }
+
+    /// Everything that a wallet holds on a chain.
+    pub async fn holdings(&self, chain: u64, wallet: &Address, only_final: bool) -> Result<Vec<api::Holding>, Failure> {
+        self.chain(chain)?;
+        let mut tails = Vec::new();
+        for pipeline in Pipeline::ALL {
+            tails.push(self.store.tail(chain, pipeline, wallet).await?);
+        }
+        let folded = self.store.all_folded(chain, wallet).await?;
+        let shown = |(holding, amount): (Holding, Amount)| {
+            (amount != Amount::ZERO && !amount.is_negative()).then(|| api::Holding {
+                chain_id: chain,
+                wallet: wallet.to_string(),
+                contract: holding.contract.to_string(),
+                token: match holding.class {
+                    Class::Token(token) => Some(token.to_string()),
+                    _ => None,
+                },
+                what: holding.class.what().to_owned(),
+                amount: amount.signed(),
+            })
+        };
+        Ok(held(&tails, &folded, only_final).into_iter().filter_map(shown).collect())
+    }
+
+    /// Everything that the wallets of an account hold, on all chains.
+    pub async fn of_account(&self, account: AccountId, only_final: bool) -> Result<Vec<api::Holding>, Failure> {
+        let found = self.ctx.call(&FindAccount::Id(account)).await?;
+        let found = found.ok_or_else(|| Failure::new(ErrorCode::AccountUnknown, "this account was removed"))?;
+        let mut holdings = Vec::new();
+        for wallet in &found.wallets.wallets {
+            let wallet = address(wallet)?;
+            for chain in &self.ctx.config.chains {
+                holdings.extend(self.holdings(chain.id, &wallet, only_final).await?);
+            }
+        }
+        Ok(holdings)
+    }
+
+    /// Who owns a token of an ERC-721.
+    pub async fn owner(
+        &self,
+        chain: u64,
+        contract: &Address,
+        token: &U256,
+        at: Option<u64>,
+    ) -> Result<api::Owner, Failure> {
+        self.pipeline_of(chain, contract, Class::Token(*token))?;
+        let cursor = self.store.cursor(Pipeline::Erc721, chain).await?;
+        let (height, final_height) = cursor.map_or((0, 0), |cursor| (cursor.height as u64, cursor.final_height as u64));
+        let block = at.unwrap_or(height);
+        let moved = self.store.owner(chain, contract, token, block).await?;
+        let owner = match moved {
+            Some(row) => Some((row.owner.clone(), row.block())),
+            None => {
+                let range = self.store.range_of(chain, contract, token).await?;
+                range.filter(|range| range.block as u64 <= block).map(|range| (range.owner, range.block as u64))
+            }
+        };
+        let owner = owner.filter(|(owner, _)| owner.parse() != Ok(Address::ZERO));
+        let (owner, since_block) = owner
+            .ok_or_else(|| Failure::new(ErrorCode::NotFound, format!("nobody owns token {token} at block {block}")))?;
+        Ok(api::Owner {
+            owner: address(&owner)?.to_string(),
+            since_block,
+            block,
+            is_final: since_block <= final_height,
+        })
+    }
+}
+
+fn trouble_key(pipeline: Pipeline, chain: u64) -> String {
+    format!("chain:trouble:{}:{chain}", pipeline.as_str())
+}
+
+/// An address of a request.
+pub fn address(text: &str) -> Result<Address, Failure> {
+    text.parse().map_err(|_| Failure::new(ErrorCode::Malformed, format!("{text:?} is not an Ethereum address")))
+}

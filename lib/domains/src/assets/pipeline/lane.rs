@@ -1,0 +1,385 @@
+//! One pipeline on one chain.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use async_nats::jetstream::Message as NatsMessage;
+use async_nats::jetstream::consumer::PullConsumer;
+use futures_util::StreamExt;
+use nepto_kit::clock::backoff;
+use nepto_kit::consumer::Heartbeat;
+use nepto_kit::db::DbError;
+use nepto_kit::lease::Lease;
+use nepto_kit::{dead_letters, nats, outbox};
+use nepto_proto::chain as wire;
+use nepto_proto::event::{Grade, OwnershipChanged};
+use nepto_proto::subject::{self, CHAIN_STREAM};
+use prost::Message;
+use tokio::time::Instant;
+
+use super::Watched;
+use crate::assets::decode::decode;
+use crate::assets::model::{Amount, Class, Folded, Holding, place};
+use crate::assets::ops::Assets;
+use crate::assets::store::{Applied, Change, CursorRow, STALE, folds};
+use crate::collector::{Pipeline, ReplaySteps};
+
+/// A worker that is gone is replaced after this.
+const LEASE_TTL: Duration = Duration::from_secs(10);
+const RENEW_EVERY: Duration = Duration::from_secs(2);
+/// Messages that are fetched at once, and how long for.
+const FETCH_MAX: usize = 32;
+const FETCH_EXPIRES: Duration = Duration::from_millis(500);
+/// How often a lane that hears nothing asks whether it misses something.
+const ASK_EVERY: Duration = Duration::from_secs(2);
+/// Final deltas that are folded without waiting for a quiet moment.
+const FOLD_AT: usize = 20_000;
+/// Holdings that are folded in one transaction.
+const FOLD_BATCH: usize = 2_000;
+/// Events for other domains that one step may cause; the rest is found by who looks.
+const EVENTS_MAX: usize = 2_000;
+/// Between two tries of something that failed.
+const RETRY_FIRST: Duration = Duration::from_millis(100);
+const RETRY_MAX: Duration = Duration::from_secs(5);
+/// A loop that is silent for longer has stalled.
+const SILENCE_MAX: Duration = Duration::from_secs(90);
+
+pub struct Lane {
+    assets: Assets,
+    pipeline: Pipeline,
+    chain: u64,
+    watched: Arc<Watched>,
+}
+
+/// What the lane knows, as it stands in the database.
+struct State {
+    cursor: CursorRow,
+    unfolded: Vec<Applied>,
+    /// When missing steps were asked for, and up to which they come.
+    asked: Option<Instant>,
+    coming: i64,
+}
+
+impl State {
+    /// Changes at the front of which everything is final.
+    fn foldable(&self) -> usize {
+        let is_final =
+            |applied: &&Applied| applied.highest().is_none_or(|highest| highest as i64 <= self.cursor.final_height);
+        self.unfolded.iter().take_while(is_final).count()
+    }
+}
+
+impl Lane {
+    pub fn new(assets: &Assets, pipeline: Pipeline, chain: u64, watched: Arc<Watched>) -> Self {
+        Self { assets: assets.clone(), pipeline, chain, watched }
+    }
+
+    /// Works for ever.
+    pub async fn serve(self) -> anyhow::Result<()> {
+        let ctx = &self.assets.ctx;
+        let name = nats::of_chain(self.pipeline.as_str(), self.chain);
+        let beat = Heartbeat::of_loop(ctx, format!("pipeline {name}"), SILENCE_MAX);
+        let lease = Lease::new(ctx, &format!("pipeline:{name}"), LEASE_TTL);
+        let mut attempt = 0;
+        loop {
+            beat.beat(ctx);
+            if !lease.hold().await {
+                tokio::time::sleep(RENEW_EVERY).await;
+                continue;
+            }
+            if let Err(error) = self.work(&lease, &beat, &mut attempt).await {
+                attempt += 1;
+                let reason = format!("{error:#}");
+                self.assets.note_trouble(self.pipeline, self.chain, Some(&reason)).await;
+                tracing::warn!(pipeline = name, error = reason, attempt, "will be tried again");
+                tokio::time::sleep(backoff(&ctx.random, attempt, RETRY_FIRST, RETRY_MAX)).await;
+            }
+        }
+    }
+
+    /// Works until the lease is lost or something fails.
+    async fn work(&self, lease: &Lease, beat: &Heartbeat, attempt: &mut u32) -> anyhow::Result<()> {
+        let ctx = &self.assets.ctx;
+        let store = &self.assets.store;
+        let cursor = store.cursor(self.pipeline, self.chain).await?;
+        let mut state = State {
+            cursor: cursor.unwrap_or_else(|| CursorRow::new(self.pipeline, self.chain)),
+            unfolded: store.unfolded(self.pipeline, self.chain).await?,
+            asked: None,
+            coming: 0,
+        };
+        let name = nats::of_chain(self.pipeline.as_str(), self.chain);
+        let mut renewed = Instant::now();
+        loop {
+            // a deleted consumer answers nothing, so look whether it is still there
+            let consumer: PullConsumer = ctx.jetstream.get_consumer_from_stream(&name, CHAIN_STREAM).await?;
+            let is_paused = consumer.cached_info().paused;
+            beat.beat(ctx);
+            if renewed.elapsed() > RENEW_EVERY {
+                renewed = Instant::now();
+                if !lease.hold().await {
+                    return Ok(());
+                }
+            }
+            let fetch = consumer.fetch().max_messages(FETCH_MAX).expires(FETCH_EXPIRES);
+            let mut messages = fetch.messages().await?;
+            let mut heard = 0;
+            while let Some(message) = messages.next().await {
+                let message = message.map_err(|error| anyhow::anyhow!("a fetch broke off: {error}"))?;
+                heard += 1;
+                self.take(&mut state, &message).await?;
+                // the cursor makes it idempotent: one that is lost comes again and is passed over
+                message.ack().await.map_err(|error| anyhow::anyhow!("not acknowledged: {error}"))?;
+            }
+            if *attempt > 0 {
+                *attempt = 0;
+                self.assets.note_trouble(self.pipeline, self.chain, None).await;
+            }
+            if heard == 0 && state.foldable() > 0 {
+                self.fold(&mut state).await?;
+            }
+            if heard == 0 && !is_paused && state.asked.is_none_or(|asked| asked.elapsed() > ASK_EVERY) {
+                self.ask_for_missing(&mut state).await?;
+            }
+        }
+    }
+
+    /// Takes one message: the next step, an old one, one from beyond a gap, or what was put aside.
+    async fn take(&self, state: &mut State, message: &NatsMessage) -> anyhow::Result<()> {
+        let step = match wire::Step::decode(message.payload.clone()) {
+            Ok(step) if step.chain_id == self.chain => step,
+            _ => {
+                self.put_aside(message.payload.to_vec(), "not a step of this chain").await?;
+                return Ok(());
+            }
+        };
+        if let Some(wire::step::What::Retry(retry)) = &step.what {
+            return self.retry(state, step.number, retry).await;
+        }
+        match step.number as i64 - state.cursor.step {
+            ..=0 => Ok(()),
+            1 => self.advance(state, step).await,
+            // what lies between comes again, and this one with it
+            _ => self.ask_for_missing(state).await,
+        }
+    }
+
+    async fn advance(&self, state: &mut State, step: wire::Step) -> anyhow::Result<()> {
+        let mut after = CursorRow {
+            step: step.number as i64,
+            seq: state.cursor.seq + 1,
+            final_height: state.cursor.final_height.max(step.final_height as i64),
+            ..state.cursor.clone()
+        };
+        let blocks = match step.what.unwrap_or(wire::step::What::Fill(wire::Fill::default())) {
+            wire::step::What::Revert(revert) => {
+                after.height = revert.height as i64;
+                after.hash = String::new();
+                return self.revert(state, after, revert.height).await;
+            }
+            wire::step::What::Advance(advance) => {
+                after.height = advance.height as i64;
+                after.hash = advance.hash.iter().map(|byte| format!("{byte:02x}")).collect();
+                advance.blocks
+            }
+            wire::step::What::Fill(fill) => fill.blocks,
+            wire::step::What::Retry(retry) => retry.blocks,
+        };
+        let folded = self.understand(step.number, &blocks, &mut after).await?;
+        self.apply(state, after, folded, Vec::new()).await?;
+        let waiting: usize = state.unfolded.iter().take(state.foldable()).map(|applied| applied.deltas.len()).sum();
+        if waiting >= FOLD_AT {
+            self.fold(state).await?;
+        }
+        Ok(())
+    }
+
+    /// What was put aside is taken once more, unless it was taken since or its block was given up.
+    async fn retry(&self, state: &mut State, number: u64, retry: &wire::Retry) -> anyhow::Result<()> {
+        let store = &self.assets.store;
+        for block in &retry.blocks {
+            if store.was_reverted(self.pipeline, self.chain, number, block.number).await? {
+                continue;
+            }
+            let mut after = CursorRow { seq: state.cursor.seq + 1, ..state.cursor.clone() };
+            let folded = self.understand(number, std::slice::from_ref(block), &mut after).await?;
+            if folded.events == 0 {
+                continue;
+            }
+            let retried = block.logs.iter().map(|log| (block.number, log.index)).collect();
+            match self.apply(state, after, folded, retried).await {
+                Err(error) if error.downcast_ref::<DbError>().is_some_and(|e| matches!(e, DbError::Exists)) => {}
+                done => done?,
+            }
+        }
+        Ok(())
+    }
+
+    /// Decodes all logs; what can't be understood is put aside first.
+    async fn understand(&self, number: u64, blocks: &[wire::Block], after: &mut CursorRow) -> anyhow::Result<Folded> {
+        let mut folded = Folded::default();
+        for block in blocks {
+            for log in &block.logs {
+                match decode(self.pipeline, log) {
+                    Ok(effects) => folded.add(place(block, log), effects),
+                    Err(reason) => {
+                        let alone = wire::Block { logs: vec![log.clone()], hash: block.hash.clone(), ..*block };
+                        let step = wire::Step {
+                            chain_id: self.chain,
+                            number,
+                            final_height: 0,
+                            what: Some(wire::step::What::Retry(wire::Retry { blocks: vec![alone] })),
+                        };
+                        let at = format!("block {}, log {}: {reason}", block.number, log.index);
+                        self.put_aside(step.encode_to_vec(), &at).await?;
+                        after.dead_letters += 1;
+                    }
+                }
+            }
+        }
+        after.events += folded.events as i64;
+        Ok(folded)
+    }
+
+    async fn put_aside(&self, body: Vec<u8>, reason: &str) -> anyhow::Result<()> {
+        let ctx = &self.assets.ctx;
+        tracing::error!(pipeline = self.pipeline.as_str(), chain = self.chain, reason, "put aside");
+        metrics::counter!("nepto_consumed_total", "consumer" => self.pipeline.as_str(), "outcome" => "dead")
+            .increment(1);
+        let mut headers = dead_letters::headers(&subject::chain(self.pipeline.as_str(), self.chain), reason);
+        // the same event, put aside twice because a commit failed, is one dead letter
+        let id = format!("{}:{}:{reason}", self.pipeline.as_str(), self.chain);
+        headers.insert(async_nats::header::NATS_MESSAGE_ID, id);
+        let subject = subject::dead_letter(CHAIN_STREAM, self.pipeline.as_str());
+        ctx.jetstream.publish_with_headers(subject, headers, body.into()).await?.await?;
+        Ok(())
+    }
+
+    async fn apply(
+        &self,
+        state: &mut State,
+        after: CursorRow,
+        folded: Folded,
+        retried: Vec<(u64, u32)>,
+    ) -> anyhow::Result<()> {
+        // what is final soon is listed when it is folded
+        let provisional = folded.deltas.keys().filter(|(block, _)| *block as i64 > after.final_height);
+        let fresh = provisional.map(|(_, holding)| *holding).collect();
+        let changes = folded.deltas.iter().map(|((block, holding), delta)| (*block, *holding, delta.amount));
+        let events = self.events(changes.filter(|(block, ..)| *block as i64 > after.final_height), Grade::Provisional);
+        let change = Change {
+            pipeline: self.pipeline,
+            before: &state.cursor,
+            after: &after,
+            folded: &folded,
+            fresh,
+            retried,
+            events,
+        };
+        let has_events = !change.events.is_empty();
+        let applied = self.assets.store.apply(change).await.map_err(explain)?;
+        metrics::counter!("nepto_consumed_total", "consumer" => self.pipeline.as_str(), "outcome" => "done")
+            .increment(folded.events);
+        self.committed(state, after, has_events);
+        if applied.highest().is_some() {
+            state.unfolded.push(applied);
+        }
+        Ok(())
+    }
+
+    async fn revert(&self, state: &mut State, after: CursorRow, height: u64) -> anyhow::Result<()> {
+        let gone = state.unfolded.iter().flat_map(|applied| &applied.deltas).filter(|delta| delta.block > height);
+        let undone = gone.map(|delta| (delta.block, delta.holding, delta.amount.negated()));
+        let events = self.events(undone, Grade::Reverted);
+        let has_events = !events.is_empty();
+        let store = &self.assets.store;
+        store
+            .revert(self.pipeline, &state.cursor, &after, &mut state.unfolded, height, events)
+            .await
+            .map_err(explain)?;
+        self.committed(state, after, has_events);
+        Ok(())
+    }
+
+    /// Adds final deltas to what is held.
+    async fn fold(&self, state: &mut State) -> anyhow::Result<()> {
+        let count = state.foldable();
+        let Some(last) = count.checked_sub(1).and_then(|last| state.unfolded.get(last)) else { return Ok(()) };
+        let seq = last.seq;
+        let store = &self.assets.store;
+        let folds = folds(state.unfolded.iter().take(count));
+        for batch in folds.chunks(FOLD_BATCH) {
+            store.fold(self.chain, seq, batch).await?;
+        }
+        let deltas = state.unfolded.iter().take(count).flat_map(|applied| &applied.deltas);
+        let events = self.events(deltas.map(|delta| (delta.block, delta.holding, delta.amount)), Grade::Final);
+        let has_events = !events.is_empty();
+        let after = CursorRow { folded: seq, ..state.cursor.clone() };
+        store.end_fold(self.pipeline, &state.cursor, &after, events).await.map_err(explain)?;
+        self.committed(state, after, has_events);
+        state.unfolded.drain(..count);
+        Ok(())
+    }
+
+    fn committed(&self, state: &mut State, after: CursorRow, has_events: bool) {
+        state.cursor = after;
+        if has_events {
+            self.assets.outbox.wake();
+        }
+        let lane = nats::of_chain(self.pipeline.as_str(), self.chain);
+        metrics::gauge!("nepto_pipeline_height", "pipeline" => lane).set(state.cursor.height as f64);
+    }
+
+    /// What other domains should know: changes of wallets that belong to accounts.
+    fn events(&self, changes: impl Iterator<Item = (u64, Holding, Amount)>, grade: Grade) -> Vec<outbox::Row> {
+        let wallets = self.watched.wallets();
+        if wallets.is_empty() {
+            return Vec::new();
+        }
+        let ctx = &self.assets.ctx;
+        let event = |(block, holding, amount): (u64, Holding, Amount)| {
+            let account = *wallets.get(&holding.holder)?;
+            let event = OwnershipChanged {
+                account,
+                wallet: holding.holder.to_string(),
+                chain_id: self.chain,
+                contract: holding.contract.to_string(),
+                token: match holding.class {
+                    Class::Token(token) => Some(token.to_string()),
+                    _ => None,
+                },
+                what: holding.class.what().to_owned(),
+                change: amount.signed(),
+                block,
+                grade,
+            };
+            Some(outbox::Row::new(&event, &ctx.clock, &ctx.random))
+        };
+        changes.filter_map(event).take(EVENTS_MAX).collect()
+    }
+
+    /// Asks the collector for steps after the last that was taken, if there are any.
+    async fn ask_for_missing(&self, state: &mut State) -> anyhow::Result<()> {
+        let is_coming = state.cursor.step < state.coming;
+        if is_coming && state.asked.is_some_and(|asked| asked.elapsed() < ASK_EVERY) {
+            return Ok(());
+        }
+        state.asked = Some(Instant::now());
+        let from = state.cursor.step as u64 + 1;
+        let request = ReplaySteps { pipeline: self.pipeline, chain_id: self.chain, from };
+        let answer = self.assets.ctx.call(&request).await;
+        let replayed = answer.map_err(|failure| anyhow::anyhow!("the collector does not answer: {failure}"))?;
+        state.coming = state.cursor.step + replayed.sent as i64;
+        if replayed.sent > 0 {
+            tracing::info!(pipeline = self.pipeline.as_str(), from, sent = replayed.sent, "missing steps come again");
+        }
+        Ok(())
+    }
+}
+
+fn explain(error: DbError) -> anyhow::Error {
+    match error {
+        DbError::Thrown(code) if code == STALE => anyhow::anyhow!("another worker was faster"),
+        error => error.into(),
+    }
+}

@@ -1,0 +1,36 @@
+//! The five pipelines: each takes the steps of each chain in order, and commits what they do together with its cursor.
+//!
+//! A step that was taken is passed over; one that is missing is asked for. So it does not matter how often or in which order
+//! the stream delivers, and a pipeline that stood still for days, or whose messages are lost, catches up by itself. An event
+//! that can't be understood is put aside in `DLQ`, and the rest goes on.
+
+mod lane;
+mod watched;
+
+use std::sync::Arc;
+
+use futures_util::future::try_join_all;
+use nepto_kit::consumer::Consumer;
+
+use self::lane::Lane;
+use self::watched::Watched;
+use super::ops::Assets;
+use crate::collector::Pipeline;
+
+/// A queue worker for each pipeline, with a lane of its own for each chain.
+pub fn consumers(assets: &Assets) -> Vec<Consumer> {
+    let consumer = |pipeline: Pipeline| {
+        let assets = assets.clone();
+        Consumer::new(pipeline.as_str(), move |ctx| async move {
+            let watched = Arc::new(Watched::default());
+            let chains: Vec<u64> = ctx.config.chains.iter().map(|chain| chain.id).collect();
+            let lanes = chains.into_iter().map(|chain| Lane::new(&assets, pipeline, chain, watched.clone()).serve());
+            tokio::select! {
+                () = ctx.stop.cancelled() => Ok(()),
+                ended = try_join_all(lanes) => ended.map(drop),
+                () = watched.keep_up(&assets) => Ok(()),
+            }
+        })
+    };
+    Pipeline::ALL.into_iter().map(consumer).collect()
+}

@@ -1,0 +1,133 @@
+//! The HTTP API under `/v1/assets`.
+
+use axum::Json;
+use axum::extract::State;
+use nepto_kit::Failure;
+use nepto_kit::http::{Caller, Path, Query};
+use nepto_proto::ErrorCode;
+use nepto_proto::api::Problem;
+use nepto_proto::api::assets::{Balance, Contracts, Holdings, Owner};
+use serde::Deserialize;
+use utoipa::IntoParams;
+use utoipa_axum::router::OpenApiRouter;
+use utoipa_axum::routes;
+
+use super::model::{Class, Holding};
+use super::ops::{Assets, Question, address};
+
+pub fn routes(assets: Assets) -> OpenApiRouter {
+    OpenApiRouter::new()
+        .routes(routes!(contracts))
+        .routes(routes!(mine))
+        .routes(routes!(wallet))
+        .routes(routes!(balance))
+        .routes(routes!(owner))
+        .with_state(assets)
+}
+
+#[derive(Deserialize, IntoParams)]
+#[serde(deny_unknown_fields)]
+struct Sure {
+    /// Only what can't change any more
+    #[serde(default)]
+    #[param(value_type = Option<bool>)]
+    only_final: bool,
+}
+
+/// The contracts that are watched
+#[utoipa::path(get, path = "/v1/assets/contracts", tag = "assets",
+    responses((status = 200, body = Contracts), (status = "default", body = Problem)))]
+async fn contracts(State(assets): State<Assets>, _caller: Caller) -> Json<Contracts> {
+    Json(Contracts { contracts: assets.contracts() })
+}
+
+/// What the wallets of the own account hold
+#[utoipa::path(get, path = "/v1/assets/mine", tag = "assets", params(Sure),
+    responses((status = 200, body = Holdings), (status = "default", body = Problem)))]
+async fn mine(
+    State(assets): State<Assets>,
+    Caller(claims): Caller,
+    Query(sure): Query<Sure>,
+) -> Result<Json<Holdings>, Failure> {
+    Ok(Json(Holdings { holdings: assets.of_account(claims.account, sure.only_final).await? }))
+}
+
+/// What any wallet holds on a chain
+#[utoipa::path(get, path = "/v1/assets/{chain_id}/wallets/{wallet}", tag = "assets",
+    params(("chain_id" = u64, Path), ("wallet" = String, Path), Sure),
+    responses((status = 200, body = Holdings), (status = "default", body = Problem)))]
+async fn wallet(
+    State(assets): State<Assets>,
+    _caller: Caller,
+    Path((chain_id, wallet)): Path<(u64, String)>,
+    Query(sure): Query<Sure>,
+) -> Result<Json<Holdings>, Failure> {
+    let holdings = assets.holdings(chain_id, &address(&wallet)?, sure.only_final).await?;
+    Ok(Json(Holdings { holdings }))
+}
+
+#[derive(Deserialize, IntoParams)]
+#[serde(deny_unknown_fields)]
+struct What {
+    /// Whose
+    holder: String,
+    /// A token of an ERC-721 or ERC-1155, decimal
+    token: Option<String>,
+    /// `held` (the default), `staked` or `rewarded`
+    what: Option<String>,
+    /// At the end of this block; now without it
+    at: Option<u64>,
+    /// Only what can't change any more
+    #[serde(default)]
+    #[param(value_type = Option<bool>)]
+    only_final: bool,
+}
+
+/// How much of something a wallet holds, now or at a block
+#[utoipa::path(get, path = "/v1/assets/{chain_id}/contracts/{contract}/balance", tag = "assets",
+    params(("chain_id" = u64, Path), ("contract" = String, Path), What),
+    responses((status = 200, body = Balance), (status = "default", body = Problem)))]
+async fn balance(
+    State(assets): State<Assets>,
+    _caller: Caller,
+    Path((chain, contract)): Path<(u64, String)>,
+    Query(what): Query<What>,
+) -> Result<Json<Balance>, Failure> {
+    let class = match (what.what.as_deref().unwrap_or("held"), &what.token) {
+        ("held", None) => Class::Whole,
+        ("held", Some(token)) => Class::Token(token_id(token)?),
+        ("staked", None) => Class::Staked,
+        ("rewarded", None) => Class::Rewarded,
+        _ => {
+            return Err(Failure::new(ErrorCode::Malformed, "`what` is held, staked or rewarded; only held has a token"));
+        }
+    };
+    let holding = Holding { holder: address(&what.holder)?, contract: address(&contract)?, class };
+    let question = Question { chain, holding, at: what.at, only_final: what.only_final };
+    assets.balance(&question).await.map(Json)
+}
+
+#[derive(Deserialize, IntoParams)]
+#[serde(deny_unknown_fields)]
+struct When {
+    /// At the end of this block; now without it
+    at: Option<u64>,
+}
+
+/// Who owns a token of an ERC-721, now or at a block
+#[utoipa::path(get, path = "/v1/assets/{chain_id}/contracts/{contract}/tokens/{token}/owner", tag = "assets",
+    params(("chain_id" = u64, Path), ("contract" = String, Path), ("token" = String, Path), When),
+    responses((status = 200, body = Owner), (status = "default", body = Problem)))]
+async fn owner(
+    State(assets): State<Assets>,
+    _caller: Caller,
+    Path((chain_id, contract, token)): Path<(u64, String, String)>,
+    Query(when): Query<When>,
+) -> Result<Json<Owner>, Failure> {
+    assets.owner(chain_id, &address(&contract)?, &token_id(&token)?, when.at).await.map(Json)
+}
+
+fn token_id(text: &str) -> Result<alloy_primitives::U256, Failure> {
+    let number = alloy_primitives::U256::from_str_radix(text, 10);
+    number.map_err(|_| Failure::new(ErrorCode::Malformed, format!("{text:?} is not the decimal number of a token")))
+}

@@ -1,0 +1,139 @@
+//! All SurrealQL and Redis of this domain.
+//!
+//! Amounts are kept twice over. `delta` has a row for each change of a holding in a block, in the order in which a pipeline
+//! took them (`seq`); rows are only added, and a reorganization takes out those of its blocks. `asset` has a row for each
+//! holding with the sum of its final deltas up to `folded`, so that nobody adds up a long history. What is held is the one
+//! plus the deltas that came later. Adding rows is three times as fast as changing them, and a fold changes a row once for
+//! many deltas.
+
+mod apply;
+mod linked;
+mod packed;
+mod read;
+mod schema;
+
+use alloy_primitives::{Address, B256, U256};
+use nepto_kit::db::{Bytes, Db, DbError, RecordId, array, vars};
+use surrealdb::types::SurrealValue;
+
+pub use apply::{Applied, Change, folds};
+pub use read::{Tails, held};
+pub use schema::SCHEMA;
+
+use super::model::{Amount, Holding};
+use crate::collector::Pipeline;
+
+/// How far a pipeline is with a chain.
+#[derive(Debug, Clone, PartialEq, Eq, SurrealValue)]
+pub struct CursorRow {
+    pub pipeline: String,
+    pub chain: i64,
+    /// The last step of the collector.
+    pub step: i64,
+    /// The last change here: steps, and what was put aside before.
+    pub seq: i64,
+    pub height: i64,
+    pub hash: String,
+    pub final_height: i64,
+    /// Changes up to here are folded.
+    pub folded: i64,
+    pub events: i64,
+    pub dead_letters: i64,
+}
+
+impl CursorRow {
+    /// At the beginning.
+    pub fn new(pipeline: Pipeline, chain: u64) -> Self {
+        Self {
+            pipeline: pipeline.as_str().to_owned(),
+            chain: chain as i64,
+            step: 0,
+            seq: 0,
+            height: 0,
+            hash: String::new(),
+            final_height: 0,
+            folded: 0,
+            events: 0,
+            dead_letters: 0,
+        }
+    }
+}
+
+/// The sum of a holding's deltas up to `folded`.
+#[derive(Debug, Clone, SurrealValue)]
+pub struct AssetRow {
+    pub id: RecordId,
+    pub scope: String,
+    pub amount: Bytes,
+    pub folded: i64,
+}
+
+/// A statement throws this when another worker was faster.
+pub const STALE: &str = "stale";
+
+/// The database of this domain.
+#[derive(Clone)]
+pub struct Store {
+    db: Db,
+}
+
+impl Store {
+    pub fn new(db: &Db) -> Self {
+        Self { db: db.clone() }
+    }
+
+    /// The cursors of a chain.
+    pub async fn cursors(&self, chain: u64) -> Result<Vec<CursorRow>, DbError> {
+        self.db.run("SELECT * OMIT id FROM cursor WHERE chain = $chain", vars! { chain: chain as i64 }).await
+    }
+
+    pub async fn cursor(&self, pipeline: Pipeline, chain: u64) -> Result<Option<CursorRow>, DbError> {
+        let cursor = cursor_id(pipeline, chain);
+        self.db.run("SELECT * OMIT id FROM ONLY $cursor", vars! { cursor: cursor }).await
+    }
+}
+
+pub fn cursor_id(pipeline: Pipeline, chain: u64) -> RecordId {
+    RecordId::new("cursor", array![pipeline.as_str(), chain as i64])
+}
+
+/// `asset:[chain, holder, contract, class]`
+pub fn asset_id(chain: u64, holding: &Holding) -> RecordId {
+    let Holding { holder, contract, class } = holding;
+    RecordId::new("asset", array![chain as i64, hex(holder), hex(contract), class.to_key()])
+}
+
+/// `delta:[chain, pipeline, holder, seq, block, contract, class]`
+pub fn delta_id(chain: u64, pipeline: Pipeline, seq: i64, block: u64, holding: &Holding) -> RecordId {
+    let Holding { holder, contract, class } = holding;
+    RecordId::new(
+        "delta",
+        array![chain as i64, pipeline.as_str(), hex(holder), seq, block as i64, hex(contract), class.to_key()],
+    )
+}
+
+/// What all holders of one thing have in common.
+pub fn scope(chain: u64, holding: &Holding) -> String {
+    format!("{chain}:{}:{}", hex(&holding.contract), holding.class.to_key())
+}
+
+/// Lowercase, without `0x`: shorter keys.
+pub fn hex(address: &Address) -> String {
+    format!("{address:x}").trim_start_matches("0x").to_owned()
+}
+
+pub fn hash_hex(hash: &B256) -> String {
+    format!("{hash:x}").trim_start_matches("0x").to_owned()
+}
+
+pub fn token_hex(token: &U256) -> String {
+    format!("{token:064x}")
+}
+
+pub fn amount_bytes(amount: Amount) -> Bytes {
+    amount.0.to_be_bytes::<32>().to_vec().into()
+}
+
+pub fn read_amount(bytes: &[u8]) -> Amount {
+    Amount(U256::try_from_be_slice(bytes).unwrap_or_default())
+}

@@ -1,0 +1,145 @@
+//! Rows that are written by the thousand, packed into bytes. Protobuf, so that a field can be added.
+
+use alloy_primitives::{Address, B256, U256};
+use prost::Message;
+
+use crate::assets::model::{Amount, Class, Delta, Holding};
+
+/// The body of a delta.
+#[derive(Clone, PartialEq, Message)]
+pub struct DeltaBody {
+    /// Big-endian, without leading zeros; what wraps has 32 bytes.
+    #[prost(bytes, tag = "1")]
+    amount: Vec<u8>,
+    #[prost(uint64, tag = "2")]
+    time_s: u64,
+    #[prost(bytes, tag = "3")]
+    transaction: Vec<u8>,
+    #[prost(bytes, optional, tag = "4")]
+    other: Option<Vec<u8>>,
+}
+
+impl From<&Delta> for DeltaBody {
+    fn from(delta: &Delta) -> Self {
+        Self {
+            amount: delta.amount.0.to_be_bytes_trimmed_vec(),
+            time_s: delta.time_s,
+            transaction: delta.transaction.to_vec(),
+            other: delta.other.map(|other| other.to_vec()),
+        }
+    }
+}
+
+impl DeltaBody {
+    pub fn read(bytes: &[u8]) -> Option<Delta> {
+        let body = Self::decode(bytes).ok()?;
+        Some(Delta {
+            amount: Amount(U256::try_from_be_slice(&body.amount)?),
+            time_s: body.time_s,
+            transaction: B256::try_from(&body.transaction[..]).ok()?,
+            other: match body.other {
+                Some(other) => Some(Address::try_from(&other[..]).ok()?),
+                None => None,
+            },
+        })
+    }
+}
+
+/// What a change added, in a form that it can be taken out by.
+#[derive(Clone, PartialEq, Message)]
+pub struct AppliedBody {
+    #[prost(message, repeated, tag = "1")]
+    deltas: Vec<AppliedDeltaBody>,
+    /// Rows of other tables, each as the SurrealQL name of a record in parts.
+    #[prost(message, repeated, tag = "2")]
+    pub rows: Vec<AppliedRow>,
+}
+
+#[derive(Clone, PartialEq, Message)]
+struct AppliedDeltaBody {
+    #[prost(uint64, tag = "1")]
+    block: u64,
+    #[prost(bytes, tag = "2")]
+    holder: Vec<u8>,
+    #[prost(bytes, tag = "3")]
+    contract: Vec<u8>,
+    #[prost(string, tag = "4")]
+    class: String,
+    #[prost(bytes, tag = "5")]
+    amount: Vec<u8>,
+}
+
+/// A row of a table other than `delta`, by the parts of its key.
+#[derive(Clone, PartialEq, Message)]
+pub struct AppliedRow {
+    #[prost(string, tag = "1")]
+    pub table: String,
+    #[prost(uint64, tag = "2")]
+    pub block: u64,
+    /// `contract`
+    #[prost(string, tag = "3")]
+    pub contract: String,
+    /// The token or batch.
+    #[prost(string, tag = "4")]
+    pub number: String,
+    /// The log, where it is a part of the key.
+    #[prost(uint32, tag = "5")]
+    pub log: u32,
+}
+
+/// A delta as it is remembered until it is folded.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct AppliedDelta {
+    pub block: u64,
+    pub holding: Holding,
+    pub amount: Amount,
+}
+
+impl AppliedBody {
+    pub fn new(deltas: &[AppliedDelta], rows: Vec<AppliedRow>) -> Self {
+        let body = |delta: &AppliedDelta| AppliedDeltaBody {
+            block: delta.block,
+            holder: delta.holding.holder.to_vec(),
+            contract: delta.holding.contract.to_vec(),
+            class: delta.holding.class.to_key(),
+            amount: delta.amount.0.to_be_bytes_trimmed_vec(),
+        };
+        Self { deltas: deltas.iter().map(body).collect(), rows }
+    }
+
+    pub fn deltas(&self) -> impl Iterator<Item = AppliedDelta> + '_ {
+        self.deltas.iter().filter_map(|body| {
+            let holding = Holding {
+                holder: Address::try_from(&body.holder[..]).ok()?,
+                contract: Address::try_from(&body.contract[..]).ok()?,
+                class: Class::from_key(&body.class)?,
+            };
+            let amount = Amount(U256::try_from_be_slice(&body.amount)?);
+            Some(AppliedDelta { block: body.block, holding, amount })
+        })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    proptest! {
+        #[test]
+        fn what_is_packed_is_read_back(
+            amount in any::<[u8; 32]>(), time_s: u64, transaction in any::<[u8; 32]>(), other in any::<Option<[u8; 20]>>(),
+            block: u64, token in any::<Option<[u8; 32]>>(),
+        ) {
+            let amount = Amount(U256::from_be_bytes(amount));
+            let delta = Delta { amount, time_s, transaction: transaction.into(), other: other.map(Address::from) };
+            prop_assert_eq!(DeltaBody::read(&DeltaBody::from(&delta).encode_to_vec()), Some(delta));
+            let class = token.map_or(Class::Whole, |token| Class::Token(U256::from_be_bytes(token)));
+            let holding = Holding { holder: Address::repeat_byte(1), contract: Address::repeat_byte(2), class };
+            let applied = AppliedDelta { block, holding, amount };
+            let body = AppliedBody::new(&[applied], Vec::new()).encode_to_vec();
+            let read: Vec<_> = AppliedBody::decode(&body[..]).unwrap().deltas().collect();
+            prop_assert_eq!(read, [applied]);
+        }
+    }
+}

@@ -1,0 +1,252 @@
+//! Reading what is held.
+
+use std::collections::BTreeMap;
+
+use alloy_primitives::{Address, U256};
+use nepto_kit::db::{Bytes, DbError, RecordId, vars};
+use surrealdb::types::{RecordIdKey, SurrealValue, Value};
+
+use super::packed::DeltaBody;
+use super::{CursorRow, Store, asset_id, cursor_id, hex, read_amount, token_hex};
+use crate::assets::model::{Amount, Class, Delta, Holding};
+use crate::collector::Pipeline;
+
+/// Deltas of one holder that are read at once. Nobody has so many that are not folded.
+const TAIL_MAX: i64 = 100_000;
+/// Things of one holder that are listed.
+const HOLDINGS_MAX: i64 = 10_000;
+
+#[derive(Debug, Clone, SurrealValue)]
+struct DeltaRow {
+    id: RecordId,
+    body: Bytes,
+}
+
+/// A delta with where it stands.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Tail {
+    pub seq: i64,
+    pub block: u64,
+    pub holding: Holding,
+    pub delta: Delta,
+}
+
+/// Deltas of a holder that one pipeline has not folded, and how far it is.
+#[derive(Debug, Clone)]
+pub struct Tails {
+    pub cursor: CursorRow,
+    pub tail: Vec<Tail>,
+}
+
+/// A sum of deltas, and up to which of them.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct FoldedSum {
+    pub holding: Holding,
+    pub amount: Amount,
+    pub folded: i64,
+}
+
+#[derive(Debug, SurrealValue)]
+struct RawTails {
+    cursor: Option<CursorRow>,
+    tail: Vec<DeltaRow>,
+}
+
+#[derive(Debug, Clone, SurrealValue)]
+struct RawAsset {
+    id: RecordId,
+    amount: Bytes,
+    folded: i64,
+}
+
+/// What is held of each thing: as far as known, or only what is final.
+///
+/// The tails must have been read before the sums: what was folded between the two is in both, and known by its `seq`.
+pub fn held(tails: &[Tails], folded: &[FoldedSum], only_final: bool) -> BTreeMap<Holding, Amount> {
+    let up_to: BTreeMap<Holding, i64> = folded.iter().map(|sum| (sum.holding, sum.folded)).collect();
+    let mut held: BTreeMap<Holding, Amount> = folded.iter().map(|sum| (sum.holding, sum.amount)).collect();
+    for Tails { cursor, tail } in tails {
+        for tail in tail {
+            let is_folded = up_to.get(&tail.holding).is_some_and(|folded| tail.seq <= *folded);
+            if !is_folded && (!only_final || tail.block as i64 <= cursor.final_height) {
+                let amount = held.entry(tail.holding).or_insert(Amount::ZERO);
+                *amount = amount.plus(tail.delta.amount);
+            }
+        }
+    }
+    held
+}
+
+/// Who got a token.
+#[derive(Debug, Clone, SurrealValue)]
+pub struct OwnedRow {
+    id: RecordId,
+    pub owner: String,
+    pub tx: String,
+}
+
+impl OwnedRow {
+    /// The block.
+    pub fn block(&self) -> u64 {
+        parts(&self.id).and_then(|parts| number(parts.get(3)?)).unwrap_or_default() as u64
+    }
+}
+
+/// Who got a range of tokens.
+#[derive(Debug, Clone, SurrealValue)]
+pub struct RangeRow {
+    id: RecordId,
+    last: String,
+    pub owner: String,
+    pub block: i64,
+}
+
+impl Store {
+    /// What one pipeline has not folded of a holder.
+    pub async fn tail(&self, chain: u64, pipeline: Pipeline, holder: &Address) -> Result<Tails, DbError> {
+        let statement = "{
+            LET $cursor = (SELECT * OMIT id FROM ONLY $cursor_id);
+            LET $from = ($cursor.folded ?? 0) + 1;
+            RETURN {
+                cursor: $cursor,
+                tail: (SELECT * FROM delta:[$chain, $pipeline, $holder, $from]..[$chain, $pipeline, $holder, []] LIMIT $limit)
+            };
+        }";
+        let variables = vars! {
+            cursor_id: cursor_id(pipeline, chain),
+            chain: chain as i64,
+            pipeline: pipeline.as_str(),
+            holder: hex(holder),
+            limit: TAIL_MAX,
+        };
+        let raw: RawTails = self.db.run(statement, variables).await?;
+        Ok(Tails {
+            cursor: raw.cursor.unwrap_or_else(|| CursorRow::new(pipeline, chain)),
+            tail: raw.tail.iter().filter_map(read_delta).collect(),
+        })
+    }
+
+    /// The sum of one holding.
+    pub async fn folded(&self, chain: u64, holding: &Holding) -> Result<Option<FoldedSum>, DbError> {
+        let variables = vars! { id: asset_id(chain, holding) };
+        let row: Option<RawAsset> = self.db.run("SELECT id, amount, folded FROM ONLY $id", variables).await?;
+        Ok(row.as_ref().and_then(read_asset))
+    }
+
+    /// The sums of everything that a holder has on a chain.
+    pub async fn all_folded(&self, chain: u64, holder: &Address) -> Result<Vec<FoldedSum>, DbError> {
+        let statement =
+            "SELECT id, amount, folded FROM asset:[$chain, $holder, NONE]..[$chain, $holder, []] LIMIT $limit";
+        let variables = vars! { chain: chain as i64, holder: hex(holder), limit: HOLDINGS_MAX };
+        let rows: Vec<RawAsset> = self.db.run(statement, variables).await?;
+        Ok(rows.iter().filter_map(read_asset).collect())
+    }
+
+    /// The deltas of a holding in blocks above a height, folded or not.
+    pub async fn deltas_above(
+        &self,
+        chain: u64,
+        pipeline: Pipeline,
+        holding: &Holding,
+        height: u64,
+    ) -> Result<Vec<Tail>, DbError> {
+        // changes that came before the chain was so high can't hold blocks above it
+        let statement = "{
+            LET $last = (SELECT VALUE id FROM journal:[$pipeline, $chain, NONE]..[$pipeline, $chain, []]
+                WHERE height > $height LIMIT 1)[0];
+            LET $from = IF $last THEN record::id($last)[2] ELSE 9223372036854775807 END;
+            RETURN SELECT * FROM delta:[$chain, $pipeline, $holder, $from]..[$chain, $pipeline, $holder, []] LIMIT $limit;
+        }";
+        let variables = vars! {
+            pipeline: pipeline.as_str(),
+            chain: chain as i64,
+            height: height as i64,
+            holder: hex(&holding.holder),
+            limit: TAIL_MAX,
+        };
+        let rows: Vec<DeltaRow> = self.db.run(statement, variables).await?;
+        let of_holding = |tail: &Tail| tail.holding == *holding && tail.block > height;
+        Ok(rows.iter().filter_map(read_delta).filter(of_holding).collect())
+    }
+
+    /// Whether a block, of a step of this number, was given up since.
+    pub async fn was_reverted(&self, pipeline: Pipeline, chain: u64, step: u64, block: u64) -> Result<bool, DbError> {
+        let statement =
+            "RETURN array::len((SELECT VALUE id FROM journal:[$pipeline, $chain, NONE]..[$pipeline, $chain, []]
+            WHERE reverted AND step > $step AND height < $block LIMIT 1)) > 0";
+        let variables =
+            vars! { pipeline: pipeline.as_str(), chain: chain as i64, step: step as i64, block: block as i64 };
+        self.db.run(statement, variables).await
+    }
+
+    /// Who got a token, and when, up to a block: the last time.
+    pub async fn owner(
+        &self,
+        chain: u64,
+        contract: &Address,
+        token: &U256,
+        up_to: u64,
+    ) -> Result<Option<OwnedRow>, DbError> {
+        let statement =
+            "(SELECT id, owner, tx FROM owned:[$chain, $contract, $token, NONE]..[$chain, $contract, $token, $above]
+            ORDER BY id DESC LIMIT 1)[0]";
+        let variables = vars! {
+            chain: chain as i64,
+            contract: hex(contract),
+            token: token_hex(token),
+            above: up_to.saturating_add(1).min(i64::MAX as u64) as i64,
+        };
+        self.db.run(statement, variables).await
+    }
+
+    /// The range of tokens that a token was made in, if it was (ERC-2309).
+    pub async fn range_of(&self, chain: u64, contract: &Address, token: &U256) -> Result<Option<RangeRow>, DbError> {
+        let statement = "(SELECT id, last, owner, block
+            FROM minted_range:[$chain, $contract, NONE]..=[$chain, $contract, $token]
+            WHERE last >= $token ORDER BY id DESC LIMIT 1)[0]";
+        let variables = vars! { chain: chain as i64, contract: hex(contract), token: token_hex(token) };
+        self.db.run(statement, variables).await
+    }
+}
+
+fn read_asset(row: &RawAsset) -> Option<FoldedSum> {
+    let parts = parts(&row.id)?;
+    let holding = holding(parts.get(1)?, parts.get(2)?, parts.get(3)?)?;
+    Some(FoldedSum { holding, amount: read_amount(&row.amount), folded: row.folded })
+}
+
+fn read_delta(row: &DeltaRow) -> Option<Tail> {
+    let parts = parts(&row.id)?;
+    Some(Tail {
+        seq: number(parts.get(3)?)?,
+        block: number(parts.get(4)?)? as u64,
+        holding: holding(parts.get(2)?, parts.get(5)?, parts.get(6)?)?,
+        delta: DeltaBody::read(&row.body)?,
+    })
+}
+
+fn parts(id: &RecordId) -> Option<&[Value]> {
+    match &id.key {
+        RecordIdKey::Array(parts) => Some(parts),
+        _ => None,
+    }
+}
+
+fn holding(holder: &Value, contract: &Value, class: &Value) -> Option<Holding> {
+    let (holder, contract) = (text(holder)?.parse().ok()?, text(contract)?.parse().ok()?);
+    Some(Holding { holder, contract, class: Class::from_key(text(class)?)? })
+}
+
+fn text(value: &Value) -> Option<&str> {
+    match value {
+        Value::String(text) => Some(text),
+        _ => None,
+    }
+}
+
+fn number(value: &Value) -> Option<i64> {
+    match value {
+        Value::Number(surrealdb::types::Number::Int(number)) => Some(*number),
+        _ => None,
+    }
+}

@@ -1,0 +1,70 @@
+//! The tables.
+
+use nepto_kit::db::Migration;
+
+pub const SCHEMA: &[Migration] = &[Migration {
+    number: 1,
+    statements: "
+        -- cursor:[pipeline, chain]: the guard of everything that a pipeline commits
+        DEFINE TABLE IF NOT EXISTS cursor SCHEMAFULL;
+        DEFINE FIELD IF NOT EXISTS pipeline ON cursor TYPE string;
+        DEFINE FIELD IF NOT EXISTS chain ON cursor TYPE int;
+        DEFINE FIELD IF NOT EXISTS step ON cursor TYPE int;
+        DEFINE FIELD IF NOT EXISTS seq ON cursor TYPE int;
+        DEFINE FIELD IF NOT EXISTS height ON cursor TYPE int;
+        DEFINE FIELD IF NOT EXISTS hash ON cursor TYPE string;
+        DEFINE FIELD IF NOT EXISTS final_height ON cursor TYPE int;
+        DEFINE FIELD IF NOT EXISTS folded ON cursor TYPE int;
+        DEFINE FIELD IF NOT EXISTS events ON cursor TYPE int;
+        DEFINE FIELD IF NOT EXISTS dead_letters ON cursor TYPE int;
+        -- journal:[pipeline, chain, seq]: what came when, and how high the chain was then
+        DEFINE TABLE IF NOT EXISTS journal SCHEMAFULL;
+        DEFINE FIELD IF NOT EXISTS step ON journal TYPE int;
+        DEFINE FIELD IF NOT EXISTS height ON journal TYPE int;
+        DEFINE FIELD IF NOT EXISTS reverted ON journal TYPE bool;
+        -- applied:[pipeline, chain, seq]: the rows that a change added, until they are final and folded
+        DEFINE TABLE IF NOT EXISTS applied SCHEMAFULL;
+        DEFINE FIELD IF NOT EXISTS body ON applied TYPE bytes;
+        -- delta:[chain, pipeline, holder, seq, block, contract, class]
+        DEFINE TABLE IF NOT EXISTS delta SCHEMAFULL;
+        DEFINE FIELD IF NOT EXISTS body ON delta TYPE bytes;
+        -- asset:[chain, holder, contract, class]
+        DEFINE TABLE IF NOT EXISTS asset SCHEMAFULL;
+        DEFINE FIELD IF NOT EXISTS scope ON asset TYPE string;
+        DEFINE FIELD IF NOT EXISTS amount ON asset TYPE bytes;
+        DEFINE FIELD IF NOT EXISTS folded ON asset TYPE int;
+        DEFINE INDEX IF NOT EXISTS asset_scope ON asset FIELDS scope;
+        -- owned:[chain, contract, first token, block, log]: who got a token, or a range of them
+        DEFINE TABLE IF NOT EXISTS owned SCHEMAFULL;
+        DEFINE FIELD IF NOT EXISTS last ON owned TYPE string;
+        DEFINE FIELD IF NOT EXISTS owner ON owned TYPE string;
+        DEFINE FIELD IF NOT EXISTS tx ON owned TYPE string;
+        -- minted_range:[chain, contract, first token]: ranges of ERC-2309, of which there are few
+        DEFINE TABLE IF NOT EXISTS minted_range SCHEMAFULL;
+        DEFINE FIELD IF NOT EXISTS last ON minted_range TYPE string;
+        DEFINE FIELD IF NOT EXISTS owner ON minted_range TYPE string;
+        DEFINE FIELD IF NOT EXISTS block ON minted_range TYPE int;
+        -- sent:[chain, contract, batch], sent_part:[chain, contract, batch, log]
+        DEFINE TABLE IF NOT EXISTS sent SCHEMAFULL;
+        DEFINE FIELD IF NOT EXISTS sender ON sent TYPE string;
+        DEFINE FIELD IF NOT EXISTS token ON sent TYPE string;
+        DEFINE FIELD IF NOT EXISTS content_hash ON sent TYPE string;
+        DEFINE FIELD IF NOT EXISTS message ON sent TYPE string;
+        DEFINE FIELD IF NOT EXISTS block ON sent TYPE int;
+        DEFINE FIELD IF NOT EXISTS time_s ON sent TYPE int;
+        DEFINE FIELD IF NOT EXISTS tx ON sent TYPE string;
+        DEFINE TABLE IF NOT EXISTS sent_part SCHEMAFULL;
+        DEFINE FIELD IF NOT EXISTS recipient ON sent_part TYPE string;
+        DEFINE FIELD IF NOT EXISTS amount ON sent_part TYPE bytes;
+        DEFINE FIELD IF NOT EXISTS outcome ON sent_part TYPE string;
+        DEFINE FIELD IF NOT EXISTS block ON sent_part TYPE int;
+        -- retried:[pipeline, chain, block, log]: what was put aside once and taken later
+        DEFINE TABLE IF NOT EXISTS retried SCHEMAFULL;
+        -- linked:[address]: wallets of accounts
+        DEFINE TABLE IF NOT EXISTS linked SCHEMAFULL;
+        DEFINE FIELD IF NOT EXISTS account ON linked TYPE string;
+        -- linked_revision:all: changes when the table above does
+        DEFINE TABLE IF NOT EXISTS linked_revision SCHEMAFULL;
+        DEFINE FIELD IF NOT EXISTS revision ON linked_revision TYPE int;
+    ",
+}];

@@ -1,0 +1,169 @@
+//! Which contracts are watched, and which older blocks must still be read for them. Pure rules.
+
+use std::collections::HashMap;
+
+use alloy_primitives::Address;
+use nepto_kit::config::Contract;
+
+use super::store::{ContractRow, GapRow};
+
+/// What must be written so that the stored contracts follow the configuration, at this tip. A contract that is new here, or
+/// comes back, has missed the blocks up to the tip.
+pub fn reconcile(stored: &[ContractRow], wanted: &[Contract], anchor: i64, height: i64) -> Vec<ContractRow> {
+    let known: HashMap<Address, &ContractRow> = stored.iter().filter_map(|row| Some((row.at()?, row))).collect();
+    let mut changed = Vec::new();
+    for contract in wanted {
+        let start_block = contract.start_block.max(1) as i64;
+        let mut row = match known.get(&contract.address) {
+            Some(row) => (*row).clone(),
+            // it was collected from the beginning if the chain is begun just now
+            None => ContractRow {
+                address: contract.address.to_string(),
+                start_block: anchor.max(height) + 1,
+                left_at: None,
+                gaps: Vec::new(),
+            },
+        };
+        if let Some(left_at) = row.left_at.take() {
+            add(&mut row.gaps, left_at + 1, height);
+        }
+        if start_block < row.start_block {
+            add(&mut row.gaps, start_block, row.start_block - 1);
+            row.start_block = start_block;
+        }
+        if known.get(&contract.address) != Some(&&row) {
+            changed.push(row);
+        }
+    }
+    for row in stored {
+        let is_wanted = row.at().is_some_and(|at| wanted.iter().any(|contract| contract.address == at));
+        if !is_wanted && row.left_at.is_none() {
+            changed.push(ContractRow { left_at: Some(height), ..row.clone() });
+        }
+    }
+    changed
+}
+
+/// Adds a gap and joins those that touch.
+pub fn add(gaps: &mut Vec<GapRow>, from: i64, to: i64) {
+    if from > to {
+        return;
+    }
+    gaps.push(GapRow { from, to });
+    gaps.sort_unstable_by_key(|gap| gap.from);
+    let mut joined: Vec<GapRow> = Vec::new();
+    for gap in gaps.drain(..) {
+        match joined.last_mut() {
+            Some(last) if gap.from <= last.to + 1 => last.to = last.to.max(gap.to),
+            _ => joined.push(gap),
+        }
+    }
+    *gaps = joined;
+}
+
+/// Takes a range out of the gaps.
+pub fn close(gaps: &mut Vec<GapRow>, from: i64, to: i64) {
+    let rest = |gap: GapRow| {
+        let below = (gap.from < from).then(|| GapRow { from: gap.from, to: gap.to.min(from - 1) });
+        let above = (gap.to > to).then(|| GapRow { from: gap.from.max(to + 1), to: gap.to });
+        [below, above].into_iter().flatten()
+    };
+    *gaps = gaps.drain(..).flat_map(rest).collect();
+}
+
+/// The next heights to read, at most `span`, and the contracts that miss all of them. The newest gap first: what happened
+/// lately matters more.
+pub fn next_gap(rows: &[ContractRow], span: i64) -> Option<(GapRow, Vec<Address>)> {
+    let active = || rows.iter().filter(|row| row.left_at.is_none());
+    let newest = active().flat_map(|row| &row.gaps).max_by_key(|gap| gap.to)?;
+    let to = newest.to;
+    let mut from = newest.from.max(to - span.max(1) + 1);
+    let mut contracts = Vec::new();
+    for row in active() {
+        if let Some(gap) = row.gaps.iter().find(|gap| (gap.from..=gap.to).contains(&to)) {
+            from = from.max(gap.from);
+            contracts.extend(row.at());
+        }
+    }
+    Some((GapRow { from, to }, contracts))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use nepto_kit::config::Standard;
+    use proptest::prelude::*;
+    use std::collections::BTreeSet;
+
+    fn heights(gaps: &[GapRow]) -> BTreeSet<i64> {
+        gaps.iter().flat_map(|gap| gap.from..=gap.to).collect()
+    }
+
+    proptest! {
+        #[test]
+        fn gaps_are_sets_of_heights(changes in prop::collection::vec((any::<bool>(), 0i64..40, 0i64..8), 0..30)) {
+            let (mut gaps, mut expected) = (Vec::new(), BTreeSet::new());
+            for (is_added, from, length) in changes {
+                if is_added {
+                    add(&mut gaps, from, from + length - 1);
+                    expected.extend(from..from + length);
+                } else {
+                    close(&mut gaps, from, from + length - 1);
+                    expected.retain(|height| !(from..from + length).contains(height));
+                }
+                prop_assert_eq!(heights(&gaps), expected.clone());
+            }
+            prop_assert!(gaps.windows(2).all(|pair| pair[0].to < pair[1].from));
+        }
+
+        #[test]
+        fn every_gap_is_read_to_its_end(
+            gaps in prop::collection::vec(prop::collection::vec((1i64..60, 1i64..20), 0..4), 1..4),
+            span in 1i64..10,
+        ) {
+            let mut rows: Vec<ContractRow> = gaps.iter().enumerate().map(|(number, gaps)| {
+                let mut row = ContractRow {
+                    address: Address::repeat_byte(number as u8).to_string(), start_block: 1, left_at: None, gaps: Vec::new(),
+                };
+                for (from, length) in gaps {
+                    add(&mut row.gaps, *from, from + length);
+                }
+                row
+            }).collect();
+            let mut left: i64 = rows.iter().map(|row| heights(&row.gaps).len() as i64).sum();
+            while let Some((gap, contracts)) = next_gap(&rows, span) {
+                prop_assert!(!contracts.is_empty() && gap.to - gap.from < span);
+                for row in rows.iter_mut().filter(|row| contracts.contains(&row.at().unwrap())) {
+                    let before = heights(&row.gaps).len() as i64;
+                    close(&mut row.gaps, gap.from, gap.to);
+                    prop_assert_eq!(before - heights(&row.gaps).len() as i64, gap.to - gap.from + 1);
+                    left -= gap.to - gap.from + 1;
+                }
+            }
+            prop_assert_eq!(left, 0);
+        }
+    }
+
+    fn contract(number: u8, start_block: u64) -> Contract {
+        Contract { address: Address::repeat_byte(number), kind: Standard::Erc20, start_block }
+    }
+
+    #[test]
+    fn what_was_missed_is_known() {
+        // begun at block 9 for a contract of block 10: nothing is missing
+        let first = reconcile(&[], &[contract(1, 10)], 9, 9);
+        assert_eq!((first[0].start_block, first[0].gaps.len()), (10, 0));
+        assert_eq!(reconcile(&first, &[contract(1, 10)], 9, 50), []);
+        // one that comes later has missed everything since its start
+        let second = reconcile(&first, &[contract(1, 10), contract(2, 20)], 9, 50);
+        assert_eq!(second[0].gaps, [GapRow { from: 20, to: 50 }]);
+        // one that leaves and comes back has missed what was between
+        let left = reconcile(&first, &[], 9, 60);
+        assert_eq!(left[0].left_at, Some(60));
+        let back = reconcile(&left, &[contract(1, 10)], 9, 70);
+        assert_eq!((back[0].left_at, &back[0].gaps[..]), (None, &[GapRow { from: 61, to: 70 }][..]));
+        // an earlier start is a gap before
+        let earlier = reconcile(&first, &[contract(1, 4)], 9, 50);
+        assert_eq!((earlier[0].start_block, &earlier[0].gaps[..]), (4, &[GapRow { from: 4, to: 9 }][..]));
+    }
+}

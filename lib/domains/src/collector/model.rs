@@ -1,0 +1,217 @@
+//! From blocks to steps: what each pipeline is told. Pure rules.
+
+use std::collections::HashMap;
+
+use alloy_primitives::{Address, B256};
+use nepto_chain::block::{Block, Log};
+use nepto_chain::topics;
+use nepto_chain::watch::Watch;
+use nepto_kit::config::Standard;
+use nepto_proto::chain as wire;
+use prost::Message;
+
+use super::Pipeline;
+
+/// Logs of one step at most, so that it fits into a message and into a transaction.
+const STEP_LOGS_MAX: usize = 1_500;
+/// Bytes of one step's logs at most; a message of NATS has 512 KiB.
+const STEP_BYTES_MAX: usize = 256 * 1024;
+/// Bytes of one log's data at most. What is larger reaches its pipeline without data, which puts it aside: no event of a
+/// standard is so large.
+const LOG_BYTES_MAX: usize = 192 * 1024;
+
+/// The contracts that are watched, and what each is.
+#[derive(Debug, Clone, Default)]
+pub struct Contracts(pub HashMap<Address, Standard>);
+
+impl Contracts {
+    /// What to look for in blocks.
+    pub fn watch(&self) -> Watch {
+        let mut watch = Watch::default();
+        for (address, standard) in &self.0 {
+            watch.add(*address, topics_of(*standard));
+        }
+        watch
+    }
+
+    fn standard(&self, log: &Log) -> Standard {
+        self.0.get(&log.address).copied().unwrap_or(Standard::Token)
+    }
+}
+
+/// The events that matter of a contract of this standard.
+fn topics_of(standard: Standard) -> Vec<B256> {
+    match standard {
+        Standard::Erc20 => vec![*topics::TRANSFER],
+        Standard::Erc721 => vec![*topics::TRANSFER, *topics::CONSECUTIVE_TRANSFER],
+        Standard::Erc1155 => vec![*topics::TRANSFER_SINGLE, *topics::TRANSFER_BATCH],
+        Standard::Token => [Standard::Erc721, Standard::Erc1155].into_iter().flat_map(topics_of).collect(),
+        Standard::Staking => {
+            vec![*topics::STAKED, *topics::WITHDRAWN, *topics::REWARD_PAID, *topics::REWARD_ADDED]
+        }
+        Standard::Multisend => vec![*topics::MESSAGE_SENT, *topics::PAID, *topics::SKIPPED, *topics::CREDITED],
+    }
+}
+
+/// Whose log this is. ERC-20 and ERC-721 have the same event; the latter's token is a topic, so it has four.
+pub fn pipeline_of(standard: wire::Standard, first_topic: B256, topic_count: usize) -> Pipeline {
+    match standard {
+        wire::Standard::Erc20 => Pipeline::Erc20,
+        wire::Standard::Erc721 => Pipeline::Erc721,
+        wire::Standard::Erc1155 => Pipeline::Erc1155,
+        wire::Standard::Staking => Pipeline::Staking,
+        wire::Standard::Multisend => Pipeline::Multisend,
+        wire::Standard::Token if first_topic == *topics::TRANSFER && topic_count < 4 => Pipeline::Erc20,
+        wire::Standard::Token if first_topic == *topics::TRANSFER => Pipeline::Erc721,
+        wire::Standard::Token if first_topic == *topics::CONSECUTIVE_TRANSFER => Pipeline::Erc721,
+        wire::Standard::Token => Pipeline::Erc1155,
+    }
+}
+
+const fn wire_standard(standard: Standard) -> wire::Standard {
+    match standard {
+        Standard::Token => wire::Standard::Token,
+        Standard::Erc20 => wire::Standard::Erc20,
+        Standard::Erc721 => wire::Standard::Erc721,
+        Standard::Erc1155 => wire::Standard::Erc1155,
+        Standard::Staking => wire::Standard::Staking,
+        Standard::Multisend => wire::Standard::Multisend,
+    }
+}
+
+/// Numbers and finishes the steps of one change.
+pub struct Story {
+    pub chain_id: u64,
+    /// The last step that was told.
+    pub last: u64,
+    /// The highest final block after the change.
+    pub final_height: u64,
+}
+
+impl Story {
+    fn step(&mut self, what: wire::step::What) -> wire::Step {
+        self.last += 1;
+        wire::Step { chain_id: self.chain_id, number: self.last, final_height: self.final_height, what: Some(what) }
+    }
+
+    /// New blocks on top, in as many steps as it takes. A block that is too large for one is told in parts before it.
+    pub fn advance(&mut self, blocks: &[Block], contracts: &Contracts) -> Vec<wire::Step> {
+        let mut steps = Vec::new();
+        let final_height = self.final_height;
+        let mut part = Part::default();
+        for (index, block) in blocks.iter().enumerate() {
+            for log in &block.logs {
+                if part.is_full() {
+                    // nothing that a part of a block holds is final before its block is there
+                    self.final_height = final_height.min(block.header.number().saturating_sub(1));
+                    steps.push(self.step(wire::step::What::Fill(wire::Fill { blocks: part.take() })));
+                }
+                part.add(&block.header, log, contracts);
+            }
+            if part.is_full() || index + 1 == blocks.len() {
+                let (height, hash) = (block.header.number(), block.header.hash().to_vec());
+                self.final_height = final_height.min(height);
+                let advance = wire::Advance { height, hash, blocks: part.take() };
+                steps.push(self.step(wire::step::What::Advance(advance)));
+            }
+        }
+        self.final_height = final_height;
+        steps
+    }
+
+    /// What older blocks hold for contracts that were not watched then.
+    pub fn fill(&mut self, blocks: &[Block], contracts: &Contracts) -> Vec<wire::Step> {
+        let mut steps = Vec::new();
+        let mut part = Part::default();
+        for block in blocks {
+            for log in &block.logs {
+                if part.is_full() {
+                    steps.push(self.step(wire::step::What::Fill(wire::Fill { blocks: part.take() })));
+                }
+                part.add(&block.header, log, contracts);
+            }
+        }
+        if !part.blocks.is_empty() {
+            steps.push(self.step(wire::step::What::Fill(wire::Fill { blocks: part.take() })));
+        }
+        steps
+    }
+
+    /// The blocks above a height are gone.
+    pub fn revert(&mut self, height: u64) -> Vec<wire::Step> {
+        vec![self.step(wire::step::What::Revert(wire::Revert { height }))]
+    }
+
+    /// No new block, but one became final.
+    pub fn finalize(&mut self) -> Vec<wire::Step> {
+        vec![self.step(wire::step::What::Fill(wire::Fill::default()))]
+    }
+}
+
+/// Blocks of the step that is being made.
+#[derive(Default)]
+struct Part {
+    blocks: Vec<wire::Block>,
+    logs: usize,
+    bytes: usize,
+}
+
+impl Part {
+    const fn is_full(&self) -> bool {
+        self.logs >= STEP_LOGS_MAX || self.bytes >= STEP_BYTES_MAX
+    }
+
+    fn take(&mut self) -> Vec<wire::Block> {
+        std::mem::take(self).blocks
+    }
+
+    fn add(&mut self, header: &nepto_chain::block::SealedHeader, log: &Log, contracts: &Contracts) {
+        if self.blocks.last().is_none_or(|block| block.number != header.number()) {
+            self.blocks.push(wire::Block {
+                number: header.number(),
+                hash: header.hash().to_vec(),
+                time_s: header.time_s(),
+                logs: Vec::new(),
+            });
+        }
+        let log = wire::Log {
+            index: log.index,
+            address: log.address.to_vec(),
+            topics: log.topics.concat(),
+            data: if log.data.len() > LOG_BYTES_MAX { Vec::new() } else { log.data.to_vec() },
+            transaction: log.transaction.to_vec(),
+            standard: wire_standard(contracts.standard(log)).into(),
+        };
+        self.logs += 1;
+        self.bytes += log.encoded_len() + 4;
+        if let Some(block) = self.blocks.last_mut() {
+            block.logs.push(log);
+        }
+    }
+}
+
+/// The step as one pipeline sees it: with its own logs only.
+pub fn for_pipeline(step: &wire::Step, pipeline: Pipeline) -> wire::Step {
+    let own = |log: &&wire::Log| {
+        let first = log.topics.get(..32).map(B256::from_slice).unwrap_or_default();
+        pipeline_of(log.standard(), first, log.topics.len() / 32) == pipeline
+    };
+    let blocks = |blocks: &[wire::Block]| {
+        let only = |block: &wire::Block| {
+            let logs: Vec<_> = block.logs.iter().filter(own).cloned().collect();
+            (!logs.is_empty()).then(|| wire::Block { logs, hash: block.hash.clone(), ..*block })
+        };
+        blocks.iter().filter_map(only).collect()
+    };
+    let what = step.what.as_ref().map(|what| match what {
+        wire::step::What::Advance(advance) => wire::step::What::Advance(wire::Advance {
+            blocks: blocks(&advance.blocks),
+            hash: advance.hash.clone(),
+            height: advance.height,
+        }),
+        wire::step::What::Fill(fill) => wire::step::What::Fill(wire::Fill { blocks: blocks(&fill.blocks) }),
+        wire::step::What::Retry(retry) => wire::step::What::Retry(wire::Retry { blocks: blocks(&retry.blocks) }),
+        wire::step::What::Revert(revert) => wire::step::What::Revert(*revert),
+    });
+    wire::Step { what, ..*step }
+}

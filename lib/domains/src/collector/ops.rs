@@ -1,0 +1,134 @@
+//! What the watcher, other domains and operators ask of what was collected.
+
+use std::collections::HashMap;
+use std::time::Duration;
+
+use async_nats::HeaderMap;
+use async_nats::header::NATS_MESSAGE_ID;
+use futures_util::future::try_join_all;
+use nepto_chain::receipts::Encoding;
+use nepto_chain::rpc::{Limits, Pool, RpcError};
+use nepto_chain::source::{self, Source};
+use nepto_kit::config::{self, Receipts, Tag};
+use nepto_kit::domain::Parts;
+use nepto_kit::{Ctx, Failure};
+use nepto_proto::chain as wire;
+use nepto_proto::subject;
+use prost::Message;
+
+use super::model::for_pipeline;
+use super::store::Store;
+use super::{Pipeline, ReplaySteps, Replayed};
+
+/// Steps that are sent again at once.
+const REPLAY_MAX: usize = 200;
+
+/// The use-cases.
+#[derive(Clone)]
+pub struct Collector {
+    pub ctx: Ctx,
+    pub store: Store,
+}
+
+impl Collector {
+    pub fn new(parts: &Parts) -> Self {
+        Self { ctx: parts.ctx.clone(), store: Store::new(&parts.db) }
+    }
+
+    /// Tells every pipeline these steps. They are committed already: what does not get through is asked for later.
+    pub async fn publish(&self, steps: &[wire::Step]) -> anyhow::Result<()> {
+        let mut acks = Vec::new();
+        for step in steps {
+            for pipeline in Pipeline::ALL {
+                acks.push(self.send(step, pipeline, true).await?);
+            }
+        }
+        try_join_all(acks).await?;
+        Ok(())
+    }
+
+    async fn send(
+        &self,
+        step: &wire::Step,
+        pipeline: Pipeline,
+        once: bool,
+    ) -> anyhow::Result<impl Future<Output = anyhow::Result<()>> + use<>> {
+        let mut headers = HeaderMap::new();
+        if once {
+            // a restored or forked database counts anew: what the step says is part of its id
+            let hash = match &step.what {
+                Some(wire::step::What::Advance(advance)) => hex_of(&advance.hash),
+                _ => String::new(),
+            };
+            let id = format!("{}:{}:{}:{hash}", pipeline.as_str(), step.chain_id, step.number);
+            headers.insert(NATS_MESSAGE_ID, id);
+        }
+        let subject = subject::chain(pipeline.as_str(), step.chain_id);
+        let body = for_pipeline(step, pipeline).encode_to_vec();
+        let ack = self.ctx.jetstream.publish_with_headers(subject, headers, body.into()).await?;
+        Ok(async move { ack.await.map(drop).map_err(anyhow::Error::from) })
+    }
+
+    /// Looks for what is not collected yet, and tells it as metrics: a gap that does not shrink is worth an alarm.
+    pub async fn scan_gaps(&self) -> anyhow::Result<String> {
+        let (mut heights, mut contracts) = (0, 0);
+        for chain in &self.ctx.config.chains {
+            let rows = self.store.contracts(chain.id).await?;
+            let missing = rows.iter().filter(|row| row.left_at.is_none() && !row.gaps.is_empty());
+            let of_chain: i64 = missing.clone().flat_map(|row| &row.gaps).map(|gap| gap.to - gap.from + 1).sum();
+            contracts += missing.count();
+            heights += of_chain;
+            metrics::gauge!("nepto_chain_gap_blocks", "chain" => chain.id.to_string()).set(of_chain as f64);
+        }
+        Ok(format!("{heights} blocks are still to be read for {contracts} contracts"))
+    }
+
+    /// Sends steps once more to one pipeline.
+    pub async fn replay(&self, request: &ReplaySteps) -> Result<Replayed, Failure> {
+        let tip = self.store.tip(request.chain_id).await?;
+        let last = tip.map_or(0, |tip| tip.step as u64);
+        if request.from > last {
+            return Ok(Replayed { sent: 0, last });
+        }
+        let steps = self.store.steps(request.chain_id, request.from, REPLAY_MAX).await?;
+        let mut acks = Vec::new();
+        for step in &steps {
+            acks.push(self.send(step, request.pipeline, false).await.map_err(|e| Failure::unavailable("NATS", e))?);
+        }
+        let sent = acks.len() as u64;
+        try_join_all(acks).await.map_err(|error| Failure::unavailable("NATS", error))?;
+        metrics::counter!("nepto_chain_steps_replayed_total", "pipeline" => request.pipeline.as_str()).increment(sent);
+        Ok(Replayed { sent, last })
+    }
+}
+
+/// A chain of the configuration as a source of blocks.
+pub fn source_of(chain: &config::Chain) -> Result<Source, RpcError> {
+    let limits = Limits {
+        timeout: Duration::from_millis(chain.timeout_ms),
+        concurrency_max: chain.concurrency_max,
+        ..Limits::default()
+    };
+    let urls: Vec<String> = chain.rpc.iter().map(|endpoint| endpoint.0.clone()).collect();
+    let encoding = match chain.receipts {
+        Receipts::Ethereum => Encoding::Ethereum,
+        Receipts::Optimism => Encoding::Optimism,
+        Receipts::Unknown => Encoding::Unknown,
+    };
+    let finality = match chain.finality {
+        config::Finality::Depth(depth) => source::Finality::Depth(depth),
+        config::Finality::Tag(Tag::Finalized) => source::Finality::Finalized,
+        config::Finality::Tag(Tag::Safe) => source::Finality::Safe,
+    };
+    Ok(Source::new(Pool::new(&urls, limits)?, encoding, finality))
+}
+
+/// The contracts of a chain, by address.
+pub fn contracts_of(chain: &config::Chain) -> super::model::Contracts {
+    let by_address: HashMap<_, _> = chain.contracts.iter().map(|contract| (contract.address, contract.kind)).collect();
+    super::model::Contracts(by_address)
+}
+
+fn hex_of(bytes: &[u8]) -> String {
+    bytes.iter().map(|byte| format!("{byte:02x}")).collect()
+}

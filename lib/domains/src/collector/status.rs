@@ -1,0 +1,155 @@
+//! How it goes, for operators: `/chains` of the operator's listener, which `nepto admin chain status` reads.
+
+use std::collections::HashMap;
+
+use alloy_primitives::Address;
+use axum::extract::State;
+use axum::{Json, Router};
+use nepto_chain::block::Proof;
+use nepto_chain::rpc::EndpointStatus;
+use nepto_kit::clock::from_ms;
+use nepto_kit::{Ctx, Failure};
+use nepto_proto::api::chain::{ChainStatus, Endpoint, Gap, PipelineStatus};
+use serde::{Deserialize, Serialize};
+
+use super::Pipeline;
+use super::ops::Collector;
+use crate::assets::Cursors;
+
+/// What only the watcher's process knows is told to Redis, and forgotten when it is silent.
+const TOLD_FOR_S: u64 = 30;
+
+/// What only the watcher's process knows.
+#[derive(Debug, Default, Serialize, Deserialize)]
+pub struct Live {
+    /// The highest block that an endpoint spoke of.
+    pub head: u64,
+    /// Why nothing is read now.
+    pub trouble: Option<String>,
+    #[serde(skip)]
+    pub endpoints: Vec<EndpointStatus>,
+    told: Vec<Endpoint>,
+}
+
+pub fn routes(collector: Collector) -> Router {
+    Router::new().route("/chains", axum::routing::get(chains)).with_state(collector)
+}
+
+async fn chains(State(collector): State<Collector>) -> Result<Json<Vec<ChainStatus>>, Failure> {
+    let mut all = Vec::new();
+    for chain in &collector.ctx.config.chains {
+        all.push(collector.status(chain.id).await?);
+    }
+    Ok(Json(all))
+}
+
+/// The word for a proof, in rows and answers.
+pub const fn proof_name(proof: Proof) -> &'static str {
+    match proof {
+        Proof::Bloom => "bloom",
+        Proof::Receipts => "receipts",
+        Proof::Compared => "compared",
+    }
+}
+
+/// Tells what only this process knows.
+pub async fn tell(ctx: &Ctx, chain_id: u64, live: &Live) {
+    let told = live.endpoints.iter().map(|endpoint| Endpoint {
+        name: endpoint.name.clone(),
+        available: endpoint.available,
+        head: endpoint.head,
+        latency_ms: (endpoint.latency_ms * 10.0).round() / 10.0,
+        concurrency: endpoint.concurrency as u64,
+        asked: endpoint.asked,
+        failed: endpoint.failed,
+        lied: endpoint.lied,
+        last_error: endpoint.last_error.clone(),
+    });
+    let live = Live { head: live.head, trouble: live.trouble.clone(), endpoints: Vec::new(), told: told.collect() };
+    let text = serde_json::to_string(&live).unwrap_or_default();
+    let told: Result<(), _> = redis::cmd("SET")
+        .arg(key(chain_id))
+        .arg(text)
+        .arg("EX")
+        .arg(TOLD_FOR_S)
+        .query_async(&mut ctx.redis.clone())
+        .await;
+    if let Err(error) = told {
+        tracing::debug!(chain = chain_id, %error, "the status of the chain was not told");
+    }
+}
+
+fn key(chain_id: u64) -> String {
+    format!("chain:live:{chain_id}")
+}
+
+impl Collector {
+    async fn status(&self, chain_id: u64) -> Result<ChainStatus, Failure> {
+        let told: Option<String> =
+            redis::cmd("GET").arg(key(chain_id)).query_async(&mut self.ctx.redis.clone()).await?;
+        let live: Option<Live> = told.and_then(|told| serde_json::from_str(&told).ok());
+        let watched = live.is_some();
+        let live = live.unwrap_or_default();
+        let Some(tip) = self.store.tip(chain_id).await? else {
+            return Ok(ChainStatus { chain_id, watched, head: live.head, trouble: live.trouble, ..Default::default() });
+        };
+        let contracts = self.store.contracts(chain_id).await?;
+        let active = contracts.iter().filter(|row| row.left_at.is_none());
+        let gaps = active.clone().flat_map(|row| {
+            let contract: Address = row.at().unwrap_or_default();
+            row.gaps.iter().map(move |gap| Gap {
+                contract: contract.to_string(),
+                from: gap.from as u64,
+                to: gap.to as u64,
+            })
+        });
+        let head = live.head.max(tip.height as u64);
+        Ok(ChainStatus {
+            chain_id,
+            watched,
+            trouble: live.trouble,
+            head,
+            height: tip.height as u64,
+            hash: tip.hash.clone(),
+            lag_blocks: head - tip.height as u64,
+            final_height: tip.final_height as u64,
+            first_block: tip.anchor as u64 + 1,
+            contracts: active.count() as u64,
+            step: tip.step as u64,
+            proven_blocks: tip.proven as u64,
+            compared_blocks: tip.compared as u64,
+            logs: tip.logs as u64,
+            reverts: tip.reverts as u64,
+            deepest_revert_blocks: tip.deepest_revert as u64,
+            updated_at: Some(from_ms(tip.at_ms)),
+            gaps: gaps.collect(),
+            pipelines: self.pipelines(chain_id, tip.step as u64).await,
+            endpoints: live.told,
+        })
+    }
+
+    /// The cursors belong to who keeps them; without an answer there are none to show.
+    async fn pipelines(&self, chain_id: u64, step: u64) -> Vec<PipelineStatus> {
+        let answer = self.ctx.call(&Cursors { chain_id }).await;
+        let cursors: HashMap<Pipeline, _> = match answer {
+            Ok(cursors) => cursors.into_iter().map(|cursor| (cursor.pipeline, cursor)).collect(),
+            Err(failure) => {
+                failure.log();
+                HashMap::new()
+            }
+        };
+        let status = |pipeline: Pipeline| {
+            let cursor = cursors.get(&pipeline)?;
+            Some(PipelineStatus {
+                name: pipeline.as_str().to_owned(),
+                step: cursor.step,
+                behind_steps: step.saturating_sub(cursor.step),
+                height: cursor.height,
+                events: cursor.events,
+                dead_letters: cursor.dead_letters,
+                trouble: cursor.trouble.clone(),
+            })
+        };
+        Pipeline::ALL.into_iter().filter_map(status).collect()
+    }
+}

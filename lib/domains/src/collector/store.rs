@@ -1,0 +1,232 @@
+//! All SurrealQL of this domain.
+
+use std::collections::BTreeMap;
+
+use alloy_primitives::{Address, B256};
+use nepto_kit::db::{Bytes, Db, DbError, Migration, RecordId, array, vars};
+use nepto_proto::chain as wire;
+use prost::Message;
+use surrealdb::types::SurrealValue;
+
+pub const SCHEMA: &[Migration] = &[Migration {
+    number: 1,
+    statements: "
+        -- tip:[chain]: how far a chain is; the guard of everything that is committed about it
+        DEFINE TABLE IF NOT EXISTS tip SCHEMAFULL;
+        DEFINE FIELD IF NOT EXISTS chain ON tip TYPE int;
+        DEFINE FIELD IF NOT EXISTS step ON tip TYPE int;
+        DEFINE FIELD IF NOT EXISTS anchor ON tip TYPE int;
+        DEFINE FIELD IF NOT EXISTS height ON tip TYPE int;
+        DEFINE FIELD IF NOT EXISTS hash ON tip TYPE string;
+        DEFINE FIELD IF NOT EXISTS final_height ON tip TYPE int;
+        DEFINE FIELD IF NOT EXISTS proven ON tip TYPE int;
+        DEFINE FIELD IF NOT EXISTS compared ON tip TYPE int;
+        DEFINE FIELD IF NOT EXISTS logs ON tip TYPE int;
+        DEFINE FIELD IF NOT EXISTS reverts ON tip TYPE int;
+        DEFINE FIELD IF NOT EXISTS deepest_revert ON tip TYPE int;
+        DEFINE FIELD IF NOT EXISTS at_ms ON tip TYPE int;
+        -- block:[chain, number]: the newest blocks
+        DEFINE TABLE IF NOT EXISTS block SCHEMAFULL;
+        DEFINE FIELD IF NOT EXISTS hash ON block TYPE string;
+        DEFINE FIELD IF NOT EXISTS number ON block TYPE int;
+        DEFINE FIELD IF NOT EXISTS proof ON block TYPE string;
+        DEFINE FIELD IF NOT EXISTS logs ON block TYPE int;
+        DEFINE FIELD IF NOT EXISTS seen_at_ms ON block TYPE int;
+        -- step:[chain, number]: what every pipeline is told, with all logs
+        DEFINE TABLE IF NOT EXISTS step SCHEMAFULL;
+        DEFINE FIELD IF NOT EXISTS body ON step TYPE bytes;
+        -- contract:[chain, address]: what is watched, and the older blocks that are still to be read for it
+        DEFINE TABLE IF NOT EXISTS contract SCHEMAFULL;
+        DEFINE FIELD IF NOT EXISTS address ON contract TYPE string;
+        DEFINE FIELD IF NOT EXISTS start_block ON contract TYPE int;
+        DEFINE FIELD IF NOT EXISTS left_at ON contract TYPE option<int>;
+        DEFINE FIELD IF NOT EXISTS gaps ON contract TYPE array<object>;
+        DEFINE FIELD IF NOT EXISTS gaps.*.from ON contract TYPE int;
+        DEFINE FIELD IF NOT EXISTS gaps.*.to ON contract TYPE int;
+    ",
+}];
+
+/// How far a chain is.
+#[derive(Debug, Clone, PartialEq, Eq, SurrealValue)]
+pub struct TipRow {
+    pub chain: i64,
+    /// The last step.
+    pub step: i64,
+    /// The block below the first that was collected.
+    pub anchor: i64,
+    pub height: i64,
+    pub hash: String,
+    pub final_height: i64,
+    /// Blocks that nothing can be missing of.
+    pub proven: i64,
+    /// Blocks that only comparison speaks for.
+    pub compared: i64,
+    pub logs: i64,
+    pub reverts: i64,
+    pub deepest_revert: i64,
+    pub at_ms: i64,
+}
+
+/// A block of the window.
+#[derive(Debug, Clone, SurrealValue)]
+pub struct BlockRow {
+    pub id: RecordId,
+    pub number: i64,
+    pub hash: String,
+    pub proof: String,
+    pub logs: i64,
+    pub seen_at_ms: i64,
+}
+
+/// Heights that are still to be read for a contract, both included.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, SurrealValue)]
+pub struct GapRow {
+    pub from: i64,
+    pub to: i64,
+}
+
+/// A contract that is or was watched.
+#[derive(Debug, Clone, PartialEq, Eq, SurrealValue)]
+pub struct ContractRow {
+    pub address: String,
+    pub start_block: i64,
+    /// The tip when it was taken out of the configuration.
+    pub left_at: Option<i64>,
+    pub gaps: Vec<GapRow>,
+}
+
+#[derive(Debug, Clone, SurrealValue)]
+struct StepRow {
+    id: RecordId,
+    body: Bytes,
+}
+
+/// What one commit changes.
+pub struct Change {
+    /// The tip before; another one there means that somebody else was faster.
+    pub before: TipRow,
+    pub tip: TipRow,
+    pub steps: Vec<wire::Step>,
+    /// Blocks that are new.
+    pub blocks: Vec<BlockRow>,
+    /// Heights of blocks that are kept no longer, or are no part of the chain any more: both included.
+    pub forget: Vec<(i64, i64)>,
+    /// Contracts whose gaps changed.
+    pub contracts: Vec<ContractRow>,
+}
+
+/// The database of this domain.
+#[derive(Clone)]
+pub struct Store {
+    db: Db,
+}
+
+/// The statement of [`Store::commit`] throws this when another watcher was faster.
+pub const STALE: &str = "stale";
+
+impl Store {
+    pub fn new(db: &Db) -> Self {
+        Self { db: db.clone() }
+    }
+
+    pub async fn tip(&self, chain: u64) -> Result<Option<TipRow>, DbError> {
+        self.db.run("SELECT * OMIT id FROM ONLY $tip", vars! { tip: tip_id(chain) }).await
+    }
+
+    /// Begins a chain above a block; whether it was not begun before.
+    pub async fn begin(&self, tip: TipRow, block: BlockRow) -> Result<bool, DbError> {
+        let id = tip_id(tip.chain as u64);
+        let begun = self
+            .db
+            .execute("{ CREATE $id CONTENT $tip; INSERT INTO block $block; }", vars! { id: id, tip: tip, block: block })
+            .await;
+        match begun {
+            Ok(()) => Ok(true),
+            Err(DbError::Exists) => Ok(false),
+            Err(error) => Err(error),
+        }
+    }
+
+    /// The hashes of the newest blocks.
+    pub async fn window(&self, chain: u64) -> Result<BTreeMap<u64, B256>, DbError> {
+        let statement = "SELECT * FROM block:[$chain, NONE]..[$chain, []]";
+        let rows: Vec<BlockRow> = self.db.run(statement, vars! { chain: chain as i64 }).await?;
+        Ok(rows.iter().filter_map(|row| Some((row.number as u64, row.hash.parse().ok()?))).collect())
+    }
+
+    pub async fn contracts(&self, chain: u64) -> Result<Vec<ContractRow>, DbError> {
+        let statement = "SELECT * OMIT id FROM contract:[$chain, NONE]..[$chain, []]";
+        self.db.run(statement, vars! { chain: chain as i64 }).await
+    }
+
+    /// Steps from a number on, up to a bound.
+    pub async fn steps(&self, chain: u64, from: u64, limit: usize) -> Result<Vec<wire::Step>, DbError> {
+        let statement = "SELECT * FROM step:[$chain, $from]..[$chain, []] LIMIT $limit";
+        let variables = vars! { chain: chain as i64, from: from as i64, limit: limit as i64 };
+        let rows: Vec<StepRow> = self.db.run(statement, variables).await?;
+        Ok(rows.iter().filter_map(|row| wire::Step::decode(&row.body[..]).ok()).collect())
+    }
+
+    /// Commits a change, or throws [`STALE`].
+    pub async fn commit(&self, change: &Change) -> Result<(), DbError> {
+        let chain = change.tip.chain;
+        let steps: Vec<StepRow> = change
+            .steps
+            .iter()
+            .map(|step| StepRow {
+                id: RecordId::new("step", array![chain, step.number as i64]),
+                body: step.encode_to_vec().into(),
+            })
+            .collect();
+        let contracts: Vec<_> = change
+            .contracts
+            .iter()
+            .map(|row| (RecordId::new("contract", array![chain, row.address.clone()]), row.clone()))
+            .collect();
+        let (contract_ids, contract_rows): (Vec<_>, Vec<_>) = contracts.into_iter().unzip();
+        let (forget_from, forget_to): (Vec<i64>, Vec<i64>) = change.forget.iter().copied().unzip();
+        let statement = "{
+            LET $step = $tip_id.step;
+            IF $step != $expected { THROW 'stale' };
+            FOR $index IN 0..array::len($forget_from) {
+                LET $from = $forget_from[$index];
+                LET $to = $forget_to[$index];
+                DELETE block:[$chain, $from]..=[$chain, $to];
+            };
+            INSERT INTO block $blocks RETURN NONE;
+            INSERT INTO step $steps RETURN NONE;
+            FOR $index IN 0..array::len($contract_ids) {
+                UPSERT $contract_ids[$index] CONTENT $contract_rows[$index] RETURN NONE;
+            };
+            UPDATE $tip_id CONTENT $tip RETURN NONE;
+        }";
+        let variables = vars! {
+            tip_id: tip_id(chain as u64),
+            chain: chain,
+            expected: change.before.step,
+            forget_from: forget_from,
+            forget_to: forget_to,
+            blocks: change.blocks.clone(),
+            steps: steps,
+            contract_ids: contract_ids,
+            contract_rows: contract_rows,
+            tip: change.tip.clone(),
+        };
+        self.db.execute(statement, variables).await
+    }
+}
+
+pub fn tip_id(chain: u64) -> RecordId {
+    RecordId::new("tip", array![chain as i64])
+}
+
+pub fn block_id(chain: u64, number: u64) -> RecordId {
+    RecordId::new("block", array![chain as i64, number as i64])
+}
+
+impl ContractRow {
+    /// Where it is.
+    pub fn at(&self) -> Option<Address> {
+        self.address.parse().ok()
+    }
+}

@@ -1,0 +1,149 @@
+//! Turning moves of a chain into steps, and committing them.
+
+use nepto_chain::block::Block;
+use nepto_chain::follow::Move;
+use nepto_proto::chain as wire;
+
+use super::{ChainWatcher, State, Stopped};
+use crate::collector::contracts::close;
+use crate::collector::model::{Contracts, Story};
+use crate::collector::status::proof_name;
+use crate::collector::store::{BlockRow, Change, ContractRow, GapRow, TipRow, block_id};
+
+impl ChainWatcher {
+    /// Commits what the chain did, then tells the pipelines.
+    pub(super) async fn commit_move(&self, state: &mut State, next: Move) -> Result<(), Stopped> {
+        let mut known = state.known.clone();
+        known.apply(&next, self.config.window_blocks);
+        let mut story = self.story(&state.tip, known.final_height);
+        let mut tip = state.tip.clone();
+        let mut rows = Vec::new();
+        let mut contracts = Vec::new();
+        let steps = match &next {
+            Move::Advance { blocks, .. } => {
+                count(&mut tip, blocks);
+                rows = self.rows(blocks, &known.hashes.keys().next().copied());
+                story.advance(blocks, &self.contracts)
+            }
+            Move::Revert { to } => {
+                let depth = state.tip.height - *to as i64;
+                tip.reverts += 1;
+                tip.deepest_revert = tip.deepest_revert.max(depth);
+                tracing::warn!(chain = self.id, to, depth, "blocks were given up");
+                metrics::counter!("nepto_chain_reverted_blocks_total", "chain" => self.id.to_string())
+                    .increment(depth.unsigned_abs());
+                contracts = above(&state.contracts, *to as i64);
+                story.revert(*to)
+            }
+            Move::Finalize { .. } => story.finalize(),
+            Move::Wait => return Ok(()),
+        };
+        let (height, hash) = known.tip().unwrap_or_default();
+        tip.step = story.last as i64;
+        tip.height = height as i64;
+        tip.hash = hash.to_string();
+        tip.final_height = known.final_height as i64;
+        let floor = known.hashes.first_key_value().map_or(0, |(floor, _)| *floor as i64);
+        let forget = match &next {
+            Move::Revert { to } => vec![(*to as i64 + 1, state.tip.height)],
+            _ => state.known.hashes.first_key_value().map(|(old, _)| (*old as i64, floor - 1)).into_iter().collect(),
+        };
+        let change = Change { before: state.tip.clone(), tip, steps, blocks: rows, forget, contracts };
+        self.commit(state, change).await?;
+        state.known = known;
+        Ok(())
+    }
+
+    /// Commits logs of older blocks for contracts that had missed them.
+    pub(super) async fn commit_fill(
+        &self,
+        state: &mut State,
+        gap: GapRow,
+        blocks: &[Block],
+        filled: &Contracts,
+    ) -> Result<(), Stopped> {
+        let mut story = self.story(&state.tip, state.known.final_height);
+        let steps = story.fill(blocks, &self.contracts);
+        let mut tip = state.tip.clone();
+        tip.step = story.last as i64;
+        count(&mut tip, blocks);
+        let mut contracts = state.contracts.clone();
+        contracts.retain_mut(|row| {
+            let is_filled = row.at().is_some_and(|at| filled.0.contains_key(&at));
+            if is_filled {
+                close(&mut row.gaps, gap.from, gap.to);
+            }
+            is_filled
+        });
+        self.commit(state, Change { contracts, ..self.change(state, tip, steps) }).await
+    }
+
+    /// Commits which contracts are watched.
+    pub(super) async fn commit_contracts(&self, state: &mut State, rows: Vec<ContractRow>) -> Result<(), Stopped> {
+        let change = Change { contracts: rows, ..self.change(state, state.tip.clone(), Vec::new()) };
+        self.commit(state, change).await
+    }
+
+    fn change(&self, state: &State, tip: TipRow, steps: Vec<wire::Step>) -> Change {
+        Change { before: state.tip.clone(), tip, steps, blocks: Vec::new(), forget: Vec::new(), contracts: Vec::new() }
+    }
+
+    async fn commit(&self, state: &mut State, mut change: Change) -> Result<(), Stopped> {
+        change.tip.at_ms = self.collector.ctx.clock.now_ms();
+        self.collector.store.commit(&change).await?;
+        for row in change.contracts {
+            match state.contracts.iter_mut().find(|known| known.address == row.address) {
+                Some(known) => *known = row,
+                None => state.contracts.push(row),
+            }
+        }
+        state.tip = change.tip;
+        let chain = self.id.to_string();
+        metrics::gauge!("nepto_chain_height", "chain" => chain.clone()).set(state.tip.height as f64);
+        metrics::gauge!("nepto_chain_final_height", "chain" => chain).set(state.tip.final_height as f64);
+        if let Err(error) = self.collector.publish(&change.steps).await {
+            tracing::warn!(chain = self.id, %error, "the pipelines were not told; they will ask");
+        }
+        Ok(())
+    }
+
+    fn story(&self, tip: &TipRow, final_height: u64) -> Story {
+        Story { chain_id: self.id, last: tip.step as u64, final_height }
+    }
+
+    /// The rows of new blocks, from the lowest on that is kept.
+    fn rows(&self, blocks: &[Block], floor: &Option<u64>) -> Vec<BlockRow> {
+        let seen_at_ms = self.collector.ctx.clock.now_ms();
+        let kept = blocks.iter().filter(|block| floor.is_some_and(|floor| block.header.number() >= floor));
+        let row = |block: &Block| BlockRow {
+            id: block_id(self.id, block.header.number()),
+            number: block.header.number() as i64,
+            hash: block.header.hash().to_string(),
+            proof: proof_name(block.proof).to_owned(),
+            logs: block.logs.len() as i64,
+            seen_at_ms,
+        };
+        kept.map(row).collect()
+    }
+}
+
+fn count(tip: &mut TipRow, blocks: &[Block]) {
+    for block in blocks {
+        match block.proof.is_complete() {
+            true => tip.proven += 1,
+            false => tip.compared += 1,
+        }
+        tip.logs += block.logs.len() as i64;
+    }
+}
+
+/// Contracts whose gaps reach above a height. What comes there now is collected for them as for all.
+fn above(rows: &[ContractRow], height: i64) -> Vec<ContractRow> {
+    let reaches = rows.iter().filter(|row| row.gaps.iter().any(|gap| gap.to > height));
+    let without = |row: &ContractRow| {
+        let mut row = row.clone();
+        close(&mut row.gaps, height + 1, i64::MAX);
+        row
+    };
+    reaches.map(without).collect()
+}

@@ -1,0 +1,311 @@
+//! Follows each chain, one process at a time, and commits what it finds.
+
+mod backfill;
+mod commit;
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+use std::time::Duration;
+
+use alloy_primitives::B256;
+use futures_util::StreamExt;
+use nepto_chain::block::Proof;
+use nepto_chain::follow::{self, FollowError, Known, Move};
+use nepto_chain::rpc::RpcError;
+use nepto_chain::source::Source;
+use nepto_chain::wake;
+use nepto_kit::clock::backoff;
+use nepto_kit::config;
+use nepto_kit::consumer::Heartbeat;
+use nepto_kit::db::DbError;
+use nepto_kit::domain::Watcher;
+use nepto_kit::lease::Lease;
+use nepto_proto::subject;
+use tokio::sync::Notify;
+use tokio::task::JoinSet;
+
+pub use self::backfill::Backfill;
+use super::contracts;
+use super::model::Contracts;
+use super::ops::{Collector, contracts_of, source_of};
+use super::status::{self, Live};
+use super::store::{BlockRow, ContractRow, STALE, TipRow, block_id};
+
+/// A watcher that is gone is replaced after this.
+const LEASE_TTL: Duration = Duration::from_secs(15);
+/// How often the lease is renewed and the status told.
+const RENEW_EVERY: Duration = Duration::from_secs(3);
+/// One reading takes no longer than this, or has failed.
+const READING_WITHIN: Duration = Duration::from_secs(120);
+/// A loop that is silent for longer has stalled.
+const SILENCE_MAX: Duration = Duration::from_secs(180);
+/// Between two tries while the nodes can't be asked.
+const RETRY_FIRST: Duration = Duration::from_millis(200);
+const RETRY_MAX: Duration = Duration::from_secs(10);
+/// Blocks that are read at once: first, and at most.
+const SPAN_FIRST: u64 = 16;
+const SPAN_MAX: u64 = 512;
+/// What one reading should take, and hold, at most.
+const READING_MAX: Duration = Duration::from_millis(1_500);
+const READING_LOGS_MAX: usize = 10_000;
+
+/// One watcher for each chain of the configuration.
+pub fn watchers(collector: &Collector) -> anyhow::Result<Vec<Watcher>> {
+    let watcher = |chain: &config::Chain| {
+        let chain = ChainWatcher::new(collector, chain)?;
+        Ok(Watcher { name: format!("chain {}", chain.id), watch: Box::pin(chain.serve()) })
+    };
+    collector.ctx.config.chains.iter().map(watcher).collect()
+}
+
+/// Follows one chain.
+pub struct ChainWatcher {
+    id: u64,
+    collector: Collector,
+    config: config::Chain,
+    source: Source,
+    contracts: Contracts,
+    wake: Arc<Notify>,
+    live: Live,
+}
+
+/// What is known of the chain, as it stands in the database.
+pub struct State {
+    tip: TipRow,
+    known: Known,
+    contracts: Vec<ContractRow>,
+    span: Span,
+}
+
+/// How many blocks to read at once, by how long that takes.
+struct Span(u64);
+
+impl Span {
+    fn note(&mut self, took: Duration, logs: usize) {
+        if took > READING_MAX || logs > READING_LOGS_MAX {
+            self.shrink();
+        } else if took < READING_MAX / 3 && logs < READING_LOGS_MAX / 3 {
+            self.0 = (self.0 * 2).min(SPAN_MAX);
+        }
+    }
+
+    fn shrink(&mut self) {
+        self.0 = (self.0 / 2).max(1);
+    }
+}
+
+/// Why following stopped for now.
+#[derive(Debug, thiserror::Error)]
+enum Stopped {
+    /// Another process committed a step.
+    #[error("another watcher was faster")]
+    Stale,
+    #[error(transparent)]
+    Follow(#[from] FollowError),
+    #[error("the database: {0}")]
+    Database(DbError),
+}
+
+impl From<RpcError> for Stopped {
+    fn from(error: RpcError) -> Self {
+        Self::Follow(error.into())
+    }
+}
+
+impl From<DbError> for Stopped {
+    fn from(error: DbError) -> Self {
+        match error {
+            DbError::Thrown(code) if code == STALE => Self::Stale,
+            error => Self::Database(error),
+        }
+    }
+}
+
+impl ChainWatcher {
+    pub fn new(collector: &Collector, config: &config::Chain) -> anyhow::Result<Self> {
+        let source = source_of(config).map_err(|error| anyhow::anyhow!("chain {}: {error}", config.id))?;
+        Ok(Self {
+            id: config.id,
+            collector: collector.clone(),
+            config: config.clone(),
+            source,
+            contracts: contracts_of(config),
+            wake: Arc::new(Notify::new()),
+            live: Live::default(),
+        })
+    }
+
+    /// Watches until the process stops.
+    async fn serve(mut self) -> anyhow::Result<()> {
+        let stop = self.collector.ctx.stop.clone();
+        let mut wakes = JoinSet::new();
+        for endpoint in &self.config.ws {
+            let (url, wake) = (endpoint.0.clone(), self.wake.clone());
+            wakes.spawn(async move { wake::new_heads(url, &wake).await });
+        }
+        let mut hints = self.collector.ctx.nats.subscribe(subject::chain_hint(self.id)).await?;
+        let wake = self.wake.clone();
+        wakes.spawn(async move {
+            while hints.next().await.is_some() {
+                wake.notify_one();
+            }
+        });
+        tokio::select! {
+            () = stop.cancelled() => Ok(()),
+            () = self.run() => Ok(()),
+        }
+    }
+
+    async fn run(&mut self) {
+        let ctx = self.collector.ctx.clone();
+        let beat = Heartbeat::of_loop(&ctx, format!("watcher of chain {}", self.id), SILENCE_MAX);
+        let lease = Lease::new(&ctx, &format!("watcher:{}", self.id), LEASE_TTL);
+        let mut attempt = 0;
+        loop {
+            beat.beat(&ctx);
+            if !lease.hold().await {
+                tokio::time::sleep(RENEW_EVERY).await;
+                continue;
+            }
+            let stopped = match self.follow(&lease, &beat, &mut attempt).await {
+                Ok(()) => continue,
+                Err(stopped) => stopped,
+            };
+            attempt += 1;
+            self.live.trouble = Some(stopped.to_string());
+            match &stopped {
+                Stopped::Stale => tracing::info!(chain = self.id, "another watcher was faster; reading again"),
+                Stopped::Follow(FollowError::TooDeep { .. }) => {
+                    metrics::counter!("nepto_chain_halted_total", "chain" => self.id.to_string()).increment(1);
+                    tracing::error!(chain = self.id, error = %stopped, "nothing more is collected of this chain");
+                }
+                _ => tracing::warn!(chain = self.id, error = %stopped, attempt, "will be tried again"),
+            }
+            self.tell().await;
+            tokio::time::sleep(RETRY_FIRST / 4 + backoff(&ctx.random, attempt, RETRY_FIRST, RETRY_MAX)).await;
+        }
+    }
+
+    /// Follows until the lease is lost or something fails.
+    async fn follow(&mut self, lease: &Lease, beat: &Heartbeat, attempt: &mut u32) -> Result<(), Stopped> {
+        let Some(mut state) = self.load().await? else {
+            self.live.trouble =
+                Some("no block of the chain can be read yet, or its first contract is still to come".into());
+            self.tell().await;
+            tokio::time::sleep(Duration::from_millis(self.config.poll_ms)).await;
+            return Ok(());
+        };
+        let mut renewed = tokio::time::Instant::now();
+        loop {
+            beat.beat(&self.collector.ctx);
+            if renewed.elapsed() > RENEW_EVERY {
+                renewed = tokio::time::Instant::now();
+                self.tell().await;
+                if !lease.hold().await {
+                    return Ok(());
+                }
+            }
+            let step = tokio::time::timeout(READING_WITHIN, self.step(&mut state)).await;
+            let is_idle = step.unwrap_or_else(|_| Err(RpcError::Failed("reading took too long".into()).into()))?;
+            (*attempt, self.live.trouble) = (0, None);
+            if is_idle {
+                self.tell().await;
+                let poll = tokio::time::sleep(Duration::from_millis(self.config.poll_ms));
+                tokio::select! {
+                    () = self.wake.notified() => {}
+                    () = poll => {}
+                }
+            }
+        }
+    }
+
+    /// One move of the chain, or a piece of an older gap; whether there was nothing to do.
+    async fn step(&mut self, state: &mut State) -> Result<bool, Stopped> {
+        let started = tokio::time::Instant::now();
+        let watch = self.contracts.watch();
+        let next = match follow::next(&self.source, &state.known, &watch, state.span.0).await {
+            Ok(next) => next,
+            Err(error) => {
+                state.span.shrink();
+                return Err(error.into());
+            }
+        };
+        if let Move::Advance { blocks, head, .. } = &next {
+            let logs = blocks.iter().map(|block| block.logs.len()).sum();
+            self.live.head = *head;
+            if *head > state.tip.height as u64 + state.span.0 {
+                state.span.note(started.elapsed(), logs);
+            }
+        } else {
+            self.live.head = self.live.head.max(state.tip.height as u64);
+        }
+        if next != Move::Wait {
+            self.commit_move(state, next).await?;
+            return Ok(false);
+        }
+        Ok(!self.fill_some(state).await?)
+    }
+
+    /// What the database knows; begins the chain if it knows nothing.
+    async fn load(&self) -> Result<Option<State>, Stopped> {
+        let store = &self.collector.store;
+        let Some(tip) = store.tip(self.id).await? else {
+            let begun = self.begin().await?;
+            return if begun { Box::pin(self.load()).await } else { Ok(None) };
+        };
+        let hashes: BTreeMap<u64, B256> = store.window(self.id).await?;
+        let stored = store.contracts(self.id).await?;
+        let changed = contracts::reconcile(&stored, &self.config.contracts, tip.anchor, tip.height);
+        let known = Known { hashes, final_height: tip.final_height as u64 };
+        let mut state = State { tip, known, contracts: stored, span: Span(SPAN_FIRST) };
+        if !changed.is_empty() {
+            self.commit_contracts(&mut state, changed).await?;
+        }
+        Ok(Some(state))
+    }
+
+    /// Takes the block below the first that is wanted as the one to stand on; whether it is there.
+    async fn begin(&self) -> Result<bool, Stopped> {
+        let first = self.config.contracts.iter().map(|contract| contract.start_block).min();
+        let heads = self.source.heads().await?;
+        let head = heads.iter().map(|head| head.number()).max().unwrap_or_default();
+        let height = first.map_or(head, |first| first.saturating_sub(1));
+        if height > head {
+            return Ok(false);
+        }
+        let anchor = self.source.header(height).await?;
+        let final_height = self.source.final_height(head).await?.min(height);
+        let now_ms = self.collector.ctx.clock.now_ms();
+        let tip = TipRow {
+            chain: self.id as i64,
+            step: 0,
+            anchor: height as i64,
+            height: height as i64,
+            hash: anchor.hash().to_string(),
+            final_height: final_height as i64,
+            proven: 0,
+            compared: 0,
+            logs: 0,
+            reverts: 0,
+            deepest_revert: 0,
+            at_ms: now_ms,
+        };
+        let block = BlockRow {
+            id: block_id(self.id, height),
+            number: height as i64,
+            hash: anchor.hash().to_string(),
+            proof: status::proof_name(Proof::Bloom).to_owned(),
+            logs: 0,
+            seen_at_ms: now_ms,
+        };
+        self.collector.store.begin(tip, block).await?;
+        tracing::info!(chain = self.id, above = height, "the chain is begun");
+        Ok(true)
+    }
+
+    /// Tells operators how it goes.
+    async fn tell(&mut self) {
+        self.live.endpoints = self.source.pool().status();
+        status::tell(&self.collector.ctx, self.id, &self.live).await;
+    }
+}
