@@ -56,7 +56,7 @@ async fn list(State(ctx): State<Ctx>, Query(page): Query<Page>) -> Result<Json<D
     let mut letters = Vec::new();
     let mut next = page.after + 1;
     while letters.len() < PAGE {
-        let found = stream.get_next_raw_message_by_subject(&subject, next).await;
+        let found = stream.get_first_raw_message_by_subject(&subject, next).await;
         let Ok(message) = found else { break };
         next = message.sequence + 1;
         letters.push(show(&message));
