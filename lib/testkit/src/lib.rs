@@ -18,6 +18,8 @@
 //! # Ok(()) }
 //! ```
 
+mod anvil;
+pub mod contracts;
 mod guard;
 mod jetstream;
 mod nats;
@@ -25,12 +27,15 @@ mod port;
 mod process;
 mod proxy;
 mod redis;
+mod rpc;
 mod server;
 mod settings;
 mod stack;
+mod transaction;
 mod wait;
 
 pub use self::redis::Redis;
+pub use anvil::{Anvil, AnvilBuilder, MNEMONIC, Snapshot, anvil_program};
 pub use guard::Guard;
 pub use jetstream::Pending;
 pub use nats::{Nats, nats_program};
@@ -40,4 +45,5 @@ pub use proxy::FaultProxy;
 pub use server::{Role, Server, program};
 pub use settings::Settings;
 pub use stack::{Builder, Stack};
+pub use transaction::{Included, Receipt, Transaction};
 pub use wait::{eventually, seconds};
