@@ -43,7 +43,7 @@ pub use port::Port;
 pub use process::{Launch, Process, resident_bytes};
 pub use proxy::FaultProxy;
 pub use server::{Role, Server, program};
-pub use settings::Settings;
+pub use settings::{Settings, WatchedChain};
 pub use stack::{Builder, Stack};
 pub use transaction::{Included, Receipt, Transaction};
 pub use wait::{eventually, seconds};

@@ -99,7 +99,10 @@ async fn balance(
         ("staked", None) => Class::Staked,
         ("rewarded", None) => Class::Rewarded,
         _ => {
-            return Err(Failure::new(ErrorCode::Malformed, "`what` is held, staked or rewarded; only held has a token"));
+            return Err(Failure::new(
+                ErrorCode::Malformed,
+                "`what` is held, staked or rewarded; only held has a token",
+            ));
         }
     };
     let holding = Holding { holder: address(&what.holder)?, contract: address(&contract)?, class };
