@@ -76,3 +76,11 @@ pub struct Owner {
     /// Whether the transfer can't be undone any more.
     pub is_final: bool,
 }
+
+/// What became of a provider's delivery.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
+pub struct HintsNoted {
+    /// Logs that it told of; 0 for a delivery that was taken before.
+    pub noted: u64,
+}
