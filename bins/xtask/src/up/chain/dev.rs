@@ -12,7 +12,7 @@ use serde_json::json;
 
 use super::{Chain, Contracts, Finality, rpc};
 use crate::paths::{Paths, short};
-use crate::tools::{self, Foundry};
+use crate::tools::{self, Foundry, foundry};
 use crate::up::child::Launch;
 
 const CHAIN_ID: u64 = 31_337;
@@ -72,6 +72,7 @@ impl Dev {
     pub fn chain(&self) -> Result<Chain> {
         let file = self.folder.join("contracts.json");
         if !self.has(&file)? {
+            let _locked = foundry::lock(&self.sources)?;
             self.script("Deploy", &[])?;
             let written = self.sources.join(format!("deployments/{CHAIN_ID}.json"));
             fs::copy(&written, &file).with_context(|| format!("{} can't be copied", short(&written)))?;
@@ -167,7 +168,6 @@ mod tests {
 
     use super::super::Contract;
     use super::*;
-    use crate::tools::foundry;
     use crate::up::child::Child;
 
     const SOMEBODY: &str = "0x00000000000000000000000000000000000a11CE";
