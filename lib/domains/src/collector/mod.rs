@@ -29,6 +29,7 @@ use nepto_kit::service::Operation;
 use serde::{Deserialize, Serialize};
 
 pub use model::pipeline_of;
+pub use ops::source_of;
 pub use watcher::Backfill;
 
 /// The domain.

@@ -60,6 +60,20 @@ pub const SCHEMA: &[Migration] = &[Migration {
         DEFINE FIELD IF NOT EXISTS block ON sent_part TYPE int;
         -- retried:[pipeline, chain, block, log]: what was put aside once and taken later
         DEFINE TABLE IF NOT EXISTS retried SCHEMAFULL;
+        -- transaction:[account, chain, hash]: what an account wants to hear about
+        DEFINE TABLE IF NOT EXISTS transaction SCHEMAFULL;
+        DEFINE FIELD IF NOT EXISTS account ON transaction TYPE string;
+        DEFINE FIELD IF NOT EXISTS chain ON transaction TYPE int;
+        DEFINE FIELD IF NOT EXISTS hash ON transaction TYPE string;
+        DEFINE FIELD IF NOT EXISTS state ON transaction TYPE string;
+        DEFINE FIELD IF NOT EXISTS block ON transaction TYPE option<int>;
+        DEFINE FIELD IF NOT EXISTS succeeded ON transaction TYPE option<bool>;
+        DEFINE FIELD IF NOT EXISTS sender ON transaction TYPE option<string>;
+        DEFINE FIELD IF NOT EXISTS nonce ON transaction TYPE option<int>;
+        DEFINE FIELD IF NOT EXISTS is_settled ON transaction TYPE bool;
+        DEFINE FIELD IF NOT EXISTS since_ms ON transaction TYPE int;
+        DEFINE FIELD IF NOT EXISTS created_at_ms ON transaction TYPE int;
+        DEFINE INDEX IF NOT EXISTS transaction_unsettled ON transaction FIELDS is_settled, chain;
         -- linked:[address]: wallets of accounts
         DEFINE TABLE IF NOT EXISTS linked SCHEMAFULL;
         DEFINE FIELD IF NOT EXISTS account ON linked TYPE string;

@@ -32,7 +32,8 @@ fn every_shape_is_understood() {
         ] }
     });
     assert_eq!(alchemy::read(activity.to_string().as_bytes()).unwrap(), [hint(0xd6)]);
-    let nft = json!({ "type": "NFT_ACTIVITY", "event": { "activity": [{ "erc721TokenId": "0x1", "log": log("0x2") }] } });
+    let nft =
+        json!({ "type": "NFT_ACTIVITY", "event": { "activity": [{ "erc721TokenId": "0x1", "log": log("0x2") }] } });
     assert_eq!(alchemy::read(nft.to_string().as_bytes()).unwrap(), [hint(2)]);
     let account = json!({ "address": Address::repeat_byte(1) });
     let graph = json!({ "type": "GRAPHQL", "event": { "data": { "block": {
@@ -69,7 +70,9 @@ fn a_signature_is_of_the_body_and_by_the_key() {
     // computed with another program: printf '{"a":1}' | openssl dgst -sha256 -hmac whsec_test
     let signature = "51426af50a41dd7ff2cd3f116594734766d4018d15d6fb07169aee5d2959adf5";
     hook.check(b"{\"a\":1}", signature).unwrap();
-    for (body, signature) in [("{\"a\":2}", signature), ("{\"a\":1}", &signature[2..]), ("{\"a\":1}", ""), ("{\"a\":1}", "zz")] {
+    for (body, signature) in
+        [("{\"a\":2}", signature), ("{\"a\":1}", &signature[2..]), ("{\"a\":1}", ""), ("{\"a\":1}", "zz")]
+    {
         assert_eq!(hook.check(body.as_bytes(), signature).unwrap_err().code.as_str(), "hook_signature");
     }
     assert!(hooks.find("wh_2").is_err());

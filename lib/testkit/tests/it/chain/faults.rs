@@ -4,10 +4,12 @@ use std::time::Duration;
 
 use alloy_primitives::Address;
 use nepto_testkit::contracts::Contracts;
-use nepto_testkit::{Anvil, HeaderField, Lie, LyingRpc, Refusal, Role, Settings, Stack, WatchedChain, eventually, seconds};
+use nepto_testkit::{
+    Anvil, HeaderField, Lie, LyingRpc, Refusal, Role, Settings, Stack, WatchedChain, eventually, seconds,
+};
 use tokio::time::{Instant, sleep};
 
-use super::world::{World, status_of};
+use super::world::World;
 
 /// Events for as long as `meanwhile` takes: transfers, passes, badges, stakes.
 async fn traffic(anvil: &Anvil, contracts: &Contracts, meanwhile: impl Future<Output = ()>) -> Vec<Address> {
@@ -95,7 +97,9 @@ async fn a_server_with_a_liar_alone_waits_for_the_truth() {
     let before = world.settled().await.unwrap();
     liar.tell(Lie::DropLogs { every: 1 });
     world.anvil.send(&world.contracts.token.transfer(world.contracts.owner, alice, 500)).await.unwrap();
-    eventually(seconds(10), async || Ok(world.status().await?.trouble.is_some_and(|why| why.contains("root")))).await.unwrap();
+    eventually(seconds(10), async || Ok(world.status().await?.trouble.is_some_and(|why| why.contains("root"))))
+        .await
+        .unwrap();
     assert_eq!(world.status().await.unwrap().height, before.height, "a block that lacks logs is not taken");
     liar.truth();
     world.settled().await.unwrap();
@@ -127,8 +131,7 @@ async fn watcher_and_pipelines_are_killed_again_and_again() {
     let people = traffic(&world.anvil, &world.contracts, kills).await;
     let status = world.settled().await.unwrap();
     world.agrees_about(&people).await.unwrap();
-    let seen = status_of(&world.stack.api).await.unwrap();
-    assert_eq!((seen.height, seen.reverts > 0), (status.height, true));
+    assert_eq!(status.compared_blocks, 0);
     // a second watcher beside the first changes nothing twice
     let second = world.stack.start(Role::Watcher, &Settings::new()).await.unwrap();
     let people = traffic(&world.anvil, &world.contracts, sleep(seconds(2))).await;

@@ -2,5 +2,7 @@
 
 mod assets;
 mod faults;
+mod hooks;
 mod reorgs;
+mod transactions;
 mod world;
