@@ -143,7 +143,14 @@ impl Assets {
         let newest = if *only_final { final_height.min(height) } else { height };
         let block = at.unwrap_or(newest);
         for pipeline in &pipelines {
-            for later in self.store.deltas_above(*chain, *pipeline, holding, block).await? {
+            let later = self.store.deltas_above(*chain, *pipeline, holding, block).await?;
+            let later = later.ok_or_else(|| {
+                Failure::new(
+                    ErrorCode::TooLarge,
+                    "too much has changed for this holder since that block; ask for a later one",
+                )
+            })?;
+            for later in later {
                 // newer deltas than the tails may have come meanwhile: they are not in the sum
                 if later.block <= newest {
                     amount = amount.plus(later.delta.amount.negated());

@@ -142,21 +142,16 @@ impl Store {
         Ok(rows.iter().filter_map(read_asset).collect())
     }
 
-    /// The deltas of a holding in blocks above a height, folded or not.
+    /// The deltas of a holding in blocks above a height, folded or not; `None` if the holder has too many to tell.
     pub async fn deltas_above(
         &self,
         chain: u64,
         pipeline: Pipeline,
         holding: &Holding,
         height: u64,
-    ) -> Result<Vec<Tail>, DbError> {
-        // changes that came before the chain was so high can't hold blocks above it
-        let statement = "{
-            LET $last = (SELECT VALUE id FROM journal:[$pipeline, $chain, NONE]..[$pipeline, $chain, []]
-                WHERE height > $height LIMIT 1)[0];
-            LET $from = IF $last THEN record::id($last)[2] ELSE 9223372036854775807 END;
-            RETURN SELECT * FROM delta:[$chain, $pipeline, $holder, $from]..[$chain, $pipeline, $holder, []] LIMIT $limit;
-        }";
+    ) -> Result<Option<Vec<Tail>>, DbError> {
+        let statement = "SELECT * FROM delta:[$chain, $pipeline, $holder, NONE]..[$chain, $pipeline, $holder, []]
+            WHERE record::id(id)[4] > $height LIMIT $limit";
         let variables = vars! {
             pipeline: pipeline.as_str(),
             chain: chain as i64,
@@ -165,8 +160,10 @@ impl Store {
             limit: TAIL_MAX,
         };
         let rows: Vec<DeltaRow> = self.db.run(statement, variables).await?;
-        let of_holding = |tail: &Tail| tail.holding == *holding && tail.block > height;
-        Ok(rows.iter().filter_map(read_delta).filter(of_holding).collect())
+        if rows.len() as i64 == TAIL_MAX {
+            return Ok(None);
+        }
+        Ok(Some(rows.iter().filter_map(read_delta).filter(|tail| tail.holding == *holding).collect()))
     }
 
     /// The newest deltas of a holder in blocks below a height, of one pipeline, up to a bound.
@@ -211,8 +208,8 @@ impl Store {
     /// Whether a block, of a step of this number, was given up since.
     pub async fn was_reverted(&self, pipeline: Pipeline, chain: u64, step: u64, block: u64) -> Result<bool, DbError> {
         let statement =
-            "RETURN array::len((SELECT VALUE id FROM journal:[$pipeline, $chain, NONE]..[$pipeline, $chain, []]
-            WHERE reverted AND step > $step AND height < $block LIMIT 1)) > 0";
+            "RETURN array::len((SELECT VALUE id FROM reverted:[$pipeline, $chain, $step]..[$pipeline, $chain, []]
+            WHERE height < $block LIMIT 1)) > 0";
         let variables =
             vars! { pipeline: pipeline.as_str(), chain: chain as i64, step: step as i64, block: block as i64 };
         self.db.run(statement, variables).await

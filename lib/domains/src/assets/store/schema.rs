@@ -17,11 +17,9 @@ pub const SCHEMA: &[Migration] = &[Migration {
         DEFINE FIELD IF NOT EXISTS folded ON cursor TYPE int;
         DEFINE FIELD IF NOT EXISTS events ON cursor TYPE int;
         DEFINE FIELD IF NOT EXISTS dead_letters ON cursor TYPE int;
-        -- journal:[pipeline, chain, seq]: what came when, and how high the chain was then
-        DEFINE TABLE IF NOT EXISTS journal SCHEMAFULL;
-        DEFINE FIELD IF NOT EXISTS step ON journal TYPE int;
-        DEFINE FIELD IF NOT EXISTS height ON journal TYPE int;
-        DEFINE FIELD IF NOT EXISTS reverted ON journal TYPE bool;
+        -- reverted:[pipeline, chain, step]: blocks above a height were given up
+        DEFINE TABLE IF NOT EXISTS reverted SCHEMAFULL;
+        DEFINE FIELD IF NOT EXISTS height ON reverted TYPE int;
         -- applied:[pipeline, chain, seq]: the rows that a change added, until they are final and folded
         DEFINE TABLE IF NOT EXISTS applied SCHEMAFULL;
         DEFINE FIELD IF NOT EXISTS body ON applied TYPE bytes;
