@@ -244,19 +244,21 @@ async function main() {
   let end = at.ready ?? performance.now() - started;
   let used = usage(ponder.pid);
   let usedPostgres = postgres?.pid && usage(postgres.pid);
-  let m = complete || at.rpc !== undefined ? await within(metrics(complete ? 10_000 : 3_000).catch(() => new Map())) : new Map();
-  if (m === "timeout") m = new Map();
+  // an answer comes between two of its steps
+  let m = await Promise.race([metrics(complete ? 10_000 : 5_000).catch(() => new Map()), died]);
   const inBackfill = handled(m);
   // blocks after the last final one come on their own
-  while (complete && handled(m) < events) {
+  for (let quiet = 0; complete && handled(m) < events && quiet < 100; ) {
     if (performance.now() >= deadline) complete = false;
-    else {
-      await sleep(100);
-      m = await metrics(10_000).catch(() => m);
+    await Promise.race([sleep(100), died]);
+    const next = await metrics(10_000).catch(() => m);
+    if (handled(next) > handled(m)) {
       end = performance.now() - started;
       used = usage(ponder.pid) ?? used;
       usedPostgres = postgres?.pid && usage(postgres.pid);
-    }
+      quiet = 0;
+    } else quiet++;
+    m = next;
   }
   const done = handled(m);
 

@@ -9,14 +9,22 @@ use std::time::Duration;
 
 use anyhow::{Context, Result};
 use clap::Args;
-use nepto_testkit::{Role, Settings, Stack, WatchedChain};
+use nepto_proto::subject::CHAIN_STREAM;
+use nepto_sdk::Env;
+use nepto_testkit::{Stack, WatchedChain};
 use serde::Serialize;
+
 use tokio::time::Instant;
 
 use crate::figures::{self, round};
 use crate::proc::Cpu;
 use crate::show;
 use world::World;
+
+/// Blocks that the peer does not count as final, and a few more.
+const PEER_HOLDS_BACK: u64 = 40;
+/// Longer than the collector ever takes.
+const PAUSED_FOR: Duration = Duration::from_secs(3_600);
 
 /// What to measure.
 #[derive(Args)]
@@ -95,6 +103,8 @@ async fn once(args: &ChainArgs) -> Result<ChainFigures> {
     backfill(&world, &mut figures).await?;
     sink(&world, &mut figures).await?;
     if args.peer {
+        // it holds back what the newest blocks hold
+        world.anvil.mine(PEER_HOLDS_BACK).await?;
         figures.peer = Some(peer::measure(&world).await?);
     }
     reorg(&mut figures).await?;
@@ -119,15 +129,19 @@ async fn backfill(world: &World, figures: &mut ChainFigures) -> Result<()> {
     Ok(())
 }
 
-/// The collector has everything; then the pipelines begin.
+/// The pipeline is paused until the collector has everything; then it begins.
 async fn sink(world: &World, figures: &mut ChainFigures) -> Result<()> {
-    let stack = as_shipped(&world.chain()).split(1).await?;
-    stack.worker.kill9()?;
-    let watcher = stack.start(Role::Watcher, &Settings::new()).await?;
+    let stack = as_shipped(&world.chain()).all().await?;
+    let jetstream = stack.nats.jetstream().await?;
+    let stream = jetstream.get_stream(CHAIN_STREAM).await?;
+    let pipeline = format!("erc20-{}", world.anvil.chain_id());
+    stream.pause_consumer(&pipeline, Env::system().date_time() + PAUSED_FOR).await?;
     world.until_collected(&stack.api).await?;
-    watcher.term().await?;
-    stack.worker.restart().await?;
-    figures.sink_events_per_s = world.rate_of_taking(&stack.api).await?.round();
+    let before = world.taken(&stack.api).await?;
+    let started = Instant::now();
+    stream.resume_consumer(&pipeline).await?;
+    world.until_taken(&stack.api, "sink").await?;
+    figures.sink_events_per_s = ((world.events - before) as f64 / started.elapsed().as_secs_f64()).round();
     Ok(())
 }
 

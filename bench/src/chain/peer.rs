@@ -9,6 +9,9 @@ use tokio::process::Command;
 
 use super::world::World;
 
+/// As often as it does not wait any more.
+const RPC_COPIES: &str = "16";
+
 /// What `measure.mjs` prints.
 #[derive(Debug, Clone, Serialize, Deserialize)]
 pub struct PeerFigures {
@@ -33,13 +36,11 @@ pub async fn measure(world: &World) -> Result<PeerFigures> {
     }
     let output = Command::new("node")
         .arg("measure.mjs")
+        .args(["--rpc", &world.anvil.url(), "--token", &world.contracts.token.0.to_string()])
+        .args(["--events", &world.events.to_string(), "--chain-id", &world.anvil.chain_id().to_string()])
+        // it asks each name of a node at most twenty times a second
+        .args(["--rpc-copies", RPC_COPIES])
         .current_dir(&folder)
-        .env("RPC_URL", world.anvil.url())
-        .env("CHAIN_ID", world.anvil.chain_id().to_string())
-        .env("TOKEN_ADDRESS", world.contracts.token.0.to_string())
-        .env("START_BLOCK", "1")
-        .env("END_BLOCK", world.anvil.block_number().await?.to_string())
-        .env("EXPECTED_EVENTS", world.events.to_string())
         .stderr(Stdio::inherit())
         .kill_on_drop(true)
         .output()

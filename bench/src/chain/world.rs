@@ -113,18 +113,9 @@ impl World {
         Ok(())
     }
 
-    /// Events a second, from the first that are taken to the last.
-    pub async fn rate_of_taking(&self, server: &Server) -> Result<f64> {
-        let first = loop {
-            let taken = taken(&status(server).await?);
-            if taken > 0 {
-                break taken;
-            }
-            sleep(Duration::from_millis(2)).await;
-        };
-        let started = Instant::now();
-        self.until_taken(server, "sink").await?;
-        Ok((self.events - first) as f64 / started.elapsed().as_secs_f64())
+    /// Events that the pipeline has taken.
+    pub async fn taken(&self, server: &Server) -> Result<u64> {
+        Ok(taken(&status(server).await?))
     }
 
     /// Waits until a server is at the head, and its pipelines with it.
