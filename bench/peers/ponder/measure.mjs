@@ -25,7 +25,7 @@
 // Exits with 0 if all events were handled and the balances are right, 2 with the figures so far after the timeout, 1 otherwise.
 
 import { execFileSync, spawn } from "node:child_process";
-import { chownSync, existsSync, mkdirSync, mkdtempSync, readdirSync, readFileSync, rmSync } from "node:fs";
+import { chmodSync, chownSync, existsSync, mkdirSync, mkdtempSync, readdirSync, readFileSync, rmSync } from "node:fs";
 import { createServer } from "node:net";
 import { tmpdir } from "node:os";
 import { dirname, join } from "node:path";
@@ -78,9 +78,15 @@ async function freePort() {
   return port;
 }
 
-/** Starts a program in a process group of its own. The group has ended before `cleanup` goes on. */
+/**
+ * Starts a program in a process group of its own. The group has ended before `cleanup` goes on. Where Linux can be asked to, it kills the
+ * program when this one is killed and can't clean up.
+ */
 function start(program, args, options, signal) {
-  const child = spawn(program, args, { ...options, detached: true });
+  const setpriv = "/usr/bin/setpriv";
+  const child = existsSync(setpriv)
+    ? spawn(setpriv, ["--pdeathsig", "KILL", program, ...args], { ...options, detached: true })
+    : spawn(program, args, { ...options, detached: true });
   const ended = new Promise((r) => {
     child.once("exit", (code, by) => r(by ?? code));
     child.once("error", (e) => r(e.message));
@@ -173,8 +179,8 @@ async function main() {
   if (option("postgres-url")) postgres = { url: option("postgres-url") };
   else if (database === "postgres") {
     mkdirSync(join(dir, "pg"));
-    chownSync(dir, process.getuid(), process.getgid());
-    execFileSync("chmod", ["711", dir]);
+    // the cluster's user must reach its folder
+    chmodSync(dir, 0o711);
     postgres = await startPostgres(join(dir, "pg"));
   }
 
