@@ -7,6 +7,7 @@ use futures_util::{StreamExt, TryStreamExt, stream};
 use serde::Deserialize;
 use serde_json::{Value, json};
 
+pub use crate::block::Finality;
 use crate::block::{Block, Log, Proof, SealedHeader};
 use crate::receipts::{Encoding, prove};
 use crate::rpc::{Endpoint, Pool, RpcError};
@@ -16,17 +17,6 @@ use crate::watch::Watch;
 const BLOCKS_AT_ONCE: usize = 16;
 /// Contracts in one filter of `eth_getLogs`.
 const FILTER_ADDRESSES_MAX: usize = 100;
-
-/// When a block is final.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Finality {
-    /// With so many blocks on top.
-    Depth(u64),
-    /// When the nodes say so: the tag `finalized` (proof of stake: two thirds of the stake vouch for it).
-    Finalized,
-    /// When the nodes call it `safe`, which is earlier and weaker.
-    Safe,
-}
 
 /// What the nodes of a chain say of the block at a height.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
