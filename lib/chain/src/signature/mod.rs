@@ -41,7 +41,7 @@ pub struct Claim<'a> {
 pub enum Moment {
     /// The newest that the endpoints have in common.
     Newest,
-    /// The newest that is final, if it is not below this height.
+    /// The newest that is final, or a hundred blocks deep where what is final is older: if it is not below this height.
     Final {
         /// Where the contract said yes before.
         from: u64,

@@ -14,6 +14,8 @@ use crate::rpc::{Endpoint, Pool};
 const APART_BLOCKS_MAX: u64 = 32;
 /// What is final moves by whole epochs.
 const APART_FINAL_BLOCKS_MAX: u64 = 128;
+/// Nodes keep the state of their last 128 blocks, and on some chains what is final is older: so deep is deep enough.
+const DEEP_BLOCKS: u64 = 100;
 
 /// A block, and the endpoints that are too far from it to be asked.
 pub struct Pin<'a> {
@@ -30,20 +32,19 @@ impl Pin<'_> {
 
 /// Chooses a block. An error says for people why there is none.
 pub async fn pin(pool: &Pool, finality: Finality, at: Moment) -> Result<Pin<'_>, String> {
-    let Moment::Final { from } = at else { return tagged(pool, json!("latest"), APART_BLOCKS_MAX).await };
-    let pin = match finality {
-        Finality::Finalized => tagged(pool, json!("finalized"), APART_FINAL_BLOCKS_MAX).await?,
-        Finality::Safe => tagged(pool, json!("safe"), APART_FINAL_BLOCKS_MAX).await?,
-        Finality::Depth(depth) => {
-            let newest = tagged(pool, json!("latest"), APART_BLOCKS_MAX).await?;
-            let height = U64::from(newest.block.number.saturating_sub(depth));
-            Pin { away: newest.away, ..tagged(pool, json!(height), 0).await? }
-        }
+    let newest = tagged(pool, json!("latest"), APART_BLOCKS_MAX).await?;
+    let Moment::Final { from } = at else { return Ok(newest) };
+    let head = newest.block.number;
+    let final_height = match finality {
+        Finality::Depth(depth) => head.saturating_sub(depth),
+        Finality::Finalized => tagged(pool, json!("finalized"), APART_FINAL_BLOCKS_MAX).await?.block.number,
+        Finality::Safe => tagged(pool, json!("safe"), APART_FINAL_BLOCKS_MAX).await?.block.number,
     };
-    if pin.block.number < from {
+    let height = final_height.max(head.saturating_sub(DEEP_BLOCKS)).min(head);
+    if height < from {
         return Err(format!("block {from} is not final yet"));
     }
-    Ok(pin)
+    Ok(Pin { away: newest.away, ..tagged(pool, json!(U64::from(height)), 0).await? })
 }
 
 /// The lowest block that endpoints have under a tag or height, of those that are near the middle. They must be more than

@@ -15,9 +15,9 @@ use crate::inbox::Received;
 const RETRY_FIRST: Duration = Duration::from_millis(250);
 /// Before any further try.
 const RETRY_MAX: Duration = Duration::from_secs(10);
-/// A chain that must be asked about the sender is tried so often: half a minute. One whose nodes are away must not keep
-/// everybody else's messages waiting.
-const CHAIN_TRIES_MAX: u32 = 8;
+/// A chain that must be asked about a sender is tried for so long. One whose nodes are away must not keep everybody else's
+/// messages waiting.
+const CHAIN_WITHIN: Duration = Duration::from_secs(60);
 
 /// A verdict on who sent a message, for which it may be passed over. Everything else is no reason to lose one.
 fn is_about_sender(error: &SdkError) -> bool {
@@ -35,7 +35,7 @@ impl Inner {
             Received::NeedDirectory(account) => account,
         };
         let mut events = Vec::new();
-        let mut unasked = None;
+        let (mut unasked, began) = (None, tokio::time::Instant::now());
         for tries in 0u32.. {
             match self.fetch_directory(account, None).await {
                 Ok(told) => {
@@ -47,7 +47,7 @@ impl Inner {
                     unasked = matches!(error, SdkError::NodeNeeded { .. }).then(|| error.to_string());
                     break;
                 }
-                Err(error @ SdkError::Chain { .. }) if tries >= CHAIN_TRIES_MAX => {
+                Err(error @ SdkError::Chain { .. }) if began.elapsed() >= CHAIN_WITHIN => {
                     tracing::warn!(%account, %error, "nobody can say whose wallet a sender's is");
                     unasked = Some(error.to_string());
                     break;
