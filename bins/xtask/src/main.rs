@@ -23,7 +23,7 @@ use crate::tools::Tools;
 #[derive(Debug, Parser)]
 #[command(bin_name = "cargo xtask")]
 enum Task {
-    /// Build and run NATS, Redis and Nepto on this machine until Ctrl-C
+    /// Build and run NATS, Redis, a chain and Nepto on this machine until Ctrl-C
     Up(up::Options),
     /// Build and run all tests, or those whose names contain a filter
     Test {

@@ -1,5 +1,5 @@
-//! Real servers for tests: NATS, Redis and Nepto's own processes, each on a free port with a folder of its own, and a
-//! proxy that breaks the network between them.
+//! Real servers for tests: NATS, Redis, chains and Nepto's own processes, each on a free port with a folder of its own; a
+//! proxy that breaks the network between them, and an RPC that lies about its chain.
 //!
 //! Nothing survives a test: every process is killed and every folder removed when its owner is dropped, also when the
 //! test panics, and by a watchdog when the test's process itself is killed. When a test panics, the ends of the logs of

@@ -32,10 +32,7 @@ pub struct Foundry {
 /// The packages, and contracts compiled with them. `NEPTO_ANVIL` names another chain.
 pub fn find_or_install(paths: &Paths) -> Result<Foundry> {
     let folder = paths.root.join("contracts");
-    let manifest = folder.join("package.json");
-    // One at a time, for who starts two tasks at once.
-    let manifest = File::open(&manifest).with_context(|| format!("{} can't be read", manifest.display()))?;
-    manifest.lock().context("contracts/ can't be locked")?;
+    let _locked = lock(&folder)?;
     install(&folder)?;
     let forge = executable(&folder, "forge")?;
     compile(&folder, &forge)?;
@@ -45,6 +42,14 @@ pub fn find_or_install(paths: &Paths) -> Result<Foundry> {
         None => executable(&folder, "anvil")?,
     };
     Ok(Foundry { anvil, forge, contracts: folder.join("out") })
+}
+
+/// Waits until nobody else works in `contracts/`, for who starts two tasks at once. It ends with the file.
+pub fn lock(folder: &Path) -> Result<File> {
+    let manifest = folder.join("package.json");
+    let file = File::open(&manifest).with_context(|| format!("{} can't be read", manifest.display()))?;
+    file.lock().context("contracts/ can't be locked")?;
+    Ok(file)
 }
 
 /// `npm ci`, if the packages are missing or older than the list of their versions.

@@ -4,7 +4,7 @@
 //! single file into this user's cache, the chain with the packages of `contracts/`.
 
 mod apt;
-mod foundry;
+pub mod foundry;
 mod nats;
 mod redis;
 
@@ -84,7 +84,7 @@ fn version_number(text: &str) -> Option<(u32, u32)> {
 }
 
 /// Runs a command silently; its output is shown only if it fails.
-fn run(command: &mut Command) -> Result<()> {
+pub fn run(command: &mut Command) -> Result<()> {
     let program = command.get_program().to_string_lossy().into_owned();
     let output = command.output().with_context(|| format!("`{program}` can't be started"))?;
     if !output.status.success() {

@@ -5,8 +5,9 @@ use std::time::Duration;
 
 use async_trait::async_trait;
 use nepto_proto::siwe;
+use serde_json::Value;
 
-use super::pin::{Pin, pin};
+use super::pin::{NOBODY, Pin, pin};
 use super::question::{Answer, Question};
 use super::{BlockId, Claim, Moment, SignatureError, SignatureVerifier, Signer};
 use crate::block::Finality;
@@ -97,19 +98,20 @@ impl Nodes {
     async fn ask(&self, question: &Question, at: Moment) -> Result<(Answer, BlockId), Unsettled> {
         let pin = pin(&self.pool, self.finality, at).await.map_err(Unsettled)?;
         let block = pin.block;
-        let mut answers = self.put(&pin, &question.by_hash(block)).await;
+        let mut answers = self.put(&pin, &question.by_hash(block)).await?;
         if answers.iter().any(|(_, answer)| is_not_understood(answer)) {
-            answers = self.put(&pin, &question.by_number(block)).await;
+            answers = self.put(&pin, &question.by_number(block)).await?;
         }
         let answer = judge(&answers, self.pool.endpoints().len()).map_err(Unsettled)?;
         Ok((answer, block))
     }
 
     /// The answers of all who are near enough to know the block, by name.
-    async fn put(&self, pin: &Pin<'_>, params: &serde_json::Value) -> Vec<(&str, Result<Answer, RpcError>)> {
+    async fn put(&self, pin: &Pin<'_>, params: &Value) -> Result<Vec<(&str, Result<Answer, RpcError>)>, Unsettled> {
         let answers = self.pool.ask_each("eth_call", params, Answer::read).await;
+        let answers = answers.map_err(|_| Unsettled(NOBODY.into()))?;
         let near = answers.into_iter().filter(|(endpoint, _)| pin.is_known_to(endpoint));
-        near.map(|(endpoint, answer)| (endpoint.name(), answer)).collect()
+        Ok(near.map(|(endpoint, answer)| (endpoint.name(), answer)).collect())
     }
 }
 
@@ -120,7 +122,7 @@ fn is_not_understood(answer: &Result<Answer, RpcError>) -> bool {
 /// What the answers come to. Who is out of reach says nothing; who is there and does not know the block, or can't answer,
 /// keeps a yes from counting.
 fn judge(answers: &[(&str, Result<Answer, RpcError>)], endpoints: usize) -> Result<Answer, String> {
-    let (mut yes, mut noes, mut silent) = (0, Vec::new(), String::from("no node answers"));
+    let (mut yes, mut noes, mut silent) = (0, Vec::new(), NOBODY.to_owned());
     let mut unsure = None;
     for (name, answer) in answers {
         match answer {

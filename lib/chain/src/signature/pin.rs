@@ -17,6 +17,9 @@ const APART_FINAL_BLOCKS_MAX: u64 = 128;
 /// Nodes keep the state of their last 128 blocks, and on some chains what is final is older: so deep is deep enough.
 const DEEP_BLOCKS: u64 = 100;
 
+/// Said when all nodes rest after failures.
+pub const NOBODY: &str = "none of its nodes answers";
+
 /// A block, and the endpoints that are too far from it to be asked.
 pub struct Pin<'a> {
     pub block: BlockId,
@@ -51,7 +54,8 @@ pub async fn pin(pool: &Pool, finality: Finality, at: Moment) -> Result<Pin<'_>,
 /// half of those that answer.
 async fn tagged(pool: &Pool, tag: Value, apart_max: u64) -> Result<Pin<'_>, String> {
     let answers = pool.ask_each("eth_getBlockByNumber", &json!([tag, false]), SealedHeader::read).await;
-    let (mut headers, mut failed) = (Vec::new(), String::from("no node is configured"));
+    let answers = answers.map_err(|_| NOBODY.to_owned())?;
+    let (mut headers, mut failed) = (Vec::new(), NOBODY.to_owned());
     for (endpoint, answer) in answers {
         match answer {
             Ok(header) => headers.push((endpoint, header)),
