@@ -148,40 +148,47 @@ fn judge(answers: &[(&str, Result<Answer, RpcError>)], endpoints: usize) -> Resu
 mod tests {
     use super::*;
 
-    fn verdict(answers: &[Result<Answer, RpcError>], endpoints: usize) -> Option<Answer> {
-        let named: Vec<_> = answers.iter().map(|answer| ("node", answer.clone())).collect();
+    /// Yes, no, no code; lagging, refusing, limited, down.
+    fn answer(letter: char) -> Result<Answer, RpcError> {
+        match letter {
+            'y' => Ok(Answer::Yes),
+            'n' => Ok(Answer::No),
+            'c' => Ok(Answer::NoCode),
+            'l' => Err(RpcError::Missing),
+            'r' => Err(RpcError::Refused { code: 3, message: "reverted".into(), data: None }),
+            'x' => Err(RpcError::Limited(None)),
+            _ => Err(RpcError::Failed("down".into())),
+        }
+    }
+
+    fn verdict(answers: &str, endpoints: usize) -> Option<Answer> {
+        let named: Vec<_> = answers.chars().map(|letter| ("node", answer(letter))).collect();
         judge(&named, endpoints).ok()
     }
 
     #[test]
     fn a_yes_needs_that_nobody_objects_and_a_no_more_than_half() {
-        let (yes, no, made) = (Ok(Answer::Yes), Ok(Answer::No), Ok(Answer::NoCode));
-        let down = Err(RpcError::Failed("down".into()));
-        let (lags, limited) = (Err(RpcError::Missing), Err(RpcError::Limited(None)));
-        let refuses = Err(RpcError::Refused { code: 3, message: "reverted".into(), data: None });
-        for (answers, verdict_is) in [
-            (&[yes.clone()][..], Some(Answer::Yes)),
-            (&[yes.clone(), yes.clone(), down.clone()], Some(Answer::Yes)),
-            (&[yes.clone(), limited.clone()], Some(Answer::Yes)),
-            (&[yes.clone(), no.clone()], None),
-            (&[yes.clone(), yes.clone(), made.clone()], None),
-            (&[yes.clone(), lags.clone()], None),
-            (&[yes.clone(), refuses.clone()], None),
-            (&[no.clone()], Some(Answer::No)),
-            (&[made.clone(), made], Some(Answer::NoCode)),
-            (&[no.clone(), down.clone()], None),
-            (&[no.clone(), no.clone(), down.clone()], Some(Answer::No)),
-            (&[no.clone(), lags], None),
-            (&[down.clone(), down], None),
-            (&[refuses], None),
-            (&[], None),
+        for (answers, wanted) in [
+            ("y", Some(Answer::Yes)),
+            ("yyd", Some(Answer::Yes)),
+            ("yx", Some(Answer::Yes)),
+            ("yn", None),
+            ("yyc", None),
+            ("yl", None),
+            ("yr", None),
+            ("n", Some(Answer::No)),
+            ("cc", Some(Answer::NoCode)),
+            ("nd", None),
+            ("nnd", Some(Answer::No)),
+            ("nl", None),
+            ("dd", None),
+            ("r", None),
+            ("", None),
         ] {
-            assert_eq!(verdict(answers, answers.len()), verdict_is, "{answers:?}");
+            assert_eq!(verdict(answers, answers.len()), wanted, "{answers}");
         }
         // one that rests is not asked, and counts as one that does not answer
-        assert_eq!(
-            (verdict(&[yes], 3), verdict(&[no.clone()], 2), verdict(&[no.clone(), no], 3)),
-            (Some(Answer::Yes), None, Some(Answer::No))
-        );
+        assert_eq!(verdict("y", 3), Some(Answer::Yes));
+        assert_eq!((verdict("n", 2), verdict("nn", 3)), (None, Some(Answer::No)));
     }
 }

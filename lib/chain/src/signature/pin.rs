@@ -75,7 +75,7 @@ async fn tagged(pool: &Pool, tag: Value, apart_max: u64) -> Result<Pin<'_>, Stri
     let block = block.ok_or(failed)?;
     let differs =
         |(_, header): &&(&Endpoint, SealedHeader)| header.number() == block.number && header.hash() != block.hash;
-    if near.iter().any(|known| differs(known)) {
+    if near.iter().any(differs) {
         return Err(format!("its nodes are not of one mind about block {}", block.number));
     }
     Ok(Pin { block, away: away.into_iter().map(|(endpoint, _)| *endpoint).collect() })
