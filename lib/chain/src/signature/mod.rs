@@ -16,6 +16,8 @@ mod erc6492;
 mod on_chain;
 mod pin;
 mod question;
+#[cfg(test)]
+mod tests;
 
 use alloy_primitives::{Address, B256};
 use async_trait::async_trait;
