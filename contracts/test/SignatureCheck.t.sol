@@ -108,6 +108,15 @@ contract SignatureCheckTest is Base {
         }
     }
 
+    function test_there_is_gas_left_for_the_answer_whoever_burns_it() public {
+        SpendthriftFactory factory = new SpendthriftFactory();
+        uint256 before = vm.snapshotState();
+        address wallet = factory.make{gas: GAS}();
+        vm.revertToState(before);
+        vm.assertEq(wallet.code.length, 0);
+        vm.assertEq(answer(wallet, sign(KEY), address(factory), abi.encodeCall(factory.make, ())), NO);
+    }
+
     function testFuzz_only_the_owner_signs(bytes calldata signature, address owner) public {
         vm.assume(owner != address(0));
         OwnedWallet wallet = new OwnedWallet(owner);
@@ -126,5 +135,13 @@ contract OpenWallet is OwnedWallet {
 
     function seize(address by) external {
         owner = by;
+    }
+}
+
+/// @dev Makes a wallet that burns all gas, and burns what is left itself.
+contract SpendthriftFactory {
+    function make() external returns (address wallet) {
+        wallet = address(new RogueWallet{salt: "salt"}(RogueWallet.Manner.BurnsAllGas));
+        while (gasleft() > 5_000) {}
     }
 }
