@@ -4,6 +4,8 @@ use std::path::PathBuf;
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
 
+use crate::chain::ChainArgs;
+
 /// Measures a Nepto server under load
 #[derive(Parser)]
 #[command(version, max_term_width = 100)]
@@ -53,6 +55,8 @@ pub enum Scenario {
         #[command(flatten)]
         common: Common,
     },
+    /// From the events of a chain to who holds what, and through a reorganization
+    Chain(ChainArgs),
     /// Messages for devices that are away: how fast they are stored, and fetched later
     Offline {
         /// Messages in all
@@ -122,19 +126,25 @@ pub enum Sync {
 }
 
 impl Cli {
-    /// What every scenario takes.
-    pub const fn common(&self) -> &Common {
+    /// What every scenario with messages takes.
+    pub const fn common(&self) -> Option<&Common> {
         match &self.scenario {
             Scenario::Dm { common, .. }
             | Scenario::Max { common, .. }
             | Scenario::Idle { common, .. }
-            | Scenario::Offline { common, .. } => common,
+            | Scenario::Offline { common, .. } => Some(common),
+            Scenario::Chain(_) => None,
         }
     }
 
+    /// Threads of the load generator.
+    pub fn load_threads(&self) -> usize {
+        self.common().map_or(1, |common| common.load_threads.max(1))
+    }
+
     /// A process for each role: asked for, or needed to see the gateway's memory alone.
-    pub const fn split(&self) -> bool {
-        self.common().split || matches!(self.scenario, Scenario::Idle { .. })
+    pub fn split(&self) -> bool {
+        self.common().is_some_and(|common| common.split) || matches!(self.scenario, Scenario::Idle { .. })
     }
 }
 
@@ -150,8 +160,8 @@ mod tests {
     #[test]
     fn settings_are_read() {
         let cli = Cli::parse_from(["nepto-bench", "max", "--set", "gateway.batch_max=400", "--sync", "interval"]);
-        assert_eq!(cli.common().settings, [("gateway.batch_max".to_owned(), 400)]);
-        assert_eq!(cli.common().sync, Sync::Interval);
+        assert_eq!(cli.common().unwrap().settings, [("gateway.batch_max".to_owned(), 400)]);
+        assert_eq!(cli.common().unwrap().sync, Sync::Interval);
         assert!(Cli::try_parse_from(["nepto-bench", "max", "--set", "x"]).is_err());
         assert!(Cli::parse_from(["nepto-bench", "idle"]).split());
     }

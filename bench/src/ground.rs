@@ -4,7 +4,7 @@ use std::net::TcpStream;
 use std::path::PathBuf;
 use std::time::Duration;
 
-use anyhow::Result;
+use anyhow::{Context, Result};
 use nepto_testkit::{Launch, Port, Process, Stack, eventually, nats_program, seconds};
 
 use crate::cli::{Cli, Sync};
@@ -27,7 +27,7 @@ pub struct Ground {
 impl Ground {
     /// Starts what is needed.
     pub async fn start(cli: &Cli) -> Result<Self> {
-        let common = cli.common();
+        let common = cli.common().context("a scenario without messages has a ground of its own")?;
         if let Some(url) = &common.url {
             return Ok(Self { url: url.clone(), stack: None, _nats: None });
         }

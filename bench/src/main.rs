@@ -2,6 +2,7 @@
 //!
 //! A scenario ends well only if nothing was lost and nothing arrived twice; the figures come after that.
 
+mod chain;
 mod cli;
 mod crowd;
 mod device;
@@ -21,7 +22,7 @@ use std::process::ExitCode;
 use anyhow::{Context, Result};
 use clap::Parser;
 
-use crate::cli::Cli;
+use crate::cli::{Cli, Scenario};
 use crate::figures::Figures;
 use crate::ground::Ground;
 use crate::scenario::Outcome;
@@ -43,13 +44,18 @@ fn main() -> ExitCode {
 /// Whether every message arrived exactly once.
 fn run(cli: &Cli) -> Result<bool> {
     let runtime = tokio::runtime::Builder::new_multi_thread()
-        .worker_threads(cli.common().load_threads.max(1))
+        .worker_threads(cli.load_threads())
         .enable_all()
         .build()
         .context("no runtime")?;
     // TLS, for a server behind `https`; another choice before this one is as good
     let _ = rustls::crypto::aws_lc_rs::default_provider().install_default();
     proc::raise_open_files();
+    if let Scenario::Chain(args) = &cli.scenario {
+        runtime.block_on(chain::run(args))?;
+        runtime.shutdown_background();
+        return Ok(true);
+    }
     let outcomes = runtime.block_on(run_all(cli))?;
     runtime.shutdown_background();
     let figures = Figures::median(&outcomes.iter().map(|outcome| &outcome.figures).collect::<Vec<_>>());
@@ -57,7 +63,7 @@ fn run(cli: &Cli) -> Result<bool> {
     if outcomes.len() > 1 {
         show::median(&figures, outcomes.len());
     }
-    let common = cli.common();
+    let Some(common) = cli.common() else { return Ok(false) };
     if let Some(path) = &common.json {
         let json = serde_json::to_string_pretty(&figures)?;
         std::fs::write(path, json + "\n").with_context(|| format!("{} can't be written", path.display()))?;
@@ -71,7 +77,8 @@ fn run(cli: &Cli) -> Result<bool> {
 /// Each run has servers of its own, unless it was given one.
 async fn run_all(cli: &Cli) -> Result<Vec<Outcome>> {
     let mut outcomes = Vec::new();
-    for number in 1..=cli.common().runs.max(1) {
+    let runs = cli.common().map_or(1, |common| common.runs.max(1));
+    for number in 1..=runs {
         let ground = Ground::start(cli).await?;
         let outcome = scenario::run(cli, &ground).await.map_err(|error| ground.explain(error))?;
         ground.stop().await;

@@ -48,6 +48,7 @@ pub async fn run(cli: &Cli, ground: &Ground) -> Result<Outcome> {
             let plan = offline::Plan { count: *count, size: *size, devices: *devices, window: *window };
             offline::run(ground, &town, &plan).await
         }
+        Scenario::Chain(_) => anyhow::bail!("it has no messages"),
     }
 }
 

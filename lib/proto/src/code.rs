@@ -95,6 +95,8 @@ error_codes! {
     ChainUnknown = "chain_unknown", 404, "This chain is not watched here.";
     ContractUnknown = "contract_unknown", 404, "This contract is not watched here.";
     BlockUnknown = "block_unknown", 409, "This block was not collected yet.";
+    TrackLimit = "track_limit", 409, "As many transactions as may be are looked after for the account.";
+    HookSignature = "hook_signature", 401, "The delivery is not signed by the provider.";
     AlreadyHello = "already_hello", 400, "This connection has said hello before.";
 }
 

@@ -131,6 +131,19 @@ event!(
     }
 );
 event!(
+    /// A transaction that an account wants to hear about is in another state.
+    "assets" "transaction_changed" TransactionChanged {
+        /// Whose.
+        account: AccountId,
+        /// EIP-155.
+        chain_id: u64,
+        /// Its hash.
+        hash: String,
+        /// `pending`, `mined`, `final` or `dropped`.
+        state: String,
+    }
+);
+event!(
     /// A message was not fetched within the grace time: the device is away.
     "messaging" "waiting" MessageWaiting {
         /// Whose mailbox.

@@ -407,7 +407,7 @@ mod tests {
         anvil.send(&gift(&anvil, 2)).await.unwrap();
         anvil.pause().unwrap();
         let asked = tokio::time::timeout(std::time::Duration::from_millis(200), anvil.block_number()).await;
-        assert!(asked.is_err(), "a paused chain answers nobody");
+        assert!(asked.is_err(), "a paused chain answers nobody: {asked:?}");
         anvil.resume().unwrap();
         assert_eq!(anvil.block_number().await.unwrap(), 2);
         anvil.kill9().unwrap();

@@ -10,7 +10,7 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, anyhow, bail};
-use rustix::process::{Pid, Signal, kill_process};
+use rustix::process::{Pid, Signal, WaitId, WaitIdOptions, kill_process, waitid};
 
 /// Lines of a log that are printed when a test panics.
 const LOG_LINES_SHOWN: usize = 40;
@@ -114,9 +114,15 @@ impl Process {
         bail!("{} did not end within {within:?} of SIGTERM\n{}", self.launch.name, self.log_end())
     }
 
-    /// `SIGSTOP`: connections stay open, and nobody answers.
+    /// `SIGSTOP`: connections stay open, and nobody answers. Every thread has stopped when this returns.
     pub fn pause(&self) -> Result<()> {
-        self.signal(Signal::STOP)
+        self.signal(Signal::STOP)?;
+        let running = self.lock();
+        let child = &running.as_ref().ok_or_else(|| self.not_running())?.child;
+        // Only looked at, so that an end is still there for who waits for it.
+        let stopped = WaitIdOptions::STOPPED | WaitIdOptions::EXITED | WaitIdOptions::NOWAIT;
+        waitid(WaitId::Pid(Pid::from_child(child)), stopped)?;
+        Ok(())
     }
 
     /// `SIGCONT`
@@ -281,6 +287,23 @@ mod tests {
         // What the system does to our end of the pipe when this process dies.
         drop(process.lock().as_mut().unwrap().watchdog.stdin.take());
         eventually(seconds(5), async || Ok(!exists(pid) && !folder.path().exists())).await.unwrap();
+    }
+
+    #[tokio::test]
+    async fn a_paused_process_has_stopped_and_goes_on_when_resumed() {
+        let folder = tempfile::tempdir().unwrap();
+        let process = Process::start(sleeper(folder.path(), "while :; do echo alive; done")).unwrap();
+        eventually(seconds(5), async || Ok(process.log().contains("alive"))).await.unwrap();
+        for _ in 0..20 {
+            process.pause().unwrap();
+            let said = process.log().len();
+            tokio::time::sleep(Duration::from_millis(2)).await;
+            assert_eq!(process.log().len(), said);
+            process.resume().unwrap();
+            eventually(seconds(5), async || Ok(process.log().len() > said)).await.unwrap();
+        }
+        process.pause().unwrap();
+        process.kill9().unwrap();
     }
 
     #[tokio::test]

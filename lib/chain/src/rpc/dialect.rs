@@ -89,18 +89,19 @@ fn suggested(text: &str) -> Option<Range> {
 
 /// "try again in 12 seconds", "wait 500ms".
 fn retry_after(words: &str) -> Option<Duration> {
-    let (_, rest) = words.split_once("in ").or_else(|| words.split_once("wait "))?;
-    let digits: String = rest.chars().take_while(char::is_ascii_digit).collect();
-    let count: u64 = digits.parse().ok()?;
-    let unit = rest[digits.len()..].trim_start();
-    let wait = if unit.starts_with("ms") || unit.starts_with("milli") {
-        Duration::from_millis(count)
-    } else if unit.starts_with('s') {
-        Duration::from_secs(count)
-    } else {
-        return None;
-    };
-    Some(wait.min(Duration::from_secs(60)))
+    let after = |phrase: &str| words.match_indices(phrase).map(|(at, _)| at + phrase.len()).collect::<Vec<_>>();
+    let starts = after(" in ").into_iter().chain(after("wait "));
+    let wait = starts.filter_map(|start| {
+        let rest = &words[start..];
+        let digits: String = rest.chars().take_while(char::is_ascii_digit).collect();
+        let count: u64 = digits.parse().ok()?;
+        match rest[digits.len()..].trim_start() {
+            unit if unit.starts_with("ms") || unit.starts_with("milli") => Some(Duration::from_millis(count)),
+            unit if unit.starts_with('s') => Some(Duration::from_secs(count)),
+            _ => None,
+        }
+    });
+    wait.map(|wait| wait.min(Duration::from_secs(60))).next()
 }
 
 #[cfg(test)]

@@ -19,6 +19,7 @@ mod services;
 mod store;
 #[cfg(test)]
 mod tests;
+mod transactions;
 
 use nepto_kit::domain::{Domain, Facets, Parts};
 use nepto_kit::service::Operation;
@@ -35,7 +36,13 @@ fn mount(parts: &Parts) -> anyhow::Result<Facets> {
     let assets = ops::Assets::new(parts);
     let mut consumers = pipeline::consumers(&assets);
     consumers.extend(consumers::consumers(&assets));
-    Ok(Facets { services: services::services(&assets), consumers, routes: routes::routes(assets), ..Facets::default() })
+    Ok(Facets {
+        services: services::services(&assets),
+        consumers,
+        watchers: transactions::watchers(&assets)?,
+        routes: routes::routes(assets.clone()).merge(transactions::routes(assets)),
+        ..Facets::default()
+    })
 }
 
 /// How far the pipelines are with a chain.

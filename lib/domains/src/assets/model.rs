@@ -29,6 +29,14 @@ impl Class {
         }
     }
 
+    /// The token, decimal, where it is one.
+    pub fn token(self) -> Option<String> {
+        match self {
+            Self::Token(token) => Some(token.to_string()),
+            _ => None,
+        }
+    }
+
     /// What it means to have it.
     pub const fn what(self) -> &'static str {
         match self {

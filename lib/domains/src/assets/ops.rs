@@ -6,10 +6,11 @@ use nepto_kit::outbox::Outbox;
 use nepto_kit::{Ctx, Failure};
 use nepto_proto::api::assets as api;
 use nepto_proto::{AccountId, ErrorCode};
+use time::OffsetDateTime;
 
 use super::Cursor;
 use super::model::{Amount, Class, Holding};
-use super::store::{Store, Tails, held};
+use super::store::{FoldedSum, Store, Tail, Tails, held};
 use crate::auth::FindAccount;
 use crate::collector::Pipeline;
 
@@ -102,7 +103,7 @@ impl Assets {
         })
     }
 
-    fn chain(&self, chain: u64) -> Result<&nepto_kit::config::Chain, Failure> {
+    pub fn chain(&self, chain: u64) -> Result<&nepto_kit::config::Chain, Failure> {
         let found = self.ctx.config.chains.iter().find(|known| known.id == chain);
         found.ok_or_else(|| Failure::new(ErrorCode::ChainUnknown, format!("chain {chain} is not watched here")))
     }
@@ -142,7 +143,14 @@ impl Assets {
         let newest = if *only_final { final_height.min(height) } else { height };
         let block = at.unwrap_or(newest);
         for pipeline in &pipelines {
-            for later in self.store.deltas_above(*chain, *pipeline, holding, block).await? {
+            let later = self.store.deltas_above(*chain, *pipeline, holding, block).await?;
+            let later = later.ok_or_else(|| {
+                Failure::new(
+                    ErrorCode::TooLarge,
+                    "too much has changed for this holder since that block; ask for a later one",
+                )
+            })?;
+            for later in later {
                 // newer deltas than the tails may have come meanwhile: they are not in the sum
                 if later.block <= newest {
                     amount = amount.plus(later.delta.amount.negated());
@@ -165,15 +173,61 @@ impl Assets {
                 chain_id: chain,
                 wallet: wallet.to_string(),
                 contract: holding.contract.to_string(),
-                token: match holding.class {
-                    Class::Token(token) => Some(token.to_string()),
-                    _ => None,
-                },
+                token: holding.class.token(),
                 what: holding.class.what().to_owned(),
                 amount: amount.signed(),
             })
         };
         Ok(held(&tails, &folded, only_final).into_iter().filter_map(shown).collect())
+    }
+
+    /// What changed for a wallet on a chain, the newest first.
+    pub async fn history(
+        &self,
+        chain: u64,
+        wallet: &Address,
+        below: u64,
+        limit: usize,
+    ) -> Result<Vec<api::Change>, Failure> {
+        self.chain(chain)?;
+        let mut found = Vec::new();
+        for pipeline in Pipeline::ALL {
+            let cursor = self.store.cursor(pipeline, chain).await?;
+            let final_height = cursor.map_or(0, |cursor| cursor.final_height as u64);
+            let deltas = self.store.history(chain, pipeline, wallet, below, limit as i64).await?;
+            found.extend(deltas.into_iter().map(|delta| (delta, final_height)));
+        }
+        found.sort_by_key(|(tail, _)| std::cmp::Reverse((tail.block, tail.seq)));
+        found.truncate(limit);
+        let change = |(tail, final_height): (Tail, u64)| api::Change {
+            contract: tail.holding.contract.to_string(),
+            token: tail.holding.class.token(),
+            what: tail.holding.class.what().to_owned(),
+            change: tail.delta.amount.signed(),
+            other: tail.delta.other.map(|other| other.to_string()),
+            transaction: tail.delta.transaction.to_string(),
+            block: tail.block,
+            at: OffsetDateTime::from_unix_timestamp(tail.delta.time_s as i64).unwrap_or(OffsetDateTime::UNIX_EPOCH),
+            is_final: tail.block <= final_height,
+        };
+        Ok(found.into_iter().map(change).collect())
+    }
+
+    /// Who holds something, finally, in the order of addresses.
+    pub async fn holders(
+        &self,
+        chain: u64,
+        contract: Address,
+        class: Class,
+        after: Option<Address>,
+        limit: usize,
+    ) -> Result<Vec<api::Holder>, Failure> {
+        self.pipeline_of(chain, &contract, class)?;
+        let of = Holding { holder: Address::ZERO, contract, class };
+        let sums = self.store.holders(chain, &of, after, limit as i64).await?;
+        let holder =
+            |sum: &FoldedSum| api::Holder { wallet: sum.holding.holder.to_string(), amount: sum.amount.signed() };
+        Ok(sums.iter().map(holder).collect())
     }
 
     /// Everything that the wallets of an account hold, on all chains.

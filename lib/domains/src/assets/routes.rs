@@ -6,7 +6,7 @@ use nepto_kit::Failure;
 use nepto_kit::http::{Caller, Path, Query};
 use nepto_proto::ErrorCode;
 use nepto_proto::api::Problem;
-use nepto_proto::api::assets::{Balance, Contracts, Holdings, Owner};
+use nepto_proto::api::assets::{Balance, Contracts, History, Holders, Holdings, Owner};
 use serde::Deserialize;
 use utoipa::IntoParams;
 use utoipa_axum::router::OpenApiRouter;
@@ -15,12 +15,18 @@ use utoipa_axum::routes;
 use super::model::{Class, Holding};
 use super::ops::{Assets, Question, address};
 
+/// Entries of a page, if the caller does not say, and at most.
+const PAGE_DEFAULT: usize = 50;
+const PAGE_MAX: usize = 200;
+
 pub fn routes(assets: Assets) -> OpenApiRouter {
     OpenApiRouter::new()
         .routes(routes!(contracts))
         .routes(routes!(mine))
         .routes(routes!(wallet))
+        .routes(routes!(history))
         .routes(routes!(balance))
+        .routes(routes!(holders))
         .routes(routes!(owner))
         .with_state(assets)
 }
@@ -68,6 +74,58 @@ async fn wallet(
 
 #[derive(Deserialize, IntoParams)]
 #[serde(deny_unknown_fields)]
+struct Before {
+    /// Only changes in blocks below this one: the last `block` of the page before
+    below: Option<u64>,
+    /// 1 to 200
+    limit: Option<usize>,
+}
+
+/// What changed for a wallet on a chain, the newest first
+#[utoipa::path(get, path = "/v1/assets/{chain_id}/wallets/{wallet}/history", tag = "assets",
+    params(("chain_id" = u64, Path), ("wallet" = String, Path), Before),
+    responses((status = 200, body = History), (status = "default", body = Problem)))]
+async fn history(
+    State(assets): State<Assets>,
+    _caller: Caller,
+    Path((chain, wallet)): Path<(u64, String)>,
+    Query(page): Query<Before>,
+) -> Result<Json<History>, Failure> {
+    let (below, limit) = (page.below.unwrap_or(u64::MAX), page_of(page.limit)?);
+    Ok(Json(History { changes: assets.history(chain, &address(&wallet)?, below, limit).await? }))
+}
+
+#[derive(Deserialize, IntoParams)]
+#[serde(deny_unknown_fields)]
+struct Which {
+    /// A token of an ERC-1155, decimal
+    token: Option<String>,
+    /// `held` (the default), `staked` or `rewarded`
+    what: Option<String>,
+    /// Where the page before ended
+    after: Option<String>,
+    /// 1 to 200
+    limit: Option<usize>,
+}
+
+/// Who holds something of a contract, by final blocks, in the order of addresses
+#[utoipa::path(get, path = "/v1/assets/{chain_id}/contracts/{contract}/holders", tag = "assets",
+    params(("chain_id" = u64, Path), ("contract" = String, Path), Which),
+    responses((status = 200, body = Holders), (status = "default", body = Problem)))]
+async fn holders(
+    State(assets): State<Assets>,
+    _caller: Caller,
+    Path((chain, contract)): Path<(u64, String)>,
+    Query(which): Query<Which>,
+) -> Result<Json<Holders>, Failure> {
+    let class = class(which.what.as_deref(), which.token.as_deref())?;
+    let after = which.after.as_deref().map(address).transpose()?;
+    let limit = page_of(which.limit)?;
+    Ok(Json(Holders { holders: assets.holders(chain, address(&contract)?, class, after, limit).await? }))
+}
+
+#[derive(Deserialize, IntoParams)]
+#[serde(deny_unknown_fields)]
 struct What {
     /// Whose
     holder: String,
@@ -93,18 +151,7 @@ async fn balance(
     Path((chain, contract)): Path<(u64, String)>,
     Query(what): Query<What>,
 ) -> Result<Json<Balance>, Failure> {
-    let class = match (what.what.as_deref().unwrap_or("held"), &what.token) {
-        ("held", None) => Class::Whole,
-        ("held", Some(token)) => Class::Token(token_id(token)?),
-        ("staked", None) => Class::Staked,
-        ("rewarded", None) => Class::Rewarded,
-        _ => {
-            return Err(Failure::new(
-                ErrorCode::Malformed,
-                "`what` is held, staked or rewarded; only held has a token",
-            ));
-        }
-    };
+    let class = class(what.what.as_deref(), what.token.as_deref())?;
     let holding = Holding { holder: address(&what.holder)?, contract: address(&contract)?, class };
     let question = Question { chain, holding, at: what.at, only_final: what.only_final };
     assets.balance(&question).await.map(Json)
@@ -133,4 +180,22 @@ async fn owner(
 fn token_id(text: &str) -> Result<alloy_primitives::U256, Failure> {
     let number = alloy_primitives::U256::from_str_radix(text, 10);
     number.map_err(|_| Failure::new(ErrorCode::Malformed, format!("{text:?} is not the decimal number of a token")))
+}
+
+fn class(what: Option<&str>, token: Option<&str>) -> Result<Class, Failure> {
+    match (what.unwrap_or("held"), token) {
+        ("held", None) => Ok(Class::Whole),
+        ("held", Some(token)) => Ok(Class::Token(token_id(token)?)),
+        ("staked", None) => Ok(Class::Staked),
+        ("rewarded", None) => Ok(Class::Rewarded),
+        _ => Err(Failure::new(ErrorCode::Malformed, "`what` is held, staked or rewarded; only held has a token")),
+    }
+}
+
+fn page_of(limit: Option<usize>) -> Result<usize, Failure> {
+    let limit = limit.unwrap_or(PAGE_DEFAULT);
+    if (1..=PAGE_MAX).contains(&limit) {
+        return Ok(limit);
+    }
+    Err(Failure::new(ErrorCode::Malformed, format!("limit must be 1 to {PAGE_MAX}")))
 }

@@ -1,1 +1,198 @@
-//! Tests.
+//! What is stored, through forks and folds: as if only the remaining blocks had ever been.
+
+use std::collections::BTreeMap;
+
+use alloy_primitives::{Address, B256, U256};
+use nepto_kit::db::DbError;
+use proptest::prelude::*;
+use proptest::test_runner::{Config, TestRunner};
+
+use super::model::{Amount, Class, Effect, Folded, Holding, Place};
+use super::store::{Applied, Change, CursorRow, Store, folds, held};
+use crate::collector::Pipeline;
+use crate::testing::database;
+
+const CHAIN: u64 = 7;
+const PIPELINE: Pipeline = Pipeline::Erc20;
+
+fn person(number: u8) -> Address {
+    Address::repeat_byte(number + 1)
+}
+
+fn holding(number: u8) -> Holding {
+    Holding { holder: person(number), contract: Address::repeat_byte(99), class: Class::Whole }
+}
+
+fn moved(from: u8, to: u8, amount: u64) -> Effect {
+    let Holding { contract, class, .. } = holding(0);
+    Effect::Moved { contract, class, from: person(from), to: person(to), amount: Amount(U256::from(amount)) }
+}
+
+fn place(block: u64) -> Place {
+    Place { block, time_s: block, log: 0, transaction: B256::ZERO }
+}
+
+/// A pipeline without its stream.
+struct Ledger {
+    store: Store,
+    cursor: CursorRow,
+    unfolded: Vec<Applied>,
+}
+
+impl Ledger {
+    async fn new() -> Self {
+        let store = Store::new(&database(super::domain()).await);
+        Self { store, cursor: CursorRow::new(PIPELINE, CHAIN), unfolded: Vec::new() }
+    }
+
+    fn next(&self, height: u64) -> CursorRow {
+        let CursorRow { step, seq, .. } = self.cursor;
+        CursorRow { step: step + 1, seq: seq + 1, height: height as i64, ..self.cursor.clone() }
+    }
+
+    async fn block(&mut self, height: u64, transfers: &[(u8, u8, u64)]) {
+        let mut folded = Folded::default();
+        for (from, to, amount) in transfers {
+            folded.add(place(height), vec![moved(*from, *to, *amount)]);
+        }
+        let after = self.next(height);
+        let applied = self.apply(&after, &folded).await.unwrap();
+        self.cursor = after;
+        if applied.highest().is_some() {
+            self.unfolded.push(applied);
+        }
+    }
+
+    async fn apply(&self, after: &CursorRow, folded: &Folded) -> Result<Applied, DbError> {
+        let fresh = folded.deltas.keys().map(|(_, holding)| *holding).collect();
+        let change = Change {
+            pipeline: PIPELINE,
+            before: &self.cursor,
+            after,
+            folded,
+            fresh,
+            retried: Vec::new(),
+            events: Vec::new(),
+        };
+        self.store.apply(change).await
+    }
+
+    async fn revert(&mut self, height: u64) {
+        let after = self.next(height);
+        self.store.revert(PIPELINE, &self.cursor, &after, &mut self.unfolded, height, Vec::new()).await.unwrap();
+        self.cursor = after;
+    }
+
+    /// Folds what is final; breaks off before its end if told so.
+    async fn fold(&mut self, final_height: u64, broken_off: bool) {
+        self.cursor.final_height = self.cursor.final_height.max(final_height as i64);
+        let is_final = |applied: &&Applied| applied.highest().is_none_or(|highest| highest <= final_height);
+        let count = self.unfolded.iter().take_while(is_final).count();
+        let Some(last) = count.checked_sub(1).map(|last| self.unfolded[last].seq) else { return };
+        self.store.fold(CHAIN, last, &folds(self.unfolded.iter().take(count))).await.unwrap();
+        if broken_off {
+            // as after a restart: everything from the database
+            self.unfolded = self.store.unfolded(PIPELINE, CHAIN).await.unwrap();
+            return;
+        }
+        let after = CursorRow { folded: last, ..self.cursor.clone() };
+        self.store.end_fold(PIPELINE, &self.cursor, &after, Vec::new()).await.unwrap();
+        self.cursor = after;
+        self.unfolded.drain(..count);
+    }
+
+    async fn balance(&self, of: u8) -> Amount {
+        let tails = [self.store.tail(CHAIN, PIPELINE, &person(of)).await.unwrap()];
+        let folded: Vec<_> = self.store.folded(CHAIN, &holding(of)).await.unwrap().into_iter().collect();
+        held(&tails, &folded, false).get(&holding(of)).copied().unwrap_or(Amount::ZERO)
+    }
+}
+
+#[derive(Debug, Clone)]
+enum Op {
+    Block(Vec<(u8, u8, u64)>),
+    Revert(u64),
+    Fold(u64, bool),
+}
+
+fn op() -> impl Strategy<Value = Op> {
+    prop_oneof![
+        5 => prop::collection::vec((0u8..4, 0u8..4, 0u64..50), 0..5).prop_map(Op::Block),
+        2 => (0u64..6).prop_map(Op::Revert),
+        2 => (0u64..6, any::<bool>()).prop_map(|(depth, broken_off)| Op::Fold(depth, broken_off)),
+    ]
+}
+
+/// Performs a script and compares every balance, also those of the past, with a plain list of blocks.
+async fn as_if_only_the_rest_had_been(script: &[Op]) {
+    let mut ledger = Ledger::new().await;
+    let mut blocks: BTreeMap<u64, Vec<(u8, u8, u64)>> = BTreeMap::new();
+    let (mut height, mut final_height) = (0, 0);
+    for op in script {
+        match op {
+            Op::Block(transfers) => {
+                height += 1;
+                blocks.insert(height, transfers.clone());
+                ledger.block(height, transfers).await;
+            }
+            Op::Revert(depth) => {
+                let to = height.saturating_sub(*depth).max(final_height);
+                if to < height {
+                    drop(blocks.split_off(&(to + 1)));
+                    height = to;
+                    ledger.revert(to).await;
+                }
+            }
+            Op::Fold(depth, broken_off) => {
+                final_height = final_height.max(height.saturating_sub(*depth));
+                ledger.fold(final_height, *broken_off).await;
+            }
+        }
+    }
+    for of in 0..4 {
+        let up_to = |top: u64| {
+            blocks.range(..=top).flat_map(|(_, transfers)| transfers).fold(Amount::ZERO, |sum, (from, to, amount)| {
+                let amount = Amount(U256::from(*amount));
+                let taken = if *from == of { amount.negated() } else { Amount::ZERO };
+                let given = if *to == of { amount } else { Amount::ZERO };
+                sum.plus(taken).plus(given)
+            })
+        };
+        assert_eq!(ledger.balance(of).await, up_to(height), "holder {of}");
+        for past in 0..height {
+            let later = ledger.store.deltas_above(CHAIN, PIPELINE, &holding(of), past).await.unwrap().unwrap();
+            let then = later.iter().fold(up_to(height), |sum, tail| sum.plus(tail.delta.amount.negated()));
+            assert_eq!(then, up_to(past), "holder {of} at {past} of {height}");
+        }
+    }
+}
+
+#[test]
+fn forks_and_folds_leave_what_remains() {
+    let runtime = tokio::runtime::Builder::new_multi_thread()
+        .worker_threads(2)
+        .thread_stack_size(10 * 1024 * 1024)
+        .enable_all()
+        .build()
+        .unwrap();
+    let config = Config { cases: 24, failure_persistence: None, ..Config::default() };
+    TestRunner::new(config)
+        .run(&prop::collection::vec(op(), 1..30), |script| {
+            runtime.block_on(as_if_only_the_rest_had_been(&script));
+            Ok(())
+        })
+        .unwrap();
+}
+
+#[tokio::test]
+async fn a_step_counts_once_whoever_is_faster() {
+    let mut ledger = Ledger::new().await;
+    ledger.block(1, &[(0, 1, 5)]).await;
+    // a second worker, which knows the cursor of before
+    let behind = Ledger { cursor: CursorRow::new(PIPELINE, CHAIN), unfolded: Vec::new(), store: ledger.store.clone() };
+    let mut folded = Folded::default();
+    folded.add(place(1), vec![moved(0, 1, 5)]);
+    let refused = behind.apply(&behind.next(1), &folded).await.unwrap_err();
+    assert!(matches!(refused, DbError::Thrown(code) if code == "stale"));
+    assert_eq!(ledger.balance(1).await, Amount(U256::from(5)));
+}

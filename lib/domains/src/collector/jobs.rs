@@ -7,9 +7,15 @@ use nepto_kit::job::Job;
 use super::ops::Collector;
 
 pub fn jobs(collector: &Collector) -> Vec<Job> {
-    let collector = collector.clone();
-    vec![Job::new("chain-gap-scan", Duration::from_secs(300), Duration::from_secs(60), move || {
-        let collector = collector.clone();
-        async move { collector.scan_gaps().await }
-    })]
+    let (gaps, sightings) = (collector.clone(), collector.clone());
+    vec![
+        Job::new("chain-gap-scan", Duration::from_secs(300), Duration::from_secs(60), move || {
+            let collector = gaps.clone();
+            async move { collector.scan_gaps().await }
+        }),
+        Job::new("sighting-expiry", Duration::from_secs(3_600), Duration::from_secs(60), move || {
+            let collector = sightings.clone();
+            async move { Ok(format!("{} old sightings forgotten", collector.forget_sightings().await?)) }
+        }),
+    ]
 }

@@ -12,10 +12,12 @@
 //! - a chain that can't be followed holds up no other.
 
 mod contracts;
+mod hooks;
 mod jobs;
 mod model;
 mod ops;
 mod services;
+mod sightings;
 mod status;
 mod store;
 #[cfg(test)]
@@ -27,6 +29,7 @@ use nepto_kit::service::Operation;
 use serde::{Deserialize, Serialize};
 
 pub use model::pipeline_of;
+pub use ops::source_of;
 pub use watcher::Backfill;
 
 /// The domain.
@@ -36,10 +39,12 @@ pub fn domain() -> Domain {
 
 fn mount(parts: &Parts) -> anyhow::Result<Facets> {
     let collector = ops::Collector::new(parts);
+    let hooks = hooks::Hooks::load(&parts.ctx.config)?;
     Ok(Facets {
         services: services::services(&collector),
         watchers: watcher::watchers(&collector)?,
         jobs: jobs::jobs(&collector),
+        routes: hooks::routes(collector.clone(), hooks),
         admin: status::routes(collector),
         ..Facets::default()
     })

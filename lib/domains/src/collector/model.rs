@@ -98,19 +98,21 @@ impl Story {
     pub fn advance(&mut self, blocks: &[Block], contracts: &Contracts) -> Vec<wire::Step> {
         let mut steps = Vec::new();
         let final_height = self.final_height;
+        // up to here everything was told
+        let mut told = blocks.first().map_or(0, |block| block.header.number().saturating_sub(1));
         let mut part = Part::default();
         for (index, block) in blocks.iter().enumerate() {
             for log in &block.logs {
                 if part.is_full() {
-                    // nothing that a part of a block holds is final before its block is there
-                    self.final_height = final_height.min(block.header.number().saturating_sub(1));
+                    self.final_height = final_height.min(told);
                     steps.push(self.step(wire::step::What::Fill(wire::Fill { blocks: part.take() })));
                 }
                 part.add(&block.header, log, contracts);
             }
             if part.is_full() || index + 1 == blocks.len() {
                 let (height, hash) = (block.header.number(), block.header.hash().to_vec());
-                self.final_height = final_height.min(height);
+                told = height;
+                self.final_height = final_height.min(told);
                 let advance = wire::Advance { height, hash, blocks: part.take() };
                 steps.push(self.step(wire::step::What::Advance(advance)));
             }

@@ -4,12 +4,14 @@ use std::collections::HashMap;
 
 use alloy_primitives::Address;
 use axum::extract::State;
+use axum::routing::get;
 use axum::{Json, Router};
 use nepto_chain::block::Proof;
 use nepto_chain::rpc::EndpointStatus;
 use nepto_kit::clock::from_ms;
+use nepto_kit::http::Path;
 use nepto_kit::{Ctx, Failure};
-use nepto_proto::api::chain::{ChainStatus, Endpoint, Gap, PipelineStatus};
+use nepto_proto::api::chain::{ChainStatus, Endpoint, Gap, PipelineStatus, Sighting};
 use serde::{Deserialize, Serialize};
 
 use super::Pipeline;
@@ -18,6 +20,8 @@ use crate::assets::Cursors;
 
 /// What only the watcher's process knows is told to Redis, and forgotten when it is silent.
 const TOLD_FOR_S: u64 = 30;
+/// Sightings of one answer.
+const SIGHTINGS_SHOWN: i64 = 200;
 
 /// What only the watcher's process knows.
 #[derive(Debug, Default, Serialize, Deserialize)]
@@ -32,7 +36,12 @@ pub struct Live {
 }
 
 pub fn routes(collector: Collector) -> Router {
-    Router::new().route("/chains", axum::routing::get(chains)).with_state(collector)
+    Router::new().route("/chains", get(chains)).route("/chains/{chain}/sightings", get(sightings)).with_state(collector)
+}
+
+/// The newest first.
+async fn sightings(State(collector): State<Collector>, Path(chain): Path<u64>) -> Result<Json<Vec<Sighting>>, Failure> {
+    Ok(Json(collector.store.sightings(chain, SIGHTINGS_SHOWN).await?))
 }
 
 async fn chains(State(collector): State<Collector>) -> Result<Json<Vec<ChainStatus>>, Failure> {

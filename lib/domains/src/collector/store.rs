@@ -43,6 +43,15 @@ pub const SCHEMA: &[Migration] = &[Migration {
         DEFINE FIELD IF NOT EXISTS gaps ON contract TYPE array<object>;
         DEFINE FIELD IF NOT EXISTS gaps.*.from ON contract TYPE int;
         DEFINE FIELD IF NOT EXISTS gaps.*.to ON contract TYPE int;
+        -- sighting:[chain, number, hash, log]: who saw a log when, on chains with webhooks
+        DEFINE TABLE IF NOT EXISTS sighting SCHEMAFULL;
+        DEFINE FIELD IF NOT EXISTS contract ON sighting TYPE string;
+        DEFINE FIELD IF NOT EXISTS hinted_at_ms ON sighting TYPE option<int>;
+        DEFINE FIELD IF NOT EXISTS hints ON sighting TYPE int;
+        DEFINE FIELD IF NOT EXISTS removed ON sighting TYPE bool;
+        DEFINE FIELD IF NOT EXISTS collected_at_ms ON sighting TYPE option<int>;
+        DEFINE FIELD IF NOT EXISTS noted_at_ms ON sighting TYPE int;
+        DEFINE INDEX IF NOT EXISTS sighting_age ON sighting FIELDS noted_at_ms;
     ",
 }];
 
@@ -127,6 +136,10 @@ pub const STALE: &str = "stale";
 impl Store {
     pub fn new(db: &Db) -> Self {
         Self { db: db.clone() }
+    }
+
+    pub(super) const fn db(&self) -> &Db {
+        &self.db
     }
 
     pub async fn tip(&self, chain: u64) -> Result<Option<TipRow>, DbError> {

@@ -1,1 +1,80 @@
-//! Tests.
+//! Steps: numbered without gaps, and with every log in exactly one of them.
+
+use alloy_consensus::Header;
+use alloy_primitives::{Address, B256, Bytes};
+use nepto_chain::block::{Block, Log, Proof, SealedHeader};
+use nepto_chain::topics;
+use nepto_kit::config::Standard;
+use nepto_proto::chain::step::What;
+use proptest::prelude::*;
+use prost::Message;
+
+use super::Pipeline;
+use super::model::{Contracts, Story, for_pipeline};
+
+fn contract(number: u8) -> Address {
+    Address::repeat_byte(number)
+}
+
+fn contracts() -> Contracts {
+    let kinds = [
+        (1, Standard::Erc20),
+        (2, Standard::Erc721),
+        (3, Standard::Erc1155),
+        (4, Standard::Staking),
+        (5, Standard::Multisend),
+        (6, Standard::Token),
+    ];
+    Contracts(kinds.into_iter().map(|(number, kind)| (contract(number), kind)).collect())
+}
+
+fn block(number: u64, logs: &[(u8, usize)]) -> Block {
+    let header = SealedHeader::new(Header { number, ..Header::default() });
+    let log = |(index, (of, bytes)): (usize, &(u8, usize))| Log {
+        index: index as u32,
+        address: contract(*of),
+        topics: vec![*topics::TRANSFER, B256::ZERO, B256::ZERO],
+        data: Bytes::from(vec![0; *bytes]),
+        transaction: B256::ZERO,
+    };
+    Block { header, logs: logs.iter().enumerate().map(log).collect(), proof: Proof::Receipts }
+}
+
+proptest! {
+    #[test]
+    fn every_log_is_told_once_to_one_pipeline_and_every_step_fits_into_a_message(
+        blocks in prop::collection::vec((0usize..40, 1u8..7, 0usize..3_000), 1..12),
+        many in 0usize..4_000,
+        last in 0u64..1_000,
+    ) {
+        let mut all: Vec<Block> = blocks.iter().enumerate()
+            .map(|(height, (count, of, bytes))| block(10 + height as u64, &vec![(*of, *bytes); *count])).collect();
+        // and one that is too large for a step
+        all.push(block(10 + all.len() as u64, &vec![(1, 32); many]));
+        let top = 9 + all.len() as u64;
+        let mut story = Story { chain_id: 1, last, final_height: top };
+        let steps = story.advance(&all, &contracts());
+        prop_assert!(!steps.is_empty());
+        for (place, step) in steps.iter().enumerate() {
+            prop_assert_eq!(step.number, last + 1 + place as u64);
+            prop_assert!(step.encoded_len() < 512 * 1024, "{} bytes", step.encoded_len());
+        }
+        prop_assert!(matches!(&steps.last().unwrap().what, Some(What::Advance(advance)) if advance.height == top));
+        let told: usize = steps.iter().flat_map(|step| Pipeline::ALL.map(|pipeline| {
+            match for_pipeline(step, pipeline).what {
+                Some(What::Advance(advance)) => advance.blocks,
+                Some(What::Fill(fill)) => fill.blocks,
+                _ => Vec::new(),
+            }
+        })).flatten().map(|block| block.logs.len()).sum();
+        prop_assert_eq!(told, all.iter().map(|block| block.logs.len()).sum::<usize>());
+        // nothing is final before its whole block was told
+        let mut height = 9;
+        for step in &steps {
+            if let Some(What::Advance(advance)) = &step.what {
+                height = advance.height;
+            }
+            prop_assert!(step.final_height <= height.max(9), "{} at {height}", step.final_height);
+        }
+    }
+}

@@ -1,6 +1,7 @@
 //! What is held on chains: `/v1/assets`. Amounts are base units, decimal, as strings: they exceed what JSON numbers hold.
 
 use serde::{Deserialize, Serialize};
+use time::OffsetDateTime;
 
 /// A contract that is watched.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -63,6 +64,59 @@ pub struct Balance {
     pub is_final: bool,
 }
 
+/// A change of something that a wallet holds, all that happened to it in one block.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
+pub struct Change {
+    /// EIP-55.
+    pub contract: String,
+    /// Of an ERC-721 or ERC-1155, decimal.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub token: Option<String>,
+    /// `held`, `staked` or `rewarded`.
+    pub what: String,
+    /// Base units, decimal, with a sign.
+    pub change: String,
+    /// The other side, where there is exactly one; the zero address for what was made or destroyed.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub other: Option<String>,
+    /// The hash of the transaction, of the first if there are several.
+    pub transaction: String,
+    /// The block.
+    pub block: u64,
+    /// Its time.
+    #[serde(with = "time::serde::rfc3339")]
+    pub at: OffsetDateTime,
+    /// Whether it can't be undone any more.
+    pub is_final: bool,
+}
+
+/// What changed, the newest first.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
+pub struct History {
+    /// A page of it.
+    pub changes: Vec<Change>,
+}
+
+/// Who holds something, and how much.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
+pub struct Holder {
+    /// EIP-55.
+    pub wallet: String,
+    /// Base units, decimal.
+    pub amount: String,
+}
+
+/// Holders, in the order of their addresses.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
+pub struct Holders {
+    /// A page of them; the next begins after the last wallet.
+    pub holders: Vec<Holder>,
+}
+
 /// The owner of a token.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
@@ -75,4 +129,89 @@ pub struct Owner {
     pub block: u64,
     /// Whether the transfer can't be undone any more.
     pub is_final: bool,
+}
+
+/// What became of a transaction.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
+#[serde(rename_all = "snake_case")]
+pub enum TransactionState {
+    /// In no block.
+    Pending,
+    /// In a block that may still be given up.
+    Mined,
+    /// In a block that stays.
+    Final,
+    /// Another transaction took its place for good: it can't be mined any more.
+    Dropped,
+}
+
+impl TransactionState {
+    /// As it stands on the wire.
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Pending => "pending",
+            Self::Mined => "mined",
+            Self::Final => "final",
+            Self::Dropped => "dropped",
+        }
+    }
+}
+
+impl std::str::FromStr for TransactionState {
+    type Err = ();
+    fn from_str(text: &str) -> Result<Self, ()> {
+        [Self::Pending, Self::Mined, Self::Final, Self::Dropped]
+            .into_iter()
+            .find(|state| state.as_str() == text)
+            .ok_or(())
+    }
+}
+
+/// A transaction to look after.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
+#[serde(deny_unknown_fields)]
+pub struct TrackTransaction {
+    /// EIP-155.
+    pub chain_id: u64,
+    /// Its hash, hexadecimal.
+    pub hash: String,
+}
+
+/// A transaction that is looked after for a week, or until it is final or dropped.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
+pub struct Transaction {
+    /// EIP-155.
+    pub chain_id: u64,
+    /// Its hash.
+    pub hash: String,
+    /// What became of it.
+    pub state: TransactionState,
+    /// The block that it is in.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub block: Option<u64>,
+    /// Whether it did what it should; one that was reverted is in a block too.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub succeeded: Option<bool>,
+    /// In this state since.
+    #[serde(with = "time::serde::rfc3339")]
+    pub since: OffsetDateTime,
+}
+
+/// The latest first.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
+pub struct Transactions {
+    /// At most 200.
+    pub transactions: Vec<Transaction>,
+}
+
+/// What became of a provider's delivery.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
+pub struct HintsNoted {
+    /// Logs that it told of; 0 for a delivery that was taken before.
+    pub noted: u64,
 }

@@ -104,3 +104,29 @@ pub struct Endpoint {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub last_error: Option<String>,
 }
+
+/// Who saw a log, and when: `GET /chains/{chain}/sightings`, on chains with webhooks.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Sighting {
+    /// The height of its block.
+    pub block: u64,
+    /// The hash of its block.
+    pub hash: String,
+    /// Its place in the block.
+    pub log: u32,
+    /// EIP-55.
+    pub contract: String,
+    /// When a provider told of it first, milliseconds since 1970.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub hinted_at_ms: Option<i64>,
+    /// When the watcher collected it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub collected_at_ms: Option<i64>,
+    /// How much earlier the hint was; negative if it was late. Without one of the two: nothing.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub lead_ms: Option<i64>,
+    /// How often a provider told of it.
+    pub hints: u64,
+    /// The provider said that its block was given up.
+    pub removed: bool,
+}

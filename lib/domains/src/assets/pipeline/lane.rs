@@ -19,7 +19,7 @@ use tokio::time::Instant;
 
 use super::Watched;
 use crate::assets::decode::decode;
-use crate::assets::model::{Amount, Class, Folded, Holding, place};
+use crate::assets::model::{Amount, Folded, Holding, place};
 use crate::assets::ops::Assets;
 use crate::assets::store::{Applied, Change, CursorRow, STALE, folds};
 use crate::collector::{Pipeline, ReplaySteps};
@@ -344,10 +344,7 @@ impl Lane {
                 wallet: holding.holder.to_string(),
                 chain_id: self.chain,
                 contract: holding.contract.to_string(),
-                token: match holding.class {
-                    Class::Token(token) => Some(token.to_string()),
-                    _ => None,
-                },
+                token: holding.class.token(),
                 what: holding.class.what().to_owned(),
                 change: amount.signed(),
                 block,

@@ -25,9 +25,15 @@ pub fn consumers(assets: &Assets) -> Vec<Consumer> {
             let watched = Arc::new(Watched::default());
             let chains: Vec<u64> = ctx.config.chains.iter().map(|chain| chain.id).collect();
             let lanes = chains.into_iter().map(|chain| Lane::new(&assets, pipeline, chain, watched.clone()).serve());
+            let lanes = async {
+                match lanes.len() {
+                    0 => std::future::pending().await,
+                    _ => try_join_all(lanes).await.map(drop),
+                }
+            };
             tokio::select! {
                 () = ctx.stop.cancelled() => Ok(()),
-                ended = try_join_all(lanes) => ended.map(drop),
+                ended = lanes => ended,
                 () = watched.keep_up(&assets) => Ok(()),
             }
         })

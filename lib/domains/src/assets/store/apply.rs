@@ -1,4 +1,4 @@
-//! Committing what a pipeline does: the rows of a change, its place in the journal and the cursor, all or nothing.
+//! Committing what a pipeline does: the rows of a change and the cursor, all or nothing.
 
 use std::collections::{BTreeMap, HashMap};
 
@@ -170,13 +170,11 @@ impl Store {
             INSERT IGNORE INTO sent_part $parts RETURN NONE;
             INSERT IGNORE INTO asset $fresh RETURN NONE;
             IF $body != NONE {{ CREATE $applied_id SET body = $body RETURN NONE }};
-            CREATE $journal_id SET step = $cursor.step, height = $cursor.height, reverted = false RETURN NONE;
             UPSERT $cursor_id CONTENT $cursor RETURN NONE;
             {}
             }}",
             outbox::INSERT
         );
-        let key = array![pipeline.as_str(), chain as i64, seq];
         let body = (applied.highest().is_some()).then(|| applied.body());
         let variables = vars! {
             cursor_id: cursor_id(pipeline, chain),
@@ -190,8 +188,7 @@ impl Store {
             parts: parts,
             fresh: fresh,
             body: body,
-            applied_id: RecordId::new("applied", key.clone()),
-            journal_id: RecordId::new("journal", key),
+            applied_id: RecordId::new("applied", array![pipeline.as_str(), chain as i64, seq]),
             events: change.events,
         };
         self.db.execute(&statement, variables).await?;
@@ -243,7 +240,7 @@ impl Store {
             DELETE $gone RETURN NONE;
             DELETE $emptied RETURN NONE;
             FOR $row IN $changed {{ UPDATE $row.id SET body = $row.body RETURN NONE; }};
-            CREATE $journal_id SET step = $cursor.step, height = $cursor.height, reverted = true RETURN NONE;
+            CREATE $reverted_id SET height = $height RETURN NONE;
             UPSERT $cursor_id CONTENT $cursor RETURN NONE;
             {}
             }}",
@@ -256,7 +253,8 @@ impl Store {
             gone: gone,
             emptied: emptied,
             changed: changed,
-            journal_id: RecordId::new("journal", array![pipeline.as_str(), chain as i64, after.seq]),
+            reverted_id: RecordId::new("reverted", array![pipeline.as_str(), chain as i64, after.step]),
+            height: height as i64,
             events: events,
         };
         self.db.execute(&statement, variables).await?;

@@ -17,7 +17,7 @@ use nepto_kit::db::{Bytes, Db, DbError, RecordId, array, vars};
 use surrealdb::types::SurrealValue;
 
 pub use apply::{Applied, Change, folds};
-pub use read::{Tails, held};
+pub use read::{FoldedSum, Tail, Tails, held};
 pub use schema::SCHEMA;
 
 use super::model::{Amount, Holding};
@@ -80,6 +80,10 @@ pub struct Store {
 impl Store {
     pub fn new(db: &Db) -> Self {
         Self { db: db.clone() }
+    }
+
+    pub(super) const fn db(&self) -> &Db {
+        &self.db
     }
 
     /// The cursors of a chain.

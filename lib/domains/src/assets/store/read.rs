@@ -7,7 +7,7 @@ use nepto_kit::db::{Bytes, DbError, RecordId, vars};
 use surrealdb::types::{RecordIdKey, SurrealValue, Value};
 
 use super::packed::DeltaBody;
-use super::{CursorRow, Store, asset_id, cursor_id, hex, read_amount, token_hex};
+use super::{CursorRow, Store, amount_bytes, asset_id, cursor_id, hex, read_amount, scope, token_hex};
 use crate::assets::model::{Amount, Class, Delta, Holding};
 use crate::collector::Pipeline;
 
@@ -142,21 +142,16 @@ impl Store {
         Ok(rows.iter().filter_map(read_asset).collect())
     }
 
-    /// The deltas of a holding in blocks above a height, folded or not.
+    /// The deltas of a holding in blocks above a height, folded or not; `None` if the holder has too many to tell.
     pub async fn deltas_above(
         &self,
         chain: u64,
         pipeline: Pipeline,
         holding: &Holding,
         height: u64,
-    ) -> Result<Vec<Tail>, DbError> {
-        // changes that came before the chain was so high can't hold blocks above it
-        let statement = "{
-            LET $last = (SELECT VALUE id FROM journal:[$pipeline, $chain, NONE]..[$pipeline, $chain, []]
-                WHERE height > $height LIMIT 1)[0];
-            LET $from = IF $last THEN record::id($last)[2] ELSE 9223372036854775807 END;
-            RETURN SELECT * FROM delta:[$chain, $pipeline, $holder, $from]..[$chain, $pipeline, $holder, []] LIMIT $limit;
-        }";
+    ) -> Result<Option<Vec<Tail>>, DbError> {
+        let statement = "SELECT * FROM delta:[$chain, $pipeline, $holder, NONE]..[$chain, $pipeline, $holder, []]
+            WHERE record::id(id)[4] > $height LIMIT $limit";
         let variables = vars! {
             pipeline: pipeline.as_str(),
             chain: chain as i64,
@@ -165,15 +160,56 @@ impl Store {
             limit: TAIL_MAX,
         };
         let rows: Vec<DeltaRow> = self.db.run(statement, variables).await?;
-        let of_holding = |tail: &Tail| tail.holding == *holding && tail.block > height;
-        Ok(rows.iter().filter_map(read_delta).filter(of_holding).collect())
+        if rows.len() as i64 == TAIL_MAX {
+            return Ok(None);
+        }
+        Ok(Some(rows.iter().filter_map(read_delta).filter(|tail| tail.holding == *holding).collect()))
+    }
+
+    /// The newest deltas of a holder in blocks below a height, of one pipeline, up to a bound.
+    pub async fn history(
+        &self,
+        chain: u64,
+        pipeline: Pipeline,
+        holder: &Address,
+        below: u64,
+        limit: i64,
+    ) -> Result<Vec<Tail>, DbError> {
+        let statement = "SELECT * FROM delta:[$chain, $pipeline, $holder, NONE]..[$chain, $pipeline, $holder, []]
+            WHERE record::id(id)[4] < $below ORDER BY id DESC LIMIT $limit";
+        let variables = vars! {
+            chain: chain as i64,
+            pipeline: pipeline.as_str(),
+            holder: hex(holder),
+            below: below.min(i64::MAX as u64) as i64,
+            limit: limit,
+        };
+        let rows: Vec<DeltaRow> = self.db.run(statement, variables).await?;
+        Ok(rows.iter().filter_map(read_delta).collect())
+    }
+
+    /// Who holds something, by final sums, in the order of addresses: those after one, up to a bound.
+    pub async fn holders(
+        &self,
+        chain: u64,
+        of: &Holding,
+        after: Option<Address>,
+        limit: i64,
+    ) -> Result<Vec<FoldedSum>, DbError> {
+        let none = amount_bytes(Amount::ZERO);
+        let statement = "SELECT id, amount, folded FROM asset
+            WHERE scope = $scope AND amount != $none AND id > $after ORDER BY id LIMIT $limit";
+        let after = asset_id(chain, &Holding { holder: after.unwrap_or(Address::ZERO), ..*of });
+        let variables = vars! { scope: scope(chain, of), none: none, after: after, limit: limit };
+        let rows: Vec<RawAsset> = self.db.run(statement, variables).await?;
+        Ok(rows.iter().filter_map(read_asset).collect())
     }
 
     /// Whether a block, of a step of this number, was given up since.
     pub async fn was_reverted(&self, pipeline: Pipeline, chain: u64, step: u64, block: u64) -> Result<bool, DbError> {
         let statement =
-            "RETURN array::len((SELECT VALUE id FROM journal:[$pipeline, $chain, NONE]..[$pipeline, $chain, []]
-            WHERE reverted AND step > $step AND height < $block LIMIT 1)) > 0";
+            "RETURN array::len((SELECT VALUE id FROM reverted:[$pipeline, $chain, $step]..[$pipeline, $chain, []]
+            WHERE height < $block LIMIT 1)) > 0";
         let variables =
             vars! { pipeline: pipeline.as_str(), chain: chain as i64, step: step as i64, block: block as i64 };
         self.db.run(statement, variables).await

@@ -17,11 +17,9 @@ pub const SCHEMA: &[Migration] = &[Migration {
         DEFINE FIELD IF NOT EXISTS folded ON cursor TYPE int;
         DEFINE FIELD IF NOT EXISTS events ON cursor TYPE int;
         DEFINE FIELD IF NOT EXISTS dead_letters ON cursor TYPE int;
-        -- journal:[pipeline, chain, seq]: what came when, and how high the chain was then
-        DEFINE TABLE IF NOT EXISTS journal SCHEMAFULL;
-        DEFINE FIELD IF NOT EXISTS step ON journal TYPE int;
-        DEFINE FIELD IF NOT EXISTS height ON journal TYPE int;
-        DEFINE FIELD IF NOT EXISTS reverted ON journal TYPE bool;
+        -- reverted:[pipeline, chain, step]: blocks above a height were given up
+        DEFINE TABLE IF NOT EXISTS reverted SCHEMAFULL;
+        DEFINE FIELD IF NOT EXISTS height ON reverted TYPE int;
         -- applied:[pipeline, chain, seq]: the rows that a change added, until they are final and folded
         DEFINE TABLE IF NOT EXISTS applied SCHEMAFULL;
         DEFINE FIELD IF NOT EXISTS body ON applied TYPE bytes;
@@ -60,6 +58,20 @@ pub const SCHEMA: &[Migration] = &[Migration {
         DEFINE FIELD IF NOT EXISTS block ON sent_part TYPE int;
         -- retried:[pipeline, chain, block, log]: what was put aside once and taken later
         DEFINE TABLE IF NOT EXISTS retried SCHEMAFULL;
+        -- transaction:[account, chain, hash]: what an account wants to hear about
+        DEFINE TABLE IF NOT EXISTS transaction SCHEMAFULL;
+        DEFINE FIELD IF NOT EXISTS account ON transaction TYPE string;
+        DEFINE FIELD IF NOT EXISTS chain ON transaction TYPE int;
+        DEFINE FIELD IF NOT EXISTS hash ON transaction TYPE string;
+        DEFINE FIELD IF NOT EXISTS state ON transaction TYPE string;
+        DEFINE FIELD IF NOT EXISTS block ON transaction TYPE option<int>;
+        DEFINE FIELD IF NOT EXISTS succeeded ON transaction TYPE option<bool>;
+        DEFINE FIELD IF NOT EXISTS sender ON transaction TYPE option<string>;
+        DEFINE FIELD IF NOT EXISTS nonce ON transaction TYPE option<int>;
+        DEFINE FIELD IF NOT EXISTS is_settled ON transaction TYPE bool;
+        DEFINE FIELD IF NOT EXISTS since_ms ON transaction TYPE int;
+        DEFINE FIELD IF NOT EXISTS created_at_ms ON transaction TYPE int;
+        DEFINE INDEX IF NOT EXISTS transaction_unsettled ON transaction FIELDS is_settled, chain;
         -- linked:[address]: wallets of accounts
         DEFINE TABLE IF NOT EXISTS linked SCHEMAFULL;
         DEFINE FIELD IF NOT EXISTS account ON linked TYPE string;

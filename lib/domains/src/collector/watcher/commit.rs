@@ -51,7 +51,26 @@ impl ChainWatcher {
         let change = Change { before: state.tip.clone(), tip, steps, blocks: rows, forget, contracts };
         self.commit(state, change).await?;
         state.known = known;
+        if let Move::Advance { blocks, .. } = &next {
+            self.note_sightings(blocks).await;
+        }
         Ok(())
+    }
+
+    /// Notes what was collected beside what providers told. Not a part of what must hold.
+    async fn note_sightings(&self, blocks: &[Block]) {
+        if self.config.hooks.is_empty() {
+            return;
+        }
+        let now_ms = self.collector.ctx.clock.now_ms();
+        match self.collector.store.note_collected(self.id, blocks, now_ms).await {
+            Ok(leads) => {
+                for lead_ms in leads {
+                    metrics::histogram!("nepto_hint_lead_seconds").record(lead_ms as f64 / 1_000.0);
+                }
+            }
+            Err(error) => tracing::warn!(chain = self.id, %error, "who saw what was not noted"),
+        }
     }
 
     /// Commits logs of older blocks for contracts that had missed them.

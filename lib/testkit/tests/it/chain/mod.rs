@@ -1,5 +1,9 @@
 //! Chains: real anvils, nodes that lie, and a server that must know all the same who holds what.
 
 mod assets;
+mod dead_letters;
+mod faults;
+mod hooks;
 mod reorgs;
+mod transactions;
 mod world;

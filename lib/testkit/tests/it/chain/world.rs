@@ -7,7 +7,7 @@ use anyhow::{Context, Result, ensure};
 use nepto_proto::api::chain::ChainStatus;
 use nepto_sdk::{Client, Env, LoginOptions, Wallet};
 use nepto_testkit::contracts::Contracts;
-use nepto_testkit::{Anvil, Server, Stack, WatchedChain, eventually, seconds};
+use nepto_testkit::{Anvil, Stack, WatchedChain, eventually, seconds};
 use serde_json::{Value, json};
 
 /// How long everything may take to be known.
@@ -42,8 +42,11 @@ impl World {
         Ok(Self { anvil, contracts, stack, http: reqwest::Client::new(), client })
     }
 
+    /// The first chain of the configuration.
     pub async fn status(&self) -> Result<ChainStatus> {
-        status_of(&self.stack.api).await
+        let chains: Vec<ChainStatus> =
+            reqwest::get(format!("{}/chains", self.stack.api.admin_url())).await?.json().await?;
+        chains.into_iter().next().context("no chain is configured")
     }
 
     /// Waits until the newest block is collected and every pipeline has taken everything.
@@ -66,6 +69,14 @@ impl World {
         let token = self.client.http().access_token().await?;
         let response =
             self.http.get(format!("{}/v1/assets/{path}", self.stack.url())).bearer_auth(token).send().await?;
+        Ok((response.status().as_u16(), response.json().await?))
+    }
+
+    /// The same for a request with a body.
+    pub async fn post(&self, path: &str, body: &Value) -> Result<(u16, Value)> {
+        let token = self.client.http().access_token().await?;
+        let request = self.http.post(format!("{}/v1/assets/{path}", self.stack.url())).bearer_auth(token).json(body);
+        let response = request.send().await?;
         Ok((response.status().as_u16(), response.json().await?))
     }
 
@@ -132,10 +143,4 @@ impl World {
 /// An address as the argument of a call.
 pub fn word(address: Address) -> U256 {
     U256::from_be_slice(address.as_slice())
-}
-
-/// The first chain of a process.
-pub async fn status_of(server: &Server) -> Result<ChainStatus> {
-    let chains: Vec<ChainStatus> = reqwest::get(format!("{}/chains", server.admin_url())).await?.json().await?;
-    chains.into_iter().next().context("no chain is configured")
 }

@@ -1,0 +1,171 @@
+//! Asks the nodes what became of transactions.
+
+use std::time::Duration;
+
+use alloy_primitives::{Address, B256, U64};
+use futures_util::{StreamExt, stream};
+use nepto_chain::rpc::RpcError;
+use nepto_chain::source::{Source, Verdict};
+use nepto_kit::domain::Watcher;
+use nepto_kit::lease::Lease;
+use nepto_kit::outbox;
+use nepto_proto::api::assets::TransactionState;
+use nepto_proto::event::TransactionChanged;
+use serde::Deserialize;
+use serde_json::{Value, json};
+
+use super::{TRACKED_FOR, TransactionRow};
+use crate::assets::ops::Assets;
+use crate::collector::source_of;
+
+/// How often all are looked at.
+const LOOK_EVERY: Duration = Duration::from_secs(2);
+/// Transactions of one look, and questions at once.
+const LOOK_MAX: i64 = 1_000;
+const QUESTIONS_AT_ONCE: usize = 4;
+/// A tracker that is gone is replaced after this.
+const LEASE_TTL: Duration = Duration::from_secs(10);
+
+/// One for each chain.
+pub fn watchers(assets: &Assets) -> anyhow::Result<Vec<Watcher>> {
+    let watcher = |chain: &nepto_kit::config::Chain| {
+        let source = source_of(chain).map_err(|error| anyhow::anyhow!("chain {}: {error}", chain.id))?;
+        let tracker = Tracker { assets: assets.clone(), chain: chain.id, source };
+        Ok(Watcher { name: format!("transactions of chain {}", chain.id), watch: Box::pin(tracker.serve()) })
+    };
+    assets.ctx.config.chains.iter().map(watcher).collect()
+}
+
+struct Tracker {
+    assets: Assets,
+    chain: u64,
+    source: Source,
+}
+
+/// What `eth_getTransactionReceipt` answers, as far as it is needed.
+#[derive(Deserialize)]
+#[serde(rename_all = "camelCase")]
+struct RpcReceipt {
+    block_hash: B256,
+    block_number: U64,
+    status: Option<U64>,
+}
+
+/// What `eth_getTransactionByHash` answers, as far as it is needed.
+#[derive(Deserialize)]
+struct RpcTransaction {
+    from: Address,
+    nonce: U64,
+}
+
+impl Tracker {
+    async fn serve(self) -> anyhow::Result<()> {
+        let ctx = self.assets.ctx.clone();
+        let lease = Lease::new(&ctx, &format!("tracker:{}", self.chain), LEASE_TTL);
+        loop {
+            tokio::select! {
+                () = ctx.stop.cancelled() => return Ok(()),
+                () = tokio::time::sleep(LOOK_EVERY) => {}
+            }
+            if lease.hold().await
+                && let Err(error) = self.look().await
+            {
+                tracing::warn!(chain = self.chain, error = format!("{error:#}"), "transactions are not looked after");
+            }
+        }
+    }
+
+    async fn look(&self) -> anyhow::Result<()> {
+        let rows = self.assets.store.unsettled(self.chain, LOOK_MAX).await?;
+        if rows.is_empty() {
+            return Ok(());
+        }
+        let heads = self.source.heads().await?;
+        let head = heads.iter().map(|head| head.number()).max().unwrap_or_default();
+        let final_height = self.source.final_height(head).await?;
+        let looks = stream::iter(rows).map(|row| self.look_at(row, final_height)).buffer_unordered(QUESTIONS_AT_ONCE);
+        let outcomes: Vec<anyhow::Result<()>> = looks.collect().await;
+        outcomes.into_iter().collect()
+    }
+
+    async fn look_at(&self, before: TransactionRow, final_height: u64) -> anyhow::Result<()> {
+        let ctx = &self.assets.ctx;
+        let now_ms = ctx.clock.now_ms();
+        let mut row = before.clone();
+        self.ask(&mut row, final_height).await?;
+        if now_ms - row.created_at_ms > TRACKED_FOR.as_millis() as i64 {
+            row.is_settled = true;
+        }
+        if row == before {
+            return Ok(());
+        }
+        let changed = row.state != before.state;
+        if changed {
+            row.since_ms = now_ms;
+        }
+        let account = row.account.parse().ok().filter(|_| changed);
+        let event = account.map(|account| TransactionChanged {
+            account,
+            chain_id: self.chain,
+            hash: row.hash.clone(),
+            state: row.state.clone(),
+        });
+        let event = event.map(|event| outbox::Row::new(&event, &ctx.clock, &ctx.random));
+        self.assets.store.update(&row, event).await?;
+        self.assets.outbox.wake();
+        Ok(())
+    }
+
+    /// Writes what the nodes say into a row.
+    async fn ask(&self, row: &mut TransactionRow, final_height: u64) -> Result<(), RpcError> {
+        let hash = json!([row.hash]);
+        match self.answer::<RpcReceipt>("eth_getTransactionReceipt", &hash).await? {
+            Some(receipt) => {
+                let number = receipt.block_number.to::<u64>();
+                // a node on another branch speaks of another block
+                if self.source.verdict(number, receipt.block_hash).await != Verdict::Ours {
+                    return Ok(());
+                }
+                row.block = Some(number as i64);
+                row.succeeded = receipt.status.map(|status| status == U64::from(1));
+                row.is_settled = number <= final_height;
+                let state = if row.is_settled { TransactionState::Final } else { TransactionState::Mined };
+                row.state = state.as_str().to_owned();
+            }
+            None => {
+                // it was in a block that was given up, or never in one
+                (row.block, row.succeeded) = (None, None);
+                row.state = TransactionState::Pending.as_str().to_owned();
+                if let Some(known) = self.answer::<RpcTransaction>("eth_getTransactionByHash", &hash).await? {
+                    row.sender = Some(known.from.to_string());
+                    row.nonce = Some(known.nonce.to::<u64>() as i64);
+                } else if self.is_replaced(row, final_height).await? {
+                    row.state = TransactionState::Dropped.as_str().to_owned();
+                    row.is_settled = true;
+                }
+            }
+        }
+        Ok(())
+    }
+
+    /// Whether another transaction of its sender is final at its place.
+    async fn is_replaced(&self, row: &TransactionRow, final_height: u64) -> Result<bool, RpcError> {
+        let (Some(sender), Some(nonce)) = (&row.sender, row.nonce) else { return Ok(false) };
+        let params = json!([sender, U64::from(final_height)]);
+        let used: Option<U64> = self.answer("eth_getTransactionCount", &params).await?;
+        Ok(used.is_some_and(|used| used.to::<u64>() > nonce as u64))
+    }
+
+    /// The first answer that is not `null`; `None` if every node says so.
+    async fn answer<T: for<'de> Deserialize<'de>>(&self, method: &str, params: &Value) -> Result<Option<T>, RpcError> {
+        let judge = |answer: &str| {
+            let read: Option<T> = serde_json::from_str(answer).map_err(RpcError::unreadable)?;
+            read.ok_or(RpcError::Missing)
+        };
+        match self.source.pool().ask(method, params, None, judge).await {
+            Ok(answer) => Ok(Some(answer)),
+            Err(RpcError::Missing) => Ok(None),
+            Err(error) => Err(error),
+        }
+    }
+}

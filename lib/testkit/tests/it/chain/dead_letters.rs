@@ -1,0 +1,75 @@
+//! What was put aside and is given back: it counts once, however often it is given back.
+
+use alloy_primitives::{B256, U256, keccak256};
+use async_nats::HeaderMap;
+use nepto_proto::api::operator::DeadLetters;
+use nepto_proto::chain as wire;
+use nepto_testkit::{eventually, program, seconds};
+use prost::Message;
+use tokio::process::Command;
+
+use super::world::{World, word};
+
+/// An event as a pipeline puts it aside: alone, with the number of its step.
+fn letter(world: &World, amount: u64) -> Vec<u8> {
+    let topics = [keccak256("Transfer(address,address,uint256)"), B256::ZERO, word(world.anvil.accounts()[1]).into()];
+    let log = wire::Log {
+        index: 3,
+        address: world.contracts.token.0.to_vec(),
+        topics: topics.concat(),
+        data: U256::from(amount).to_be_bytes::<32>().to_vec(),
+        transaction: vec![7; 32],
+        standard: wire::Standard::Erc20.into(),
+    };
+    let block = wire::Block { number: 1, hash: vec![1; 32], time_s: 1, logs: vec![log] };
+    let what = Some(wire::step::What::Retry(wire::Retry { blocks: vec![block] }));
+    wire::Step { chain_id: 31337, number: 1, final_height: 0, what }.encode_to_vec()
+}
+
+async fn operator(world: &World, arguments: &[&str]) -> String {
+    let mut command = Command::new(program("nepto").unwrap());
+    command.args(["admin", "--operator", &world.stack.api.admin_url()]).args(arguments);
+    let output = command.output().await.unwrap();
+    let said = String::from_utf8_lossy(&[output.stdout, output.stderr].concat()).into_owned();
+    assert!(output.status.success(), "{arguments:?}: {said}");
+    said
+}
+
+#[tokio::test]
+async fn what_was_put_aside_can_be_given_back_and_counts_once() {
+    let world = World::new(2).await.unwrap();
+    let alice = world.anvil.accounts()[1];
+    world.anvil.mine(5).await.unwrap();
+    world.settled().await.unwrap();
+    let js = world.stack.nats.jetstream().await.unwrap();
+    let put_aside = async |body: Vec<u8>, reason: &str| {
+        let mut headers = HeaderMap::new();
+        headers.insert("Nepto-Subject", "chain.erc20.31337");
+        headers.insert("Nepto-Reason", reason);
+        js.publish_with_headers("dlq.CHAIN.erc20", headers, body.into()).await.unwrap().await.unwrap();
+    };
+    // the same event twice, another one, and something that is no event at all
+    put_aside(letter(&world, 40), "the decoder did not know it").await;
+    put_aside(letter(&world, 40), "the decoder did not know it").await;
+    put_aside(b"nonsense".to_vec(), "not a step").await;
+    let listed = operator(&world, &["dead-letters", "list"]).await;
+    assert!(listed.contains("the decoder did not know it") && listed.contains("erc20"), "{listed}");
+    operator(&world, &["dead-letters", "replay", "1"]).await;
+    let amount = async || world.balance(world.contracts.token.0, alice, "").await;
+    eventually(seconds(5), async || Ok(amount().await? == "40")).await.unwrap();
+    operator(&world, &["dead-letters", "replay", "--all", "--consumer", "erc20"]).await;
+    // what is no event comes back, and nothing else
+    let left = async || -> anyhow::Result<DeadLetters> {
+        Ok(reqwest::get(format!("{}/dead-letters", world.stack.api.admin_url())).await?.json().await?)
+    };
+    eventually(seconds(5), async || Ok(left().await?.letters.len() == 1)).await.unwrap();
+    let letters = left().await.unwrap().letters;
+    assert!(letters[0].reason.contains("not a step"), "{letters:?}");
+    world.settled().await.unwrap();
+    assert_eq!(amount().await.unwrap(), "40");
+    operator(&world, &["dead-letters", "drop", &letters[0].number.to_string()]).await;
+    assert!(operator(&world, &["dead-letters", "list"]).await.contains("Nothing was given up"));
+    // and the page of the chains can be read
+    let status = operator(&world, &["chain", "status"]).await;
+    assert!(status.contains("100.00 % of them proven complete") && status.contains("no gaps"), "{status}");
+}

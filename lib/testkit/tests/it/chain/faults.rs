@@ -1,0 +1,191 @@
+//! Nodes that lie to a whole server, and processes that die at any moment. Nothing is lost, and nothing is there twice.
+
+use std::time::Duration;
+
+use alloy_primitives::Address;
+use nepto_testkit::contracts::Contracts;
+use nepto_testkit::{
+    Anvil, HeaderField, Lie, LyingRpc, Refusal, Role, Settings, Stack, WatchedChain, eventually, seconds,
+};
+use tokio::time::{Instant, sleep};
+
+use super::world::World;
+
+/// Events for as long as `meanwhile` takes: transfers, passes, badges, stakes.
+async fn traffic(anvil: &Anvil, contracts: &Contracts, meanwhile: impl Future<Output = ()>) -> Vec<Address> {
+    let Contracts { owner, token, pass, badge, staking, .. } = *contracts;
+    let people: Vec<Address> = anvil.accounts()[..6].to_vec();
+    let mut meanwhile = std::pin::pin!(meanwhile);
+    let mut number = 0;
+    loop {
+        tokio::select! {
+            () = &mut meanwhile => break,
+            () = sleep(Duration::from_millis(40)) => {}
+        }
+        let person = people[number % people.len()];
+        anvil.send(&token.transfer(owner, person, 10 + number as u128)).await.unwrap();
+        match number % 4 {
+            0 => drop(anvil.send(&pass.mint(owner, person)).await.unwrap()),
+            1 => drop(anvil.send(&badge.mint(owner, person, 1, 2)).await.unwrap()),
+            2 => {
+                anvil.send(&token.approve(person, staking.0, 1_000)).await.unwrap();
+                anvil.send(&staking.stake(person, 1)).await.unwrap();
+            }
+            _ => anvil.mine(1).await.unwrap(),
+        }
+        if number % 7 == 6 {
+            anvil.reorg(3, []).await.unwrap();
+            anvil.mine(1).await.unwrap();
+        }
+        number += 1;
+    }
+    people
+}
+
+#[tokio::test]
+async fn a_server_between_a_liar_and_an_honest_node_knows_the_truth() {
+    let anvil = Anvil::start().await.unwrap();
+    let contracts = Contracts::deploy(&anvil).await.unwrap();
+    let liar = LyingRpc::start(&anvil).await.unwrap();
+    let chain = WatchedChain::of(&anvil, 64)
+        .contracts(&contracts)
+        .through(&[liar.url(), anvil.url()])
+        .set("ws", vec![liar.ws_url()])
+        .set("timeout_ms", 500);
+    let world = World::watching(anvil, contracts, &chain).await.unwrap();
+    let lies = async {
+        let first = world.anvil.block_number().await.unwrap();
+        for lie in [
+            Lie::DropLogs { every: 2 },
+            Lie::DropReceipts { last: 1 },
+            Lie::Empty,
+            Lie::NoReceipts,
+            Lie::SwapReceipts,
+            Lie::ForgeHeader { field: HeaderField::LogsBloom },
+            Lie::Lag { blocks: 5 },
+            Lie::Stuck { at: first },
+            Lie::StaleHead { at: first },
+            Lie::RateLimit { every: 2, retry_after_s: 1, form: Refusal::Status429 },
+            Lie::Hang,
+            Lie::CloseHalfway,
+            Lie::Garbage,
+            Lie::SilentHeads,
+        ] {
+            liar.tell(lie);
+            sleep(Duration::from_millis(700)).await;
+            liar.truth();
+            liar.drop_connections();
+            sleep(Duration::from_millis(100)).await;
+        }
+    };
+    let people = traffic(&world.anvil, &world.contracts, lies).await;
+    let status = world.settled().await.unwrap();
+    world.agrees_about(&people).await.unwrap();
+    assert_eq!(status.compared_blocks, 0, "every block is proven");
+    let found: u64 = status.endpoints.iter().map(|endpoint| endpoint.lied).sum();
+    assert!(found > 0, "and lies were found: {:?}", status.endpoints);
+}
+
+#[tokio::test]
+async fn a_server_with_a_liar_alone_waits_for_the_truth() {
+    let anvil = Anvil::start().await.unwrap();
+    let contracts = Contracts::deploy(&anvil).await.unwrap();
+    let liar = LyingRpc::start(&anvil).await.unwrap();
+    let chain = WatchedChain::of(&anvil, 64).contracts(&contracts).through(&[liar.url()]).set("timeout_ms", 500);
+    let world = World::watching(anvil, contracts, &chain).await.unwrap();
+    let alice = world.anvil.accounts()[1];
+    let before = world.settled().await.unwrap();
+    liar.tell(Lie::DropLogs { every: 1 });
+    world.anvil.send(&world.contracts.token.transfer(world.contracts.owner, alice, 500)).await.unwrap();
+    eventually(seconds(10), async || Ok(world.status().await?.trouble.is_some_and(|why| why.contains("root"))))
+        .await
+        .unwrap();
+    assert_eq!(world.status().await.unwrap().height, before.height, "a block that lacks logs is not taken");
+    liar.truth();
+    world.settled().await.unwrap();
+    assert_eq!(world.balance(world.contracts.token.0, alice, "").await.unwrap(), "500");
+}
+
+#[tokio::test]
+async fn watcher_and_pipelines_are_killed_again_and_again() {
+    let anvil = Anvil::start().await.unwrap();
+    let contracts = Contracts::deploy(&anvil).await.unwrap();
+    let chain = WatchedChain::of(&anvil, 64).contracts(&contracts);
+    let stack = Stack::builder().unlimited().chain(&chain).split(1).await.unwrap();
+    let watcher = stack.start(Role::Watcher, &Settings::new()).await.unwrap();
+    let world = World::with(anvil, contracts, stack).await.unwrap();
+    let kills = async {
+        let until = Instant::now() + seconds(12);
+        let mut pause = 30;
+        while Instant::now() < until {
+            // at ever other moments of what they do
+            sleep(Duration::from_millis(pause)).await;
+            pause = (pause * 7 + 13) % 400;
+            watcher.kill9().unwrap();
+            watcher.restart().await.unwrap();
+            sleep(Duration::from_millis(pause)).await;
+            world.stack.worker.kill9().unwrap();
+            world.stack.worker.restart().await.unwrap();
+        }
+    };
+    let people = traffic(&world.anvil, &world.contracts, kills).await;
+    let status = world.settled().await.unwrap();
+    world.agrees_about(&people).await.unwrap();
+    assert_eq!(status.compared_blocks, 0);
+    // a second watcher beside the first changes nothing twice
+    let second = world.stack.start(Role::Watcher, &Settings::new()).await.unwrap();
+    let people = traffic(&world.anvil, &world.contracts, sleep(seconds(2))).await;
+    world.settled().await.unwrap();
+    world.agrees_about(&people).await.unwrap();
+    drop(second);
+}
+
+#[tokio::test]
+async fn what_the_stream_loses_comes_again() {
+    let world = World::new(64).await.unwrap();
+    let people = world.anvil.accounts()[..3].to_vec();
+    let send = async |amount| {
+        world.anvil.send(&world.contracts.token.transfer(world.contracts.owner, people[1], amount)).await.unwrap();
+    };
+    send(1).await;
+    world.settled().await.unwrap();
+    // everything that waits is gone, while the pipelines stand still
+    world.stack.nats.pause().unwrap();
+    for amount in 2..20 {
+        send(amount).await;
+    }
+    sleep(seconds(1)).await;
+    world.stack.nats.resume().unwrap();
+    let js = async_nats::jetstream::new(async_nats::connect(world.stack.nats.url()).await.unwrap());
+    js.get_stream("CHAIN").await.unwrap().purge().await.unwrap();
+    world.settled().await.unwrap();
+    world.agrees_about(&people).await.unwrap();
+    // even the stream itself
+    js.delete_stream("CHAIN").await.unwrap();
+    send(7).await;
+    sleep(seconds(1)).await;
+    world.stack.api.term().await.unwrap();
+    world.stack.api.restart().await.unwrap();
+    world.settled().await.unwrap();
+    world.agrees_about(&people).await.unwrap();
+}
+
+#[tokio::test]
+async fn a_chain_whose_nodes_are_gone_holds_up_no_other() {
+    let (anvil, other) = (Anvil::start().await.unwrap(), Anvil::builder().chain_id(31338).start().await.unwrap());
+    let contracts = Contracts::deploy(&anvil).await.unwrap();
+    let liar = LyingRpc::start(&other).await.unwrap();
+    let gone = WatchedChain::of(&other, 2).through(&[liar.url()]).set("timeout_ms", 2_000);
+    let chain = WatchedChain::of(&anvil, 2).contracts(&contracts);
+    let stack = Stack::builder().unlimited().chain(&chain).chain(&gone).all().await.unwrap();
+    let world = World::with(anvil, contracts, stack).await.unwrap();
+    liar.tell(Lie::Hang);
+    let alice = world.anvil.accounts()[1];
+    for amount in 1..=20 {
+        let sent = Instant::now();
+        world.anvil.send(&world.contracts.token.transfer(world.contracts.owner, alice, amount)).await.unwrap();
+        world.settled().await.unwrap();
+        assert!(sent.elapsed() < seconds(3), "{:?}", sent.elapsed());
+    }
+    assert!(world.stack.api.is_ready().await.unwrap(), "a chain that is out of reach is no reason to serve nobody");
+}

@@ -1,0 +1,42 @@
+//! Transactions that somebody wants to hear about.
+
+use nepto_testkit::{eventually, seconds};
+use serde_json::json;
+
+use super::world::World;
+
+#[tokio::test]
+async fn a_transaction_is_followed_from_the_pool_to_the_final_block() {
+    let world = World::new(3).await.unwrap();
+    let (owner, alice) = (world.contracts.owner, world.anvil.accounts()[1]);
+    world.anvil.set_automine(false).await.unwrap();
+    let hash = world.anvil.submit(&world.contracts.token.transfer(owner, alice, 5)).await.unwrap().to_string();
+    let state = async || world.get(&format!("31337/transactions/{hash}")).await.unwrap().1["state"].clone();
+    assert_eq!(world.get(&format!("31337/transactions/{hash}")).await.unwrap().0, 404);
+    let tracked = world.post("transactions", &json!({ "chain_id": 31337, "hash": hash })).await.unwrap();
+    assert_eq!((tracked.0, &tracked.1["state"]), (200, &json!("pending")), "{}", tracked.1);
+    tokio::time::sleep(seconds(3)).await;
+    assert_eq!(state().await, "pending");
+    world.anvil.mine(1).await.unwrap();
+    eventually(seconds(10), async || Ok(state().await == "mined")).await.unwrap();
+    // its block is given up, and it waits again
+    world.anvil.reorg(1, []).await.unwrap();
+    world.anvil.mine(1).await.unwrap();
+    eventually(seconds(10), async || Ok(state().await == "pending")).await.unwrap();
+    let again = world.anvil.submit(&world.contracts.token.transfer(owner, alice, 6)).await.unwrap().to_string();
+    world.post("transactions", &json!({ "chain_id": 31337, "hash": again })).await.unwrap();
+    world.anvil.mine(1).await.unwrap();
+    tokio::time::sleep(seconds(3)).await;
+    world.anvil.mine(6).await.unwrap();
+    // the one with the same nonce is final: the first can't be mined any more
+    eventually(seconds(10), async || Ok(state().await == "dropped")).await.unwrap();
+    let (_, list) = world.get("transactions").await.unwrap();
+    assert_eq!(list["transactions"].as_array().unwrap().len(), 2);
+    assert_eq!(list["transactions"][0]["state"], "final", "{list}");
+    assert_eq!(list["transactions"][0]["succeeded"], true, "{list}");
+    // what can't be tracked
+    let odd = world.post("transactions", &json!({ "chain_id": 5, "hash": hash })).await.unwrap();
+    assert_eq!(odd.1["code"], "chain_unknown");
+    let odd = world.post("transactions", &json!({ "chain_id": 31337, "hash": "0x12" })).await.unwrap();
+    assert_eq!(odd.1["code"], "malformed");
+}
