@@ -19,7 +19,9 @@ interface Vm {
     function expectRevert(bytes4 selector) external;
     function expectRevert(bytes calldata expected) external;
     function prank(address sender) external;
+    function revertToState(uint256 id) external returns (bool done);
     function sign(uint256 key, bytes32 digest) external pure returns (uint8 v, bytes32 r, bytes32 s);
+    function snapshotState() external returns (uint256 id);
     function snapshotValue(string calldata name, uint256 value) external;
     function warp(uint256 timestamp) external;
 }

@@ -155,6 +155,10 @@ mod tests {
         assert!(parse("nepto login --server http://a --key-stdin --index 1").is_err());
         assert!(parse("nepto login --server http://a --mnemonic-stdin --index 1").is_ok());
         assert!(parse("nepto login --key-stdin").is_err(), "a server is needed");
+        let contract = "--contract-wallet 0xf39Fd6e51aad88F6F4ce6aB8827279cffFb92266";
+        assert!(parse(&format!("nepto login --server http://a --key-stdin {contract} --chain-id 10")).is_ok());
+        assert!(parse(&format!("nepto login --server http://a --key-stdin {contract}")).is_err(), "on which chain?");
+        assert!(parse(&format!("nepto login --server http://a --new-keystore y {contract} --chain-id 10")).is_err());
     }
 
     #[test]

@@ -113,6 +113,14 @@ impl From<SdkError> for Failure {
                 let hint = "see nepto safety-number PEER, and --accept-change";
                 Self::new(Exit::Error, "root_changed", format!("{detail} ({hint})"))
             }
+            SdkError::NodeNeeded { chain_id, .. } => {
+                Self::new(Exit::Error, "node_needed", format!("{detail}: nepto settings --node {chain_id}=URL"))
+            }
+            SdkError::OwnNodeNeeded { chain_id, .. } => {
+                Self::new(Exit::Usage, "node_needed", format!("{detail}: --node {chain_id}=URL"))
+            }
+            SdkError::Chain { .. } => Self::new(Exit::Unreachable, "chain", detail),
+            SdkError::NodeUrl(_) => Self::usage(detail),
             SdkError::NotCompared(_) => Self::new(Exit::Error, "not_compared", detail),
             SdkError::Uncertified { .. } | SdkError::WrongWallet { .. } => {
                 Self::new(Exit::Error, "uncertified", detail)
@@ -133,6 +141,9 @@ fn advice(code: ErrorCode) -> &'static str {
     match code {
         ErrorCode::AccountUnknown => "; a peer is named by wallet address, handle or account id",
         ErrorCode::YouBlocked => ": nepto contacts unblock PEER",
+        ErrorCode::ContractWallet => {
+            "; a key that speaks for a contract says so: --contract-wallet ADDRESS --chain-id N"
+        }
         ErrorCode::HandleInvalid => "; a handle is 3 to 32 of a-z, 0-9 and _, and begins with a letter",
         ErrorCode::HandleTaken => "; choose another one",
         ErrorCode::SessionRevoked | ErrorCode::RefreshInvalid | ErrorCode::RefreshReused => {

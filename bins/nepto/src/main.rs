@@ -12,6 +12,7 @@ mod duration;
 mod failure;
 mod json;
 mod names;
+mod nodes;
 mod render;
 mod secret;
 mod text;

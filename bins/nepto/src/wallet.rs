@@ -3,8 +3,9 @@
 use std::io::IsTerminal;
 use std::path::{Path, PathBuf};
 
+use alloy_primitives::{Address, Bytes};
 use clap::Args;
-use nepto_sdk::{Env, Wallet};
+use nepto_sdk::{ContractWallet, Creation, Env, Wallet};
 
 use crate::failure::Failure;
 use crate::secret;
@@ -31,6 +32,22 @@ pub struct WalletArgs {
     /// File with the keystore's password on its first line; `-`: a line of standard input
     #[arg(long, value_name = "FILE", help_heading = "Wallet (one of them)")]
     pub keystore_password_file: Option<PathBuf>,
+
+    /// Address of a contract that the wallet above speaks for; it must take its signature as it is (ERC-1271)
+    #[arg(long, value_name = "ADDRESS", requires = "chain_id", help_heading = "Contract wallet")]
+    pub contract_wallet: Option<Address>,
+
+    /// The chain that the contract is on
+    #[arg(long, value_name = "N", requires = "contract_wallet", help_heading = "Contract wallet")]
+    pub chain_id: Option<u64>,
+
+    /// Who makes the contract, if it does not exist yet (ERC-6492)
+    #[arg(long, value_name = "ADDRESS", requires = "factory_call", help_heading = "Contract wallet")]
+    pub factory: Option<Address>,
+
+    /// With which call, in hex
+    #[arg(long, value_name = "HEX", requires = "factory", help_heading = "Contract wallet")]
+    pub factory_call: Option<Bytes>,
 }
 
 impl WalletArgs {
@@ -41,6 +58,13 @@ impl WalletArgs {
 
     /// The wallet that was named.
     pub fn open(&self) -> Result<Wallet, Failure> {
+        let wallet = self.open_key()?;
+        let (Some(address), Some(chain_id)) = (self.contract_wallet, self.chain_id) else { return Ok(wallet) };
+        let creation = self.factory.zip(self.factory_call.clone()).map(|(factory, call)| Creation { factory, call });
+        Ok(wallet.of_contract(ContractWallet { address, chain_id, creation }))
+    }
+
+    fn open_key(&self) -> Result<Wallet, Failure> {
         if let Some(keystore) = &self.keystore {
             return open_keystore(keystore, self.keystore_password_file.as_deref());
         }

@@ -37,7 +37,7 @@ fn arrows_point_one_way() {
         ("nepto-proto", &["nepto-kit", "nepto-chain", "nepto-sdk", "nepto-domains"][..]),
         ("nepto-kit", &["nepto-domains", "nepto-chain"]),
         ("nepto-chain", &["nepto-domains", "nepto-kit"]),
-        ("nepto-sdk", &["nepto-kit", "nepto-domains", "nepto-chain"]),
+        ("nepto-sdk", &["nepto-kit", "nepto-domains"]),
         ("nepto", &["nepto-kit", "nepto-domains"]),
     ] {
         let found = ingredients(package);

@@ -6,6 +6,17 @@ use serde::Deserialize;
 
 use crate::rpc::RpcError;
 
+/// When a block is final.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Finality {
+    /// With so many blocks on top.
+    Depth(u64),
+    /// When the nodes say so: the tag `finalized` (proof of stake: two thirds of the stake vouch for it).
+    Finalized,
+    /// When the nodes call it `safe`, which is earlier and weaker.
+    Safe,
+}
+
 /// A header whose hash we computed ourselves.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct SealedHeader {

@@ -3,6 +3,7 @@
 pub mod accounts;
 pub mod assets;
 pub mod auth;
+mod chains;
 pub mod collector;
 pub mod keys;
 pub mod messaging;

@@ -4,6 +4,9 @@
 //! in a resource. A further wallet of an account is linked by two signatures, one of a wallet that belongs already and one
 //! of the newcomer. So a client that knows one address of its peer can tell every genuine device from one that the
 //! server slipped in.
+//!
+//! Whether a signature is by a wallet is asked of [`Signatures`]: that of a key shows it by itself, that of a contract must
+//! have been put to its chain.
 
 use std::collections::BTreeSet;
 use std::fmt;
@@ -14,6 +17,7 @@ use base64::Engine;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use serde::{Deserialize, Serialize};
 
+use crate::limits::SIGNATURE_BYTES_MAX;
 use crate::siwe::{SiweError, SiweMessage, verify_eoa};
 use crate::{AccountId, DeviceId, RegistrationId};
 
@@ -140,19 +144,72 @@ pub enum CertificateError {
     /// The signature is not hex.
     #[error("its signature is not hex")]
     Hex,
+    /// The signature is longer than any wallet needs.
+    #[error("its signature has more than {SIGNATURE_BYTES_MAX} bytes")]
+    TooLong,
+    /// Not by a key, and the contract at the wallet's address was not asked.
+    #[error(
+        "it was not signed by the key of {wallet}, and chain {chain_id} was not asked whether {wallet} is a contract"
+    )]
+    Unasked {
+        /// Who should have signed.
+        wallet: Address,
+        /// EIP-155.
+        chain_id: u64,
+    },
+    /// By a contract on another chain than the known one. There it may be somebody else's.
+    #[error("it was signed by {wallet} on chain {found}, which is known on chain {known}")]
+    Chain {
+        /// Whose address it is.
+        wallet: Address,
+        /// EIP-155, at first.
+        known: u64,
+        /// EIP-155, here.
+        found: u64,
+    },
+}
+
+/// Says whether signatures are by the wallets that their messages name.
+pub trait Signatures {
+    /// Whether this one is.
+    fn check(&self, signed: &SignedMessage, message: &SiweMessage) -> Result<(), CertificateError>;
+}
+
+/// Those of keys hold, those of contracts don't: there is no chain to ask.
+#[derive(Debug, Clone, Copy)]
+pub struct ByKey;
+
+impl Signatures for ByKey {
+    fn check(&self, signed: &SignedMessage, message: &SiweMessage) -> Result<(), CertificateError> {
+        Ok(verify_eoa(&signed.message, &signed.signature_bytes()?, message.address)?)
+    }
+}
+
+/// All hold, because who keeps them has checked each before.
+#[derive(Debug, Clone, Copy)]
+pub struct Checked;
+
+impl Signatures for Checked {
+    fn check(&self, _: &SignedMessage, _: &SiweMessage) -> Result<(), CertificateError> {
+        Ok(())
+    }
 }
 
 impl SignedMessage {
     /// The signature's bytes.
     pub fn signature_bytes(&self) -> Result<Vec<u8>, CertificateError> {
-        hex::decode(self.signature.strip_prefix("0x").unwrap_or(&self.signature)).map_err(|_| CertificateError::Hex)
+        let digits = self.signature.strip_prefix("0x").unwrap_or(&self.signature);
+        if digits.len() > 2 * SIGNATURE_BYTES_MAX {
+            return Err(CertificateError::TooLong);
+        }
+        hex::decode(digits).map_err(|_| CertificateError::Hex)
     }
 
     /// Reads the message and checks that the wallet it names signed it for `domain`. Nonce and times are not looked at:
     /// they were the server's, at the moment of signing.
-    pub fn verify(&self, domain: &str) -> Result<SiweMessage, CertificateError> {
+    pub fn verify(&self, domain: &str, signatures: &impl Signatures) -> Result<SiweMessage, CertificateError> {
         let message: SiweMessage = self.message.parse()?;
-        verify_eoa(&self.message, &self.signature_bytes()?, message.address)?;
+        signatures.check(self, &message)?;
         if message.domain != domain {
             return Err(CertificateError::Domain { expected: domain.to_owned(), found: message.domain });
         }
@@ -163,8 +220,15 @@ impl SignedMessage {
 /// All wallets of an account that its root wallet vouches for, directly or through others.
 ///
 /// Links that don't hold are left out: they add no wallet, and a device certified by one is refused for it.
-pub fn wallets_of(account: AccountId, root: Address, links: &[WalletLink], domain: &str) -> BTreeSet<Address> {
-    let valid: Vec<(Address, Address)> = links.iter().filter_map(|link| verify_link(account, link, domain)).collect();
+pub fn wallets_of(
+    account: AccountId,
+    root: Address,
+    links: &[WalletLink],
+    domain: &str,
+    signatures: &impl Signatures,
+) -> BTreeSet<Address> {
+    let valid: Vec<(Address, Address)> =
+        links.iter().filter_map(|link| verify_link(account, link, domain, signatures)).collect();
     let mut wallets = BTreeSet::from([root]);
     loop {
         let before = wallets.len();
@@ -175,9 +239,14 @@ pub fn wallets_of(account: AccountId, root: Address, links: &[WalletLink], domai
     }
 }
 
-fn verify_link(account: AccountId, link: &WalletLink, domain: &str) -> Option<(Address, Address)> {
-    let approval = link.approval.verify(domain).ok()?;
-    let consent = link.consent.verify(domain).ok()?;
+fn verify_link(
+    account: AccountId,
+    link: &WalletLink,
+    domain: &str,
+    signatures: &impl Signatures,
+) -> Option<(Address, Address)> {
+    let approval = link.approval.verify(domain, signatures).ok()?;
+    let consent = link.consent.verify(domain, signatures).ok()?;
     let linked = approval.resource() == Some(Resource::Link(consent.address));
     let joined = consent.resource() == Some(Resource::Join { account, approver: approval.address });
     (linked && joined).then_some((approval.address, consent.address))
@@ -190,8 +259,9 @@ pub fn verify_device(
     registration_id: RegistrationId,
     identity_key: &[u8],
     domain: &str,
+    signatures: &impl Signatures,
 ) -> Result<Address, CertificateError> {
-    let message = certificate.verify(domain)?;
+    let message = certificate.verify(domain, signatures)?;
     match message.resource() {
         Some(Resource::Device { registration_id: id, identity_key: key })
             if id == registration_id && key == identity_key => {}
@@ -255,10 +325,28 @@ mod tests {
             approval: signed(approver, &Resource::Link(second.address())),
             consent: signed(&second, &agreed),
         };
-        let wallets = |root: &PrivateKeySigner, link| wallets_of(account, root.address(), &[link], "chat.example.org");
+        let wallets =
+            |root: &PrivateKeySigner, link| wallets_of(account, root.address(), &[link], "chat.example.org", &ByKey);
         assert_eq!(wallets(&root, link(&root)), BTreeSet::from([root.address(), second.address()]));
         assert_eq!(wallets(&evil, link(&evil)), BTreeSet::from([evil.address()]), "the server's own root");
         let elsewhere = AccountId::new(uuid::Uuid::from_u128(8));
-        assert_eq!(wallets_of(elsewhere, root.address(), &[link(&root)], "chat.example.org").len(), 1);
+        assert_eq!(wallets_of(elsewhere, root.address(), &[link(&root)], "chat.example.org", &ByKey).len(), 1);
+    }
+
+    #[test]
+    fn without_a_chain_only_keys_sign() {
+        let wallet = |byte: u8| PrivateKeySigner::from_slice(&[byte; 32]).unwrap();
+        let by_owner = signed(&wallet(1), &Resource::Link(Address::ZERO));
+        let text = by_owner.message.replace(&wallet(1).address().to_string(), &wallet(2).address().to_string());
+        let signature = wallet(1).sign_message_sync(text.as_bytes()).unwrap();
+        let of_contract =
+            SignedMessage { message: text, signature: format!("0x{}", hex::encode(signature.as_bytes())) };
+        assert!(by_owner.verify("chat.example.org", &ByKey).is_ok());
+        assert!(of_contract.verify("chat.example.org", &ByKey).is_err());
+        assert!(of_contract.verify("chat.example.org", &Checked).is_ok());
+        assert!(of_contract.verify("evil.org", &Checked).is_err());
+        let long = |bytes: usize| SignedMessage { signature: "00".repeat(bytes), ..by_owner.clone() };
+        assert_eq!(long(SIGNATURE_BYTES_MAX).signature_bytes().map(|bytes| bytes.len()), Ok(SIGNATURE_BYTES_MAX));
+        assert_eq!(long(SIGNATURE_BYTES_MAX + 1).signature_bytes(), Err(CertificateError::TooLong));
     }
 }

@@ -65,9 +65,10 @@ error_codes! {
     ClockSkew = "clock_skew", 401, "The client's clock is off.";
     NonceInvalid = "nonce_invalid", 401, "The nonce is unknown, used or expired.";
     SignatureInvalid = "signature_invalid", 401, "The signature is not by that wallet.";
-    ContractWallet = "contract_wallet", 422, "Signatures of contract wallets can't be checked here.";
+    ContractWallet = "contract_wallet", 422, "The wallet's own key did not sign, and contract wallets of that chain can't be asked here.";
     // wallets
     WalletLinked = "wallet_linked", 409, "The wallet belongs to an account already.";
+    WalletChain = "wallet_chain", 409, "The contract wallet is known on another chain; there it may belong to somebody else.";
     WalletUnknown = "wallet_unknown", 404, "The wallet is not linked to this account.";
     WalletLast = "wallet_last", 409, "The last wallet of an account can't be unlinked.";
     WalletNeeded = "wallet_needed", 409, "Other wallets of the account belong to it by this wallet's word.";

@@ -32,6 +32,9 @@ pub const PING_EVERY: Duration = Duration::from_secs(25);
 pub const IDLE_TIMEOUT: Duration = Duration::from_secs(60);
 /// The longest sign-in message.
 pub const SIWE_BYTES_MAX: usize = 4 * 1024;
+/// The signature of a wallet. That of a key has 65; a contract may want more, and one that does not exist yet brings along
+/// the call that makes it.
+pub const SIGNATURE_BYTES_MAX: usize = 3 * 1024;
 /// Resources of one sign-in message.
 pub const SIWE_RESOURCES_MAX: usize = 8;
 /// How far a client's clock may be off when it signs in.

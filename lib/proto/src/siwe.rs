@@ -109,7 +109,7 @@ pub enum SiweError {
         /// Whether the client's clock is ahead.
         ahead: bool,
     },
-    /// Not 65 bytes of r, s, v, or not by the named wallet.
+    /// Not 65 bytes of r, s, v, or not by the key of the named wallet.
     #[error("the signature is not by {0}")]
     Signature(Address),
 }

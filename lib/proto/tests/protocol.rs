@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 use alloy_signer::SignerSync;
 use alloy_signer_local::PrivateKeySigner;
 use nepto_proto::api::keys::repeated_use_digest;
-use nepto_proto::certificate::{Resource, SignedMessage};
+use nepto_proto::certificate::{ByKey, Resource, SignedMessage};
 use nepto_proto::content::{self, Content, Text, content::Kind as ContentKind};
 use nepto_proto::siwe::SiweMessage;
 use nepto_proto::wire::{
@@ -100,7 +100,7 @@ fn sign_in() -> Value {
     let text = message.to_string();
     let signature = signer.sign_message_sync(text.as_bytes()).unwrap();
     let signed = SignedMessage { message: text.clone(), signature: format!("0x{}", hex::encode(signature.as_bytes())) };
-    assert_eq!(signed.verify("chat.example.org").unwrap(), message);
+    assert_eq!(signed.verify("chat.example.org", &ByKey).unwrap(), message);
     json!({
         "private_key": format!("0x{key}"),
         "address": signer.address().to_string(),

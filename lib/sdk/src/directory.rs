@@ -20,6 +20,7 @@ use crate::signal;
 use crate::store::Txn;
 use crate::store::backend::Durability;
 use crate::store::peers::{Peer, RemovedDevice};
+use crate::words::Answers;
 
 /// Removed devices that are remembered of one account,
 const REMOVED_MAX: usize = 20;
@@ -35,9 +36,9 @@ struct Checked {
     refused: Vec<(DeviceId, CertificateError)>,
 }
 
-fn check(directory: &DeviceDirectory, domain: &str, now_ms: u64) -> Result<Checked, SdkError> {
+fn check(directory: &DeviceDirectory, domain: &str, answers: &Answers, now_ms: u64) -> Result<Checked, SdkError> {
     let bad = |reason| SdkError::BadKeys { account: directory.account, reason };
-    let (root, wallets) = check_wallets(directory.account, &directory.wallets, domain)?;
+    let (root, wallets) = check_wallets(directory.account, &directory.wallets, domain, answers)?;
     let numbers: BTreeSet<DeviceId> = directory.devices.iter().map(|device| device.device).collect();
     if numbers.len() != directory.devices.len() {
         return Err(bad("the server listed a device twice"));
@@ -51,7 +52,7 @@ fn check(directory: &DeviceDirectory, domain: &str, now_ms: u64) -> Result<Check
     };
     let (mut devices, mut refused) = (Vec::new(), Vec::new());
     for device in &directory.devices {
-        match check_device(device, &wallets, domain) {
+        match check_device(device, &wallets, domain, answers) {
             Ok(wallet) => devices.push(known(device, wallet)),
             Err(reason) => refused.push((device.device, reason)),
         }
@@ -61,7 +62,7 @@ fn check(directory: &DeviceDirectory, domain: &str, now_ms: u64) -> Result<Check
     for api::RemovedDevice { device, removed_at } in directory.removed.iter().take(REMOVED_MAX) {
         let taken =
             numbers.contains(&device.device) || removed.iter().any(|other| other.device.device == device.device);
-        if let (Ok(wallet), false) = (check_device(device, &wallets, domain), taken) {
+        if let (Ok(wallet), false) = (check_device(device, &wallets, domain, answers), taken) {
             let removed_at_ms = (removed_at.unix_timestamp_nanos() / 1_000_000).try_into().unwrap_or(0);
             removed.push(RemovedDevice { device: known(device, wallet), removed_at_ms, learned_at_ms: now_ms });
         }
@@ -73,30 +74,38 @@ fn check_wallets(
     account: AccountId,
     wallets: &Wallets,
     domain: &str,
+    answers: &Answers,
 ) -> Result<(Address, BTreeSet<Address>), SdkError> {
     let root = Address::parse_checksummed(&wallets.root, None)
         .map_err(|_| SdkError::BadKeys { account, reason: "the root wallet is not an address" })?;
-    Ok((root, wallets_of(account, root, &wallets.links, domain)))
+    Ok((root, wallets_of(account, root, &wallets.links, domain, answers)))
 }
 
-fn check_device(device: &PublicDevice, wallets: &BTreeSet<Address>, domain: &str) -> Result<Address, CertificateError> {
+fn check_device(
+    device: &PublicDevice,
+    wallets: &BTreeSet<Address>,
+    domain: &str,
+    answers: &Answers,
+) -> Result<Address, CertificateError> {
     let key = &device.identity_key.0;
     if IdentityKey::decode(key).is_err() {
         return Err(CertificateError::Resource);
     }
-    verify_device(&device.certificate, wallets, device.registration_id, key, domain)
+    verify_device(&device.certificate, wallets, device.registration_id, key, domain, answers)
 }
 
 impl Core {
-    /// Takes in a directory from the server. `named` is the address by which the user named the account.
+    /// Takes in a directory from the server. `named` is the address by which the user named the account, `answers` what
+    /// chains say about the [words](Core::words) of it.
     pub fn apply_directory(
         &mut self,
         directory: &DeviceDirectory,
         named: Option<Address>,
+        answers: &Answers,
     ) -> Result<Vec<Event>, SdkError> {
         let account = directory.account;
         let now_ms = self.env.now_ms();
-        let mut checked = check(directory, &self.me.domain, now_ms)?;
+        let mut checked = check(directory, &self.me.domain, answers, now_ms)?;
         let txn = self.store.begin();
         let before = txn.peer(account)?;
         let named = named.map(|wallet| wallet.to_string()).or(before.as_ref().and_then(|peer| peer.named.clone()));
@@ -137,6 +146,8 @@ impl Core {
             account,
             root,
             wallets: checked.wallets.iter().map(Address::to_string).collect(),
+            answers: answers.said.clone(),
+            chains: answers.chains.clone(),
             claimed: None,
             named,
             handle: before.as_ref().and_then(|peer| peer.handle.clone()),
@@ -180,14 +191,19 @@ impl Core {
         let bad = |reason| SdkError::BadKeys { account, reason };
         let txn = self.store.begin();
         let peer = txn.peer(account)?.ok_or(bad("its devices are not known yet"))?;
-        let (_, wallets) = check_wallets(account, &bundles.wallets, &self.me.domain)?;
+        let answers = Answers { said: peer.answers.clone(), chains: peer.chains.clone() };
+        let (_, wallets) = check_wallets(account, &bundles.wallets, &self.me.domain, &answers)?;
         for bundle in &bundles.bundles {
             let device = bundle.device.device;
-            check_device(&bundle.device, &wallets, &self.me.domain).map_err(|reason| SdkError::Uncertified {
-                account,
-                device,
-                reason: reason.to_string(),
-            })?;
+            match check_device(&bundle.device, &wallets, &self.me.domain, &answers) {
+                Ok(_) => {}
+                // a contract wallet certified or linked it since: its chain is asked about the directory
+                Err(reason) if answers.may_change(&reason, &bundles.wallets.links) => {
+                    self.outdated.insert(account);
+                    continue;
+                }
+                Err(reason) => return Err(SdkError::Uncertified { account, device, reason: reason.to_string() }),
+            }
             let same = |known: &&KnownDevice| {
                 known.identity_key == bundle.device.identity_key
                     && known.registration_id == bundle.device.registration_id.get()
@@ -277,9 +293,12 @@ impl Core {
         Ok(txn.commit(Durability::Later)?)
     }
 
-    /// What is known of an account, if its device list is up to date.
+    /// What is known of an account, if its device list is up to date, and what chains say of its wallets.
     pub(crate) fn current_peer(&self, txn: &Txn<'_>, account: AccountId) -> Result<Option<Peer>, SdkError> {
-        Ok(if self.outdated.contains(&account) { None } else { txn.peer(account)? })
+        if self.outdated.contains(&account) {
+            return Ok(None);
+        }
+        Ok(txn.peer(account)?.filter(|peer| !peer.is_due(self.env.now_ms())))
     }
 }
 

@@ -99,6 +99,36 @@ pub enum SdkError {
         /// Why not.
         reason: String,
     },
+    /// A wallet of the account is a contract, and no node of its chain is known to ask it.
+    #[error(
+        "a wallet of {account} is a contract on chain {chain_id}, and nothing it signed is believed without asking that \
+         chain; name a node of it"
+    )]
+    NodeNeeded {
+        /// Whose wallet.
+        account: AccountId,
+        /// EIP-155.
+        chain_id: u64,
+    },
+    /// The wallet that signs in is a contract, and no node of its chain is known to ask it.
+    #[error("{wallet} is a contract on chain {chain_id}; name a node of that chain, to know your other devices by it")]
+    OwnNodeNeeded {
+        /// The wallet, EIP-55.
+        wallet: String,
+        /// EIP-155.
+        chain_id: u64,
+    },
+    /// The nodes of a chain, which must be asked about a contract wallet.
+    #[error("chain {chain_id} could not be asked about a contract wallet: {why}; check its nodes, or try again later")]
+    Chain {
+        /// EIP-155.
+        chain_id: u64,
+        /// What happened.
+        why: String,
+    },
+    /// The address of a node.
+    #[error("a node of chain {0} has no valid address; it looks like https://node.example.org")]
+    NodeUrl(u64),
     /// The server names another wallet as the root of an account than the one that was asked for.
     #[error("the server says that {account} does not belong to wallet {wallet}; don't trust this contact")]
     WrongWallet {
@@ -191,6 +221,7 @@ impl SdkError {
     pub fn is_temporary(&self) -> bool {
         match self {
             Self::Network(_) | Self::Timeout | Self::Socket(_) | Self::NotConnected | Self::MismatchLoop(_) => true,
+            Self::Chain { .. } => true,
             Self::Server { code, .. } => is_temporary(*code),
             _ => false,
         }

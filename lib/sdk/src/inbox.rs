@@ -104,6 +104,8 @@ impl Core {
     /// Whether a checked directory names the sending device, and with the key that the message carries.
     fn is_known(&self, origin: Origin, ciphertext: &Ciphertext) -> Result<bool, SdkError> {
         let peer = self.store.begin().peer(origin.account)?;
+        // whose wallet is another's by now is no sender any more
+        let peer = peer.filter(|peer| !peer.is_due(self.env.now_ms()));
         let known = peer.as_ref().and_then(|peer| peer.sender(origin.device, origin.stored_at_ms));
         let Some(known) = known else { return Ok(false) };
         Ok(match ciphertext {

@@ -96,7 +96,9 @@ pub(crate) fn wallet_message(
         address: wallet.address(),
         statement: Some(statement.to_owned()),
         uri: info.uri.clone(),
-        chain_id: info.chains.first().copied().unwrap_or(1),
+        chain_id: wallet
+            .contract()
+            .map_or_else(|| info.chains.first().copied().unwrap_or(1), |contract| contract.chain_id),
         nonce,
         issued_at: env.date_time().into(),
         expiration_time: None,

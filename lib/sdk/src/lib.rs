@@ -50,10 +50,11 @@ mod signal;
 mod sync;
 #[cfg(test)]
 mod tests;
+mod words;
 
-pub use client::{Client, Events, LoginOptions, Place, Verification, revoke_device_by_wallet};
+pub use client::{ChainNodes, Client, Events, LoginOptions, Place, Verification, revoke_device_by_wallet};
 pub use env::Env;
 pub use error::SdkError;
 pub use event::{DisconnectReason, Event};
 pub use safety::{SafetyNumber, safety_number};
-pub use wallet::Wallet;
+pub use wallet::{ContractWallet, Creation, Wallet};

@@ -76,6 +76,8 @@ pub enum Failure {
     RootChanged,
     /// The recipient's keys can't be used.
     BadKeys,
+    /// A wallet of the recipient is a contract, and no node of this chain is known to ask it.
+    NodeNeeded(u64),
     /// It could not be encrypted.
     Encryption,
 }

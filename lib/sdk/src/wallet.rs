@@ -1,4 +1,5 @@
-//! Ethereum wallets that sign in and certify devices. Keys are wiped from memory when a wallet is dropped.
+//! Ethereum wallets that sign in and certify devices: a key, or a contract that a key speaks for. Keys are wiped from memory
+//! when a wallet is dropped.
 
 use std::path::{Path, PathBuf};
 
@@ -6,6 +7,7 @@ use alloy_primitives::{Address, B256};
 use alloy_signer::SignerSync;
 use alloy_signer::k256::elliptic_curve::rand_core::OsRng;
 use alloy_signer_local::{MnemonicBuilder, PrivateKeySigner};
+use nepto_chain::signature::wrap;
 use nepto_proto::certificate::SignedMessage;
 use nepto_proto::siwe::SiweMessage;
 use zeroize::{Zeroize, Zeroizing};
@@ -13,9 +15,23 @@ use zeroize::{Zeroize, Zeroizing};
 use crate::SdkError;
 use crate::env::Env;
 
+pub use nepto_chain::signature::Creation;
+
 /// A wallet whose key is at hand.
 pub struct Wallet {
     signer: PrivateKeySigner,
+    contract: Option<ContractWallet>,
+}
+
+/// A wallet that is a contract (ERC-1271).
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ContractWallet {
+    /// Where it is.
+    pub address: Address,
+    /// On which chain, EIP-155.
+    pub chain_id: u64,
+    /// The call that makes it, if it does not exist yet (ERC-6492).
+    pub creation: Option<Creation>,
 }
 
 impl std::fmt::Debug for Wallet {
@@ -43,20 +59,20 @@ impl Wallet {
         let mut key = B256::from(*bytes);
         let signer = PrivateKeySigner::from_bytes(&key).map_err(|_| SdkError::Wallet("not a private key".into()));
         key.0.zeroize();
-        Ok(Self { signer: signer? })
+        Ok(Self { signer: signer?, contract: None })
     }
 
     /// From a BIP-39 phrase, at `m/44'/60'/0'/0/{index}`.
     pub fn from_mnemonic(phrase: &str, index: u32) -> Result<Self, SdkError> {
         MnemonicBuilder::try_from_phrase_nth(phrase.trim(), index)
-            .map(|signer| Self { signer })
+            .map(|signer| Self { signer, contract: None })
             .map_err(|_| SdkError::Wallet("the phrase is not a valid list of 12 to 24 English words".into()))
     }
 
     /// From an encrypted keystore file (version 3, as geth and Foundry write it).
     pub fn from_keystore(path: &Path, password: &str) -> Result<Self, SdkError> {
         PrivateKeySigner::decrypt_keystore(path, password)
-            .map(|signer| Self { signer })
+            .map(|signer| Self { signer, contract: None })
             .map_err(|error| SdkError::Wallet(format!("{}: wrong password, or no keystore ({error})", path.display())))
     }
 
@@ -69,15 +85,29 @@ impl Wallet {
         Ok(folder.join(name.map_or(drawn, str::to_owned)))
     }
 
+    /// The contract that this key speaks for. It must take the key's signature under the text (EIP-191) as it is: wallets
+    /// that want their owners to sign something else are not served by this.
+    #[must_use]
+    pub fn of_contract(self, contract: ContractWallet) -> Self {
+        Self { contract: Some(contract), ..self }
+    }
+
+    /// What it is as a contract, if it is one.
+    pub const fn contract(&self) -> Option<&ContractWallet> {
+        self.contract.as_ref()
+    }
+
     /// Its address.
     pub fn address(&self) -> Address {
-        self.signer.address()
+        self.contract.as_ref().map_or_else(|| self.signer.address(), |contract| contract.address)
     }
 
     /// Signs a text as wallets do for people (EIP-191, `personal_sign`).
-    pub fn sign_text(&self, text: &str) -> Result<[u8; 65], SdkError> {
+    pub fn sign_text(&self, text: &str) -> Result<Vec<u8>, SdkError> {
         let signature = self.signer.sign_message_sync(text.as_bytes());
-        signature.map(|signature| signature.as_bytes()).map_err(|error| SdkError::Wallet(error.to_string()))
+        let signature = signature.map_err(|error| SdkError::Wallet(error.to_string()))?.as_bytes();
+        let creation = self.contract.as_ref().and_then(|contract| contract.creation.as_ref());
+        Ok(creation.map_or_else(|| signature.to_vec(), |creation| wrap(creation, &signature)))
     }
 
     /// Signs an EIP-4361 message.

@@ -8,6 +8,7 @@ use serde_json::json;
 
 use crate::app::App;
 use crate::failure::Failure;
+use crate::nodes::{self, Node, parse_node};
 use crate::secret;
 use crate::text::clean_name;
 
@@ -38,6 +39,10 @@ pub struct SettingsArgs {
     /// Tell others when you are typing
     #[arg(long, value_name = "ON|OFF")]
     typing: Option<Switch>,
+
+    /// Ask this node about wallets that are contracts on a chain; several of one chain must agree. `CHAIN=`: none any more
+    #[arg(long = "node", value_name = "CHAIN=URL", value_parser = parse_node)]
+    nodes: Vec<Node>,
 }
 
 /// Changes the passphrase.
@@ -115,12 +120,24 @@ pub async fn settings(app: &App, args: SettingsArgs) -> Result<(), Failure> {
         settings.typing = switch == Switch::On;
     }
     client.set_settings(&settings)?;
+    let mut asked = client.nodes()?;
+    if !args.nodes.is_empty() {
+        nodes::replace(&mut asked, &args.nodes);
+        client.set_nodes(&asked)?;
+    }
+    let asked = asked.iter().flat_map(|(chain, urls)| urls.iter().map(move |url| (*chain, nodes::shown(url))));
     if app.json() {
-        return app.say_json(&settings);
+        let mut object = json!(settings);
+        object["nodes"] = asked.map(|(chain, node)| json!({ "chain": chain, "node": node })).collect();
+        return app.say_json(&object);
     }
     let word = |on: bool| if on { "on" } else { "off" };
     app.say(format!("read receipts  {}", word(settings.read_receipts)))?;
-    app.say(format!("typing         {}", word(settings.typing)))
+    app.say(format!("typing         {}", word(settings.typing)))?;
+    for (chain, node) in asked {
+        app.say(format!("chain {chain:<8} {}", clean_name(&node)))?;
+    }
+    Ok(())
 }
 
 pub async fn passphrase(app: &App, args: PassphraseArgs) -> Result<(), Failure> {

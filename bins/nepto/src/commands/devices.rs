@@ -25,7 +25,7 @@ enum Action {
     /// List your devices
     List,
     /// Revoke a device: it is signed out and gets no more messages
-    Revoke(RevokeArgs),
+    Revoke(Box<RevokeArgs>),
 }
 
 /// Revokes a device.
@@ -58,7 +58,7 @@ pub async fn run(app: &App, args: DevicesArgs) -> Result<(), Failure> {
             let client = app.client().await?;
             print(app, &client.devices().await?, Some(client.device()))
         }
-        Some(Action::Revoke(args)) => revoke(app, args).await,
+        Some(Action::Revoke(args)) => revoke(app, *args).await,
     }
 }
 

@@ -5,12 +5,13 @@ use std::path::PathBuf;
 use clap::Args;
 use nepto_proto::ErrorCode;
 use nepto_proto::api::keys::OwnDevice;
-use nepto_sdk::{Client, LoginOptions, SdkError, Wallet};
+use nepto_sdk::{ChainNodes, Client, LoginOptions, SdkError, Wallet};
 use serde_json::json;
 
 use super::devices;
 use crate::app::App;
 use crate::failure::{Exit, Failure};
+use crate::nodes::{self, Node, parse_node};
 use crate::wallet::{self, WalletArgs};
 
 /// Signs in.
@@ -21,6 +22,8 @@ Examples:
   nepto login --server https://chat.example.org --keystore ~/.foundry/keystores/main
   nepto login --server https://chat.example.org --mnemonic-stdin < phrase.txt
   nepto --profile ~/bot login --server https://chat.example.org --key-stdin --device-name bot < key.txt
+  nepto login --server https://chat.example.org --keystore owner.json --contract-wallet 0x… --chain-id 10 \
+    --node 10=https://node.example.org                                         a wallet that is a contract
 
 Signing in again with the same profile keeps the device and its history.")]
 pub struct LoginArgs {
@@ -41,13 +44,17 @@ pub struct LoginArgs {
         long,
         value_name = "FILE",
         group = "wallet",
-        conflicts_with = "index",
+        conflicts_with_all = ["index", "contract_wallet"],
         help_heading = "Wallet (one of them)"
     )]
     new_keystore: Option<PathBuf>,
 
     #[command(flatten)]
     wallet: WalletArgs,
+
+    /// Ask this node about wallets that are contracts on a chain, yours and others'; several of one chain must agree
+    #[arg(long = "node", value_name = "CHAIN=URL", value_parser = parse_node, help_heading = "Contract wallet")]
+    nodes: Vec<Node>,
 }
 
 pub async fn run(app: &App, args: LoginArgs) -> Result<(), Failure> {
@@ -69,8 +76,11 @@ pub async fn run(app: &App, args: LoginArgs) -> Result<(), Failure> {
             file.display()
         ));
     }
+    let mut named = ChainNodes::new();
+    nodes::replace(&mut named, &args.nodes);
     let options = LoginOptions {
         place,
+        nodes: named,
         device_name: args.device_name.unwrap_or_else(default_device_name),
         domain: args.domain,
         env: app.env.clone(),

@@ -121,6 +121,7 @@ pub fn why_not_sent(client: &Client, id: MessageId) -> Option<Failure> {
         model::Failure::KeysChanged => SdkError::KeysChanged(message.conversation).into(),
         model::Failure::RootChanged => Failure::new(Exit::Error, "root_changed", detail),
         model::Failure::Uncertified => Failure::new(Exit::Error, "uncertified", detail),
+        model::Failure::NodeNeeded(_) => Failure::new(Exit::Error, "node_needed", detail),
         _ => Failure::other(detail),
     })
 }

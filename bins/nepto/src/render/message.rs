@@ -126,6 +126,9 @@ pub fn failure_text(failure: Failure) -> String {
         Failure::KeysChanged => "their keys changed since you verified them; compare the safety number".to_owned(),
         Failure::RootChanged => "the server names another wallet as theirs".to_owned(),
         Failure::BadKeys => "their keys can't be used".to_owned(),
+        Failure::NodeNeeded(chain) => {
+            format!("their wallet is a contract on chain {chain}: nepto settings --node {chain}=URL")
+        }
         Failure::Encryption => "it could not be encrypted".to_owned(),
     }
 }

@@ -8,6 +8,7 @@ use alloy_primitives::{B256, U64};
 use futures_util::{StreamExt, TryStreamExt, stream};
 use serde_json::json;
 
+pub use crate::block::Finality;
 use crate::block::{Block, Proof, SealedHeader};
 use crate::receipts::{Encoding, prove};
 use crate::rpc::{Endpoint, Pool, RpcError};
@@ -15,17 +16,6 @@ use crate::watch::Watch;
 
 /// Blocks that are asked for at once.
 const BLOCKS_AT_ONCE: usize = 16;
-
-/// When a block is final.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Finality {
-    /// With so many blocks on top.
-    Depth(u64),
-    /// When the nodes say so: the tag `finalized` (proof of stake: two thirds of the stake vouch for it).
-    Finalized,
-    /// When the nodes call it `safe`, which is earlier and weaker.
-    Safe,
-}
 
 /// What the nodes of a chain say of the block at a height.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

@@ -7,9 +7,15 @@ use nepto_kit::job::Job;
 use super::ops::Auth;
 
 pub fn jobs(auth: &Auth) -> Vec<Job> {
-    let auth = auth.clone();
-    vec![Job::new("session-expiry", Duration::from_secs(600), Duration::from_secs(60), move || {
-        let auth = auth.clone();
-        async move { Ok(format!("{} expired sessions removed", auth.remove_expired().await?)) }
-    })]
+    let (sessions, wallets) = (auth.clone(), auth.clone());
+    vec![
+        Job::new("session-expiry", Duration::from_secs(600), Duration::from_secs(60), move || {
+            let auth = sessions.clone();
+            async move { Ok(format!("{} expired sessions removed", auth.remove_expired().await?)) }
+        }),
+        Job::new("wallet-signature-recheck", Duration::from_secs(15), Duration::from_secs(120), move || {
+            let auth = wallets.clone();
+            async move { Ok(auth.recheck_contract_wallets().await?.to_string()) }
+        }),
+    ]
 }

@@ -4,12 +4,15 @@
 //! - a session begins only with a fresh, single-use nonce and the signature of a wallet over every checked field;
 //! - a wallet belongs to one account, an account has at least one wallet, and every wallet is vouched for from the root;
 //! - a refresh token works once; a second use ends the session, except right after a lost answer;
-//! - a signed-out session is dead everywhere within a second: here, in Redis, and on open sockets.
+//! - a signed-out session is dead everywhere within a second: here, in Redis, and on open sockets;
+//! - a wallet that is a contract belongs to one chain, and what it signed holds for as long as it says so there: sessions,
+//!   devices and links end with its word. A chain that can't be asked ends nothing, and lets nobody in.
 
 mod consumers;
 mod jobs;
 mod model;
 mod ops;
+mod recheck;
 mod routes;
 mod services;
 mod signing;
@@ -19,7 +22,9 @@ mod tests;
 
 use std::sync::Arc;
 
-use nepto_chain::signature::EoaVerifier;
+use nepto_chain::rpc::RpcError;
+use nepto_chain::signature::{Nodes, OnChain};
+use nepto_kit::config::Chain;
 use nepto_kit::domain::{Domain, Facets, Parts};
 use nepto_kit::service::Operation;
 use nepto_proto::AccountId;
@@ -28,13 +33,16 @@ use serde::{Deserialize, Serialize};
 
 pub use signing::make_token_keys;
 
+use crate::chains::{finality_of, urls_of};
+
 /// The domain.
 pub fn domain() -> Domain {
     Domain { name: "auth", schema: store::SCHEMA, mount }
 }
 
 fn mount(parts: &Parts) -> anyhow::Result<Facets> {
-    let auth = ops::Auth::new(parts, Arc::new(EoaVerifier))?;
+    let chains = parts.ctx.config.chains.iter().map(nodes_of).collect::<Result<Vec<_>, _>>()?;
+    let auth = ops::Auth::new(parts, Arc::new(OnChain::new(chains)))?;
     Ok(Facets {
         services: services::services(&auth),
         consumers: consumers::consumers(&auth),
@@ -42,6 +50,12 @@ fn mount(parts: &Parts) -> anyhow::Result<Facets> {
         routes: routes::routes(auth),
         ..Facets::default()
     })
+}
+
+/// The nodes of a chain, to ask contract wallets. They are not those that blocks are collected from: each pool knows for
+/// itself how its endpoints do.
+fn nodes_of(chain: &Chain) -> Result<(u64, Nodes), RpcError> {
+    Ok((chain.id, Nodes::new(&urls_of(chain), finality_of(chain), chain.concurrency_max)?))
 }
 
 /// Finds an account.

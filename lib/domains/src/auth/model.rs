@@ -5,7 +5,8 @@ use std::time::Duration;
 use alloy_primitives::Address;
 use hmac::{Hmac, Mac};
 use nepto_proto::api::auth::Wallets;
-use nepto_proto::certificate::wallets_of;
+use nepto_proto::certificate::{Checked, SignedMessage, WalletLink, wallets_of};
+use nepto_proto::siwe::SiweMessage;
 use nepto_proto::{AccountId, SessionId};
 use sha2::Sha256;
 
@@ -90,14 +91,10 @@ pub fn judge(presented: u32, newest: u32, since_rotation: Duration) -> Presented
 pub fn without(account: AccountId, wallets: &Wallets, gone: &str, domain: &str) -> Option<Wallets> {
     let remaining: Vec<String> = wallets.wallets.iter().filter(|wallet| *wallet != gone).cloned().collect();
     let mut links = wallets.links.clone();
-    links.retain(|link| {
-        let names =
-            |text: &str| text.parse().ok().map(|message: nepto_proto::siwe::SiweMessage| message.address.to_string());
-        names(&link.approval.message).as_deref() != Some(gone) && names(&link.consent.message).as_deref() != Some(gone)
-    });
+    links.retain(|link| halves(link).all(|half| signer_of(half).as_deref() != Some(gone)));
     let vouches_for_all = |root: &&String| {
         let Ok(address) = root.parse() else { return false };
-        let vouched = wallets_of(account, address, &links, domain);
+        let vouched = wallets_of(account, address, &links, domain, &Checked);
         remaining.iter().all(|wallet| wallet.parse().is_ok_and(|wallet: Address| vouched.contains(&wallet)))
     };
     let root = remaining.iter().find(vouches_for_all)?.clone();
@@ -106,9 +103,37 @@ pub fn without(account: AccountId, wallets: &Wallets, gone: &str, domain: &str) 
     Some(Wallets { root, wallets, links })
 }
 
+/// The wallets of an account without these words of theirs: without the links that stand on them, and without the wallets
+/// that the root does not vouch for any more. The root stays.
+pub fn without_words(account: AccountId, wallets: &Wallets, gone: &[SignedMessage], domain: &str) -> Wallets {
+    let mut links = wallets.links.clone();
+    links.retain(|link| halves(link).all(|half| !gone.contains(half)));
+    let vouched = match wallets.root.parse() {
+        Ok(root) => wallets_of(account, root, &links, domain, &Checked),
+        Err(_) => Default::default(),
+    };
+    let is_vouched = |wallet: &str| wallet.parse().is_ok_and(|wallet: Address| vouched.contains(&wallet));
+    let remaining = wallets.wallets.iter().filter(|wallet| **wallet == wallets.root || is_vouched(wallet));
+    let remaining = remaining.cloned().collect();
+    // what somebody says who is not vouched for says nothing
+    links.retain(|link| halves(link).all(|half| signer_of(half).is_some_and(|wallet| is_vouched(&wallet))));
+    Wallets { root: wallets.root.clone(), wallets: remaining, links }
+}
+
+/// The two words of a link.
+pub fn halves(link: &WalletLink) -> impl Iterator<Item = &SignedMessage> {
+    [&link.approval, &link.consent].into_iter()
+}
+
+/// Whose word it is, EIP-55.
+pub fn signer_of(signed: &SignedMessage) -> Option<String> {
+    Some(signed.message.parse::<SiweMessage>().ok()?.address.to_string())
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+    use nepto_proto::certificate::Resource;
     use proptest::prelude::*;
     use uuid::Uuid;
 
@@ -118,6 +143,51 @@ mod tests {
             session: SessionId::new(Uuid::from_u128(2)),
             generation: 3,
         }
+    }
+
+    fn wallet(number: u8) -> Address {
+        Address::repeat_byte(number)
+    }
+
+    /// A word that nobody checks the signature of.
+    fn word(by: u8, resource: &Resource) -> SignedMessage {
+        let message = SiweMessage {
+            domain: "chat.example.org".into(),
+            address: wallet(by),
+            statement: None,
+            uri: "https://chat.example.org".into(),
+            chain_id: 1,
+            nonce: "k3x9f7qp2mhd".into(),
+            issued_at: time::OffsetDateTime::UNIX_EPOCH.into(),
+            expiration_time: None,
+            not_before: None,
+            request_id: None,
+            resources: vec![resource.to_string()],
+        };
+        SignedMessage { message: message.to_string(), signature: "0x".into() }
+    }
+
+    fn link(approver: u8, new: u8) -> WalletLink {
+        let join = Resource::Join { account: token().account, approver: wallet(approver) };
+        WalletLink { approval: word(approver, &Resource::Link(wallet(new))), consent: word(new, &join) }
+    }
+
+    #[test]
+    fn with_a_word_goes_all_that_stands_on_it() {
+        let names = |numbers: &[u8]| numbers.iter().map(|number| wallet(*number).to_string()).collect::<Vec<_>>();
+        // 1 is the root and approved 2, which approved 3; 4 has two approvals
+        let links = vec![link(1, 2), link(2, 3), link(1, 4), link(2, 4)];
+        let all = Wallets { root: wallet(1).to_string(), wallets: names(&[1, 2, 3, 4]), links: links.clone() };
+        let left =
+            |gone: &SignedMessage| without_words(token().account, &all, std::slice::from_ref(gone), "chat.example.org");
+        assert_eq!(left(&word(9, &Resource::Link(wallet(1)))), all, "nothing stands on that");
+        let without_two = left(&links[0].consent);
+        assert_eq!((without_two.wallets, without_two.links), (names(&[1, 4]), vec![link(1, 4)]));
+        let without_three = left(&links[1].approval);
+        assert_eq!(without_three.wallets, names(&[1, 2, 4]));
+        let once_approved = left(&links[2].approval);
+        assert_eq!((once_approved.wallets, once_approved.links.len()), (names(&[1, 2, 3, 4]), 3));
+        assert_eq!(once_approved.root, all.root);
     }
 
     #[test]

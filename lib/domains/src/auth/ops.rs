@@ -4,14 +4,14 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use alloy_primitives::Address;
-use nepto_chain::signature::{SignatureError, SignatureVerifier};
+use nepto_chain::signature::{Claim, Moment, SignatureError, SignatureVerifier, Signer};
 use nepto_kit::domain::Parts;
 use nepto_kit::limit::Limit;
 use nepto_kit::outbox::{Outbox, Row};
 use nepto_kit::token::{Claims, SessionState};
 use nepto_kit::{Ctx, Failure};
 use nepto_proto::api::auth::{Nonce, Refresh, RevokeByWallet, Session, SignIn, Tokens, Wallets};
-use nepto_proto::certificate::{Resource, SignedMessage, WalletLink};
+use nepto_proto::certificate::{CertificateError, Resource, SignedMessage, WalletLink};
 use nepto_proto::event::{Control, Event, SessionsRevoked, WalletLinked, WalletUnlinked};
 use nepto_proto::limits::WALLETS_PER_ACCOUNT_MAX;
 use nepto_proto::siwe::{Expected, SiweMessage};
@@ -30,11 +30,11 @@ const NONCE_LENGTH: usize = 24;
 /// The use-cases of the domain.
 #[derive(Clone)]
 pub struct Auth {
-    ctx: Ctx,
-    store: Store,
+    pub(super) ctx: Ctx,
+    pub(super) store: Store,
     keys: Arc<Keys>,
-    outbox: Outbox,
-    verifier: Arc<dyn SignatureVerifier>,
+    pub(super) outbox: Outbox,
+    pub(super) verifier: Arc<dyn SignatureVerifier>,
 }
 
 impl Auth {
@@ -64,7 +64,7 @@ impl Auth {
     }
 
     pub async fn sign_in(&self, request: SignIn) -> Result<Tokens, Failure> {
-        let message = self.check_message(&request.signed).await?;
+        let (message, signer) = self.check_message(&request.signed).await?;
         let Some(Resource::Device { registration_id, identity_key }) = message.resource() else {
             return Err(Failure::new(
                 ErrorCode::SiweResource,
@@ -78,6 +78,7 @@ impl Auth {
         let new = AccountId::new(self.ctx.random.uuid(&self.ctx.clock));
         let event = self.event(&WalletLinked { account: new, wallet: wallet.clone() });
         let account = self.store.account_of_wallet_or_new(&wallet, new, self.ctx.clock.now_ms(), event).await?;
+        self.note_contract(&message, signer).await?;
         let register = RegisterDevice {
             account,
             wallet: wallet.clone(),
@@ -189,8 +190,8 @@ impl Auth {
     }
 
     pub async fn link(&self, account: AccountId, link: WalletLink) -> Result<Wallets, Failure> {
-        let approval = self.check_message(&link.approval).await?;
-        let consent = self.check_message(&link.consent).await?;
+        let (approval, approver) = self.check_message(&link.approval).await?;
+        let (consent, newcomer) = self.check_message(&link.consent).await?;
         let wallets = self.wallets(account).await?;
         if !wallets.wallets.contains(&approval.address.to_string()) {
             return Err(Failure::new(
@@ -212,6 +213,8 @@ impl Auth {
         }
         self.use_nonce(&approval).await?;
         self.use_nonce(&consent).await?;
+        self.note_contract(&approval, approver).await?;
+        self.note_contract(&consent, newcomer).await?;
         let wallet = consent.address.to_string();
         let event = self.event(&WalletLinked { account, wallet: wallet.clone() });
         self.store.link(account, &wallet, link, WALLETS_PER_ACCOUNT_MAX, event).await?;
@@ -235,13 +238,13 @@ impl Auth {
             )
         })?;
         let event = self.event(&WalletUnlinked { account, wallet: gone.clone() });
-        self.store.unlink(account, &seen, left, &gone, event).await?;
+        self.store.unlink(account, seen, left, &[gone], vec![event]).await?;
         self.outbox.wake();
         self.wallets(account).await
     }
 
     pub async fn revoke_by_wallet(&self, request: RevokeByWallet) -> Result<(), Failure> {
-        let message = self.check_message(&request.signed).await?;
+        let (message, _) = self.check_message(&request.signed).await?;
         let Some(Resource::Revoke(device)) = message.resource() else {
             return Err(Failure::new(
                 ErrorCode::SiweResource,
@@ -252,7 +255,7 @@ impl Auth {
         let account = self.store.account_of_wallet(&message.address.to_string()).await?;
         let account = account
             .ok_or_else(|| Failure::new(ErrorCode::AccountUnknown, format!("{} has no account", message.address)))?;
-        self.ctx.call(&RemoveDevice { account, device }).await?;
+        self.ctx.call(&RemoveDevice { account, device, certificate: None }).await?;
         // at once; the event of the removal does the same again
         self.device_removed(account, device).await
     }
@@ -308,7 +311,7 @@ impl Auth {
         }
     }
 
-    fn event<E: Event>(&self, event: &E) -> Row {
+    pub(super) fn event<E: Event>(&self, event: &E) -> Row {
         Row::new(event, &self.ctx.clock, &self.ctx.random)
     }
 
@@ -337,8 +340,10 @@ impl Auth {
         })
     }
 
-    /// Reads a message and checks all that needs no nonce: form, fields, signature.
-    async fn check_message(&self, signed: &SignedMessage) -> Result<SiweMessage, Failure> {
+    /// Reads a message and checks all that needs no nonce: form, fields, signature. Also says who signed: the wallet's key,
+    /// or its contract on the chain that the message names. That must be the chain that the contract is known on: on another
+    /// one somebody else may own this address.
+    async fn check_message(&self, signed: &SignedMessage) -> Result<(SiweMessage, Signer), Failure> {
         let public = &self.ctx.config.public;
         let message: SiweMessage = signed.message.parse()?;
         message.check(&Expected {
@@ -347,15 +352,40 @@ impl Auth {
             chains: &public.chains,
             now: self.ctx.clock.now(),
         })?;
-        let signature =
-            signed.signature_bytes().map_err(|error| Failure::new(ErrorCode::SignatureInvalid, error.to_string()))?;
-        let verdict = self.verifier.verify(message.chain_id, message.address, &signed.message, &signature).await;
-        verdict.map_err(|error| match &error {
-            SignatureError::Invalid(_) => Failure::new(ErrorCode::SignatureInvalid, error.to_string()),
-            SignatureError::Unsupported(_) => Failure::new(ErrorCode::ContractWallet, error.to_string()),
-            SignatureError::Unavailable(_) => Failure::unavailable("the chain", error),
+        let signature = signed.signature_bytes().map_err(|error| {
+            let too_long = error == CertificateError::TooLong;
+            let code = if too_long { ErrorCode::TooLarge } else { ErrorCode::SignatureInvalid };
+            Failure::new(code, error.to_string())
         })?;
-        Ok(message)
+        let (chain_id, wallet) = (message.chain_id, message.address);
+        let claim = Claim { chain_id, wallet, text: &signed.message, signature: &signature };
+        let signer = self.verifier.verify(claim, Moment::Newest).await.map_err(|error| match error {
+            SignatureError::Invalid { .. } => Failure::new(ErrorCode::SignatureInvalid, error.to_string()),
+            SignatureError::NoNode { .. } => {
+                let ask =
+                    format!("; if it is, ask the operator to add chain {chain_id}, or sign in with a key's wallet");
+                Failure::new(ErrorCode::ContractWallet, format!("{error}{ask}"))
+            }
+            SignatureError::Unavailable { .. } => Failure::unavailable(&format!("chain {chain_id}"), error),
+        })?;
+        if signer != Signer::Key
+            && let Some(known) = self.store.contract_wallet(&wallet.to_string()).await?
+            && known.chain_id.cast_unsigned() != chain_id
+        {
+            return Err(Failure::new(
+                ErrorCode::WalletChain,
+                format!("{wallet} is known on chain {}; sign for that chain", known.chain_id),
+            ));
+        }
+        Ok((message, signer))
+    }
+
+    /// Remembers that a contract said yes. Whatever it has signed is asked for again soon: a new owner signs in first thing.
+    async fn note_contract(&self, message: &SiweMessage, signer: Signer) -> Result<(), Failure> {
+        let Signer::Contract(block) = signer else { return Ok(()) };
+        let (chain_id, block) = (message.chain_id.cast_signed(), block.number.cast_signed());
+        let now_ms = self.ctx.clock.now_ms();
+        Ok(self.store.note_contract_wallet(&message.address.to_string(), chain_id, block, now_ms).await?)
     }
 
     async fn use_nonce(&self, message: &SiweMessage) -> Result<(), Failure> {

@@ -1,5 +1,7 @@
 //! All SurrealQL and Redis of this domain.
 
+mod contract_wallets;
+
 use std::sync::LazyLock;
 use std::time::Duration;
 
@@ -15,9 +17,13 @@ use redis::Script;
 use redis::aio::ConnectionManager;
 use surrealdb::types::{SurrealValue, array};
 
-pub const SCHEMA: &[Migration] = &[Migration {
-    number: 1,
-    statements: "
+pub use self::contract_wallets::ContractWalletRow;
+use self::contract_wallets::contract_wallet_id;
+
+pub const SCHEMA: &[Migration] = &[
+    Migration {
+        number: 1,
+        statements: "
             -- account:[account]
             DEFINE TABLE IF NOT EXISTS account SCHEMAFULL;
             DEFINE FIELD IF NOT EXISTS root ON account TYPE string;
@@ -44,7 +50,19 @@ pub const SCHEMA: &[Migration] = &[Migration {
             DEFINE FIELD IF NOT EXISTS expires_at_ms ON session TYPE int;
             DEFINE INDEX IF NOT EXISTS session_expiry ON session FIELDS expires_at_ms;
         ",
-}];
+    },
+    Migration {
+        number: 2,
+        statements: "
+            -- contract_wallet:[address]: a wallet that signed as a contract belongs to one chain
+            DEFINE TABLE IF NOT EXISTS contract_wallet SCHEMAFULL;
+            DEFINE FIELD IF NOT EXISTS chain_id ON contract_wallet TYPE int;
+            DEFINE FIELD IF NOT EXISTS block ON contract_wallet TYPE int;
+            DEFINE FIELD IF NOT EXISTS due_at_ms ON contract_wallet TYPE int;
+            DEFINE INDEX IF NOT EXISTS contract_wallet_due ON contract_wallet FIELDS due_at_ms;
+        ",
+    },
+];
 
 #[derive(Debug, Clone, SurrealValue)]
 struct Signed {
@@ -231,36 +249,40 @@ impl Store {
             .await
     }
 
-    /// Replaces the wallets of an account by fewer, if they are still the ones that the caller saw. Throws `unavailable`
-    /// where they changed meanwhile.
+    /// Replaces the wallets and links of an account by fewer, if they are still the ones that the caller saw. Throws
+    /// `unavailable` where they changed meanwhile.
     pub async fn unlink(
         &self,
         account: AccountId,
-        seen: &Wallets,
+        seen: Wallets,
         left: Wallets,
-        gone: &str,
-        event: outbox::Row,
+        gone: &[String],
+        events: Vec<outbox::Row>,
     ) -> Result<(), DbError> {
-        let left = AccountRow::from(left);
+        let (seen, left) = (AccountRow::from(seen), AccountRow::from(left));
+        let gone =
+            gone.iter().flat_map(|wallet| [RecordId::new("wallet", wallet.as_str()), contract_wallet_id(wallet)]);
         self.db
             .execute(
                 &format!(
                     "{{
-                        IF (SELECT VALUE wallets FROM ONLY $account_id) != $seen {{ THROW 'unavailable' }};
+                        LET $row = (SELECT wallets, links FROM ONLY $account_id);
+                        IF $row.wallets != $seen_wallets OR $row.links != $seen_links {{ THROW 'unavailable' }};
                         UPDATE $account_id SET root = $root, wallets = $wallets, links = $links;
-                        DELETE $wallet_id;
+                        DELETE $gone;
                         {insert}
                     }}",
                     insert = outbox::INSERT
                 ),
                 vars! {
                     account_id: account_id(account),
-                    wallet_id: RecordId::new("wallet", gone),
-                    seen: seen.wallets.clone(),
+                    seen_wallets: seen.wallets,
+                    seen_links: seen.links,
                     root: left.root,
                     wallets: left.wallets,
                     links: left.links,
-                    events: vec![event],
+                    gone: gone.collect::<Vec<_>>(),
+                    events: events,
                 },
             )
             .await

@@ -104,3 +104,47 @@ async fn expired_sessions_are_removed_and_no_others() {
     assert_eq!(store.remove_expired(11, 100).await.unwrap(), 1);
     assert_eq!(store.sessions(mine).await.unwrap().len(), 1);
 }
+
+#[tokio::test]
+async fn a_contract_wallet_belongs_to_one_chain_and_is_asked_when_it_is_due() {
+    let store = store().await;
+    store.note_contract_wallet("0xA", 10, 100, 5_000).await.unwrap();
+    let other = store.note_contract_wallet("0xA", 1, 100, 0).await;
+    assert!(matches!(other, Err(DbError::Thrown(code)) if code == "wallet_chain"));
+    store.note_contract_wallet("0xB", 1, 7, 1_000).await.unwrap();
+    assert!(store.due_contract_wallets(999, 10).await.unwrap().is_empty());
+    let due = store.due_contract_wallets(6_000, 10).await.unwrap();
+    assert_eq!(due.iter().map(|row| row.wallet()).collect::<Vec<_>>(), ["0xB", "0xA"], "who waits longest comes first");
+    // an older block does not count, and sooner is sooner
+    store.note_contract_wallet("0xA", 10, 90, 2_000).await.unwrap();
+    let row = store.contract_wallet("0xA").await.unwrap().unwrap();
+    assert_eq!((row.chain_id, row.block, row.due_at_ms), (10, 100, 2_000));
+    // what was wanted meanwhile is not forgotten
+    store.contract_wallet_asked(&due[1], 9_000).await.unwrap();
+    assert_eq!(store.contract_wallet("0xA").await.unwrap().unwrap().due_at_ms, 2_000);
+    store.contract_wallet_asked(&row, 9_000).await.unwrap();
+    assert_eq!(store.due_contract_wallets(6_000, 10).await.unwrap().len(), 1);
+    store.forget_contract_wallet(&row).await.unwrap();
+    assert_eq!(store.contract_wallet("0xA").await.unwrap(), None);
+}
+
+#[tokio::test]
+async fn wallets_go_only_from_what_was_seen() {
+    let store = store().await;
+    let mine = account(1);
+    store.account_of_wallet_or_new("0xA", mine, 0, event()).await.unwrap();
+    let before = store.wallets(mine).await.unwrap().unwrap();
+    store.link(mine, "0xB", link(), 5, event()).await.unwrap();
+    store.note_contract_wallet("0xB", 1, 7, 1_000).await.unwrap();
+    let seen = store.wallets(mine).await.unwrap().unwrap();
+    let gone = ["0xB".to_owned()];
+    // another link between the same wallets is a change too
+    store.link(mine, "0xB", link(), 5, event()).await.unwrap();
+    let changed = store.unlink(mine, seen.clone(), before.clone(), &gone, vec![event()]).await;
+    assert!(matches!(changed, Err(DbError::Thrown(code)) if code == "unavailable"));
+    let seen = store.wallets(mine).await.unwrap().unwrap();
+    store.unlink(mine, seen, before.clone(), &gone, vec![event()]).await.unwrap();
+    assert_eq!(store.wallets(mine).await.unwrap(), Some(before));
+    assert_eq!(store.account_of_wallet("0xB").await.unwrap(), None);
+    assert_eq!(store.contract_wallet("0xB").await.unwrap(), None, "with what was known of it as a contract");
+}

@@ -8,8 +8,8 @@ use async_nats::header::NATS_MESSAGE_ID;
 use futures_util::future::try_join_all;
 use nepto_chain::receipts::Encoding;
 use nepto_chain::rpc::{Limits, Pool, RpcError};
-use nepto_chain::source::{self, Source};
-use nepto_kit::config::{self, Receipts, Tag};
+use nepto_chain::source::Source;
+use nepto_kit::config::{self, Receipts};
 use nepto_kit::domain::Parts;
 use nepto_kit::{Ctx, Failure};
 use nepto_proto::chain as wire;
@@ -19,6 +19,7 @@ use prost::Message;
 use super::model::for_pipeline;
 use super::store::Store;
 use super::{Pipeline, ReplaySteps, Replayed};
+use crate::chains::{finality_of, urls_of};
 
 /// Steps that are sent again at once.
 const REPLAY_MAX: usize = 200;
@@ -109,18 +110,12 @@ pub fn source_of(chain: &config::Chain) -> Result<Source, RpcError> {
         concurrency_max: chain.concurrency_max,
         ..Limits::default()
     };
-    let urls: Vec<String> = chain.rpc.iter().map(|endpoint| endpoint.0.clone()).collect();
     let encoding = match chain.receipts {
         Receipts::Ethereum => Encoding::Ethereum,
         Receipts::Optimism => Encoding::Optimism,
         Receipts::Unknown => Encoding::Unknown,
     };
-    let finality = match chain.finality {
-        config::Finality::Depth(depth) => source::Finality::Depth(depth),
-        config::Finality::Tag(Tag::Finalized) => source::Finality::Finalized,
-        config::Finality::Tag(Tag::Safe) => source::Finality::Safe,
-    };
-    Ok(Source::new(Pool::new(&urls, limits)?, encoding, finality))
+    Ok(Source::new(Pool::new(&urls_of(chain), limits)?, encoding, finality_of(chain)))
 }
 
 /// The contracts of a chain, by address.

@@ -91,14 +91,32 @@ operation!(
     } -> Vec<OwnDevice>
 );
 operation!(
+    /// The certificates of an account's devices.
+    "certificates" Certificates {
+        /// Whose.
+        account: AccountId,
+    } -> Vec<Certified>
+);
+operation!(
     /// Removes a device and everything kept for it. Fails with `device_unknown`.
     "remove_device" RemoveDevice {
         /// Whose.
         account: AccountId,
         /// Which.
         device: DeviceId,
+        /// Only if this is still its certificate; else it is `device_unknown`.
+        certificate: Option<SignedMessage>,
     } -> ()
 );
+/// A device and its certificate.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Certified {
+    /// Its number.
+    pub device: DeviceId,
+    /// Message and signature.
+    pub certificate: SignedMessage,
+}
+
 operation!(
     /// Notes that a device was heard of today.
     "device_seen" DeviceSeen {

@@ -9,16 +9,19 @@ use nepto_kit::limit::Limit;
 use nepto_kit::outbox::{Outbox, Row};
 use nepto_kit::{Ctx, Failure};
 use nepto_proto::api::auth::Wallets;
-use nepto_proto::api::keys::{DeviceDirectory, KeyCount, OwnDevice, PrekeyBundles, UploadKeys, repeated_use_digest};
+use nepto_proto::api::keys::{
+    DeviceDirectory, KeyCount, OwnDevice, PrekeyBundles, PublicDevice, UploadKeys, repeated_use_digest,
+};
+use nepto_proto::certificate::SignedMessage;
 use nepto_proto::event::{Control, DeviceRemoved};
 use nepto_proto::limits::{DEVICES_PER_ACCOUNT_MAX, ONE_TIME_PREKEYS_LOW, ONE_TIME_PREKEYS_MAX};
 use nepto_proto::subject::Live;
 use nepto_proto::{AccountId, DeviceId, ErrorCode};
 
-use super::RegisterDevice;
 use super::device_list::DeviceList;
 use super::model::{check_ec, check_id, check_kyber, check_setup, check_signed_ec};
 use super::store::{DeviceRow, RemovedRow, Store, Taken};
+use super::{Certified, RegisterDevice};
 use crate::auth::FindAccount;
 
 /// A device that was not heard of for so long is removed: its mailbox has expired by then.
@@ -50,14 +53,22 @@ impl Keys {
         DeviceId::try_from(device).map_err(Failure::internal)
     }
 
-    pub async fn remove(&self, account: AccountId, device: DeviceId) -> Result<(), Failure> {
+    /// Removes a device, if it has this certificate, where one is given.
+    pub async fn remove(
+        &self,
+        account: AccountId,
+        device: DeviceId,
+        certificate: Option<SignedMessage>,
+    ) -> Result<(), Failure> {
         let event = Row::new(&DeviceRemoved { account, device }, &self.ctx.clock, &self.ctx.random);
         let now_ms = self.ctx.clock.now_ms();
-        self.store.remove(account, device, now_ms, event).await.map_err(|error| match Failure::from(error) {
-            failure if failure.code == ErrorCode::DeviceUnknown => {
-                Failure::new(failure.code, format!("this account has no device {device}"))
+        self.store.remove(account, device, certificate, now_ms, event).await.map_err(|error| {
+            match Failure::from(error) {
+                failure if failure.code == ErrorCode::DeviceUnknown => {
+                    Failure::new(failure.code, format!("this account has no device {device}"))
+                }
+                failure => failure,
             }
-            failure => failure,
         })?;
         self.outbox.wake();
         self.list(account).await.map(drop)
@@ -67,7 +78,7 @@ impl Keys {
     pub async fn wallet_unlinked(&self, account: AccountId, wallet: &str) -> Result<(), Failure> {
         for row in self.store.devices(account).await? {
             if let Some(device) = row.number().filter(|_| row.wallet == wallet) {
-                match self.remove(account, device).await {
+                match self.remove(account, device, None).await {
                     Err(failure) if failure.code != ErrorCode::DeviceUnknown => return Err(failure),
                     _ => {}
                 }
@@ -84,6 +95,11 @@ impl Keys {
             self.store.cache(account, &list).await?;
         }
         Ok(list)
+    }
+
+    pub async fn certificates(&self, account: AccountId) -> Result<Vec<Certified>, Failure> {
+        let certified = |device: PublicDevice| Certified { device: device.device, certificate: device.certificate };
+        Ok(self.store.devices(account).await?.iter().filter_map(DeviceRow::to_public).map(certified).collect())
     }
 
     pub async fn own_devices(&self, account: AccountId) -> Result<Vec<OwnDevice>, Failure> {
@@ -212,7 +228,7 @@ impl Keys {
         let rows = self.store.idle_since(before_ms, BATCH).await?;
         for row in &rows {
             if let (Ok(account), Some(device)) = (row.account.parse(), row.number()) {
-                self.remove(account, device).await?;
+                self.remove(account, device, None).await?;
             }
         }
         Ok(rows.len())

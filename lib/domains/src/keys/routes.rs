@@ -84,7 +84,7 @@ async fn remove(
     Caller(claims): Caller,
     Path(device): Path<DeviceId>,
 ) -> Result<StatusCode, Failure> {
-    keys.remove(claims.account, device).await?;
+    keys.remove(claims.account, device, None).await?;
     Ok(StatusCode::NO_CONTENT)
 }
 

@@ -3,10 +3,11 @@
 use nepto_kit::service::Service;
 
 use super::ops::Keys;
-use super::{DeviceSeen, ListDevices, OwnDevices, RegisterDevice, RemoveDevice};
+use super::{Certificates, DeviceSeen, ListDevices, OwnDevices, RegisterDevice, RemoveDevice};
 
 pub fn services(keys: &Keys) -> Vec<Service> {
     let (register, list, own, remove, seen) = (keys.clone(), keys.clone(), keys.clone(), keys.clone(), keys.clone());
+    let certificates = keys.clone();
     vec![
         Service::new(move |request: RegisterDevice| {
             let keys = register.clone();
@@ -22,7 +23,11 @@ pub fn services(keys: &Keys) -> Vec<Service> {
         }),
         Service::new(move |request: RemoveDevice| {
             let keys = remove.clone();
-            async move { keys.remove(request.account, request.device).await }
+            async move { keys.remove(request.account, request.device, request.certificate).await }
+        }),
+        Service::new(move |request: Certificates| {
+            let keys = certificates.clone();
+            async move { keys.certificates(request.account).await }
         }),
         Service::new(move |request: DeviceSeen| {
             let keys = seen.clone();

@@ -66,10 +66,10 @@ async fn a_device_keeps_its_number_and_numbers_are_not_reused_at_once() {
     assert!(
         matches!(store.register(mine, row(mine, 4, 400), 3).await, Err(DbError::Thrown(code)) if code == "device_limit")
     );
-    store.remove(mine, device(2), 7, event()).await.unwrap();
+    store.remove(mine, device(2), None, 7, event()).await.unwrap();
     assert_eq!(store.register(mine, row(mine, 4, 400), 3).await.unwrap(), 4);
     assert!(
-        matches!(store.remove(mine, device(2), 7, event()).await, Err(DbError::Thrown(code)) if code == "device_unknown")
+        matches!(store.remove(mine, device(2), None, 7, event()).await, Err(DbError::Thrown(code)) if code == "device_unknown")
     );
     assert_eq!(store.devices(mine).await.unwrap().len(), 3);
 }
@@ -86,9 +86,9 @@ async fn a_removed_device_is_remembered_until_its_number_or_its_time_is_over() {
     for n in 1..=3 {
         store.register(mine, row(mine, n, 100 * u32::from(n)), 3).await.unwrap();
     }
-    store.remove(mine, device(1), 7, event()).await.unwrap();
-    store.remove(mine, device(3), 9, event()).await.unwrap();
-    store.remove(mine, device(2), 8, event()).await.unwrap();
+    store.remove(mine, device(1), None, 7, event()).await.unwrap();
+    store.remove(mine, device(3), None, 9, event()).await.unwrap();
+    store.remove(mine, device(2), None, 8, event()).await.unwrap();
     assert_eq!(removed().await, [(3, 9), (2, 8), (1, 7)], "the latest first");
     assert_eq!(store.removed(account(2), 20).await.unwrap().len(), 0);
     assert_eq!(store.removed(mine, 1).await.unwrap()[0].to_public().unwrap().device.identity_key.0, [3; 33]);
@@ -98,12 +98,25 @@ async fn a_removed_device_is_remembered_until_its_number_or_its_time_is_over() {
         if device_number == 1 {
             break;
         }
-        store.remove(mine, device(device_number), 6, event()).await.unwrap();
+        store.remove(mine, device(device_number), None, 6, event()).await.unwrap();
     }
     assert_eq!(store.devices(mine).await.unwrap()[0].number(), Some(device(1)));
     assert!(!removed().await.iter().any(|(number, _)| *number == 1));
     assert_eq!(store.forget_removed(9, 1_000).await.unwrap(), 125);
     assert_eq!(removed().await, [(3, 9)]);
+}
+
+#[tokio::test]
+async fn a_device_is_removed_for_its_certificate_only_while_it_has_that() {
+    let store = store().await;
+    let mine = account(1);
+    store.register(mine, row(mine, 1, 100), 3).await.unwrap();
+    let certificate = store.devices(mine).await.unwrap()[0].to_public().unwrap().certificate;
+    let other = SignedMessage { signature: "0xother".into(), ..certificate.clone() };
+    let refused = store.remove(mine, device(1), Some(other), 7, event()).await;
+    assert!(matches!(refused, Err(DbError::Thrown(code)) if code == "device_unknown"));
+    store.remove(mine, device(1), Some(certificate), 7, event()).await.unwrap();
+    assert!(store.devices(mine).await.unwrap().is_empty());
 }
 
 #[tokio::test]

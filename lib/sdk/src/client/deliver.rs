@@ -15,10 +15,14 @@ use crate::inbox::Received;
 const RETRY_FIRST: Duration = Duration::from_millis(250);
 /// Before any further try.
 const RETRY_MAX: Duration = Duration::from_secs(10);
+/// A chain that must be asked about a sender is tried for so long. One whose nodes are away must not keep everybody else's
+/// messages waiting.
+const CHAIN_WITHIN: Duration = Duration::from_secs(60);
 
 /// A verdict on who sent a message, for which it may be passed over. Everything else is no reason to lose one.
 fn is_about_sender(error: &SdkError) -> bool {
-    let refused = matches!(error, SdkError::BadKeys { .. } | SdkError::WrongWallet { .. });
+    let refused =
+        matches!(error, SdkError::BadKeys { .. } | SdkError::WrongWallet { .. } | SdkError::NodeNeeded { .. });
     refused || error.code() == Some(ErrorCode::AccountUnknown)
 }
 
@@ -31,6 +35,7 @@ impl Inner {
             Received::NeedDirectory(account) => account,
         };
         let mut events = Vec::new();
+        let (mut unasked, began) = (None, tokio::time::Instant::now());
         for tries in 0u32.. {
             match self.fetch_directory(account, None).await {
                 Ok(told) => {
@@ -39,6 +44,12 @@ impl Inner {
                 }
                 Err(error) if is_about_sender(&error) => {
                     tracing::warn!(%account, %error, "the directory of a sender does not hold");
+                    unasked = matches!(error, SdkError::NodeNeeded { .. }).then(|| error.to_string());
+                    break;
+                }
+                Err(error @ SdkError::Chain { .. }) if began.elapsed() >= CHAIN_WITHIN => {
+                    tracing::warn!(%account, %error, "nobody can say whose wallet a sender's is");
+                    unasked = Some(error.to_string());
                     break;
                 }
                 Err(error) if error.is_signed_out() || matches!(error, SdkError::Store(_)) => return Err(error),
@@ -51,7 +62,14 @@ impl Inner {
             }
         }
         match self.core().receive(deliver, true)? {
-            Received::Done(told) => events.extend(told),
+            Received::Done(mut told) => {
+                for event in &mut told {
+                    if let (Event::Uncertified { reason, .. }, Some(unasked)) = (event, &unasked) {
+                        reason.clone_from(unasked);
+                    }
+                }
+                events.extend(told);
+            }
             Received::NeedDirectory(_) => return Err(SdkError::Internal("a directory was asked for twice")),
         }
         Ok(events)
@@ -67,7 +85,8 @@ impl Inner {
         if directory.account != account {
             return Err(SdkError::BadKeys { account, reason: "the server answered for another account" });
         }
-        let told = self.core().apply_directory(&directory, named)?;
+        let answers = self.ask_chains(&directory).await?;
+        let told = self.core().apply_directory(&directory, named, &answers)?;
         if account == self.account {
             self.sync_joined(&told).await;
         }

@@ -11,6 +11,7 @@ use reqwest::Url;
 use zeroize::Zeroizing;
 
 use super::Client;
+use super::chains::{ChainNodes, on_chain};
 use crate::SdkError;
 use crate::env::Env;
 use crate::http::{Http, is_loopback, server_url};
@@ -45,6 +46,8 @@ pub struct LoginOptions {
     pub device_name: String,
     /// The domain that the server signs in for, where it isn't its address: behind a tunnel, in a test.
     pub domain: Option<String>,
+    /// Nodes to ask about contract wallets, beside those that the profile knows already.
+    pub nodes: ChainNodes,
     /// Connections to share with other clients in this process; without it a pool of its own is made.
     pub http: Option<reqwest::Client>,
     /// Clock and randomness.
@@ -59,6 +62,7 @@ impl LoginOptions {
             place: Place::Memory,
             device_name: "nepto".to_owned(),
             domain: None,
+            nodes: ChainNodes::new(),
             http: None,
             env: Env::system(),
         }
@@ -81,13 +85,14 @@ impl Client {
     ///
     /// At the device limit the error carries the account's devices, one of which must be revoked.
     pub async fn login(options: LoginOptions, wallet: &Wallet) -> Result<Self, SdkError> {
-        let LoginOptions { server, place, device_name, domain, http: shared, env } = options;
+        let LoginOptions { server, place, device_name, domain, nodes, http: shared, env } = options;
         let url = server_url(&server)?;
         let http = Http::maybe_with(shared.clone(), &server, env.clone(), Box::new(()))?;
         let info = http.info().await?;
         check_domain(&url, &info, domain.as_deref())?;
         check_clock(&info, &env)?;
         let store = place.open(&env)?;
+        set_nodes(&store, nodes, wallet)?;
         let before = store.begin().registration()?;
         let (installation, device) = keys::set_up(&store, &env, &device_name)?;
         let nonce = http.nonce().await?.nonce;
@@ -132,6 +137,20 @@ impl Client {
         let store = place.open(&env)?;
         Self::over(store, env, None).await
     }
+}
+
+/// Takes nodes into the profile. A contract wallet needs one of its chain: this device will have to know its own account's
+/// other devices.
+fn set_nodes(store: &Store, more: ChainNodes, wallet: &Wallet) -> Result<(), SdkError> {
+    let txn = store.begin();
+    let mut nodes = txn.nodes()?;
+    nodes.extend(more);
+    let chains = on_chain(&nodes)?;
+    if let Some(contract) = wallet.contract().filter(|contract| !chains.knows(contract.chain_id)) {
+        return Err(SdkError::OwnNodeNeeded { wallet: contract.address.to_string(), chain_id: contract.chain_id });
+    }
+    txn.set_nodes(&nodes)?;
+    Ok(txn.commit(Durability::Now)?)
 }
 
 /// Removes the device that a sign-in made for the wrong account: nobody would ever use it.

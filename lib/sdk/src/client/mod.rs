@@ -1,22 +1,25 @@
 //! The public door: a signed-in device, its conversations and its connection.
 
 mod account;
+mod chains;
 mod deliver;
 mod engine;
 mod login;
 mod send;
 mod talk;
 
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock};
 use std::task::{Context, Poll};
 
 use futures_util::Stream;
+use nepto_chain::signature::OnChain;
 use nepto_proto::api::auth::Tokens;
 use nepto_proto::{AccountId, DeviceId};
 use tokio::sync::{Notify, mpsc, watch};
 use tokio_util::sync::{CancellationToken, DropGuard};
 
 pub use account::Verification;
+pub use chains::ChainNodes;
 pub use login::{LoginOptions, Place, revoke_device_by_wallet};
 
 use crate::SdkError;
@@ -67,6 +70,8 @@ impl TokenSink for SharedCore {
 pub(crate) struct Inner {
     core: SharedCore,
     http: Http,
+    /// Who is asked about contract wallets.
+    chains: RwLock<Arc<OnChain>>,
     env: Env,
     account: AccountId,
     device: DeviceId,
@@ -141,6 +146,7 @@ impl Client {
         let txn = store.begin();
         let registration = txn.registration()?.ok_or(SdkError::NotSignedIn)?;
         let tokens = txn.tokens()?;
+        let chains = Arc::new(chains::on_chain(&txn.nodes()?)?);
         drop(txn);
         let core = SharedCore(Arc::new(Mutex::new(Core::open(store, env.clone())?)));
         let http = Http::maybe_with(http, &registration.server, env.clone(), Box::new(core.clone()))?;
@@ -150,6 +156,7 @@ impl Client {
         let inner = Inner {
             core,
             http,
+            chains: RwLock::new(chains),
             env,
             account: registration.account,
             device: registration.device,

@@ -222,6 +222,9 @@ fn explain(failure: Failure) -> String {
         Failure::KeysChanged => "The keys of this contact changed; compare the safety number again.".to_owned(),
         Failure::RootChanged => "The server names another wallet as this contact's.".to_owned(),
         Failure::BadKeys => "The recipient's keys can't be used.".to_owned(),
+        Failure::NodeNeeded(chain) => {
+            format!("The recipient's wallet is a contract on chain {chain}; name a node of that chain, to ask it.")
+        }
         Failure::Encryption => "It could not be encrypted.".to_owned(),
     }
 }

@@ -1,10 +1,13 @@
 //! What is known and pinned about accounts: root wallet, devices, verification.
 
+use std::collections::BTreeMap;
+
 use nepto_proto::{AccountId, DeviceId};
 use serde::{Deserialize, Serialize};
 
 use super::{Range, StoreError, Table, Txn, from_json};
 use crate::model::KnownDevice;
+use crate::words::Answer;
 
 /// What a device sent before its sockets were closed may be stored so much later than the device was removed.
 const SENT_WITHIN_MS: u64 = 60_000;
@@ -28,6 +31,12 @@ pub(crate) struct Peer {
     /// The root and what it vouched for when the directory was checked last: only one of them can be the next root.
     #[serde(default)]
     pub wallets: Vec<String>,
+    /// What chains said of the signatures of contract wallets, when the directory was checked last.
+    #[serde(default)]
+    pub answers: Vec<Answer>,
+    /// The chain that each contract wallet was met on first, by EIP-55 address.
+    #[serde(default)]
+    pub chains: BTreeMap<String, u64>,
     /// Another root that the server names and none of these vouched for; no sending until the user decides.
     #[serde(default)]
     pub claimed: Option<String>,
@@ -75,6 +84,11 @@ impl Peer {
     /// Whether the server lists a device, certified or not.
     pub fn lists(&self, device: DeviceId) -> bool {
         self.device(device).is_some() || self.refused.iter().any(|(refused, _)| *refused == device)
+    }
+
+    /// Whether a chain must be asked again about a contract wallet.
+    pub fn is_due(&self, now_ms: u64) -> bool {
+        self.answers.iter().any(|answer| answer.is_due(now_ms))
     }
 
     /// Whether a wallet was one of the account's own.

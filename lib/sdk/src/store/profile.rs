@@ -1,5 +1,7 @@
 //! Who this device is: account, keys, tokens, place in the mailbox, counters.
 
+use std::collections::BTreeMap;
+
 use libsignal_protocol::IdentityKeyPair;
 use nepto_proto::api::Base64;
 use nepto_proto::api::auth::Tokens;
@@ -62,6 +64,7 @@ const TOKENS: &[u8] = b"tokens";
 const CURSOR: &[u8] = b"cursor";
 const SETTINGS: &[u8] = b"settings";
 const KEY_STATE: &[u8] = b"keys";
+const NODES: &[u8] = b"nodes";
 
 impl Txn<'_> {
     pub fn installation(&self) -> Result<Option<Installation>, StoreError> {
@@ -96,6 +99,12 @@ impl Txn<'_> {
     }
     pub fn set_settings(&self, settings: &Settings) -> Result<(), StoreError> {
         self.put_json(Table::Profile, SETTINGS, settings)
+    }
+    pub fn nodes(&self) -> Result<BTreeMap<u64, Vec<String>>, StoreError> {
+        Ok(self.get_json(Table::Profile, NODES)?.unwrap_or_default())
+    }
+    pub fn set_nodes(&self, nodes: &BTreeMap<u64, Vec<String>>) -> Result<(), StoreError> {
+        self.put_json(Table::Profile, NODES, nodes)
     }
     pub fn key_state(&self) -> Result<KeyState, StoreError> {
         Ok(self.get_json(Table::Profile, KEY_STATE)?.unwrap_or_default())

@@ -1,6 +1,7 @@
 //! Tests of the core, two and more devices exchanging ciphertexts without a network.
 
 mod chat;
+mod contracts;
 mod crash;
 mod guard;
 mod keys;

@@ -16,7 +16,7 @@ use nepto_proto::api::accounts::{Account, Contact, Contacts, SetConsent};
 use nepto_proto::api::auth::{Nonce, Refresh, SignIn, Tokens, Wallets};
 use nepto_proto::api::keys::{DeviceDirectory, KeyCount, KeysMatch, PrekeyBundles, PublicDevice, UploadKeys};
 use nepto_proto::api::{Problem, ServerInfo};
-use nepto_proto::certificate::Resource;
+use nepto_proto::certificate::{Checked, Resource};
 use nepto_proto::siwe::SiweMessage;
 use nepto_proto::wire::{CaughtUp, Cursor, Drain, Error, SendDm, Stored, Welcome, client_frame, server_frame};
 use nepto_proto::{AccountId, CloseCode, DeviceId, ErrorCode, SessionId, frame};
@@ -179,7 +179,7 @@ async fn nonce() -> Json<Nonce> {
 }
 
 async fn sign_in(State(server): Shared, Json(body): Json<SignIn>) -> Json<Tokens> {
-    let message: SiweMessage = body.signed.verify(super::world::DOMAIN).unwrap();
+    let message: SiweMessage = body.signed.verify(super::world::DOMAIN, &Checked).unwrap();
     let Some(Resource::Device { registration_id, identity_key }) = message.resource() else { panic!("no device") };
     let root = message.address.to_string();
     let mut wallets = server.wallets.lock().unwrap();

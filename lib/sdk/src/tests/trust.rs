@@ -8,6 +8,7 @@ use super::world::{DOMAIN, Device, Person, World, friends};
 use crate::SdkError;
 use crate::event::Event;
 use crate::model::{Body, Notice};
+use crate::words::Answers;
 
 #[test]
 fn a_device_that_the_server_slipped_in_gets_nothing() {
@@ -50,7 +51,7 @@ fn what_a_device_sent_before_it_was_removed_is_read_and_nothing_is_sent_to_it() 
     world.send_all(&mut tablet);
     world.remove_device(bob, phone.number());
     world.remove_device(bob, tablet.number());
-    a.core.apply_directory(&world.directory(bob), None).unwrap();
+    a.core.apply_directory(&world.directory(bob), None, &Answers::default()).unwrap();
     a.events.clear();
     world.receive_all(&mut a);
     assert_eq!(a.texts(bob)[4..], ["on the way", "never seen"], "{:?}", a.events);
@@ -59,7 +60,7 @@ fn what_a_device_sent_before_it_was_removed_is_read_and_nothing_is_sent_to_it() 
     assert_eq!(b.texts(a.account()).last().map(String::as_str), Some("is the phone gone?"));
     // later, the server remembers none of them, and neither do we
     world.accounts.get_mut(&bob).unwrap().removed.clear();
-    a.core.apply_directory(&world.directory(bob), None).unwrap();
+    a.core.apply_directory(&world.directory(bob), None, &Answers::default()).unwrap();
     let txn = a.core.store.begin();
     assert!(txn.peer(bob).unwrap().unwrap().removed.is_empty());
     let session = |device| txn.session(&crate::signal::address(bob, device).unwrap()).unwrap();
@@ -103,24 +104,24 @@ fn a_removed_device_whose_word_can_not_be_taken_is_no_forgery_but_its_loss_is_to
     });
     lost_of(&|world, a| {
         let bob = a.core.store.begin().conversations().unwrap()[0].peer;
-        a.core.apply_directory(&world.directory(bob), None).unwrap();
+        a.core.apply_directory(&world.directory(bob), None, &Answers::default()).unwrap();
         verify(a);
-        a.core.apply_directory(&world.directory(bob), None).unwrap();
+        a.core.apply_directory(&world.directory(bob), None, &Answers::default()).unwrap();
     });
     // the server says something else than at first
     lost_of(&|world, a| {
         let bob = a.core.store.begin().conversations().unwrap()[0].peer;
         removed(world)[0].removed_at -= std::time::Duration::from_secs(120);
-        a.core.apply_directory(&world.directory(bob), None).unwrap();
+        a.core.apply_directory(&world.directory(bob), None, &Answers::default()).unwrap();
         removed(world)[0].removed_at += std::time::Duration::from_secs(1_000_000);
-        a.core.apply_directory(&world.directory(bob), None).unwrap();
+        a.core.apply_directory(&world.directory(bob), None, &Answers::default()).unwrap();
     });
     // it has been removed for longer than any message waits
     lost_of(&|world, a| {
         let bob = a.core.store.begin().conversations().unwrap()[0].peer;
-        a.core.apply_directory(&world.directory(bob), None).unwrap();
+        a.core.apply_directory(&world.directory(bob), None, &Answers::default()).unwrap();
         world.pass_s(91 * 86_400);
-        a.core.apply_directory(&world.directory(bob), None).unwrap();
+        a.core.apply_directory(&world.directory(bob), None, &Answers::default()).unwrap();
     });
 }
 
@@ -146,10 +147,10 @@ fn a_removed_device_that_is_listed_again_is_a_new_one() {
     a.core.mark_verified(bob, &numbers).unwrap();
     let stolen = world.accounts[&bob].devices[&phone.number()].clone();
     world.remove_device(bob, phone.number());
-    a.core.apply_directory(&world.directory(bob), None).unwrap();
+    a.core.apply_directory(&world.directory(bob), None, &Answers::default()).unwrap();
     // the thief and the server are friends
     world.accounts.get_mut(&bob).unwrap().devices.insert(phone.number(), stolen);
-    let events = a.core.apply_directory(&world.directory(bob), None).unwrap();
+    let events = a.core.apply_directory(&world.directory(bob), None, &Answers::default()).unwrap();
     assert!(matches!(events[..], [Event::DeviceAdded { device, .. }] if device == phone.number()), "{events:?}");
     let address = crate::signal::address(bob, phone.number()).unwrap();
     assert!(a.core.store.begin().session(&address).unwrap().is_none());
@@ -189,7 +190,7 @@ fn certificates_of_other_domains_wallets_and_keys_are_refused() {
     let server = world.accounts.get_mut(&bob.account).unwrap();
     server.devices.get_mut(&swapped.number()).unwrap().public.certificate = certificate;
     let directory = world.directory(bob.account);
-    let events = a.core.apply_directory(&directory, None).unwrap();
+    let events = a.core.apply_directory(&directory, None, &Answers::default()).unwrap();
     let refused: Vec<DeviceId> = events
         .iter()
         .filter_map(|e| match e {
@@ -200,7 +201,7 @@ fn certificates_of_other_domains_wallets_and_keys_are_refused() {
     assert_eq!(refused, [other_domain.number(), swapped.number()]);
     let peer = a.core.store.begin().peer(bob.account).unwrap().unwrap();
     assert_eq!(peer.devices.iter().map(|d| d.device).collect::<Vec<_>>(), [good.number()]);
-    assert_eq!(a.core.apply_directory(&directory, None).unwrap(), [], "each is reported once");
+    assert_eq!(a.core.apply_directory(&directory, None, &Answers::default()).unwrap(), [], "each is reported once");
 }
 
 #[test]
@@ -211,10 +212,13 @@ fn a_linked_wallet_certifies_and_an_unlinked_one_does_not() {
     let second = world.wallet();
     let device = world.device_in(bob.account, &second, super::world::DOMAIN, None);
     let directory = world.directory(bob.account);
-    assert!(matches!(a.core.apply_directory(&directory, None).unwrap()[..], [Event::Uncertified { .. }]));
+    assert!(matches!(
+        a.core.apply_directory(&directory, None, &Answers::default()).unwrap()[..],
+        [Event::Uncertified { .. }]
+    ));
     world.link(&bob, &second);
     let directory = world.directory(bob.account);
-    let events = a.core.apply_directory(&directory, None).unwrap();
+    let events = a.core.apply_directory(&directory, None, &Answers::default()).unwrap();
     assert!(matches!(&events[..], [Event::DeviceAdded { device: d, .. }] if *d == device.number()), "{events:?}");
     let peer = a.core.store.begin().peer(bob.account).unwrap().unwrap();
     assert_eq!(peer.devices[0].wallet, second.address().to_string());
@@ -227,14 +231,14 @@ fn an_account_that_was_named_by_address_must_own_it() {
     let mut a = world.device(&alice);
     let _b = world.device(&bob);
     let directory = world.directory(bob.account);
-    let wrong = a.core.apply_directory(&directory, Some(carol.wallet.address())).unwrap_err();
+    let wrong = a.core.apply_directory(&directory, Some(carol.wallet.address()), &Answers::default()).unwrap_err();
     assert!(matches!(wrong, SdkError::WrongWallet { .. }));
     assert!(a.core.store.begin().peer(bob.account).unwrap().is_none(), "nothing was pinned");
-    a.core.apply_directory(&directory, Some(bob.wallet.address())).unwrap();
+    a.core.apply_directory(&directory, Some(bob.wallet.address()), &Answers::default()).unwrap();
     // later the server gives the account to somebody else
     let mut stolen = directory.clone();
     stolen.wallets.root = carol.wallet.address().to_string();
-    assert!(matches!(a.core.apply_directory(&stolen, None), Err(SdkError::WrongWallet { .. })));
+    assert!(matches!(a.core.apply_directory(&stolen, None, &Answers::default()), Err(SdkError::WrongWallet { .. })));
 }
 
 #[test]
@@ -328,10 +332,10 @@ fn another_root_is_told() {
     let server = world.accounts.get_mut(&bob).unwrap();
     let before = std::mem::replace(&mut server.wallets.root, other.address().to_string());
     let directory = world.directory(bob);
-    let events = a.core.apply_directory(&directory, None).unwrap();
+    let events = a.core.apply_directory(&directory, None, &Answers::default()).unwrap();
     let to = other.address().to_string();
     assert!(events.contains(&Event::RootChanged { account: bob, from: before, to }), "{events:?}");
-    assert_eq!(a.core.apply_directory(&directory, None).unwrap(), [], "once");
+    assert_eq!(a.core.apply_directory(&directory, None, &Answers::default()).unwrap(), [], "once");
 }
 
 #[test]
@@ -381,7 +385,7 @@ fn another_root_gets_nothing_until_the_user_decides() {
     // or it was right, and the user says so
     let server = world.accounts.get_mut(&bob).unwrap();
     (server.wallets.root, server.devices) = other;
-    a.core.apply_directory(&world.directory(bob), None).unwrap();
+    a.core.apply_directory(&world.directory(bob), None, &Answers::default()).unwrap();
     a.core.accept_change(bob).unwrap();
     a.say(bob, "so you are Bob");
     world.settle(&mut [&mut a, &mut spy]);
@@ -395,21 +399,21 @@ fn a_linked_wallet_may_become_the_root_and_an_unlinked_one_may_not() {
     let bob = b.account();
     let (first, second) = (bob_wallet(), world.wallet());
     world.link(&Person { account: bob, wallet: bob_wallet() }, &second);
-    a.core.apply_directory(&world.directory(bob), None).unwrap();
+    a.core.apply_directory(&world.directory(bob), None, &Answers::default()).unwrap();
     // the first wallet is unlinked
     let mut second_device = world.device_in(bob, &second, DOMAIN, None);
     let server = world.accounts.get_mut(&bob).unwrap();
     server.devices.remove(&b.number());
     let root = second.address().to_string();
     server.wallets = Wallets { root: root.clone(), wallets: vec![root.clone()], links: vec![] };
-    let events = a.core.apply_directory(&world.directory(bob), None).unwrap();
+    let events = a.core.apply_directory(&world.directory(bob), None, &Answers::default()).unwrap();
     assert!(events.iter().any(|e| matches!(e, Event::RootChanged { .. })), "it is told nevertheless");
     a.say(bob, "on the new phone");
     world.settle(&mut [&mut a, &mut second_device]);
     assert_eq!(second_device.texts(a.account()), ["on the new phone"]);
     // and does not come back by itself
     world.accounts.get_mut(&bob).unwrap().wallets.root = first.address().to_string();
-    a.core.apply_directory(&world.directory(bob), None).unwrap();
+    a.core.apply_directory(&world.directory(bob), None, &Answers::default()).unwrap();
     let peer = a.core.store.begin().peer(bob).unwrap().unwrap();
     assert_eq!((peer.root, peer.claimed), (root, Some(first.address().to_string())));
 }
@@ -421,7 +425,7 @@ fn only_what_was_compared_is_marked() {
     let compared = a.core.safety_numbers(bob).unwrap();
     // a device joins between the look and the decision
     let _second = world.device_in(bob, &bob_wallet(), DOMAIN, None);
-    a.core.apply_directory(&world.directory(bob), None).unwrap();
+    a.core.apply_directory(&world.directory(bob), None, &Answers::default()).unwrap();
     assert!(matches!(a.core.mark_verified(bob, &compared), Err(SdkError::NotCompared(account)) if account == bob));
     assert!(!a.core.store.begin().peer(bob).unwrap().unwrap().verified);
     let mut compared = a.core.safety_numbers(bob).unwrap();
@@ -449,7 +453,7 @@ fn bundles_are_checked_again() {
     let mut a = world.device(&alice);
     let b = world.device(&bob);
     let directory = world.directory(bob.account);
-    a.core.apply_directory(&directory, None).unwrap();
+    a.core.apply_directory(&directory, None, &Answers::default()).unwrap();
     let good = world.bundles(bob.account, &[b.number()]);
 
     let mut kyber = good.clone();

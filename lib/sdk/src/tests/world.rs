@@ -4,12 +4,14 @@ use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
+use alloy_primitives::Address;
 use nepto_proto::api::ServerInfo;
 use nepto_proto::api::auth::Wallets;
 use nepto_proto::api::keys::{
     DeviceDirectory, EcPrekey, KeyCount, PrekeyBundle, PrekeyBundles, PublicDevice, RemovedDevice, SignedPrekey,
 };
 use nepto_proto::certificate::{Resource, WalletLink};
+use nepto_proto::siwe::verify_eoa;
 use nepto_proto::wire::{Deliver, DeviceCiphertext, Envelope, Mismatch, SendDm};
 use nepto_proto::{AccountId, DeviceId};
 use rand::SeedableRng;
@@ -28,7 +30,8 @@ use crate::outbox::Prepared;
 use crate::store::Store;
 use crate::store::backend::Durability;
 use crate::store::profile::Registration;
-use crate::wallet::Wallet;
+use crate::wallet::{ContractWallet, Wallet};
+use crate::words::{Answers, Said};
 
 pub const DOMAIN: &str = "chat.example.org";
 const START_MS: u64 = 1_800_000_000_000;
@@ -63,6 +66,10 @@ pub struct World {
     pub mailboxes: BTreeMap<(AccountId, DeviceId), VecDeque<Deliver>>,
     /// (who, whom): accepted, or wrote to.
     pub accepted: BTreeSet<(AccountId, AccountId)>,
+    /// Who owns a contract wallet, by chain and address.
+    pub owners: BTreeMap<(u64, Address), Address>,
+    /// Whether no chain can be asked.
+    pub cut_off: bool,
     stored: BTreeSet<(AccountId, DeviceId, Vec<u8>)>,
     seq: u64,
     joined_ms: u64,
@@ -88,6 +95,8 @@ impl World {
             accounts: BTreeMap::new(),
             mailboxes: BTreeMap::new(),
             accepted: BTreeSet::new(),
+            owners: BTreeMap::new(),
+            cut_off: false,
             stored: BTreeSet::new(),
             seq: 0,
             joined_ms: 0,
@@ -108,10 +117,38 @@ impl World {
         Wallet::random(&self.env()).unwrap()
     }
 
+    /// A contract on a chain, and the key of who owns it.
+    pub fn contract(&mut self, chain_id: u64, address: Address) -> Wallet {
+        let owner = self.wallet();
+        self.owners.insert((chain_id, address), owner.address());
+        owner.of_contract(ContractWallet { address, chain_id, creation: None })
+    }
+
+    /// What the chains say about a directory.
+    pub fn answers(&self, core: &Core, directory: &DeviceDirectory) -> Result<Answers, SdkError> {
+        let (mut answers, words) = core.words(directory)?;
+        for word in words {
+            let owner = self.owners.get(&(word.chain_id, word.wallet));
+            let signed = owner.is_some_and(|owner| verify_eoa(&word.text, &word.signature, *owner).is_ok());
+            let said = match (self.cut_off, signed) {
+                (true, _) if word.held => Said::YesBefore,
+                (true, _) => return Err(SdkError::Chain { chain_id: word.chain_id, why: "it is away".into() }),
+                (false, true) => Said::Yes,
+                (false, false) => Said::No,
+            };
+            answers.add(&word, said, self.clock.now_ms());
+        }
+        Ok(answers)
+    }
+
     pub fn person(&mut self) -> Person {
         let wallet = self.wallet();
+        self.person_with(wallet)
+    }
+
+    pub fn person_with(&mut self, wallet: Wallet) -> Person {
         let account =
-            AccountId::new(Uuid::from_u128(0x0190_0000_0000_7000_8000_0000_0000_0000 + u128::from(self.seed)));
+            AccountId::new(Uuid::from_u128(0x0190_0000_0000_7000_8000_0000_0000_0001 + self.accounts.len() as u128));
         let root = wallet.address().to_string();
         let wallets = Wallets { root: root.clone(), wallets: vec![root], links: vec![] };
         self.accounts.insert(account, ServerAccount { wallets, devices: BTreeMap::new(), removed: Vec::new() });
@@ -295,7 +332,8 @@ impl World {
             match device.core.prepare(item)? {
                 Prepared::NeedDirectory(account) => {
                     let directory = self.directory(account);
-                    let events = device.core.apply_directory(&directory, None)?;
+                    let answers = self.answers(&device.core, &directory)?;
+                    let events = device.core.apply_directory(&directory, None, &answers)?;
                     self.sync_joined(device, &events);
                     device.events.extend(events);
                 }
@@ -337,7 +375,8 @@ impl World {
             Received::NeedDirectory(account) => account,
         };
         let directory = self.directory(account);
-        if let Ok(events) = device.core.apply_directory(&directory, None) {
+        let answers = self.answers(&device.core, &directory);
+        if let Ok(events) = answers.and_then(|answers| device.core.apply_directory(&directory, None, &answers)) {
             self.sync_joined(device, &events);
             device.events.extend(events);
         }

@@ -3,8 +3,10 @@
 use std::process::Stdio;
 use std::time::Duration;
 
+use alloy_sol_types::SolValue;
 use anyhow::{Context, Result, ensure};
-use nepto_testkit::{Stack, program};
+use nepto_testkit::contracts::deploy;
+use nepto_testkit::{Anvil, Stack, WatchedChain, program};
 use serde_json::Value;
 use tempfile::TempDir;
 use tokio::io::{AsyncBufReadExt, AsyncWriteExt, BufReader};
@@ -252,6 +254,38 @@ async fn devices_of_one_phrase_are_listed_and_revoked() {
     let revoke = ["devices", "revoke", "1", "--server", &url, "--mnemonic-stdin"];
     stranger.with_input(&revoke, PHRASE).await.unwrap().well().unwrap();
     assert_eq!(desk.nepto("whoami --json").await.unwrap().failure().unwrap().0, 3, "signed out");
+}
+
+#[tokio::test]
+async fn who_owns_a_contract_signs_in_for_it() {
+    let anvil = Anvil::start().await.unwrap();
+    let owner = anvil.accounts()[0].abi_encode();
+    let wallet = deploy(&anvil, "Wallets.sol/OwnedWallet", &owner).await.unwrap().to_string();
+    let chain = WatchedChain::of(&anvil, 2);
+    let stack = Stack::builder().set("public.chains", vec![31_337]).chain(&chain).all().await.unwrap();
+    let (url, node) = (stack.url(), format!("31337={}", anvil.url()));
+    let home = Home::new().unwrap();
+    let mut login = vec!["login", "--server", &url, "--mnemonic-stdin", "--json", "--contract-wallet", &wallet];
+    login.extend(["--chain-id", "31337"]);
+    let refused = home.with_input(&login, PHRASE).await.unwrap().failure().unwrap();
+    assert_eq!(refused, (2, "node_needed".to_owned()));
+    login.extend(["--node", &node]);
+    let signed_in = home.with_input(&login, PHRASE).await.unwrap().json().unwrap();
+    assert_eq!(signed_in[0]["address"], wallet.as_str());
+    // the second account of the phrase does not own it
+    login.extend(["--index", "1"]);
+    let other = Home::new().unwrap();
+    let refused = other.with_input(&login, PHRASE).await.unwrap().failure().unwrap();
+    assert_eq!(refused, (4, "signature_invalid".to_owned()));
+    // who wants to write to it names a node as well
+    let bob = Home::join(&stack, "bob").await.unwrap();
+    let send = format!("send {wallet} hello --json");
+    assert_eq!(bob.nepto(&send).await.unwrap().failure().unwrap(), (1, "node_needed".to_owned()));
+    let settings = bob.nepto(&format!("settings --node {node} --json")).await.unwrap().json().unwrap();
+    assert_eq!(settings[0]["nodes"][0]["node"], anvil.url());
+    assert_eq!(bob.nepto(&send).await.unwrap().json().unwrap()[0]["status"], "stored");
+    let inbox = home.nepto("inbox --json --wait 20").await.unwrap().json().unwrap();
+    assert_eq!(inbox[0]["text"], "hello");
 }
 
 #[tokio::test]

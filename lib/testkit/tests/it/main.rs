@@ -2,6 +2,7 @@
 
 mod chain;
 mod cli;
+mod contract_wallets;
 mod faults;
 mod guarded;
 mod nats;

@@ -226,11 +226,13 @@ impl Store {
             .await
     }
 
-    /// Removes a device with its prekeys; its certificate is kept apart. Throws `device_unknown`.
+    /// Removes a device with its prekeys; its certificate is kept apart. Throws `device_unknown`, also if it has another
+    /// certificate than one that is given.
     pub async fn remove(
         &self,
         account: AccountId,
         device: DeviceId,
+        certificate: Option<SignedMessage>,
         now_ms: i64,
         event: outbox::Row,
     ) -> Result<(), DbError> {
@@ -240,6 +242,9 @@ impl Store {
                     "{{
                         LET $row = (SELECT * FROM ONLY $id);
                         IF !$row {{ THROW 'device_unknown' }};
+                        IF $message AND ($row.message != $message OR $row.signature != $signature) {{
+                            THROW 'device_unknown'
+                        }};
                         UPSERT type::record('removed_device', [$account, $device]) SET device = $device,
                             registration_id = $row.registration_id, identity_key = $row.identity_key,
                             message = $row.message, signature = $row.signature, removed_at_ms = $now;
@@ -257,6 +262,8 @@ impl Store {
                     roster_id: roster_id(account),
                     account: account.to_string(),
                     device: i64::from(device.get()),
+                    message: certificate.as_ref().map(|certificate| certificate.message.clone()),
+                    signature: certificate.map(|certificate| certificate.signature),
                     now: now_ms,
                     events: vec![event],
                 },

@@ -1,0 +1,83 @@
+//! The nodes that this device asks about contract wallets.
+
+use std::collections::BTreeMap;
+use std::sync::{Arc, PoisonError};
+
+use futures_util::{StreamExt, TryStreamExt, stream};
+use nepto_chain::block::Finality;
+use nepto_chain::signature::{Claim, Moment, Nodes, OnChain, SignatureError, SignatureVerifier};
+use nepto_proto::AccountId;
+use nepto_proto::api::keys::DeviceDirectory;
+
+use super::{Client, Inner};
+use crate::SdkError;
+use crate::store::backend::Durability;
+use crate::words::{Answers, Said, Word};
+
+/// Addresses of nodes, `http` or `https`, by the EIP-155 id of their chain. Several of one chain must agree.
+pub type ChainNodes = BTreeMap<u64, Vec<String>>;
+
+/// Questions at once.
+const AT_ONCE: usize = 8;
+
+/// Makes the nodes ready to be asked.
+pub(super) fn on_chain(nodes: &ChainNodes) -> Result<OnChain, SdkError> {
+    let chains = nodes.iter().filter(|(_, urls)| !urls.is_empty()).map(|(chain_id, urls)| {
+        // clients look at the newest block alone
+        let nodes = Nodes::new(urls, Finality::Finalized, AT_ONCE);
+        nodes.map(|nodes| (*chain_id, nodes)).map_err(|_| SdkError::NodeUrl(*chain_id))
+    });
+    Ok(OnChain::new(chains.collect::<Result<Vec<_>, _>>()?))
+}
+
+impl Client {
+    /// The nodes that this device asks about contract wallets.
+    pub fn nodes(&self) -> Result<ChainNodes, SdkError> {
+        Ok(self.inner.core().store.begin().nodes()?)
+    }
+
+    /// Asks these nodes from now on. Without a node of its chain a contract wallet is not believed.
+    pub fn set_nodes(&self, nodes: &ChainNodes) -> Result<(), SdkError> {
+        let chains = Arc::new(on_chain(nodes)?);
+        let core = self.inner.core();
+        let txn = core.store.begin();
+        txn.set_nodes(nodes)?;
+        txn.commit(Durability::Now)?;
+        *self.inner.chains.write().unwrap_or_else(PoisonError::into_inner) = chains;
+        Ok(())
+    }
+}
+
+impl Inner {
+    /// What the chains say about the signatures of a directory that no key made.
+    pub(super) async fn ask_chains(&self, directory: &DeviceDirectory) -> Result<Answers, SdkError> {
+        let (mut answers, words) = self.core().words(directory)?;
+        let chains = self.chains.read().unwrap_or_else(PoisonError::into_inner).clone();
+        let account = directory.account;
+        let asked = stream::iter(words).map(|word| {
+            let chains = chains.clone();
+            async move { ask(&chains, account, &word).await.map(|said| (word, said)) }
+        });
+        let asked: Vec<(Word, Option<Said>)> = asked.buffered(AT_ONCE).try_collect().await?;
+        for (word, said) in asked {
+            if let Some(said) = said {
+                answers.add(&word, said, self.env.now_ms());
+            }
+        }
+        Ok(answers)
+    }
+}
+
+/// `None`: nobody can say, and nothing depends on it.
+async fn ask(chains: &OnChain, account: AccountId, word: &Word) -> Result<Option<Said>, SdkError> {
+    let Word { chain_id, wallet, needed, held, .. } = *word;
+    let claim = Claim { chain_id, wallet, text: &word.text, signature: &word.signature };
+    match chains.verify(claim, Moment::Newest).await {
+        Ok(_) => Ok(Some(Said::Yes)),
+        Err(SignatureError::Invalid { .. }) => Ok(Some(Said::No)),
+        Err(SignatureError::NoNode { .. }) if needed => Err(SdkError::NodeNeeded { account, chain_id }),
+        Err(SignatureError::Unavailable { .. }) if held => Ok(Some(Said::YesBefore)),
+        Err(SignatureError::Unavailable { why, .. }) if needed => Err(SdkError::Chain { chain_id, why }),
+        Err(_) => Ok(None),
+    }
+}
