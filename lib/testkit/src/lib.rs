@@ -31,6 +31,7 @@ mod rpc;
 mod server;
 mod settings;
 mod stack;
+mod stranger;
 mod transaction;
 mod wait;
 
@@ -45,5 +46,6 @@ pub use proxy::FaultProxy;
 pub use server::{Role, Server, program};
 pub use settings::Settings;
 pub use stack::{Builder, Stack};
+pub use stranger::{Answer, Stranger};
 pub use transaction::{Included, Receipt, Transaction};
 pub use wait::{eventually, seconds};
