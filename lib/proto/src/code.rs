@@ -94,6 +94,9 @@ error_codes! {
     ChainUnknown = "chain_unknown", 404, "This chain is not watched here.";
     ContractUnknown = "contract_unknown", 404, "This contract is not watched here.";
     BlockUnknown = "block_unknown", 409, "This block was not collected yet.";
+    // tokens
+    ImageUnavailable = "image_unavailable", 404, "The token has no image that can be shown.";
+    ImagePending = "image_pending", 503, "The image is still being fetched; try again.";
     AlreadyHello = "already_hello", 400, "This connection has said hello before.";
 }
 
