@@ -23,7 +23,7 @@ use crate::tools::Tools;
 #[derive(Debug, Parser)]
 #[command(bin_name = "cargo xtask")]
 enum Task {
-    /// Build and run NATS, Redis and Nepto on this machine until Ctrl-C
+    /// Build and run NATS, Redis, a chain and Nepto on this machine until Ctrl-C
     Up(up::Options),
     /// Build and run all tests, or those whose names contain a filter
     Test {
@@ -45,7 +45,7 @@ enum Task {
     },
     /// Run clippy over everything; warnings are errors
     Lint,
-    /// Find or install what the other tasks need: NATS, Redis, the protobuf compiler
+    /// Find or install what the other tasks need: NATS, Redis, the protobuf compiler, a chain with our contracts
     Tools,
 }
 
@@ -77,6 +77,7 @@ fn run(task: Task) -> Result<ExitCode> {
         Task::Tools => {
             let tools = Tools::find_or_install(&paths)?;
             println!("NATS   {}\nRedis  {}\nprotoc {}", tools.nats.display(), tools.redis.display(), tools.protoc);
+            println!("anvil  {}\nforge  {}", tools.foundry.anvil.display(), tools.foundry.forge.display());
             Ok(ExitCode::SUCCESS)
         }
     }

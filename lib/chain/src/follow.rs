@@ -91,9 +91,11 @@ pub async fn next(source: &Source, known: &Known, watch: &Watch, blocks_max: u64
     let heads = source.heads().await?;
     let Some((tip, hash)) = known.tip() else { return Ok(Move::Wait) };
     let head = heads.iter().map(SealedHeader::number).max().unwrap_or(tip);
-    let differs = |header: &SealedHeader| known.hashes.get(&header.number()).is_some_and(|ours| *ours != header.hash());
-    if heads.iter().any(differs)
-        && let Some(to) = fork_point(source, known, head.min(tip)).await?
+    let differs =
+        |header: &&SealedHeader| known.hashes.get(&header.number()).is_some_and(|ours| *ours != header.hash());
+    let doubtful = heads.iter().filter(differs).map(SealedHeader::number).max();
+    if let Some(height) = doubtful
+        && let Some(to) = fork_point(source, known, height).await?
     {
         return Ok(Move::Revert { to });
     }
@@ -138,7 +140,7 @@ async fn is_agreed(source: &Source, known: &Known, new: &[Block], height: u64) -
     }
     let among_new = new.iter().find(|block| block.header.number() == height).map(|block| block.header.hash());
     match among_new.or_else(|| known.hashes.get(&height).copied()) {
-        Some(ours) => source.verdict(height, ours).await == Verdict::Ours,
+        Some(ours) => source.is_vouched_for(height, ours).await,
         None => false,
     }
 }

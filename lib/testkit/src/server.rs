@@ -23,6 +23,8 @@ pub enum Role {
     Gateway,
     /// Queues.
     Worker,
+    /// Chains.
+    Watcher,
     /// Jobs.
     Cron,
     /// The database server.
@@ -37,6 +39,7 @@ impl Role {
             Self::Api(_) => "api",
             Self::Gateway => "gateway",
             Self::Worker => "worker",
+            Self::Watcher => "watcher",
             Self::Cron => "cron",
             Self::Database => "database",
         }

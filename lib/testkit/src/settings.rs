@@ -1,6 +1,10 @@
 //! Settings of a server that differ from its defaults.
 
+use alloy_primitives::Address;
 use toml::{Table, Value};
+
+use crate::Anvil;
+use crate::contracts::Contracts;
 
 /// Rate limits of the configuration; named here because a test raises them all at once.
 const LIMITS: [&str; 10] = [
@@ -37,6 +41,16 @@ impl Settings {
         self
     }
 
+    /// Adds a chain that is watched.
+    #[must_use]
+    pub fn chain(mut self, chain: &WatchedChain) -> Self {
+        let chains = self.0.entry("chains").or_insert_with(|| Value::Array(Vec::new()));
+        if let Some(chains) = chains.as_array_mut() {
+            chains.push(chain.0.clone().into());
+        }
+        self
+    }
+
     /// Raises every rate limit out of reach.
     #[must_use]
     pub fn unlimited(self) -> Self {
@@ -47,6 +61,9 @@ impl Settings {
     #[must_use]
     pub fn and(mut self, other: &Self) -> Self {
         for (section, fields) in &other.0 {
+            if fields.is_array() {
+                self.0.insert(section.clone(), fields.clone());
+            }
             for (field, value) in fields.as_table().into_iter().flatten() {
                 self = self.set(&format!("{section}.{field}"), value.clone());
             }
@@ -63,6 +80,59 @@ impl Settings {
     /// The configuration file.
     pub fn to_toml(&self) -> String {
         self.0.to_string()
+    }
+}
+
+/// A chain as the server's configuration has it.
+#[derive(Debug, Clone, Default)]
+pub struct WatchedChain(Table);
+
+impl WatchedChain {
+    /// An anvil, asked directly, of which a block is final with so many on top.
+    pub fn of(anvil: &Anvil, finality: u64) -> Self {
+        Self::default()
+            .set("id", anvil.chain_id() as i64)
+            .set("rpc", vec![anvil.url()])
+            .set("finality", finality as i64)
+            .set("poll_ms", 50)
+    }
+
+    /// Sets a field.
+    #[must_use]
+    pub fn set(mut self, field: &str, value: impl Into<Value>) -> Self {
+        self.0.insert(field.to_owned(), value.into());
+        self
+    }
+
+    /// Asks these nodes, in place of the anvil itself.
+    #[must_use]
+    pub fn through(self, urls: &[String]) -> Self {
+        self.set("rpc", urls.to_vec())
+    }
+
+    /// Watches a contract: `erc20`, `erc721`, `erc1155`, `staking`, `multisend` or `token`.
+    #[must_use]
+    pub fn contract(mut self, kind: &str, address: Address, start_block: u64) -> Self {
+        let contracts = self.0.entry("contracts").or_insert_with(|| Value::Array(Vec::new()));
+        if let Some(contracts) = contracts.as_array_mut() {
+            let mut contract = Table::new();
+            contract.insert("kind".into(), kind.into());
+            contract.insert("address".into(), address.to_string().into());
+            contract.insert("start_block".into(), (start_block as i64).into());
+            contracts.push(contract.into());
+        }
+        self
+    }
+
+    /// Watches all of our contracts.
+    #[must_use]
+    pub fn contracts(self, contracts: &Contracts) -> Self {
+        let start = contracts.start_block;
+        self.contract("erc20", contracts.token.0, start)
+            .contract("staking", contracts.staking.0, start)
+            .contract("erc721", contracts.pass.0, start)
+            .contract("erc1155", contracts.badge.0, start)
+            .contract("multisend", contracts.multisender.0, start)
     }
 }
 

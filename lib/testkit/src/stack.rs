@@ -10,7 +10,7 @@ use toml::Value;
 
 use crate::guard::{Guard, Guarded};
 use crate::server::{DATABASE_PASSWORD, provision};
-use crate::{FaultProxy, Nats, Port, Redis, Role, Server, Settings};
+use crate::{FaultProxy, Nats, Port, Redis, Role, Server, Settings, WatchedChain};
 
 /// Everything a test of the whole needs. Parts can be killed, paused and restarted one by one.
 ///
@@ -116,6 +116,13 @@ impl Builder {
     #[must_use]
     pub fn set(mut self, name: &str, value: impl Into<Value>) -> Self {
         self.settings = self.settings.set(name, value);
+        self
+    }
+
+    /// Watches a chain.
+    #[must_use]
+    pub fn chain(mut self, chain: &WatchedChain) -> Self {
+        self.settings = self.settings.chain(chain);
         self
     }
 

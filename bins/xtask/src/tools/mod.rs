@@ -1,9 +1,10 @@
 //! The programs beside the Rust toolchain: found, or installed where that leaves the system as it was.
 //!
 //! Debian packages are installed only when missing, only by root, and none of them starts a service. NATS comes as a
-//! single file into this user's cache.
+//! single file into this user's cache, the chain with the packages of `contracts/`.
 
 mod apt;
+pub mod foundry;
 mod nats;
 mod redis;
 
@@ -14,6 +15,7 @@ use std::process::Command;
 use anyhow::{Context, Result, bail};
 
 use crate::paths::Paths;
+pub use foundry::Foundry;
 
 /// Programs that are there and of the right version.
 #[derive(Debug)]
@@ -24,19 +26,28 @@ pub struct Tools {
     pub redis: PathBuf,
     /// Version of the protobuf compiler.
     pub protoc: String,
+    /// The chain, and compiled contracts.
+    pub foundry: Foundry,
 }
 
 impl Tools {
     /// Finds each, or installs it.
     pub fn find_or_install(paths: &Paths) -> Result<Self> {
-        Ok(Self { protoc: protoc()?, nats: nats::find_or_install(paths)?, redis: redis::find_or_install(paths)? })
+        Ok(Self {
+            protoc: protoc()?,
+            nats: nats::find_or_install(paths)?,
+            redis: redis::find_or_install(paths)?,
+            foundry: foundry::find_or_install(paths)?,
+        })
     }
 
     /// Where tests and benches look for programs.
-    pub fn environment(&self, paths: &Paths) -> [(&'static str, OsString); 3] {
+    pub fn environment(&self, paths: &Paths) -> [(&'static str, OsString); 5] {
         [
             ("NEPTO_NATS_SERVER", self.nats.clone().into()),
             ("NEPTO_REDIS_SERVER", self.redis.clone().into()),
+            ("NEPTO_ANVIL", self.foundry.anvil.clone().into()),
+            ("NEPTO_CONTRACTS", self.foundry.contracts.clone().into()),
             ("NEPTO_BIN_DIR", paths.binaries().into()),
         ]
     }
@@ -73,7 +84,7 @@ fn version_number(text: &str) -> Option<(u32, u32)> {
 }
 
 /// Runs a command silently; its output is shown only if it fails.
-fn run(command: &mut Command) -> Result<()> {
+pub fn run(command: &mut Command) -> Result<()> {
     let program = command.get_program().to_string_lossy().into_owned();
     let output = command.output().with_context(|| format!("`{program}` can't be started"))?;
     if !output.status.success() {

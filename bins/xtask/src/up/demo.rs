@@ -10,6 +10,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 
 use anyhow::{Context, Result, bail};
 
+use super::chain::Dev;
 use crate::paths::short;
 
 /// Where the demo takes place.
@@ -23,6 +24,8 @@ pub struct Stage<'a> {
     pub folder: PathBuf,
     /// Where to sign in.
     pub server: String,
+    /// The chain that fills their wallets, if it is ours.
+    pub chain: Option<&'a Dev>,
     /// Set when the user has seen enough.
     pub interrupted: &'a AtomicBool,
 }
@@ -40,6 +43,7 @@ pub fn play(stage: &Stage<'_>) -> Result<()> {
     for who in PEOPLE {
         stage.sign_in(who)?;
     }
+    stage.fill_wallets()?;
     stage.says(ALICE, BOB, "gm! this was encrypted before it left me")?;
     stage.hears(BOB, "gm! this was encrypted before it left me")?;
     stage.shown(BOB, &["contacts", "accept", &at(ALICE)])?;
@@ -90,6 +94,18 @@ impl Stage<'_> {
         let login = ["login", "--server", &self.server, flag, &wallet, "--keystore-password-file", &password];
         self.shown(who, &login)?;
         self.shown(who, &["profile", "--handle", who]).map(drop)
+    }
+
+    fn fill_wallets(&self) -> Result<()> {
+        let Some(chain) = self.chain else { return Ok(()) };
+        let mut wallets = Vec::new();
+        for who in PEOPLE {
+            let me: serde_json::Value = serde_json::from_str(&self.run(who, &["whoami", "--json"])?)?;
+            wallets.push(me["wallet"].as_str().context("no wallet in the answer")?.to_owned());
+        }
+        chain.fund(&wallets)?;
+        println!("  Each has a pass, a badge, and 1,000 NEP, of which a tenth is staked.\n");
+        Ok(())
     }
 
     fn says(&self, who: &str, to: &str, text: &str) -> Result<()> {

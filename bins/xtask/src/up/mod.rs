@@ -1,7 +1,8 @@
-//! `cargo xtask up`: NATS, Redis and Nepto on this machine, until Ctrl-C.
+//! `cargo xtask up`: NATS, Redis, a chain and Nepto on this machine, until Ctrl-C.
 //!
 //! Everything it writes lies in one folder, and the next start finds it there. Everything it started ends with it.
 
+mod chain;
 mod child;
 mod config;
 mod demo;
@@ -24,6 +25,7 @@ use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM};
 use crate::cargo;
 use crate::paths::{Paths, short};
 use crate::tools::Tools;
+use chain::{Chain, Dev};
 use child::{Child, Launch};
 use lock::Lock;
 
@@ -45,7 +47,9 @@ pub struct Options {
     /// Port of Redis; not the usual one, which a Redis of yours may have
     #[arg(long, default_value_t = 16379, value_parser = clap::value_parser!(u16).range(1..))]
     redis_port: u16,
-    /// Folder for messages, accounts, keys and logs [default: .nepto in the checkout]
+    #[command(flatten)]
+    chain: chain::Options,
+    /// Folder for messages, accounts, keys, blocks and logs [default: .nepto in the checkout]
     #[arg(long, value_name = "DIR")]
     data: Option<PathBuf>,
     /// Let two people sign in and talk, and show it
@@ -82,7 +86,12 @@ pub fn run(paths: &Paths, options: &Options) -> Result<ExitCode> {
     ] {
         port::must_be_free(port, flag)?;
     }
+    if options.chain.is_dev() {
+        port::must_be_free(options.chain.chain_port, "--chain-port")?;
+    }
     let tools = Tools::find_or_install(paths)?;
+    let real = options.chain.real()?;
+    let dev = Dev::new(paths, &tools.foundry, &data, options.chain.chain_port);
     cargo::build(paths)?;
 
     let interrupted = Arc::new(AtomicBool::new(false));
@@ -93,8 +102,10 @@ pub fn run(paths: &Paths, options: &Options) -> Result<ExitCode> {
     }
     // The order in which they start; they stop in the opposite one.
     let mut children = Vec::new();
-    let outcome = start(paths, options, &data, &tools, &mut children, &interrupted)
-        .and_then(|()| if options.demo { play_demo(paths, options, &data, &interrupted) } else { Ok(()) })
+    let scene = Scene { paths, options, data: &data, tools: &tools, dev: &dev, interrupted: &interrupted };
+    let outcome = scene
+        .start(real, &mut children)
+        .and_then(|()| if options.demo { scene.play_demo() } else { Ok(()) })
         .and_then(|()| watch(&mut children, &interrupted));
     let stopped = stop(children);
     outcome?;
@@ -117,61 +128,93 @@ fn stop(mut children: Vec<Child>) -> bool {
     all_well
 }
 
-fn start(
-    paths: &Paths,
-    options: &Options,
-    data: &Path,
-    tools: &Tools,
-    children: &mut Vec<Child>,
-    interrupted: &AtomicBool,
-) -> Result<()> {
-    let configuration = config::write(data, options)?;
-    let logs = data.join("logs");
-    let mut store = std::ffi::OsString::from("\"");
-    store.push(data.join("nats"));
-    store.push("\"");
-    let nats = Launch::new("nats", &tools.nats, &logs)
-        .arguments(["-c".as_ref(), paths.root.join("nats/server.conf").as_os_str()])
-        .arguments(["-a", "127.0.0.1", "-p", &options.nats_port.to_string()])
-        .variable("NEPTO_NATS_STORE", store);
-    let redis = data.join("redis");
-    std::fs::create_dir_all(&redis)?;
-    let redis = Launch::new("redis", &tools.redis, &logs)
-        .arguments(["--bind", "127.0.0.1", "--port", &options.redis_port.to_string()])
-        .arguments(["--save", "", "--appendonly", "no", "--dir"])
-        .arguments([redis]);
-    let server = Launch::new("server", &paths.binaries().join("nepto-server"), &logs).arguments([
-        "--config".as_ref(),
-        configuration.as_os_str(),
-        "all".as_ref(),
-    ]);
-    let spinner = spinner("starting");
-    let ports = [options.nats_port, options.redis_port, options.admin_port];
-    let probes: [fn(u16) -> bool; 3] = [probe::nats, probe::redis, probe::server];
-    for ((launch, port), ready) in [nats, redis, server].into_iter().zip(ports).zip(probes) {
-        spinner.set_message(format!("starting {}", launch.name()));
-        children.push(launch.start()?);
-        wait_until(READY_WITHIN, children, interrupted, || ready(port))?;
-    }
-    spinner.finish_and_clear();
-    link(&paths.binaries().join("nepto"), &data.join("nepto"))?;
-    if !interrupted.load(Ordering::SeqCst) {
-        println!("{}", next_steps(options, data));
-    }
-    Ok(())
+/// What everything that is started has to do with.
+struct Scene<'a> {
+    paths: &'a Paths,
+    options: &'a Options,
+    data: &'a Path,
+    tools: &'a Tools,
+    dev: &'a Dev,
+    interrupted: &'a AtomicBool,
 }
 
-/// An interrupted demo is no failure: whoever pressed Ctrl-C knows.
-fn play_demo(paths: &Paths, options: &Options, data: &Path, interrupted: &AtomicBool) -> Result<()> {
-    let stage = demo::Stage {
-        program: &paths.binaries().join("nepto"),
-        shown: short(&data.join("nepto")),
-        folder: data.join("demo"),
-        server: options.url(),
-        interrupted,
-    };
-    let played = if interrupted.load(Ordering::SeqCst) { Ok(()) } else { demo::play(&stage) };
-    if interrupted.load(Ordering::SeqCst) { Ok(()) } else { played.context("the demo failed") }
+impl Scene<'_> {
+    /// Starts one after the other, each when what it needs is ready. `real` is the chain, if none is to be started.
+    fn start(&self, real: Option<Chain>, children: &mut Vec<Child>) -> Result<()> {
+        let Self { paths, options, data, dev, .. } = self;
+        let spinner = spinner("starting");
+        let mut start = |launch: Launch, ready: &dyn Fn() -> bool| {
+            spinner.set_message(format!("starting {}", launch.name()));
+            children.push(launch.start()?);
+            wait_until(READY_WITHIN, children, self.interrupted, ready)
+        };
+        start(self.nats(), &|| probe::nats(options.nats_port))?;
+        start(self.redis()?, &|| probe::redis(options.redis_port))?;
+        let chain = match real {
+            Some(chain) => chain,
+            None => {
+                start(dev.launch(&self.logs())?, &|| dev.is_ready())?;
+                if self.interrupted.load(Ordering::SeqCst) {
+                    return Ok(());
+                }
+                spinner.set_message("deploying contracts");
+                dev.chain()?
+            }
+        };
+        let configuration = config::write(data, options, &chain)?;
+        start(self.server(&configuration), &|| probe::server(options.admin_port))?;
+        spinner.finish_and_clear();
+        link(&paths.binaries().join("nepto"), &data.join("nepto"))?;
+        if !self.interrupted.load(Ordering::SeqCst) {
+            println!("{}", next_steps(options, data, &chain));
+        }
+        Ok(())
+    }
+
+    fn nats(&self) -> Launch {
+        let mut store = std::ffi::OsString::from("\"");
+        store.push(self.data.join("nats"));
+        store.push("\"");
+        Launch::new("nats", &self.tools.nats, &self.logs())
+            .arguments(["-c".as_ref(), self.paths.root.join("nats/server.conf").as_os_str()])
+            .arguments(["-a", "127.0.0.1", "-p", &self.options.nats_port.to_string()])
+            .variable("NEPTO_NATS_STORE", store)
+    }
+
+    fn redis(&self) -> Result<Launch> {
+        let folder = self.data.join("redis");
+        std::fs::create_dir_all(&folder)?;
+        let launch = Launch::new("redis", &self.tools.redis, &self.logs())
+            .arguments(["--bind", "127.0.0.1", "--port", &self.options.redis_port.to_string()])
+            .arguments(["--save", "", "--appendonly", "no", "--dir"])
+            .arguments([folder]);
+        Ok(launch)
+    }
+
+    fn server(&self, configuration: &Path) -> Launch {
+        let program = self.paths.binaries().join("nepto-server");
+        let arguments = ["--config".as_ref(), configuration.as_os_str(), "all".as_ref()];
+        Launch::new("server", &program, &self.logs()).arguments(arguments)
+    }
+
+    fn logs(&self) -> PathBuf {
+        self.data.join("logs")
+    }
+
+    /// An interrupted demo is no failure: whoever pressed Ctrl-C knows.
+    fn play_demo(&self) -> Result<()> {
+        let interrupted = || self.interrupted.load(Ordering::SeqCst);
+        let stage = demo::Stage {
+            program: &self.paths.binaries().join("nepto"),
+            shown: short(&self.data.join("nepto")),
+            folder: self.data.join("demo"),
+            server: self.options.url(),
+            chain: self.options.chain.is_dev().then_some(self.dev),
+            interrupted: self.interrupted,
+        };
+        let played = if interrupted() { Ok(()) } else { demo::play(&stage) };
+        if interrupted() { Ok(()) } else { played.context("the demo failed") }
+    }
 }
 
 /// Waits until the last child is ready, unless any of them ends before or we are told to stop.
@@ -179,7 +222,7 @@ fn wait_until(
     within: Duration,
     children: &mut [Child],
     interrupted: &AtomicBool,
-    ready: impl Fn() -> bool,
+    ready: &dyn Fn() -> bool,
 ) -> Result<()> {
     let started = std::time::Instant::now();
     while !interrupted.load(Ordering::SeqCst) {
@@ -229,8 +272,8 @@ fn link(program: &Path, link: &Path) -> Result<()> {
     }
 }
 
-fn next_steps(options: &Options, data: &Path) -> String {
-    let (url, data, admin) = (options.url(), short(data), options.admin_port);
+fn next_steps(options: &Options, data: &Path, chain: &Chain) -> String {
+    let (url, data, admin, chain) = (options.url(), short(data), options.admin_port, chain.summary());
     format!(
         "\n\
          Nepto runs at {url}\n\
@@ -238,6 +281,7 @@ fn next_steps(options: &Options, data: &Path) -> String {
          health and metrics   http://localhost:{admin}/readyz  http://localhost:{admin}/metrics\n\
          logs                 {data}/logs\n\
          configuration        {data}/server.toml; NEPTO_<SECTION>__<FIELD> in the environment wins\n\
+         chain                {chain}\n\
          chat                 {data}/nepto --help\n\
          \n\
          Ctrl-C stops everything."

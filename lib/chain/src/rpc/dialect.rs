@@ -14,7 +14,7 @@ pub struct Range {
     pub to: u64,
 }
 
-const TOO_MANY: [&str; 18] = [
+const TOO_MANY: [&str; 22] = [
     "query returned more than",
     "log response size exceeded",
     "response size exceeded",
@@ -26,13 +26,17 @@ const TOO_MANY: [&str; 18] = [
     "block range is too large",
     "block range too large",
     "block range exceeds",
+    "exceeds limit of",
     "range is too large",
+    "range too large",
     "exceed maximum block range",
     "limited to a",
     "is limited to 0 -",
     "up to a",
     "max block range",
     "query timeout exceeded",
+    "ranges over",
+    "bigger than range limit",
 ];
 const LIMITED: [&str; 7] = [
     "rate limit",
@@ -56,7 +60,8 @@ const MISSING: [&str; 8] = [
 
 /// What an error of JSON-RPC means.
 pub fn read(code: i64, message: &str, data: Option<String>) -> RpcError {
-    let words = message.to_ascii_lowercase();
+    // some say what they mean in the data alone
+    let words = format!("{message} {}", data.as_deref().unwrap_or_default()).to_ascii_lowercase();
     let says = |phrases: &[&str]| phrases.iter().any(|phrase| words.contains(phrase));
     if says(&TOO_MANY) {
         return RpcError::TooMany(suggested(message).or_else(|| suggested(data.as_deref()?)));

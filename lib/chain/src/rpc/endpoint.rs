@@ -11,7 +11,7 @@ use serde_json::{Value, json};
 use tokio::sync::Notify;
 use tokio::time::Instant;
 
-use super::{RpcError, dialect};
+use super::{Range, RpcError, dialect};
 
 /// What an endpoint may be asked.
 #[derive(Debug, Clone, Copy)]
@@ -35,8 +35,11 @@ const CONCURRENCY_FIRST: f64 = 4.0;
 /// After a failure an endpoint rests: this long, doubled for each further one.
 const REST_FIRST: Duration = Duration::from_millis(250);
 const REST_MAX: Duration = Duration::from_secs(30);
-/// After a lie.
-const REST_AFTER_LIE: Duration = Duration::from_secs(20);
+/// A lie weighs as much as so many failures in a row.
+const LIE_WEIGHT: u32 = 3;
+/// Blocks whose logs are asked for at once, to begin with and at most.
+const LOG_SPAN_FIRST: f64 = 500.0;
+const LOG_SPAN_MAX: f64 = 100_000.0;
 /// What a request weighs in the mean of latencies.
 const LATENCY_WEIGHT: f64 = 0.1;
 
@@ -64,6 +67,8 @@ struct State {
     failed: u64,
     lied: u64,
     last_error: Option<String>,
+    /// Blocks whose logs are asked for at once: a twentieth more after each answer.
+    log_span: f64,
 }
 
 /// How an endpoint does, for people.
@@ -140,6 +145,7 @@ impl Endpoint {
             failed: 0,
             lied: 0,
             last_error: None,
+            log_span: LOG_SPAN_FIRST,
         };
         Ok(Self {
             shown: format!("{}{port}", url.host_str().unwrap_or_default()),
@@ -239,7 +245,8 @@ impl Endpoint {
             Some(RpcError::Missing) => "missing",
             Some(error) => {
                 state.failed += 1;
-                state.failures_in_a_row = state.failures_in_a_row.saturating_add(1);
+                let weight = if matches!(error, RpcError::Lie(_)) { LIE_WEIGHT } else { 1 };
+                state.failures_in_a_row = state.failures_in_a_row.saturating_add(weight);
                 state.last_error = Some(error.to_string());
                 let doubled = REST_FIRST.saturating_mul(1 << (state.failures_in_a_row - 1).min(10)).min(REST_MAX);
                 let (outcome, rest) = match error {
@@ -247,9 +254,10 @@ impl Endpoint {
                         state.concurrency = (state.concurrency / 2.0).max(1.0);
                         ("limited", wait.unwrap_or(doubled).min(REST_MAX))
                     }
-                    RpcError::Lie(_) => {
+                    RpcError::Lie(lie) => {
                         state.lied += 1;
-                        ("lie", REST_AFTER_LIE)
+                        tracing::warn!(endpoint = self.shown, method, lie, "an endpoint said what is not true");
+                        ("lie", doubled)
                     }
                     // the node works and does not like this question
                     RpcError::Refused { .. } => ("refused", Duration::ZERO),
@@ -274,6 +282,27 @@ impl Endpoint {
     /// The height that it spoke of last.
     pub fn head(&self) -> u64 {
         self.lock().head
+    }
+
+    /// Blocks whose logs may be asked for at once.
+    pub(crate) fn log_span(&self) -> u64 {
+        self.lock().log_span as u64
+    }
+
+    /// It gave the logs of so many blocks.
+    pub(crate) fn note_logs(&self, blocks: u64) {
+        let mut state = self.lock();
+        if blocks >= state.log_span as u64 {
+            state.log_span = (state.log_span * 1.05 + 1.0).min(LOG_SPAN_MAX);
+        }
+    }
+
+    /// It did not give the logs of a range; maybe it proposed a smaller one.
+    pub(crate) fn note_too_many(&self, asked: Range, proposed: Option<Range>) {
+        let blocks = asked.to - asked.from + 1;
+        let proposed = proposed.filter(|range| range.from == asked.from && range.to < asked.to);
+        let fewer = proposed.map_or(blocks / 2, |range| range.to - range.from + 1);
+        self.lock().log_span = fewer.max(1) as f64;
     }
 
     /// When it may be asked again, if it rests.

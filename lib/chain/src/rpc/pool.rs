@@ -1,10 +1,16 @@
 //! All endpoints of one chain.
 
+use std::time::Duration;
+
 use futures_util::future::join_all;
 use serde_json::Value;
+use tokio::time::Instant;
 
 use super::RpcError;
 use super::endpoint::{Endpoint, EndpointStatus, Limits};
+
+/// How long a question waits for an endpoint that rests.
+const WAIT_MAX: Duration = Duration::from_secs(2);
 
 /// The endpoints of one chain. They are asked in the order of their health, each at most once for a question.
 pub struct Pool {
@@ -37,16 +43,13 @@ impl Pool {
         height: Option<u64>,
         judge: impl Fn(&str) -> Result<T, RpcError>,
     ) -> Result<T, RpcError> {
-        let mut order: Vec<&Endpoint> = self.endpoints.iter().collect();
+        let mut order = self.awake().await?;
         order.sort_by_cached_key(|endpoint| endpoint.order(height));
         let mut worst = RpcError::NoEndpoint;
         for endpoint in order {
             match endpoint.ask(method, params, &judge).await {
                 Err(error @ RpcError::TooMany(_)) => return Err(error),
                 Err(error) => {
-                    if let RpcError::Lie(lie) = &error {
-                        tracing::warn!(endpoint = endpoint.name(), method, lie, "an endpoint said what is not true");
-                    }
                     if error.weight() >= worst.weight() {
                         worst = error;
                     }
@@ -57,17 +60,31 @@ impl Pool {
         Err(worst)
     }
 
-    /// Asks every endpoint that does not rest, at once; all of them if all rest. Each answer with its endpoint.
+    /// Asks every endpoint that does not rest, all at once. Each answer with its endpoint.
     pub async fn ask_each<T>(
         &self,
         method: &str,
         params: &Value,
         judge: impl Fn(&str) -> Result<T, RpcError>,
-    ) -> Vec<(&Endpoint, Result<T, RpcError>)> {
-        let awake: Vec<&Endpoint> = self.endpoints.iter().filter(|endpoint| endpoint.rests_until().is_none()).collect();
-        let asked = if awake.is_empty() { self.endpoints.iter().collect() } else { awake };
+    ) -> Result<Vec<(&Endpoint, Result<T, RpcError>)>, RpcError> {
         let judge = &judge;
-        join_all(asked.into_iter().map(|endpoint| async move { (endpoint, endpoint.ask(method, params, judge).await) }))
-            .await
+        let asked = self.awake().await?.into_iter();
+        Ok(join_all(asked.map(|endpoint| async move { (endpoint, endpoint.ask(method, params, judge).await) })).await)
+    }
+
+    /// Every endpoint that does not rest. If all do, waits for the first to come back, but not long.
+    pub(crate) async fn awake(&self) -> Result<Vec<&Endpoint>, RpcError> {
+        let awake: Vec<&Endpoint> = self.endpoints.iter().filter(|endpoint| endpoint.rests_until().is_none()).collect();
+        if !awake.is_empty() {
+            return Ok(awake);
+        }
+        let first = self.endpoints.iter().filter_map(|endpoint| Some((endpoint.rests_until()?, endpoint)));
+        let (until, endpoint) = first.min_by_key(|(until, _)| *until).ok_or(RpcError::NoEndpoint)?;
+        let left = until.saturating_duration_since(Instant::now());
+        if left > WAIT_MAX {
+            return Err(RpcError::Limited(Some(left)));
+        }
+        tokio::time::sleep(left).await;
+        Ok(vec![endpoint])
     }
 }

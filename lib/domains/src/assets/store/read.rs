@@ -188,12 +188,12 @@ impl Store {
         up_to: u64,
     ) -> Result<Option<OwnedRow>, DbError> {
         let statement =
-            "(SELECT id, owner, tx FROM owned:[$chain, $contract, $token, NONE]..[$chain, $contract, $token, $above]
+            "(SELECT id, owner, tx FROM owned:[$chain, $contract, $token_key, NONE]..[$chain, $contract, $token_key, $above]
             ORDER BY id DESC LIMIT 1)[0]";
         let variables = vars! {
             chain: chain as i64,
             contract: hex(contract),
-            token: token_hex(token),
+            token_key: token_hex(token),
             above: up_to.saturating_add(1).min(i64::MAX as u64) as i64,
         };
         self.db.run(statement, variables).await
@@ -202,9 +202,9 @@ impl Store {
     /// The range of tokens that a token was made in, if it was (ERC-2309).
     pub async fn range_of(&self, chain: u64, contract: &Address, token: &U256) -> Result<Option<RangeRow>, DbError> {
         let statement = "(SELECT id, last, owner, block
-            FROM minted_range:[$chain, $contract, NONE]..=[$chain, $contract, $token]
-            WHERE last >= $token ORDER BY id DESC LIMIT 1)[0]";
-        let variables = vars! { chain: chain as i64, contract: hex(contract), token: token_hex(token) };
+            FROM minted_range:[$chain, $contract, NONE]..=[$chain, $contract, $token_key]
+            WHERE last >= $token_key ORDER BY id DESC LIMIT 1)[0]";
+        let variables = vars! { chain: chain as i64, contract: hex(contract), token_key: token_hex(token) };
         self.db.run(statement, variables).await
     }
 }

@@ -182,7 +182,11 @@ impl ChainWatcher {
                 _ => tracing::warn!(chain = self.id, error = %stopped, attempt, "will be tried again"),
             }
             self.tell().await;
-            tokio::time::sleep(RETRY_FIRST / 4 + backoff(&ctx.random, attempt, RETRY_FIRST, RETRY_MAX)).await;
+            let pause = match &stopped {
+                Stopped::Follow(FollowError::Rpc(RpcError::Limited(Some(wait)))) => *wait,
+                _ => backoff(&ctx.random, attempt, RETRY_FIRST, RETRY_MAX),
+            };
+            tokio::time::sleep(pause + RETRY_FIRST / 4).await;
         }
     }
 

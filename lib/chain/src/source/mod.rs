@@ -1,21 +1,20 @@
 //! Blocks with all their logs, from nodes that are not trusted to tell all.
 
+mod compared;
+
 use std::collections::BTreeMap;
 
-use alloy_primitives::{Address, B256, Bytes, U64};
+use alloy_primitives::{B256, U64};
 use futures_util::{StreamExt, TryStreamExt, stream};
-use serde::Deserialize;
-use serde_json::{Value, json};
+use serde_json::json;
 
-use crate::block::{Block, Log, Proof, SealedHeader};
+use crate::block::{Block, Proof, SealedHeader};
 use crate::receipts::{Encoding, prove};
 use crate::rpc::{Endpoint, Pool, RpcError};
 use crate::watch::Watch;
 
 /// Blocks that are asked for at once.
 const BLOCKS_AT_ONCE: usize = 16;
-/// Contracts in one filter of `eth_getLogs`.
-const FILTER_ADDRESSES_MAX: usize = 100;
 
 /// When a block is final.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -63,7 +62,7 @@ impl Source {
     }
 
     async fn tagged(&self, tag: &str, note: impl Fn(&Endpoint, &SealedHeader)) -> Result<Vec<SealedHeader>, RpcError> {
-        let answers = self.pool.ask_each("eth_getBlockByNumber", &json!([tag, false]), SealedHeader::read).await;
+        let answers = self.pool.ask_each("eth_getBlockByNumber", &json!([tag, false]), SealedHeader::read).await?;
         let (mut headers, mut failed) = (Vec::new(), RpcError::NoEndpoint);
         for (endpoint, answer) in answers {
             match answer {
@@ -103,7 +102,8 @@ impl Source {
     /// What most endpoints say of the block at a height. Where as many know ours as another, the branch that is higher wins.
     pub async fn verdict(&self, number: u64, ours: B256) -> Verdict {
         let params = json!([U64::from(number), false]);
-        let answers = self.pool.ask_each("eth_getBlockByNumber", &params, SealedHeader::read).await;
+        let asked = self.pool.ask_each("eth_getBlockByNumber", &params, SealedHeader::read).await;
+        let Ok(answers) = asked else { return Verdict::Nobody };
         // for each hash: votes, and the highest head of who votes for it
         let mut votes: BTreeMap<B256, (usize, u64)> = BTreeMap::new();
         for (endpoint, answer) in answers {
@@ -121,6 +121,20 @@ impl Source {
         }
     }
 
+    /// Whether more than half of the endpoints that answer know our block at a height. One that does not have the block yet
+    /// does not know it: of two, both must.
+    pub async fn is_vouched_for(&self, number: u64, ours: B256) -> bool {
+        let params = json!([U64::from(number), false]);
+        let asked = self.pool.ask_each("eth_getBlockByNumber", &params, SealedHeader::read).await;
+        let answers = asked.unwrap_or_default().into_iter().filter_map(|(_, answer)| match answer {
+            Ok(header) => Some(header.hash() == ours),
+            Err(RpcError::Missing) => Some(false),
+            Err(_) => None,
+        });
+        let (for_it, against): (Vec<bool>, Vec<bool>) = answers.partition(|is_ours| *is_ours);
+        for_it.len() > against.len()
+    }
+
     /// The highest block that is final, given the highest head. Where the nodes decide, the height that most of them reach.
     pub async fn final_height(&self, head: u64) -> Result<u64, RpcError> {
         let tag = match self.finality {
@@ -134,13 +148,9 @@ impl Source {
     }
 
     /// The wanted logs of a block, all of them.
-    pub async fn block(&self, header: SealedHeader, watch: &Watch) -> Result<Block, RpcError> {
+    async fn block(&self, header: SealedHeader, watch: &Watch) -> Result<Block, RpcError> {
         if !watch.may_be_in(&header.header().logs_bloom) {
             return Ok(Block { header, logs: Vec::new(), proof: Proof::Bloom });
-        }
-        if self.encoding == Encoding::Unknown {
-            let logs = self.compared_logs(&header, watch).await?;
-            return Ok(Block { header, logs, proof: Proof::Compared });
         }
         let params = json!([header.hash()]);
         let judge = |answer: &str| prove(answer, &header, self.encoding);
@@ -163,64 +173,10 @@ impl Source {
             }
             headers.push(header);
         }
+        if self.encoding == Encoding::Unknown {
+            return self.compared(headers, watch).await;
+        }
         let blocks = stream::iter(headers).map(|header| self.block(header, watch)).buffered(BLOCKS_AT_ONCE);
         blocks.try_collect().await
     }
-
-    /// Logs that nothing proves: what most endpoints say, and of two opinions the one with more in it, because nodes leave
-    /// out rather than make up.
-    async fn compared_logs(&self, header: &SealedHeader, watch: &Watch) -> Result<Vec<Log>, RpcError> {
-        let mut found = Vec::new();
-        let topics: Vec<B256> = watch.topics().into_iter().collect();
-        for addresses in watch.addresses().chunks(FILTER_ADDRESSES_MAX) {
-            let filter = json!([{ "blockHash": header.hash(), "address": addresses, "topics": [topics] }]);
-            found.extend(self.agreed_logs(&filter, watch).await?);
-        }
-        found.sort_unstable_by_key(|log| log.index);
-        Ok(found)
-    }
-
-    async fn agreed_logs(&self, filter: &Value, watch: &Watch) -> Result<Vec<Log>, RpcError> {
-        let answers = self.pool.ask_each("eth_getLogs", filter, |answer| read_logs(answer, watch)).await;
-        let (mut opinions, mut failed): (Vec<(usize, Vec<Log>)>, _) = (Vec::new(), RpcError::NoEndpoint);
-        for (_, answer) in answers {
-            match answer {
-                Ok(logs) => match opinions.iter_mut().find(|(_, opinion)| *opinion == logs) {
-                    Some((count, _)) => *count += 1,
-                    None => opinions.push((1, logs)),
-                },
-                Err(error) => failed = error,
-            }
-        }
-        if opinions.len() > 1 {
-            tracing::warn!(opinions = opinions.len(), "the endpoints disagree about the logs of a block");
-            metrics::counter!("nepto_rpc_disagreements_total").increment(1);
-        }
-        opinions.into_iter().max_by_key(|(count, logs)| (*count, logs.len())).map(|(_, logs)| logs).ok_or(failed)
-    }
-}
-
-/// A log of `eth_getLogs`.
-#[derive(Deserialize)]
-#[serde(rename_all = "camelCase")]
-struct RpcLog {
-    address: Address,
-    topics: Vec<B256>,
-    data: Bytes,
-    log_index: U64,
-    transaction_hash: B256,
-    #[serde(default)]
-    removed: bool,
-}
-
-fn read_logs(answer: &str, watch: &Watch) -> Result<Vec<Log>, RpcError> {
-    let logs: Option<Vec<RpcLog>> = serde_json::from_str(answer).map_err(RpcError::unreadable)?;
-    let log = |log: RpcLog| {
-        let RpcLog { address, topics, data, log_index, transaction_hash: transaction, .. } = log;
-        Log { index: log_index.to::<u64>() as u32, address, topics, data, transaction }
-    };
-    let kept = logs.ok_or(RpcError::Missing)?.into_iter().filter(|log| !log.removed).map(log);
-    let mut logs: Vec<Log> = kept.filter(|log| watch.wants(log)).collect();
-    logs.sort_unstable_by_key(|log| log.index);
-    Ok(logs)
 }

@@ -1,0 +1,247 @@
+//! A chain for development: an anvil with our contracts, and people with something in their wallets.
+
+use std::fs::{self, File};
+use std::io::{BufReader, ErrorKind};
+use std::os::unix::process::CommandExt;
+use std::path::{Path, PathBuf};
+use std::process::Command;
+
+use anyhow::{Context, Result};
+use serde::de::IgnoredAny;
+use serde_json::json;
+
+use super::{Chain, Contracts, Finality, rpc};
+use crate::paths::{Paths, short};
+use crate::tools::{self, Foundry};
+use crate::up::child::Launch;
+
+const CHAIN_ID: u64 = 31_337;
+const BLOCK_SECONDS: &str = "2";
+/// Who deploys, and owns everything: the first account of every anvil, whose key is public.
+const OWNER: &str = "0xf39Fd6e51aad88F6F4ce6aB8827279cffFb92266";
+/// What a `kill -9` of the chain loses.
+const SAVE_EVERY_SECONDS: &str = "10";
+/// States for calls at earlier blocks. More would be written into the user's home, megabytes each, and left there.
+const STATES_MAX: &str = "256";
+
+/// The chain in one data folder.
+#[derive(Debug)]
+pub struct Dev {
+    port: u16,
+    /// `<data>/chain`
+    folder: PathBuf,
+    /// The checkout's contracts.
+    sources: PathBuf,
+    anvil: PathBuf,
+    forge: PathBuf,
+}
+
+impl Dev {
+    /// One that is started later.
+    pub fn new(paths: &Paths, foundry: &Foundry, data: &Path, port: u16) -> Self {
+        Self {
+            port,
+            folder: data.join("chain"),
+            sources: paths.root.join("contracts"),
+            anvil: foundry.anvil.clone(),
+            forge: foundry.forge.clone(),
+        }
+    }
+
+    /// Mines a block every two seconds, and one for each transaction at once.
+    pub fn launch(&self, logs: &Path) -> Result<Launch> {
+        fs::create_dir_all(&self.folder)?;
+        let state = self.folder.join("state.json");
+        let saved = self.folder.join("saved.json");
+        adopt(&saved, &state)?;
+        let launch = Launch::new("chain", &self.anvil, logs)
+            .arguments(["--port", &self.port.to_string(), "--chain-id", &CHAIN_ID.to_string(), "--quiet"])
+            .arguments(["--block-time", BLOCK_SECONDS, "--mixed-mining", "--slots-in-an-epoch", "1"])
+            .arguments(["--prune-history", STATES_MAX, "--state-interval", SAVE_EVERY_SECONDS])
+            .arguments(["--cache-path".as_ref(), self.folder.join("cache").as_os_str()])
+            .arguments(["--dump-state".as_ref(), saved.as_os_str()]);
+        Ok(if state.exists() { launch.arguments(["--load-state".as_ref(), state.as_os_str()]) } else { launch })
+    }
+
+    /// Whether it answers.
+    pub fn is_ready(&self) -> bool {
+        rpc::call(self.port, "eth_chainId", &json!([])).is_ok_and(|id| id == format!("{CHAIN_ID:#x}"))
+    }
+
+    /// Deploys the contracts, unless they are there already, and says what the server must know.
+    pub fn chain(&self) -> Result<Chain> {
+        let file = self.folder.join("contracts.json");
+        if !self.has(&file)? {
+            self.script("Deploy", &[])?;
+            let written = self.sources.join(format!("deployments/{CHAIN_ID}.json"));
+            fs::copy(&written, &file).with_context(|| format!("{} can't be copied", short(&written)))?;
+            fs::remove_file(&written)?;
+        }
+        Ok(Chain {
+            id: CHAIN_ID,
+            rpc: format!("http://127.0.0.1:{}", self.port),
+            ws: Some(format!("ws://127.0.0.1:{}", self.port)),
+            finality: Finality::Blocks(2),
+            contracts: Contracts::read(&file)?.list(),
+            file: Some(file),
+        })
+    }
+
+    /// Gives people ether, tokens, a stake, a pass and a badge. Who has got that before is left alone.
+    pub fn fund(&self, people: &[String]) -> Result<()> {
+        let contracts = Contracts::read(&self.folder.join("contracts.json"))?;
+        for person in people {
+            rpc::call(self.port, "anvil_impersonateAccount", &json!([person]))?;
+        }
+        let people_list = people.join(",");
+        let address = |contract: &Option<String>| contract.clone().context("a contract is missing");
+        let variables = [
+            ("NEPTO_PEOPLE", people_list),
+            ("NEPTO_TOKEN", address(&contracts.token)?),
+            ("NEPTO_STAKING", address(&contracts.staking)?),
+            ("NEPTO_PASS", address(&contracts.pass)?),
+            ("NEPTO_BADGE", address(&contracts.badge)?),
+        ];
+        let funded = self.script("Fund", &variables);
+        for person in people {
+            rpc::call(self.port, "anvil_stopImpersonatingAccount", &json!([person]))?;
+        }
+        funded
+    }
+
+    /// Whether the contracts of a file are on the chain: it may have been lost, or be another one.
+    fn has(&self, file: &Path) -> Result<bool> {
+        if !file.exists() {
+            return Ok(false);
+        }
+        for contract in Contracts::read(file)?.list() {
+            if rpc::call(self.port, "eth_getCode", &json!([contract.address, "latest"]))? == "0x" {
+                return Ok(false);
+            }
+        }
+        Ok(true)
+    }
+
+    /// Runs `contracts/script/<name>.s.sol` as the owner. It takes a second, and is not interrupted.
+    fn script(&self, name: &str, variables: &[(&str, String)]) -> Result<()> {
+        let mut forge = Command::new(&self.forge);
+        for (variable, _) in std::env::vars_os() {
+            // who owns what, and what it is called, is not theirs to say here
+            if variable.to_string_lossy().starts_with("NEPTO_") {
+                forge.env_remove(variable);
+            }
+        }
+        forge
+            .args(["script", &format!("script/{name}.s.sol"), "--sender", OWNER, "--unlocked", "--broadcast", "--slow"])
+            .args(["--rpc-url", &format!("http://127.0.0.1:{}", self.port)])
+            .env("NEPTO_OWNER", OWNER)
+            .env("FOUNDRY_BROADCAST", self.folder.join("broadcast"))
+            .envs(variables.iter().map(|(variable, value)| (variable, value)))
+            .current_dir(&self.sources)
+            .process_group(0);
+        tools::run(&mut forge).with_context(|| format!("contracts/script/{name}.s.sol failed"))
+    }
+}
+
+/// Takes what the chain wrote last for the next start, if it was written to its end: anvil writes over it, and a `kill -9`
+/// meanwhile cuts it off. The state of the start before is kept until then.
+fn adopt(saved: &Path, state: &Path) -> Result<()> {
+    let file = match File::open(saved) {
+        Ok(file) => BufReader::new(file),
+        Err(error) if error.kind() == ErrorKind::NotFound => return Ok(()),
+        Err(error) => return Err(error).with_context(|| format!("{} can't be read", short(saved))),
+    };
+    if serde_json::from_reader::<_, IgnoredAny>(file).is_ok() {
+        fs::rename(saved, state)?;
+    } else {
+        eprintln!("The chain was killed while it saved its blocks; it goes on where the start before this one ended.");
+        fs::remove_file(saved)?;
+    }
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use std::net::{Ipv4Addr, TcpListener};
+    use std::time::{Duration, Instant};
+
+    use super::super::Contract;
+    use super::*;
+    use crate::tools::foundry;
+    use crate::up::child::Child;
+
+    const SOMEBODY: &str = "0x00000000000000000000000000000000000a11CE";
+    /// `balanceOf(address)`
+    const BALANCE_OF: &str = "0x70a08231";
+
+    fn dev(data: &Path) -> Dev {
+        let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("../..").canonicalize().unwrap();
+        let paths = Paths { root, target: data.join("target"), tools: data.join("tools") };
+        let port = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).unwrap().local_addr().unwrap().port();
+        Dev::new(&paths, &foundry::find_or_install(&paths).unwrap(), data, port)
+    }
+
+    fn start(dev: &Dev, data: &Path) -> Child {
+        let child = dev.launch(data).unwrap().start().unwrap();
+        let started = Instant::now();
+        while !dev.is_ready() {
+            assert!(started.elapsed() < Duration::from_secs(20), "{}", child.log_end());
+            std::thread::sleep(Duration::from_millis(20));
+        }
+        child
+    }
+
+    fn balance(dev: &Dev, contract: &Contract) -> String {
+        let data = format!("{BALANCE_OF}{:0>64}", SOMEBODY.trim_start_matches("0x"));
+        let call = json!([{ "to": contract.address, "data": data }, "latest"]);
+        rpc::call(dev.port, "eth_call", &call)
+            .unwrap()
+            .as_str()
+            .unwrap()
+            .trim_start_matches("0x")
+            .trim_start_matches('0')
+            .to_owned()
+    }
+
+    #[test]
+    fn contracts_and_wallets_outlive_a_stop_a_kill_and_a_loss() {
+        let data = tempfile::tempdir().unwrap();
+        let dev = dev(data.path());
+        let child = start(&dev, data.path());
+        let first = dev.chain().unwrap();
+        let [token, pass, _, staking, _] = &first.contracts[..] else { panic!("{first:?}") };
+        dev.fund(&[SOMEBODY.to_owned()]).unwrap();
+        let rich = [token, staking, pass].map(|contract| balance(&dev, contract));
+        assert_eq!(rich[1..], ["56bc75e2d63100000", "1"]);
+        assert_eq!(child.stop(), None);
+
+        let child = start(&dev, data.path());
+        assert_eq!(dev.chain().unwrap().contracts, first.contracts, "they were there");
+        dev.fund(&[SOMEBODY.to_owned()]).unwrap();
+        assert_eq!([token, staking, pass].map(|contract| balance(&dev, contract)), rich, "nobody is funded twice");
+        drop(child);
+
+        let child = start(&dev, data.path());
+        assert_eq!([token, staking, pass].map(|contract| balance(&dev, contract)), rich);
+        drop(child);
+
+        fs::remove_file(dev.folder.join("state.json")).unwrap();
+        let _child = start(&dev, data.path());
+        assert!(!dev.has(&dev.folder.join("contracts.json")).unwrap());
+        dev.chain().unwrap();
+        assert!(dev.has(&dev.folder.join("contracts.json")).unwrap());
+    }
+
+    #[test]
+    fn only_a_whole_state_is_taken() {
+        let folder = tempfile::tempdir().unwrap();
+        let (saved, state) = (folder.path().join("saved"), folder.path().join("state"));
+        adopt(&saved, &state).unwrap();
+        assert!(!state.exists());
+        for (text, kept) in [(r#"{"a":{"b":1}}"#, r#"{"a":{"b":1}}"#), (r#"{"a":{"b":2}"#, r#"{"a":{"b":1}}"#)] {
+            fs::write(&saved, text).unwrap();
+            adopt(&saved, &state).unwrap();
+            assert_eq!((fs::read_to_string(&state).unwrap().as_str(), saved.exists()), (kept, false));
+        }
+    }
+}
