@@ -159,10 +159,11 @@ impl Fetcher {
                 Word::Strangers => self.rules.check(&url)?,
                 Word::Operators => names_no_user(&url)?,
             }
-            let host = url.host_str().unwrap_or_default();
+            let host =
+                format!("{}:{}", url.host_str().unwrap_or_default(), url.port_or_known_default().unwrap_or_default());
             // what strangers make of a gateway's host is not held against the gateway
             let (host, at_once) = match word {
-                Word::Strangers => (host.to_owned(), self.per_host_max),
+                Word::Strangers => (host, self.per_host_max),
                 Word::Operators => (format!("gateway {host}"), self.concurrency_max),
             };
             let _place = self.hosts.enter(&host, at_once).await?;

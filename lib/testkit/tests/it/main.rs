@@ -12,3 +12,4 @@ mod server;
 mod sign_in;
 mod socket;
 mod talking;
+mod tokens;

@@ -106,12 +106,7 @@ impl Metadata {
     pub async fn image(&self, account: AccountId, token: &TokenKey) -> Result<Cached, Failure> {
         self.calls(token.chain, &token.contract)?;
         let row = self.assets.store.token(token).await?;
-        if self.is_due(row.as_ref()) {
-            if row.is_none() {
-                self.take(account).await?;
-            }
-            self.want(*token);
-        }
+        self.want_named(account, token, row.as_ref()).await?;
         let Some(row) = row else { return Err(pending("the description of the token is being fetched")) };
         let Some(uri) = row.image else {
             return Err(match row.problem {
@@ -179,7 +174,7 @@ impl Metadata {
             failure.log();
             None
         };
-        if !self.ctx().config.assets.metadata {
+        if !self.is_on() {
             return Err(Some(Problem::forbidden("this server fetches no images of tokens")));
         }
         let outside = self.outside().await.map_err(ours)?;

@@ -14,11 +14,11 @@ mod document;
 mod image;
 mod images;
 mod inline;
+mod page;
 mod problem;
 mod queue;
 mod routes;
-#[cfg(test)]
-mod tests;
+mod rows;
 mod text;
 mod uri;
 
@@ -77,6 +77,11 @@ impl Metadata {
 
     fn ctx(&self) -> &Ctx {
         &self.assets.ctx
+    }
+
+    /// Whether anything is fetched at all.
+    fn is_on(&self) -> bool {
+        self.ctx().config.assets.metadata
     }
 
     async fn outside(&self) -> Result<&Outside, Failure> {

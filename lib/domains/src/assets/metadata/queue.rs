@@ -15,7 +15,7 @@ pub struct Queue(Arc<Mutex<HashSet<TokenKey>>>);
 /// A place among them, for as long as it lives.
 pub struct Turn {
     queue: Queue,
-    key: TokenKey,
+    pub key: TokenKey,
 }
 
 impl Queue {

@@ -19,7 +19,7 @@ use utoipa_axum::routes;
 use super::Metadata;
 use super::cache::Cached;
 use super::contract::TokenKey;
-use super::describe::Mark;
+use super::page::Mark;
 use crate::assets::ops::address;
 use crate::assets::routes::token_id;
 
