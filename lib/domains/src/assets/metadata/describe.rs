@@ -20,6 +20,15 @@ use crate::assets::store::TokenRow;
 /// Not more often than this is a token tried, whoever asks.
 const AGAIN_AFTER: Duration = Duration::from_secs(10);
 
+/// Why a token is looked at.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Why {
+    /// Nothing is known yet, or it has grown old, or it is time to try again.
+    Due,
+    /// Somebody asks for it.
+    Anew,
+}
+
 impl Metadata {
     /// How a contract is asked for what it names; one that has no tokens is not found.
     pub fn calls(&self, chain: u64, contract: &Address) -> Result<&'static [Call], Failure> {
@@ -40,8 +49,8 @@ impl Metadata {
     pub async fn of(&self, keys: &[TokenKey]) -> Result<Vec<api::Metadata>, Failure> {
         let rows = self.assets.store.tokens(keys).await?;
         for key in keys {
-            if self.is_due(rows.get(key)) {
-                self.want(*key);
+            if self.is_wanted(Why::Due, rows.get(key)) {
+                self.want(*key, Why::Due);
             }
         }
         Ok(keys.iter().map(|key| told(key, rows.get(key), self.is_on())).collect())
@@ -60,9 +69,8 @@ impl Metadata {
         self.calls(key.chain, &key.contract)?;
         self.take(account).await?;
         let row = self.assets.store.token(key).await?;
-        let again_at_ms = row.as_ref().map_or(0, |row| row.tried_at_ms + AGAIN_AFTER.as_millis() as i64);
-        if again_at_ms <= self.ctx().clock.now_ms() {
-            self.want(*key);
+        if self.is_wanted(Why::Anew, row.as_ref()) {
+            self.want(*key, Why::Anew);
             if let Some(image) = row.as_ref().and_then(|row| row.image.as_ref()) {
                 self.refresh_image(image).await?;
             }
@@ -118,8 +126,13 @@ impl Metadata {
         Ok(api::HeldTokens { tokens: held.into_iter().zip(metadata).map(token).collect(), next })
     }
 
-    fn is_due(&self, row: Option<&TokenRow>) -> bool {
-        self.is_on() && row.is_none_or(|row| row.next_try_at_ms <= self.ctx().clock.now_ms())
+    /// Whether it is time to find out about a token.
+    fn is_wanted(&self, why: Why, row: Option<&TokenRow>) -> bool {
+        let due_at_ms = row.map_or(i64::MIN, |row| match why {
+            Why::Due => row.next_try_at_ms,
+            Why::Anew => row.tried_at_ms + AGAIN_AFTER.as_millis() as i64,
+        });
+        self.is_on() && due_at_ms <= self.ctx().clock.now_ms()
     }
 
     /// Finds out about a token that somebody named, if it is due. One of which nothing is known yet counts against the
@@ -130,36 +143,47 @@ impl Metadata {
         key: &TokenKey,
         row: Option<&TokenRow>,
     ) -> Result<(), Failure> {
-        let Some(turn) = self.queue.enter(*key).filter(|_| self.is_due(row)) else { return Ok(()) };
-        if row.is_none() {
+        if !self.is_wanted(Why::Due, row) {
+            return Ok(());
+        }
+        let Some(turn) = self.queue.enter(*key) else { return Ok(()) };
+        // somebody may have found out since it was read
+        if self.assets.store.token(key).await?.is_none() {
             self.take(account).await?;
         }
-        self.start(turn);
+        self.start(turn, Why::Due);
         Ok(())
     }
 
     /// Finds out about a token, if there is room.
-    fn want(&self, key: TokenKey) {
-        if let Some(turn) = self.queue.enter(key).filter(|_| self.is_on()) {
-            self.start(turn);
+    fn want(&self, key: TokenKey, why: Why) {
+        if let Some(turn) = self.queue.enter(key) {
+            self.start(turn, why);
         }
     }
 
-    fn start(&self, turn: Turn) {
+    fn start(&self, turn: Turn, why: Why) {
         let metadata = self.clone();
         self.ctx().tasks.spawn(async move {
             tokio::select! {
                 () = metadata.ctx().stop.cancelled() => {}
-                found = metadata.find_out(&turn.key) => {
+                found = metadata.find_out(&turn.key, why) => {
                     if let Err(failure) = found {
                         failure.log();
                     }
                 }
             }
+            // without this it would end where this task begins
+            drop(turn);
         });
     }
 
-    async fn find_out(&self, key: &TokenKey) -> Result<(), Failure> {
+    async fn find_out(&self, key: &TokenKey, why: Why) -> Result<(), Failure> {
+        // nobody else is at it, so what stands there now is the last word
+        let before = self.assets.store.token(key).await?;
+        if !self.is_wanted(why, before.as_ref()) {
+            return Ok(());
+        }
         let (outside, calls) = (self.outside().await?, self.calls(key.chain, &key.contract)?);
         let bytes_max = self.ctx().config.assets.metadata_bytes_max;
         let uri = outside.named(key, calls, bytes_max).await;
@@ -178,7 +202,7 @@ impl Metadata {
                 known(uri.as_deref(), document, now_ms, self.refresh_after_ms())
             }
             Err(problem) => {
-                let before = self.assets.store.token(key).await?.unwrap_or_default();
+                let before = before.unwrap_or_default();
                 let retry_after = self.retry_after(before.failures);
                 failed(before, uri.as_deref(), problem, now_ms, retry_after)
             }

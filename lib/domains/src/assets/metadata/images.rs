@@ -121,8 +121,8 @@ impl Metadata {
         let (key, outside) = (ImageKey::of(&uri), self.outside().await?);
         if let Some(cached) = outside.cached(key).await? {
             let is_old = self.ctx().clock.now_ms() - cached.fetched_at_ms > self.refresh_after_ms();
-            if is_old && self.images.failed(key).is_none() {
-                self.join_or_fetch(key, uri);
+            if is_old {
+                self.join_or_fetch(key, uri, true);
             }
             metrics::counter!("nepto_token_images_total", "outcome" => "cached").increment(1);
             return Ok(cached);
@@ -132,7 +132,7 @@ impl Metadata {
         }
         self.take(account).await?;
         let busy = || pending("too many images are being fetched");
-        let mut outcome = self.join_or_fetch(key, uri).ok_or_else(busy)?;
+        let mut outcome = self.join_or_fetch(key, uri, false).ok_or_else(busy)?;
         let told = async { outcome.wait_for(Option::is_some).await.map_or(Some(Err(None)), |told| told.clone()) };
         match timeout(WAIT_MAX, told).await {
             Err(_) => Err(pending("its server takes its time")),
@@ -144,24 +144,25 @@ impl Metadata {
         }
     }
 
-    /// Fetches an image anew that is here already.
+    /// Fetches an image anew that is here already; one that could not be had may be tried again.
     pub(super) async fn refresh_image(&self, uri: &str) -> Result<(), Failure> {
         let key = ImageKey::of(uri);
+        self.images.lock().failed.remove(&key);
         if self.outside().await?.cached(key).await?.is_some() {
-            self.join_or_fetch(key, uri.to_owned());
+            self.join_or_fetch(key, uri.to_owned(), true);
         }
         Ok(())
     }
 
-    /// Fetches an image in the background, unless somebody does already. `None` if there is no room.
-    fn join_or_fetch(&self, key: ImageKey, uri: String) -> Option<watch::Receiver<Outcome>> {
+    /// Fetches an image in the background, unless somebody does already; `anew` if it is here. `None` if there is no room.
+    fn join_or_fetch(&self, key: ImageKey, uri: String, anew: bool) -> Option<watch::Receiver<Outcome>> {
         let (outcome, fetch) = self.images.join(key)?;
         if let Some(fetch) = fetch {
             let metadata = self.clone();
             self.ctx().tasks.spawn(async move {
                 let outcome = tokio::select! {
                     () = metadata.ctx().stop.cancelled() => return,
-                    outcome = metadata.fetch_image(key, &uri) => outcome,
+                    outcome = metadata.fetch_image(key, &uri, anew) => outcome,
                 };
                 fetch.told.send_replace(Some(outcome));
             });
@@ -169,7 +170,7 @@ impl Metadata {
         Some(outcome)
     }
 
-    async fn fetch_image(&self, key: ImageKey, uri: &str) -> Result<(), Option<Problem>> {
+    async fn fetch_image(&self, key: ImageKey, uri: &str, anew: bool) -> Result<(), Option<Problem>> {
         let ours = |failure: Failure| {
             failure.log();
             None
@@ -178,6 +179,13 @@ impl Metadata {
             return Err(Some(Problem::forbidden("this server fetches no images of tokens")));
         }
         let outside = self.outside().await.map_err(ours)?;
+        // nobody else is at it, and somebody may just have been
+        if let Some((problem, _)) = self.images.failed(key) {
+            return Err(Some(problem));
+        }
+        if !anew && outside.cached(key).await.map_err(ours)?.is_some() {
+            return Ok(());
+        }
         let bytes_max = self.ctx().config.assets.image_bytes_max;
         let accept = "image/avif,image/webp,image/png,image/jpeg,image/gif";
         let fetched = match outside.file(uri, &Wanted { bytes_max, accept, is_type: may_be_image }).await {
