@@ -75,7 +75,7 @@ pub fn names_no_user(url: &Url) -> Result<(), FetchError> {
 fn is_local_name(host: &str) -> bool {
     let name = host.trim_end_matches('.');
     let ends = |end: &&str| name == *end || name.strip_suffix(end).is_some_and(|rest| rest.ends_with('.'));
-    !name.contains('.') || LOCAL_NAMES.iter().any(|end| ends(&end))
+    !name.contains('.') || LOCAL_NAMES.iter().any(ends)
 }
 
 #[cfg(test)]

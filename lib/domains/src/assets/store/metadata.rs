@@ -2,8 +2,9 @@
 
 use std::collections::HashMap;
 
+use alloy_primitives::U256;
 use nepto_kit::db::{DbError, RecordId, array, vars};
-use surrealdb::types::SurrealValue;
+use surrealdb::types::{Number, RecordIdKey, SurrealValue, Value};
 
 use super::{Store, hex, token_hex};
 use crate::assets::metadata::TokenKey;
@@ -52,11 +53,10 @@ impl Store {
 
     /// What is known of several.
     pub async fn tokens(&self, keys: &[TokenKey]) -> Result<HashMap<TokenKey, TokenRow>, DbError> {
-        let ids: HashMap<RecordId, TokenKey> = keys.iter().map(|key| (nft_id(key), *key)).collect();
-        let wanted: Vec<RecordId> = ids.keys().cloned().collect();
+        let wanted: Vec<RecordId> = keys.iter().map(nft_id).collect();
         let statement = "SELECT id, object::remove($this, 'id') AS row FROM $wanted";
         let found: Vec<Found> = self.db.run(statement, vars! { wanted: wanted }).await?;
-        Ok(found.into_iter().filter_map(|found| Some((*ids.get(&found.id)?, found.row))).collect())
+        Ok(found.into_iter().filter_map(|found| Some((read_id(&found.id)?, found.row))).collect())
     }
 
     /// Notes how it went to find out about a token.
@@ -81,13 +81,21 @@ fn nft_id(key: &TokenKey) -> RecordId {
     RecordId::new("nft", array![key.chain as i64, hex(&key.contract), token_hex(&key.token)])
 }
 
+fn read_id(id: &RecordId) -> Option<TokenKey> {
+    let RecordIdKey::Array(parts) = &id.key else { return None };
+    let [Value::Number(Number::Int(chain)), Value::String(contract), Value::String(token)] = &parts[..] else {
+        return None;
+    };
+    let (contract, token) = (contract.parse().ok()?, U256::from_str_radix(token, 16).ok()?);
+    Some(TokenKey { chain: *chain as u64, contract, token })
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
     use crate::assets;
     use crate::testing::database;
-    use alloy_primitives::{Address, U256};
-    use surrealdb::types::Value;
+    use alloy_primitives::Address;
 
     fn key(token: u64) -> TokenKey {
         TokenKey { chain: 1, contract: Address::repeat_byte(7), token: U256::from(token) }
