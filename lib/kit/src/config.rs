@@ -3,7 +3,9 @@
 //! Read from a TOML file and then from the environment: `NEPTO_<SECTION>__<FIELD>` sets one field, for example
 //! `NEPTO_NATS__URL=nats://10.0.0.5:4222` or `NEPTO_PUBLIC__CHAINS=[1,137]`.
 
+mod assets;
 mod chains;
+mod fetch;
 
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
@@ -12,7 +14,9 @@ use std::time::Duration;
 use nepto_proto::subject::Shards;
 use serde::Deserialize;
 
+pub use assets::Assets;
 pub use chains::{Chain, Contract, Endpoint, Finality, Hook, HookProvider, Receipts, Standard, Tag};
+pub use fetch::Fetch;
 
 /// Everything a process needs to know before it starts.
 #[derive(Debug, Clone, Default, Deserialize)]
@@ -42,6 +46,10 @@ pub struct Config {
     pub limits: Limits,
     /// The chains that are watched; none by default.
     pub chains: Vec<Chain>,
+    /// What is shown of tokens.
+    pub assets: Assets,
+    /// Fetching what strangers name.
+    pub fetch: Fetch,
     /// Logs.
     pub log: Log,
 }
@@ -287,6 +295,8 @@ pub struct Limits {
     pub requests_per_account_per_minute: u32,
     /// Accounts whose presence one account may ask for.
     pub presence_accounts_per_minute: u32,
+    /// Descriptions and images of tokens that are fetched for one account.
+    pub token_fetches_per_account_per_minute: u32,
 }
 
 impl Default for Limits {
@@ -301,6 +311,7 @@ impl Default for Limits {
             sign_ins_per_address_per_minute: 60,
             requests_per_account_per_minute: 600,
             presence_accounts_per_minute: 30_000,
+            token_fetches_per_account_per_minute: 300,
         }
     }
 }
@@ -457,6 +468,8 @@ impl Config {
         if self.mailbox.grace_ms < GRACE_MS_MIN {
             return bad("mailbox.grace_ms", "must be at least 1500");
         }
+        assets::check(&self.assets)?;
+        fetch::check(&self.fetch)?;
         chains::check(&self.chains)
     }
 }
@@ -523,6 +536,14 @@ mod tests {
             ("[mailbox]\nmessages_max = 0", "mailbox.messages_max"),
             ("[gateway]\nbatch_max = 5000", "gateway.batch_max"),
             ("[mailbox]\ngrace_ms = 10", "mailbox.grace_ms"),
+            ("[assets]\nipfs_gateway = \"ipfs.example.org\"", "assets.ipfs_gateway"),
+            ("[assets]\nipfs_gateway = \"https://user@ipfs.example.org\"", "assets.ipfs_gateway"),
+            ("[assets]\narweave_gateway = \"ftp://ar.example.org\"", "assets.arweave_gateway"),
+            ("[assets]\nmetadata_bytes_max = 10", "assets.metadata_bytes_max"),
+            ("[assets]\nimage_cache_bytes_max = 1000", "assets.image_bytes_max"),
+            ("[fetch]\ntimeout_ms = 0", "fetch.timeout_ms"),
+            ("[fetch]\nconcurrency_per_host_max = 0", "fetch.concurrency_max"),
+            ("[fetch]\naddresses = [\"localhost\"]", "fetch"),
         ] {
             let error = Config::parse(text, []).unwrap_err().to_string();
             assert!(error.contains(field), "{text}: {error}");

@@ -12,6 +12,7 @@ pub mod db;
 pub mod dead_letters;
 pub mod domain;
 pub mod error;
+pub mod fetch;
 pub mod health;
 pub mod http;
 pub mod job;

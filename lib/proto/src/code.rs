@@ -97,6 +97,9 @@ error_codes! {
     BlockUnknown = "block_unknown", 409, "This block was not collected yet.";
     TrackLimit = "track_limit", 409, "As many transactions as may be are looked after for the account.";
     HookSignature = "hook_signature", 401, "The delivery is not signed by the provider.";
+    // tokens
+    ImageUnavailable = "image_unavailable", 404, "The token has no image that can be shown.";
+    ImagePending = "image_pending", 503, "The image is still being fetched; try again.";
     AlreadyHello = "already_hello", 400, "This connection has said hello before.";
 }
 

@@ -35,6 +35,7 @@ mod abi {
             constructor(string name, string symbol, string base, uint256 maxSupply, address owner);
             function mint(address to) external returns (uint256 id);
             function transferFrom(address from, address to, uint256 id) external;
+            function setBaseURI(string base) external;
         }
         contract NeptoBadge {
             constructor(string uri, address owner);
@@ -43,6 +44,7 @@ mod abi {
             function burn(address from, uint256 id, uint256 amount) external;
             function safeTransferFrom(address from, address to, uint256 id, uint256 amount, bytes data) external;
             function safeBatchTransferFrom(address from, address to, uint256[] ids, uint256[] amounts, bytes data) external;
+            function setURI(string uri) external;
         }
         contract MultiSender {
             function sendToken(address token, address[] recipients, uint256[] amounts, uint256 total, bytes32 contentHash, string message) external returns (uint256 batchId);
@@ -217,6 +219,12 @@ impl Pass {
         let id = U256::from(id);
         Transaction::call(from, self.0, abi::NeptoPass::transferFromCall { from, to, id }.abi_encode())
     }
+
+    /// Says where descriptions are: this, and then the id.
+    pub fn set_base_uri(self, owner: Address, base: &str) -> Transaction {
+        let base = base.to_owned();
+        Transaction::call(owner, self.0, abi::NeptoPass::setBaseURICall { base }.abi_encode())
+    }
 }
 
 /// Our badges, of many kinds.
@@ -254,6 +262,12 @@ impl Badge {
         let ((ids, amounts), data) = (columns(badges), Bytes::new());
         let call = abi::NeptoBadge::safeBatchTransferFromCall { from, to, ids, amounts, data };
         Transaction::call(from, self.0, call.abi_encode())
+    }
+
+    /// Says where descriptions are, with `{id}` in it.
+    pub fn set_uri(self, owner: Address, uri: &str) -> Transaction {
+        let uri = uri.to_owned();
+        Transaction::call(owner, self.0, abi::NeptoBadge::setURICall { uri }.abi_encode())
     }
 }
 

@@ -32,6 +32,7 @@ mod rpc;
 mod server;
 mod settings;
 mod stack;
+mod stranger;
 mod transaction;
 mod wait;
 
@@ -47,5 +48,6 @@ pub use proxy::FaultProxy;
 pub use server::{Role, Server, program};
 pub use settings::{Settings, WatchedChain};
 pub use stack::{Builder, Stack};
+pub use stranger::{Answer, Stranger};
 pub use transaction::{Included, Receipt, Transaction};
 pub use wait::{eventually, seconds};

@@ -1,6 +1,7 @@
 //! Who holds what on the watched chains: amounts, tokens, stakes, and how they came there.
 //!
-//! Five pipelines take what the collector tells them (`pipeline/`), decode it (`decode/`) and keep it (`store/`).
+//! Five pipelines take what the collector tells them (`pipeline/`), decode it (`decode/`) and keep it (`store/`). What is said
+//! about tokens is fetched when somebody asks for it (`metadata/`).
 //!
 //! What must hold:
 //! - an event counts once, however often it is told, and the cursor of a pipeline is committed with what it did;
@@ -11,6 +12,7 @@
 
 mod consumers;
 mod decode;
+mod metadata;
 mod model;
 mod ops;
 mod pipeline;
@@ -36,11 +38,13 @@ fn mount(parts: &Parts) -> anyhow::Result<Facets> {
     let assets = ops::Assets::new(parts);
     let mut consumers = pipeline::consumers(&assets);
     consumers.extend(consumers::consumers(&assets));
+    let metadata = metadata::Metadata::new(&assets);
     Ok(Facets {
         services: services::services(&assets),
         consumers,
+        jobs: metadata::jobs(&metadata),
         watchers: transactions::watchers(&assets)?,
-        routes: routes::routes(assets.clone()).merge(transactions::routes(assets)),
+        routes: routes::routes(assets.clone()).merge(transactions::routes(assets)).merge(metadata::routes(metadata)),
         ..Facets::default()
     })
 }

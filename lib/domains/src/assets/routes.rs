@@ -177,7 +177,8 @@ async fn owner(
     assets.owner(chain_id, &address(&contract)?, &token_id(&token)?, when.at).await.map(Json)
 }
 
-fn token_id(text: &str) -> Result<alloy_primitives::U256, Failure> {
+/// A token of a request.
+pub fn token_id(text: &str) -> Result<alloy_primitives::U256, Failure> {
     let number = alloy_primitives::U256::from_str_radix(text, 10);
     number.map_err(|_| Failure::new(ErrorCode::Malformed, format!("{text:?} is not the decimal number of a token")))
 }

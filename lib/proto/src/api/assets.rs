@@ -215,3 +215,135 @@ pub struct HintsNoted {
     /// Logs that it told of; 0 for a delivery that was taken before.
     pub noted: u64,
 }
+
+/// Whether the description of a token is known.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
+#[serde(rename_all = "snake_case")]
+pub enum MetadataState {
+    /// It is being fetched, or will be: ask again.
+    Pending,
+    /// It is known. If it could not be fetched anew, `problem` says why.
+    Known,
+    /// It could not be fetched; `problem` says why.
+    Failed,
+}
+
+/// Why a description is not there.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
+#[serde(rename_all = "snake_case")]
+pub enum MetadataReason {
+    /// The nodes of the chain could not be asked.
+    ChainUnavailable,
+    /// The contract names no file for this token, or the token does not exist.
+    NoUri,
+    /// What the contract names is not fetched from here.
+    Forbidden,
+    /// The server that has it does not answer.
+    Unreachable,
+    /// The server that has it does not give it.
+    Refused,
+    /// It is larger than allowed.
+    TooLarge,
+    /// It is not what it should be.
+    Unreadable,
+}
+
+/// Why a description is not there, and when it is tried again.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
+pub struct MetadataProblem {
+    /// Stable; programs branch on it.
+    pub reason: MetadataReason,
+    /// For people.
+    pub detail: String,
+    /// Not before then, unless somebody asks for it.
+    #[serde(with = "time::serde::rfc3339")]
+    pub try_again_at: OffsetDateTime,
+}
+
+/// A property of a token, as its creators tell it.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
+pub struct Attribute {
+    /// Empty where it has none.
+    pub name: String,
+    /// Numbers as they were written.
+    pub value: String,
+}
+
+/// What the creators of a token say about it. Nobody vouches for it; characters that could deceive are taken out.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
+pub struct Metadata {
+    /// Whether it is known.
+    pub state: MetadataState,
+    /// On one line.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub name: Option<String>,
+    /// May have several lines.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub description: Option<String>,
+    /// The path of its image on this server, if it has one.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub image: Option<String>,
+    /// As many as are kept.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub attributes: Vec<Attribute>,
+    /// What the contract names; not if it holds the description itself.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub uri: Option<String>,
+    /// When it was fetched.
+    #[serde(default, with = "time::serde::rfc3339::option", skip_serializing_if = "Option::is_none")]
+    pub fetched_at: Option<OffsetDateTime>,
+    /// Why it could not be fetched, the last time.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub problem: Option<MetadataProblem>,
+}
+
+/// A token of an ERC-721 or ERC-1155.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
+pub struct Token {
+    /// EIP-155.
+    pub chain_id: u64,
+    /// EIP-55.
+    pub contract: String,
+    /// Decimal.
+    pub token: String,
+    /// Of an ERC-721, if it is known.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub owner: Option<Owner>,
+    /// What is said about it.
+    pub metadata: Metadata,
+}
+
+/// A token that a wallet holds.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
+pub struct HeldToken {
+    /// EIP-155.
+    pub chain_id: u64,
+    /// EIP-55.
+    pub wallet: String,
+    /// EIP-55.
+    pub contract: String,
+    /// Decimal.
+    pub token: String,
+    /// How many of it, decimal.
+    pub amount: String,
+    /// What is said about it.
+    pub metadata: Metadata,
+}
+
+/// Tokens that the wallets of an account hold, in the order of chain, contract, token and wallet.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
+pub struct HeldTokens {
+    /// A page of them.
+    pub tokens: Vec<HeldToken>,
+    /// The `after` of the next page, if there is one.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub next: Option<String>,
+}

@@ -8,6 +8,7 @@
 
 mod apply;
 mod linked;
+mod metadata;
 mod packed;
 mod read;
 mod schema;
@@ -17,6 +18,7 @@ use nepto_kit::db::{Bytes, Db, DbError, RecordId, array, vars};
 use surrealdb::types::SurrealValue;
 
 pub use apply::{Applied, Change, folds};
+pub use metadata::{AttributeRow, TokenRow};
 pub use read::{FoldedSum, Tail, Tails, held};
 pub use schema::SCHEMA;
 

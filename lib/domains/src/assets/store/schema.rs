@@ -2,7 +2,9 @@
 
 use nepto_kit::db::Migration;
 
-pub const SCHEMA: &[Migration] = &[Migration {
+pub const SCHEMA: &[Migration] = &[FIRST, METADATA];
+
+const FIRST: Migration = Migration {
     number: 1,
     statements: "
         -- cursor:[pipeline, chain]: the guard of everything that a pipeline commits
@@ -79,4 +81,26 @@ pub const SCHEMA: &[Migration] = &[Migration {
         DEFINE TABLE IF NOT EXISTS linked_revision SCHEMAFULL;
         DEFINE FIELD IF NOT EXISTS revision ON linked_revision TYPE int;
     ",
-}];
+};
+
+const METADATA: Migration = Migration {
+    number: 2,
+    statements: "
+        -- nft:[chain, contract, token]: what is said about a token, and how it went to find out
+        DEFINE TABLE IF NOT EXISTS nft SCHEMAFULL;
+        DEFINE FIELD IF NOT EXISTS uri ON nft TYPE option<string>;
+        DEFINE FIELD IF NOT EXISTS name ON nft TYPE option<string>;
+        DEFINE FIELD IF NOT EXISTS description ON nft TYPE option<string>;
+        DEFINE FIELD IF NOT EXISTS image ON nft TYPE option<string>;
+        DEFINE FIELD IF NOT EXISTS attributes ON nft TYPE array<object>;
+        DEFINE FIELD IF NOT EXISTS attributes.*.name ON nft TYPE string;
+        DEFINE FIELD IF NOT EXISTS attributes.*.value ON nft TYPE string;
+        DEFINE FIELD IF NOT EXISTS fetched_at_ms ON nft TYPE option<int>;
+        DEFINE FIELD IF NOT EXISTS reason ON nft TYPE option<string>;
+        DEFINE FIELD IF NOT EXISTS problem ON nft TYPE option<string>;
+        DEFINE FIELD IF NOT EXISTS failures ON nft TYPE int;
+        DEFINE FIELD IF NOT EXISTS tried_at_ms ON nft TYPE int;
+        DEFINE FIELD IF NOT EXISTS next_try_at_ms ON nft TYPE int;
+        DEFINE INDEX IF NOT EXISTS nft_next_try ON nft FIELDS next_try_at_ms;
+    ",
+};

@@ -1,0 +1,158 @@
+//! What is said about tokens: names, descriptions, properties and images, which contracts name and strangers serve.
+//!
+//! What must hold:
+//! - who asks for a list waits for no stranger: what is not known is `pending` and is fetched meanwhile;
+//! - everything that comes from outside has a bound, and what is kept of it is fit to be shown;
+//! - what was known stays while it can't be fetched anew, and failures are tried again ever more seldom;
+//! - an image is what its first bytes say, and none that could run anything is given out;
+//! - a client learns what a stranger serves, and the stranger never learns of the client.
+
+mod cache;
+mod contract;
+mod describe;
+mod document;
+mod image;
+mod images;
+mod inline;
+mod page;
+mod problem;
+mod queue;
+mod routes;
+mod rows;
+mod text;
+mod uri;
+
+use std::collections::HashMap;
+use std::sync::Arc;
+use std::time::Duration;
+
+use bytes::Bytes;
+use nepto_chain::rpc::Pool;
+use nepto_kit::fetch::{FetchError, Fetcher, Wanted};
+use nepto_kit::job::Job;
+use nepto_kit::limit::Limit;
+use nepto_kit::{Ctx, Failure};
+use nepto_proto::AccountId;
+use nepto_proto::ErrorCode;
+use tokio::sync::OnceCell;
+
+use self::cache::Cache;
+use self::images::UnderWay;
+use self::problem::Problem;
+use self::queue::Queue;
+use self::uri::{Gateways, Place};
+use super::ops::Assets;
+
+pub use contract::TokenKey;
+pub use routes::routes;
+
+/// After the first failure it is tried again in so long, doubled for each further one.
+const RETRY_FIRST: Duration = Duration::from_secs(60);
+const RETRY_MAX: Duration = Duration::from_secs(86_400);
+/// What nobody has asked for since it grew old is forgotten after this.
+const FORGET_AFTER: Duration = Duration::from_secs(30 * 86_400);
+
+/// The use-cases.
+#[derive(Clone)]
+pub struct Metadata {
+    assets: Assets,
+    queue: Queue,
+    images: UnderWay,
+    outside: Arc<OnceCell<Outside>>,
+}
+
+/// What is needed to find out, made when it is needed first: most processes that know this domain never do.
+struct Outside {
+    pools: HashMap<u64, Pool>,
+    gateways: Gateways,
+    fetcher: Fetcher,
+    cache: Cache,
+}
+
+impl Metadata {
+    pub fn new(assets: &Assets) -> Self {
+        let (queue, images, outside) = (Queue::default(), UnderWay::default(), Arc::default());
+        Self { assets: assets.clone(), queue, images, outside }
+    }
+
+    fn ctx(&self) -> &Ctx {
+        &self.assets.ctx
+    }
+
+    /// Whether anything is fetched at all.
+    fn is_on(&self) -> bool {
+        self.ctx().config.assets.metadata
+    }
+
+    async fn outside(&self) -> Result<&Outside, Failure> {
+        self.outside.get_or_try_init(|| async { Outside::new(self.ctx()) }).await.map_err(Failure::internal)
+    }
+
+    /// Takes one from what may be fetched for an account.
+    async fn take(&self, account: AccountId) -> Result<(), Failure> {
+        let limit = Limit {
+            kind: "token_fetches",
+            max: self.ctx().config.limits.token_fetches_per_account_per_minute,
+            window: Duration::from_secs(60),
+        };
+        limit.take(&self.ctx().redis, &self.ctx().clock, &account.to_string(), 1).await
+    }
+
+    /// What was fetched is good enough for so long.
+    fn refresh_after_ms(&self) -> i64 {
+        i64::try_from(self.ctx().config.assets.metadata_refresh_after_s.saturating_mul(1_000)).unwrap_or(i64::MAX)
+    }
+
+    /// When to try again after so many failures: half of the time is certain, the other left to chance.
+    fn retry_after(&self, failures: i64) -> Duration {
+        let doubled = RETRY_FIRST.saturating_mul(1 << failures.clamp(0, 20)).min(RETRY_MAX);
+        let half_ms = doubled.as_millis() as u64 / 2;
+        Duration::from_millis(half_ms + self.ctx().random.below(half_ms))
+    }
+
+    /// Forgets tokens that nobody asks for.
+    async fn prune(&self) -> anyhow::Result<String> {
+        let before_ms = self.ctx().clock.now_ms() - FORGET_AFTER.as_millis() as i64;
+        let pruned = self.assets.store.prune_tokens(before_ms).await?;
+        Ok(format!("{pruned} descriptions of tokens forgotten"))
+    }
+}
+
+impl Outside {
+    fn new(ctx: &Ctx) -> anyhow::Result<Self> {
+        let config = &ctx.config.assets;
+        let mut pools = HashMap::new();
+        for chain in &ctx.config.chains {
+            pools.insert(chain.id, contract::pool_of(chain, config.metadata_bytes_max)?);
+        }
+        let folder = &config.image_cache_folder;
+        let cache = Cache::open(folder, config.image_cache_bytes_max, ctx.clock.clone(), ctx.random.clone());
+        let cache =
+            cache.map_err(|error| anyhow::anyhow!("assets.image_cache_folder {}: {error}", folder.display()))?;
+        Ok(Self { pools, gateways: Gateways::new(config), fetcher: Fetcher::new(&ctx.config.fetch)?, cache })
+    }
+
+    /// The file that a URI leads to. `None`: too much is fetched already, and nothing was found out.
+    async fn file(&self, uri: &str, wanted: &Wanted) -> Result<Option<Bytes>, Problem> {
+        match self.gateways.locate(uri, wanted.bytes_max)? {
+            Place::Here(file) => Ok(Some(file.into())),
+            Place::Web(url, word) => match self.fetcher.fetch(&url, word, wanted).await {
+                Ok(file) => Ok(Some(file)),
+                Err(FetchError::Busy) => Ok(None),
+                Err(error) => Err(error.into()),
+            },
+        }
+    }
+}
+
+fn not_found(detail: impl Into<String>) -> Failure {
+    Failure::new(ErrorCode::NotFound, detail)
+}
+
+pub fn jobs(metadata: &Metadata) -> Vec<Job> {
+    let metadata = metadata.clone();
+    vec![Job::new("token-metadata-prune", Duration::from_secs(3_600), Duration::from_secs(60), move || {
+        let metadata = metadata.clone();
+        async move { metadata.prune().await }
+    })]
+}

@@ -1,0 +1,216 @@
+//! Where a URI of a contract leads.
+
+use alloy_primitives::U256;
+use nepto_kit::config;
+use nepto_kit::fetch::{Url, Word};
+use percent_encoding::percent_decode_str;
+
+use super::inline;
+use super::problem::Problem;
+use crate::assets::store::token_hex;
+
+/// Characters of a content id of IPFS: any version and base.
+const CID_CHARS: std::ops::RangeInclusive<usize> = 40..=128;
+/// Characters of a transaction's id on Arweave: 32 bytes, base64url.
+const ARWEAVE_ID_CHARS: usize = 43;
+/// Characters of a kind of URI that are told.
+const SCHEME_SHOWN: usize = 20;
+
+/// Where a file is.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Place {
+    /// In the web.
+    Web(Url, Word),
+    /// Here.
+    Here(Vec<u8>),
+}
+
+/// The servers that stand for what is not in the web.
+#[derive(Debug, Clone)]
+pub struct Gateways {
+    ipfs: Option<Url>,
+    arweave: Option<Url>,
+}
+
+impl Gateways {
+    pub fn new(config: &config::Assets) -> Self {
+        Self { ipfs: config.ipfs_gateway.parse().ok(), arweave: config.arweave_gateway.parse().ok() }
+    }
+
+    /// Where a URI leads; a file within it has a bound.
+    pub fn locate(&self, uri: &str, bytes_max: usize) -> Result<Place, Problem> {
+        let uri = uri.trim();
+        if uri.starts_with('{') {
+            return inline::read(&format!(",{uri}"), bytes_max).map(Place::Here);
+        }
+        let (scheme, rest) = uri.split_once(':').unwrap_or(("", uri));
+        match scheme.to_ascii_lowercase().as_str() {
+            "data" => inline::read(rest, bytes_max).map(Place::Here),
+            "http" | "https" => {
+                let url = uri.parse().map_err(|error| Problem::forbidden(format!("no address of the web: {error}")))?;
+                Ok(Place::Web(url, Word::Strangers))
+            }
+            "ipfs" => self.ipfs(rest),
+            "ar" => self.arweave(rest),
+            "" => Err(Problem::forbidden("the contract names no address")),
+            other => {
+                let shown: String = other.chars().filter(char::is_ascii_graphic).take(SCHEME_SHOWN).collect();
+                Err(Problem::forbidden(format!("addresses that begin with {shown}: are not fetched")))
+            }
+        }
+    }
+
+    /// `ipfs://<content id>/<path>`, and `ipfs://ipfs/…`, which many write.
+    fn ipfs(&self, rest: &str) -> Result<Place, Problem> {
+        let gateway = self.ipfs.as_ref().ok_or_else(|| Problem::forbidden("this server has no gateway to IPFS"))?;
+        let rest = rest.trim_start_matches('/');
+        let rest = rest.strip_prefix("ipfs/").unwrap_or(rest);
+        let (id, path) = rest.split_once('/').unwrap_or((rest, ""));
+        if !CID_CHARS.contains(&id.len()) || !id.bytes().all(|byte| byte.is_ascii_alphanumeric()) {
+            return Err(Problem::forbidden("no content id of IPFS"));
+        }
+        below(gateway, &["ipfs", id], path)
+    }
+
+    /// `ar://<transaction id>/<path>`
+    fn arweave(&self, rest: &str) -> Result<Place, Problem> {
+        let gateway = self.arweave.as_ref();
+        let gateway = gateway.ok_or_else(|| Problem::forbidden("this server has no gateway to Arweave"))?;
+        let rest = rest.trim_start_matches('/');
+        let (id, path) = rest.split_once('/').unwrap_or((rest, ""));
+        let is_letter = |byte: u8| byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'_');
+        if id.len() != ARWEAVE_ID_CHARS || !id.bytes().all(is_letter) {
+            return Err(Problem::forbidden("no transaction of Arweave"));
+        }
+        below(gateway, &[id], path)
+    }
+}
+
+/// A path below a gateway, and never anything else of its server.
+fn below(gateway: &Url, first: &[&str], path: &str) -> Result<Place, Problem> {
+    let wrong = || Problem::forbidden("the path leads out of what the contract names");
+    let mut url = gateway.clone();
+    {
+        let mut parts = url.path_segments_mut().map_err(|()| wrong())?;
+        parts.pop_if_empty().extend(first);
+        for part in path.split('/').filter(|part| !part.is_empty()) {
+            let part = percent_decode_str(part).decode_utf8().map_err(|_| wrong())?;
+            if matches!(part.as_ref(), "." | "..") || part.contains('\\') {
+                return Err(wrong());
+            }
+            parts.push(&part);
+        }
+    }
+    Ok(Place::Web(url, Word::Operators))
+}
+
+/// Puts the id of a token where ERC-1155 wants it: hexadecimal, 64 digits.
+pub fn with_id(uri: &str, token: &U256) -> String {
+    uri.replace("{id}", &token_hex(token))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use nepto_proto::api::assets::MetadataReason;
+    use proptest::prelude::*;
+
+    const CID: &str = "QmYwAPJzv5CZsnA625s3Xf2nemtYgPpHdWEz79ojWnPbdG";
+    const TX: &str = "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNO-_";
+
+    fn gateways(ipfs: &str, arweave: &str) -> Gateways {
+        let config = config::Assets {
+            ipfs_gateway: ipfs.to_owned(),
+            arweave_gateway: arweave.to_owned(),
+            ..config::Assets::default()
+        };
+        Gateways::new(&config)
+    }
+
+    fn both() -> Gateways {
+        gateways("http://127.0.0.1:8080/base/", "https://ar.example.org")
+    }
+
+    fn located(uri: &str) -> (String, Word) {
+        match both().locate(uri, 1_000) {
+            Ok(Place::Web(url, word)) => (url.to_string(), word),
+            other => panic!("{uri}: {other:?}"),
+        }
+    }
+
+    #[test]
+    fn every_kind_of_uri_is_understood() {
+        let ipfs = |rest: &str| (format!("http://127.0.0.1:8080/base/ipfs/{CID}{rest}"), Word::Operators);
+        for (uri, expected) in [
+            (" https://example.org/1.json\n".to_owned(), ("https://example.org/1.json".to_owned(), Word::Strangers)),
+            ("HTTP://127.0.0.1/".to_owned(), ("http://127.0.0.1/".to_owned(), Word::Strangers)),
+            (format!("ipfs://{CID}"), ipfs("")),
+            (format!("IPFS://{CID}/1.json"), ipfs("/1.json")),
+            (format!("ipfs://ipfs/{CID}/a/1.json"), ipfs("/a/1.json")),
+            (format!("ipfs:/ipfs/{CID}/1"), ipfs("/1")),
+            (format!("ipfs://{CID}/Ape #1?.png"), ipfs("/Ape%20%231%3F.png")),
+            (format!("ipfs://{CID}/Ape%20%231.png"), ipfs("/Ape%20%231.png")),
+            (format!("ipfs://{CID}/a%2Fb/100%/"), ipfs("/a%2Fb/100%25")),
+            (format!("ar://{TX}/1.json"), (format!("https://ar.example.org/{TX}/1.json"), Word::Operators)),
+        ] {
+            assert_eq!(located(&uri), expected, "{uri}");
+        }
+        let held = Place::Here(b"{\"a\":1}".to_vec());
+        assert_eq!(both().locate("data:application/json;base64,eyJhIjoxfQ==", 100), Ok(held.clone()));
+        assert_eq!(both().locate("{\"a\":1}", 100), Ok(held));
+    }
+
+    #[test]
+    fn what_leads_elsewhere_is_refused() {
+        for uri in [
+            "",
+            "1.json",
+            "/etc/passwd",
+            "file:///etc/passwd",
+            "javascript:alert(1)",
+            "https://",
+            "ipfs://",
+            "ipfs://short",
+            &format!("ipfs://{CID}/../../admin"),
+            &format!("ipfs://{CID}/%2e%2e/admin"),
+            &format!("ipfs://{CID}/a/%2E./admin"),
+            &format!("ipfs://{CID}/..\\admin"),
+            &format!("ipfs://{CID}@127.0.0.1/x"),
+            &format!("ipfs://user@{CID}"),
+            &format!("ipfs://../{CID}"),
+            &format!("ipfs://{}", "a".repeat(200)),
+            "ar://short",
+            &format!("ar://{TX}x"),
+        ] {
+            assert_eq!(both().locate(uri, 1_000).unwrap_err().reason, MetadataReason::Forbidden, "{uri}");
+        }
+        let none = gateways("", "");
+        for uri in [format!("ipfs://{CID}"), format!("ar://{TX}")] {
+            assert!(none.locate(&uri, 1_000).unwrap_err().detail.contains("no gateway"));
+        }
+        let large = format!("data:,{}", "a".repeat(1_001));
+        assert_eq!(both().locate(&large, 1_000).unwrap_err().reason, MetadataReason::TooLarge);
+    }
+
+    #[test]
+    fn ids_are_64_small_digits() {
+        let token = U256::from(0x0004_CCE0);
+        let id = "000000000000000000000000000000000000000000000000000000000004cce0";
+        assert_eq!(with_id("https://a/{id}.json?{id}", &token), format!("https://a/{id}.json?{id}"));
+        assert_eq!(with_id("https://a/1.json", &token), "https://a/1.json");
+    }
+
+    proptest! {
+        #[test]
+        fn no_path_leaves_what_it_is_below(path in "([./\\\\%a-zA-Z0-9?#@:]|%2e|%2f|%5c){0,40}") {
+            if let Ok(Place::Web(url, _)) = both().locate(&format!("ipfs://{CID}/{path}"), 1_000) {
+                prop_assert_eq!(url.origin(), "http://127.0.0.1:8080".parse::<Url>().unwrap().origin());
+                let below = format!("/base/ipfs/{CID}");
+                // the same after one more reading
+                let again: Url = url.as_str().parse().unwrap();
+                prop_assert!(again.path() == below || again.path().starts_with(&format!("{below}/")), "{}", again);
+                prop_assert_eq!((again.query(), again.fragment(), again.username()), (None, None, ""));
+            }
+        }
+    }
+}

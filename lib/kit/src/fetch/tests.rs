@@ -1,0 +1,240 @@
+//! Against servers that misbehave, and names that mean what they should not.
+
+use std::collections::HashMap;
+use std::io;
+use std::net::IpAddr;
+use std::sync::Mutex;
+use std::time::Duration;
+
+use futures_util::future::{BoxFuture, join_all};
+use nepto_testkit::{Answer, Stranger};
+
+use super::*;
+
+const LOOPBACK: &str = "127.0.0.1";
+/// An address of the internet that nothing is sent to: connections to it come to nothing within the time limit.
+const PUBLIC: &str = "192.31.196.1";
+const BYTES_MAX: usize = 10_000;
+const WANTED: Wanted =
+    Wanted { bytes_max: BYTES_MAX, accept: "application/json", is_type: |kind| kind == "application/json" };
+
+/// Names and what they mean, each time that they are asked for.
+#[derive(Default)]
+struct Names {
+    meanings: HashMap<&'static str, Vec<Vec<&'static str>>>,
+    asked: Mutex<Vec<String>>,
+}
+
+impl Names {
+    fn new(names: &[(&'static str, &[&[&'static str]])]) -> Arc<Self> {
+        let meanings = names.iter().map(|(name, times)| (*name, times.iter().map(|one| one.to_vec()).collect()));
+        Arc::new(Self { meanings: meanings.collect(), asked: Mutex::default() })
+    }
+
+    fn asked(&self) -> Vec<String> {
+        self.asked.lock().unwrap().clone()
+    }
+}
+
+impl Lookup for Names {
+    fn lookup(&self, name: String) -> BoxFuture<'static, io::Result<Vec<IpAddr>>> {
+        let before = self.asked().iter().filter(|asked| **asked == name).count();
+        let times = self.meanings.get(name.as_str()).cloned().unwrap_or_default();
+        let found = times.get(before).or(times.last()).cloned();
+        self.asked.lock().unwrap().push(name);
+        Box::pin(async move {
+            let found = found.ok_or_else(|| io::Error::other("no such name"))?;
+            Ok(found.iter().map(|address| address.parse().unwrap()).collect())
+        })
+    }
+}
+
+/// Short times, a test's own server allowed.
+fn config(stranger: &Stranger) -> config::Fetch {
+    config::Fetch {
+        http: true,
+        ports: vec![stranger.address().port()],
+        addresses: vec![LOOPBACK.parse().unwrap()],
+        connect_timeout_ms: 300,
+        timeout_ms: 1_000,
+        ..config::Fetch::default()
+    }
+}
+
+async fn get(fetcher: &Fetcher, url: &str) -> Result<Bytes, FetchError> {
+    fetcher.fetch(&url.parse().unwrap(), Word::Strangers, &WANTED).await
+}
+
+#[tokio::test]
+async fn a_good_file_comes_and_nothing_else_goes_along() {
+    let stranger = Stranger::start().await.unwrap();
+    stranger.answer("/1.json", Answer::json("{\"name\":\"one\"}"));
+    stranger.answer("/moved", Answer::Redirect("/1.json".into()));
+    let fetcher = Fetcher::new(&config(&stranger)).unwrap();
+    for path in ["/1.json", "/moved"] {
+        assert_eq!(get(&fetcher, &stranger.url(path)).await.unwrap(), "{\"name\":\"one\"}");
+    }
+    for head in stranger.heads() {
+        let names: Vec<String> =
+            head.lines().filter_map(|line| Some(line.split_once(':')?.0.to_ascii_lowercase())).collect();
+        assert_eq!(names, ["accept", "accept-encoding", "user-agent", "host"], "{head}");
+        assert!(head.contains("accept-encoding: identity"), "{head}");
+    }
+}
+
+#[tokio::test]
+async fn what_is_not_what_was_asked_for_is_refused() {
+    let stranger = Stranger::start().await.unwrap();
+    let large = vec![b' '; BYTES_MAX + 1];
+    let fits = vec![b' '; BYTES_MAX];
+    // a kilobyte that would become a megabyte, and a body that may be anything
+    let bomb = [0x1f, 0x8b, 8, 0, 0, 0, 0, 0, 0, 3, 0xed, 0xc1, 1, 1, 0, 0];
+    let gzip = [("Content-Type", "application/json"), ("Content-Encoding", "gzip")];
+    let announced = [("Content-Type", "application/json"), ("Content-Length", "100000000000")];
+    for (path, answer, expected) in [
+        ("/fits", Answer::File("application/json", fits.clone()), None),
+        ("/unnamed", Answer::with_headers(&[], b"{}"), None),
+        ("/charset", Answer::File("Application/JSON; charset=utf-8", b"{}".to_vec()), None),
+        ("/large", Answer::File("application/json", large.clone()), Some(FetchError::TooLarge(BYTES_MAX))),
+        ("/announced", Answer::with_headers(&announced, b"{}"), Some(FetchError::TooLarge(BYTES_MAX))),
+        ("/unannounced", Answer::with_headers(&[], &large), Some(FetchError::TooLarge(BYTES_MAX))),
+        ("/endless", Answer::Endless, Some(FetchError::TooLarge(BYTES_MAX))),
+        ("/bomb", Answer::with_headers(&gzip, &bomb), Some(FetchError::Compressed("gzip".into()))),
+        ("/page", Answer::File("text/html", fits), Some(FetchError::WrongType("text/html".into()))),
+        ("/empty", Answer::status(204), Some(FetchError::Status(204))),
+        ("/secret", Answer::status(401), Some(FetchError::Status(401))),
+        ("/broken", Answer::status(500), Some(FetchError::Status(500))),
+        ("/nothing", Answer::status(404), Some(FetchError::Status(404))),
+    ] {
+        stranger.answer(path, answer);
+        let fetcher = Fetcher::new(&config(&stranger)).unwrap();
+        assert_eq!(get(&fetcher, &stranger.url(path)).await.err(), expected, "{path}");
+    }
+}
+
+#[tokio::test]
+async fn time_has_a_bound_and_who_does_not_answer_rests() {
+    let stranger = Stranger::start().await.unwrap();
+    stranger.answer("/silence", Answer::Silence);
+    stranger.answer("/drip", Answer::Drip(Duration::from_millis(20)));
+    stranger.answer("/slowly", Answer::Redirect("/silence".into()));
+    stranger.answer("/close", Answer::Close);
+    stranger.answer("/garbage", Answer::Bytes(b"\x16\x03\x01 no HTTP\r\n\r\n".to_vec()));
+    for (path, expected) in [
+        ("/silence", FetchError::TimedOut),
+        ("/drip", FetchError::TimedOut),
+        ("/slowly", FetchError::TimedOut),
+        ("/close", FetchError::Unreachable("the connection broke, or the answer is not HTTP")),
+        ("/garbage", FetchError::Unreachable("the connection broke, or the answer is not HTTP")),
+    ] {
+        let fetcher = Fetcher::new(&config(&stranger)).unwrap();
+        let started = Instant::now();
+        assert_eq!(get(&fetcher, &stranger.url(path)).await, Err(expected), "{path}");
+        assert!(started.elapsed() < Duration::from_millis(1_500), "{path}: {:?}", started.elapsed());
+        let asked = stranger.heads().len();
+        assert_eq!(get(&fetcher, &stranger.url(path)).await, Err(FetchError::Resting), "{path}");
+        assert_eq!(stranger.heads().len(), asked, "a host that rests is not asked");
+    }
+}
+
+#[tokio::test]
+async fn a_gateway_that_is_slow_once_is_asked_again() {
+    let stranger = Stranger::start().await.unwrap();
+    stranger.answer("/silence", Answer::Silence);
+    stranger.answer("/1.json", Answer::json("{}"));
+    // a loopback address that no stranger could have asked
+    let fetcher = Fetcher::new(&config::Fetch { timeout_ms: 300, ..config::Fetch::default() }).unwrap();
+    let get = async |path| fetcher.fetch(&stranger.url(path).parse().unwrap(), Word::Operators, &WANTED).await;
+    assert_eq!(get("/silence").await, Err(FetchError::TimedOut));
+    assert_eq!(get("/1.json").await.unwrap(), "{}");
+    assert!(matches!(super::tests::get(&fetcher, &stranger.url("/1.json")).await, Err(FetchError::Forbidden(_))));
+}
+
+#[tokio::test]
+async fn redirects_are_checked_anew_and_counted() {
+    let (stranger, inner) = (Stranger::start().await.unwrap(), Stranger::start().await.unwrap());
+    inner.answer("/secret", Answer::json("{}"));
+    let port = inner.address().port();
+    let chain = |path: &str, to: &str| stranger.answer(path, Answer::Redirect(to.to_owned()));
+    stranger.answer("/end", Answer::json("{}"));
+    for (path, to) in [("/3", "/2"), ("/2", "/1"), ("/1", "/end"), ("/4", "/3"), ("/loop", "/loop")] {
+        chain(path, to);
+    }
+    let names = Names::new(&[("inner.example.org", &[&[LOOPBACK]]), ("outer.example.org", &[&[LOOPBACK]])]);
+    let lenient = Fetcher::with_lookup(&config(&stranger), names).unwrap();
+    assert_eq!(get(&lenient, &stranger.url("/3")).await.unwrap(), "{}");
+    assert_eq!(get(&lenient, &stranger.url("/4")).await, Err(FetchError::Redirects));
+    assert_eq!(get(&lenient, &stranger.url("/loop")).await, Err(FetchError::Redirects));
+    // none of these may be asked, whoever sends there
+    for to in [
+        inner.url("/secret"),
+        format!("http://localhost:{port}/secret"),
+        format!("http://127.1:{port}/secret"),
+        format!("http://[::1]:{port}/secret"),
+        format!("//2130706433:{port}/secret"),
+        format!("http://user@127.0.0.1:{}/end", stranger.address().port()),
+        "file:///etc/passwd".to_owned(),
+        "http://169.254.169.254/latest/meta-data/".to_owned(),
+        "gopher://127.0.0.1:6379/_FLUSHALL".to_owned(),
+        "http://[".to_owned(),
+    ] {
+        chain("/away", &to);
+        let refused = get(&lenient, &stranger.url("/away")).await;
+        assert!(matches!(refused, Err(FetchError::Forbidden(_))), "{to}: {refused:?}");
+        // neither does the operator's word reach beyond the operator's own host
+        let word = Word::Operators;
+        let refused = lenient.fetch(&stranger.url("/away").parse().unwrap(), word, &WANTED).await;
+        assert!(matches!(refused, Err(FetchError::Forbidden(_))), "{to}: {refused:?}");
+    }
+    assert!(inner.heads().is_empty(), "{:?}", inner.heads());
+}
+
+#[tokio::test]
+async fn a_name_is_resolved_once_and_must_lead_outside_with_every_address() {
+    let stranger = Stranger::start().await.unwrap();
+    stranger.answer("/", Answer::json("{}"));
+    let names = Names::new(&[
+        ("loopback.example.org", &[&[LOOPBACK]]),
+        ("mapped.example.org", &[&["::ffff:127.0.0.1"]]),
+        ("mixed.example.org", &[&[PUBLIC, LOOPBACK]]),
+        ("metadata.example.org", &[&["169.254.169.254"]]),
+        ("nat64.example.org", &[&["64:ff9b::7f00:1"]]),
+        ("nothing.example.org", &[&[]]),
+        ("rebind.example.org", &[&[PUBLIC], &[LOOPBACK]]),
+    ]);
+    let strict = config::Fetch { addresses: Vec::new(), timeout_ms: 600, ..config(&stranger) };
+    let fetcher = Fetcher::with_lookup(&strict, names.clone()).unwrap();
+    let port = stranger.address().port();
+    let get_name = async |name: &str| get(&fetcher, &format!("http://{name}.example.org:{port}/")).await;
+    for name in ["loopback", "mapped", "mixed", "metadata", "nat64"] {
+        let refused = get_name(name).await.unwrap_err();
+        assert_eq!(refused, FetchError::Forbidden("the host's name leads to a closed network"), "{name}");
+        let told = refused.to_string();
+        assert!(!told.contains("127.") && !told.contains("169."), "the reason tells nothing of our network: {told}");
+    }
+    for name in ["nothing", "unknown"] {
+        assert_eq!(get_name(name).await, Err(FetchError::Unreachable("the host's name has no address")), "{name}");
+    }
+    // the second answer, which leads here, is never asked for: the connection goes to the first, which was checked
+    let rebound = get_name("rebind").await;
+    assert!(matches!(rebound, Err(FetchError::TimedOut | FetchError::Unreachable(_))), "{rebound:?}");
+    assert_eq!(names.asked().iter().filter(|name| *name == "rebind.example.org").count(), 1);
+    assert!(stranger.heads().is_empty(), "{:?}", stranger.heads());
+    // a name that leads to an address that is allowed
+    let names = Names::new(&[("loopback.example.org", &[&[LOOPBACK]])]);
+    let lenient = Fetcher::with_lookup(&config(&stranger), names).unwrap();
+    assert_eq!(get(&lenient, &format!("http://loopback.example.org:{port}/")).await.unwrap(), "{}");
+    assert!(stranger.heads()[0].to_ascii_lowercase().contains(&format!("host: loopback.example.org:{port}")));
+}
+
+#[tokio::test]
+async fn one_host_is_asked_by_few_at_once() {
+    let stranger = Stranger::start().await.unwrap();
+    stranger.answer("/silence", Answer::Silence);
+    let fetcher = Fetcher::new(&config(&stranger)).unwrap();
+    let url = stranger.url("/silence");
+    let outcomes = join_all((0..10).map(|_| get(&fetcher, &url))).await;
+    assert_eq!(outcomes.iter().filter(|outcome| **outcome == Err(FetchError::TimedOut)).count(), 2);
+    assert_eq!(outcomes.iter().filter(|outcome| **outcome == Err(FetchError::Resting)).count(), 8);
+    assert_eq!(stranger.most_at_once(), 2);
+}
