@@ -10,7 +10,7 @@ use time::OffsetDateTime;
 
 use super::Cursor;
 use super::model::{Amount, Class, Holding};
-use super::store::{FoldedSum, Store, Tail, Tails, held};
+use super::store::{FoldedSum, Store, Tail, Tails, held, newest};
 use crate::auth::FindAccount;
 use crate::collector::Pipeline;
 
@@ -181,7 +181,8 @@ impl Assets {
         Ok(held(&tails, &folded, only_final).into_iter().filter_map(shown).collect())
     }
 
-    /// What changed for a wallet on a chain, the newest first.
+    /// What changed for a wallet on a chain, the newest first. The last block is told whole, so that the next page begins below
+    /// it.
     pub async fn history(
         &self,
         chain: u64,
@@ -194,11 +195,10 @@ impl Assets {
         for pipeline in Pipeline::ALL {
             let cursor = self.store.cursor(pipeline, chain).await?;
             let final_height = cursor.map_or(0, |cursor| cursor.final_height as u64);
-            let deltas = self.store.history(chain, pipeline, wallet, below, limit as i64).await?;
+            let deltas = self.store.history(chain, pipeline, wallet, below, limit).await?;
             found.extend(deltas.into_iter().map(|delta| (delta, final_height)));
         }
-        found.sort_by_key(|(tail, _)| std::cmp::Reverse((tail.block, tail.seq)));
-        found.truncate(limit);
+        newest(&mut found, limit, |(tail, _)| tail);
         let change = |(tail, final_height): (Tail, u64)| api::Change {
             contract: tail.holding.contract.to_string(),
             token: tail.holding.class.token(),

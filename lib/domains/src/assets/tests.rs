@@ -8,7 +8,7 @@ use proptest::prelude::*;
 use proptest::test_runner::{Config, TestRunner};
 
 use super::model::{Amount, Class, Effect, Folded, Holding, Place};
-use super::store::{Applied, Change, CursorRow, Store, folds, held};
+use super::store::{Applied, Change, CursorRow, Store, Tail, folds, held, newest};
 use crate::collector::Pipeline;
 use crate::testing::database;
 
@@ -51,30 +51,28 @@ impl Ledger {
     }
 
     async fn block(&mut self, height: u64, transfers: &[(u8, u8, u64)]) {
-        let mut folded = Folded::default();
-        for (from, to, amount) in transfers {
-            folded.add(place(height), vec![moved(*from, *to, *amount)]);
-        }
         let after = self.next(height);
-        let applied = self.apply(&after, &folded).await.unwrap();
+        self.commit(after, &[(height, transfers.to_vec())], false).await;
+    }
+
+    async fn commit(&mut self, after: CursorRow, blocks: &[(u64, Transfers)], late: bool) {
+        let mut folded = Folded::default();
+        for (height, transfers) in blocks {
+            for (from, to, amount) in transfers {
+                folded.add(place(*height), vec![moved(*from, *to, *amount)]);
+            }
+        }
+        let applied = self.apply(&after, &folded, late).await.unwrap();
         self.cursor = after;
         if applied.highest().is_some() {
             self.unfolded.push(applied);
         }
     }
 
-    async fn apply(&self, after: &CursorRow, folded: &Folded) -> Result<Applied, DbError> {
-        let fresh = folded.deltas.keys().map(|(_, holding)| *holding).collect();
-        let change = Change {
-            pipeline: PIPELINE,
-            before: &self.cursor,
-            after,
-            folded,
-            fresh,
-            retried: Vec::new(),
-            events: Vec::new(),
-        };
-        self.store.apply(change).await
+    async fn apply(&self, after: &CursorRow, folded: &Folded, late: bool) -> Result<Applied, DbError> {
+        let before = &self.cursor;
+        let (retried, events) = (Vec::new(), Vec::new());
+        self.store.apply(Change { pipeline: PIPELINE, before, after, folded, late, retried, events }).await
     }
 
     async fn revert(&mut self, height: u64) {
@@ -101,6 +99,18 @@ impl Ledger {
         self.unfolded.drain(..count);
     }
 
+    /// What is told of a holder, page by page.
+    async fn history(&self, of: u8, page: usize) -> Vec<Tail> {
+        let (mut told, mut below) = (Vec::<Tail>::new(), u64::MAX);
+        loop {
+            let mut found = self.store.history(CHAIN, PIPELINE, &person(of), below, page).await.unwrap();
+            newest(&mut found, page, |tail| tail);
+            let Some(last) = found.last() else { return told };
+            below = last.block;
+            told.extend(found);
+        }
+    }
+
     async fn balance(&self, of: u8) -> Amount {
         let tails = [self.store.tail(CHAIN, PIPELINE, &person(of)).await.unwrap()];
         let folded: Vec<_> = self.store.folded(CHAIN, &holding(of)).await.unwrap().into_iter().collect();
@@ -108,16 +118,25 @@ impl Ledger {
     }
 }
 
+type Transfers = Vec<(u8, u8, u64)>;
+
 #[derive(Debug, Clone)]
 enum Op {
-    Block(Vec<(u8, u8, u64)>),
+    Block(Transfers),
+    /// Several blocks at once, of which all but some are final.
+    CatchUp(Vec<Transfers>, u64),
+    /// What a block so far back held for a contract that was not watched then.
+    Late(u64, Transfers),
     Revert(u64),
     Fold(u64, bool),
 }
 
 fn op() -> impl Strategy<Value = Op> {
+    let transfers = || prop::collection::vec((0u8..4, 0u8..4, 0u64..50), 0..5);
     prop_oneof![
-        5 => prop::collection::vec((0u8..4, 0u8..4, 0u64..50), 0..5).prop_map(Op::Block),
+        4 => transfers().prop_map(Op::Block),
+        2 => (prop::collection::vec(transfers(), 1..6), 0u64..4).prop_map(|(blocks, open)| Op::CatchUp(blocks, open)),
+        2 => (0u64..8, transfers()).prop_map(|(depth, transfers)| Op::Late(depth, transfers)),
         2 => (0u64..6).prop_map(Op::Revert),
         2 => (0u64..6, any::<bool>()).prop_map(|(depth, broken_off)| Op::Fold(depth, broken_off)),
     ]
@@ -126,7 +145,7 @@ fn op() -> impl Strategy<Value = Op> {
 /// Performs a script and compares every balance, also those of the past, with a plain list of blocks.
 async fn as_if_only_the_rest_had_been(script: &[Op]) {
     let mut ledger = Ledger::new().await;
-    let mut blocks: BTreeMap<u64, Vec<(u8, u8, u64)>> = BTreeMap::new();
+    let mut blocks: BTreeMap<u64, Transfers> = BTreeMap::new();
     let (mut height, mut final_height) = (0, 0);
     for op in script {
         match op {
@@ -134,6 +153,20 @@ async fn as_if_only_the_rest_had_been(script: &[Op]) {
                 height += 1;
                 blocks.insert(height, transfers.clone());
                 ledger.block(height, transfers).await;
+            }
+            Op::CatchUp(several, open) => {
+                let several: Vec<_> = (height + 1..).zip(several.iter().cloned()).collect();
+                height += several.len() as u64;
+                final_height = final_height.max(height.saturating_sub(*open));
+                blocks.extend(several.iter().cloned());
+                let after = CursorRow { final_height: final_height as i64, ..ledger.next(height) };
+                ledger.commit(after, &several, false).await;
+            }
+            Op::Late(depth, transfers) => {
+                let block = height.saturating_sub(*depth);
+                blocks.entry(block).or_default().extend(transfers);
+                let after = ledger.next(height);
+                ledger.commit(after, &[(block, transfers.clone())], true).await;
             }
             Op::Revert(depth) => {
                 let to = height.saturating_sub(*depth).max(final_height);
@@ -159,6 +192,23 @@ async fn as_if_only_the_rest_had_been(script: &[Op]) {
             })
         };
         assert_eq!(ledger.balance(of).await, up_to(height), "holder {of}");
+        for page in [1, 3] {
+            let told = ledger.history(of, page).await;
+            assert!(told.is_sorted_by_key(|tail| std::cmp::Reverse(tail.block)), "the newest first");
+            let mut sums: BTreeMap<u64, Amount> = BTreeMap::new();
+            for tail in &told {
+                let sum = sums.entry(tail.block).or_insert(Amount::ZERO);
+                *sum = sum.plus(tail.delta.amount);
+            }
+            let sum_in = |block: u64| match block.checked_sub(1) {
+                Some(before) => up_to(block).plus(up_to(before).negated()),
+                None => up_to(0),
+            };
+            for block in 0..=height {
+                let told = sums.get(&block).copied().unwrap_or(Amount::ZERO);
+                assert_eq!(told, sum_in(block), "history of {of} in {block}, {page} a page");
+            }
+        }
         for past in 0..height {
             let later = ledger.store.deltas_above(CHAIN, PIPELINE, &holding(of), past).await.unwrap().unwrap();
             let then = later.iter().fold(up_to(height), |sum, tail| sum.plus(tail.delta.amount.negated()));
@@ -192,7 +242,7 @@ async fn a_step_counts_once_whoever_is_faster() {
     let behind = Ledger { cursor: CursorRow::new(PIPELINE, CHAIN), unfolded: Vec::new(), store: ledger.store.clone() };
     let mut folded = Folded::default();
     folded.add(place(1), vec![moved(0, 1, 5)]);
-    let refused = behind.apply(&behind.next(1), &folded).await.unwrap_err();
+    let refused = behind.apply(&behind.next(1), &folded, false).await.unwrap_err();
     assert!(matches!(refused, DbError::Thrown(code) if code == "stale"));
     assert_eq!(ledger.balance(1).await, Amount(U256::from(5)));
 }

@@ -32,8 +32,10 @@ const FETCH_MAX: usize = 32;
 const FETCH_EXPIRES: Duration = Duration::from_millis(500);
 /// How often a lane that hears nothing asks whether it misses something.
 const ASK_EVERY: Duration = Duration::from_secs(2);
+/// Events that are committed without waiting for more.
+const COMMIT_AT: u64 = 8_000;
 /// Final deltas that are folded without waiting for a quiet moment.
-const FOLD_AT: usize = 20_000;
+const FOLD_AT: usize = 50_000;
 /// Holdings that are folded in one transaction.
 const FOLD_BATCH: usize = 2_000;
 /// Events for other domains that one step may cause; the rest is found by who looks.
@@ -58,6 +60,15 @@ struct State {
     /// When missing steps were asked for, and up to which they come.
     asked: Option<Instant>,
     coming: i64,
+}
+
+/// Steps that were taken and are not committed yet.
+#[derive(Default)]
+struct Pending {
+    /// The cursor after them, if there are any.
+    after: Option<CursorRow>,
+    folded: Folded,
+    late: bool,
 }
 
 impl State {
@@ -122,14 +133,19 @@ impl Lane {
                 }
             }
             let fetch = consumer.fetch().max_messages(FETCH_MAX).expires(FETCH_EXPIRES);
-            let mut messages = fetch.messages().await?;
+            let mut messages = fetch.messages().await?.ready_chunks(FETCH_MAX);
             let mut heard = 0;
-            while let Some(message) = messages.next().await {
-                let message = message.map_err(|error| anyhow::anyhow!("a fetch broke off: {error}"))?;
-                heard += 1;
-                self.take(&mut state, &message).await?;
-                // the cursor makes it idempotent: one that is lost comes again and is passed over
-                message.ack().await.map_err(|error| anyhow::anyhow!("not acknowledged: {error}"))?;
+            while let Some(waiting) = messages.next().await {
+                let waiting: Vec<NatsMessage> = waiting
+                    .into_iter()
+                    .collect::<Result<_, _>>()
+                    .map_err(|error| anyhow::anyhow!("a fetch broke off: {error}"))?;
+                heard += waiting.len();
+                self.take(&mut state, &waiting).await?;
+                for message in waiting {
+                    // the cursor makes it idempotent: one that is lost comes again and is passed over
+                    message.ack().await.map_err(|error| anyhow::anyhow!("not acknowledged: {error}"))?;
+                }
             }
             if *attempt > 0 {
                 *attempt = 0;
@@ -144,35 +160,50 @@ impl Lane {
         }
     }
 
-    /// Takes one message: the next step, an old one, one from beyond a gap, or what was put aside.
-    async fn take(&self, state: &mut State, message: &NatsMessage) -> anyhow::Result<()> {
-        let step = match wire::Step::decode(message.payload.clone()) {
-            Ok(step) if step.chain_id == self.chain => step,
-            _ => {
-                self.put_aside(message.payload.to_vec(), "not a step of this chain").await?;
-                return Ok(());
+    /// Takes messages: next steps, old ones, some from beyond a gap, or what was put aside. Steps that wait together are
+    /// committed together.
+    async fn take(&self, state: &mut State, messages: &[NatsMessage]) -> anyhow::Result<()> {
+        let mut pending = Pending::default();
+        for message in messages {
+            let step = match wire::Step::decode(message.payload.clone()) {
+                Ok(step) if step.chain_id == self.chain => step,
+                _ => {
+                    self.put_aside(message.payload.to_vec(), "not a step of this chain").await?;
+                    continue;
+                }
+            };
+            if let Some(wire::step::What::Retry(retry)) = &step.what {
+                self.flush(state, &mut pending).await?;
+                self.retry(state, step.number, retry).await?;
+                continue;
             }
-        };
-        if let Some(wire::step::What::Retry(retry)) = &step.what {
-            return self.retry(state, step.number, retry).await;
+            let taken = pending.after.as_ref().map_or(state.cursor.step, |after| after.step);
+            match step.number as i64 - taken {
+                ..=0 => {}
+                1 => self.advance(state, &mut pending, step).await?,
+                // what lies between comes again, and this one with it
+                _ => {
+                    self.flush(state, &mut pending).await?;
+                    self.ask_for_missing(state).await?;
+                }
+            }
         }
-        match step.number as i64 - state.cursor.step {
-            ..=0 => Ok(()),
-            1 => self.advance(state, step).await,
-            // what lies between comes again, and this one with it
-            _ => self.ask_for_missing(state).await,
-        }
+        self.flush(state, &mut pending).await
     }
 
-    async fn advance(&self, state: &mut State, step: wire::Step) -> anyhow::Result<()> {
+    /// Adds the next step to those that are pending, unless it can't be committed with them.
+    async fn advance(&self, state: &mut State, pending: &mut Pending, step: wire::Step) -> anyhow::Result<()> {
+        let before = pending.after.as_ref().unwrap_or(&state.cursor);
         let mut after = CursorRow {
             step: step.number as i64,
             seq: state.cursor.seq + 1,
-            final_height: state.cursor.final_height.max(step.final_height as i64),
-            ..state.cursor.clone()
+            final_height: before.final_height.max(step.final_height as i64),
+            ..before.clone()
         };
         let blocks = match step.what.unwrap_or(wire::step::What::Fill(wire::Fill::default())) {
             wire::step::What::Revert(revert) => {
+                self.flush(state, pending).await?;
+                after.seq = state.cursor.seq + 1;
                 after.height = revert.height as i64;
                 after.hash = String::new();
                 return self.revert(state, after, revert.height).await;
@@ -185,8 +216,21 @@ impl Lane {
             wire::step::What::Fill(fill) => fill.blocks,
             wire::step::What::Retry(retry) => retry.blocks,
         };
-        let folded = self.understand(step.number, &blocks, &mut after).await?;
-        self.apply(state, after, folded, Vec::new()).await?;
+        let late = blocks.first().is_some_and(|block| block.number as i64 <= before.height);
+        if pending.after.is_some() && (pending.late != late || pending.folded.events >= COMMIT_AT) {
+            self.flush(state, pending).await?;
+            after.seq = state.cursor.seq + 1;
+        }
+        pending.late = late;
+        self.understand(step.number, &blocks, &mut pending.folded, &mut after).await?;
+        pending.after = Some(after);
+        Ok(())
+    }
+
+    /// Commits what is pending.
+    async fn flush(&self, state: &mut State, pending: &mut Pending) -> anyhow::Result<()> {
+        let Pending { after: Some(after), folded, late } = std::mem::take(pending) else { return Ok(()) };
+        self.apply(state, after, &folded, late, Vec::new()).await?;
         let waiting: usize = state.unfolded.iter().take(state.foldable()).map(|applied| applied.deltas.len()).sum();
         if waiting >= FOLD_AT {
             self.fold(state).await?;
@@ -202,12 +246,14 @@ impl Lane {
                 continue;
             }
             let mut after = CursorRow { seq: state.cursor.seq + 1, ..state.cursor.clone() };
-            let folded = self.understand(number, std::slice::from_ref(block), &mut after).await?;
+            let mut folded = Folded::default();
+            self.understand(number, std::slice::from_ref(block), &mut folded, &mut after).await?;
             if folded.events == 0 {
                 continue;
             }
+            let late = block.number as i64 <= state.cursor.height;
             let retried = block.logs.iter().map(|log| (block.number, log.index)).collect();
-            match self.apply(state, after, folded, retried).await {
+            match self.apply(state, after, &folded, late, retried).await {
                 Err(error) if error.downcast_ref::<DbError>().is_some_and(|e| matches!(e, DbError::Exists)) => {}
                 done => done?,
             }
@@ -216,8 +262,14 @@ impl Lane {
     }
 
     /// Decodes all logs; what can't be understood is put aside first.
-    async fn understand(&self, number: u64, blocks: &[wire::Block], after: &mut CursorRow) -> anyhow::Result<Folded> {
-        let mut folded = Folded::default();
+    async fn understand(
+        &self,
+        number: u64,
+        blocks: &[wire::Block],
+        folded: &mut Folded,
+        after: &mut CursorRow,
+    ) -> anyhow::Result<()> {
+        let before = folded.events;
         for block in blocks {
             for log in &block.logs {
                 match decode(self.pipeline, log) {
@@ -237,8 +289,8 @@ impl Lane {
                 }
             }
         }
-        after.events += folded.events as i64;
-        Ok(folded)
+        after.events += (folded.events - before) as i64;
+        Ok(())
     }
 
     async fn put_aside(&self, body: Vec<u8>, reason: &str) -> anyhow::Result<()> {
@@ -259,20 +311,18 @@ impl Lane {
         &self,
         state: &mut State,
         after: CursorRow,
-        folded: Folded,
+        folded: &Folded,
+        late: bool,
         retried: Vec<(u64, u32)>,
     ) -> anyhow::Result<()> {
-        // what is final soon is listed when it is folded
-        let provisional = folded.deltas.keys().filter(|(block, _)| *block as i64 > after.final_height);
-        let fresh = provisional.map(|(_, holding)| *holding).collect();
         let changes = folded.deltas.iter().map(|((block, holding), delta)| (*block, *holding, delta.amount));
         let events = self.events(changes.filter(|(block, ..)| *block as i64 > after.final_height), Grade::Provisional);
         let change = Change {
             pipeline: self.pipeline,
             before: &state.cursor,
             after: &after,
-            folded: &folded,
-            fresh,
+            folded,
+            late,
             retried,
             events,
         };
@@ -288,6 +338,11 @@ impl Lane {
     }
 
     async fn revert(&self, state: &mut State, after: CursorRow, height: u64) -> anyhow::Result<()> {
+        anyhow::ensure!(
+            height as i64 >= state.cursor.final_height,
+            "the collector gives up blocks above {height}, and what is final up to {} can't be taken back",
+            state.cursor.final_height
+        );
         let gone = state.unfolded.iter().flat_map(|applied| &applied.deltas).filter(|delta| delta.block > height);
         let undone = gone.map(|delta| (delta.block, delta.holding, delta.amount.negated()));
         let events = self.events(undone, Grade::Reverted);

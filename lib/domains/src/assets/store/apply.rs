@@ -1,31 +1,34 @@
 //! Committing what a pipeline does: the rows of a change and the cursor, all or nothing.
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 
+use alloy_primitives::Address;
 use nepto_kit::db::{Bytes, DbError, RecordId, array, vars};
 use nepto_kit::outbox;
 use prost::Message;
 use surrealdb::types::SurrealValue;
 
-use super::packed::{AppliedBody, AppliedDelta, AppliedRow, DeltaBody};
+use super::packed::{AppliedBody, AppliedDelta, AppliedRow, DeltasBody};
 use super::{
-    AssetRow, CursorRow, Store, amount_bytes, asset_id, cursor_id, delta_id, hash_hex, hex, read_amount, scope,
+    AssetRow, CursorRow, DeltaKey, Store, amount_bytes, asset_id, cursor_id, hash_hex, hex, read_amount, scope,
     token_hex,
 };
-use crate::assets::model::{Amount, Effect, Folded, Holding, Ownership, Sending};
+use crate::assets::model::{Amount, Delta, Effect, Folded, Holding, Ownership, Sending};
 use crate::collector::Pipeline;
 
 /// A change that is not folded yet, as it is remembered.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Applied {
     pub seq: i64,
+    /// See [`Change::late`].
+    pub late: bool,
     pub deltas: Vec<AppliedDelta>,
     pub rows: Vec<AppliedRow>,
 }
 
 impl Applied {
     fn body(&self) -> Bytes {
-        AppliedBody::new(&self.deltas, self.rows.clone()).encode_to_vec().into()
+        AppliedBody::new(&self.deltas, self.rows.clone(), self.late).encode_to_vec().into()
     }
 
     /// The highest block that it touched.
@@ -104,8 +107,8 @@ pub struct Change<'a> {
     pub before: &'a CursorRow,
     pub after: &'a CursorRow,
     pub folded: &'a Folded,
-    /// Holdings that shall be listed at once, although their deltas are not final.
-    pub fresh: Vec<Holding>,
+    /// It has blocks below those that were taken before.
+    pub late: bool,
     /// Log of a block that was put aside before.
     pub retried: Vec<(u64, u32)>,
     pub events: Vec<outbox::Row>,
@@ -115,15 +118,16 @@ impl Store {
     /// Commits a change, and answers how to take it out again. Throws `stale` if the cursor is another one; fails with
     /// `Exists` if something of it was retried before.
     pub async fn apply(&self, change: Change<'_>) -> Result<Applied, DbError> {
-        let Change { pipeline, before, after, folded, .. } = change;
+        let Change { pipeline, before, after, folded, late, .. } = change;
         let (chain, seq) = (after.chain as u64, after.seq);
-        let mut deltas = Vec::with_capacity(folded.deltas.len());
-        let mut applied = Applied { seq, deltas: Vec::with_capacity(folded.deltas.len()), rows: Vec::new() };
-        for ((block, holding), delta) in &folded.deltas {
-            let id = delta_id(chain, pipeline, seq, *block, holding);
-            deltas.push(DeltaRow { id, body: DeltaBody::from(delta).encode_to_vec().into() });
-            applied.deltas.push(AppliedDelta { block: *block, holding: *holding, amount: delta.amount });
-        }
+        let added = |((block, holding), delta): (&(u64, Holding), &Delta)| AppliedDelta {
+            block: *block,
+            holding: *holding,
+            amount: delta.amount,
+        };
+        let mut applied =
+            Applied { seq, late, deltas: folded.deltas.iter().map(added).collect(), rows: Vec::new() };
+        let deltas = delta_rows(DeltaKey { chain, pipeline, late, seq }, folded, after.final_height as u64);
         let (mut owned, mut ranges) = (Vec::new(), Vec::new());
         for ownership in &folded.ownerships {
             applied.rows.push(of_ownership(ownership));
@@ -141,16 +145,6 @@ impl Store {
                 _ => parts.extend(part_row(chain, sending)),
             }
         }
-        let fresh: Vec<AssetRow> = change
-            .fresh
-            .iter()
-            .map(|holding| AssetRow {
-                id: asset_id(chain, holding),
-                scope: scope(chain, holding),
-                amount: amount_bytes(Amount::ZERO),
-                folded: 0,
-            })
-            .collect();
         let retried: Vec<RecordId> = change
             .retried
             .iter()
@@ -168,7 +162,6 @@ impl Store {
             INSERT IGNORE INTO minted_range $ranges RETURN NONE;
             INSERT IGNORE INTO sent $sent RETURN NONE;
             INSERT IGNORE INTO sent_part $parts RETURN NONE;
-            INSERT IGNORE INTO asset $fresh RETURN NONE;
             IF $body != NONE {{ CREATE $applied_id SET body = $body RETURN NONE }};
             UPSERT $cursor_id CONTENT $cursor RETURN NONE;
             {}
@@ -186,7 +179,6 @@ impl Store {
             ranges: ranges,
             sent: sent,
             parts: parts,
-            fresh: fresh,
             body: body,
             applied_id: RecordId::new("applied", array![pipeline.as_str(), chain as i64, seq]),
             events: change.events,
@@ -195,7 +187,8 @@ impl Store {
         Ok(applied)
     }
 
-    /// Takes out everything of blocks above a height, and commits the cursor. `unfolded` becomes what is left.
+    /// Takes out everything of blocks above a height, which was never final, and commits the cursor. `unfolded` becomes what
+    /// is left.
     pub async fn revert(
         &self,
         pipeline: Pipeline,
@@ -212,14 +205,10 @@ impl Store {
             if applied.highest().is_none_or(|highest| highest <= height) {
                 continue;
             }
-            let seq = applied.seq;
-            applied.deltas.retain(|delta| {
-                let stays = delta.block <= height;
-                if !stays {
-                    gone.push(delta_id(chain, pipeline, seq, delta.block, &delta.holding));
-                }
-                stays
-            });
+            let key = DeltaKey { chain, pipeline, late: applied.late, seq: applied.seq };
+            let above = applied.deltas.extract_if(.., |delta| delta.block > height);
+            let above: BTreeSet<(Address, u64)> = above.map(|delta| (delta.holding.holder, delta.block)).collect();
+            gone.extend(above.iter().map(|(holder, block)| key.row(holder, (*block, *block))));
             applied.rows.retain(|row| {
                 let stays = row.block <= height;
                 if !stays {
@@ -227,7 +216,7 @@ impl Store {
                 }
                 stays
             });
-            let id = RecordId::new("applied", array![pipeline.as_str(), chain as i64, seq]);
+            let id = RecordId::new("applied", array![pipeline.as_str(), chain as i64, applied.seq]);
             match applied.highest() {
                 Some(_) => changed.push(AppliedRowOf { id, body: applied.body() }),
                 None => emptied.push(id),
@@ -270,7 +259,8 @@ impl Store {
         let rows: Vec<AppliedRowOf> = self.db.run(statement, variables).await?;
         let read = |row: &AppliedRowOf| {
             let body = AppliedBody::decode(&row.body[..]).ok()?;
-            Some(Applied { seq: last_number(&row.id)?, deltas: body.deltas().collect(), rows: body.rows })
+            let deltas = body.deltas().collect();
+            Some(Applied { seq: last_number(&row.id)?, late: body.late, deltas, rows: body.rows })
         };
         Ok(rows.iter().filter_map(read).collect())
     }
@@ -296,7 +286,7 @@ impl Store {
         }
         let statement = "{
             INSERT INTO asset $fresh RETURN NONE;
-            INSERT INTO asset $changed ON DUPLICATE KEY UPDATE amount = $input.amount, folded = $input.folded RETURN NONE;
+            FOR $row IN $changed { UPDATE $row.id CONTENT $row RETURN NONE };
         }";
         self.db.execute(statement, vars! { fresh: fresh, changed: changed }).await
     }
@@ -329,6 +319,19 @@ impl Store {
         };
         self.db.execute(&statement, variables).await
     }
+}
+
+/// The rows of a change: one for each holder with all that is final, and one for each block that may be given up.
+fn delta_rows(key: DeltaKey, folded: &Folded, final_height: u64) -> Vec<DeltaRow> {
+    let mut bodies: BTreeMap<(Address, Option<u64>), DeltasBody> = BTreeMap::new();
+    for ((block, holding), delta) in &folded.deltas {
+        let alone = (*block > final_height).then_some(*block);
+        bodies.entry((holding.holder, alone)).or_default().add(*block, holding, delta);
+    }
+    let row = |((holder, _), body): ((Address, Option<u64>), DeltasBody)| {
+        Some(DeltaRow { id: key.row(&holder, body.blocks()?), body: body.encode_to_vec().into() })
+    };
+    bodies.into_iter().filter_map(row).collect()
 }
 
 /// Deltas by holding.

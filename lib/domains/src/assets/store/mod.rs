@@ -1,10 +1,10 @@
 //! All SurrealQL and Redis of this domain.
 //!
-//! Amounts are kept twice over. `delta` has a row for each change of a holding in a block, in the order in which a pipeline
-//! took them (`seq`); rows are only added, and a reorganization takes out those of its blocks. `asset` has a row for each
-//! holding with the sum of its final deltas up to `folded`, so that nobody adds up a long history. What is held is the one
-//! plus the deltas that came later. Adding rows is three times as fast as changing them, and a fold changes a row once for
-//! many deltas.
+//! Amounts are kept twice over. `delta` has what changed for a holder, in the order in which a pipeline took it (`seq`): a row
+//! for each block that may still be given up, and one for all that is final at once. Rows are only added, and a
+//! reorganization takes out those of its blocks. `asset` has a row for each holding with the sum of its final deltas up to
+//! `folded`, so that nobody adds up a long history. What is held is the one plus the deltas that came later. Adding rows is
+//! three times as fast as changing them, and a fold changes a row once for many deltas.
 
 mod apply;
 mod linked;
@@ -19,7 +19,7 @@ use surrealdb::types::SurrealValue;
 
 pub use apply::{Applied, Change, folds};
 pub use metadata::{AttributeRow, TokenRow};
-pub use read::{FoldedSum, Tail, Tails, held};
+pub use read::{FoldedSum, Tail, Tails, held, newest};
 pub use schema::SCHEMA;
 
 use super::model::{Amount, Holding};
@@ -109,13 +109,25 @@ pub fn asset_id(chain: u64, holding: &Holding) -> RecordId {
     RecordId::new("asset", array![chain as i64, hex(holder), hex(contract), class.to_key()])
 }
 
-/// `delta:[chain, pipeline, holder, seq, block, contract, class]`
-pub fn delta_id(chain: u64, pipeline: Pipeline, seq: i64, block: u64, holding: &Holding) -> RecordId {
-    let Holding { holder, contract, class } = holding;
-    RecordId::new(
-        "delta",
-        array![chain as i64, pipeline.as_str(), hex(holder), seq, block as i64, hex(contract), class.to_key()],
-    )
+/// Where a change's deltas are. Those of blocks below others that were taken before are kept apart, so that the rest is in
+/// the order of its blocks.
+#[derive(Debug, Clone, Copy)]
+pub struct DeltaKey {
+    pub chain: u64,
+    pub pipeline: Pipeline,
+    pub late: bool,
+    pub seq: i64,
+}
+
+impl DeltaKey {
+    /// `delta:[chain, pipeline, holder, late, seq, first block, last block]`
+    pub fn row(&self, holder: &Address, (first, last): (u64, u64)) -> RecordId {
+        let Self { chain, pipeline, late, seq } = self;
+        RecordId::new(
+            "delta",
+            array![*chain as i64, pipeline.as_str(), hex(holder), *late, *seq, first as i64, last as i64],
+        )
+    }
 }
 
 /// What all holders of one thing have in common.

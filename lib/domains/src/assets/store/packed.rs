@@ -5,39 +5,70 @@ use prost::Message;
 
 use crate::assets::model::{Amount, Class, Delta, Holding};
 
-/// The body of a delta.
+/// The body of a row of `delta`: what changed for one holder.
 #[derive(Clone, PartialEq, Message)]
-pub struct DeltaBody {
+pub struct DeltasBody {
+    #[prost(message, repeated, tag = "1")]
+    deltas: Vec<DeltaBody>,
+}
+
+#[derive(Clone, PartialEq, Message)]
+struct DeltaBody {
+    #[prost(uint64, tag = "1")]
+    block: u64,
+    #[prost(bytes, tag = "2")]
+    contract: Vec<u8>,
+    #[prost(string, tag = "3")]
+    class: String,
     /// Big-endian, without leading zeros; what wraps has 32 bytes.
-    #[prost(bytes, tag = "1")]
+    #[prost(bytes, tag = "4")]
     amount: Vec<u8>,
-    #[prost(uint64, tag = "2")]
+    #[prost(uint64, tag = "5")]
     time_s: u64,
-    #[prost(bytes, tag = "3")]
+    #[prost(bytes, tag = "6")]
     transaction: Vec<u8>,
-    #[prost(bytes, optional, tag = "4")]
+    #[prost(bytes, optional, tag = "7")]
     other: Option<Vec<u8>>,
 }
 
-impl From<&Delta> for DeltaBody {
-    fn from(delta: &Delta) -> Self {
-        Self {
+impl DeltasBody {
+    pub fn add(&mut self, block: u64, holding: &Holding, delta: &Delta) {
+        self.deltas.push(DeltaBody {
+            block,
+            contract: holding.contract.to_vec(),
+            class: holding.class.to_key(),
             amount: delta.amount.0.to_be_bytes_trimmed_vec(),
             time_s: delta.time_s,
             transaction: delta.transaction.to_vec(),
             other: delta.other.map(|other| other.to_vec()),
-        }
+        });
+    }
+
+    /// Lowest and highest block.
+    pub fn blocks(&self) -> Option<(u64, u64)> {
+        let blocks = || self.deltas.iter().map(|delta| delta.block);
+        Some((blocks().min()?, blocks().max()?))
+    }
+
+    /// Blocks, holdings and their deltas; nothing where the bytes are not such a body.
+    pub fn read(bytes: &[u8], holder: Address) -> Vec<(u64, Holding, Delta)> {
+        let body = Self::decode(bytes).unwrap_or_default();
+        body.deltas.iter().filter_map(|delta| Some((delta.block, delta.holding(holder)?, delta.read()?))).collect()
     }
 }
 
 impl DeltaBody {
-    pub fn read(bytes: &[u8]) -> Option<Delta> {
-        let body = Self::decode(bytes).ok()?;
+    fn holding(&self, holder: Address) -> Option<Holding> {
+        let contract = Address::try_from(&self.contract[..]).ok()?;
+        Some(Holding { holder, contract, class: Class::from_key(&self.class)? })
+    }
+
+    fn read(&self) -> Option<Delta> {
         Some(Delta {
-            amount: Amount(U256::try_from_be_slice(&body.amount)?),
-            time_s: body.time_s,
-            transaction: B256::try_from(&body.transaction[..]).ok()?,
-            other: match body.other {
+            amount: Amount(U256::try_from_be_slice(&self.amount)?),
+            time_s: self.time_s,
+            transaction: B256::try_from(&self.transaction[..]).ok()?,
+            other: match &self.other {
                 Some(other) => Some(Address::try_from(&other[..]).ok()?),
                 None => None,
             },
@@ -53,6 +84,9 @@ pub struct AppliedBody {
     /// Rows of other tables, each as the SurrealQL name of a record in parts.
     #[prost(message, repeated, tag = "2")]
     pub rows: Vec<AppliedRow>,
+    /// Whether it was late.
+    #[prost(bool, tag = "3")]
+    pub late: bool,
 }
 
 #[derive(Clone, PartialEq, Message)]
@@ -96,7 +130,7 @@ pub struct AppliedDelta {
 }
 
 impl AppliedBody {
-    pub fn new(deltas: &[AppliedDelta], rows: Vec<AppliedRow>) -> Self {
+    pub fn new(deltas: &[AppliedDelta], rows: Vec<AppliedRow>, late: bool) -> Self {
         let body = |delta: &AppliedDelta| AppliedDeltaBody {
             block: delta.block,
             holder: delta.holding.holder.to_vec(),
@@ -104,7 +138,7 @@ impl AppliedBody {
             class: delta.holding.class.to_key(),
             amount: delta.amount.0.to_be_bytes_trimmed_vec(),
         };
-        Self { deltas: deltas.iter().map(body).collect(), rows }
+        Self { deltas: deltas.iter().map(body).collect(), rows, late }
     }
 
     pub fn deltas(&self) -> impl Iterator<Item = AppliedDelta> + '_ {
@@ -133,11 +167,13 @@ mod tests {
         ) {
             let amount = Amount(U256::from_be_bytes(amount));
             let delta = Delta { amount, time_s, transaction: transaction.into(), other: other.map(Address::from) };
-            prop_assert_eq!(DeltaBody::read(&DeltaBody::from(&delta).encode_to_vec()), Some(delta));
             let class = token.map_or(Class::Whole, |token| Class::Token(U256::from_be_bytes(token)));
             let holding = Holding { holder: Address::repeat_byte(1), contract: Address::repeat_byte(2), class };
+            let mut body = DeltasBody::default();
+            body.add(block, &holding, &delta);
+            prop_assert_eq!(DeltasBody::read(&body.encode_to_vec(), holding.holder), [(block, holding, delta)]);
             let applied = AppliedDelta { block, holding, amount };
-            let body = AppliedBody::new(&[applied], Vec::new()).encode_to_vec();
+            let body = AppliedBody::new(&[applied], Vec::new(), false).encode_to_vec();
             let read: Vec<_> = AppliedBody::decode(&body[..]).unwrap().deltas().collect();
             prop_assert_eq!(read, [applied]);
         }

@@ -6,13 +6,15 @@ use alloy_primitives::{Address, U256};
 use nepto_kit::db::{Bytes, DbError, RecordId, vars};
 use surrealdb::types::{RecordIdKey, SurrealValue, Value};
 
-use super::packed::DeltaBody;
+use super::packed::DeltasBody;
 use super::{CursorRow, Store, amount_bytes, asset_id, cursor_id, hex, read_amount, scope, token_hex};
 use crate::assets::model::{Amount, Class, Delta, Holding};
 use crate::collector::Pipeline;
 
-/// Deltas of one holder that are read at once. Nobody has so many that are not folded.
+/// Rows of deltas of one holder that are read at once. Nobody has so many that are not folded.
 const TAIL_MAX: i64 = 100_000;
+/// Rows at the most that tell of one holder in one block: one, unless the block is too large for one step.
+const PARTS_OF_BLOCK_MAX: usize = 16;
 /// Things of one holder that are listed.
 const HOLDINGS_MAX: i64 = 10_000;
 
@@ -52,6 +54,12 @@ struct RawTails {
     tail: Vec<DeltaRow>,
 }
 
+#[derive(Debug, SurrealValue)]
+struct RawHistory {
+    in_order: Vec<DeltaRow>,
+    late: Vec<DeltaRow>,
+}
+
 #[derive(Debug, Clone, SurrealValue)]
 struct RawAsset {
     id: RecordId,
@@ -75,6 +83,13 @@ pub fn held(tails: &[Tails], folded: &[FoldedSum], only_final: bool) -> BTreeMap
         }
     }
     held
+}
+
+/// Leaves the newest, the newest first: so many, and the rest of the last block.
+pub fn newest<T>(found: &mut Vec<T>, limit: usize, tail: impl Fn(&T) -> &Tail) {
+    found.sort_by_key(|found| std::cmp::Reverse((tail(found).block, tail(found).seq)));
+    let last = found.get(limit.saturating_sub(1)).map_or(0, |found| tail(found).block);
+    found.truncate(found.partition_point(|found| tail(found).block >= last));
 }
 
 /// Who got a token.
@@ -109,7 +124,12 @@ impl Store {
             LET $from = ($cursor.folded ?? 0) + 1;
             RETURN {
                 cursor: $cursor,
-                tail: (SELECT * FROM delta:[$chain, $pipeline, $holder, $from]..[$chain, $pipeline, $holder, []] LIMIT $limit)
+                tail: array::concat(
+                    (SELECT * FROM delta:[$chain, $pipeline, $holder, false, $from]..[$chain, $pipeline, $holder, false, []]
+                        LIMIT $limit),
+                    (SELECT * FROM delta:[$chain, $pipeline, $holder, true, $from]..[$chain, $pipeline, $holder, true, []]
+                        LIMIT $limit)
+                )
             };
         }";
         let variables = vars! {
@@ -122,7 +142,7 @@ impl Store {
         let raw: RawTails = self.db.run(statement, variables).await?;
         Ok(Tails {
             cursor: raw.cursor.unwrap_or_else(|| CursorRow::new(pipeline, chain)),
-            tail: raw.tail.iter().filter_map(read_delta).collect(),
+            tail: raw.tail.iter().flat_map(read_deltas).collect(),
         })
     }
 
@@ -151,7 +171,7 @@ impl Store {
         height: u64,
     ) -> Result<Option<Vec<Tail>>, DbError> {
         let statement = "SELECT * FROM delta:[$chain, $pipeline, $holder, NONE]..[$chain, $pipeline, $holder, []]
-            WHERE record::id(id)[4] > $height LIMIT $limit";
+            WHERE record::id(id)[6] > $height LIMIT $limit";
         let variables = vars! {
             pipeline: pipeline.as_str(),
             chain: chain as i64,
@@ -163,29 +183,45 @@ impl Store {
         if rows.len() as i64 == TAIL_MAX {
             return Ok(None);
         }
-        Ok(Some(rows.iter().filter_map(read_delta).filter(|tail| tail.holding == *holding).collect()))
+        let is_wanted = |tail: &Tail| tail.holding == *holding && tail.block > height;
+        Ok(Some(rows.iter().flat_map(read_deltas).filter(is_wanted).collect()))
     }
 
-    /// The newest deltas of a holder in blocks below a height, of one pipeline, up to a bound.
+    /// The newest deltas of a holder in blocks below a height, of one pipeline: all of each block, and at least as many as
+    /// asked for, if there are.
     pub async fn history(
         &self,
         chain: u64,
         pipeline: Pipeline,
         holder: &Address,
         below: u64,
-        limit: i64,
+        at_least: usize,
     ) -> Result<Vec<Tail>, DbError> {
-        let statement = "SELECT * FROM delta:[$chain, $pipeline, $holder, NONE]..[$chain, $pipeline, $holder, []]
-            WHERE record::id(id)[4] < $below ORDER BY id DESC LIMIT $limit";
+        // those that are late are in no order of blocks, and few
+        let statement = "RETURN {
+            in_order: (SELECT * FROM
+                delta:[$chain, $pipeline, $holder, false, NONE]..[$chain, $pipeline, $holder, false, []]
+                WHERE record::id(id)[5] < $below ORDER BY id DESC LIMIT $limit),
+            late: (SELECT * FROM
+                delta:[$chain, $pipeline, $holder, true, NONE]..[$chain, $pipeline, $holder, true, []]
+                WHERE record::id(id)[5] < $below LIMIT $late_limit)
+        }";
+        let limit = at_least + PARTS_OF_BLOCK_MAX;
         let variables = vars! {
             chain: chain as i64,
             pipeline: pipeline.as_str(),
             holder: hex(holder),
             below: below.min(i64::MAX as u64) as i64,
-            limit: limit,
+            limit: limit as i64,
+            late_limit: TAIL_MAX,
         };
-        let rows: Vec<DeltaRow> = self.db.run(statement, variables).await?;
-        Ok(rows.iter().filter_map(read_delta).collect())
+        let raw: RawHistory = self.db.run(statement, variables).await?;
+        let mut found: Vec<Tail> = raw.in_order.iter().flat_map(read_deltas).collect();
+        // the lowest block may go on in rows that were not read
+        let lowest = found.iter().map(|tail| tail.block).min().filter(|_| raw.in_order.len() == limit);
+        found.extend(raw.late.iter().flat_map(read_deltas));
+        found.retain(|tail| tail.block < below && lowest.is_none_or(|lowest| tail.block > lowest));
+        Ok(found)
     }
 
     /// Who holds something, by final sums, in the order of addresses: those after one, up to a bound.
@@ -251,14 +287,14 @@ fn read_asset(row: &RawAsset) -> Option<FoldedSum> {
     Some(FoldedSum { holding, amount: read_amount(&row.amount), folded: row.folded })
 }
 
-fn read_delta(row: &DeltaRow) -> Option<Tail> {
-    let parts = parts(&row.id)?;
-    Some(Tail {
-        seq: number(parts.get(3)?)?,
-        block: number(parts.get(4)?)? as u64,
-        holding: holding(parts.get(2)?, parts.get(5)?, parts.get(6)?)?,
-        delta: DeltaBody::read(&row.body)?,
-    })
+fn read_deltas(row: &DeltaRow) -> Vec<Tail> {
+    let key = || -> Option<(Address, i64)> {
+        let parts = parts(&row.id)?;
+        Some((text(parts.get(2)?)?.parse().ok()?, number(parts.get(4)?)?))
+    };
+    let Some((holder, seq)) = key() else { return Vec::new() };
+    let tail = |(block, holding, delta)| Tail { seq, block, holding, delta };
+    DeltasBody::read(&row.body, holder).into_iter().map(tail).collect()
 }
 
 fn parts(id: &RecordId) -> Option<&[Value]> {

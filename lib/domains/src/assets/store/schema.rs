@@ -25,7 +25,7 @@ const FIRST: Migration = Migration {
         -- applied:[pipeline, chain, seq]: the rows that a change added, until they are final and folded
         DEFINE TABLE IF NOT EXISTS applied SCHEMAFULL;
         DEFINE FIELD IF NOT EXISTS body ON applied TYPE bytes;
-        -- delta:[chain, pipeline, holder, seq, block, contract, class]
+        -- delta:[chain, pipeline, holder, late, seq, first block, last block]: what changed for a holder
         DEFINE TABLE IF NOT EXISTS delta SCHEMAFULL;
         DEFINE FIELD IF NOT EXISTS body ON delta TYPE bytes;
         -- asset:[chain, holder, contract, class]
