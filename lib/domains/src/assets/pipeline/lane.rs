@@ -317,15 +317,8 @@ impl Lane {
     ) -> anyhow::Result<()> {
         let changes = folded.deltas.iter().map(|((block, holding), delta)| (*block, *holding, delta.amount));
         let events = self.events(changes.filter(|(block, ..)| *block as i64 > after.final_height), Grade::Provisional);
-        let change = Change {
-            pipeline: self.pipeline,
-            before: &state.cursor,
-            after: &after,
-            folded,
-            late,
-            retried,
-            events,
-        };
+        let change =
+            Change { pipeline: self.pipeline, before: &state.cursor, after: &after, folded, late, retried, events };
         let has_events = !change.events.is_empty();
         let applied = self.assets.store.apply(change).await.map_err(explain)?;
         metrics::counter!("nepto_consumed_total", "consumer" => self.pipeline.as_str(), "outcome" => "done")

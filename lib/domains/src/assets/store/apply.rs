@@ -125,8 +125,7 @@ impl Store {
             holding: *holding,
             amount: delta.amount,
         };
-        let mut applied =
-            Applied { seq, late, deltas: folded.deltas.iter().map(added).collect(), rows: Vec::new() };
+        let mut applied = Applied { seq, late, deltas: folded.deltas.iter().map(added).collect(), rows: Vec::new() };
         let deltas = delta_rows(DeltaKey { chain, pipeline, late, seq }, folded, after.final_height as u64);
         let (mut owned, mut ranges) = (Vec::new(), Vec::new());
         for ownership in &folded.ownerships {
