@@ -87,12 +87,7 @@ impl Assets {
     /// The pipeline that follows a thing of a contract.
     pub fn pipeline_of(&self, chain: u64, contract: &Address, class: Class) -> Result<Vec<Pipeline>, Failure> {
         use nepto_kit::config::Standard;
-        let chain = self.chain(chain)?;
-        let declared = chain.contracts.iter().find(|declared| declared.address == *contract);
-        let declared = declared.ok_or_else(|| {
-            Failure::new(ErrorCode::ContractUnknown, format!("{contract} is not watched; see GET /v1/assets/contracts"))
-        })?;
-        Ok(match (declared.kind, class) {
+        Ok(match (self.contract(chain, contract)?.kind, class) {
             (Standard::Erc20, _) => vec![Pipeline::Erc20],
             (Standard::Erc721, _) => vec![Pipeline::Erc721],
             (Standard::Erc1155, _) => vec![Pipeline::Erc1155],
@@ -105,7 +100,20 @@ impl Assets {
 
     pub fn chain(&self, chain: u64) -> Result<&nepto_kit::config::Chain, Failure> {
         let found = self.ctx.config.chains.iter().find(|known| known.id == chain);
-        found.ok_or_else(|| Failure::new(ErrorCode::ChainUnknown, format!("chain {chain} is not watched here")))
+        found.ok_or_else(|| {
+            Failure::new(
+                ErrorCode::ChainUnknown,
+                format!("chain {chain} is not watched here; see GET /v1/assets/contracts"),
+            )
+        })
+    }
+
+    /// A contract that is watched.
+    pub fn contract(&self, chain: u64, contract: &Address) -> Result<&nepto_kit::config::Contract, Failure> {
+        let found = self.chain(chain)?.contracts.iter().find(|declared| declared.address == *contract);
+        found.ok_or_else(|| {
+            Failure::new(ErrorCode::ContractUnknown, format!("{contract} is not watched; see GET /v1/assets/contracts"))
+        })
     }
 
     pub fn contracts(&self) -> Vec<api::Contract> {

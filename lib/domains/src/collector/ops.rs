@@ -3,6 +3,7 @@
 use std::collections::HashMap;
 use std::time::Duration;
 
+use alloy_primitives::hex;
 use async_nats::HeaderMap;
 use async_nats::header::NATS_MESSAGE_ID;
 use futures_util::future::try_join_all;
@@ -58,7 +59,7 @@ impl Collector {
         if once {
             // a restored or forked database counts anew: what the step says is part of its id
             let hash = match &step.what {
-                Some(wire::step::What::Advance(advance)) => hex_of(&advance.hash),
+                Some(wire::step::What::Advance(advance)) => hex::encode(&advance.hash),
                 _ => String::new(),
             };
             let id = format!("{}:{}:{}:{hash}", pipeline.as_str(), step.chain_id, step.number);
@@ -122,8 +123,4 @@ pub fn source_of(chain: &config::Chain) -> Result<Source, RpcError> {
 pub fn contracts_of(chain: &config::Chain) -> super::model::Contracts {
     let by_address: HashMap<_, _> = chain.contracts.iter().map(|contract| (contract.address, contract.kind)).collect();
     super::model::Contracts(by_address)
-}
-
-fn hex_of(bytes: &[u8]) -> String {
-    bytes.iter().map(|byte| format!("{byte:02x}")).collect()
 }

@@ -3,7 +3,7 @@
 use alloy_primitives::Address;
 use nepto_proto::certificate::CertificateError;
 
-use super::world::{DOMAIN, Device, Person, World};
+use super::world::{DOMAIN, Device, Person, World, befriended};
 use crate::SdkError;
 use crate::event::Event;
 use crate::model::Failure;
@@ -17,14 +17,7 @@ fn friends() -> (World, Device, Device) {
     let mut world = World::new();
     let contract = world.contract(CHAIN, WALLET);
     let (alice, bob) = (world.person(), world.person_with(contract));
-    let (mut a, mut b) = (world.device(&alice), world.device(&bob));
-    a.say(bob.account, "hello");
-    world.settle(&mut [&mut a, &mut b]);
-    b.accept(&mut world, alice.account);
-    b.say(alice.account, "hi");
-    world.settle(&mut [&mut a, &mut b]);
-    assert_eq!(a.texts(bob.account), ["hello", "hi"]);
-    (world, a, b)
+    befriended(world, &alice, &bob)
 }
 
 fn send(world: &mut World, a: &mut Device, b: &Device) -> Result<usize, SdkError> {

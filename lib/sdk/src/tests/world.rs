@@ -449,7 +449,12 @@ impl Device {
 pub fn friends() -> (World, Device, Device) {
     let mut world = World::new();
     let (alice, bob) = (world.person(), world.person());
-    let (mut a, mut b) = (world.device(&alice), world.device(&bob));
+    befriended(world, &alice, &bob)
+}
+
+/// The same for these two.
+pub fn befriended(mut world: World, alice: &Person, bob: &Person) -> (World, Device, Device) {
+    let (mut a, mut b) = (world.device(alice), world.device(bob));
     a.say(bob.account, "hello");
     world.settle(&mut [&mut a, &mut b]);
     b.accept(&mut world, alice.account);

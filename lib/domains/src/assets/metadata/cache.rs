@@ -11,6 +11,7 @@ use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, SystemTime};
 
+use alloy_primitives::hex;
 use nepto_kit::clock::{Clock, Random};
 use sha2::{Digest, Sha256};
 
@@ -36,7 +37,7 @@ impl ImageKey {
     }
 
     fn file_name(self) -> String {
-        hex(&self.0)
+        hex::encode(self.0)
     }
 }
 
@@ -192,11 +193,7 @@ fn read_head(mut file: File) -> io::Result<Option<Cached>> {
     let fetched_at_ms = i64::from_be_bytes(fetched_at.try_into().unwrap_or_default());
     file.seek(SeekFrom::Start(HEAD_BYTES as u64))?;
     let bytes = file.metadata()?.len() - HEAD_BYTES as u64;
-    Ok(Some(Cached { file, kind, bytes, digest: hex(digest), fetched_at_ms }))
-}
-
-fn hex(bytes: &[u8]) -> String {
-    bytes.iter().map(|byte| format!("{byte:02x}")).collect()
+    Ok(Some(Cached { file, kind, bytes, digest: hex::encode(digest), fetched_at_ms }))
 }
 
 #[cfg(test)]
@@ -253,7 +250,7 @@ mod tests {
         let mut content = Vec::new();
         cached.file.read_to_end(&mut content).unwrap();
         assert_eq!((content.len() as u64, cached.kind), (cached.bytes, ImageKind::Gif));
-        assert_eq!(cached.digest, hex(&Sha256::digest(&content)));
+        assert_eq!(cached.digest, hex::encode(Sha256::digest(&content)));
         Some(content)
     }
 

@@ -10,6 +10,7 @@ use nepto_proto::api::assets::MetadataReason;
 use serde_json::json;
 
 use super::problem::Problem;
+use crate::chains::urls_of;
 
 sol! {
     function tokenURI(uint256 id) external view returns (string);
@@ -54,8 +55,7 @@ pub fn pool_of(chain: &config::Chain, uri_bytes_max: usize) -> Result<Pool, RpcE
         answer_bytes_max: 2 * (uri_bytes_max + ANSWER_BYTES_MORE),
         concurrency_max: chain.concurrency_max,
     };
-    let urls: Vec<String> = chain.rpc.iter().map(|endpoint| endpoint.0.clone()).collect();
-    Pool::new(&urls, limits)
+    Pool::new(&urls_of(chain), limits)
 }
 
 /// The URI that the contract names for a token now.

@@ -32,14 +32,7 @@ enum Why {
 impl Metadata {
     /// How a contract is asked for what it names; one that has no tokens is not found.
     pub fn calls(&self, chain: u64, contract: &Address) -> Result<&'static [Call], Failure> {
-        let config = &self.ctx().config;
-        let chain = config.chains.iter().find(|known| known.id == chain);
-        let chain = chain.ok_or_else(|| Failure::new(ErrorCode::ChainUnknown, "see GET /v1/assets/contracts"))?;
-        let declared = chain.contracts.iter().find(|declared| declared.address == *contract);
-        let declared = declared.ok_or_else(|| {
-            Failure::new(ErrorCode::ContractUnknown, format!("{contract} is not watched; see GET /v1/assets/contracts"))
-        })?;
-        match calls_of(declared.kind) {
+        match calls_of(self.assets.contract(chain, contract)?.kind) {
             [] => Err(not_found(format!("{contract} has amounts, and no single tokens"))),
             calls => Ok(calls),
         }

@@ -3,6 +3,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use alloy_primitives::hex;
 use async_nats::jetstream::Message as NatsMessage;
 use async_nats::jetstream::consumer::PullConsumer;
 use futures_util::StreamExt;
@@ -196,21 +197,19 @@ impl Lane {
         let before = pending.after.as_ref().unwrap_or(&state.cursor);
         let mut after = CursorRow {
             step: step.number as i64,
-            seq: state.cursor.seq + 1,
             final_height: before.final_height.max(step.final_height as i64),
             ..before.clone()
         };
         let blocks = match step.what.unwrap_or(wire::step::What::Fill(wire::Fill::default())) {
             wire::step::What::Revert(revert) => {
                 self.flush(state, pending).await?;
-                after.seq = state.cursor.seq + 1;
                 after.height = revert.height as i64;
                 after.hash = String::new();
                 return self.revert(state, after, revert.height).await;
             }
             wire::step::What::Advance(advance) => {
                 after.height = advance.height as i64;
-                after.hash = advance.hash.iter().map(|byte| format!("{byte:02x}")).collect();
+                after.hash = hex::encode(advance.hash);
                 advance.blocks
             }
             wire::step::What::Fill(fill) => fill.blocks,
@@ -219,7 +218,6 @@ impl Lane {
         let late = blocks.first().is_some_and(|block| block.number as i64 <= before.height);
         if pending.after.is_some() && (pending.late != late || pending.folded.events >= COMMIT_AT) {
             self.flush(state, pending).await?;
-            after.seq = state.cursor.seq + 1;
         }
         pending.late = late;
         self.understand(step.number, &blocks, &mut pending.folded, &mut after).await?;
@@ -245,7 +243,7 @@ impl Lane {
             if store.was_reverted(self.pipeline, self.chain, number, block.number).await? {
                 continue;
             }
-            let mut after = CursorRow { seq: state.cursor.seq + 1, ..state.cursor.clone() };
+            let mut after = state.cursor.clone();
             let mut folded = Folded::default();
             self.understand(number, std::slice::from_ref(block), &mut folded, &mut after).await?;
             if folded.events == 0 {
@@ -269,7 +267,6 @@ impl Lane {
         folded: &mut Folded,
         after: &mut CursorRow,
     ) -> anyhow::Result<()> {
-        let before = folded.events;
         for block in blocks {
             for log in &block.logs {
                 match decode(self.pipeline, log) {
@@ -289,7 +286,6 @@ impl Lane {
                 }
             }
         }
-        after.events += (folded.events - before) as i64;
         Ok(())
     }
 
@@ -315,6 +311,8 @@ impl Lane {
         late: bool,
         retried: Vec<(u64, u32)>,
     ) -> anyhow::Result<()> {
+        let after =
+            CursorRow { seq: state.cursor.seq + 1, events: state.cursor.events + folded.events as i64, ..after };
         let changes = folded.deltas.iter().map(|((block, holding), delta)| (*block, *holding, delta.amount));
         let events = self.events(changes.filter(|(block, ..)| *block as i64 > after.final_height), Grade::Provisional);
         let change =
@@ -336,6 +334,7 @@ impl Lane {
             "the collector gives up blocks above {height}, and what is final up to {} can't be taken back",
             state.cursor.final_height
         );
+        let after = CursorRow { seq: state.cursor.seq + 1, ..after };
         let gone = state.unfolded.iter().flat_map(|applied| &applied.deltas).filter(|delta| delta.block > height);
         let undone = gone.map(|delta| (delta.block, delta.holding, delta.amount.negated()));
         let events = self.events(undone, Grade::Reverted);
