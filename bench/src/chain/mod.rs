@@ -1,6 +1,7 @@
-//! `chain`: how fast events become holdings, from an anvil of its own to the last balance; how long a reorganization takes; and
+//! `chain`: how fast events become holdings, from an anvil of its own to the last balance; how long a reorganization takes, and the answer to a webhook; and
 //! the same events through another indexer, in the same run.
 
+mod hooks;
 mod peer;
 mod world;
 
@@ -69,6 +70,7 @@ struct ChainFigures {
     /// From a reorganization of 64 blocks until everything is as the new blocks say.
     reorg_events: u64,
     reorg_ms: f64,
+    hooks: hooks::HookFigures,
     peer: Option<peer::PeerFigures>,
 }
 
@@ -102,6 +104,7 @@ async fn once(args: &ChainArgs) -> Result<ChainFigures> {
     };
     backfill(&world, &mut figures).await?;
     sink(&world, &mut figures).await?;
+    figures.hooks = hooks::measure(&world).await?;
     if args.peer {
         // it holds back what the newest blocks hold
         world.anvil.mine(PEER_HOLDS_BACK).await?;
@@ -176,6 +179,14 @@ fn print(figures: &ChainFigures, what: &str) {
         let ratio = figures.backfill_events_per_s / peer.events_per_second.max(f64::MIN_POSITIVE);
         line(&peer.peer, format!("{:.2} s, {:.0} events/s: 1/{ratio:.1}", peer.seconds, peer.events_per_second));
     }
+    let hooks = &figures.hooks;
+    line(
+        "answer to a webhook",
+        format!(
+            "p50 {:.1}, p99 {:.1}, at most {:.1} ms of {}",
+            hooks.p50_ms, hooks.p99_ms, hooks.max_ms, hooks.deliveries
+        ),
+    );
     line("reorg of 64 blocks", format!("{:.0} ms for {} events", figures.reorg_ms, figures.reorg_events));
 }
 
@@ -195,6 +206,12 @@ fn median(runs: &[ChainFigures]) -> Option<ChainFigures> {
         server_cpu_ms_per_1000: of(|run| run.server_cpu_ms_per_1000),
         nats_cpu_ms_per_1000: of(|run| run.nats_cpu_ms_per_1000),
         reorg_ms: of(|run| run.reorg_ms),
+        hooks: hooks::HookFigures {
+            deliveries: first.hooks.deliveries,
+            p50_ms: of(|run| run.hooks.p50_ms),
+            p99_ms: of(|run| run.hooks.p99_ms),
+            max_ms: of(|run| run.hooks.max_ms),
+        },
         peer: peers.get(peers.len().saturating_sub(1) / 2).map(|peer| (*peer).clone()),
         ..first
     })

@@ -15,7 +15,7 @@ use super::bar;
 
 /// How long a server may take for everything.
 const PATIENCE: Duration = Duration::from_secs(600);
-const LOOK_EVERY: Duration = Duration::from_millis(10);
+const LOOK_EVERY: Duration = Duration::from_millis(25);
 /// The busiest holder is in so much more transfers than the tenth.
 const SKEW: f64 = 2.5;
 

@@ -1,5 +1,7 @@
 //! SurrealDB: one database per domain, migrations, and transactions that are retried on conflict.
 
+pub mod key;
+
 use std::os::unix::fs::DirBuilderExt;
 use std::sync::Arc;
 use std::time::Duration;

@@ -65,6 +65,8 @@ pub struct Server {
     role: Role,
     http: Port,
     admin: Port,
+    configuration: PathBuf,
+    settings: Settings,
 }
 
 impl Server {
@@ -91,7 +93,7 @@ impl Server {
         let configuration = write(folder, name, &settings)?;
         let mut arguments: Vec<OsString> = Vec::new();
         if role != Role::Database {
-            arguments.extend(["--config".into(), configuration.into()]);
+            arguments.extend(["--config".into(), configuration.clone().into()]);
         }
         arguments.push(role.name().into());
         arguments.extend(role.arguments(http.address(), folder));
@@ -105,7 +107,7 @@ impl Server {
         };
         let folder = folder.to_owned();
         let launch = Launch { name: name.to_owned(), program: executable()?, arguments, environment, folder };
-        let server = Self { process: Process::start(launch)?, role, http, admin };
+        let server = Self { process: Process::start(launch)?, role, http, admin, configuration, settings };
         server.ready().await?;
         Ok(server)
     }
@@ -164,6 +166,14 @@ impl Server {
         self.ready().await
     }
 
+    /// Drains it, and starts it with these settings on top of its own.
+    pub async fn reconfigure(&self, settings: &Settings) -> Result<()> {
+        self.term().await?;
+        std::fs::write(&self.configuration, self.settings.clone().and(settings).to_toml())?;
+        self.process.start_again()?;
+        self.ready().await
+    }
+
     /// `SIGSTOP`: connections stay open, and nobody answers.
     pub fn pause(&self) -> Result<()> {
         self.process.pause()
@@ -203,20 +213,23 @@ impl Server {
 /// Password of the user `root` of a test's database server.
 pub(crate) const DATABASE_PASSWORD: &str = "test";
 
-/// Creates streams and schemas: `nepto-server provision`, to its end.
-pub(crate) async fn provision(folder: &Path, settings: &Settings) -> Result<()> {
-    let configuration = write(folder, "provision", settings)?;
+/// Runs `nepto-server` with these arguments to its end, which must be a good one; what it said.
+pub(crate) async fn run(folder: &Path, settings: &Settings, arguments: &[&str]) -> Result<String> {
+    let name = arguments.first().context("no arguments")?;
+    let configuration = write(folder, name, settings)?;
+    let given = arguments.iter().map(OsString::from);
     let process = Process::start(Launch {
-        name: "provision".into(),
+        name: (*name).to_owned(),
         program: executable()?,
-        arguments: vec!["--config".into(), configuration.into(), "provision".into()],
+        arguments: [OsString::from("--config"), configuration.into()].into_iter().chain(given).collect(),
         environment: Vec::new(),
         folder: folder.to_owned(),
     })?;
-    eventually(seconds(60), async || Ok(process.ended()?.is_some())).await.context("provision does not end")?;
+    let ended = eventually(seconds(60), async || Ok(process.ended()?.is_some())).await;
+    ended.with_context(|| format!("{name} does not end"))?;
     match process.ended()? {
-        Some(status) if status.success() => Ok(()),
-        _ => bail!("provision failed:\n{}", process.log()),
+        Some(status) if status.success() => Ok(process.log()),
+        _ => bail!("{name} failed:\n{}", process.log()),
     }
 }
 

@@ -9,7 +9,7 @@ use tempfile::TempDir;
 use toml::Value;
 
 use crate::guard::{Guard, Guarded};
-use crate::server::{DATABASE_PASSWORD, provision};
+use crate::server::{DATABASE_PASSWORD, run};
 use crate::{FaultProxy, Nats, Port, Redis, Role, Server, Settings, WatchedChain};
 
 /// Everything a test of the whole needs. Parts can be killed, paused and restarted one by one.
@@ -86,7 +86,12 @@ impl Stack {
 
     /// `nepto-server provision` once more: creates streams and consumers that are missing.
     pub async fn provision(&self) -> Result<()> {
-        provision(self.folder.path(), &self.settings).await
+        self.run(&["provision"]).await.map(drop)
+    }
+
+    /// `nepto-server` with these arguments and the stack's settings, to its end; what it said.
+    pub async fn run(&self, arguments: &[&str]) -> Result<String> {
+        run(self.folder.path(), &self.settings, arguments).await
     }
 
     /// Every process of Nepto but the database, each once.
@@ -201,7 +206,7 @@ impl Builder {
             .set("database.password_file", text(password.as_os_str())?)
             .and(&public(&api, &ground.public_sockets))
             .and(&self.settings);
-        provision(path, &settings).await?;
+        run(path, &settings, &["provision"]).await?;
         let worker = Server::start(Role::Worker, "worker", Port::reserve()?, path, &settings).await?;
         let api = Server::start(Role::Api(Vec::new()), "api", api, path, &settings).await?;
         let mut gateways = Vec::new();

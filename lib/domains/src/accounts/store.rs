@@ -3,12 +3,12 @@
 use std::sync::LazyLock;
 use std::time::Duration;
 
-use nepto_kit::db::{Db, DbError, Migration, RecordId, vars};
+use nepto_kit::db::{Db, DbError, Migration, RecordId, key, vars};
 use nepto_proto::AccountId;
 use nepto_proto::api::accounts::Consent;
 use redis::aio::ConnectionManager;
 use redis::{AsyncCommands, Script};
-use surrealdb::types::{RecordIdKey, SurrealValue, Value, array};
+use surrealdb::types::{SurrealValue, Value, array};
 
 use super::model::{Verdict, consent_text, parse_consent};
 
@@ -274,11 +274,7 @@ fn pair_id(a: AccountId, b: AccountId) -> RecordId {
 }
 
 fn part(id: &RecordId, index: usize) -> Option<AccountId> {
-    let RecordIdKey::Array(parts) = &id.key else { return None };
-    match parts.get(index) {
-        Some(Value::String(text)) => text.parse().ok(),
-        _ => None,
-    }
+    key::text(id, index)?.parse().ok()
 }
 
 fn profile_id(account: AccountId) -> RecordId {

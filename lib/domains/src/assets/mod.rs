@@ -12,15 +12,18 @@
 
 mod consumers;
 mod decode;
+mod messages;
 mod metadata;
 mod model;
 mod ops;
+mod owners;
 mod pipeline;
 mod routes;
 mod services;
 mod store;
 #[cfg(test)]
 mod tests;
+mod text;
 mod transactions;
 
 use nepto_kit::domain::{Domain, Facets, Parts};
@@ -44,7 +47,10 @@ fn mount(parts: &Parts) -> anyhow::Result<Facets> {
         consumers,
         jobs: metadata::jobs(&metadata),
         watchers: transactions::watchers(&assets)?,
-        routes: routes::routes(assets.clone()).merge(transactions::routes(assets)).merge(metadata::routes(metadata)),
+        routes: routes::routes(assets.clone())
+            .merge(messages::routes(assets.clone()))
+            .merge(transactions::routes(assets))
+            .merge(metadata::routes(metadata)),
         ..Facets::default()
     })
 }

@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 
 use alloy_primitives::{Address, B256, U256};
+use nepto_proto::api::assets::PartOutcome;
 use nepto_proto::chain as wire;
 
 /// What of a contract is held.
@@ -109,24 +110,6 @@ pub enum Effect {
     Sent { contract: Address, batch: U256, sender: Address, token: Address, content_hash: B256, message: String },
     /// A recipient of such a message was paid, passed over, or given credit.
     Part { contract: Address, batch: U256, recipient: Address, amount: Amount, outcome: PartOutcome },
-}
-
-/// What became of a recipient's part.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum PartOutcome {
-    Paid,
-    Skipped,
-    Credited,
-}
-
-impl PartOutcome {
-    pub const fn as_str(self) -> &'static str {
-        match self {
-            Self::Paid => "paid",
-            Self::Skipped => "skipped",
-            Self::Credited => "credited",
-        }
-    }
 }
 
 /// Where an event stands.

@@ -1,6 +1,6 @@
 //! The use-cases.
 
-use alloy_primitives::{Address, U256};
+use alloy_primitives::Address;
 use nepto_kit::domain::Parts;
 use nepto_kit::outbox::Outbox;
 use nepto_kit::{Ctx, Failure};
@@ -165,17 +165,24 @@ impl Assets {
                 }
             }
         }
+        let counted = if *only_final { block.min(final_height) } else { block };
+        amount = amount.plus(self.of_range(*chain, holding, counted).await?);
         Ok(api::Balance { amount: amount.signed(), block, is_final: block <= final_height })
     }
 
     /// Everything that a wallet holds on a chain.
-    pub async fn holdings(&self, chain: u64, wallet: &Address, only_final: bool) -> Result<Vec<api::Holding>, Failure> {
+    pub async fn holdings(&self, chain: u64, wallet: &Address, only_final: bool) -> Result<api::Holdings, Failure> {
         self.chain(chain)?;
         let mut tails = Vec::new();
         for pipeline in Pipeline::ALL {
             tails.push(self.store.tail(chain, pipeline, wallet).await?);
         }
-        let folded = self.store.all_folded(chain, wallet).await?;
+        let (folded, are_all) = self.store.all_folded(chain, wallet).await?;
+        let mut amounts = held(&tails, &folded, only_final);
+        // a range is known by the same pipeline that knows of its tokens
+        let known = tails.iter().find(|tails| tails.cursor.pipeline == Pipeline::Erc721.as_str());
+        let up_to = known.filter(|_| only_final).map_or(u64::MAX, |tails| tails.cursor.final_height as u64);
+        let ranges_are_all = self.add_ranges(chain, wallet, up_to, &mut amounts).await?;
         let shown = |(holding, amount): (Holding, Amount)| {
             (amount != Amount::ZERO && !amount.is_negative()).then(|| api::Holding {
                 chain_id: chain,
@@ -186,7 +193,8 @@ impl Assets {
                 amount: amount.signed(),
             })
         };
-        Ok(held(&tails, &folded, only_final).into_iter().filter_map(shown).collect())
+        let holdings = amounts.into_iter().filter_map(shown).collect();
+        Ok(api::Holdings { holdings, is_complete: are_all && ranges_are_all })
     }
 
     /// What changed for a wallet on a chain, the newest first. The last block is told whole, so that the next page begins below
@@ -232,6 +240,11 @@ impl Assets {
     ) -> Result<Vec<api::Holder>, Failure> {
         self.pipeline_of(chain, &contract, class)?;
         let of = Holding { holder: Address::ZERO, contract, class };
+        if let Class::Token(token) = class
+            && let Some(holders) = self.holders_of_ranged(chain, &contract, token, after, limit).await?
+        {
+            return Ok(holders);
+        }
         let sums = self.store.holders(chain, &of, after, limit as i64).await?;
         let holder =
             |sum: &FoldedSum| api::Holder { wallet: sum.holding.holder.to_string(), amount: sum.amount.signed() };
@@ -239,48 +252,19 @@ impl Assets {
     }
 
     /// Everything that the wallets of an account hold, on all chains.
-    pub async fn of_account(&self, account: AccountId, only_final: bool) -> Result<Vec<api::Holding>, Failure> {
+    pub async fn of_account(&self, account: AccountId, only_final: bool) -> Result<api::Holdings, Failure> {
         let found = self.ctx.call(&FindAccount::Id(account)).await?;
         let found = found.ok_or_else(|| Failure::new(ErrorCode::AccountUnknown, "this account was removed"))?;
-        let mut holdings = Vec::new();
+        let mut all = api::Holdings { holdings: Vec::new(), is_complete: true };
         for wallet in &found.wallets.wallets {
             let wallet = address(wallet)?;
             for chain in &self.ctx.config.chains {
-                holdings.extend(self.holdings(chain.id, &wallet, only_final).await?);
+                let held = self.holdings(chain.id, &wallet, only_final).await?;
+                all.holdings.extend(held.holdings);
+                all.is_complete &= held.is_complete;
             }
         }
-        Ok(holdings)
-    }
-
-    /// Who owns a token of an ERC-721.
-    pub async fn owner(
-        &self,
-        chain: u64,
-        contract: &Address,
-        token: &U256,
-        at: Option<u64>,
-    ) -> Result<api::Owner, Failure> {
-        self.pipeline_of(chain, contract, Class::Token(*token))?;
-        let cursor = self.store.cursor(Pipeline::Erc721, chain).await?;
-        let (height, final_height) = cursor.map_or((0, 0), |cursor| (cursor.height as u64, cursor.final_height as u64));
-        let block = at.unwrap_or(height);
-        let moved = self.store.owner(chain, contract, token, block).await?;
-        let owner = match moved {
-            Some(row) => Some((row.owner.clone(), row.block())),
-            None => {
-                let range = self.store.range_of(chain, contract, token).await?;
-                range.filter(|range| range.block as u64 <= block).map(|range| (range.owner, range.block as u64))
-            }
-        };
-        let owner = owner.filter(|(owner, _)| owner.parse() != Ok(Address::ZERO));
-        let (owner, since_block) = owner
-            .ok_or_else(|| Failure::new(ErrorCode::NotFound, format!("nobody owns token {token} at block {block}")))?;
-        Ok(api::Owner {
-            owner: address(&owner)?.to_string(),
-            since_block,
-            block,
-            is_final: since_block <= final_height,
-        })
+        Ok(all)
     }
 }
 

@@ -55,7 +55,7 @@ async fn mine(
     Caller(claims): Caller,
     Query(sure): Query<Sure>,
 ) -> Result<Json<Holdings>, Failure> {
-    Ok(Json(Holdings { holdings: assets.of_account(claims.account, sure.only_final).await? }))
+    assets.of_account(claims.account, sure.only_final).await.map(Json)
 }
 
 /// What any wallet holds on a chain
@@ -68,8 +68,7 @@ async fn wallet(
     Path((chain_id, wallet)): Path<(u64, String)>,
     Query(sure): Query<Sure>,
 ) -> Result<Json<Holdings>, Failure> {
-    let holdings = assets.holdings(chain_id, &address(&wallet)?, sure.only_final).await?;
-    Ok(Json(Holdings { holdings }))
+    assets.holdings(chain_id, &address(&wallet)?, sure.only_final).await.map(Json)
 }
 
 #[derive(Deserialize, IntoParams)]
@@ -180,7 +179,7 @@ async fn owner(
 /// A token of a request.
 pub fn token_id(text: &str) -> Result<alloy_primitives::U256, Failure> {
     let number = alloy_primitives::U256::from_str_radix(text, 10);
-    number.map_err(|_| Failure::new(ErrorCode::Malformed, format!("{text:?} is not the decimal number of a token")))
+    number.map_err(|_| Failure::new(ErrorCode::Malformed, format!("{text:?} is not a decimal number")))
 }
 
 fn class(what: Option<&str>, token: Option<&str>) -> Result<Class, Failure> {
@@ -193,7 +192,7 @@ fn class(what: Option<&str>, token: Option<&str>) -> Result<Class, Failure> {
     }
 }
 
-fn page_of(limit: Option<usize>) -> Result<usize, Failure> {
+pub fn page_of(limit: Option<usize>) -> Result<usize, Failure> {
     let limit = limit.unwrap_or(PAGE_DEFAULT);
     if (1..=PAGE_MAX).contains(&limit) {
         return Ok(limit);

@@ -6,7 +6,7 @@ use std::sync::LazyLock;
 use std::time::Duration;
 
 use nepto_kit::clock::from_ms;
-use nepto_kit::db::{Db, DbError, Migration, RecordId, vars};
+use nepto_kit::db::{Db, DbError, Migration, RecordId, key, vars};
 use nepto_kit::outbox;
 use nepto_kit::token::SessionState;
 use nepto_proto::api::auth::{Session, Wallets};
@@ -137,12 +137,7 @@ impl SessionRow {
 
 /// Account and session of a row's id.
 pub fn key_of(id: &RecordId) -> Option<(AccountId, SessionId)> {
-    let surrealdb::types::RecordIdKey::Array(parts) = &id.key else { return None };
-    let text = |index: usize| match parts.get(index) {
-        Some(surrealdb::types::Value::String(text)) => Some(text.as_str()),
-        _ => None,
-    };
-    Some((text(0)?.parse().ok()?, text(1)?.parse().ok()?))
+    Some((key::text(id, 0)?.parse().ok()?, key::text(id, 1)?.parse().ok()?))
 }
 
 fn account_id(account: AccountId) -> RecordId {

@@ -2,9 +2,9 @@
 
 use nepto_chain::block::Block;
 use nepto_kit::Failure;
-use nepto_kit::db::{DbError, RecordId, array, vars};
+use nepto_kit::db::{DbError, RecordId, array, key, vars};
 use nepto_proto::api::chain::Sighting;
-use surrealdb::types::{RecordIdKey, SurrealValue, Value};
+use surrealdb::types::SurrealValue;
 
 use super::hooks::Hint;
 use super::ops::Collector;
@@ -94,16 +94,10 @@ impl Store {
 
 impl SightingRow {
     fn show(&self) -> Option<Sighting> {
-        let RecordIdKey::Array(parts) = &self.id.key else { return None };
-        let number = |part: &Value| match part {
-            Value::Number(surrealdb::types::Number::Int(number)) => Some(*number),
-            _ => None,
-        };
-        let Value::String(hash) = parts.get(2)? else { return None };
         Some(Sighting {
-            block: number(parts.get(1)?)? as u64,
-            hash: hash.clone(),
-            log: number(parts.get(3)?)? as u32,
+            block: key::number(&self.id, 1)? as u64,
+            hash: key::text(&self.id, 2)?.to_owned(),
+            log: key::number(&self.id, 3)? as u32,
             contract: self.contract.clone(),
             hinted_at_ms: self.hinted_at_ms,
             collected_at_ms: self.collected_at_ms,

@@ -50,6 +50,8 @@ pub struct Holding {
 pub struct Holdings {
     /// Everything that is more than nothing.
     pub holdings: Vec<Holding>,
+    /// Whether it is all. Of 10,000 things that a wallet holds on a chain, some may be left out; ask for those one by one.
+    pub is_complete: bool,
 }
 
 /// An amount at a block.
@@ -129,6 +131,123 @@ pub struct Owner {
     pub block: u64,
     /// Whether the transfer can't be undone any more.
     pub is_final: bool,
+}
+
+/// A message that was sent on chain, with payments.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
+pub struct SentMessage {
+    /// EIP-155.
+    pub chain_id: u64,
+    /// The MultiSender that it went through; EIP-55.
+    pub contract: String,
+    /// Its number there, decimal.
+    pub batch: String,
+    /// EIP-55.
+    pub sender: String,
+    /// What was paid: an ERC-20, EIP-55; without it, ether.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub token: Option<String>,
+    /// What its sender wrote. Nobody vouches for it; characters that could deceive are taken out.
+    pub text: String,
+    /// Of what the message stands for, chosen by its sender; hexadecimal.
+    pub content_hash: String,
+    /// The hash of the transaction.
+    pub transaction: String,
+    /// The block.
+    pub block: u64,
+    /// Its time.
+    #[serde(with = "time::serde::rfc3339")]
+    pub at: OffsetDateTime,
+    /// Whether it can't be undone any more.
+    pub is_final: bool,
+}
+
+/// What became of a recipient's part of a message.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
+#[serde(rename_all = "snake_case")]
+pub enum PartOutcome {
+    /// The recipient has it.
+    Paid,
+    /// The recipient opted out, or the token refused them; the sender kept it.
+    Skipped,
+    /// The recipient could not take it, and can fetch it from the MultiSender.
+    Credited,
+}
+
+impl PartOutcome {
+    /// As it stands on the wire.
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Paid => "paid",
+            Self::Skipped => "skipped",
+            Self::Credited => "credited",
+        }
+    }
+}
+
+impl std::str::FromStr for PartOutcome {
+    type Err = ();
+    fn from_str(text: &str) -> Result<Self, ()> {
+        [Self::Paid, Self::Skipped, Self::Credited].into_iter().find(|outcome| outcome.as_str() == text).ok_or(())
+    }
+}
+
+/// A recipient's part of a message.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
+pub struct MessagePart {
+    /// EIP-55.
+    pub recipient: String,
+    /// Base units, decimal.
+    pub amount: String,
+    /// What became of it.
+    pub outcome: PartOutcome,
+}
+
+/// A message with what each recipient got.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
+pub struct MessageWithParts {
+    /// The message.
+    pub message: SentMessage,
+    /// In the order of the payments, 1,000 at the most.
+    pub parts: Vec<MessagePart>,
+}
+
+/// Messages of a MultiSender.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
+pub struct SentMessages {
+    /// A page of them, the newest first.
+    pub messages: Vec<SentMessage>,
+    /// The `after` of the next page, if there may be one.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub next: Option<String>,
+}
+
+/// A payment with a message, as its recipient sees it.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
+pub struct Payment {
+    /// Base units, decimal.
+    pub amount: String,
+    /// What became of it.
+    pub outcome: PartOutcome,
+    /// The message that it came with.
+    pub message: SentMessage,
+}
+
+/// Payments to a wallet.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
+pub struct Payments {
+    /// A page of them, the newest first.
+    pub payments: Vec<Payment>,
+    /// The `after` of the next page, if there may be one.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub next: Option<String>,
 }
 
 /// What became of a transaction.

@@ -3,9 +3,10 @@
 use alloy_primitives::B256;
 use alloy_sol_types::SolValue;
 use nepto_chain::topics;
+use nepto_proto::api::assets::PartOutcome;
 
 use super::{Event, Undecodable, address};
-use crate::assets::model::{Amount, Effect, PartOutcome};
+use crate::assets::model::{Amount, Effect};
 
 pub fn decode(event: &Event<'_>) -> Result<Vec<Effect>, Undecodable> {
     let contract = event.contract;

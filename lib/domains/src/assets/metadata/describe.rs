@@ -94,7 +94,7 @@ impl Metadata {
         limit: usize,
     ) -> Result<api::HeldTokens, Failure> {
         let mut held = Vec::new();
-        for holding in self.assets.of_account(account, false).await? {
+        for holding in self.assets.of_account(account, false).await?.holdings {
             if let Some(mark) = Mark::of(&holding)
                 && after.is_none_or(|after| mark > *after)
                 && self.calls(mark.key.chain, &mark.key.contract).is_ok()

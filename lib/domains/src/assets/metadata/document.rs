@@ -7,7 +7,7 @@
 use serde_json::{Map, Value};
 
 use super::problem::Problem;
-use super::text;
+use crate::assets::text;
 
 const NAME_CHARS_MAX: usize = 200;
 const DESCRIPTION_CHARS_MAX: usize = 5_000;

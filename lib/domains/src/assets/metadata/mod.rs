@@ -19,7 +19,6 @@ mod problem;
 mod queue;
 mod routes;
 mod rows;
-mod text;
 mod uri;
 
 use std::collections::HashMap;

@@ -8,8 +8,8 @@ use nepto_proto::api::assets::{Attribute, Metadata, MetadataProblem, MetadataRea
 use super::contract::TokenKey;
 use super::document::Document;
 use super::problem::{Problem, parse_reason, reason_text};
-use super::text;
 use crate::assets::store::{AttributeRow, TokenRow};
+use crate::assets::text;
 
 /// Characters of a URI that are kept to be shown.
 const URI_CHARS_MAX: usize = 2_048;

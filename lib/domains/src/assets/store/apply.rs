@@ -3,17 +3,15 @@
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 
 use alloy_primitives::Address;
-use nepto_kit::db::{Bytes, DbError, RecordId, array, vars};
+use nepto_kit::db::{Bytes, DbError, RecordId, array, key, vars};
 use nepto_kit::outbox;
 use prost::Message;
 use surrealdb::types::SurrealValue;
 
-use super::packed::{AppliedBody, AppliedDelta, AppliedRow, DeltasBody};
-use super::{
-    AssetRow, CursorRow, DeltaKey, Store, amount_bytes, asset_id, cursor_id, hash_hex, hex, read_amount, scope,
-    token_hex,
-};
-use crate::assets::model::{Amount, Delta, Effect, Folded, Holding, Ownership, Sending};
+use super::packed::{AppliedBody, AppliedDelta, AppliedRow};
+use super::rows::{Rows, row_id};
+use super::{AssetRow, CursorRow, DeltaKey, Store, amount_bytes, asset_id, cursor_id, read_amount, scope};
+use crate::assets::model::{Amount, Delta, Folded, Holding};
 use crate::collector::Pipeline;
 
 /// A change that is not folded yet, as it is remembered.
@@ -53,49 +51,6 @@ impl Fold {
 }
 
 #[derive(Debug, Clone, SurrealValue)]
-struct DeltaRow {
-    id: RecordId,
-    body: Bytes,
-}
-
-#[derive(Debug, Clone, SurrealValue)]
-struct OwnedRow {
-    id: RecordId,
-    last: String,
-    owner: String,
-    tx: String,
-}
-
-#[derive(Debug, Clone, SurrealValue)]
-struct RangeRow {
-    id: RecordId,
-    last: String,
-    owner: String,
-    block: i64,
-}
-
-#[derive(Debug, Clone, SurrealValue)]
-struct SentRow {
-    id: RecordId,
-    sender: String,
-    token: String,
-    content_hash: String,
-    message: String,
-    block: i64,
-    time_s: i64,
-    tx: String,
-}
-
-#[derive(Debug, Clone, SurrealValue)]
-struct PartRow {
-    id: RecordId,
-    recipient: String,
-    amount: Bytes,
-    outcome: String,
-    block: i64,
-}
-
-#[derive(Debug, Clone, SurrealValue)]
 struct AppliedRowOf {
     id: RecordId,
     body: Bytes,
@@ -126,24 +81,9 @@ impl Store {
             amount: delta.amount,
         };
         let mut applied = Applied { seq, late, deltas: folded.deltas.iter().map(added).collect(), rows: Vec::new() };
-        let deltas = delta_rows(DeltaKey { chain, pipeline, late, seq }, folded, after.final_height as u64);
-        let (mut owned, mut ranges) = (Vec::new(), Vec::new());
-        for ownership in &folded.ownerships {
-            applied.rows.push(of_ownership(ownership));
-            if ownership.first == ownership.last {
-                owned.push(owned_row(chain, ownership));
-            } else {
-                ranges.push(range_row(chain, ownership));
-            }
-        }
-        let (mut sent, mut parts) = (Vec::new(), Vec::new());
-        for sending in &folded.sendings {
-            applied.rows.extend(of_sending(sending));
-            match &sending.effect {
-                Effect::Sent { .. } => sent.extend(sent_row(chain, sending)),
-                _ => parts.extend(part_row(chain, sending)),
-            }
-        }
+        let Rows { deltas, owned, ranges, sent, parts, keys } =
+            Rows::new(DeltaKey { chain, pipeline, late, seq }, folded, after.final_height as u64);
+        applied.rows = keys;
         let retried: Vec<RecordId> = change
             .retried
             .iter()
@@ -204,10 +144,10 @@ impl Store {
             if applied.highest().is_none_or(|highest| highest <= height) {
                 continue;
             }
-            let key = DeltaKey { chain, pipeline, late: applied.late, seq: applied.seq };
+            let change = DeltaKey { chain, pipeline, late: applied.late, seq: applied.seq };
             let above = applied.deltas.extract_if(.., |delta| delta.block > height);
             let above: BTreeSet<(Address, u64)> = above.map(|delta| (delta.holding.holder, delta.block)).collect();
-            gone.extend(above.iter().map(|(holder, block)| key.row(holder, (*block, *block))));
+            gone.extend(above.iter().map(|(holder, block)| change.row(holder, (*block, *block))));
             applied.rows.retain(|row| {
                 let stays = row.block <= height;
                 if !stays {
@@ -259,7 +199,7 @@ impl Store {
         let read = |row: &AppliedRowOf| {
             let body = AppliedBody::decode(&row.body[..]).ok()?;
             let deltas = body.deltas().collect();
-            Some(Applied { seq: last_number(&row.id)?, late: body.late, deltas, rows: body.rows })
+            Some(Applied { seq: key::number(&row.id, 2)?, late: body.late, deltas, rows: body.rows })
         };
         Ok(rows.iter().filter_map(read).collect())
     }
@@ -320,19 +260,6 @@ impl Store {
     }
 }
 
-/// The rows of a change: one for each holder with all that is final, and one for each block that may be given up.
-fn delta_rows(key: DeltaKey, folded: &Folded, final_height: u64) -> Vec<DeltaRow> {
-    let mut bodies: BTreeMap<(Address, Option<u64>), DeltasBody> = BTreeMap::new();
-    for ((block, holding), delta) in &folded.deltas {
-        let alone = (*block > final_height).then_some(*block);
-        bodies.entry((holding.holder, alone)).or_default().add(*block, holding, delta);
-    }
-    let row = |((holder, _), body): ((Address, Option<u64>), DeltasBody)| {
-        Some(DeltaRow { id: key.row(&holder, body.blocks()?), body: body.encode_to_vec().into() })
-    };
-    bodies.into_iter().filter_map(row).collect()
-}
-
 /// Deltas by holding.
 pub fn folds<'a>(changes: impl Iterator<Item = &'a Applied>) -> Vec<Fold> {
     let mut folds: BTreeMap<Holding, Vec<(i64, Amount)>> = BTreeMap::new();
@@ -342,93 +269,4 @@ pub fn folds<'a>(changes: impl Iterator<Item = &'a Applied>) -> Vec<Fold> {
         }
     }
     folds.into_iter().map(|(holding, deltas)| Fold { holding, deltas }).collect()
-}
-
-fn of_ownership(ownership: &Ownership) -> AppliedRow {
-    let table = if ownership.first == ownership.last { "owned" } else { "minted_range" };
-    AppliedRow {
-        table: table.to_owned(),
-        block: ownership.place.block,
-        contract: hex(&ownership.contract),
-        number: token_hex(&ownership.first),
-        log: ownership.place.log,
-    }
-}
-
-fn of_sending(sending: &Sending) -> Option<AppliedRow> {
-    let (table, contract, batch) = match &sending.effect {
-        Effect::Sent { contract, batch, .. } => ("sent", contract, batch),
-        Effect::Part { contract, batch, .. } => ("sent_part", contract, batch),
-        _ => return None,
-    };
-    Some(AppliedRow {
-        table: table.to_owned(),
-        block: sending.place.block,
-        contract: hex(contract),
-        number: token_hex(batch),
-        log: sending.place.log,
-    })
-}
-
-fn row_id(chain: u64, row: &AppliedRow) -> RecordId {
-    let (chain, contract, number) = (chain as i64, row.contract.clone(), row.number.clone());
-    match row.table.as_str() {
-        "owned" => RecordId::new("owned", array![chain, contract, number, row.block as i64, i64::from(row.log)]),
-        "sent_part" => RecordId::new("sent_part", array![chain, contract, number, i64::from(row.log)]),
-        table => RecordId::new(table, array![chain, contract, number]),
-    }
-}
-
-fn owned_row(chain: u64, ownership: &Ownership) -> OwnedRow {
-    OwnedRow {
-        id: row_id(chain, &of_ownership(ownership)),
-        last: token_hex(&ownership.last),
-        owner: hex(&ownership.to),
-        tx: hash_hex(&ownership.place.transaction),
-    }
-}
-
-fn range_row(chain: u64, ownership: &Ownership) -> RangeRow {
-    RangeRow {
-        id: row_id(chain, &of_ownership(ownership)),
-        last: token_hex(&ownership.last),
-        owner: hex(&ownership.to),
-        block: ownership.place.block as i64,
-    }
-}
-
-fn sent_row(chain: u64, sending: &Sending) -> Option<SentRow> {
-    let Effect::Sent { sender, token, content_hash, message, .. } = &sending.effect else { return None };
-    Some(SentRow {
-        id: row_id(chain, &of_sending(sending)?),
-        sender: hex(sender),
-        token: hex(token),
-        content_hash: hash_hex(content_hash),
-        message: message.clone(),
-        block: sending.place.block as i64,
-        time_s: sending.place.time_s as i64,
-        tx: hash_hex(&sending.place.transaction),
-    })
-}
-
-fn part_row(chain: u64, sending: &Sending) -> Option<PartRow> {
-    let Effect::Part { recipient, amount, outcome, .. } = &sending.effect else { return None };
-    Some(PartRow {
-        id: row_id(chain, &of_sending(sending)?),
-        recipient: hex(recipient),
-        amount: amount_bytes(*amount),
-        outcome: outcome.as_str().to_owned(),
-        block: sending.place.block as i64,
-    })
-}
-
-/// The last part of a key, where it is a number.
-fn last_number(id: &RecordId) -> Option<i64> {
-    match &id.key {
-        surrealdb::types::RecordIdKey::Array(parts) => match parts.last()? {
-            surrealdb::types::Value::Number(surrealdb::types::Number::Int(number)) => Some(*number),
-            _ => None,
-        },
-        _ => None,
-    }
 }

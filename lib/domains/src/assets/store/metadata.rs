@@ -2,11 +2,10 @@
 
 use std::collections::HashMap;
 
-use alloy_primitives::U256;
-use nepto_kit::db::{DbError, RecordId, array, vars};
-use surrealdb::types::{Number, RecordIdKey, SurrealValue, Value};
+use nepto_kit::db::{DbError, RecordId, array, key, vars};
+use surrealdb::types::SurrealValue;
 
-use super::{Store, hex, token_hex};
+use super::{Store, hex, read_address, read_token, token_hex};
 use crate::assets::metadata::TokenKey;
 
 /// Rows that are removed at once.
@@ -82,12 +81,8 @@ fn nft_id(key: &TokenKey) -> RecordId {
 }
 
 fn read_id(id: &RecordId) -> Option<TokenKey> {
-    let RecordIdKey::Array(parts) = &id.key else { return None };
-    let [Value::Number(Number::Int(chain)), Value::String(contract), Value::String(token)] = &parts[..] else {
-        return None;
-    };
-    let (contract, token) = (contract.parse().ok()?, U256::from_str_radix(token, 16).ok()?);
-    Some(TokenKey { chain: *chain as u64, contract, token })
+    let chain = key::number(id, 0)? as u64;
+    Some(TokenKey { chain, contract: read_address(id, 1)?, token: read_token(id, 2)? })
 }
 
 #[cfg(test)]
@@ -95,7 +90,8 @@ mod tests {
     use super::*;
     use crate::assets;
     use crate::testing::database;
-    use alloy_primitives::Address;
+    use alloy_primitives::{Address, U256};
+    use surrealdb::types::Value;
 
     fn key(token: u64) -> TokenKey {
         TokenKey { chain: 1, contract: Address::repeat_byte(7), token: U256::from(token) }

@@ -9,17 +9,20 @@
 mod apply;
 mod linked;
 mod metadata;
+mod owners;
 mod packed;
 mod read;
+mod rows;
 mod schema;
 
 use alloy_primitives::{Address, B256, U256};
-use nepto_kit::db::{Bytes, Db, DbError, RecordId, array, vars};
+use nepto_kit::db::{Bytes, Db, DbError, RecordId, array, key, vars};
 use surrealdb::types::SurrealValue;
 
 pub use apply::{Applied, Change, folds};
 pub use metadata::{AttributeRow, TokenRow};
-pub use read::{FoldedSum, Tail, Tails, held, newest};
+pub use read::{FoldedSum, HOLDINGS_MAX, Tail, Tails, held, newest};
+pub use rows::{PartRow, SentRow, message_of};
 pub use schema::SCHEMA;
 
 use super::model::{Amount, Holding};
@@ -154,4 +157,14 @@ pub fn amount_bytes(amount: Amount) -> Bytes {
 
 pub fn read_amount(bytes: &[u8]) -> Amount {
     Amount(U256::try_from_be_slice(bytes).unwrap_or_default())
+}
+
+/// An address at a place of a key.
+pub fn read_address(id: &RecordId, place: usize) -> Option<Address> {
+    key::text(id, place)?.parse().ok()
+}
+
+/// A token or batch at a place of a key.
+pub fn read_token(id: &RecordId, place: usize) -> Option<U256> {
+    U256::from_str_radix(key::text(id, place)?, 16).ok()
 }

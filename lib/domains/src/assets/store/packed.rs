@@ -110,10 +110,10 @@ pub struct AppliedRow {
     pub table: String,
     #[prost(uint64, tag = "2")]
     pub block: u64,
-    /// `contract`
+    /// The contract, or the recipient of a part.
     #[prost(string, tag = "3")]
-    pub contract: String,
-    /// The token or batch.
+    pub of: String,
+    /// The token or batch, where it is a part of the key.
     #[prost(string, tag = "4")]
     pub number: String,
     /// The log, where it is a part of the key.

@@ -2,12 +2,13 @@
 
 use std::collections::BTreeMap;
 
-use alloy_primitives::{Address, U256};
-use nepto_kit::db::{Bytes, DbError, RecordId, vars};
-use surrealdb::types::{RecordIdKey, SurrealValue, Value};
+use alloy_primitives::Address;
+use nepto_kit::db::{Bytes, DbError, RecordId, key, vars};
+use surrealdb::types::SurrealValue;
 
 use super::packed::DeltasBody;
-use super::{CursorRow, Store, amount_bytes, asset_id, cursor_id, hex, read_amount, scope, token_hex};
+use super::rows::DeltaRow;
+use super::{CursorRow, Store, amount_bytes, asset_id, cursor_id, hex, read_address, read_amount, scope};
 use crate::assets::model::{Amount, Class, Delta, Holding};
 use crate::collector::Pipeline;
 
@@ -16,13 +17,7 @@ const TAIL_MAX: i64 = 100_000;
 /// Rows at the most that tell of one holder in one block: one, unless the block is too large for one step.
 const PARTS_OF_BLOCK_MAX: usize = 16;
 /// Things of one holder that are listed.
-const HOLDINGS_MAX: i64 = 10_000;
-
-#[derive(Debug, Clone, SurrealValue)]
-struct DeltaRow {
-    id: RecordId,
-    body: Bytes,
-}
+pub const HOLDINGS_MAX: usize = 10_000;
 
 /// A delta with where it stands.
 #[derive(Debug, Clone, PartialEq)]
@@ -92,30 +87,6 @@ pub fn newest<T>(found: &mut Vec<T>, limit: usize, tail: impl Fn(&T) -> &Tail) {
     found.truncate(found.partition_point(|found| tail(found).block >= last));
 }
 
-/// Who got a token.
-#[derive(Debug, Clone, SurrealValue)]
-pub struct OwnedRow {
-    id: RecordId,
-    pub owner: String,
-    pub tx: String,
-}
-
-impl OwnedRow {
-    /// The block.
-    pub fn block(&self) -> u64 {
-        parts(&self.id).and_then(|parts| number(parts.get(3)?)).unwrap_or_default() as u64
-    }
-}
-
-/// Who got a range of tokens.
-#[derive(Debug, Clone, SurrealValue)]
-pub struct RangeRow {
-    id: RecordId,
-    last: String,
-    pub owner: String,
-    pub block: i64,
-}
-
 impl Store {
     /// What one pipeline has not folded of a holder.
     pub async fn tail(&self, chain: u64, pipeline: Pipeline, holder: &Address) -> Result<Tails, DbError> {
@@ -153,13 +124,13 @@ impl Store {
         Ok(row.as_ref().and_then(read_asset))
     }
 
-    /// The sums of everything that a holder has on a chain.
-    pub async fn all_folded(&self, chain: u64, holder: &Address) -> Result<Vec<FoldedSum>, DbError> {
+    /// The sums of everything that a holder has on a chain, and whether these are all.
+    pub async fn all_folded(&self, chain: u64, holder: &Address) -> Result<(Vec<FoldedSum>, bool), DbError> {
         let statement =
             "SELECT id, amount, folded FROM asset:[$chain, $holder, NONE]..[$chain, $holder, []] LIMIT $limit";
-        let variables = vars! { chain: chain as i64, holder: hex(holder), limit: HOLDINGS_MAX };
+        let variables = vars! { chain: chain as i64, holder: hex(holder), limit: HOLDINGS_MAX as i64 };
         let rows: Vec<RawAsset> = self.db.run(statement, variables).await?;
-        Ok(rows.iter().filter_map(read_asset).collect())
+        Ok((rows.iter().filter_map(read_asset).collect(), rows.len() < HOLDINGS_MAX))
     }
 
     /// The deltas of a holding in blocks above a height, folded or not; `None` if the holder has too many to tell.
@@ -250,75 +221,17 @@ impl Store {
             vars! { pipeline: pipeline.as_str(), chain: chain as i64, step: step as i64, block: block as i64 };
         self.db.run(statement, variables).await
     }
-
-    /// Who got a token, and when, up to a block: the last time.
-    pub async fn owner(
-        &self,
-        chain: u64,
-        contract: &Address,
-        token: &U256,
-        up_to: u64,
-    ) -> Result<Option<OwnedRow>, DbError> {
-        let statement =
-            "(SELECT id, owner, tx FROM owned:[$chain, $contract, $token_key, NONE]..[$chain, $contract, $token_key, $above]
-            ORDER BY id DESC LIMIT 1)[0]";
-        let variables = vars! {
-            chain: chain as i64,
-            contract: hex(contract),
-            token_key: token_hex(token),
-            above: up_to.saturating_add(1).min(i64::MAX as u64) as i64,
-        };
-        self.db.run(statement, variables).await
-    }
-
-    /// The range of tokens that a token was made in, if it was (ERC-2309).
-    pub async fn range_of(&self, chain: u64, contract: &Address, token: &U256) -> Result<Option<RangeRow>, DbError> {
-        let statement = "(SELECT id, last, owner, block
-            FROM minted_range:[$chain, $contract, NONE]..=[$chain, $contract, $token_key]
-            WHERE last >= $token_key ORDER BY id DESC LIMIT 1)[0]";
-        let variables = vars! { chain: chain as i64, contract: hex(contract), token_key: token_hex(token) };
-        self.db.run(statement, variables).await
-    }
 }
 
 fn read_asset(row: &RawAsset) -> Option<FoldedSum> {
-    let parts = parts(&row.id)?;
-    let holding = holding(parts.get(1)?, parts.get(2)?, parts.get(3)?)?;
+    let (holder, contract) = (read_address(&row.id, 1)?, read_address(&row.id, 2)?);
+    let holding = Holding { holder, contract, class: Class::from_key(key::text(&row.id, 3)?)? };
     Some(FoldedSum { holding, amount: read_amount(&row.amount), folded: row.folded })
 }
 
 fn read_deltas(row: &DeltaRow) -> Vec<Tail> {
-    let key = || -> Option<(Address, i64)> {
-        let parts = parts(&row.id)?;
-        Some((text(parts.get(2)?)?.parse().ok()?, number(parts.get(4)?)?))
-    };
-    let Some((holder, seq)) = key() else { return Vec::new() };
+    let key = read_address(&row.id, 2).zip(key::number(&row.id, 4));
+    let Some((holder, seq)) = key else { return Vec::new() };
     let tail = |(block, holding, delta)| Tail { seq, block, holding, delta };
     DeltasBody::read(&row.body, holder).into_iter().map(tail).collect()
-}
-
-fn parts(id: &RecordId) -> Option<&[Value]> {
-    match &id.key {
-        RecordIdKey::Array(parts) => Some(parts),
-        _ => None,
-    }
-}
-
-fn holding(holder: &Value, contract: &Value, class: &Value) -> Option<Holding> {
-    let (holder, contract) = (text(holder)?.parse().ok()?, text(contract)?.parse().ok()?);
-    Some(Holding { holder, contract, class: Class::from_key(text(class)?)? })
-}
-
-fn text(value: &Value) -> Option<&str> {
-    match value {
-        Value::String(text) => Some(text),
-        _ => None,
-    }
-}
-
-fn number(value: &Value) -> Option<i64> {
-    match value {
-        Value::Number(surrealdb::types::Number::Int(number)) => Some(*number),
-        _ => None,
-    }
 }

@@ -34,17 +34,16 @@ const FIRST: Migration = Migration {
         DEFINE FIELD IF NOT EXISTS amount ON asset TYPE bytes;
         DEFINE FIELD IF NOT EXISTS folded ON asset TYPE int;
         DEFINE INDEX IF NOT EXISTS asset_scope ON asset FIELDS scope;
-        -- owned:[chain, contract, first token, block, log]: who got a token, or a range of them
+        -- owned:[chain, contract, token, block, log]: who got a token
         DEFINE TABLE IF NOT EXISTS owned SCHEMAFULL;
-        DEFINE FIELD IF NOT EXISTS last ON owned TYPE string;
         DEFINE FIELD IF NOT EXISTS owner ON owned TYPE string;
-        DEFINE FIELD IF NOT EXISTS tx ON owned TYPE string;
-        -- minted_range:[chain, contract, first token]: ranges of ERC-2309, of which there are few
+        -- minted_range:[chain, contract, first token]: ranges of ERC-2309
         DEFINE TABLE IF NOT EXISTS minted_range SCHEMAFULL;
         DEFINE FIELD IF NOT EXISTS last ON minted_range TYPE string;
         DEFINE FIELD IF NOT EXISTS owner ON minted_range TYPE string;
         DEFINE FIELD IF NOT EXISTS block ON minted_range TYPE int;
-        -- sent:[chain, contract, batch], sent_part:[chain, contract, batch, log]
+        DEFINE INDEX IF NOT EXISTS minted_range_owner ON minted_range FIELDS owner;
+        -- sent:[chain, contract, batch]: a message with payments
         DEFINE TABLE IF NOT EXISTS sent SCHEMAFULL;
         DEFINE FIELD IF NOT EXISTS sender ON sent TYPE string;
         DEFINE FIELD IF NOT EXISTS token ON sent TYPE string;
@@ -53,11 +52,12 @@ const FIRST: Migration = Migration {
         DEFINE FIELD IF NOT EXISTS block ON sent TYPE int;
         DEFINE FIELD IF NOT EXISTS time_s ON sent TYPE int;
         DEFINE FIELD IF NOT EXISTS tx ON sent TYPE string;
+        -- sent_part:[chain, recipient, block, log]: what became of one recipient's part
         DEFINE TABLE IF NOT EXISTS sent_part SCHEMAFULL;
-        DEFINE FIELD IF NOT EXISTS recipient ON sent_part TYPE string;
+        DEFINE FIELD IF NOT EXISTS message ON sent_part TYPE string;
         DEFINE FIELD IF NOT EXISTS amount ON sent_part TYPE bytes;
         DEFINE FIELD IF NOT EXISTS outcome ON sent_part TYPE string;
-        DEFINE FIELD IF NOT EXISTS block ON sent_part TYPE int;
+        DEFINE INDEX IF NOT EXISTS sent_part_message ON sent_part FIELDS message;
         -- retried:[pipeline, chain, block, log]: what was put aside once and taken later
         DEFINE TABLE IF NOT EXISTS retried SCHEMAFULL;
         -- transaction:[account, chain, hash]: what an account wants to hear about

@@ -7,7 +7,7 @@ use std::sync::LazyLock;
 use std::time::Duration;
 
 use nepto_kit::clock::from_ms;
-use nepto_kit::db::{Bytes, Db, DbError, RecordId, vars};
+use nepto_kit::db::{Bytes, Db, DbError, RecordId, key, vars};
 use nepto_kit::outbox;
 use nepto_proto::api::keys as api;
 use nepto_proto::certificate::SignedMessage;
@@ -439,11 +439,7 @@ impl Taken {
 
 /// The key's own id, the last part of its record id.
 fn one_time_id(id: &RecordId) -> Option<u32> {
-    let surrealdb::types::RecordIdKey::Array(parts) = &id.key else { return None };
-    match parts.get(2) {
-        Some(surrealdb::types::Value::Number(number)) => u32::try_from(number.to_int()?).ok(),
-        _ => None,
-    }
+    u32::try_from(key::number(id, 2)?).ok()
 }
 
 /// What others see of a device: its number and installation, its identity, message and signature of its certificate.

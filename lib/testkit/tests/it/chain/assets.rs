@@ -3,6 +3,7 @@
 use alloy_primitives::{Address, B256, Bytes, U256, keccak256};
 use nepto_testkit::contracts::{Contracts, LogEmitter};
 use nepto_testkit::{Anvil, WatchedChain, eventually, seconds};
+use serde_json::{Value, json};
 
 use super::world::{World, word};
 
@@ -116,5 +117,25 @@ async fn unusual_tokens_are_understood_and_nonsense_is_put_aside() {
     for (token, owner) in [(1, Some(alice)), (500, Some(bob)), (1_000, Some(alice)), (1_001, None)] {
         let (status, answer) = world.get(&format!("31337/contracts/{}/tokens/{token}/owner", range.0)).await.unwrap();
         assert_eq!((status == 200).then(|| answer["owner"].as_str().unwrap().to_owned()), owner.map(|o| o.to_string()));
+    }
+    // tokens of the range are held one by one, though no event named them
+    for (token, of_alice, of_bob) in [(1, "1", "0"), (500, "0", "1"), (1_000, "1", "0"), (1_001, "0", "0")] {
+        let of = async |holder| world.balance(range.0, holder, &format!("&token={token}")).await.unwrap();
+        assert_eq!((of(alice).await, of(bob).await), (of_alice.into(), of_bob.into()), "{token}");
+    }
+    let held = async |holder| {
+        let held = world.holdings(holder).await.unwrap();
+        let is_token = |key: &&(String, String, String)| key.0 == range.0.to_string() && !key.1.is_empty();
+        held.keys().filter(is_token).map(|key| key.1.clone()).collect::<Vec<_>>()
+    };
+    assert_eq!((held(alice).await.len(), held(bob).await), (999, vec!["500".to_owned()]));
+    assert!(!held(alice).await.contains(&"500".to_owned()));
+    world.anvil.mine(3).await.unwrap();
+    world.settled().await.unwrap();
+    for (token, holder) in [(7, alice), (500, bob)] {
+        let path = format!("31337/contracts/{}/holders?token={token}", range.0);
+        let said = async || -> anyhow::Result<Value> { Ok(world.get(&path).await?.1["holders"].clone()) };
+        let expected = json!([{ "wallet": holder.to_string(), "amount": "1" }]);
+        eventually(seconds(5), async || Ok(said().await? == expected)).await.unwrap();
     }
 }

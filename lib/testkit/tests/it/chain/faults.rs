@@ -189,3 +189,39 @@ async fn a_chain_whose_nodes_are_gone_holds_up_no_other() {
     }
     assert!(world.stack.api.is_ready().await.unwrap(), "a chain that is out of reach is no reason to serve nobody");
 }
+
+#[tokio::test]
+async fn a_pipeline_whose_worker_hangs_holds_up_no_other() {
+    let world = World::new(64).await.unwrap();
+    let Contracts { owner, token, pass, .. } = world.contracts;
+    let alice = world.anvil.accounts()[1];
+    world.settled().await.unwrap();
+    // somebody has taken the pipeline, lives, and does nothing
+    let redis = redis::Client::open(world.stack.redis.url()).unwrap();
+    let mut redis = redis.get_multiplexed_async_connection().await.unwrap();
+    let lease = "lease:pipeline:erc20-31337";
+    let held: Option<String> = redis::cmd("GET").arg(lease).query_async(&mut redis).await.unwrap();
+    assert!(held.is_some(), "there is no such lease");
+    let _: () = redis::cmd("SET").arg(lease).arg("somebody").query_async(&mut redis).await.unwrap();
+    sleep(seconds(3)).await;
+    for amount in 1..=5 {
+        world.anvil.send(&token.transfer(owner, alice, amount)).await.unwrap();
+        world.anvil.send(&pass.mint(owner, alice)).await.unwrap();
+    }
+    let behind = async || -> anyhow::Result<Vec<(String, u64)>> {
+        Ok(world.status().await?.pipelines.into_iter().map(|pipeline| (pipeline.name, pipeline.behind_steps)).collect())
+    };
+    let height = world.anvil.block_number().await.unwrap();
+    let others_are_there = async || {
+        Ok(world.status().await?.height == height
+            && behind().await?.iter().all(|(name, behind)| (*behind == 0) == (name != "erc20")))
+    };
+    let waiting = eventually(seconds(5), others_are_there).await;
+    assert!(waiting.is_ok(), "{:?}", behind().await);
+    assert_eq!(world.balance(pass.0, alice, "").await.unwrap(), "5");
+    assert_eq!(world.balance(token.0, alice, "").await.unwrap(), "0");
+    // it comes to itself
+    let _: () = redis::cmd("DEL").arg(lease).query_async(&mut redis).await.unwrap();
+    world.settled().await.unwrap();
+    assert_eq!(world.balance(token.0, alice, "").await.unwrap(), "15");
+}

@@ -4,6 +4,8 @@ mod assets;
 mod dead_letters;
 mod faults;
 mod hooks;
+mod late;
+mod messages;
 mod reorgs;
 mod transactions;
 mod world;

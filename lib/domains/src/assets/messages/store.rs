@@ -1,0 +1,165 @@
+//! Reading messages and their parts.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::fmt;
+use std::str::FromStr;
+
+use alloy_primitives::{Address, B256, U256};
+use nepto_kit::db::{DbError, RecordId, array, key, vars};
+use nepto_proto::api::assets::{MessagePart, MessageWithParts, Payment, SentMessage};
+use time::OffsetDateTime;
+
+use crate::assets::store::{
+    PartRow, SentRow, Store, hex, message_of, read_address, read_amount, read_token, token_hex,
+};
+use crate::assets::text::lines;
+
+/// Parts of a message that are told; our own MultiSender takes 400.
+const PARTS_MAX: i64 = 1_000;
+/// Characters of a message that are told; our own MultiSender takes 512 bytes.
+const TEXT_CHARS_MAX: usize = 4_096;
+
+/// A place in the list of payments to a wallet: `<block>:<log>`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct PartMark {
+    block: u64,
+    log: u32,
+}
+
+impl PartMark {
+    fn of(row: &PartRow) -> Option<Self> {
+        let (block, log) = (key::number(&row.id, 2)?, key::number(&row.id, 3)?);
+        Some(Self { block: block as u64, log: u32::try_from(log).ok()? })
+    }
+}
+
+impl fmt::Display for PartMark {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}:{}", self.block, self.log)
+    }
+}
+
+impl FromStr for PartMark {
+    type Err = ();
+    fn from_str(text: &str) -> Result<Self, ()> {
+        let (block, log) = text.split_once(':').ok_or(())?;
+        Ok(Self { block: block.parse().map_err(drop)?, log: log.parse().map_err(drop)? })
+    }
+}
+
+impl Store {
+    /// Messages of a contract, the newest first: those before a batch, up to a bound.
+    pub async fn messages(
+        &self,
+        chain: u64,
+        contract: &Address,
+        before: Option<U256>,
+        limit: usize,
+    ) -> Result<Vec<SentMessage>, DbError> {
+        let statement = "SELECT * FROM sent:[$chain, $contract, NONE]..[$chain, $contract, $before]
+            ORDER BY id DESC LIMIT $limit";
+        let variables = vars! {
+            chain: chain as i64,
+            contract: hex(contract),
+            // above all that are hexadecimal
+            before: before.map_or_else(|| "g".to_owned(), |before| token_hex(&before)),
+            limit: limit as i64,
+        };
+        let rows: Vec<SentRow> = self.db().run(statement, variables).await?;
+        Ok(rows.iter().filter_map(read_sent).collect())
+    }
+
+    /// One message with its parts, in the order of their logs.
+    pub async fn message(
+        &self,
+        chain: u64,
+        contract: &Address,
+        batch: U256,
+    ) -> Result<Option<MessageWithParts>, DbError> {
+        let id = RecordId::new("sent", array![chain as i64, hex(contract), token_hex(&batch)]);
+        let row: Option<SentRow> = self.db().run("SELECT * FROM ONLY $id", vars! { id: id }).await?;
+        let Some(message) = row.as_ref().and_then(read_sent) else { return Ok(None) };
+        let statement = "SELECT * FROM sent_part WHERE message = $message LIMIT $limit";
+        let variables = vars! { message: message_of(chain, contract, &batch), limit: PARTS_MAX };
+        let mut rows: Vec<PartRow> = self.db().run(statement, variables).await?;
+        rows.sort_by_key(|row| key::number(&row.id, 3));
+        let part = |row: &PartRow| {
+            Some(MessagePart {
+                recipient: read_address(&row.id, 1)?.to_string(),
+                amount: read_amount(&row.amount).0.to_string(),
+                outcome: row.outcome.parse().ok()?,
+            })
+        };
+        Ok(Some(MessageWithParts { message, parts: rows.iter().filter_map(part).collect() }))
+    }
+
+    /// Payments to a wallet, the newest first, and where the next page begins. A payment without its message, which the
+    /// contract says last, is not told yet.
+    pub async fn payments(
+        &self,
+        chain: u64,
+        wallet: &Address,
+        before: Option<PartMark>,
+        limit: usize,
+    ) -> Result<(Vec<Payment>, Option<PartMark>), DbError> {
+        let statement = "SELECT * FROM sent_part:[$chain, $wallet, NONE]..[$chain, $wallet, $block, $log]
+            ORDER BY id DESC LIMIT $limit";
+        let before = before.unwrap_or(PartMark { block: i64::MAX as u64, log: u32::MAX });
+        let variables = vars! {
+            chain: chain as i64,
+            wallet: hex(wallet),
+            block: before.block.min(i64::MAX as u64) as i64,
+            log: i64::from(before.log),
+            limit: limit as i64,
+        };
+        let parts: Vec<PartRow> = self.db().run(statement, variables).await?;
+        let wanted: BTreeSet<&str> = parts.iter().map(|part| part.message.as_str()).collect();
+        let wanted: Vec<RecordId> = wanted.into_iter().filter_map(sent_id).collect();
+        let sent: Vec<SentRow> = self.db().run("SELECT * FROM $wanted", vars! { wanted: wanted }).await?;
+        let by_name = |row: &SentRow| {
+            let (contract, batch) = place(&row.id)?;
+            Some((message_of(chain, &contract, &batch), read_sent(row)?))
+        };
+        let sent: BTreeMap<String, SentMessage> = sent.iter().filter_map(by_name).collect();
+        let payment = |part: &PartRow| {
+            let message = sent.get(&part.message)?.clone();
+            Some(Payment {
+                amount: read_amount(&part.amount).0.to_string(),
+                outcome: part.outcome.parse().ok()?,
+                message,
+            })
+        };
+        let next = parts.last().filter(|_| parts.len() == limit).and_then(PartMark::of);
+        Ok((parts.iter().filter_map(payment).collect(), next))
+    }
+}
+
+/// The row of a message, from what its parts say.
+fn sent_id(message: &str) -> Option<RecordId> {
+    let mut parts = message.split(':');
+    let (chain, contract, batch) = (parts.next()?.parse::<i64>().ok()?, parts.next()?, parts.next()?);
+    Some(RecordId::new("sent", array![chain, contract, batch]))
+}
+
+/// Contract and batch of a message.
+fn place(id: &RecordId) -> Option<(Address, U256)> {
+    Some((read_address(id, 1)?, read_token(id, 2)?))
+}
+
+fn read_sent(row: &SentRow) -> Option<SentMessage> {
+    let (contract, batch) = place(&row.id)?;
+    let token: Address = row.token.parse().ok()?;
+    Some(SentMessage {
+        chain_id: key::number(&row.id, 0)? as u64,
+        contract: contract.to_string(),
+        batch: batch.to_string(),
+        sender: row.sender.parse::<Address>().ok()?.to_string(),
+        token: (token != Address::ZERO).then(|| token.to_string()),
+        text: lines(&row.message, TEXT_CHARS_MAX),
+        content_hash: row.content_hash.parse::<B256>().ok()?.to_string(),
+        transaction: row.tx.parse::<B256>().ok()?.to_string(),
+        block: row.block as u64,
+        at: OffsetDateTime::from_unix_timestamp(row.time_s).unwrap_or(OffsetDateTime::UNIX_EPOCH),
+        is_final: false,
+    })
+}
