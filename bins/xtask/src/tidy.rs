@@ -4,7 +4,8 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 
 fn root() -> PathBuf {
-    Path::new(env!("CARGO_MANIFEST_DIR")).join("../..").canonicalize().expect("the checkout")
+    let own = std::env::var_os("CARGO_MANIFEST_DIR").expect("cargo runs this");
+    Path::new(&own).join("../..").canonicalize().expect("the checkout")
 }
 
 /// Names of everything that goes into a package, itself included.

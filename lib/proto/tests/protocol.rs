@@ -18,8 +18,13 @@ use prost::Message;
 use serde_json::{Value, json};
 use time::macros::datetime;
 
+/// This package in the checkout that the tests run in, which may be another than the one they were built in.
+fn package() -> PathBuf {
+    std::env::var_os("CARGO_MANIFEST_DIR").map(PathBuf::from).expect("cargo runs this")
+}
+
 fn docs() -> PathBuf {
-    Path::new(env!("CARGO_MANIFEST_DIR")).join("../../docs")
+    package().join("../../docs")
 }
 
 /// Compares a file with what it should be, or writes it.
@@ -35,7 +40,7 @@ fn expect_file(path: &Path, wanted: &str) {
 fn page_in_step(page: &str) -> String {
     let mut page = page.to_owned();
     for file in ["nepto.proto", "content.proto"] {
-        let text = fs::read_to_string(Path::new(env!("CARGO_MANIFEST_DIR")).join("proto").join(file)).unwrap();
+        let text = fs::read_to_string(package().join("proto").join(file)).unwrap();
         let marker = format!("`proto/{file}`:\n\n```proto\n");
         let start = page.find(&marker).expect("the marker of a proto file") + marker.len();
         let end = start + page[start..].find("```").expect("the end of a proto file");

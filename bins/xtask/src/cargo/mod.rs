@@ -3,6 +3,7 @@
 //! The features of a shared dependency follow from the packages that are built together. One selection for every task
 //! means that the database is compiled once.
 
+mod checkout;
 mod progress;
 
 use std::process::{Command, ExitCode, Stdio};
@@ -49,6 +50,7 @@ pub fn has_nextest(paths: &Paths) -> bool {
 
 /// Builds everything: with a progress bar in a terminal, with cargo's own lines elsewhere.
 pub fn build(paths: &Paths) -> Result<()> {
+    checkout::claim(paths)?;
     let mut cargo = command(paths);
     cargo.args(BUILD);
     let status = match Progress::new() {

@@ -175,8 +175,7 @@ mod tests {
     const BALANCE_OF: &str = "0x70a08231";
 
     fn dev(data: &Path) -> Dev {
-        let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("../..").canonicalize().unwrap();
-        let paths = Paths { root, target: data.join("target"), tools: data.join("tools") };
+        let paths = Paths { target: data.join("target"), tools: data.join("tools"), ..Paths::find().unwrap() };
         let port = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).unwrap().local_addr().unwrap().port();
         Dev::new(&paths, &foundry::find_or_install(&paths).unwrap(), data, port)
     }
