@@ -381,8 +381,9 @@ pub enum ConfigError {
 const GRACE_MS_MIN: u64 = 1_500;
 
 /// Variables of other programs of ours, which are no settings of the server.
-const OTHER_VARIABLES: [&str; 13] = [
+const OTHER_VARIABLES: [&str; 14] = [
     "NEPTO_CONFIG",
+    "NEPTO_CRASH_AT",
     "NEPTO_PROFILE",
     "NEPTO_PASSPHRASE",
     "NEPTO_PASSPHRASE_FILE",

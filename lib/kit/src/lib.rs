@@ -7,6 +7,7 @@ mod address;
 pub mod clock;
 pub mod config;
 pub mod consumer;
+pub mod crash;
 pub mod ctx;
 pub mod db;
 pub mod dead_letters;

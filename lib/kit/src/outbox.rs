@@ -11,9 +11,9 @@ use nepto_proto::event::Event;
 use surrealdb::types::{SurrealValue, Value};
 use tokio::sync::Notify;
 
-use crate::Ctx;
 use crate::clock::{Clock, Random};
 use crate::db::{Db, DbError, RecordId, vars};
+use crate::{Ctx, crash};
 
 /// The table, in every domain's database.
 pub(crate) const TABLE: &str = "
@@ -93,6 +93,7 @@ impl Outbox {
             headers.insert(async_nats::header::NATS_MESSAGE_ID, key_text(&row.id));
             let ack = self.ctx.jetstream.publish_with_headers(row.subject, headers, row.body.into()).await?;
             ack.await?;
+            crash::at("outbox", "published");
             self.delete(row.id).await?;
         }
         Ok(count)

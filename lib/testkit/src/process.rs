@@ -54,11 +54,19 @@ impl Process {
 
     /// Starts it again after [`kill9`](Self::kill9) or [`term`](Self::term); the log goes on.
     pub fn start_again(&self) -> Result<()> {
+        self.start_again_with(&[])
+    }
+
+    /// The same, with more variables this one time.
+    pub fn start_again_with(&self, environment: &[(&str, &str)]) -> Result<()> {
         let mut running = self.lock();
         if running.is_some() {
             bail!("{} runs already", self.launch.name);
         }
-        *running = Some(spawn(&self.launch)?);
+        let more = environment.iter().map(|(name, value)| ((*name).to_owned(), OsString::from(value)));
+        let mut launch = self.launch.clone();
+        launch.environment.extend(more);
+        *running = Some(spawn(&launch)?);
         Ok(())
     }
 

@@ -159,19 +159,37 @@ impl Server {
 
     /// Drains it if it runs, starts it with the same ports and data, and waits until it is ready.
     pub async fn restart(&self) -> Result<()> {
-        if self.pid().is_ok() {
-            self.term().await?;
-        }
+        self.stop().await?;
         self.process.start_again()?;
         self.ready().await
     }
 
     /// Drains it, and starts it with these settings on top of its own.
     pub async fn reconfigure(&self, settings: &Settings) -> Result<()> {
-        self.term().await?;
-        std::fs::write(&self.configuration, self.settings.clone().and(settings).to_toml())?;
+        self.stop().await?;
+        self.write(settings)?;
         self.process.start_again()?;
         self.ready().await
+    }
+
+    /// The same, such that it dies at a place that the server names, `who:done`. Does not wait: it may die at once.
+    pub async fn crash_at(&self, place: &str, settings: &Settings) -> Result<()> {
+        self.stop().await?;
+        self.write(settings)?;
+        self.process.start_again_with(&[("NEPTO_CRASH_AT", place)])
+    }
+
+    /// Drains it, unless it was killed or ended by itself.
+    async fn stop(&self) -> Result<()> {
+        match self.process.pid() {
+            Err(_) => Ok(()),
+            Ok(_) if self.ended()?.is_some() => self.kill9(),
+            Ok(_) => self.term().await.map(drop),
+        }
+    }
+
+    fn write(&self, settings: &Settings) -> Result<()> {
+        Ok(std::fs::write(&self.configuration, self.settings.clone().and(settings).to_toml())?)
     }
 
     /// `SIGSTOP`: connections stay open, and nobody answers.

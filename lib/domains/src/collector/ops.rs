@@ -12,7 +12,7 @@ use nepto_chain::rpc::{Limits, Pool, RpcError};
 use nepto_chain::source::Source;
 use nepto_kit::config::{self, Receipts};
 use nepto_kit::domain::Parts;
-use nepto_kit::{Ctx, Failure};
+use nepto_kit::{Ctx, Failure, crash};
 use nepto_proto::chain as wire;
 use nepto_proto::subject;
 use prost::Message;
@@ -43,6 +43,7 @@ impl Collector {
         for step in steps {
             for pipeline in Pipeline::ALL {
                 acks.push(self.send(step, pipeline, true).await?);
+                crash::at("watcher", "told one");
             }
         }
         try_join_all(acks).await?;

@@ -11,7 +11,7 @@ use nepto_kit::clock::backoff;
 use nepto_kit::consumer::Heartbeat;
 use nepto_kit::db::DbError;
 use nepto_kit::lease::Lease;
-use nepto_kit::{dead_letters, nats, outbox};
+use nepto_kit::{crash, dead_letters, nats, outbox};
 use nepto_proto::chain as wire;
 use nepto_proto::event::{Grade, OwnershipChanged};
 use nepto_proto::subject::{self, CHAIN_STREAM};
@@ -142,11 +142,13 @@ impl Lane {
                     .collect::<Result<_, _>>()
                     .map_err(|error| anyhow::anyhow!("a fetch broke off: {error}"))?;
                 heard += waiting.len();
+                crash::at(self.pipeline.as_str(), "fetched");
                 self.take(&mut state, &waiting).await?;
                 for message in waiting {
                     // the cursor makes it idempotent: one that is lost comes again and is passed over
                     message.ack().await.map_err(|error| anyhow::anyhow!("not acknowledged: {error}"))?;
                 }
+                crash::at(self.pipeline.as_str(), "acknowledged");
             }
             if *attempt > 0 {
                 *attempt = 0;
@@ -300,6 +302,7 @@ impl Lane {
         headers.insert(async_nats::header::NATS_MESSAGE_ID, id);
         let subject = subject::dead_letter(CHAIN_STREAM, self.pipeline.as_str());
         ctx.jetstream.publish_with_headers(subject, headers, body.into()).await?.await?;
+        crash::at(self.pipeline.as_str(), "put aside");
         Ok(())
     }
 
@@ -318,7 +321,9 @@ impl Lane {
         let change =
             Change { pipeline: self.pipeline, before: &state.cursor, after: &after, folded, late, retried, events };
         let has_events = !change.events.is_empty();
+        crash::at(self.pipeline.as_str(), "understood");
         let applied = self.assets.store.apply(change).await.map_err(explain)?;
+        crash::at(self.pipeline.as_str(), "committed");
         metrics::counter!("nepto_consumed_total", "consumer" => self.pipeline.as_str(), "outcome" => "done")
             .increment(folded.events);
         self.committed(state, after, has_events);
@@ -344,6 +349,7 @@ impl Lane {
             .revert(self.pipeline, &state.cursor, &after, &mut state.unfolded, height, events)
             .await
             .map_err(explain)?;
+        crash::at(self.pipeline.as_str(), "reverted");
         self.committed(state, after, has_events);
         Ok(())
     }
@@ -358,11 +364,13 @@ impl Lane {
         for batch in folds.chunks(FOLD_BATCH) {
             store.fold(self.chain, seq, batch).await?;
         }
+        crash::at(self.pipeline.as_str(), "half folded");
         let deltas = state.unfolded.iter().take(count).flat_map(|applied| &applied.deltas);
         let events = self.events(deltas.map(|delta| (delta.block, delta.holding, delta.amount)), Grade::Final);
         let has_events = !events.is_empty();
         let after = CursorRow { folded: seq, ..state.cursor.clone() };
         store.end_fold(self.pipeline, &state.cursor, &after, events).await.map_err(explain)?;
+        crash::at(self.pipeline.as_str(), "folded");
         self.committed(state, after, has_events);
         state.unfolded.drain(..count);
         Ok(())

@@ -2,6 +2,7 @@
 
 use nepto_chain::block::Block;
 use nepto_chain::follow::Move;
+use nepto_kit::crash;
 use nepto_proto::chain as wire;
 
 use super::{ChainWatcher, State, Stopped};
@@ -13,6 +14,7 @@ use crate::collector::store::{BlockRow, Change, ContractRow, GapRow, TipRow, blo
 impl ChainWatcher {
     /// Commits what the chain did, then tells the pipelines.
     pub(super) async fn commit_move(&self, state: &mut State, next: Move) -> Result<(), Stopped> {
+        crash::at("watcher", moved(&next));
         let mut known = state.known.clone();
         known.apply(&next, self.config.window_blocks);
         let mut story = self.story(&state.tip, known.final_height);
@@ -82,6 +84,7 @@ impl ChainWatcher {
         filled: &Contracts,
     ) -> Result<(), Stopped> {
         let mut story = self.story(&state.tip, state.known.final_height);
+        crash::at("watcher", "gap read");
         let steps = story.fill(blocks, &self.contracts);
         let mut tip = state.tip.clone();
         tip.step = story.last as i64;
@@ -94,7 +97,9 @@ impl ChainWatcher {
             }
             is_filled
         });
-        self.commit(state, Change { contracts, ..self.change(state, tip, steps) }).await
+        self.commit(state, Change { contracts, ..self.change(state, tip, steps) }).await?;
+        crash::at("watcher", "gap filled");
+        Ok(())
     }
 
     /// Commits which contracts are watched.
@@ -110,6 +115,7 @@ impl ChainWatcher {
     async fn commit(&self, state: &mut State, mut change: Change) -> Result<(), Stopped> {
         change.tip.at_ms = self.collector.ctx.clock.now_ms();
         self.collector.store.commit(&change).await?;
+        crash::at("watcher", "committed");
         for row in change.contracts {
             match state.contracts.iter_mut().find(|known| known.address == row.address) {
                 Some(known) => *known = row,
@@ -123,6 +129,7 @@ impl ChainWatcher {
         if let Err(error) = self.collector.publish(&change.steps).await {
             tracing::warn!(chain = self.id, %error, "the pipelines were not told; they will ask");
         }
+        crash::at("watcher", "told");
         Ok(())
     }
 
@@ -143,6 +150,16 @@ impl ChainWatcher {
             seen_at_ms,
         };
         kept.map(row).collect()
+    }
+}
+
+/// What was found, before any of it is committed.
+const fn moved(next: &Move) -> &'static str {
+    match next {
+        Move::Advance { .. } => "advance read",
+        Move::Revert { .. } => "fork found",
+        Move::Finalize { .. } => "finality found",
+        Move::Wait => "nothing found",
     }
 }
 

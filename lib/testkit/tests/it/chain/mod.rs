@@ -1,6 +1,7 @@
 //! Chains: real anvils, nodes that lie, and a server that must know all the same who holds what.
 
 mod assets;
+mod crashes;
 mod dead_letters;
 mod faults;
 mod hooks;

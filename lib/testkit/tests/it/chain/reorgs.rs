@@ -180,7 +180,7 @@ async fn a_lower_head_alone_gives_nothing_up() {
     world.settled().await.unwrap();
     assert_eq!(world.balance(world.contracts.token.0, alice, "").await.unwrap(), "0");
     assert_eq!(
-        world.on_chain(world.contracts.token.0, "balanceOf(address)", word(alice), "latest").await.unwrap().unwrap(),
+        world.on_chain(world.contracts.token.0, "balanceOf(address)", &[word(alice)], "latest").await.unwrap().unwrap(),
         alloy_primitives::U256::ZERO
     );
 }

@@ -117,25 +117,40 @@ impl World {
         }
     }
 
-    /// What the chain itself says: a call with one word of arguments.
-    pub async fn on_chain(&self, contract: Address, call: &str, word: U256, block: &str) -> Result<Option<U256>> {
+    /// What the chain itself says: a call with words for arguments.
+    pub async fn on_chain(&self, contract: Address, call: &str, words: &[U256], block: &str) -> Result<Option<U256>> {
         let selector = &alloy_primitives::keccak256(call)[..4];
-        let data = format!("0x{}{word:064x}", hex::encode(selector));
+        let words: String = words.iter().map(|word| format!("{word:064x}")).collect();
+        let data = format!("0x{}{words}", hex::encode(selector));
         let answer = self.anvil.rpc("eth_call", json!([{ "to": contract, "data": data }, block])).await;
         Ok(answer.ok().and_then(|answer| answer.as_str()?.parse().ok()))
     }
 
     /// Compares what the server knows of these holders with what the chain says, at its head.
     pub async fn agrees_about(&self, holders: &[Address]) -> Result<()> {
-        let Contracts { token, pass, staking, .. } = self.contracts;
+        let Contracts { token, pass, staking, badge, multisender, .. } = self.contracts;
         for holder in holders {
+            let words = [word(*holder), U256::ONE];
+            let chain = self.on_chain(badge.0, "balanceOf(address,uint256)", &words, "latest").await?;
+            let ours = self.balance(badge.0, *holder, "&token=1").await?;
+            ensure!(
+                chain.is_some_and(|chain| chain.to_string() == ours),
+                "{holder} has {chain:?} badges, we say {ours}"
+            );
             for (contract, what) in [(token.0, "held"), (pass.0, "held"), (staking.0, "staked")] {
-                let chain = self.on_chain(contract, "balanceOf(address)", word(*holder), "latest").await?;
+                let chain = self.on_chain(contract, "balanceOf(address)", &[word(*holder)], "latest").await?;
                 let ours = self.balance(contract, *holder, &format!("&what={what}")).await?;
                 let chain = chain.context("no balance")?.to_string();
                 ensure!(ours == chain, "{holder} has {chain} of {contract} ({what}), and we say {ours}");
             }
         }
+        let chain = self.on_chain(multisender.0, "batches()", &[], "latest").await?.context("no batches")?;
+        let sent =
+            self.read(&format!("{}/contracts/{}/messages?limit=200", self.anvil.chain_id(), multisender.0)).await?;
+        let sent: Vec<&Value> =
+            sent["messages"].as_array().context("no messages")?.iter().map(|m| &m["batch"]).collect();
+        let expected: Vec<Value> = (1..=chain.to::<u64>()).rev().map(|batch| batch.to_string().into()).collect();
+        ensure!(sent.iter().copied().eq(expected.iter().take(200)), "{chain} messages were sent, and we say {sent:?}");
         Ok(())
     }
 }
