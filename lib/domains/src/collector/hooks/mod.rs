@@ -10,6 +10,7 @@ mod routes;
 mod tests;
 
 use std::collections::HashMap;
+use std::sync::Arc;
 use std::time::Duration;
 
 use alloy_primitives::{Address, B256};
@@ -18,6 +19,7 @@ use nepto_kit::Failure;
 use nepto_kit::config::{Config, HookProvider};
 use nepto_proto::{ErrorCode, subject};
 use sha2::{Digest, Sha256};
+use tokio::sync::Semaphore;
 
 use super::ops::Collector;
 
@@ -28,8 +30,14 @@ const REMEMBERED_FOR: Duration = Duration::from_secs(24 * 3_600);
 /// Hints of one delivery that are noted; a block does not hold more logs of watched contracts as a rule.
 const HINTS_MAX: usize = 2_000;
 
+/// Deliveries that are being noted at once.
+const NOTES_MAX: usize = 64;
+
 /// The webhooks of the configuration, by their ids.
-pub struct Hooks(HashMap<String, Hook>);
+pub struct Hooks {
+    by_id: HashMap<String, Hook>,
+    notes: Arc<Semaphore>,
+}
 
 struct Hook {
     chain: u64,
@@ -62,11 +70,11 @@ impl Hooks {
                 hooks.insert(hook.id.clone(), Hook { chain: chain.id, provider: hook.provider, key });
             }
         }
-        Ok(Self(hooks))
+        Ok(Self { by_id: hooks, notes: Arc::new(Semaphore::new(NOTES_MAX)) })
     }
 
     fn find(&self, id: &str) -> Result<&Hook, Failure> {
-        self.0.get(id).ok_or_else(|| Failure::new(ErrorCode::NotFound, "there is no such webhook here"))
+        self.by_id.get(id).ok_or_else(|| Failure::new(ErrorCode::NotFound, "there is no such webhook here"))
     }
 }
 
@@ -92,8 +100,8 @@ impl Hook {
 }
 
 impl Collector {
-    /// Takes a delivery: checks, notes, wakes the watcher. How many hints were noted; a delivery that was taken before
-    /// counts nothing.
+    /// Takes a delivery: checks, wakes the watcher, and notes the hints behind the answer, because a provider that waits pauses
+    /// its webhook. How many hints are noted; a delivery that was taken before counts nothing.
     pub async fn hinted(&self, hooks: &Hooks, id: &str, signature: &str, body: &[u8]) -> Result<usize, Failure> {
         let hook = hooks.find(id)?;
         hook.check(body, signature)?;
@@ -102,18 +110,23 @@ impl Collector {
             metrics::counter!("nepto_hook_deliveries_total", "outcome" => "repeated").increment(1);
             return Ok(0);
         }
-        let now_ms = self.ctx.clock.now_ms();
-        let noted = self.store.note_hints(hook.chain, &hints, now_ms).await;
-        if let Err(error) = noted {
-            // so that the provider's retry is taken
-            self.forget(id, body).await;
-            return Err(error.into());
-        }
-        metrics::counter!("nepto_hook_deliveries_total", "outcome" => "taken").increment(1);
         if let Err(error) = self.ctx.nats.publish(subject::chain_hint(hook.chain), bytes::Bytes::new()).await {
             tracing::warn!(%error, "the watcher was not woken; it looks by itself");
         }
-        Ok(hints.len())
+        let Ok(turn) = hooks.notes.clone().try_acquire_owned() else {
+            metrics::counter!("nepto_hook_deliveries_total", "outcome" => "dropped").increment(1);
+            tracing::warn!(chain = hook.chain, "too many deliveries are being noted; this one is not");
+            return Ok(0);
+        };
+        metrics::counter!("nepto_hook_deliveries_total", "outcome" => "taken").increment(1);
+        let (count, store, chain, now_ms) = (hints.len(), self.store.clone(), hook.chain, self.ctx.clock.now_ms());
+        tokio::spawn(async move {
+            if let Err(error) = store.note_hints(chain, &hints, now_ms).await {
+                tracing::warn!(chain, %error, "hints were not noted; the watcher finds all without them");
+            }
+            drop(turn);
+        });
+        Ok(count)
     }
 
     /// Remembers a delivery; whether it is a new one. While Redis is away every one is: hints may come twice.
@@ -127,14 +140,6 @@ impl Collector {
             .query_async(&mut self.ctx.redis.clone())
             .await;
         !matches!(taken, Ok(None))
-    }
-
-    async fn forget(&self, id: &str, body: &[u8]) {
-        let forgotten: redis::RedisResult<()> =
-            redis::cmd("DEL").arg(key(id, body)).query_async(&mut self.ctx.redis.clone()).await;
-        if let Err(error) = forgotten {
-            tracing::debug!(%error, "a delivery that failed is remembered");
-        }
     }
 }
 

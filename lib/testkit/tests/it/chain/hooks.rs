@@ -45,9 +45,19 @@ async fn deliver(world: &World, body: &str, signature: &str) -> (u16, Value) {
     (response.status().as_u16(), response.json().await.unwrap())
 }
 
-async fn sightings(world: &World) -> Vec<Sighting> {
-    let url = format!("{}/chains/31337/sightings", world.stack.api.admin_url());
-    reqwest::get(url).await.unwrap().json().await.unwrap()
+async fn sightings(world: &World) -> anyhow::Result<Vec<Sighting>> {
+    Ok(reqwest::get(format!("{}/chains/31337/sightings", world.stack.api.admin_url())).await?.json().await?)
+}
+
+/// Waits for what is noted behind the answer: something of the newest log.
+async fn newest(world: &World, is: impl Fn(&Sighting) -> bool) -> Vec<Sighting> {
+    let mut seen = Vec::new();
+    let waiting = eventually(seconds(5), async || {
+        seen = sightings(world).await?;
+        Ok(seen.first().is_some_and(&is))
+    });
+    waiting.await.unwrap_or_else(|_| panic!("{seen:?}"));
+    seen
 }
 
 #[tokio::test]
@@ -63,24 +73,25 @@ async fn a_hint_wakes_the_watcher_and_both_are_one_row() {
     eventually(seconds(1), async || Ok(world.balance(world.contracts.token.0, alice, "").await? == "500"))
         .await
         .unwrap();
-    let seen = sightings(&world).await;
-    let [first, ..] = &seen[..] else { panic!("{seen:?}") };
-    assert_eq!((first.block, first.hints), (receipt.block_number(), 1));
-    assert!(first.lead_ms.is_some_and(|lead| lead >= 0), "the hint was first: {first:?}");
+    // the hint was first
+    let seen = newest(&world, |first| {
+        (first.block, first.hints) == (receipt.block_number(), 1) && first.lead_ms.is_some_and(|lead| lead >= 0)
+    })
+    .await;
     // doubled: nothing is noted twice, and it is one row still
     assert_eq!(deliver(&world, &body, &sign(&body)).await, (200, json!({ "noted": 0 })));
     let other = delivery("whevt_2", &receipt.logs);
     assert_eq!(deliver(&world, &other, &sign(&other)).await, (200, json!({ "noted": 1 })));
-    let again = sightings(&world).await;
-    assert_eq!((again.len(), again[0].hints), (seen.len(), 2));
+    let again = newest(&world, |first| first.hints == 2).await;
+    assert_eq!(again.len(), seen.len());
     assert_eq!(world.balance(world.contracts.token.0, alice, "").await.unwrap(), "500");
     // lost: the watcher finds it by itself; late: the hint comes afterwards
     let receipt = world.anvil.send(&world.contracts.token.transfer(world.contracts.owner, alice, 7)).await.unwrap();
     world.settled().await.unwrap();
-    assert_eq!(sightings(&world).await[0].hinted_at_ms, None);
+    newest(&world, |first| first.block == receipt.block_number() && first.hinted_at_ms.is_none()).await;
     let late = delivery("whevt_3", &receipt.logs);
     deliver(&world, &late, &sign(&late)).await;
-    assert!(sightings(&world).await[0].lead_ms.is_some_and(|lead| lead < 0));
+    newest(&world, |first| first.lead_ms.is_some_and(|lead| lead < 0)).await;
     assert_eq!(world.balance(world.contracts.token.0, alice, "").await.unwrap(), "507");
 }
 
@@ -110,5 +121,6 @@ async fn what_is_forged_is_refused_and_what_is_invented_changes_nothing() {
     let after = world.settled().await.unwrap();
     assert_eq!((after.step, after.logs), (before.step, before.logs));
     assert_eq!(world.balance(world.contracts.token.0, alice, "").await.unwrap(), "0");
-    assert_eq!(sightings(&world).await.iter().filter(|seen| seen.collected_at_ms.is_none()).count(), 1);
+    let invented = async || Ok(sightings(&world).await?.iter().filter(|s| s.collected_at_ms.is_none()).count() == 1);
+    eventually(seconds(5), invented).await.unwrap();
 }
