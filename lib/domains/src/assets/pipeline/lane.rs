@@ -16,6 +16,7 @@ use nepto_proto::chain as wire;
 use nepto_proto::event::{Grade, OwnershipChanged};
 use nepto_proto::subject::{self, CHAIN_STREAM};
 use prost::Message;
+use tokio::task::JoinSet;
 use tokio::time::Instant;
 
 use super::Watched;
@@ -35,7 +36,7 @@ const FETCH_EXPIRES: Duration = Duration::from_millis(500);
 const ASK_EVERY: Duration = Duration::from_secs(2);
 /// Events that are committed without waiting for more.
 const COMMIT_AT: u64 = 8_000;
-/// Final deltas that are folded without waiting for a quiet moment.
+/// Final deltas that are folded without waiting for a quiet moment; twice as many wait for the fold before.
 const FOLD_AT: usize = 50_000;
 /// Holdings that are folded in one transaction.
 const FOLD_BATCH: usize = 2_000;
@@ -61,6 +62,14 @@ struct State {
     /// When missing steps were asked for, and up to which they come.
     asked: Option<Instant>,
     coming: i64,
+    /// At most one: a fold of so many changes at the front, while more are taken.
+    folding: JoinSet<Result<Folding, DbError>>,
+}
+
+/// A fold whose sums are written, up to `seq`.
+struct Folding {
+    count: usize,
+    seq: i64,
 }
 
 /// Steps that were taken and are not committed yet.
@@ -78,6 +87,10 @@ impl State {
         let is_final =
             |applied: &&Applied| applied.highest().is_none_or(|highest| highest as i64 <= self.cursor.final_height);
         self.unfolded.iter().take_while(is_final).count()
+    }
+
+    fn foldable_deltas(&self) -> usize {
+        self.unfolded.iter().take(self.foldable()).map(|applied| applied.deltas.len()).sum()
     }
 }
 
@@ -119,6 +132,7 @@ impl Lane {
             unfolded: store.unfolded(self.pipeline, self.chain).await?,
             asked: None,
             coming: 0,
+            folding: JoinSet::new(),
         };
         let name = nats::of_chain(self.pipeline.as_str(), self.chain);
         let mut renewed = Instant::now();
@@ -154,8 +168,9 @@ impl Lane {
                 *attempt = 0;
                 self.assets.note_trouble(self.pipeline, self.chain, None).await;
             }
-            if heard == 0 && state.foldable() > 0 {
-                self.fold(&mut state).await?;
+            if heard == 0 {
+                self.begin_fold(&mut state);
+                self.end_fold(&mut state).await?;
             }
             if heard == 0 && !is_paused && state.asked.is_none_or(|asked| asked.elapsed() > ASK_EVERY) {
                 self.ask_for_missing(&mut state).await?;
@@ -231,9 +246,13 @@ impl Lane {
     async fn flush(&self, state: &mut State, pending: &mut Pending) -> anyhow::Result<()> {
         let Pending { after: Some(after), folded, late } = std::mem::take(pending) else { return Ok(()) };
         self.apply(state, after, &folded, late, Vec::new()).await?;
-        let waiting: usize = state.unfolded.iter().take(state.foldable()).map(|applied| applied.deltas.len()).sum();
-        if waiting >= FOLD_AT {
-            self.fold(state).await?;
+        if state.foldable_deltas() >= 2 * FOLD_AT {
+            self.end_fold(state).await?;
+        } else if let Some(folding) = state.folding.try_join_next() {
+            self.folded(state, folding?.map_err(explain)?).await?;
+        }
+        if state.foldable_deltas() >= FOLD_AT {
+            self.begin_fold(state);
         }
         Ok(())
     }
@@ -354,17 +373,35 @@ impl Lane {
         Ok(())
     }
 
-    /// Adds final deltas to what is held.
-    async fn fold(&self, state: &mut State) -> anyhow::Result<()> {
+    /// Adds final deltas to what is held, beside what is taken meanwhile: no fork reaches them.
+    fn begin_fold(&self, state: &mut State) {
         let count = state.foldable();
-        let Some(last) = count.checked_sub(1).and_then(|last| state.unfolded.get(last)) else { return Ok(()) };
-        let seq = last.seq;
-        let store = &self.assets.store;
-        let folds = folds(state.unfolded.iter().take(count));
-        for batch in folds.chunks(FOLD_BATCH) {
-            store.fold(self.chain, seq, batch).await?;
+        let Some(last) = count.checked_sub(1).and_then(|last| state.unfolded.get(last)) else { return };
+        if !state.folding.is_empty() {
+            return;
         }
-        crash::at(self.pipeline.as_str(), "half folded");
+        let (store, pipeline, chain, seq) = (self.assets.store.clone(), self.pipeline, self.chain, last.seq);
+        let folds = folds(state.unfolded.iter().take(count));
+        state.folding.spawn(async move {
+            for batch in folds.chunks(FOLD_BATCH) {
+                store.fold(chain, seq, batch).await?;
+            }
+            crash::at(pipeline.as_str(), "half folded");
+            Ok(Folding { count, seq })
+        });
+    }
+
+    /// Waits for the sums, if there is a fold.
+    async fn end_fold(&self, state: &mut State) -> anyhow::Result<()> {
+        match state.folding.join_next().await {
+            Some(folding) => self.folded(state, folding?.map_err(explain)?).await,
+            None => Ok(()),
+        }
+    }
+
+    /// Commits that the deltas of a fold are needed no longer.
+    async fn folded(&self, state: &mut State, Folding { count, seq }: Folding) -> anyhow::Result<()> {
+        let store = &self.assets.store;
         let deltas = state.unfolded.iter().take(count).flat_map(|applied| &applied.deltas);
         let events = self.events(deltas.map(|delta| (delta.block, delta.holding, delta.amount)), Grade::Final);
         let has_events = !events.is_empty();

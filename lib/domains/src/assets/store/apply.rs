@@ -50,6 +50,13 @@ impl Fold {
     }
 }
 
+/// A sum that is to replace one that was folded up to `before`.
+#[derive(Debug, Clone, SurrealValue)]
+struct ChangedAsset {
+    before: i64,
+    row: AssetRow,
+}
+
 #[derive(Debug, Clone, SurrealValue)]
 struct AppliedRowOf {
     id: RecordId,
@@ -205,7 +212,7 @@ impl Store {
     }
 
     /// Folds deltas into their holdings, a part of a fold that ends at `seq`. A holding says itself how far it is folded,
-    /// because a fold may have been broken off.
+    /// because a fold may have been broken off. Throws `stale` if another worker changes it meanwhile.
     pub async fn fold(&self, chain: u64, seq: i64, folds: &[Fold]) -> Result<(), DbError> {
         let ids: Vec<RecordId> = folds.iter().map(|fold| asset_id(chain, &fold.holding)).collect();
         let known: Vec<AssetRow> = self.db.run("SELECT * FROM $ids", vars! { ids: ids.clone() }).await?;
@@ -218,14 +225,18 @@ impl Store {
                 None => fresh.push(AssetRow { id, scope, amount: amount_bytes(fold.sum_after(0)), folded: seq }),
                 Some(row) if row.folded < seq => {
                     let amount = amount_bytes(read_amount(&row.amount).plus(fold.sum_after(row.folded)));
-                    changed.push(AssetRow { id, scope, amount, folded: seq });
+                    let before = row.folded;
+                    changed.push(ChangedAsset { before, row: AssetRow { id, scope, amount, folded: seq } });
                 }
                 Some(_) => {}
             }
         }
         let statement = "{
             INSERT INTO asset $fresh RETURN NONE;
-            FOR $row IN $changed { UPDATE $row.id CONTENT $row RETURN NONE };
+            FOR $changed IN $changed {
+                LET $done = (UPDATE $changed.row.id CONTENT $changed.row WHERE folded = $changed.before RETURN VALUE true);
+                IF array::len($done) = 0 { THROW 'stale' };
+            };
         }";
         self.db.execute(statement, vars! { fresh: fresh, changed: changed }).await
     }
