@@ -17,6 +17,9 @@ static HOLD: LazyLock<Script> = LazyLock::new(|| {
     )
 });
 
+static RELEASE: LazyLock<Script> =
+    LazyLock::new(|| Script::new("if redis.call('GET', KEYS[1]) == ARGV[1] then redis.call('DEL', KEYS[1]) end"));
+
 /// A lease that this process wants.
 pub struct Lease {
     ctx: Ctx,
@@ -46,5 +49,23 @@ impl Lease {
                 true
             }
         }
+    }
+
+    /// Works until the process stops, and frees the lease, so that the next process need not wait until it is over.
+    pub async fn until_stop<T>(&self, work: impl Future<Output = T>) -> Option<T> {
+        let ended = tokio::select! {
+            () = self.ctx.stop.cancelled() => None,
+            ended = work => Some(ended),
+        };
+        release(&self.ctx, &self.key, &self.holder).await;
+        ended
+    }
+}
+
+/// Frees a lease if it is this holder's.
+pub async fn release(ctx: &Ctx, key: &str, holder: &str) {
+    let freed: Result<(), _> = RELEASE.key(key).arg(holder).invoke_async(&mut ctx.redis.clone()).await;
+    if let Err(error) = freed {
+        tracing::debug!(lease = key, %error, "not freed; it ends by itself");
     }
 }

@@ -272,9 +272,7 @@ impl Anvil {
 
     /// Stops it cleanly if it runs, starts it with the same port and blocks, and waits until it answers.
     pub async fn restart(&self) -> Result<()> {
-        if self.process.pid().is_ok() {
-            self.process.term(seconds(20)).await?;
-        }
+        self.process.stop(seconds(20)).await?;
         self.process.start_again()?;
         self.ready().await
     }

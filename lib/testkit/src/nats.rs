@@ -82,9 +82,7 @@ impl Nats {
 
     /// Stops it cleanly if it runs, starts it with the same port and data, and waits until it answers.
     pub async fn restart(&self) -> Result<()> {
-        if self.process.pid().is_ok() {
-            self.process.term(seconds(10)).await?;
-        }
+        self.process.stop(seconds(10)).await?;
         self.process.start_again()?;
         self.ready().await
     }

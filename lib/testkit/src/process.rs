@@ -122,6 +122,15 @@ impl Process {
         bail!("{} did not end within {within:?} of SIGTERM\n{}", self.launch.name, self.log_end())
     }
 
+    /// [`term`](Self::term), unless it was killed or ended by itself.
+    pub async fn stop(&self, within: Duration) -> Result<()> {
+        match self.pid() {
+            Err(_) => Ok(()),
+            Ok(_) if self.ended()?.is_some() => self.kill9(),
+            Ok(_) => self.term(within).await.map(drop),
+        }
+    }
+
     /// `SIGSTOP`: connections stay open, and nobody answers. Every thread has stopped when this returns.
     pub fn pause(&self) -> Result<()> {
         self.signal(Signal::STOP)?;

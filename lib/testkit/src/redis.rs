@@ -63,9 +63,7 @@ impl Redis {
 
     /// Stops it if it runs, starts it empty with the same port, and waits until it answers.
     pub async fn restart(&self) -> Result<()> {
-        if self.process.pid().is_ok() {
-            self.process.term(seconds(10)).await?;
-        }
+        self.process.stop(seconds(10)).await?;
         self.process.start_again()?;
         self.ready().await
     }

@@ -58,6 +58,9 @@ impl Role {
     }
 }
 
+/// How long a process may take to hand over what it has.
+const DRAINS_WITHIN: Duration = Duration::from_secs(20);
+
 /// A running process of `nepto-server`.
 #[derive(Debug)]
 pub struct Server {
@@ -154,19 +157,19 @@ impl Server {
 
     /// `SIGTERM`; waits until it has drained and ended.
     pub async fn term(&self) -> Result<ExitStatus> {
-        self.process.term(seconds(20)).await
+        self.process.term(DRAINS_WITHIN).await
     }
 
     /// Drains it if it runs, starts it with the same ports and data, and waits until it is ready.
     pub async fn restart(&self) -> Result<()> {
-        self.stop().await?;
+        self.process.stop(DRAINS_WITHIN).await?;
         self.process.start_again()?;
         self.ready().await
     }
 
     /// Drains it, and starts it with these settings on top of its own.
     pub async fn reconfigure(&self, settings: &Settings) -> Result<()> {
-        self.stop().await?;
+        self.process.stop(DRAINS_WITHIN).await?;
         self.write(settings)?;
         self.process.start_again()?;
         self.ready().await
@@ -174,18 +177,9 @@ impl Server {
 
     /// The same, such that it dies at a place that the server names, `who:done`. Does not wait: it may die at once.
     pub async fn crash_at(&self, place: &str, settings: &Settings) -> Result<()> {
-        self.stop().await?;
+        self.process.stop(DRAINS_WITHIN).await?;
         self.write(settings)?;
         self.process.start_again_with(&[("NEPTO_CRASH_AT", place)])
-    }
-
-    /// Drains it, unless it was killed or ended by itself.
-    async fn stop(&self) -> Result<()> {
-        match self.process.pid() {
-            Err(_) => Ok(()),
-            Ok(_) if self.ended()?.is_some() => self.kill9(),
-            Ok(_) => self.term().await.map(drop),
-        }
     }
 
     fn write(&self, settings: &Settings) -> Result<()> {

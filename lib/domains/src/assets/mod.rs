@@ -18,6 +18,7 @@ mod model;
 mod ops;
 mod owners;
 mod pipeline;
+mod request;
 mod routes;
 mod services;
 mod store;

@@ -10,6 +10,7 @@ use time::OffsetDateTime;
 
 use super::Cursor;
 use super::model::{Amount, Class, Holding};
+use super::request::address;
 use super::store::{FoldedSum, Store, Tail, Tails, held, newest};
 use crate::auth::FindAccount;
 use crate::collector::Pipeline;
@@ -122,7 +123,7 @@ impl Assets {
             let contract = move |contract: &nepto_kit::config::Contract| api::Contract {
                 chain_id,
                 address: contract.address.to_string(),
-                kind: format!("{:?}", contract.kind).to_lowercase(),
+                kind: contract.kind.as_str().to_owned(),
                 start_block: contract.start_block,
             };
             chain.contracts.iter().map(contract).collect::<Vec<_>>()
@@ -270,9 +271,4 @@ impl Assets {
 
 fn trouble_key(pipeline: Pipeline, chain: u64) -> String {
     format!("chain:trouble:{}:{chain}", pipeline.as_str())
-}
-
-/// An address of a request.
-pub fn address(text: &str) -> Result<Address, Failure> {
-    text.parse().map_err(|_| Failure::new(ErrorCode::Malformed, format!("{text:?} is not an Ethereum address")))
 }

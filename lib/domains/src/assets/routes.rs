@@ -13,11 +13,8 @@ use utoipa_axum::router::OpenApiRouter;
 use utoipa_axum::routes;
 
 use super::model::{Class, Holding};
-use super::ops::{Assets, Question, address};
-
-/// Entries of a page, if the caller does not say, and at most.
-const PAGE_DEFAULT: usize = 50;
-const PAGE_MAX: usize = 200;
+use super::ops::{Assets, Question};
+use super::request::{address, page_of, token_id};
 
 pub fn routes(assets: Assets) -> OpenApiRouter {
     OpenApiRouter::new()
@@ -176,12 +173,6 @@ async fn owner(
     assets.owner(chain_id, &address(&contract)?, &token_id(&token)?, when.at).await.map(Json)
 }
 
-/// A token of a request.
-pub fn token_id(text: &str) -> Result<alloy_primitives::U256, Failure> {
-    let number = alloy_primitives::U256::from_str_radix(text, 10);
-    number.map_err(|_| Failure::new(ErrorCode::Malformed, format!("{text:?} is not a decimal number")))
-}
-
 fn class(what: Option<&str>, token: Option<&str>) -> Result<Class, Failure> {
     match (what.unwrap_or("held"), token) {
         ("held", None) => Ok(Class::Whole),
@@ -190,12 +181,4 @@ fn class(what: Option<&str>, token: Option<&str>) -> Result<Class, Failure> {
         ("rewarded", None) => Ok(Class::Rewarded),
         _ => Err(Failure::new(ErrorCode::Malformed, "`what` is held, staked or rewarded; only held has a token")),
     }
-}
-
-pub fn page_of(limit: Option<usize>) -> Result<usize, Failure> {
-    let limit = limit.unwrap_or(PAGE_DEFAULT);
-    if (1..=PAGE_MAX).contains(&limit) {
-        return Ok(limit);
-    }
-    Err(Failure::new(ErrorCode::Malformed, format!("limit must be 1 to {PAGE_MAX}")))
 }

@@ -19,6 +19,7 @@ pub fn reconcile(stored: &[ContractRow], wanted: &[Contract], anchor: i64, heigh
             // it was collected from the beginning if the chain is begun just now
             None => ContractRow {
                 address: contract.address.to_string(),
+                kind: contract.kind.as_str().to_owned(),
                 start_block: anchor.max(height) + 1,
                 left_at: None,
                 gaps: Vec::new(),
@@ -42,6 +43,15 @@ pub fn reconcile(stored: &[ContractRow], wanted: &[Contract], anchor: i64, heigh
         }
     }
     changed
+}
+
+/// A contract that is declared as another kind than it was collected as, and that kind: what its events meant then can't be
+/// taken back.
+pub fn redeclared<'a>(stored: &'a [ContractRow], wanted: &'a [Contract]) -> Option<(&'a Contract, &'a str)> {
+    wanted.iter().find_map(|contract| {
+        let row = stored.iter().find(|row| row.at() == Some(contract.address) && row.kind != contract.kind.as_str())?;
+        Some((contract, row.kind.as_str()))
+    })
 }
 
 /// Adds a gap and joins those that touch.
@@ -123,7 +133,11 @@ mod tests {
         ) {
             let mut rows: Vec<ContractRow> = gaps.iter().enumerate().map(|(number, gaps)| {
                 let mut row = ContractRow {
-                    address: Address::repeat_byte(number as u8).to_string(), start_block: 1, left_at: None, gaps: Vec::new(),
+                    address: Address::repeat_byte(number as u8).to_string(),
+                    kind: "erc20".into(),
+                    start_block: 1,
+                    left_at: None,
+                    gaps: Vec::new(),
                 };
                 for (from, length) in gaps {
                     add(&mut row.gaps, *from, from + length);
@@ -162,6 +176,15 @@ mod tests {
         assert_eq!(left[0].left_at, Some(60));
         let back = reconcile(&left, &[contract(1, 10)], 9, 70);
         assert_eq!((back[0].left_at, &back[0].gaps[..]), (None, &[GapRow { from: 61, to: 70 }][..]));
+        // what it is stays what it is, also while it is away
+        let other = [Contract { kind: Standard::Token, ..contract(1, 10) }];
+        for rows in [&first, &left, &back] {
+            assert_eq!(
+                redeclared(rows, &other).map(|(contract, was)| (contract.kind, was)),
+                Some((Standard::Token, "erc20"))
+            );
+            assert!(redeclared(rows, &[contract(1, 10), contract(2, 20)]).is_none());
+        }
         // an earlier start is a gap before
         let earlier = reconcile(&first, &[contract(1, 4)], 9, 50);
         assert_eq!((earlier[0].start_block, &earlier[0].gaps[..]), (4, &[GapRow { from: 4, to: 9 }][..]));

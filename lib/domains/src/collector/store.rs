@@ -38,6 +38,7 @@ pub const SCHEMA: &[Migration] = &[Migration {
         -- contract:[chain, address]: what is watched, and the older blocks that are still to be read for it
         DEFINE TABLE IF NOT EXISTS contract SCHEMAFULL;
         DEFINE FIELD IF NOT EXISTS address ON contract TYPE string;
+        DEFINE FIELD IF NOT EXISTS kind ON contract TYPE string;
         DEFINE FIELD IF NOT EXISTS start_block ON contract TYPE int;
         DEFINE FIELD IF NOT EXISTS left_at ON contract TYPE option<int>;
         DEFINE FIELD IF NOT EXISTS gaps ON contract TYPE array<object>;
@@ -98,6 +99,8 @@ pub struct GapRow {
 #[derive(Debug, Clone, PartialEq, Eq, SurrealValue)]
 pub struct ContractRow {
     pub address: String,
+    /// As it was declared when it was first collected.
+    pub kind: String,
     pub start_block: i64,
     /// The tip when it was taken out of the configuration.
     pub left_at: Option<i64>,

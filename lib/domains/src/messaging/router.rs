@@ -20,7 +20,7 @@ use async_nats::jetstream::consumer::pull::OrderedConfig;
 use futures_util::future::try_join_all;
 use futures_util::{StreamExt, TryStreamExt};
 use nepto_kit::consumer::Heartbeat;
-use nepto_kit::{Ctx, nats};
+use nepto_kit::{Ctx, lease, nats};
 use nepto_proto::event::{Control, Event, MessageWaiting};
 use nepto_proto::subject::{Live, Shard, parse_mailbox};
 use nepto_proto::{AccountId, DeviceId};
@@ -70,7 +70,10 @@ async fn route(ctx: Ctx, shard: Shard) -> anyhow::Result<()> {
             watched: BTreeMap::new(),
         };
         let ended = tokio::select! {
-            () = ctx.stop.cancelled() => return Ok(()),
+            () = ctx.stop.cancelled() => {
+                lease::release(&ctx, &lease_of(shard), &holder).await;
+                return Ok(());
+            }
             ended = router.run() => ended,
         };
         if let Err(error) = ended {
@@ -79,6 +82,10 @@ async fn route(ctx: Ctx, shard: Shard) -> anyhow::Result<()> {
         }
         tokio::time::sleep(TICK).await;
     }
+}
+
+fn lease_of(shard: Shard) -> String {
+    format!("lease:router:{}", shard.stream())
 }
 
 /// A message that is not settled.
@@ -156,7 +163,7 @@ impl Router {
     async fn lease(&self, place: Option<String>) -> redis::RedisResult<Option<String>> {
         let stream = self.shard.stream();
         let (held, place): (u8, String) = LEASE
-            .key(format!("lease:router:{stream}"))
+            .key(lease_of(self.shard))
             .key(format!("place:router:{stream}"))
             .arg(&self.holder)
             .arg(LEASE_TTL.as_millis() as u64)

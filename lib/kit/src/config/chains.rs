@@ -146,6 +146,20 @@ pub enum Standard {
     Multisend,
 }
 
+impl Standard {
+    /// As it stands in the configuration.
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Token => "token",
+            Self::Erc20 => "erc20",
+            Self::Erc721 => "erc721",
+            Self::Erc1155 => "erc1155",
+            Self::Staking => "staking",
+            Self::Multisend => "multisend",
+        }
+    }
+}
+
 /// A provider that tells of events by itself.
 #[derive(Debug, Clone, Deserialize)]
 #[serde(deny_unknown_fields)]

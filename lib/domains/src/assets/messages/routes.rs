@@ -12,8 +12,8 @@ use utoipa::IntoParams;
 use utoipa_axum::router::OpenApiRouter;
 use utoipa_axum::routes;
 
-use crate::assets::ops::{Assets, address};
-use crate::assets::routes::{page_of, token_id};
+use crate::assets::ops::Assets;
+use crate::assets::request::{address, page_of, token_id};
 
 pub fn routes(assets: Assets) -> OpenApiRouter {
     OpenApiRouter::new().routes(routes!(all)).routes(routes!(one)).routes(routes!(payments)).with_state(assets)

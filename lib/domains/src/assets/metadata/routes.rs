@@ -20,12 +20,8 @@ use super::Metadata;
 use super::cache::Cached;
 use super::contract::TokenKey;
 use super::page::Mark;
-use crate::assets::ops::address;
-use crate::assets::routes::token_id;
+use crate::assets::request::{address, page_of, token_id};
 
-/// Tokens of one page.
-const PAGE: usize = 50;
-const PAGE_MAX: usize = 200;
 /// Bytes of an image that wait for a client's connection.
 const CHUNK_BYTES: usize = 64 * 1024;
 /// Clients keep an image for an hour, and ask after it then.
@@ -60,10 +56,7 @@ async fn mine(
     Query(page): Query<Page>,
 ) -> Result<Json<HeldTokens>, Failure> {
     let malformed = |detail: &str| Failure::new(ErrorCode::Malformed, detail);
-    let limit = page.limit.unwrap_or(PAGE);
-    if !(1..=PAGE_MAX).contains(&limit) {
-        return Err(malformed("`limit` is 1 to 200"));
-    }
+    let limit = page_of(page.limit)?;
     let after = page.after.as_deref().map(|after| Mark::parse(after).ok_or(after)).transpose();
     let after = after.map_err(|_| malformed("`after` is the `next` of another page"))?;
     metadata.of_account(claims.account, after.as_ref(), limit).await.map(Json)

@@ -99,12 +99,16 @@ impl Lane {
         Self { assets: assets.clone(), pipeline, chain, watched }
     }
 
-    /// Works for ever.
-    pub async fn serve(self) -> anyhow::Result<()> {
-        let ctx = &self.assets.ctx;
+    /// Works until the process stops.
+    pub async fn serve(self) {
         let name = nats::of_chain(self.pipeline.as_str(), self.chain);
+        let lease = Lease::new(&self.assets.ctx, &format!("pipeline:{name}"), LEASE_TTL);
+        lease.until_stop(self.run(&lease, &name)).await;
+    }
+
+    async fn run(&self, lease: &Lease, name: &str) {
+        let ctx = &self.assets.ctx;
         let beat = Heartbeat::of_loop(ctx, format!("pipeline {name}"), SILENCE_MAX);
-        let lease = Lease::new(ctx, &format!("pipeline:{name}"), LEASE_TTL);
         let mut attempt = 0;
         loop {
             beat.beat(ctx);
@@ -112,7 +116,7 @@ impl Lane {
                 tokio::time::sleep(RENEW_EVERY).await;
                 continue;
             }
-            if let Err(error) = self.work(&lease, &beat, &mut attempt).await {
+            if let Err(error) = self.work(lease, &beat, &mut attempt).await {
                 attempt += 1;
                 let reason = format!("{error:#}");
                 self.assets.note_trouble(self.pipeline, self.chain, Some(&reason)).await;

@@ -9,7 +9,7 @@ mod watched;
 
 use std::sync::Arc;
 
-use futures_util::future::try_join_all;
+use futures_util::future::join_all;
 use nepto_kit::consumer::Consumer;
 
 use self::lane::Lane;
@@ -26,16 +26,14 @@ pub fn consumers(assets: &Assets) -> Vec<Consumer> {
             let chains: Vec<u64> = ctx.config.chains.iter().map(|chain| chain.id).collect();
             let lanes = chains.into_iter().map(|chain| Lane::new(&assets, pipeline, chain, watched.clone()).serve());
             let lanes = async {
-                match lanes.len() {
-                    0 => std::future::pending().await,
-                    _ => try_join_all(lanes).await.map(drop),
-                }
+                join_all(lanes).await;
+                ctx.stop.cancelled().await;
             };
             tokio::select! {
-                () = ctx.stop.cancelled() => Ok(()),
-                ended = lanes => ended,
-                () = watched.keep_up(&assets) => Ok(()),
+                () = lanes => {}
+                () = watched.keep_up(&assets) => {}
             }
+            Ok(())
         })
     };
     Pipeline::ALL.into_iter().map(consumer).collect()

@@ -60,13 +60,14 @@ struct RpcTransaction {
 
 impl Tracker {
     async fn serve(self) -> anyhow::Result<()> {
-        let ctx = self.assets.ctx.clone();
-        let lease = Lease::new(&ctx, &format!("tracker:{}", self.chain), LEASE_TTL);
+        let lease = Lease::new(&self.assets.ctx, &format!("tracker:{}", self.chain), LEASE_TTL);
+        lease.until_stop(self.run(&lease)).await;
+        Ok(())
+    }
+
+    async fn run(&self, lease: &Lease) {
         loop {
-            tokio::select! {
-                () = ctx.stop.cancelled() => return Ok(()),
-                () = tokio::time::sleep(LOOK_EVERY) => {}
-            }
+            tokio::time::sleep(LOOK_EVERY).await;
             if lease.hold().await
                 && let Err(error) = self.look().await
             {

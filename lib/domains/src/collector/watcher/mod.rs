@@ -7,7 +7,7 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 
-use alloy_primitives::B256;
+use alloy_primitives::{Address, B256};
 use futures_util::StreamExt;
 use nepto_chain::block::Proof;
 use nepto_chain::follow::{self, FollowError, Known, Move};
@@ -102,6 +102,11 @@ enum Stopped {
     Stale,
     #[error(transparent)]
     Follow(#[from] FollowError),
+    #[error(
+        "{address} was collected as `{was}` and is now declared as `{is}`: what its events meant then can't be taken back; \
+         declare it as `{was}`, or not at all"
+    )]
+    Redeclared { address: Address, was: String, is: &'static str },
     #[error("the database: {0}")]
     Database(DbError),
 }
@@ -137,7 +142,6 @@ impl ChainWatcher {
 
     /// Watches until the process stops.
     async fn serve(mut self) -> anyhow::Result<()> {
-        let stop = self.collector.ctx.stop.clone();
         let mut wakes = JoinSet::new();
         for endpoint in &self.config.ws {
             let (url, wake) = (endpoint.0.clone(), self.wake.clone());
@@ -150,16 +154,14 @@ impl ChainWatcher {
                 wake.notify_one();
             }
         });
-        tokio::select! {
-            () = stop.cancelled() => Ok(()),
-            () = self.run() => Ok(()),
-        }
+        let lease = Lease::new(&self.collector.ctx, &format!("watcher:{}", self.id), LEASE_TTL);
+        lease.until_stop(self.run(&lease)).await;
+        Ok(())
     }
 
-    async fn run(&mut self) {
+    async fn run(&mut self, lease: &Lease) {
         let ctx = self.collector.ctx.clone();
         let beat = Heartbeat::of_loop(&ctx, format!("watcher of chain {}", self.id), SILENCE_MAX);
-        let lease = Lease::new(&ctx, &format!("watcher:{}", self.id), LEASE_TTL);
         let mut attempt = 0;
         loop {
             beat.beat(&ctx);
@@ -167,7 +169,7 @@ impl ChainWatcher {
                 tokio::time::sleep(RENEW_EVERY).await;
                 continue;
             }
-            let stopped = match self.follow(&lease, &beat, &mut attempt).await {
+            let stopped = match self.follow(lease, &beat, &mut attempt).await {
                 Ok(()) => continue,
                 Err(stopped) => stopped,
             };
@@ -259,6 +261,10 @@ impl ChainWatcher {
         };
         let hashes: BTreeMap<u64, B256> = store.window(self.id).await?;
         let stored = store.contracts(self.id).await?;
+        if let Some((contract, was)) = contracts::redeclared(&stored, &self.config.contracts) {
+            let (address, is) = (contract.address, contract.kind.as_str());
+            return Err(Stopped::Redeclared { address, was: was.to_owned(), is });
+        }
         let changed = contracts::reconcile(&stored, &self.config.contracts, tip.anchor, tip.height);
         let known = Known { hashes, final_height: tip.final_height as u64 };
         let mut state = State { tip, known, contracts: stored, span: Span(SPAN_FIRST) };

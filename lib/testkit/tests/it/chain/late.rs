@@ -1,7 +1,7 @@
 //! Contracts that are watched later than they began, and older blocks that are read because an operator asks for it.
 
 use nepto_testkit::contracts::Contracts;
-use nepto_testkit::{Anvil, Role, Settings, Stack, WatchedChain};
+use nepto_testkit::{Anvil, Role, Settings, Stack, WatchedChain, eventually, seconds};
 
 use super::world::World;
 
@@ -65,6 +65,15 @@ async fn a_contract_that_is_watched_later_is_told_from_its_beginning() {
     let without = WatchedChain::of(&world.anvil, 5).contract("erc721", contracts.pass.0, contracts.start_block);
     world.stack.api.reconfigure(&Settings::new().chain(&without)).await.unwrap();
     assert_eq!(world.get(&path).await.unwrap().1["code"], "contract_unknown");
+    // one that is suddenly something else stops its chain, until it is what it was
+    let other = WatchedChain::of(&world.anvil, 5).contract("erc20", contracts.pass.0, contracts.start_block);
+    world.stack.api.reconfigure(&Settings::new().chain(&other)).await.unwrap();
+    let said = async || Ok(world.status().await?.trouble.is_some_and(|why| why.contains("declare it as `erc721`")));
+    eventually(seconds(10), said).await.unwrap();
+    world.anvil.send(&contracts.pass.mint(owner, alice)).await.unwrap();
+    world.stack.api.reconfigure(&Settings::new().chain(&after)).await.unwrap();
+    world.settled().await.unwrap();
+    world.agrees_about(&[owner, alice]).await.unwrap();
 }
 
 #[tokio::test]

@@ -1,0 +1,29 @@
+//! Reading what requests say.
+
+use alloy_primitives::{Address, U256};
+use nepto_kit::Failure;
+use nepto_proto::ErrorCode;
+
+/// Entries of a page, if the caller does not say, and at most.
+const PAGE_DEFAULT: usize = 50;
+const PAGE_MAX: usize = 200;
+
+/// An Ethereum address.
+pub fn address(text: &str) -> Result<Address, Failure> {
+    text.parse().map_err(|_| Failure::new(ErrorCode::Malformed, format!("{text:?} is not an Ethereum address")))
+}
+
+/// The number of a token or batch, decimal.
+pub fn token_id(text: &str) -> Result<U256, Failure> {
+    let number = U256::from_str_radix(text, 10);
+    number.map_err(|_| Failure::new(ErrorCode::Malformed, format!("{text:?} is not a decimal number")))
+}
+
+/// How many entries a page has.
+pub fn page_of(limit: Option<usize>) -> Result<usize, Failure> {
+    let limit = limit.unwrap_or(PAGE_DEFAULT);
+    if (1..=PAGE_MAX).contains(&limit) {
+        return Ok(limit);
+    }
+    Err(Failure::new(ErrorCode::Malformed, format!("`limit` is 1 to {PAGE_MAX}")))
+}
