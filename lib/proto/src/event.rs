@@ -107,8 +107,9 @@ pub enum Grade {
 }
 
 event!(
-    /// A wallet of an account holds more or less of something. A change is told when it is seen and once more when it is
-    /// final; each may be told more than once. What is held now is asked of `assets`.
+    /// A wallet of an account holds more or less of something. A change is told when it is seen, unless it is final by
+    /// then, and once more when it is final; each may be told more than once. Changes of the first seconds after a wallet
+    /// was linked may be told to nobody: what is held now is asked of `assets`.
     "assets" "ownership_changed" OwnershipChanged {
         /// Whose wallet.
         account: AccountId,
@@ -122,7 +123,7 @@ event!(
         token: Option<String>,
         /// `held`, `staked` or `rewarded`.
         what: String,
-        /// In base units, decimal, with a sign.
+        /// In base units, decimal, with a sign. Of one that is reverted: what takes it back.
         change: String,
         /// The block.
         block: u64,

@@ -145,6 +145,9 @@ impl Liar {
                 Lie::StaleHead { at } if ["latest", "pending"].map(Value::from).contains(&params[0]) => {
                     params[0] = quantity(*at);
                 }
+                Lie::NotFinal { at } if ["safe", "finalized"].map(Value::from).contains(&params[0]) => {
+                    params[0] = quantity(*at);
+                }
                 _ => {}
             }
         }

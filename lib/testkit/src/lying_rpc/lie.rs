@@ -45,6 +45,11 @@ pub enum Lie {
         /// What it takes for the last block.
         at: u64,
     },
+    /// Says that no later block is safe or final yet, as while most validators are away.
+    NotFinal {
+        /// The last one that is.
+        at: u64,
+    },
     /// Is a balancer before two nodes, which may be on different branches: every n-th request goes to the other.
     Balanced {
         /// The other node, an [`Anvil`](crate::Anvil) most likely.
@@ -123,6 +128,7 @@ impl Lie {
             Self::DropReceipts { .. } | Self::SwapReceipts => receipts,
             Self::TooMany { .. } => logs,
             Self::ForgeHeader { .. } => blocks,
+            Self::NotFinal { .. } => method == "eth_getBlockByNumber",
             Self::StaleHead { .. } => ["eth_blockNumber", "eth_getBlockByNumber"].contains(&method),
             Self::SilentHeads | Self::RepeatHeads => method == NEW_HEAD,
             Self::NoSockets => method == UPGRADE,

@@ -230,6 +230,17 @@ async fn a_stale_head_is_behind_blocks_that_can_be_had() {
 }
 
 #[tokio::test]
+async fn finality_may_stand_still_while_the_chain_goes_on() {
+    let scene = Scene::set().await;
+    scene.rpc.tell(Lie::NotFinal { at: 1 });
+    let mut heights = Vec::new();
+    for tag in ["finalized", "safe", "latest"] {
+        heights.push(scene.result("eth_getBlockByNumber", json!([tag, false])).await["number"].clone());
+    }
+    assert_eq!(heights, ["0x1", "0x1", "0x4"]);
+}
+
+#[tokio::test]
 async fn a_forged_header_keeps_its_hash() {
     let scene = Scene::set().await;
     let truth = scene.anvil.block(3).await.unwrap();

@@ -40,8 +40,9 @@ const COMMIT_AT: u64 = 8_000;
 const FOLD_AT: usize = 50_000;
 /// Holdings that are folded in one transaction.
 const FOLD_BATCH: usize = 2_000;
-/// Events for other domains that one step may cause; the rest is found by who looks.
-const EVENTS_MAX: usize = 2_000;
+/// Events about final changes that are committed at once. Those about other changes are never more than the changes that
+/// are committed with them.
+const EVENTS_AT_ONCE: usize = 2_000;
 /// Between two tries of something that failed.
 const RETRY_FIRST: Duration = Duration::from_millis(100);
 const RETRY_MAX: Duration = Duration::from_secs(5);
@@ -407,8 +408,11 @@ impl Lane {
     async fn folded(&self, state: &mut State, Folding { count, seq }: Folding) -> anyhow::Result<()> {
         let store = &self.assets.store;
         let deltas = state.unfolded.iter().take(count).flat_map(|applied| &applied.deltas);
-        let events = self.events(deltas.map(|delta| (delta.block, delta.holding, delta.amount)), Grade::Final);
+        let mut events = self.events(deltas.map(|delta| (delta.block, delta.holding, delta.amount)), Grade::Final);
         let has_events = !events.is_empty();
+        while events.len() > EVENTS_AT_ONCE {
+            store.tell(events.drain(..EVENTS_AT_ONCE).collect()).await?;
+        }
         let after = CursorRow { folded: seq, ..state.cursor.clone() };
         store.end_fold(self.pipeline, &state.cursor, &after, events).await.map_err(explain)?;
         crash::at(self.pipeline.as_str(), "folded");
@@ -448,7 +452,7 @@ impl Lane {
             };
             Some(outbox::Row::new(&event, &ctx.clock, &ctx.random))
         };
-        changes.filter_map(event).take(EVENTS_MAX).collect()
+        changes.filter_map(event).collect()
     }
 
     /// Asks the collector for steps after the last that was taken, if there are any.

@@ -26,6 +26,8 @@ pub fn consumers(assets: &Assets) -> Vec<Consumer> {
             let chains: Vec<u64> = ctx.config.chains.iter().map(|chain| chain.id).collect();
             let lanes = chains.into_iter().map(|chain| Lane::new(&assets, pipeline, chain, watched.clone()).serve());
             let lanes = async {
+                // before, a change would be nobody's
+                ctx.stop.run_until_cancelled(watched.known()).await;
                 join_all(lanes).await;
                 ctx.stop.cancelled().await;
             };

@@ -241,6 +241,11 @@ impl Store {
         self.db.execute(statement, vars! { fresh: fresh, changed: changed }).await
     }
 
+    /// Events of a fold that has more than go into the commit of its end. They are told once more if that fails.
+    pub async fn tell(&self, events: Vec<outbox::Row>) -> Result<(), DbError> {
+        self.db.execute(outbox::INSERT, vars! { events: events }).await
+    }
+
     /// Everything up to `after.folded` is folded: what it could be taken out by is needed no longer.
     pub async fn end_fold(
         &self,

@@ -7,7 +7,7 @@ use alloy_primitives::{Address, B256, Bytes, U256, keccak256};
 use anyhow::{Context, Result};
 use nepto_proto::api::operator::DeadLetters;
 use nepto_testkit::contracts::{Contracts, LogEmitter};
-use nepto_testkit::{Anvil, Role, Server, Settings, Stack, WatchedChain, eventually, seconds};
+use nepto_testkit::{Anvil, Lie, LyingRpc, Role, Server, Settings, Stack, WatchedChain, eventually, seconds};
 use tokio::time::sleep;
 
 use super::world::{World, word};
@@ -101,6 +101,19 @@ async fn the_watcher_dies_at_each_of_its_steps() {
         dies(&world, &watcher, &format!("watcher:{done}"), &Settings::new()).await.unwrap();
         recovers(&world, &watcher).await.context(done).unwrap();
     }
+    // when blocks become final that it has taken long ago
+    let rpc = LyingRpc::start(&world.anvil).await.unwrap();
+    rpc.tell(Lie::NotFinal { at: world.status().await.unwrap().final_height });
+    let chain = WatchedChain::of(&world.anvil, 0).contracts(&contracts).set("finality", "finalized");
+    let settings = Settings::new().chain(&chain.through(&[rpc.url()]));
+    watcher.crash_at("watcher:finality found", &settings).await.unwrap();
+    traffic(&world.anvil, &contracts).await.unwrap();
+    world.settled().await.unwrap();
+    rpc.truth();
+    eventually(seconds(5), async || Ok(watcher.ended()?.is_some())).await.unwrap();
+    recovers(&world, &watcher).await.unwrap();
+    let is_final = async || world.status().await.map(|status| status.final_height == status.height - 2);
+    eventually(seconds(10), is_final).await.expect("final is what the nodes say");
     // and while it reads older blocks, for a contract that comes later
     let alice = world.anvil.accounts()[1];
     for done in ["gap read", "gap filled"] {

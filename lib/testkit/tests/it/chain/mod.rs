@@ -3,6 +3,7 @@
 mod assets;
 mod crashes;
 mod dead_letters;
+mod events;
 mod faults;
 mod hooks;
 mod late;

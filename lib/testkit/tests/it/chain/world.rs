@@ -19,6 +19,8 @@ pub struct World {
     pub stack: Stack,
     http: reqwest::Client,
     client: Client,
+    /// Of the one who asks. It has nothing.
+    pub wallet: Address,
 }
 
 impl World {
@@ -39,7 +41,7 @@ impl World {
         let key: [u8; 32] = Env::system().bytes();
         let wallet = Wallet::from_private_key(&hex::encode(key))?;
         let client = Client::login(LoginOptions::new(stack.url()), &wallet).await?;
-        Ok(Self { anvil, contracts, stack, http: reqwest::Client::new(), client })
+        Ok(Self { anvil, contracts, stack, http: reqwest::Client::new(), client, wallet: wallet.address() })
     }
 
     /// The first chain of the configuration.

@@ -1,0 +1,121 @@
+//! What other domains hear of changes: when they are seen, when they are final, and when they are given up.
+
+use std::collections::BTreeSet;
+
+use alloy_primitives::{B256, Bytes, U256, keccak256};
+use anyhow::Result;
+use async_nats::jetstream::consumer::{PullConsumer, pull};
+use futures_util::TryStreamExt;
+use nepto_proto::event::{Event, Grade, OwnershipChanged};
+use nepto_testkit::contracts::{Contracts, LogEmitter};
+use nepto_testkit::{Anvil, Settings, WatchedChain, eventually, seconds};
+
+use super::world::{World, word};
+
+/// Hears every change from now on.
+struct Listener(PullConsumer);
+
+impl Listener {
+    async fn of(world: &World) -> Result<Self> {
+        // wallets are known to the pipelines from their start on
+        let linked = async || Ok(world.stack.nats.pending("EVENTS", "assets-wallet-linked").await?.is_empty());
+        eventually(seconds(10), linked).await?;
+        let wants = pull::Config {
+            durable_name: Some("listener".into()),
+            filter_subject: OwnershipChanged::subject(),
+            ..pull::Config::default()
+        };
+        let consumer = world.stack.nats.jetstream().await?.create_consumer_on_stream(wants, "EVENTS").await?;
+        world.stack.api.restart().await?;
+        Ok(Self(consumer))
+    }
+
+    /// What is told until nothing comes for a second, and at least so much.
+    async fn told(&self, count: usize) -> Result<Vec<OwnershipChanged>> {
+        let (mut told, mut silent) = (Vec::new(), 0);
+        loop {
+            let messages = self.0.fetch().max_messages(500).expires(seconds(1)).messages().await?;
+            let messages: Vec<_> = messages.map_err(|error| anyhow::anyhow!(error)).try_collect().await?;
+            silent = if messages.is_empty() { silent + 1 } else { 0 };
+            if silent > 0 && told.len() >= count {
+                return Ok(told);
+            }
+            anyhow::ensure!(silent < 20, "only this is told: {told:?}");
+            for message in messages {
+                told.push(serde_json::from_slice(&message.payload)?);
+                message.ack().await.map_err(|error| anyhow::anyhow!(error))?;
+            }
+        }
+    }
+}
+
+#[tokio::test]
+async fn a_change_is_told_when_it_is_seen_and_when_it_is_final_or_given_up() {
+    let world = World::new(3).await.unwrap();
+    let Contracts { owner, token, .. } = world.contracts;
+    let listener = Listener::of(&world).await.unwrap();
+    let told = async |count| {
+        let told = listener.told(count).await.unwrap();
+        assert!(told.iter().all(|change| change.wallet == world.wallet.to_string()));
+        assert!(told.iter().all(|change| change.contract == token.0.to_string() && change.what == "held"));
+        told.into_iter().map(|change| (change.change, change.block, change.grade)).collect::<Vec<_>>()
+    };
+    let receive = async |amount: u64| {
+        // between others, who have no account
+        world.anvil.send(&token.transfer(owner, world.anvil.accounts()[1], amount.into())).await.unwrap();
+        world.anvil.send(&token.transfer(owner, world.wallet, amount.into())).await.unwrap().block_number()
+    };
+    let first = receive(500).await;
+    world.settled().await.unwrap();
+    assert_eq!(told(1).await, [("500".into(), first, Grade::Provisional)]);
+    world.anvil.mine(3).await.unwrap();
+    world.settled().await.unwrap();
+    assert_eq!(told(1).await, [("500".into(), first, Grade::Final)]);
+
+    let second = receive(70).await;
+    world.settled().await.unwrap();
+    world.anvil.reorg(2, []).await.unwrap();
+    world.anvil.mine(2).await.unwrap();
+    world.settled().await.unwrap();
+    assert_eq!(told(2).await, [("70".into(), second, Grade::Provisional), ("-70".into(), second, Grade::Reverted)]);
+
+    // one who dies after telling tells it once
+    world.stack.api.crash_at("outbox:published", &Settings::new()).await.unwrap();
+    let third = receive(30).await;
+    eventually(seconds(10), async || Ok(world.stack.api.ended()?.is_some())).await.unwrap();
+    world.anvil.mine(3).await.unwrap();
+    world.stack.api.restart().await.unwrap();
+    world.settled().await.unwrap();
+    assert_eq!(told(2).await, [("30".into(), third, Grade::Provisional), ("30".into(), third, Grade::Final)]);
+}
+
+#[tokio::test]
+async fn every_change_of_a_long_history_is_told() {
+    const TOKENS: u64 = 4_500;
+    let anvil = Anvil::start().await.unwrap();
+    let contracts = Contracts::deploy(&anvil).await.unwrap();
+    let before = WatchedChain::of(&anvil, 1).contract("erc20", contracts.token.0, contracts.start_block);
+    let world = World::watching(anvil, contracts, &before).await.unwrap();
+    let listener = Listener::of(&world).await.unwrap();
+    let odd = LogEmitter::deploy(&world.anvil).await.unwrap();
+    let got = |token: u64| -> (Vec<B256>, Bytes) {
+        let signature = keccak256("TransferSingle(address,address,address,uint256,uint256)");
+        let topics = vec![signature, word(contracts.owner).into(), B256::ZERO, word(world.wallet).into()];
+        (topics, [token, 2].map(|number| U256::from(number).to_be_bytes::<32>()).concat().into())
+    };
+    let tokens: Vec<u64> = (1..=TOKENS).collect();
+    for tokens in tokens.chunks(500) {
+        let logs: Vec<_> = tokens.iter().map(|token| got(*token)).collect();
+        world.anvil.send(&odd.emit(contracts.owner, &logs)).await.unwrap();
+    }
+    world.anvil.mine(1).await.unwrap();
+    world.settled().await.unwrap();
+    let after = before.contract("erc1155", odd.0, 1);
+    world.stack.api.reconfigure(&Settings::new().chain(&after)).await.unwrap();
+    world.anvil.mine(1).await.unwrap();
+    world.settled().await.unwrap();
+    let told = listener.told(tokens.len()).await.unwrap();
+    assert!(told.iter().all(|change| change.grade == Grade::Final && change.change == "2"));
+    let of: BTreeSet<u64> = told.iter().map(|change| change.token.as_deref().unwrap().parse().unwrap()).collect();
+    assert_eq!((told.len(), of.len()), (tokens.len(), tokens.len()));
+}
