@@ -4,56 +4,27 @@ use std::collections::BTreeSet;
 
 use alloy_primitives::{B256, Bytes, U256, keccak256};
 use anyhow::Result;
-use async_nats::jetstream::consumer::{PullConsumer, pull};
-use futures_util::TryStreamExt;
-use nepto_proto::event::{Event, Grade, OwnershipChanged};
+use nepto_proto::event::{Grade, OwnershipChanged};
 use nepto_testkit::contracts::{Contracts, LogEmitter};
 use nepto_testkit::{Anvil, Settings, WatchedChain, eventually, seconds};
 
+use super::listener::Listener;
 use super::world::{World, word};
 
-/// Hears every change from now on.
-struct Listener(PullConsumer);
-
-impl Listener {
-    async fn of(world: &World) -> Result<Self> {
-        // wallets are known to the pipelines from their start on
-        let linked = async || Ok(world.stack.nats.pending("EVENTS", "assets-wallet-linked").await?.is_empty());
-        eventually(seconds(10), linked).await?;
-        let wants = pull::Config {
-            durable_name: Some("listener".into()),
-            filter_subject: OwnershipChanged::subject(),
-            ..pull::Config::default()
-        };
-        let consumer = world.stack.nats.jetstream().await?.create_consumer_on_stream(wants, "EVENTS").await?;
-        world.stack.api.restart().await?;
-        Ok(Self(consumer))
-    }
-
-    /// What is told until nothing comes for a second, and at least so much.
-    async fn told(&self, count: usize) -> Result<Vec<OwnershipChanged>> {
-        let (mut told, mut silent) = (Vec::new(), 0);
-        loop {
-            let messages = self.0.fetch().max_messages(500).expires(seconds(1)).messages().await?;
-            let messages: Vec<_> = messages.map_err(|error| anyhow::anyhow!(error)).try_collect().await?;
-            silent = if messages.is_empty() { silent + 1 } else { 0 };
-            if silent > 0 && told.len() >= count {
-                return Ok(told);
-            }
-            anyhow::ensure!(silent < 20, "only this is told: {told:?}");
-            for message in messages {
-                told.push(serde_json::from_slice(&message.payload)?);
-                message.ack().await.map_err(|error| anyhow::anyhow!(error))?;
-            }
-        }
-    }
+/// Hears every change of the wallet, which the pipelines know from their start on.
+async fn listener(world: &World) -> Result<Listener<OwnershipChanged>> {
+    let linked = async || Ok(world.stack.nats.pending("EVENTS", "assets-wallet-linked").await?.is_empty());
+    eventually(seconds(10), linked).await?;
+    let listener = Listener::start(&world.stack.nats).await?;
+    world.stack.api.restart().await?;
+    Ok(listener)
 }
 
 #[tokio::test]
 async fn a_change_is_told_when_it_is_seen_and_when_it_is_final_or_given_up() {
     let world = World::new(3).await.unwrap();
     let Contracts { owner, token, .. } = world.contracts;
-    let listener = Listener::of(&world).await.unwrap();
+    let listener = listener(&world).await.unwrap();
     let told = async |count| {
         let told = listener.told(count).await.unwrap();
         assert!(told.iter().all(|change| change.wallet == world.wallet.to_string()));
@@ -96,7 +67,7 @@ async fn every_change_of_a_long_history_is_told() {
     let contracts = Contracts::deploy(&anvil).await.unwrap();
     let before = WatchedChain::of(&anvil, 1).contract("erc20", contracts.token.0, contracts.start_block);
     let world = World::watching(anvil, contracts, &before).await.unwrap();
-    let listener = Listener::of(&world).await.unwrap();
+    let listener = listener(&world).await.unwrap();
     let odd = LogEmitter::deploy(&world.anvil).await.unwrap();
     let got = |token: u64| -> (Vec<B256>, Bytes) {
         let signature = keccak256("TransferSingle(address,address,address,uint256,uint256)");

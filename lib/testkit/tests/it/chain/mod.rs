@@ -7,6 +7,7 @@ mod events;
 mod faults;
 mod hooks;
 mod late;
+mod listener;
 mod messages;
 mod reorgs;
 mod transactions;

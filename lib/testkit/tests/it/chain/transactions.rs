@@ -1,13 +1,16 @@
 //! Transactions that somebody wants to hear about.
 
+use nepto_proto::event::TransactionChanged;
 use nepto_testkit::{eventually, seconds};
 use serde_json::json;
 
+use super::listener::Listener;
 use super::world::World;
 
 #[tokio::test]
 async fn a_transaction_is_followed_from_the_pool_to_the_final_block() {
     let world = World::new(3).await.unwrap();
+    let listener: Listener<TransactionChanged> = Listener::start(&world.stack.nats).await.unwrap();
     let (owner, alice) = (world.contracts.owner, world.anvil.accounts()[1]);
     world.anvil.set_automine(false).await.unwrap();
     let hash = world.anvil.submit(&world.contracts.token.transfer(owner, alice, 5)).await.unwrap().to_string();
@@ -34,6 +37,11 @@ async fn a_transaction_is_followed_from_the_pool_to_the_final_block() {
     assert_eq!(list["transactions"].as_array().unwrap().len(), 2);
     assert_eq!(list["transactions"][0]["state"], "final", "{list}");
     assert_eq!(list["transactions"][0]["succeeded"], true, "{list}");
+    // and each time its owner is told
+    let told = listener.told(4).await.unwrap();
+    let of = |hash: &str| told.iter().filter(|change| change.hash == hash).map(|change| &change.state[..]).collect();
+    let (first, second): (Vec<&str>, Vec<&str>) = (of(&hash), of(&again));
+    assert_eq!((&first[..], second.last()), (&["mined", "pending", "dropped"][..], Some(&"final")));
     // what can't be tracked
     let odd = world.post("transactions", &json!({ "chain_id": 5, "hash": hash })).await.unwrap();
     assert_eq!(odd.1["code"], "chain_unknown");
