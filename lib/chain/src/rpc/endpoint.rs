@@ -11,7 +11,7 @@ use serde_json::{Value, json};
 use tokio::sync::Notify;
 use tokio::time::Instant;
 
-use super::{Range, RpcError, dialect};
+use super::{RpcError, dialect};
 
 /// What an endpoint may be asked.
 #[derive(Debug, Clone, Copy)]
@@ -37,9 +37,6 @@ const REST_FIRST: Duration = Duration::from_millis(250);
 const REST_MAX: Duration = Duration::from_secs(30);
 /// A lie weighs as much as so many failures in a row.
 const LIE_WEIGHT: u32 = 3;
-/// Blocks whose logs are asked for at once, to begin with and at most.
-const LOG_SPAN_FIRST: f64 = 500.0;
-const LOG_SPAN_MAX: f64 = 100_000.0;
 /// What a request weighs in the mean of latencies.
 const LATENCY_WEIGHT: f64 = 0.1;
 
@@ -52,6 +49,8 @@ pub struct Endpoint {
     ids: AtomicU64,
     state: Mutex<State>,
     freed: Notify,
+    #[cfg(feature = "logs")]
+    pub(crate) log_span: super::log_span::LogSpan,
 }
 
 #[derive(Debug)]
@@ -67,8 +66,6 @@ struct State {
     failed: u64,
     lied: u64,
     last_error: Option<String>,
-    /// Blocks whose logs are asked for at once: a twentieth more after each answer.
-    log_span: f64,
 }
 
 /// How an endpoint does, for people.
@@ -145,7 +142,6 @@ impl Endpoint {
             failed: 0,
             lied: 0,
             last_error: None,
-            log_span: LOG_SPAN_FIRST,
         };
         Ok(Self {
             shown: format!("{}{port}", url.host_str().unwrap_or_default()),
@@ -155,6 +151,8 @@ impl Endpoint {
             ids: AtomicU64::new(1),
             state: Mutex::new(state),
             freed: Notify::new(),
+            #[cfg(feature = "logs")]
+            log_span: Default::default(),
         })
     }
 
@@ -282,27 +280,6 @@ impl Endpoint {
     /// The height that it spoke of last.
     pub fn head(&self) -> u64 {
         self.lock().head
-    }
-
-    /// Blocks whose logs may be asked for at once.
-    pub(crate) fn log_span(&self) -> u64 {
-        self.lock().log_span as u64
-    }
-
-    /// It gave the logs of so many blocks.
-    pub(crate) fn note_logs(&self, blocks: u64) {
-        let mut state = self.lock();
-        if blocks >= state.log_span as u64 {
-            state.log_span = (state.log_span * 1.05 + 1.0).min(LOG_SPAN_MAX);
-        }
-    }
-
-    /// It did not give the logs of a range; maybe it proposed a smaller one.
-    pub(crate) fn note_too_many(&self, asked: Range, proposed: Option<Range>) {
-        let blocks = asked.to - asked.from + 1;
-        let proposed = proposed.filter(|range| range.from == asked.from && range.to < asked.to);
-        let fewer = proposed.map_or(blocks / 2, |range| range.to - range.from + 1);
-        self.lock().log_span = fewer.max(1) as f64;
     }
 
     /// When it may be asked again, if it rests.

@@ -5,6 +5,8 @@
 
 mod dialect;
 mod endpoint;
+#[cfg(feature = "logs")]
+mod log_span;
 mod pool;
 
 use std::time::Duration;

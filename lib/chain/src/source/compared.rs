@@ -92,13 +92,13 @@ async fn logs_of(endpoint: &Endpoint, range: Range, watch: &Watch) -> Result<ByB
     for addresses in watch.addresses().chunks(FILTER_ADDRESSES_MAX) {
         let mut from = range.from;
         while from <= range.to {
-            let to = range.to.min(from + endpoint.log_span() - 1);
+            let to = range.to.min(from + endpoint.log_span.blocks() - 1);
             let filter = json!([{
                 "fromBlock": U64::from(from), "toBlock": U64::from(to), "address": addresses, "topics": [topics],
             }]);
             match endpoint.ask("eth_getLogs", &filter, |answer| read(answer, watch)).await {
                 Ok(logs) => {
-                    endpoint.note_logs(to - from + 1);
+                    endpoint.log_span.given(to - from + 1);
                     for (block, log) in logs {
                         found.entry(block).or_default().push(log);
                     }
@@ -107,7 +107,7 @@ async fn logs_of(endpoint: &Endpoint, range: Range, watch: &Watch) -> Result<ByB
                 Err(RpcError::TooMany(_)) if to == from => {
                     return Err(RpcError::Failed(format!("the endpoint refuses the logs of block {from} alone")));
                 }
-                Err(RpcError::TooMany(proposed)) => endpoint.note_too_many(Range { from, to }, proposed),
+                Err(RpcError::TooMany(proposed)) => endpoint.log_span.refused(Range { from, to }, proposed),
                 Err(error) => return Err(error),
             }
         }
