@@ -1,7 +1,7 @@
 //! Following a chain: what comes next after what is known.
 //!
 //! A lower head is no reorganization: nodes lag and sync. A block at a height that we know, with another hash, is doubt;
-//! then every endpoint is asked, and what most of them say counts. Nothing below a final block is ever given up.
+//! then every endpoint is asked which chain it serves and what it knows, and what most of them say counts. Nothing below a final block is ever given up.
 
 use std::collections::BTreeMap;
 
@@ -53,6 +53,13 @@ pub enum FollowError {
     /// The nodes can't be asked.
     #[error(transparent)]
     Rpc(#[from] RpcError),
+    /// There is a higher block, and nobody has the next one. So it is for a moment when nodes lag, and for ever when all have
+    /// dropped it.
+    #[error("no node gives block {height}, which comes next after ours")]
+    NoBlock {
+        /// Its height.
+        height: u64,
+    },
     /// Most nodes say that a block which is final, or as old as what is kept, is another one.
     #[error("the chain changed below block {floor}, which was final; the endpoints may serve another chain")]
     TooDeep {
@@ -116,11 +123,9 @@ pub async fn next(source: &Source, known: &Known, watch: &Watch, blocks_max: u64
                 return Ok(Move::Advance { blocks, final_height, head });
             }
             // nobody has a block that stands on ours
-            Err(RpcError::Missing) => {
-                return Ok(match fork_point(source, known, tip).await? {
-                    Some(to) => Move::Revert { to },
-                    None => Move::Wait,
-                });
+            Err(RpcError::NoBlock(height)) => {
+                let to = fork_point(source, known, tip).await?;
+                return to.map(|to| Move::Revert { to }).ok_or(FollowError::NoBlock { height });
             }
             Err(error) => return Err(error.into()),
         }
@@ -153,9 +158,13 @@ async fn fork_point(source: &Source, known: &Known, from: u64) -> Result<Option<
         Some(ours) => source.verdict(height, *ours).await,
         None => Verdict::Nobody,
     };
-    match verdict(from).await {
-        Verdict::Theirs => {}
-        Verdict::Ours | Verdict::Nobody => return Ok(None),
+    if verdict(from).await != Verdict::Theirs {
+        return Ok(None);
+    }
+    // a node that has become one of another chain says so, too
+    source.pool().doubt();
+    if verdict(from).await != Verdict::Theirs {
+        return Ok(None);
     }
     // below a block that is theirs, find one that is ours: 1, 2, 4, … blocks down
     let (mut theirs, mut step) = (from, 1);

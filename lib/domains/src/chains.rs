@@ -1,6 +1,7 @@
 //! The chains of the configuration, as `nepto-chain` takes them.
 
 use nepto_chain::block::Finality;
+use nepto_chain::rpc::Addresses;
 use nepto_kit::config::{self, Chain, Tag};
 
 /// When a block of a chain is final.
@@ -12,7 +13,7 @@ pub fn finality_of(chain: &Chain) -> Finality {
     }
 }
 
-/// The addresses of its nodes.
-pub fn urls_of(chain: &Chain) -> Vec<String> {
-    chain.rpc.iter().map(|endpoint| endpoint.0.clone()).collect()
+/// Where its nodes are.
+pub fn urls_of(chain: &Chain) -> Addresses {
+    Addresses { urls: chain.rpc.iter().map(|endpoint| endpoint.0.clone()).collect(), chain_id: Some(chain.id) }
 }

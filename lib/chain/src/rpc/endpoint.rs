@@ -11,6 +11,7 @@ use serde_json::{Value, json};
 use tokio::sync::Notify;
 use tokio::time::Instant;
 
+use super::identity::{self, Identity};
 use super::{RpcError, dialect};
 
 /// What an endpoint may be asked.
@@ -35,7 +36,7 @@ const CONCURRENCY_FIRST: f64 = 4.0;
 /// After a failure an endpoint rests: this long, doubled for each further one.
 const REST_FIRST: Duration = Duration::from_millis(250);
 const REST_MAX: Duration = Duration::from_secs(30);
-/// A lie weighs as much as so many failures in a row.
+/// A lie weighs as much as so many failures in a row, and so does another chain.
 const LIE_WEIGHT: u32 = 3;
 /// What a request weighs in the mean of latencies.
 const LATENCY_WEIGHT: f64 = 0.1;
@@ -49,6 +50,7 @@ pub struct Endpoint {
     ids: AtomicU64,
     state: Mutex<State>,
     freed: Notify,
+    identity: Identity,
     #[cfg(feature = "logs")]
     pub(crate) log_span: super::log_span::LogSpan,
 }
@@ -65,7 +67,7 @@ struct State {
     asked: u64,
     failed: u64,
     lied: u64,
-    last_error: Option<String>,
+    last_error: Option<RpcError>,
 }
 
 /// How an endpoint does, for people.
@@ -122,8 +124,9 @@ impl Drop for Place<'_> {
 }
 
 impl Endpoint {
-    /// An endpoint at an `http(s)` address, which may hold a key.
-    pub fn new(url: &str, limits: Limits) -> Result<Self, RpcError> {
+    /// An endpoint at an `http(s)` address, which may hold a key. If it shall serve a certain chain, it is asked nothing before
+    /// it said that it does.
+    pub fn new(url: &str, chain_id: Option<u64>, limits: Limits) -> Result<Self, RpcError> {
         let url: reqwest::Url = url.parse().map_err(|error| RpcError::Failed(format!("not an address: {error}")))?;
         let client = reqwest::Client::builder()
             .connect_timeout(limits.timeout.min(Duration::from_secs(5)))
@@ -151,6 +154,7 @@ impl Endpoint {
             ids: AtomicU64::new(1),
             state: Mutex::new(state),
             freed: Notify::new(),
+            identity: Identity::new(chain_id),
             #[cfg(feature = "logs")]
             log_span: Default::default(),
         })
@@ -161,6 +165,17 @@ impl Endpoint {
         &self.shown
     }
 
+    /// The same, of another chain from now on.
+    pub(super) fn set_chain(&mut self, chain_id: u64) {
+        self.identity = Identity::new(Some(chain_id));
+    }
+
+    /// It may be a node of another chain now: it is asked before anything else.
+    #[cfg(feature = "logs")]
+    pub(super) fn doubt(&self) {
+        self.identity.doubt();
+    }
+
     /// Asks once, and hands the answer's JSON to `judge`. What the judge refuses counts against the endpoint.
     pub async fn ask<T>(
         &self,
@@ -168,6 +183,53 @@ impl Endpoint {
         params: &Value,
         judge: impl FnOnce(&str) -> Result<T, RpcError>,
     ) -> Result<T, RpcError> {
+        self.identify().await?;
+        let (judged, took) = self.put(method, params, judge).await;
+        match &judged {
+            Ok(_) => self.note_answer(took),
+            Err(error) => self.note_failure(method, error),
+        }
+        judged
+    }
+
+    /// Asks which chain it serves, unless that is known. One asks, before it has a place, and all others wait for what comes of
+    /// it.
+    async fn identify(&self) -> Result<(), RpcError> {
+        if self.identity.open().is_none() {
+            return Ok(());
+        }
+        let _asking = self.identity.asking.lock().await;
+        let Some(wanted) = self.identity.open() else { return Ok(()) };
+        // whoever asked meanwhile asked in vain
+        if self.rests_until().is_some()
+            && let Some(error) = self.last_error()
+        {
+            return Err(error);
+        }
+        let method = "eth_chainId";
+        let (said, _) = self.put(method, &json!([]), |answer| identity::judge(answer, wanted)).await;
+        match said.map_err(identity::unsaid) {
+            Ok(()) => {
+                // that it answers this says nothing about how it does otherwise
+                self.lock().asked += 1;
+                self.count("ok");
+                self.identity.confirm();
+                Ok(())
+            }
+            Err(error) => {
+                self.note_failure(method, &error);
+                Err(error)
+            }
+        }
+    }
+
+    /// Asks without noting anything; the answer, and how long it took.
+    async fn put<T>(
+        &self,
+        method: &str,
+        params: &Value,
+        judge: impl FnOnce(&str) -> Result<T, RpcError>,
+    ) -> (Result<T, RpcError>, Duration) {
         let place = self.place().await;
         let started = Instant::now();
         let answered = match tokio::time::timeout(self.limits.timeout, self.exchange(method, params)).await {
@@ -176,8 +238,7 @@ impl Endpoint {
         };
         let judged = answered.and_then(|(id, body)| judge(result(id, &body)?.get()));
         drop(place);
-        self.note(method, started.elapsed(), judged.as_ref().err());
-        judged
+        (judged, started.elapsed())
     }
 
     async fn exchange(&self, method: &str, params: &Value) -> Result<(u64, String), RpcError> {
@@ -221,31 +282,36 @@ impl Endpoint {
         }
     }
 
-    fn note(&self, method: &str, took: Duration, error: Option<&RpcError>) {
+    fn note_answer(&self, took: Duration) {
+        let mut state = self.lock();
+        state.asked += 1;
+        state.failures_in_a_row = 0;
+        state.rests_until = None;
+        let grown = state.concurrency + 1.0 / state.concurrency;
+        state.concurrency = grown.min(self.limits.concurrency_max as f64);
+        let took_ms = took.as_secs_f64() * 1_000.0;
+        state.latency_ms = match state.latency_ms {
+            0.0 => took_ms,
+            mean => mean + LATENCY_WEIGHT * (took_ms - mean),
+        };
+        drop(state);
+        self.count("ok");
+    }
+
+    fn note_failure(&self, method: &str, error: &RpcError) {
         let now = Instant::now();
         let mut state = self.lock();
         state.asked += 1;
         let outcome = match error {
-            None => {
-                state.failures_in_a_row = 0;
-                state.rests_until = None;
-                let grown = state.concurrency + 1.0 / state.concurrency;
-                state.concurrency = grown.min(self.limits.concurrency_max as f64);
-                let took_ms = took.as_secs_f64() * 1_000.0;
-                state.latency_ms = match state.latency_ms {
-                    0.0 => took_ms,
-                    mean => mean + LATENCY_WEIGHT * (took_ms - mean),
-                };
-                "ok"
-            }
             // neither is a fault: the question was too large, or too early
-            Some(RpcError::TooMany(_)) => "too_many",
-            Some(RpcError::Missing) => "missing",
-            Some(error) => {
+            RpcError::TooMany(_) => "too_many",
+            RpcError::Missing => "missing",
+            error => {
                 state.failed += 1;
-                let weight = if matches!(error, RpcError::Lie(_)) { LIE_WEIGHT } else { 1 };
+                let is_grave = matches!(error, RpcError::Lie(_) | RpcError::OtherChain { .. });
+                let weight = if is_grave { LIE_WEIGHT } else { 1 };
                 state.failures_in_a_row = state.failures_in_a_row.saturating_add(weight);
-                state.last_error = Some(error.to_string());
+                state.last_error = Some(error.clone());
                 let doubled = REST_FIRST.saturating_mul(1 << (state.failures_in_a_row - 1).min(10)).min(REST_MAX);
                 let (outcome, rest) = match error {
                     RpcError::Limited(wait) => {
@@ -257,9 +323,17 @@ impl Endpoint {
                         tracing::warn!(endpoint = self.shown, method, lie, "an endpoint said what is not true");
                         ("lie", doubled)
                     }
+                    RpcError::OtherChain { serves, wanted } => {
+                        tracing::warn!(endpoint = self.shown, serves, wanted, "an endpoint serves another chain");
+                        ("other_chain", doubled)
+                    }
                     // the node works and does not like this question
                     RpcError::Refused { .. } => ("refused", Duration::ZERO),
-                    _ => ("failed", doubled),
+                    _ => {
+                        // out of reach: it may come back as another
+                        self.identity.doubt();
+                        ("failed", doubled)
+                    }
                 };
                 state.rests_until = Some(now + rest);
                 tracing::debug!(endpoint = self.shown, method, %error, "asked in vain");
@@ -267,8 +341,17 @@ impl Endpoint {
             }
         };
         drop(state);
+        self.count(outcome);
+    }
+
+    fn count(&self, outcome: &'static str) {
         metrics::counter!("nepto_rpc_requests_total", "endpoint" => self.shown.clone(), "outcome" => outcome)
             .increment(1);
+    }
+
+    /// What went wrong last.
+    pub(super) fn last_error(&self) -> Option<RpcError> {
+        self.lock().last_error.clone()
     }
 
     /// Notes that it spoke of a block of this height.
@@ -309,7 +392,7 @@ impl Endpoint {
             asked: state.asked,
             failed: state.failed,
             lied: state.lied,
-            last_error: state.last_error.clone(),
+            last_error: state.last_error.as_ref().map(RpcError::to_string),
         }
     }
 

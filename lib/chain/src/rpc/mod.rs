@@ -1,10 +1,12 @@
 //! Asking the nodes of a chain: JSON-RPC over HTTP, to several endpoints of which any may lag, fail, limit or lie.
 //!
 //! [`Pool::ask`] puts a question to one endpoint after the other, the healthiest first, until one gives an answer that
-//! passes the caller's judgement. An answer that does not is a mark against its endpoint.
+//! passes the caller's judgement. An answer that does not is a mark against its endpoint. A node of another chain is not
+//! asked.
 
 mod dialect;
 mod endpoint;
+mod identity;
 #[cfg(feature = "logs")]
 mod log_span;
 mod pool;
@@ -13,7 +15,7 @@ use std::time::Duration;
 
 pub use dialect::Range;
 pub use endpoint::{Endpoint, EndpointStatus, Limits};
-pub use pool::Pool;
+pub use pool::{Addresses, Pool};
 
 /// Why a question has no answer.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
@@ -40,6 +42,25 @@ pub enum RpcError {
     /// The endpoint does not have it: `null`, or an error that says so.
     #[error("the endpoint does not have it")]
     Missing,
+    /// No endpoint has this block of the chain, or its receipts.
+    #[error("no node gives block {0}")]
+    NoBlock(u64),
+    /// The endpoint is a node of another chain. It is asked again from time to time.
+    #[error("the node serves chain {serves}, not {wanted}")]
+    OtherChain {
+        /// EIP-155: what it says.
+        serves: u64,
+        /// What it should say.
+        wanted: u64,
+    },
+    /// Every endpoint rests after failures.
+    #[error("no node can be asked now: {why}")]
+    Resting {
+        /// Until the first is asked again.
+        left: Duration,
+        /// Of each endpoint, what went wrong last.
+        why: String,
+    },
     /// The answer contradicts itself or what is proven.
     #[error("a false answer: {0}")]
     Lie(String),
@@ -55,15 +76,17 @@ impl RpcError {
     }
 
     /// How much it says, when several endpoints failed in different ways.
-    const fn weight(&self) -> u8 {
+    pub(crate) const fn weight(&self) -> u8 {
         match self {
             Self::NoEndpoint => 0,
-            Self::Missing => 1,
-            Self::Failed(_) => 2,
-            Self::Limited(_) => 3,
-            Self::Refused { .. } => 4,
-            Self::TooMany(_) => 5,
-            Self::Lie(_) => 6,
+            // who is of another chain is as if it were not there
+            Self::OtherChain { .. } => 1,
+            Self::Missing | Self::NoBlock(_) => 2,
+            Self::Failed(_) => 3,
+            Self::Limited(_) | Self::Resting { .. } => 4,
+            Self::Refused { .. } => 5,
+            Self::TooMany(_) => 6,
+            Self::Lie(_) => 7,
         }
     }
 }

@@ -12,16 +12,56 @@ use super::endpoint::{Endpoint, EndpointStatus, Limits};
 /// How long a question waits for an endpoint that rests.
 const WAIT_MAX: Duration = Duration::from_secs(2);
 
+/// Where the nodes of a chain are.
+#[derive(Clone)]
+pub struct Addresses {
+    /// `http` or `https`; each may hold a key.
+    pub urls: Vec<String>,
+    /// EIP-155: a node that serves another chain is not asked. `None` believes every node to serve the right one.
+    pub chain_id: Option<u64>,
+}
+
+impl From<&Addresses> for Addresses {
+    fn from(addresses: &Addresses) -> Self {
+        addresses.clone()
+    }
+}
+
+impl From<&[String]> for Addresses {
+    fn from(urls: &[String]) -> Self {
+        Self { urls: urls.to_vec(), chain_id: None }
+    }
+}
+
+impl From<&Vec<String>> for Addresses {
+    fn from(urls: &Vec<String>) -> Self {
+        urls.as_slice().into()
+    }
+}
+
 /// The endpoints of one chain. They are asked in the order of their health, each at most once for a question.
 pub struct Pool {
     endpoints: Vec<Endpoint>,
 }
 
 impl Pool {
-    /// Endpoints at these addresses, `http` or `https`.
-    pub fn new(urls: &[String], limits: Limits) -> Result<Self, RpcError> {
-        let endpoints = urls.iter().map(|url| Endpoint::new(url, limits)).collect::<Result<_, _>>()?;
+    /// Endpoints at these addresses.
+    pub fn new(addresses: impl Into<Addresses>, limits: Limits) -> Result<Self, RpcError> {
+        let Addresses { urls, chain_id } = addresses.into();
+        let endpoints = urls.iter().map(|url| Endpoint::new(url, chain_id, limits)).collect::<Result<_, _>>()?;
         Ok(Self { endpoints })
+    }
+
+    /// The same endpoints, asked only while they serve this chain.
+    pub(crate) fn of_chain(mut self, chain_id: u64) -> Self {
+        self.endpoints.iter_mut().for_each(|endpoint| endpoint.set_chain(chain_id));
+        self
+    }
+
+    /// Each may serve another chain by now: it is asked before anything else.
+    #[cfg(feature = "logs")]
+    pub(crate) fn doubt(&self) {
+        self.endpoints.iter().for_each(Endpoint::doubt);
     }
 
     /// Every endpoint.
@@ -82,9 +122,15 @@ impl Pool {
         let (until, endpoint) = first.min_by_key(|(until, _)| *until).ok_or(RpcError::NoEndpoint)?;
         let left = until.saturating_duration_since(Instant::now());
         if left > WAIT_MAX {
-            return Err(RpcError::Limited(Some(left)));
+            return Err(RpcError::Resting { left, why: self.troubles() });
         }
         tokio::time::sleep(left).await;
         Ok(vec![endpoint])
+    }
+
+    /// What went wrong last, of each endpoint.
+    fn troubles(&self) -> String {
+        let troubles = self.endpoints.iter().filter_map(|endpoint| Some((endpoint.name(), endpoint.last_error()?)));
+        troubles.map(|(name, error)| format!("{name}: {error}")).collect::<Vec<_>>().join("; ")
     }
 }

@@ -7,11 +7,11 @@ use async_trait::async_trait;
 use nepto_proto::siwe;
 use serde_json::Value;
 
-use super::pin::{NOBODY, Pin, pin};
+use super::pin::{NOBODY, Pin, pin, silence};
 use super::question::{Answer, Question};
 use super::{BlockId, Claim, Moment, SignatureError, SignatureVerifier, Signer};
 use crate::block::Finality;
-use crate::rpc::{Limits, Pool, RpcError};
+use crate::rpc::{Addresses, Limits, Pool, RpcError};
 
 /// An answer must be there in this time, with all that is tried again.
 const WITHIN: Duration = Duration::from_secs(10);
@@ -32,10 +32,10 @@ pub struct Nodes {
 }
 
 impl Nodes {
-    /// Nodes at these addresses, `http` or `https`, at most so many requests at once to each.
-    pub fn new(urls: &[String], finality: Finality, concurrency_max: usize) -> Result<Self, RpcError> {
+    /// Nodes at these addresses, at most so many requests at once to each.
+    pub fn new(addresses: impl Into<Addresses>, finality: Finality, concurrency_max: usize) -> Result<Self, RpcError> {
         let limits = Limits { timeout: NODE_WITHIN, answer_bytes_max: ANSWER_BYTES_MAX, concurrency_max };
-        Ok(Self { pool: Pool::new(urls, limits)?, finality })
+        Ok(Self { pool: Pool::new(addresses, limits)?, finality })
     }
 }
 
@@ -49,9 +49,10 @@ pub struct OnChain {
 struct Unsettled(String);
 
 impl OnChain {
-    /// With the nodes of these chains, by EIP-155 id.
+    /// With the nodes of these chains, by EIP-155 id. A node that serves another chain is not asked.
     pub fn new(chains: impl IntoIterator<Item = (u64, Nodes)>) -> Self {
-        Self { chains: chains.into_iter().collect() }
+        let of_chain = |(id, nodes): (u64, Nodes)| (id, Nodes { pool: nodes.pool.of_chain(id), ..nodes });
+        Self { chains: chains.into_iter().map(of_chain).collect() }
     }
 
     /// Whether contracts on a chain can be asked.
@@ -109,7 +110,7 @@ impl Nodes {
     /// The answers of all who are near enough to know the block, by name.
     async fn put(&self, pin: &Pin<'_>, params: &Value) -> Result<Vec<(&str, Result<Answer, RpcError>)>, Unsettled> {
         let answers = self.pool.ask_each("eth_call", params, Answer::read).await;
-        let answers = answers.map_err(|_| Unsettled(NOBODY.into()))?;
+        let answers = answers.map_err(|error| Unsettled(silence(&error)))?;
         let near = answers.into_iter().filter(|(endpoint, _)| pin.is_known_to(endpoint));
         Ok(near.map(|(endpoint, answer)| (endpoint.name(), answer)).collect())
     }
@@ -119,7 +120,7 @@ fn is_not_understood(answer: &Result<Answer, RpcError>) -> bool {
     matches!(answer, Err(RpcError::Refused { code, .. }) if NOT_UNDERSTOOD.contains(code))
 }
 
-/// What the answers come to. Who is out of reach says nothing; who is there and does not know the block, or can't answer,
+/// What the answers come to. Who is out of reach or of another chain says nothing; who is there and does not know the block, or can't answer,
 /// keeps a yes from counting.
 fn judge(answers: &[(&str, Result<Answer, RpcError>)], endpoints: usize) -> Result<Answer, String> {
     let (mut yes, mut noes, mut silent) = (0, Vec::new(), NOBODY.to_owned());
@@ -128,7 +129,9 @@ fn judge(answers: &[(&str, Result<Answer, RpcError>)], endpoints: usize) -> Resu
         match answer {
             Ok(Answer::Yes) => yes += 1,
             Ok(no) => noes.push(*no),
-            Err(error @ (RpcError::Failed(_) | RpcError::Limited(_))) => silent = format!("{name}: {error}"),
+            Err(error @ (RpcError::Failed(_) | RpcError::Limited(_) | RpcError::OtherChain { .. })) => {
+                silent = format!("{name}: {error}")
+            }
             Err(error) => unsure = Some(format!("{name}: {error}")),
         }
     }
@@ -148,7 +151,7 @@ fn judge(answers: &[(&str, Result<Answer, RpcError>)], endpoints: usize) -> Resu
 mod tests {
     use super::*;
 
-    /// Yes, no, no code; lagging, refusing, limited, down.
+    /// Yes, no, no code; lagging, refusing, limited, of another chain, down.
     fn answer(letter: char) -> Result<Answer, RpcError> {
         match letter {
             'y' => Ok(Answer::Yes),
@@ -157,6 +160,7 @@ mod tests {
             'l' => Err(RpcError::Missing),
             'r' => Err(RpcError::Refused { code: 3, message: "reverted".into(), data: None }),
             'x' => Err(RpcError::Limited(None)),
+            'o' => Err(RpcError::OtherChain { serves: 5, wanted: 1 }),
             _ => Err(RpcError::Failed("down".into())),
         }
     }
@@ -172,6 +176,8 @@ mod tests {
             ("y", Some(Answer::Yes)),
             ("yyd", Some(Answer::Yes)),
             ("yx", Some(Answer::Yes)),
+            ("yo", Some(Answer::Yes)),
+            ("no", None),
             ("yn", None),
             ("yyc", None),
             ("yl", None),

@@ -8,7 +8,7 @@ use serde_json::{Value, json};
 
 use super::{BlockId, Moment};
 use crate::block::{Finality, SealedHeader};
-use crate::rpc::{Endpoint, Pool};
+use crate::rpc::{Endpoint, Pool, RpcError};
 
 /// Endpoints that are further apart are not of one mind about what is newest.
 const APART_BLOCKS_MAX: u64 = 32;
@@ -17,8 +17,16 @@ const APART_FINAL_BLOCKS_MAX: u64 = 128;
 /// Nodes keep the state of their last 128 blocks, and on some chains what is final is older: so deep is deep enough.
 const DEEP_BLOCKS: u64 = 100;
 
-/// Said when all nodes rest after failures.
+/// Said when no node can be asked.
 pub const NOBODY: &str = "none of its nodes answers";
+
+/// The same, with what went wrong, if that is known.
+pub fn silence(error: &RpcError) -> String {
+    match error {
+        RpcError::Resting { why, .. } => format!("{NOBODY}: {why}"),
+        _ => NOBODY.to_owned(),
+    }
+}
 
 /// A block, and the endpoints that are too far from it to be asked.
 pub struct Pin<'a> {
@@ -54,7 +62,7 @@ pub async fn pin(pool: &Pool, finality: Finality, at: Moment) -> Result<Pin<'_>,
 /// half of those that answer.
 async fn tagged(pool: &Pool, tag: Value, apart_max: u64) -> Result<Pin<'_>, String> {
     let answers = pool.ask_each("eth_getBlockByNumber", &json!([tag, false]), SealedHeader::read).await;
-    let answers = answers.map_err(|_| NOBODY.to_owned())?;
+    let answers = answers.map_err(|error| silence(&error))?;
     let (mut headers, mut failed) = (Vec::new(), NOBODY.to_owned());
     for (endpoint, answer) in answers {
         match answer {

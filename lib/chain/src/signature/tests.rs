@@ -25,9 +25,11 @@ struct Node {
     answer: u8,
     /// Whether it takes the hash of a block for one.
     knows_hashes: bool,
+    /// What it says which chain it serves.
+    chain: u64,
 }
 
-const YES: Node = Node { head: 100, finalized: 90, branch: 0, answer: 1, knows_hashes: true };
+const YES: Node = Node { head: 100, finalized: 90, branch: 0, answer: 1, knows_hashes: true, chain: CHAIN };
 const NO: Node = Node { answer: 0, ..YES };
 
 impl Node {
@@ -37,6 +39,8 @@ impl Node {
 
     fn reply(&self, method: &str, params: &Value) -> Value {
         match method {
+            "eth_chainId" => json!({ "result": format!("{:#x}", self.chain) }),
+            _ if self.chain != CHAIN => panic!("a node of another chain is asked {method}"),
             "eth_getBlockByNumber" => {
                 let height = match params[0].as_str() {
                     Some("latest") => self.head,
@@ -171,10 +175,19 @@ async fn what_is_final_is_asked_about_once_it_is_and_not_deeper_than_nodes_remem
 #[tokio::test]
 async fn who_is_not_there_says_nothing() {
     let nowhere = ["http://127.0.0.1:1".to_owned()];
-    let chain = OnChain::new([(CHAIN, Nodes::new(&nowhere, Finality::Finalized, 4).unwrap())]);
+    let chain = OnChain::new([(CHAIN, Nodes::new(&nowhere[..], Finality::Finalized, 4).unwrap())]);
     let claim = |chain_id| Claim { chain_id, wallet: WALLET, text: "a text", signature: &[1, 2, 3] };
     assert!(is_unavailable(&chain.verify(claim(CHAIN), Moment::Newest).await));
     let unknown = chain.verify(claim(1), Moment::Newest).await;
     assert_eq!(unknown, Err(SignatureError::NoNode { wallet: WALLET, chain_id: 1 }));
     assert!(chain.knows(CHAIN) && !chain.knows(1));
+}
+
+#[tokio::test]
+async fn nodes_of_another_chain_are_not_asked() {
+    let other = Node { chain: 5, ..YES };
+    let Err(SignatureError::Unavailable { why, .. }) = newest(&[other]).await else { panic!("it was believed") };
+    assert!(why.contains("serves chain 5, not 10"), "{why}");
+    assert_eq!(newest(&[other, YES]).await, yes_at(100));
+    assert!(is_unavailable(&newest(&[NO, other]).await), "a no needs more than half of all");
 }

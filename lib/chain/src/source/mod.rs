@@ -60,7 +60,8 @@ impl Source {
                     note(endpoint, &header);
                     headers.push(header);
                 }
-                Err(error) => failed = error,
+                Err(error) if error.weight() >= failed.weight() => failed = error,
+                Err(_) => {}
             }
         }
         if headers.is_empty() { Err(failed) } else { Ok(headers) }
@@ -86,7 +87,8 @@ impl Source {
             // on another branch: no lie
             if is_it(&header) { Ok(header) } else { Err(RpcError::Missing) }
         };
-        self.pool.ask("eth_getBlockByNumber", &params, Some(number), judge).await
+        let header = self.pool.ask("eth_getBlockByNumber", &params, Some(number), judge).await;
+        header.map_err(|error| of_block(number, error))
     }
 
     /// What most endpoints say of the block at a height. Where as many know ours as another, the branch that is higher wins.
@@ -144,17 +146,18 @@ impl Source {
         }
         let params = json!([header.hash()]);
         let judge = |answer: &str| prove(answer, &header, self.encoding);
-        let mut logs = self.pool.ask("eth_getBlockReceipts", &params, Some(header.number()), judge).await?;
+        let logs = self.pool.ask("eth_getBlockReceipts", &params, Some(header.number()), judge).await;
+        let mut logs = logs.map_err(|error| of_block(header.number(), error))?;
         logs.retain(|log| watch.wants(log));
         Ok(Block { header, logs, proof: Proof::Receipts })
     }
 
     /// The blocks of a range, each with its wanted logs; the first stands on `parent`. May end early, where the chain changed
-    /// while it was read.
+    /// while it was read or nobody has a block.
     pub async fn blocks(&self, from: u64, to: u64, parent: B256, watch: &Watch) -> Result<Vec<Block>, RpcError> {
         let first = self.header_on(from, parent).await?;
         let others = stream::iter(from + 1..=to).map(|number| self.header(number)).buffered(BLOCKS_AT_ONCE);
-        let others = others.take_while(|header| std::future::ready(header != &Err(RpcError::Missing)));
+        let others = others.take_while(|header| std::future::ready(!is_lacking(header)));
         let others: Vec<SealedHeader> = others.try_collect().await?;
         let mut headers = vec![first];
         for header in others {
@@ -164,9 +167,27 @@ impl Source {
             headers.push(header);
         }
         if self.encoding == Encoding::Unknown {
-            return self.compared(headers, watch).await;
+            return self.compared(headers, watch).await.map_err(|error| of_block(from, error));
         }
-        let blocks = stream::iter(headers).map(|header| self.block(header, watch)).buffered(BLOCKS_AT_ONCE);
-        blocks.try_collect().await
+        let read = stream::iter(headers).map(|header| self.block(header, watch)).buffered(BLOCKS_AT_ONCE);
+        let mut read = std::pin::pin!(read);
+        let mut blocks = Vec::new();
+        while let Some(block) = read.next().await {
+            // nodes drop receipts before they drop headers
+            if is_lacking(&block) && !blocks.is_empty() {
+                break;
+            }
+            blocks.push(block?);
+        }
+        Ok(blocks)
     }
+}
+
+/// Names the block that nobody has.
+fn of_block(number: u64, error: RpcError) -> RpcError {
+    if error == RpcError::Missing { RpcError::NoBlock(number) } else { error }
+}
+
+const fn is_lacking<T>(read: &Result<T, RpcError>) -> bool {
+    matches!(read, Err(RpcError::NoBlock(_)))
 }

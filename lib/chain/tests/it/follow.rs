@@ -3,7 +3,7 @@
 use alloy_primitives::keccak256;
 use nepto_chain::follow::{FollowError, Known, Move, next};
 use nepto_chain::receipts::Encoding;
-use nepto_chain::rpc::{Limits, Pool};
+use nepto_chain::rpc::{Addresses, Limits, Pool, RpcError};
 use nepto_chain::source::{Finality, Source};
 use nepto_chain::watch::Watch;
 use nepto_testkit::{Anvil, Lie, LyingRpc};
@@ -18,6 +18,10 @@ struct Follower {
 
 impl Follower {
     async fn new(urls: &[String], finality: u64) -> Self {
+        Self::with(urls.into(), finality).await
+    }
+
+    async fn with(urls: Addresses, finality: u64) -> Self {
         let pool = Pool::new(urls, Limits::default()).unwrap();
         let source = Source::new(pool, Encoding::Ethereum, Finality::Depth(finality));
         let genesis = source.header(0).await.unwrap();
@@ -31,7 +35,11 @@ impl Follower {
     async fn settle(&mut self) -> Result<Vec<String>, FollowError> {
         let mut done = Vec::new();
         loop {
-            let step = next(&self.source, &self.known, &self.watch, 5).await?;
+            let step = match self.next().await {
+                // for now
+                Err(FollowError::NoBlock { .. }) => return Ok(done),
+                step => step?,
+            };
             self.known.apply(&step, WINDOW);
             done.push(match &step {
                 Move::Advance { blocks, .. } => format!("+{}", blocks.len()),
@@ -40,6 +48,10 @@ impl Follower {
                 Move::Wait => return Ok(done),
             });
         }
+    }
+
+    async fn next(&self) -> Result<Move, FollowError> {
+        next(&self.source, &self.known, &self.watch, 5).await
     }
 
     async fn is_at_the_head_of(&self, anvil: &Anvil) {
@@ -133,4 +145,43 @@ async fn a_block_that_only_one_of_several_nodes_knows_does_not_become_final() {
     anvil.mine(3).await.unwrap();
     follower.settle().await.unwrap();
     follower.is_at_the_head_of(&anvil).await;
+}
+
+#[tokio::test]
+async fn a_block_that_nobody_has_is_named() {
+    let anvil = Anvil::start().await.unwrap();
+    anvil.mine(10).await.unwrap();
+    let liar = LyingRpc::start(&anvil).await.unwrap();
+    let mut follower = Follower::new(&[liar.url()], 40).await;
+    liar.tell(Lie::NoBlock { at: 4 });
+    assert_eq!(follower.settle().await.unwrap(), ["+3"], "up to it all are taken");
+    let stands = follower.next().await.unwrap_err();
+    assert_eq!(stands, FollowError::NoBlock { height: 4 });
+    assert_eq!(stands.to_string(), "no node gives block 4, which comes next after ours");
+    assert_eq!(follower.source.header(4).await, Err(RpcError::NoBlock(4)));
+    liar.truth();
+    assert_eq!(follower.settle().await.unwrap(), ["+5", "+2"]);
+}
+
+#[tokio::test]
+async fn a_node_that_is_now_of_another_chain_takes_no_block_back() {
+    let anvil = Anvil::start().await.unwrap();
+    anvil.mine(8).await.unwrap();
+    let liar = LyingRpc::start(&anvil).await.unwrap();
+    let addresses = Addresses { urls: vec![liar.url()], chain_id: Some(anvil.chain_id()) };
+    let mut follower = Follower::with(addresses, 40).await;
+    follower.settle().await.unwrap();
+    let known = follower.known.hashes.clone();
+    // no request fails, and its blocks are others
+    liar.tell(Lie::OtherChain { id: 5 });
+    anvil.reorg(3, []).await.unwrap();
+    for _ in 0..2 {
+        let other = matches!(
+            follower.settle().await,
+            Ok(_) | Err(FollowError::Rpc(RpcError::OtherChain { .. } | RpcError::Resting { .. }))
+        );
+        assert!(other && follower.known.hashes == known, "it was believed");
+    }
+    let why = follower.source.pool().status()[0].last_error.clone().unwrap();
+    assert!(why.contains("serves chain 5, not 31337"), "{why}");
 }

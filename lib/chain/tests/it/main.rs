@@ -2,3 +2,4 @@
 
 mod follow;
 mod lies;
+mod other_chain;

@@ -21,9 +21,16 @@ pub(super) fn distort(lie: &Lie, method: &str, result: &mut Value) {
         Lie::Empty => *result = json!([]),
         Lie::NoReceipts => *result = Value::Null,
         Lie::ForgeHeader { field } => forge(result, *field),
+        Lie::NoBlock { at } if of_block(result) == Some(*at) => *result = Value::Null,
+        Lie::OtherChain { id } => *result = quantity(*id),
         Lie::StaleHead { at } if method == "eth_blockNumber" => *result = quantity(*at),
         _ => {}
     }
+}
+
+/// The height of a block, or of the block of receipts.
+fn of_block(result: &Value) -> Option<u64> {
+    number(&result["number"]).or_else(|| number(&result[0]["blockNumber"]))
 }
 
 /// Leaves logs out of a list of logs, of receipts, or of one receipt.

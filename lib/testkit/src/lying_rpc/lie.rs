@@ -50,6 +50,16 @@ pub enum Lie {
         /// The last one that is.
         at: u64,
     },
+    /// Has lost a block that is not its last: by number or hash it does not exist, and neither do its receipts.
+    NoBlock {
+        /// Its height.
+        at: u64,
+    },
+    /// Says that it serves another chain.
+    OtherChain {
+        /// EIP-155.
+        id: u64,
+    },
     /// Is a balancer before two nodes, which may be on different branches: every n-th request goes to the other.
     Balanced {
         /// The other node, an [`Anvil`](crate::Anvil) most likely.
@@ -128,6 +138,8 @@ impl Lie {
             Self::DropReceipts { .. } | Self::SwapReceipts => receipts,
             Self::TooMany { .. } => logs,
             Self::ForgeHeader { .. } => blocks,
+            Self::NoBlock { .. } => receipts || (blocks && method != NEW_HEAD),
+            Self::OtherChain { .. } => method == "eth_chainId",
             Self::NotFinal { .. } => method == "eth_getBlockByNumber",
             Self::StaleHead { .. } => ["eth_blockNumber", "eth_getBlockByNumber"].contains(&method),
             Self::SilentHeads | Self::RepeatHeads => method == NEW_HEAD,

@@ -241,6 +241,23 @@ async fn finality_may_stand_still_while_the_chain_goes_on() {
 }
 
 #[tokio::test]
+async fn one_block_is_lost_and_another_chain_is_named() {
+    let scene = Scene::set().await;
+    let lost = scene.anvil.block(3).await.unwrap();
+    scene.rpc.tell(Lie::NoBlock { at: 3 });
+    for (method, block) in [("eth_getBlockByNumber", json!("0x3")), ("eth_getBlockByHash", lost["hash"].clone())] {
+        assert_eq!(scene.result(method, json!([block, false])).await, Value::Null);
+        assert_eq!(scene.result("eth_getBlockReceipts", json!([block])).await, Value::Null);
+    }
+    assert_eq!(scene.result("eth_getBlockByNumber", json!(["latest", false])).await["number"], "0x4");
+    assert_eq!(scene.receipts(2).await.as_array().unwrap().len(), 2);
+    scene.truth_is_told().await;
+    scene.rpc.tell(Lie::OtherChain { id: 5 });
+    assert_eq!(scene.result("eth_chainId", json!([])).await, "0x5");
+    assert_eq!(scene.result("eth_blockNumber", json!([])).await, "0x4");
+}
+
+#[tokio::test]
 async fn a_forged_header_keeps_its_hash() {
     let scene = Scene::set().await;
     let truth = scene.anvil.block(3).await.unwrap();

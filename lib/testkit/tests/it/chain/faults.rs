@@ -107,6 +107,72 @@ async fn a_server_with_a_liar_alone_waits_for_the_truth() {
 }
 
 #[tokio::test]
+async fn a_node_of_another_chain_is_not_believed() {
+    let anvil = Anvil::start().await.unwrap();
+    let contracts = Contracts::deploy(&anvil).await.unwrap();
+    let node = LyingRpc::start(&anvil).await.unwrap();
+    node.tell(Lie::OtherChain { id: 5 });
+    let chain = WatchedChain::of(&anvil, 64).contracts(&contracts).through(&[node.url()]);
+    let world = World::watching(anvil, contracts, &chain).await.unwrap();
+    let said = async || Ok(world.status().await?.trouble.is_some_and(|why| why.contains("serves chain 5, not 31337")));
+    eventually(seconds(10), said).await.unwrap();
+    let status = world.status().await.unwrap();
+    assert_eq!((status.height, status.proven_blocks), (0, 0));
+    assert_eq!(node.requests("eth_getBlockByNumber") + node.requests("eth_getBlockReceipts"), 0);
+    node.truth();
+    let alice = world.anvil.accounts()[1];
+    world.anvil.send(&world.contracts.token.transfer(world.contracts.owner, alice, 500)).await.unwrap();
+    let status = world.settled().await.unwrap();
+    assert!(status.trouble.is_none() && status.proven_blocks > 0, "{status:?}");
+}
+
+#[tokio::test]
+async fn a_block_that_no_node_has_is_named_where_one_looks() {
+    let anvil = Anvil::start().await.unwrap();
+    let contracts = Contracts::deploy(&anvil).await.unwrap();
+    let node = LyingRpc::start(&anvil).await.unwrap();
+    let chain = WatchedChain::of(&anvil, 64).contracts(&contracts).through(&[node.url()]);
+    let world = World::watching(anvil, contracts, &chain).await.unwrap();
+    let before = world.settled().await.unwrap();
+    let lost = before.height + 3;
+    node.tell(Lie::NoBlock { at: lost });
+    world.anvil.mine(6).await.unwrap();
+    let name = format!("no node gives block {lost}");
+    let said = async || Ok(world.status().await?.trouble.is_some_and(|why| why.contains(&name)));
+    eventually(seconds(10), said).await.unwrap();
+    let status = world.status().await.unwrap();
+    assert_eq!((status.height, status.lag_blocks), (lost - 1, 4), "up to it all are there");
+    let asked = node.requests("eth_getBlockByNumber");
+    sleep(seconds(1)).await;
+    let asked = node.requests("eth_getBlockByNumber") - asked;
+    assert!(asked < 200, "{asked} requests of a chain that stands still");
+    node.truth();
+    world.settled().await.unwrap();
+    let told = async || Ok(world.status().await?.trouble.is_none());
+    eventually(seconds(5), told).await.unwrap();
+}
+
+#[tokio::test]
+async fn blocks_of_a_gap_that_no_node_has_are_named() {
+    let anvil = Anvil::start().await.unwrap();
+    let contracts = Contracts::deploy(&anvil).await.unwrap();
+    let node = LyingRpc::start(&anvil).await.unwrap();
+    let of = || WatchedChain::of(&anvil, 64).through(&[node.url()]);
+    let before = of().contract("erc721", contracts.pass.0, contracts.start_block);
+    let after = of().contracts(&contracts);
+    let world = World::watching(anvil, contracts, &before).await.unwrap();
+    world.anvil.mine(8).await.unwrap();
+    let status = world.settled().await.unwrap();
+    node.tell(Lie::NoBlock { at: status.height - 4 });
+    world.stack.api.reconfigure(&Settings::new().chain(&after)).await.unwrap();
+    let said =
+        async || Ok(world.status().await?.trouble.is_some_and(|why| why.contains("no node gives all of blocks")));
+    eventually(seconds(10), said).await.unwrap();
+    node.truth();
+    world.settled().await.unwrap();
+}
+
+#[tokio::test]
 async fn watcher_and_pipelines_are_killed_again_and_again() {
     let anvil = Anvil::start().await.unwrap();
     let contracts = Contracts::deploy(&anvil).await.unwrap();
