@@ -121,6 +121,11 @@ pub enum Command {
     Wallets(wallets::WalletsArgs),
     /// List where you are signed in
     Sessions,
+    /// Print an access token for the HTTP API; it is good for some minutes
+    #[command(after_help = "\
+Example:
+  curl -H \"Authorization: Bearer $(nepto token)\" https://chat.example.org/v1/assets/mine")]
+    Token,
     /// Sign out; the history stays in the profile
     SignOut(sessions::SignOutArgs),
     /// Show or change what this device does by itself

@@ -41,6 +41,7 @@ pub async fn run(app: App, command: Command) -> Result<(), Failure> {
         Command::Devices(args) => devices::run(&app, args).await,
         Command::Wallets(args) => wallets::run(&app, args).await,
         Command::Sessions => sessions::list(&app).await,
+        Command::Token => sessions::token(&app).await,
         Command::SignOut(args) => sessions::sign_out(&app, args).await,
         Command::Admin(args) => admin::run(&app, args).await,
         Command::Completions(args) => shell::completions(&app, args),

@@ -113,8 +113,8 @@ fn welcome(app: &App, client: &Client, wallet: &Wallet) -> Result<(), Failure> {
     let profile = profile.map_or_else(String::new, |folder| format!(" --profile {}", folder.display()));
     app.note(format!(
         "\nNext:\n  \
-         nepto{profile} profile --handle alice     choose a handle, so that people find you\n  \
-         nepto{profile} chat 0x…                   chat with a wallet address or @handle\n  \
+         nepto{profile} profile --handle HANDLE    choose a handle, so that people find you\n  \
+         nepto{profile} chat PEER                  chat with a wallet address or @handle\n  \
          nepto{profile} inbox                      what arrived"
     ));
     Ok(())

@@ -38,6 +38,12 @@ pub async fn list(app: &App) -> Result<(), Failure> {
     table::print(app, ["SESSION", "DEVICE", "WALLET", "SINCE", "REFRESHED"], &rows)
 }
 
+/// Prints nothing but the token, for scripts.
+pub async fn token(app: &App) -> Result<(), Failure> {
+    let token = app.client().await?.http().access_token().await?;
+    if app.json() { app.say_json(&json!({ "token": token })) } else { app.say(token) }
+}
+
 pub async fn sign_out(app: &App, args: SignOutArgs) -> Result<(), Failure> {
     let client = app.client().await?;
     client.sign_out(args.everywhere).await?;

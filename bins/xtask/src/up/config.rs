@@ -20,6 +20,7 @@ fn text(data: &Path, options: &Options, chain: &Chain) -> Result<String> {
     let database = quoted("surrealkv://", &data.join("database"))?;
     let signing = quoted("", &data.join("keys/tokens.pem"))?;
     let verifying = quoted("", &data.join("keys/tokens.pub.pem"))?;
+    let images = quoted("", &data.join("images"))?;
     let (signed_chains, chain) = (signed_chains(chain), chain_text(chain)?);
     Ok(format!(
         r#"# Written by `cargo xtask up` at every start.
@@ -48,6 +49,9 @@ url = {database}
 [tokens]
 signing_key_file = {signing}
 verifying_key_file = {verifying}
+
+[assets]
+image_cache_folder = {images}
 
 [log]
 format = "text"
@@ -92,8 +96,30 @@ fn quoted(prefix: &str, path: &Path) -> Result<String> {
 
 #[cfg(test)]
 mod tests {
+    use clap::Parser;
+
     use super::*;
     use crate::up::chain::Contract;
+
+    #[derive(Parser)]
+    struct Up {
+        #[command(flatten)]
+        options: Options,
+    }
+
+    #[test]
+    fn everything_that_is_kept_lies_in_the_folder() {
+        let chain = Chain::new(1, "http://127.0.0.1:1", Finality::Finalized, Vec::new());
+        let text = text(Path::new("/d"), &Up::parse_from(["up"]).options, &chain).unwrap();
+        for line in [
+            r#"url = "surrealkv:///d/database""#,
+            r#"signing_key_file = "/d/keys/tokens.pem""#,
+            r#"verifying_key_file = "/d/keys/tokens.pub.pem""#,
+            r#"image_cache_folder = "/d/images""#,
+        ] {
+            assert!(text.lines().any(|written| written == line), "{line}: {text}");
+        }
+    }
 
     #[test]
     fn a_chain_is_written_with_its_contracts() {

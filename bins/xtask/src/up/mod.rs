@@ -29,6 +29,8 @@ use chain::{Chain, Dev};
 use child::{Child, Launch};
 use lock::Lock;
 
+/// Where `nepto admin` looks, unless it is told otherwise.
+const ADMIN_PORT: u16 = 9464;
 const LOOK_EVERY: Duration = Duration::from_millis(100);
 const READY_WITHIN: Duration = Duration::from_secs(60);
 
@@ -39,7 +41,7 @@ pub struct Options {
     #[arg(long, default_value_t = 8080, value_parser = clap::value_parser!(u16).range(1..))]
     port: u16,
     /// Port of Nepto's health and metrics
-    #[arg(long, default_value_t = 9464, value_parser = clap::value_parser!(u16).range(1..))]
+    #[arg(long, default_value_t = ADMIN_PORT, value_parser = clap::value_parser!(u16).range(1..))]
     admin_port: u16,
     /// Port of NATS; not the usual one, which a NATS of yours may have
     #[arg(long, default_value_t = 14222, value_parser = clap::value_parser!(u16).range(1..))]
@@ -150,7 +152,7 @@ impl Scene<'_> {
         };
         start(self.nats(), &|| probe::nats(options.nats_port))?;
         start(self.redis()?, &|| probe::redis(options.redis_port))?;
-        let chain = match real {
+        let mut chain = match real {
             Some(chain) => chain,
             None => {
                 start(dev.launch(&self.logs())?, &|| dev.is_ready())?;
@@ -161,6 +163,7 @@ impl Scene<'_> {
                 dev.chain()?
             }
         };
+        chain.contracts.extend_from_slice(&options.chain.more);
         let configuration = config::write(data, options, &chain)?;
         start(self.server(&configuration), &|| probe::server(options.admin_port))?;
         spinner.finish_and_clear();
@@ -274,6 +277,11 @@ fn link(program: &Path, link: &Path) -> Result<()> {
 
 fn next_steps(options: &Options, data: &Path, chain: &Chain) -> String {
     let (url, data, admin, chain) = (options.url(), short(data), options.admin_port, chain.summary());
+    // elsewhere the client looks for nobody
+    let operator = match admin {
+        ADMIN_PORT => String::new(),
+        _ => format!(" --operator http://127.0.0.1:{admin}"),
+    };
     format!(
         "\n\
          Nepto runs at {url}\n\
@@ -282,8 +290,32 @@ fn next_steps(options: &Options, data: &Path, chain: &Chain) -> String {
          logs                 {data}/logs\n\
          configuration        {data}/server.toml; NEPTO_<SECTION>__<FIELD> in the environment wins\n\
          chain                {chain}\n\
+         how the chain goes   {data}/nepto admin chain status{operator}\n\
          chat                 {data}/nepto --help\n\
          \n\
          Ctrl-C stops everything."
     )
+}
+
+#[cfg(test)]
+mod tests {
+    use clap::Parser;
+
+    use super::*;
+    use chain::Finality;
+
+    #[derive(Parser)]
+    struct Up {
+        #[command(flatten)]
+        options: Options,
+    }
+
+    #[test]
+    fn a_hint_names_the_operators_listener_where_it_is_not_the_usual_one() {
+        let chain = Chain::new(1, "http://127.0.0.1:1", Finality::Finalized, Vec::new());
+        let hints = |line: &[&str]| next_steps(&Up::parse_from(line).options, Path::new("/d"), &chain);
+        assert!(hints(&["up"]).contains("/d/nepto admin chain status\n"));
+        let elsewhere = hints(&["up", "--admin-port", "9465"]);
+        assert!(elsewhere.contains("/d/nepto admin chain status --operator http://127.0.0.1:9465\n"), "{elsewhere}");
+    }
 }

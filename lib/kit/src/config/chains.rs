@@ -5,7 +5,9 @@ use std::fmt;
 use std::path::PathBuf;
 
 use alloy_primitives::Address;
+use reqwest::Url;
 use serde::Deserialize;
+use serde::de::{Deserializer, Error as _};
 
 use super::ConfigError;
 use crate::address;
@@ -40,7 +42,7 @@ pub struct Chain {
     #[serde(default = "timeout_ms")]
     pub timeout_ms: u64,
     /// What is watched.
-    #[serde(default)]
+    #[serde(default, deserialize_with = "contracts")]
     pub contracts: Vec<Contract>,
     /// Webhooks of providers.
     #[serde(default)]
@@ -77,9 +79,20 @@ impl fmt::Debug for Endpoint {
     }
 }
 
+impl Endpoint {
+    fn url(&self) -> Option<Url> {
+        self.0.parse().ok()
+    }
+
+    /// Whether it is an address with a host and one of these schemes.
+    fn speaks(&self, schemes: [&str; 2]) -> bool {
+        self.url().is_some_and(|url| schemes.contains(&url.scheme()) && url.has_host())
+    }
+}
+
 /// When a block is final: a number of blocks on top, or the word of the nodes.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
-#[serde(untagged)]
+#[serde(untagged, expecting = "`finalized`, `safe`, or a number of blocks was expected")]
 pub enum Finality {
     /// So many blocks on top.
     Depth(u64),
@@ -121,11 +134,40 @@ pub enum Receipts {
 #[serde(deny_unknown_fields)]
 pub struct Contract {
     /// Where it is.
+    #[serde(deserialize_with = "address_without_typo")]
     pub address: Address,
     /// What it is.
     pub kind: Standard,
     /// The block that it was deployed in, or any before: what happened earlier is not collected.
     pub start_block: u64,
+}
+
+/// Contracts; what is wrong with one is said with its address, or its position where it has none.
+fn contracts<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Vec<Contract>, D::Error> {
+    let tables = Vec::<toml::Table>::deserialize(deserializer)?;
+    let read = |(index, table): (usize, toml::Table)| {
+        let name = match table.get("address") {
+            Some(toml::Value::String(address)) => address.clone(),
+            _ => format!("number {}", index + 1),
+        };
+        let contract = table.try_into::<Contract>();
+        contract.map_err(|error| D::Error::custom(format!("contract {name}: {}", error.to_string().trim_end())))
+    };
+    tables.into_iter().enumerate().map(read).collect()
+}
+
+/// An address. In mixed case it has a checksum (EIP-55), which must be right.
+fn address_without_typo<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Address, D::Error> {
+    let text = String::deserialize(deserializer)?;
+    let digits = text.strip_prefix("0x").unwrap_or(&text);
+    let address: Address =
+        digits.parse().map_err(|_| D::Error::custom("0x and 40 hexadecimal digits were expected"))?;
+    let has = |is: fn(&char) -> bool| digits.chars().any(|digit| is(&digit));
+    let is_mixed = has(char::is_ascii_lowercase) && has(char::is_ascii_uppercase);
+    if is_mixed && address.to_checksum(None).trim_start_matches("0x") != digits {
+        return Err(D::Error::custom("the checksum is wrong (EIP-55); a digit was mistyped, or a letter's case"));
+    }
+    Ok(address)
 }
 
 /// What a contract follows.
@@ -185,17 +227,23 @@ pub(super) fn check(chains: &[Chain]) -> Result<(), ConfigError> {
     let mut ids = BTreeSet::new();
     let mut hooks = BTreeSet::new();
     for chain in chains {
+        if chain.id == 0 {
+            return bad("chains.id", "must be the EIP-155 id of a chain; 0 is none".to_owned());
+        }
         if !ids.insert(chain.id) {
             return bad("chains.id", format!("chain {} stands there twice", chain.id));
         }
-        let speaks = |endpoints: &[Endpoint], schemes: [&str; 2]| {
-            endpoints.iter().all(|endpoint| schemes.iter().any(|scheme| endpoint.0.starts_with(scheme)))
-        };
-        if chain.rpc.is_empty() || !speaks(&chain.rpc, ["http://", "https://"]) {
-            return bad("chains.rpc", format!("chain {} needs http:// or https:// addresses of nodes", chain.id));
+        if chain.rpc.is_empty() || !chain.rpc.iter().all(|endpoint| endpoint.speaks(["http", "https"])) {
+            let problem = format!("chain {} needs addresses of nodes like https://node.example.org", chain.id);
+            return bad("chains.rpc", problem);
         }
-        if !speaks(&chain.ws, ["ws://", "wss://"]) {
-            return bad("chains.ws", format!("chain {}: ws:// or wss:// addresses", chain.id));
+        let mut nodes = BTreeSet::new();
+        // one node under two names would agree with itself
+        if let Some(twice) = chain.rpc.iter().find(|endpoint| !nodes.insert(endpoint.url())) {
+            return bad("chains.rpc", format!("chain {}: {twice:?} stands there twice", chain.id));
+        }
+        if !chain.ws.iter().all(|endpoint| endpoint.speaks(["ws", "wss"])) {
+            return bad("chains.ws", format!("chain {}: addresses like wss://node.example.org", chain.id));
         }
         if !(1..=100_000).contains(&chain.window_blocks) {
             return bad("chains.window_blocks", format!("chain {}: 1 to 100000", chain.id));
@@ -203,9 +251,10 @@ pub(super) fn check(chains: &[Chain]) -> Result<(), ConfigError> {
         if chain.poll_ms == 0 || chain.concurrency_max == 0 || chain.timeout_ms == 0 {
             return bad("chains", format!("chain {}: poll_ms, concurrency_max and timeout_ms must not be 0", chain.id));
         }
-        let addresses: BTreeSet<_> = chain.contracts.iter().map(|contract| contract.address).collect();
-        if addresses.len() < chain.contracts.len() {
-            return bad("chains.contracts", format!("chain {}: a contract stands there twice", chain.id));
+        let mut addresses = BTreeSet::new();
+        if let Some(twice) = chain.contracts.iter().find(|contract| !addresses.insert(contract.address)) {
+            let problem = format!("chain {}: contract {} stands there twice", chain.id, twice.address);
+            return bad("chains.contracts", problem);
         }
         for hook in &chain.hooks {
             let is_token = hook.id.chars().all(|c| c.is_ascii_alphanumeric() || c == '_' || c == '-');
@@ -248,14 +297,64 @@ mod tests {
             (format!("{CHAIN}{CHAIN}"), "chains.id"),
             (format!("{CHAIN}window_blocks = 0\n"), "chains.window_blocks"),
             (format!("{CHAIN}poll_ms = 0\n"), "poll_ms"),
-            (format!("{CHAIN}finality = \"soon\"\n"), "finality"),
             (
                 format!("{CHAIN}[[chains.hooks]]\nid = \"a/b\"\nprovider = \"alchemy\"\nsigning_key_file = \"k\"\n"),
                 "chains.hooks.id",
             ),
+            ("[[chains]]\nid = 0\nrpc = [\"http://x\"]\n".to_owned(), "chains.id"),
+            ("[[chains]]\nid = 1\nrpc = [\"http://\"]\n".to_owned(), "chains.rpc"),
+            ("[[chains]]\nid = 1\nrpc = [\"http://x\"]\nws = [\"wss://\"]\n".to_owned(), "chains.ws"),
+            ("[[chains]]\nid = 1\nrpc = [\"http://x/key\", \"http://X:80/key\"]\n".to_owned(), "http://X:80 stands"),
         ] {
             let error = Config::parse(&text, []).unwrap_err().to_string();
             assert!(error.contains(field), "{text}: {error}");
+        }
+        let two_keys = "[[chains]]\nid = 1\nrpc = [\"http://x/key\", \"http://x/other\"]\n";
+        assert!(Config::parse(two_keys, []).is_ok(), "two customers of one provider");
+    }
+
+    #[test]
+    fn what_finality_may_be_is_said() {
+        for wrong in ["\"latest\"", "-5", "true"] {
+            let error = Config::parse(&format!("{CHAIN}finality = {wrong}\n"), []).unwrap_err().to_string();
+            assert!(error.contains("`finalized`, `safe`, or a number of blocks"), "{error}");
+            assert!(error.contains("chains.finality") && !error.contains("untagged"), "{error}");
+        }
+    }
+
+    fn contract(address: &str, more: &str) -> String {
+        format!("[[chains.contracts]]\naddress = \"{address}\"\nstart_block = 1\n{more}\n")
+    }
+
+    #[test]
+    fn an_address_may_not_have_a_typo() {
+        let right = "0x5FbDB2315678afecb367f032d93F642f64180aa3";
+        let lower = right.to_lowercase();
+        for good in [right, &lower, &right.to_uppercase().replace('X', "x"), &right[2..]] {
+            let config = Config::parse(&format!("{CHAIN}{}", contract(good, "kind = \"erc20\"")), []).unwrap();
+            assert_eq!(config.chains[0].contracts[0].address.to_string(), right);
+        }
+        for bad in ["0x5fbDB2315678afecb367f032d93F642f64180aa3", "0x5FbDB2315678afecb367f032d93F642f64180aa4"] {
+            let text = format!("{CHAIN}{}", contract(bad, "kind = \"erc20\""));
+            let error = Config::parse(&text, []).unwrap_err().to_string();
+            assert!(error.contains(bad) && error.contains("EIP-55"), "{error}");
+        }
+    }
+
+    #[test]
+    fn it_is_said_which_contract_is_wrong() {
+        let [first, second] =
+            ["0x5FbDB2315678afecb367f032d93F642f64180aa3", "0xe7f1725e7734ce288f8367e1bb143e90bb3f0512"];
+        let good = format!("{CHAIN}{}", contract(first, "kind = \"erc20\""));
+        for (more, said) in [
+            (contract(second, "kind = \"erc777\""), second),
+            (contract(second, ""), second),
+            (contract("0xe7f1", "kind = \"erc20\""), "0xe7f1"),
+            (contract(first, "kind = \"erc721\""), first),
+            ("[[chains.contracts]]\nkind = \"erc20\"\n".to_owned(), "number 2"),
+        ] {
+            let error = Config::parse(&format!("{good}{more}"), []).unwrap_err().to_string();
+            assert!(error.contains(&format!("contract {said}")) && error.contains("chains.contracts"), "{error}");
         }
     }
 }

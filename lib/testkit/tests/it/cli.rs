@@ -289,6 +289,29 @@ async fn who_owns_a_contract_signs_in_for_it() {
 }
 
 #[tokio::test]
+async fn a_token_opens_the_http_api_to_other_programs() {
+    let stack = Stack::all().await.unwrap();
+    let alice = Home::join(&stack, "alice").await.unwrap();
+    let mine = async |token: &str| {
+        let request = reqwest::Client::new().get(format!("{}/v1/assets/mine", stack.url())).bearer_auth(token);
+        request.send().await.unwrap().status().as_u16()
+    };
+    let said = alice.nepto("token").await.unwrap();
+    assert_eq!(said.err, "", "nothing but the token");
+    let token = said.well().unwrap();
+    assert_eq!(mine(token.strip_suffix('\n').unwrap()).await, 200);
+    let json = alice.nepto("token --json").await.unwrap().json().unwrap();
+    assert_eq!(mine(json[0]["token"].as_str().unwrap()).await, 200);
+    // neither who signed out has one, nor who never signed in
+    alice.nepto("sign-out").await.unwrap().well().unwrap();
+    for home in [alice, Home::new().unwrap()] {
+        let refused = home.nepto("token --json").await.unwrap();
+        assert_eq!(refused.out, "");
+        assert_eq!(refused.failure().unwrap(), (3, "not_signed_in".to_owned()));
+    }
+}
+
+#[tokio::test]
 async fn scripts_can_tell_what_went_wrong() {
     let stack = Stack::all().await.unwrap();
     let home = Home::new().unwrap();

@@ -2,6 +2,7 @@
 
 use std::fs;
 use std::path::Path;
+use std::str::FromStr;
 
 use anyhow::{Context, Result, ensure};
 use serde::Deserialize;
@@ -34,6 +35,32 @@ pub struct Contract {
     pub start_block: u64,
 }
 
+/// What the server can watch: its `kind`.
+const KINDS: [&str; 6] = ["token", "erc20", "erc721", "erc1155", "staking", "multisend"];
+
+impl FromStr for Contract {
+    type Err = String;
+
+    /// As `--contract` says it.
+    fn from_str(text: &str) -> Result<Self, Self::Err> {
+        const FORM: &str = "a kind, an address, and the block that it was deployed in, like erc20=0x…@7";
+        let (kind, rest) = text.split_once('=').ok_or(FORM)?;
+        let (address, start_block) = rest.split_once('@').ok_or(FORM)?;
+        let known = KINDS.into_iter().find(|known| *known == kind);
+        let kind = known.ok_or_else(|| format!("{kind:?} is none of {}", KINDS.join(", ")))?;
+        if !is_address(address) {
+            return Err(format!("{address:?} is no address"));
+        }
+        let start_block = start_block.parse().map_err(|_| format!("{start_block:?} is no number of a block"))?;
+        Ok(Self { kind, address: address.to_owned(), start_block })
+    }
+}
+
+fn is_address(text: &str) -> bool {
+    let digits = text.strip_prefix("0x").unwrap_or_default();
+    digits.len() == 40 && digits.chars().all(|digit| digit.is_ascii_hexdigit())
+}
+
 impl Contracts {
     /// Reads a file.
     pub fn read(file: &Path) -> Result<Self> {
@@ -41,9 +68,7 @@ impl Contracts {
         let read: Self = serde_json::from_str(&text)
             .with_context(|| format!("{} is no list of contracts as Deploy.s.sol writes it", short(file)))?;
         for contract in read.list() {
-            let digits = contract.address.strip_prefix("0x").unwrap_or_default();
-            let well = digits.len() == 40 && digits.chars().all(|digit| digit.is_ascii_hexdigit());
-            ensure!(well, "{}: {:?} is no address", short(file), contract.address);
+            ensure!(is_address(&contract.address), "{}: {:?} is no address", short(file), contract.address);
         }
         Ok(read)
     }
@@ -82,6 +107,22 @@ mod tests {
         let text = format!(r#"{{ "chain_id": 10, "start_block": 7, "token": "{TOKEN}" }}"#);
         let token = Contract { kind: "erc20", address: TOKEN.to_owned(), start_block: 7 };
         assert_eq!(read(&text).unwrap().list(), [token]);
+    }
+
+    #[test]
+    fn one_more_is_read_from_the_command_line() {
+        let more = Contract { kind: "erc721", address: TOKEN.to_owned(), start_block: 7 };
+        assert_eq!(format!("erc721={TOKEN}@7").parse(), Ok(more));
+        for (text, said) in [
+            (TOKEN.to_owned(), "like erc20"),
+            (format!("erc20={TOKEN}"), "like erc20"),
+            (format!("erc777={TOKEN}@7"), "none of token, erc20"),
+            ("erc20=0x5FbDB@7".to_owned(), "no address"),
+            (format!("erc20={TOKEN}@latest"), "no number"),
+        ] {
+            let error = text.parse::<Contract>().unwrap_err();
+            assert!(error.contains(said), "{text}: {error}");
+        }
     }
 
     #[test]

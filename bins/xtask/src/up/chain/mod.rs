@@ -32,6 +32,9 @@ pub struct Options {
     /// The contracts to watch there, as contracts/script/Deploy.s.sol wrote them
     #[arg(long, value_name = "FILE", requires = "rpc")]
     contracts: Option<PathBuf>,
+    /// A contract to watch besides, with the block that it was deployed in, for example erc20=0x…@7; any number of them
+    #[arg(long = "contract", value_name = "KIND=ADDRESS@BLOCK")]
+    pub more: Vec<Contract>,
 }
 
 impl Options {
