@@ -66,6 +66,11 @@ enum Role {
         #[arg(long)]
         restored: bool,
     },
+    /// Forgets what was collected of a chain, so that the next start reads it from the beginning; nothing may run meanwhile
+    ForgetChain {
+        /// EIP-155
+        chain: u64,
+    },
     /// Reads the configuration and exits; non-zero if it is not valid
     CheckConfig,
 }

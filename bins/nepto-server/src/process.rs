@@ -40,6 +40,11 @@ pub fn run(role: Role, config: Config) -> anyhow::Result<()> {
         if let Role::Watcher { backfill: Some(range), chain } = &role {
             return backfill::run(&ctx, *chain, range).await;
         }
+        if let Role::ForgetChain { chain } = role {
+            let rows = nepto_domains::forget_chain(&ctx, chain).await?;
+            println!("Forgot {rows} rows of chain {chain}. The next start reads it from the beginning.");
+            return Ok(());
+        }
         let mut running = Running::default();
         let operators = start(&role, &ctx, &mut running).await?;
         if matches!(role, Role::Provision { .. }) {
@@ -82,7 +87,7 @@ async fn start(role: &Role, ctx: &Ctx, running: &mut Running) -> anyhow::Result<
         Role::Worker { queues } => facets::workers(ctx, running, Only(queues)).await?,
         Role::Watcher { .. } => admin = facets::watchers(ctx, running).await?,
         Role::Cron => facets::jobs(ctx, running).await?,
-        Role::Provision { .. } | Role::CheckConfig | Role::Database { .. } => {}
+        Role::Provision { .. } | Role::ForgetChain { .. } | Role::CheckConfig | Role::Database { .. } => {}
     }
     Ok(admin)
 }

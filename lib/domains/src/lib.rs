@@ -5,11 +5,13 @@ pub mod assets;
 pub mod auth;
 mod chains;
 pub mod collector;
+mod forget;
 pub mod keys;
 pub mod messaging;
 #[cfg(test)]
 mod testing;
 
+pub use forget::forget_chain;
 use nepto_kit::domain::Domain;
 
 /// Every domain. A new one is a folder and a line here.

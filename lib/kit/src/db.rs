@@ -23,6 +23,8 @@ pub use surrealdb::types::{Bytes, Datetime, RecordId, array, vars};
 const NAMESPACE: &str = "nepto";
 /// A transaction that conflicts is tried so often in all.
 const ATTEMPTS_MAX: u32 = 12;
+/// Rows that are deleted at once.
+const DELETE_BATCH: usize = 5_000;
 /// A query that takes longer is given up.
 const QUERY_TIMEOUT: Duration = Duration::from_secs(10);
 /// Why the database did not do what it was asked.
@@ -136,6 +138,24 @@ impl Db {
     /// Runs a statement for its effect.
     pub async fn execute(&self, statement: &str, variables: Variables) -> Result<(), DbError> {
         self.run::<Value>(statement, variables).await.map(drop)
+    }
+
+    /// Deletes the rows of a table whose keys begin with these parts, written as in SurrealQL, some at a time; how many.
+    pub async fn delete_under(&self, table: &str, key: &str) -> Result<u64, DbError> {
+        let statement = format!(
+            "{{
+            LET $ids = (SELECT VALUE id FROM {table}:[{key}]..[{key}, []] LIMIT {DELETE_BATCH});
+            DELETE $ids RETURN NONE;
+            RETURN array::len($ids);
+            }}"
+        );
+        let mut all = 0;
+        loop {
+            match self.run::<i64>(&statement, Variables::new()).await? {
+                0 => return Ok(all),
+                some => all += some as u64,
+            }
+        }
     }
 
     async fn attempt(&self, statement: &str, variables: Variables) -> Result<Value, DbError> {

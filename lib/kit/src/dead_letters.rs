@@ -76,6 +76,20 @@ async fn replay(State(ctx): State<Ctx>, Path(number): Path<u64>) -> Result<Statu
     Ok(StatusCode::NO_CONTENT)
 }
 
+/// Drops all that would go back there; how many.
+pub async fn drop_of(ctx: &Ctx, subject: &str) -> Result<u64, Failure> {
+    let stream = stream(ctx).await?;
+    let (mut next, mut dropped) = (1, 0);
+    while let Ok(message) = stream.get_first_raw_message_by_subject("dlq.>", next).await {
+        next = message.sequence + 1;
+        if message.headers.get(SUBJECT_HEADER).is_some_and(|header| header.as_str() == subject) {
+            drop_one(&stream, message.sequence).await?;
+            dropped += 1;
+        }
+    }
+    Ok(dropped)
+}
+
 async fn discard(State(ctx): State<Ctx>, Path(number): Path<u64>) -> Result<StatusCode, Failure> {
     let stream = stream(&ctx).await?;
     find(&stream, number).await?;

@@ -62,6 +62,11 @@ impl Lease {
     }
 }
 
+/// Whether somebody holds it, or was heard so recently that it is not free yet.
+pub async fn is_held(ctx: &Ctx, name: &str) -> redis::RedisResult<bool> {
+    redis::cmd("EXISTS").arg(format!("lease:{name}")).query_async(&mut ctx.redis.clone()).await
+}
+
 /// Frees a lease if it is this holder's.
 pub async fn release(ctx: &Ctx, key: &str, holder: &str) {
     let freed: Result<(), _> = RELEASE.key(key).arg(holder).invoke_async(&mut ctx.redis.clone()).await;

@@ -28,6 +28,7 @@ mod text;
 mod transactions;
 
 use nepto_kit::domain::{Domain, Facets, Parts};
+use nepto_kit::lease;
 use nepto_kit::service::Operation;
 use serde::{Deserialize, Serialize};
 
@@ -54,6 +55,27 @@ fn mount(parts: &Parts) -> anyhow::Result<Facets> {
             .merge(metadata::routes(metadata)),
         ..Facets::default()
     })
+}
+
+/// Deletes what is known through the steps of a chain, which no pipeline may take meanwhile. How many rows that were.
+pub async fn forget(parts: &Parts, chain: u64) -> anyhow::Result<u64> {
+    for pipeline in Pipeline::ALL {
+        let is_taken = lease::is_held(&parts.ctx, &pipeline::lease_of(pipeline, chain)).await?;
+        anyhow::ensure!(
+            !is_taken,
+            "a worker takes what is told of chain {chain}, or did until a moment ago: stop it first"
+        );
+    }
+    let mut all = 0;
+    for table in store::BY_CHAIN {
+        all += parts.db.delete_under(table, &chain.to_string()).await?;
+    }
+    for table in store::BY_PIPELINE {
+        for pipeline in Pipeline::ALL {
+            all += parts.db.delete_under(table, &format!("'{}', {chain}", pipeline.as_str())).await?;
+        }
+    }
+    Ok(all)
 }
 
 /// How far the pipelines are with a chain.

@@ -11,9 +11,9 @@ use time::OffsetDateTime;
 use super::Cursor;
 use super::model::{Amount, Class, Holding};
 use super::request::address;
-use super::store::{FoldedSum, Store, Tail, Tails, held, newest};
+use super::store::{FoldedSum, HOLDINGS_MAX, Store, Tail, Tails, held, newest};
 use crate::auth::FindAccount;
-use crate::collector::Pipeline;
+use crate::collector::{FindGaps, Gap, Pipeline};
 
 /// A pipeline's trouble is told to Redis, and forgotten when it is silent.
 const TROUBLE_FOR_S: u64 = 60;
@@ -117,18 +117,47 @@ impl Assets {
         })
     }
 
-    pub fn contracts(&self) -> Vec<api::Contract> {
-        let of_chain = |chain: &nepto_kit::config::Chain| {
-            let chain_id = chain.id;
-            let contract = move |contract: &nepto_kit::config::Contract| api::Contract {
-                chain_id,
+    pub async fn contracts(&self) -> Result<Vec<api::Contract>, Failure> {
+        let mut contracts = Vec::new();
+        for chain in &self.ctx.config.chains {
+            let gaps = self.gaps(chain.id).await?;
+            contracts.extend(chain.contracts.iter().map(|contract| api::Contract {
+                chain_id: chain.id,
                 address: contract.address.to_string(),
                 kind: contract.kind.as_str().to_owned(),
                 start_block: contract.start_block,
-            };
-            chain.contracts.iter().map(contract).collect::<Vec<_>>()
-        };
-        self.ctx.config.chains.iter().flat_map(of_chain).collect()
+                is_complete: !gaps.iter().any(|gap| gap.contract == contract.address),
+            }));
+        }
+        Ok(contracts)
+    }
+
+    /// The block that is asked about, if one is named. It must be one that was collected for the contract.
+    pub fn block_of(
+        &self,
+        chain: u64,
+        contract: &Address,
+        at: Option<u64>,
+        newest: u64,
+    ) -> Result<Option<u64>, Failure> {
+        let unknown = |detail: String| Err(Failure::new(ErrorCode::BlockUnknown, detail));
+        let first = self.contract(chain, contract)?.start_block;
+        match at {
+            Some(at) if at > newest => unknown(format!("block {at} was not collected yet; the newest is {newest}")),
+            Some(at) if at < first => unknown(format!("this contract is collected from block {first} on")),
+            at => Ok(at),
+        }
+    }
+
+    /// What is still to be read of a chain's older blocks.
+    pub async fn gaps(&self, chain_id: u64) -> Result<Vec<Gap>, Failure> {
+        self.ctx.call(&FindGaps { chain_id }).await
+    }
+
+    /// Whether all blocks up to this one were read for a contract.
+    pub async fn is_known(&self, chain: u64, contract: &Address, block: u64) -> Result<bool, Failure> {
+        let gaps = self.gaps(chain).await?;
+        Ok(!gaps.iter().any(|gap| gap.contract == *contract && gap.from <= block))
     }
 
     /// What somebody holds of one thing.
@@ -143,14 +172,8 @@ impl Assets {
         let mut amount = held(&tails, &folded, *only_final).get(holding).copied().unwrap_or(Amount::ZERO);
         let lowest = |height: fn(&Tails) -> i64| tails.iter().map(height).min().unwrap_or_default() as u64;
         let (height, final_height) = (lowest(|tails| tails.cursor.height), lowest(|tails| tails.cursor.final_height));
-        if let Some(at) = at.filter(|at| *at > height) {
-            return Err(Failure::new(
-                ErrorCode::BlockUnknown,
-                format!("block {at} was not collected yet; the newest is {height}"),
-            ));
-        }
         let newest = if *only_final { final_height.min(height) } else { height };
-        let block = at.unwrap_or(newest);
+        let block = self.block_of(*chain, &holding.contract, *at, height)?.unwrap_or(newest);
         for pipeline in &pipelines {
             let later = self.store.deltas_above(*chain, *pipeline, holding, block).await?;
             let later = later.ok_or_else(|| {
@@ -168,7 +191,8 @@ impl Assets {
         }
         let counted = if *only_final { block.min(final_height) } else { block };
         amount = amount.plus(self.of_range(*chain, holding, counted).await?);
-        Ok(api::Balance { amount: amount.signed(), block, is_final: block <= final_height })
+        let is_final = block <= final_height && self.is_known(*chain, &holding.contract, block).await?;
+        Ok(api::Balance { amount: amount.signed(), block, is_final })
     }
 
     /// Everything that a wallet holds on a chain.
@@ -194,8 +218,11 @@ impl Assets {
                 amount: amount.signed(),
             })
         };
-        let holdings = amounts.into_iter().filter_map(shown).collect();
-        Ok(api::Holdings { holdings, is_complete: are_all && ranges_are_all })
+        let mut holdings: Vec<api::Holding> = amounts.into_iter().filter_map(shown).collect();
+        let fits = holdings.len() <= HOLDINGS_MAX;
+        holdings.truncate(HOLDINGS_MAX);
+        let is_complete = fits && are_all && ranges_are_all && self.gaps(chain).await?.is_empty();
+        Ok(api::Holdings { holdings, is_complete })
     }
 
     /// What changed for a wallet on a chain, the newest first. The last block is told whole, so that the next page begins below

@@ -28,7 +28,7 @@ impl Assets {
         self.pipeline_of(chain, contract, Class::Token(*token))?;
         let cursor = self.store.cursor(Pipeline::Erc721, chain).await?;
         let (height, final_height) = cursor.map_or((0, 0), |cursor| (cursor.height as u64, cursor.final_height as u64));
-        let block = at.unwrap_or(height);
+        let block = self.block_of(chain, contract, at, height)?.unwrap_or(height);
         let owner = match self.store.owner(chain, contract, token, block).await? {
             Some(moved) => Some(moved),
             None => {
@@ -39,7 +39,8 @@ impl Assets {
         let (owner, since_block) = owner
             .filter(|(owner, _)| *owner != Address::ZERO)
             .ok_or_else(|| Failure::new(ErrorCode::NotFound, format!("nobody owns token {token} at block {block}")))?;
-        Ok(api::Owner { owner: owner.to_string(), since_block, block, is_final: since_block <= final_height })
+        let is_final = block <= final_height && self.is_known(chain, contract, block).await?;
+        Ok(api::Owner { owner: owner.to_string(), since_block, block, is_final })
     }
 
     /// What somebody holds of a token by a range that was minted up to a block: one or none.

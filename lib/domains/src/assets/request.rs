@@ -15,8 +15,11 @@ pub fn address(text: &str) -> Result<Address, Failure> {
 
 /// The number of a token or batch, decimal.
 pub fn token_id(text: &str) -> Result<U256, Failure> {
-    let number = U256::from_str_radix(text, 10);
-    number.map_err(|_| Failure::new(ErrorCode::Malformed, format!("{text:?} is not a decimal number")))
+    let is_number = !text.is_empty() && text.bytes().all(|digit| digit.is_ascii_digit());
+    let number = U256::from_str_radix(text, 10).ok().filter(|_| is_number);
+    number.ok_or_else(|| {
+        Failure::new(ErrorCode::Malformed, format!("{text:?} is not a decimal number of at most 256 bits"))
+    })
 }
 
 /// How many entries a page has.

@@ -40,8 +40,8 @@ struct Sure {
 /// The contracts that are watched
 #[utoipa::path(get, path = "/v1/assets/contracts", tag = "assets",
     responses((status = 200, body = Contracts), (status = "default", body = Problem)))]
-async fn contracts(State(assets): State<Assets>, _caller: Caller) -> Json<Contracts> {
-    Json(Contracts { contracts: assets.contracts() })
+async fn contracts(State(assets): State<Assets>, _caller: Caller) -> Result<Json<Contracts>, Failure> {
+    Ok(Json(Contracts { contracts: assets.contracts().await? }))
 }
 
 /// What the wallets of the own account hold

@@ -55,7 +55,7 @@ fn mount(parts: &Parts) -> anyhow::Result<Facets> {
 /// The nodes of a chain, to ask contract wallets. They are not those that blocks are collected from: each pool knows for
 /// itself how its endpoints do.
 fn nodes_of(chain: &Chain) -> Result<(u64, Nodes), RpcError> {
-    Ok((chain.id, Nodes::new(&urls_of(chain), finality_of(chain), chain.concurrency_max)?))
+    Ok((chain.id, Nodes::new(urls_of(chain), finality_of(chain), chain.concurrency_max)?))
 }
 
 /// Finds an account.

@@ -16,11 +16,11 @@ pub fn reconcile(stored: &[ContractRow], wanted: &[Contract], anchor: i64, heigh
         let start_block = contract.start_block.max(1) as i64;
         let mut row = match known.get(&contract.address) {
             Some(row) => (*row).clone(),
-            // it was collected from the beginning if the chain is begun just now
+            // it is collected from its beginning if the chain is begun just now, or if that is still to come
             None => ContractRow {
                 address: contract.address.to_string(),
                 kind: contract.kind.as_str().to_owned(),
-                start_block: anchor.max(height) + 1,
+                start_block: start_block.max(anchor.max(height) + 1),
                 left_at: None,
                 gaps: Vec::new(),
             },
@@ -29,7 +29,7 @@ pub fn reconcile(stored: &[ContractRow], wanted: &[Contract], anchor: i64, heigh
             add(&mut row.gaps, left_at + 1, height);
         }
         if start_block < row.start_block {
-            add(&mut row.gaps, start_block, row.start_block - 1);
+            add(&mut row.gaps, start_block, height.min(row.start_block - 1));
             row.start_block = start_block;
         }
         if known.get(&contract.address) != Some(&&row) {
@@ -168,6 +168,13 @@ mod tests {
         let first = reconcile(&[], &[contract(1, 10)], 9, 9);
         assert_eq!((first[0].start_block, first[0].gaps.len()), (10, 0));
         assert_eq!(reconcile(&first, &[contract(1, 10)], 9, 50), []);
+        // one that begins later misses nothing, also if it is to begin sooner after all
+        let future = reconcile(&first, &[contract(1, 10), contract(2, 90)], 9, 50);
+        assert_eq!((future[0].start_block, future[0].gaps.len()), (90, 0));
+        let sooner = reconcile(&future, &[contract(2, 70)], 9, 50);
+        assert_eq!((sooner[0].start_block, sooner[0].gaps.len()), (70, 0));
+        let now = reconcile(&future, &[contract(2, 40)], 9, 50);
+        assert_eq!((now[0].start_block, &now[0].gaps[..]), (40, &[GapRow { from: 40, to: 50 }][..]));
         // one that comes later has missed everything since its start
         let second = reconcile(&first, &[contract(1, 10), contract(2, 20)], 9, 50);
         assert_eq!(second[0].gaps, [GapRow { from: 20, to: 50 }]);

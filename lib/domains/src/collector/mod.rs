@@ -24,7 +24,9 @@ mod store;
 mod tests;
 mod watcher;
 
+use alloy_primitives::Address;
 use nepto_kit::domain::{Domain, Facets, Parts};
+use nepto_kit::lease;
 use nepto_kit::service::Operation;
 use serde::{Deserialize, Serialize};
 
@@ -48,6 +50,17 @@ fn mount(parts: &Parts) -> anyhow::Result<Facets> {
         admin: status::routes(collector),
         ..Facets::default()
     })
+}
+
+/// Deletes all that is known of a chain, which no watcher may follow meanwhile. How many rows that were.
+pub async fn forget(parts: &Parts, chain: u64) -> anyhow::Result<u64> {
+    let is_followed = lease::is_held(&parts.ctx, &watcher::lease_of(chain)).await?;
+    anyhow::ensure!(!is_followed, "a watcher follows chain {chain}, or did until a moment ago: stop it first");
+    let mut all = 0;
+    for table in store::TABLES {
+        all += parts.db.delete_under(table, &chain.to_string()).await?;
+    }
+    Ok(all)
 }
 
 /// The five, each a durable consumer of its own for every chain.
@@ -92,6 +105,30 @@ pub struct ReplaySteps {
     pub chain_id: u64,
     /// The first one wanted.
     pub from: u64,
+}
+
+/// Asks for the older blocks that are still to be read for the contracts of a chain.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub struct FindGaps {
+    /// Which chain.
+    pub chain_id: u64,
+}
+
+/// Blocks that are still to be read for a contract: what was in them is not known.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Gap {
+    /// For which.
+    pub contract: Address,
+    /// The first block.
+    pub from: u64,
+    /// The last.
+    pub to: u64,
+}
+
+impl Operation for FindGaps {
+    type Reply = Vec<Gap>;
+    const DOMAIN: &'static str = "collector";
+    const NAME: &'static str = "find_gaps";
 }
 
 /// What [`ReplaySteps`] did.

@@ -22,20 +22,33 @@ const LOG_BYTES_MAX: usize = 192 * 1024;
 
 /// The contracts that are watched, and what each is.
 #[derive(Debug, Clone, Default)]
-pub struct Contracts(pub HashMap<Address, Standard>);
+pub struct Contracts(pub HashMap<Address, Watched>);
+
+/// One of them.
+#[derive(Debug, Clone, Copy)]
+pub struct Watched {
+    pub standard: Standard,
+    /// What was before is not told, unless it is asked for.
+    pub start_block: u64,
+}
 
 impl Contracts {
     /// What to look for in blocks.
     pub fn watch(&self) -> Watch {
         let mut watch = Watch::default();
-        for (address, standard) in &self.0 {
-            watch.add(*address, topics_of(*standard));
+        for (address, watched) in &self.0 {
+            watch.add(*address, topics_of(watched.standard));
         }
         watch
     }
 
     fn standard(&self, log: &Log) -> Standard {
-        self.0.get(&log.address).copied().unwrap_or(Standard::Token)
+        self.0.get(&log.address).map_or(Standard::Token, |watched| watched.standard)
+    }
+
+    /// Whether a log of a new block is to be told.
+    fn have_begun(&self, log: &Log, block: u64) -> bool {
+        self.0.get(&log.address).is_none_or(|watched| watched.start_block <= block)
     }
 }
 
@@ -102,7 +115,7 @@ impl Story {
         let mut told = blocks.first().map_or(0, |block| block.header.number().saturating_sub(1));
         let mut part = Part::default();
         for (index, block) in blocks.iter().enumerate() {
-            for log in &block.logs {
+            for log in block.logs.iter().filter(|log| contracts.have_begun(log, block.header.number())) {
                 if part.is_full() {
                     self.final_height = final_height.min(told);
                     steps.push(self.step(wire::step::What::Fill(wire::Fill { blocks: part.take() })));
@@ -176,13 +189,15 @@ impl Part {
                 logs: Vec::new(),
             });
         }
+        let cut = log.data.len() > LOG_BYTES_MAX;
         let log = wire::Log {
             index: log.index,
             address: log.address.to_vec(),
             topics: log.topics.concat(),
-            data: if log.data.len() > LOG_BYTES_MAX { Vec::new() } else { log.data.to_vec() },
+            data: if cut { Vec::new() } else { log.data.to_vec() },
             transaction: log.transaction.to_vec(),
             standard: wire_standard(contracts.standard(log)).into(),
+            cut,
         };
         self.logs += 1;
         self.bytes += log.encoded_len() + 4;

@@ -1,6 +1,5 @@
 //! What the watcher, other domains and operators ask of what was collected.
 
-use std::collections::HashMap;
 use std::time::Duration;
 
 use alloy_primitives::hex;
@@ -17,9 +16,10 @@ use nepto_proto::chain as wire;
 use nepto_proto::subject;
 use prost::Message;
 
-use super::model::for_pipeline;
-use super::store::Store;
-use super::{Pipeline, ReplaySteps, Replayed};
+use super::contracts;
+use super::model::{Contracts, Watched, for_pipeline};
+use super::store::{ContractRow, Store};
+use super::{FindGaps, Gap, Pipeline, ReplaySteps, Replayed};
 use crate::chains::{finality_of, urls_of};
 
 /// Steps that are sent again at once.
@@ -86,6 +86,31 @@ impl Collector {
         Ok(format!("{heights} blocks are still to be read for {contracts} contracts"))
     }
 
+    /// What is not read yet of the contracts of a chain; all of it if the chain is not begun.
+    pub async fn gaps(&self, request: &FindGaps) -> Result<Vec<Gap>, Failure> {
+        let Some(chain) = self.ctx.config.chains.iter().find(|chain| chain.id == request.chain_id) else {
+            return Ok(Vec::new());
+        };
+        let Some(tip) = self.store.tip(chain.id).await? else {
+            let whole = |contract: &config::Contract| Gap {
+                contract: contract.address,
+                from: contract.start_block,
+                to: u64::MAX,
+            };
+            return Ok(chain.contracts.iter().map(whole).collect());
+        };
+        let stored = self.store.contracts(chain.id).await?;
+        // the watcher may not have seen the configuration yet
+        let changed = contracts::reconcile(&stored, &chain.contracts, tip.anchor, tip.height);
+        let is_changed = |row: &&ContractRow| changed.iter().any(|newer| newer.address == row.address);
+        let rows = stored.iter().filter(|row| !is_changed(row)).chain(&changed);
+        let gaps = rows.filter(|row| row.left_at.is_none()).flat_map(|row| {
+            let of = row.at().unwrap_or_default();
+            row.gaps.iter().map(move |gap| Gap { contract: of, from: gap.from as u64, to: gap.to as u64 })
+        });
+        Ok(gaps.collect())
+    }
+
     /// Sends steps once more to one pipeline.
     pub async fn replay(&self, request: &ReplaySteps) -> Result<Replayed, Failure> {
         let tip = self.store.tip(request.chain_id).await?;
@@ -117,11 +142,13 @@ pub fn source_of(chain: &config::Chain) -> Result<Source, RpcError> {
         Receipts::Optimism => Encoding::Optimism,
         Receipts::Unknown => Encoding::Unknown,
     };
-    Ok(Source::new(Pool::new(&urls_of(chain), limits)?, encoding, finality_of(chain)))
+    Ok(Source::new(Pool::new(urls_of(chain), limits)?, encoding, finality_of(chain)))
 }
 
 /// The contracts of a chain, by address.
-pub fn contracts_of(chain: &config::Chain) -> super::model::Contracts {
-    let by_address: HashMap<_, _> = chain.contracts.iter().map(|contract| (contract.address, contract.kind)).collect();
-    super::model::Contracts(by_address)
+pub fn contracts_of(chain: &config::Chain) -> Contracts {
+    let watched = |contract: &config::Contract| {
+        (contract.address, Watched { standard: contract.kind, start_block: contract.start_block })
+    };
+    Contracts(chain.contracts.iter().map(watched).collect())
 }

@@ -2,13 +2,19 @@
 
 use nepto_kit::service::Service;
 
-use super::ReplaySteps;
 use super::ops::Collector;
+use super::{FindGaps, ReplaySteps};
 
 pub fn services(collector: &Collector) -> Vec<Service> {
-    let collector = collector.clone();
-    vec![Service::new(move |request: ReplaySteps| {
-        let collector = collector.clone();
-        async move { collector.replay(&request).await }
-    })]
+    let (replaying, asked) = (collector.clone(), collector.clone());
+    vec![
+        Service::new(move |request: ReplaySteps| {
+            let collector = replaying.clone();
+            async move { collector.replay(&request).await }
+        }),
+        Service::new(move |request: FindGaps| {
+            let collector = asked.clone();
+            async move { collector.gaps(&request).await }
+        }),
+    ]
 }

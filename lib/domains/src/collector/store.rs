@@ -8,6 +8,9 @@ use nepto_proto::chain as wire;
 use prost::Message;
 use surrealdb::types::SurrealValue;
 
+/// All of them; the keys begin with the chain.
+pub const TABLES: [&str; 5] = ["tip", "block", "step", "contract", "sighting"];
+
 pub const SCHEMA: &[Migration] = &[Migration {
     number: 1,
     statements: "

@@ -10,7 +10,7 @@ use proptest::prelude::*;
 use prost::Message;
 
 use super::Pipeline;
-use super::model::{Contracts, Story, for_pipeline};
+use super::model::{Contracts, Story, Watched, for_pipeline};
 
 fn contract(number: u8) -> Address {
     Address::repeat_byte(number)
@@ -25,7 +25,8 @@ fn contracts() -> Contracts {
         (5, Standard::Multisend),
         (6, Standard::Token),
     ];
-    Contracts(kinds.into_iter().map(|(number, kind)| (contract(number), kind)).collect())
+    let watched = |standard| Watched { standard, start_block: 0 };
+    Contracts(kinds.into_iter().map(|(number, kind)| (contract(number), watched(kind))).collect())
 }
 
 fn block(number: u64, logs: &[(u8, usize)]) -> Block {
@@ -77,4 +78,21 @@ proptest! {
             prop_assert!(step.final_height <= height.max(9), "{} at {height}", step.final_height);
         }
     }
+}
+
+#[test]
+fn what_was_before_a_contract_begins_is_told_only_if_it_is_asked_for() {
+    let late = Contracts([(contract(1), Watched { standard: Standard::Erc20, start_block: 11 })].into());
+    let blocks = [block(10, &[(1, 32)]), block(11, &[(1, 32), (1, 32)])];
+    let story = || Story { chain_id: 1, last: 0, final_height: 11 };
+    let count = |steps: Vec<nepto_proto::chain::Step>| {
+        let of = |what: Option<What>| match what {
+            Some(What::Advance(advance)) => advance.blocks,
+            Some(What::Fill(fill)) => fill.blocks,
+            _ => Vec::new(),
+        };
+        steps.into_iter().flat_map(|step| of(step.what)).map(|block| block.logs.len()).sum::<usize>()
+    };
+    assert_eq!(count(story().advance(&blocks, &late)), 2);
+    assert_eq!(count(story().fill(&blocks, &late)), 3);
 }

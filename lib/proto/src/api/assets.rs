@@ -15,6 +15,9 @@ pub struct Contract {
     pub kind: String,
     /// What happened before is not known.
     pub start_block: u64,
+    /// Whether all blocks since were read. Of a contract that came later, older ones may still be read: what is said of them
+    /// is not final.
+    pub is_complete: bool,
 }
 
 /// The contracts that are watched.
@@ -50,7 +53,8 @@ pub struct Holding {
 pub struct Holdings {
     /// Everything that is more than nothing.
     pub holdings: Vec<Holding>,
-    /// Whether it is all. Of 10,000 things that a wallet holds on a chain, some may be left out; ask for those one by one.
+    /// Whether it is all. Of 10,000 things that a wallet holds on a chain, some may be left out, to be asked for one by one;
+    /// and older blocks of a contract that came later may still be read.
     pub is_complete: bool,
 }
 
@@ -129,7 +133,7 @@ pub struct Owner {
     pub since_block: u64,
     /// At the end of this block.
     pub block: u64,
-    /// Whether the transfer can't be undone any more.
+    /// Whether that can't change any more.
     pub is_final: bool,
 }
 

@@ -49,6 +49,9 @@ impl<'a> Event<'a> {
         if !log.topics.len().is_multiple_of(32) || log.topics.is_empty() || log.topics.len() > 128 {
             return undecodable("no event: 1 to 4 topics of 32 bytes are needed");
         }
+        if log.cut {
+            return undecodable("more data than an event of a standard has");
+        }
         let topics = log.topics.chunks_exact(32).map(B256::from_slice).collect();
         Ok(Self { contract, topics, data: &log.data })
     }

@@ -55,7 +55,7 @@ pub fn pool_of(chain: &config::Chain, uri_bytes_max: usize) -> Result<Pool, RpcE
         answer_bytes_max: 2 * (uri_bytes_max + ANSWER_BYTES_MORE),
         concurrency_max: chain.concurrency_max,
     };
-    Pool::new(&urls_of(chain), limits)
+    Pool::new(urls_of(chain), limits)
 }
 
 /// The URI that the contract names for a token now.

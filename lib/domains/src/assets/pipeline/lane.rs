@@ -1,5 +1,6 @@
 //! One pipeline on one chain.
 
+use std::fmt;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -73,6 +74,27 @@ struct Folding {
     seq: i64,
 }
 
+/// When an event was tried to be understood: with its step, or again, by a message of this sequence.
+#[derive(Clone, Copy)]
+struct Tried {
+    step: u64,
+    again: Option<u64>,
+}
+
+impl fmt::Display for Tried {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self.again {
+            None => write!(f, "step {}", self.step),
+            Some(sequence) => write!(f, "message {sequence}"),
+        }
+    }
+}
+
+fn sequence_of(message: &NatsMessage) -> anyhow::Result<u64> {
+    let info = message.info().map_err(|error| anyhow::anyhow!("a message without its place: {error}"))?;
+    Ok(info.stream_sequence)
+}
+
 /// Steps that were taken and are not committed yet.
 #[derive(Default)]
 struct Pending {
@@ -95,6 +117,11 @@ impl State {
     }
 }
 
+/// The lease of whoever takes a pipeline's steps of a chain.
+pub fn lease_of(pipeline: Pipeline, chain: u64) -> String {
+    format!("pipeline:{}", nats::of_chain(pipeline.as_str(), chain))
+}
+
 impl Lane {
     pub fn new(assets: &Assets, pipeline: Pipeline, chain: u64, watched: Arc<Watched>) -> Self {
         Self { assets: assets.clone(), pipeline, chain, watched }
@@ -103,7 +130,7 @@ impl Lane {
     /// Works until the process stops.
     pub async fn serve(self) {
         let name = nats::of_chain(self.pipeline.as_str(), self.chain);
-        let lease = Lease::new(&self.assets.ctx, &format!("pipeline:{name}"), LEASE_TTL);
+        let lease = Lease::new(&self.assets.ctx, &lease_of(self.pipeline, self.chain), LEASE_TTL);
         lease.until_stop(self.run(&lease, &name)).await;
     }
 
@@ -191,13 +218,15 @@ impl Lane {
             let step = match wire::Step::decode(message.payload.clone()) {
                 Ok(step) if step.chain_id == self.chain => step,
                 _ => {
-                    self.put_aside(message.payload.to_vec(), "not a step of this chain").await?;
+                    let id = format!("message {}", sequence_of(message)?);
+                    self.put_aside(message.payload.to_vec(), "not a step of this chain", &id).await?;
                     continue;
                 }
             };
             if let Some(wire::step::What::Retry(retry)) = &step.what {
                 self.flush(state, &mut pending).await?;
-                self.retry(state, step.number, retry).await?;
+                let tried = Tried { step: step.number, again: Some(sequence_of(message)?) };
+                self.retry(state, tried, retry).await?;
                 continue;
             }
             let taken = pending.after.as_ref().map_or(state.cursor.step, |after| after.step);
@@ -242,7 +271,8 @@ impl Lane {
             self.flush(state, pending).await?;
         }
         pending.late = late;
-        self.understand(step.number, &blocks, &mut pending.folded, &mut after).await?;
+        let tried = Tried { step: step.number, again: None };
+        self.understand(tried, &blocks, &mut pending.folded, &mut after).await?;
         pending.after = Some(after);
         Ok(())
     }
@@ -263,15 +293,15 @@ impl Lane {
     }
 
     /// What was put aside is taken once more, unless it was taken since or its block was given up.
-    async fn retry(&self, state: &mut State, number: u64, retry: &wire::Retry) -> anyhow::Result<()> {
+    async fn retry(&self, state: &mut State, tried: Tried, retry: &wire::Retry) -> anyhow::Result<()> {
         let store = &self.assets.store;
         for block in &retry.blocks {
-            if store.was_reverted(self.pipeline, self.chain, number, block.number).await? {
+            if store.was_reverted(self.pipeline, self.chain, tried.step, block.number).await? {
                 continue;
             }
             let mut after = state.cursor.clone();
             let mut folded = Folded::default();
-            self.understand(number, std::slice::from_ref(block), &mut folded, &mut after).await?;
+            self.understand(tried, std::slice::from_ref(block), &mut folded, &mut after).await?;
             if folded.events == 0 {
                 continue;
             }
@@ -288,7 +318,7 @@ impl Lane {
     /// Decodes all logs; what can't be understood is put aside first.
     async fn understand(
         &self,
-        number: u64,
+        tried: Tried,
         blocks: &[wire::Block],
         folded: &mut Folded,
         after: &mut CursorRow,
@@ -301,12 +331,13 @@ impl Lane {
                         let alone = wire::Block { logs: vec![log.clone()], hash: block.hash.clone(), ..*block };
                         let step = wire::Step {
                             chain_id: self.chain,
-                            number,
+                            number: tried.step,
                             final_height: 0,
                             what: Some(wire::step::What::Retry(wire::Retry { blocks: vec![alone] })),
                         };
                         let at = format!("block {}, log {}: {reason}", block.number, log.index);
-                        self.put_aside(step.encode_to_vec(), &at).await?;
+                        let id = format!("{tried}:{}:{}", block.number, log.index);
+                        self.put_aside(step.encode_to_vec(), &at, &id).await?;
                         after.dead_letters += 1;
                     }
                 }
@@ -315,15 +346,14 @@ impl Lane {
         Ok(())
     }
 
-    async fn put_aside(&self, body: Vec<u8>, reason: &str) -> anyhow::Result<()> {
+    /// Makes a dead letter; one of the same id is the same one, put aside again because a commit failed.
+    async fn put_aside(&self, body: Vec<u8>, reason: &str, id: &str) -> anyhow::Result<()> {
         let ctx = &self.assets.ctx;
         tracing::error!(pipeline = self.pipeline.as_str(), chain = self.chain, reason, "put aside");
         metrics::counter!("nepto_consumed_total", "consumer" => self.pipeline.as_str(), "outcome" => "dead")
             .increment(1);
         let mut headers = dead_letters::headers(&subject::chain(self.pipeline.as_str(), self.chain), reason);
-        // the same event, put aside twice because a commit failed, is one dead letter
-        let id = format!("{}:{}:{reason}", self.pipeline.as_str(), self.chain);
-        headers.insert(async_nats::header::NATS_MESSAGE_ID, id);
+        headers.insert(async_nats::header::NATS_MESSAGE_ID, format!("{}:{}:{id}", self.pipeline.as_str(), self.chain));
         let subject = subject::dead_letter(CHAIN_STREAM, self.pipeline.as_str());
         ctx.jetstream.publish_with_headers(subject, headers, body.into()).await?.await?;
         crash::at(self.pipeline.as_str(), "put aside");

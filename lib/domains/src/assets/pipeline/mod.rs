@@ -13,6 +13,7 @@ use futures_util::future::join_all;
 use nepto_kit::consumer::Consumer;
 
 use self::lane::Lane;
+pub use self::lane::lease_of;
 use self::watched::Watched;
 use super::ops::Assets;
 use crate::collector::Pipeline;

@@ -9,7 +9,7 @@ use prost::Message;
 use surrealdb::types::SurrealValue;
 
 use super::packed::{AppliedBody, AppliedDelta, AppliedRow};
-use super::rows::{Rows, row_id};
+use super::rows::{Rows, is_named_by_contract, row_id};
 use super::{AssetRow, CursorRow, DeltaKey, Store, amount_bytes, asset_id, cursor_id, read_amount, scope};
 use crate::assets::model::{Amount, Delta, Folded, Holding};
 use crate::collector::Pipeline;
@@ -145,7 +145,7 @@ impl Store {
         events: Vec<outbox::Row>,
     ) -> Result<(), DbError> {
         let chain = after.chain as u64;
-        let (mut gone, mut changed, mut emptied) = (Vec::new(), Vec::new(), Vec::new());
+        let (mut gone, mut named, mut changed, mut emptied) = (Vec::new(), Vec::new(), Vec::new(), Vec::new());
         let mut left = unfolded.clone();
         for applied in &mut left {
             if applied.highest().is_none_or(|highest| highest <= height) {
@@ -158,7 +158,8 @@ impl Store {
             applied.rows.retain(|row| {
                 let stays = row.block <= height;
                 if !stays {
-                    gone.push(row_id(chain, row));
+                    let rows = if is_named_by_contract(row) { &mut named } else { &mut gone };
+                    rows.push(row_id(chain, row));
                 }
                 stays
             });
@@ -173,6 +174,7 @@ impl Store {
             LET $seq = $cursor_id.seq ?? 0;
             IF $seq != $expected {{ THROW 'stale' }};
             DELETE $gone RETURN NONE;
+            DELETE $named WHERE block > $height RETURN NONE;
             DELETE $emptied RETURN NONE;
             FOR $row IN $changed {{ UPDATE $row.id SET body = $row.body RETURN NONE; }};
             CREATE $reverted_id SET height = $height RETURN NONE;
@@ -186,6 +188,7 @@ impl Store {
             expected: before.seq,
             cursor: after.clone(),
             gone: gone,
+            named: named,
             emptied: emptied,
             changed: changed,
             reverted_id: RecordId::new("reverted", array![pipeline.as_str(), chain as i64, after.step]),

@@ -23,7 +23,7 @@ pub use apply::{Applied, Change, folds};
 pub use metadata::{AttributeRow, TokenRow};
 pub use read::{FoldedSum, HOLDINGS_MAX, Tail, Tails, held, newest};
 pub use rows::{PartRow, SentRow, message_of};
-pub use schema::SCHEMA;
+pub use schema::{BY_CHAIN, BY_PIPELINE, SCHEMA};
 
 use super::model::{Amount, Holding};
 use crate::collector::Pipeline;

@@ -161,6 +161,11 @@ pub fn message_of(chain: u64, contract: &Address, batch: &U256) -> String {
     format!("{chain}:{}:{}", hex(contract), token_hex(batch))
 }
 
+/// Whether the contract chose the key: it may have said the same of an earlier block, whose row stays.
+pub fn is_named_by_contract(row: &AppliedRow) -> bool {
+    [MINTED_RANGE, SENT].contains(&row.table.as_str())
+}
+
 /// The key of a row that is no delta.
 pub fn row_id(chain: u64, AppliedRow { table, block, of, number, log }: &AppliedRow) -> RecordId {
     let (chain, of, number) = (chain as i64, of.clone(), number.clone());

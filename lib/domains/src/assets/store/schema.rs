@@ -4,6 +4,12 @@ use nepto_kit::db::Migration;
 
 pub const SCHEMA: &[Migration] = &[FIRST, METADATA];
 
+/// Tables whose keys begin with the chain, but for what is known from elsewhere: what accounts want to hear about, and
+/// what is said about tokens.
+pub const BY_CHAIN: [&str; 6] = ["delta", "asset", "owned", "minted_range", "sent", "sent_part"];
+/// Tables whose keys begin with the pipeline and the chain.
+pub const BY_PIPELINE: [&str; 4] = ["cursor", "reverted", "applied", "retried"];
+
 const FIRST: Migration = Migration {
     number: 1,
     statements: "
@@ -73,7 +79,8 @@ const FIRST: Migration = Migration {
         DEFINE FIELD IF NOT EXISTS is_settled ON transaction TYPE bool;
         DEFINE FIELD IF NOT EXISTS since_ms ON transaction TYPE int;
         DEFINE FIELD IF NOT EXISTS created_at_ms ON transaction TYPE int;
-        DEFINE INDEX IF NOT EXISTS transaction_unsettled ON transaction FIELDS is_settled, chain;
+        DEFINE FIELD IF NOT EXISTS next_look_ms ON transaction TYPE int;
+        DEFINE INDEX IF NOT EXISTS transaction_unsettled ON transaction FIELDS is_settled, chain, next_look_ms;
         -- linked:[address]: wallets of accounts
         DEFINE TABLE IF NOT EXISTS linked SCHEMAFULL;
         DEFINE FIELD IF NOT EXISTS account ON linked TYPE string;

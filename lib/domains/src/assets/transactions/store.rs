@@ -28,6 +28,15 @@ pub struct TransactionRow {
     /// In this state since.
     pub since_ms: i64,
     pub created_at_ms: i64,
+    /// When it is its turn again.
+    pub next_look_ms: i64,
+}
+
+/// Whose turn was taken.
+#[derive(Debug, Clone, SurrealValue)]
+struct Turn {
+    id: RecordId,
+    next_look_ms: i64,
 }
 
 impl TransactionRow {
@@ -45,6 +54,7 @@ impl TransactionRow {
             is_settled: false,
             since_ms: now_ms,
             created_at_ms: now_ms,
+            next_look_ms: now_ms,
         }
     }
 
@@ -81,10 +91,26 @@ impl Store {
         self.db().run(statement, vars! { account: account.to_string() }).await
     }
 
-    /// Those of a chain that are not settled, up to a bound.
-    pub async fn unsettled(&self, chain: u64, limit: i64) -> Result<Vec<TransactionRow>, DbError> {
-        let statement = "SELECT * OMIT id FROM transaction WHERE is_settled = false AND chain = $chain LIMIT $limit";
-        self.db().run(statement, vars! { chain: chain as i64, limit: limit }).await
+    /// Those of a chain that are not settled and have waited longest for their turn, up to a bound. Whose turn comes again
+    /// when, `next` says.
+    pub async fn take_turns(
+        &self,
+        chain: u64,
+        now_ms: i64,
+        limit: i64,
+        next: impl Fn(&TransactionRow) -> i64,
+    ) -> Result<Vec<TransactionRow>, DbError> {
+        let statement = "SELECT * OMIT id FROM transaction
+            WHERE is_settled = false AND chain = $chain AND next_look_ms <= $now ORDER BY next_look_ms LIMIT $limit";
+        let variables = vars! { chain: chain as i64, now: now_ms, limit: limit };
+        let mut rows: Vec<TransactionRow> = self.db().run(statement, variables).await?;
+        for row in &mut rows {
+            row.next_look_ms = next(row);
+        }
+        let turns: Vec<Turn> = rows.iter().map(|row| Turn { id: row.id(), next_look_ms: row.next_look_ms }).collect();
+        let statement = "FOR $turn IN $turns { UPDATE $turn.id SET next_look_ms = $turn.next_look_ms RETURN NONE }";
+        self.db().execute(statement, vars! { turns: turns }).await?;
+        Ok(rows)
     }
 
     /// Writes what is known now, with the event that says so.
@@ -92,5 +118,31 @@ impl Store {
         let statement = format!("{{ UPDATE $id CONTENT $row RETURN NONE; {} }}", outbox::INSERT);
         let events: Vec<outbox::Row> = event.into_iter().collect();
         self.db().execute(&statement, vars! { id: row.id(), row: row.clone(), events: events }).await
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::assets;
+    use crate::testing::database;
+
+    #[tokio::test]
+    async fn everybody_gets_a_turn_however_many_ask() {
+        let store = Store::new(&database(assets::domain()).await);
+        let account = |number: u128| AccountId::from_bytes(&number.to_be_bytes()).unwrap();
+        for (number, chain) in [(1, 5), (2, 5), (3, 5), (4, 6)] {
+            let row = TransactionRow::new(account(number), chain, B256::repeat_byte(number as u8), 100);
+            store.track(&row, 10).await.unwrap();
+        }
+        let mut seen = Vec::new();
+        for now in [100, 101, 102] {
+            let rows = store.take_turns(5, now, 2, |_| now + 10).await.unwrap();
+            seen.extend(rows.into_iter().map(|row| (now, row.account)));
+        }
+        seen.sort();
+        let of = |number| account(number).to_string();
+        assert_eq!(seen, [(100, of(1)), (100, of(2)), (101, of(3))]);
+        assert_eq!(store.take_turns(5, 110, 9, |_| 120).await.unwrap().len(), 2);
     }
 }

@@ -18,8 +18,9 @@ use super::{TRACKED_FOR, TransactionRow};
 use crate::assets::ops::Assets;
 use crate::collector::source_of;
 
-/// How often all are looked at.
+/// How often a new one is looked at, and how often one that has been in its state for long.
 const LOOK_EVERY: Duration = Duration::from_secs(2);
+const LOOK_AT_LEAST_EVERY: Duration = Duration::from_secs(60);
 /// Transactions of one look, and questions at once.
 const LOOK_MAX: i64 = 1_000;
 const QUESTIONS_AT_ONCE: usize = 4;
@@ -58,6 +59,11 @@ struct RpcTransaction {
     nonce: U64,
 }
 
+/// How long one waits for its next turn that has been in its state for so long: a sixteenth of that.
+fn wait_ms(age_ms: i64) -> i64 {
+    (age_ms / 16).clamp(LOOK_EVERY.as_millis() as i64, LOOK_AT_LEAST_EVERY.as_millis() as i64)
+}
+
 impl Tracker {
     async fn serve(self) -> anyhow::Result<()> {
         let lease = Lease::new(&self.assets.ctx, &format!("tracker:{}", self.chain), LEASE_TTL);
@@ -77,7 +83,9 @@ impl Tracker {
     }
 
     async fn look(&self) -> anyhow::Result<()> {
-        let rows = self.assets.store.unsettled(self.chain, LOOK_MAX).await?;
+        let now_ms = self.assets.ctx.clock.now_ms();
+        let next = |row: &TransactionRow| now_ms + wait_ms(now_ms - row.since_ms);
+        let rows = self.assets.store.take_turns(self.chain, now_ms, LOOK_MAX, next).await?;
         if rows.is_empty() {
             return Ok(());
         }
@@ -103,6 +111,7 @@ impl Tracker {
         let changed = row.state != before.state;
         if changed {
             row.since_ms = now_ms;
+            row.next_look_ms = now_ms;
         }
         let account = row.account.parse().ok().filter(|_| changed);
         let event = account.map(|account| TransactionChanged {

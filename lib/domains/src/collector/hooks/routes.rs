@@ -5,6 +5,7 @@ use std::sync::Arc;
 use axum::Json;
 use axum::body::Bytes;
 use axum::extract::State;
+use axum::extract::rejection::BytesRejection;
 use axum::http::HeaderMap;
 use nepto_kit::Failure;
 use nepto_kit::http::Path;
@@ -37,11 +38,12 @@ async fn alchemy(
     State(doors): State<Doors>,
     Path(id): Path<String>,
     headers: HeaderMap,
-    body: Bytes,
+    body: Result<Bytes, BytesRejection>,
 ) -> Result<Json<HintsNoted>, Failure> {
     let signature = headers.get(SIGNATURE_HEADER).and_then(|value| value.to_str().ok());
     let signature =
         signature.ok_or_else(|| Failure::new(ErrorCode::HookSignature, "the header X-Alchemy-Signature is missing"))?;
+    let body = body.map_err(|_| Failure::new(ErrorCode::TooLarge, "a delivery has at most 512 KiB"))?;
     let noted = doors.collector.hinted(&doors.hooks, &id, signature, &body).await?;
     Ok(Json(HintsNoted { noted: noted as u64 }))
 }

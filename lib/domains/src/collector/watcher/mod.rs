@@ -11,7 +11,7 @@ use alloy_primitives::{Address, B256};
 use futures_util::StreamExt;
 use nepto_chain::block::Proof;
 use nepto_chain::follow::{self, FollowError, Known, Move};
-use nepto_chain::rpc::RpcError;
+use nepto_chain::rpc::{Endpoint, RpcError};
 use nepto_chain::source::Source;
 use nepto_chain::wake;
 use nepto_kit::clock::backoff;
@@ -25,7 +25,7 @@ use tokio::sync::Notify;
 use tokio::task::JoinSet;
 
 pub use self::backfill::Backfill;
-use super::contracts;
+use super::contracts::{self, next_gap};
 use super::model::Contracts;
 use super::ops::{Collector, contracts_of, source_of};
 use super::status::{self, Live};
@@ -107,6 +107,8 @@ enum Stopped {
          declare it as `{was}`, or not at all"
     )]
     Redeclared { address: Address, was: String, is: &'static str },
+    #[error("no node gives all of blocks {from} to {to}, which are still to be read")]
+    Gap { from: i64, to: i64 },
     #[error("the database: {0}")]
     Database(DbError),
 }
@@ -115,6 +117,11 @@ impl From<RpcError> for Stopped {
     fn from(error: RpcError) -> Self {
         Self::Follow(error.into())
     }
+}
+
+/// The lease of whoever follows a chain.
+pub fn lease_of(chain: u64) -> String {
+    format!("watcher:{chain}")
 }
 
 impl From<DbError> for Stopped {
@@ -154,7 +161,7 @@ impl ChainWatcher {
                 wake.notify_one();
             }
         });
-        let lease = Lease::new(&self.collector.ctx, &format!("watcher:{}", self.id), LEASE_TTL);
+        let lease = Lease::new(&self.collector.ctx, &lease_of(self.id), LEASE_TTL);
         lease.until_stop(self.run(&lease)).await;
         Ok(())
     }
@@ -185,7 +192,9 @@ impl ChainWatcher {
             }
             self.tell().await;
             let pause = match &stopped {
-                Stopped::Follow(FollowError::Rpc(RpcError::Limited(Some(wait)))) => *wait,
+                Stopped::Follow(FollowError::Rpc(
+                    RpcError::Limited(Some(wait)) | RpcError::Resting { left: wait, .. },
+                )) => (*wait).min(RETRY_MAX),
                 _ => backoff(&ctx.random, attempt, RETRY_FIRST, RETRY_MAX),
             };
             tokio::time::sleep(pause + RETRY_FIRST / 4).await;
@@ -213,7 +222,7 @@ impl ChainWatcher {
             }
             let step = tokio::time::timeout(READING_WITHIN, self.step(&mut state)).await;
             let is_idle = step.unwrap_or_else(|_| Err(RpcError::Failed("reading took too long".into()).into()))?;
-            (*attempt, self.live.trouble) = (0, None);
+            *attempt = 0;
             if is_idle {
                 self.tell().await;
                 let poll = tokio::time::sleep(Duration::from_millis(self.config.poll_ms));
@@ -229,8 +238,10 @@ impl ChainWatcher {
     async fn step(&mut self, state: &mut State) -> Result<bool, Stopped> {
         let started = tokio::time::Instant::now();
         let watch = self.contracts.watch();
-        let next = match follow::next(&self.source, &state.known, &watch, state.span.0).await {
-            Ok(next) => next,
+        let (next, trouble) = match follow::next(&self.source, &state.known, &watch, state.span.0).await {
+            Ok(next) => (next, None),
+            // mostly a node that lags for a moment: said where one looks, and nowhere else
+            Err(error @ FollowError::NoBlock { .. }) => (Move::Wait, Some(error.to_string())),
             Err(error) => {
                 state.span.shrink();
                 return Err(error.into());
@@ -243,13 +254,28 @@ impl ChainWatcher {
                 state.span.note(started.elapsed(), logs);
             }
         } else {
-            self.live.head = self.live.head.max(state.tip.height as u64);
+            let heads = self.source.pool().endpoints().iter().map(Endpoint::head);
+            self.live.head = heads.fold(self.live.head.max(state.tip.height as u64), u64::max);
         }
-        if next != Move::Wait {
+        let is_idle = if next == Move::Wait {
+            !self.fill(state).await?
+        } else {
             self.commit_move(state, next).await?;
-            return Ok(false);
-        }
-        Ok(!self.fill_some(state).await?)
+            false
+        };
+        self.live.trouble = trouble;
+        Ok(is_idle)
+    }
+
+    /// A piece of an older gap; whether there was one.
+    async fn fill(&self, state: &mut State) -> Result<bool, Stopped> {
+        let gap = next_gap(&state.contracts, state.span.0 as i64).map(|(gap, _)| gap);
+        self.fill_some(state).await.map_err(|stopped| match (stopped, gap) {
+            (Stopped::Follow(FollowError::Rpc(RpcError::Missing | RpcError::NoBlock(_))), Some(gap)) => {
+                Stopped::Gap { from: gap.from, to: gap.to }
+            }
+            (stopped, _) => stopped,
+        })
     }
 
     /// What the database knows; begins the chain if it knows nothing.

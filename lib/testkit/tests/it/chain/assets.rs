@@ -42,7 +42,14 @@ async fn who_holds_what_is_known_now_and_at_every_block() {
     assert_eq!(of(staking.0, "", "staked"), Some("70"));
     assert_eq!((of(badge.0, "7", "held"), of(badge.0, "8", "held"), of(pass.0, "", "held")), (Some("2"), None, None));
     assert_eq!(held.len(), 3, "{held:?}");
+    // who owns a token now may own it no longer at the same height of another branch
+    let path = format!("31337/contracts/{}/tokens/1/owner", pass.0);
+    let is_final = async |at: u64| world.get(&format!("{path}?at={at}")).await.unwrap().1["is_final"].clone();
+    assert_eq!((is_final(status.height).await, is_final(minted).await), (false.into(), true.into()));
     // what is not there is said so
+    for at in [status.height + 1, u64::MAX, world.contracts.start_block - 1] {
+        assert_eq!(world.get(&format!("{path}?at={at}")).await.unwrap().1["code"], "block_unknown", "{at}");
+    }
     let later = format!("31337/contracts/{}/balance?holder={alice}&at=100000", token.0);
     assert_eq!(world.get(&later).await.unwrap().1["code"], "block_unknown");
     let stranger = format!("31337/contracts/{alice}/balance?holder={alice}");
@@ -62,6 +69,32 @@ async fn what_is_final_is_told_from_what_may_change() {
     world.anvil.mine(5).await.unwrap();
     world.settled().await.unwrap();
     eventually(seconds(5), async || Ok(now("&only_final=true").await == "500")).await.unwrap();
+}
+
+#[tokio::test]
+async fn what_is_final_stays_whatever_a_contract_says_again() {
+    let anvil = Anvil::start().await.unwrap();
+    let contracts = Contracts::deploy(&anvil).await.unwrap();
+    let liar = LogEmitter::deploy(&anvil).await.unwrap();
+    let chain = WatchedChain::of(&anvil, 2).contract("erc721", liar.0, 1);
+    let world = World::watching(anvil, contracts, &chain).await.unwrap();
+    let [owner, alice, bob, ..] = *world.anvil.accounts() else { panic!("ten accounts") };
+    let minted = |to: Address, last: u64| {
+        let topics = [U256::from(1), U256::ZERO, word(to)];
+        liar.emit(owner, &[log("ConsecutiveTransfer(uint256,uint256,address,address)", &topics, &[U256::from(last)])])
+    };
+    world.anvil.send(&minted(alice, 10)).await.unwrap();
+    world.anvil.mine(2).await.unwrap();
+    world.settled().await.unwrap();
+    world.anvil.send(&minted(bob, 5)).await.unwrap();
+    world.settled().await.unwrap();
+    world.anvil.reorg(1, []).await.unwrap();
+    world.anvil.mine(1).await.unwrap();
+    world.settled().await.unwrap();
+    let (_, answer) = world.get(&format!("31337/contracts/{}/tokens/3/owner", liar.0)).await.unwrap();
+    assert_eq!(answer["owner"].as_str(), Some(&*alice.to_string()), "{answer}");
+    assert_eq!(world.holdings(alice).await.unwrap().len(), 11, "ten tokens, and how many these are");
+    assert!(world.holdings(bob).await.unwrap().is_empty());
 }
 
 /// A log of a token that follows no standard, or another one than most.

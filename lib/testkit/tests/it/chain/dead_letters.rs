@@ -1,10 +1,11 @@
-//! What was put aside and is given back: it counts once, however often it is given back.
+//! What was put aside and is given back: it counts once, however often it is given back, and is never lost.
 
-use alloy_primitives::{B256, U256, keccak256};
+use alloy_primitives::{B256, Bytes, U256, keccak256};
 use async_nats::HeaderMap;
-use nepto_proto::api::operator::DeadLetters;
+use nepto_proto::api::operator::{DeadLetter, DeadLetters};
 use nepto_proto::chain as wire;
-use nepto_testkit::{eventually, program, seconds};
+use nepto_testkit::contracts::{Contracts, LogEmitter};
+use nepto_testkit::{Anvil, Included, WatchedChain, eventually, program, seconds};
 use prost::Message;
 use tokio::process::Command;
 
@@ -20,6 +21,7 @@ fn letter(world: &World, amount: u64) -> Vec<u8> {
         data: U256::from(amount).to_be_bytes::<32>().to_vec(),
         transaction: vec![7; 32],
         standard: wire::Standard::Erc20.into(),
+        cut: false,
     };
     let block = wire::Block { number: 1, hash: vec![1; 32], time_s: 1, logs: vec![log] };
     let what = Some(wire::step::What::Retry(wire::Retry { blocks: vec![block] }));
@@ -72,4 +74,55 @@ async fn what_was_put_aside_can_be_given_back_and_counts_once() {
     // and the page of the chains can be read
     let status = operator(&world, &["chain", "status"]).await;
     assert!(status.contains("100.00 % of them proven complete") && status.contains("no gaps"), "{status}");
+}
+
+async fn letters(world: &World) -> anyhow::Result<Vec<DeadLetter>> {
+    let letters: DeadLetters =
+        reqwest::get(format!("{}/dead-letters", world.stack.api.admin_url())).await?.json().await?;
+    Ok(letters.letters)
+}
+
+#[tokio::test]
+async fn what_still_cannot_be_understood_is_never_lost() {
+    let anvil = Anvil::start().await.unwrap();
+    let contracts = Contracts::deploy(&anvil).await.unwrap();
+    let (odd, large) = (LogEmitter::deploy(&anvil).await.unwrap(), LogEmitter::deploy(&anvil).await.unwrap());
+    let chain = WatchedChain::of(&anvil, 3).contract("erc20", odd.0, 1).contract("erc721", large.0, 1);
+    let world = World::watching(anvil, contracts, &chain).await.unwrap();
+    let (owner, alice) = (contracts.owner, world.anvil.accounts()[1]);
+    let signature = keccak256("Transfer(address,address,uint256)");
+    let nonsense = odd.emit(owner, &[(vec![signature, B256::ZERO], Bytes::new())]);
+    world.anvil.send(&nonsense).await.unwrap();
+    world.settled().await.unwrap();
+    let first = letters(&world).await.unwrap();
+    assert_eq!(first.len(), 1, "{first:?}");
+    // it comes back, however often it is given back
+    let mut last = first[0].number;
+    for _ in 0..3 {
+        operator(&world, &["dead-letters", "replay", &last.to_string()]).await;
+        let is_back = async || Ok(letters(&world).await?.iter().any(|letter| letter.number > last));
+        eventually(seconds(5), is_back).await.unwrap();
+        let now = letters(&world).await.unwrap();
+        assert_eq!((now.len(), &now[0].reason), (1, &first[0].reason));
+        last = now[0].number;
+    }
+    // the same at the same place of another branch is another event
+    world.anvil.send(&nonsense).await.unwrap();
+    world.settled().await.unwrap();
+    world.anvil.reorg(1, [(0, Included::New(nonsense.clone()))]).await.unwrap();
+    world.anvil.mine(1).await.unwrap();
+    world.settled().await.unwrap();
+    assert_eq!(letters(&world).await.unwrap().len(), 3);
+    operator(&world, &["dead-letters", "replay", "--all"]).await;
+    let are_two = async || Ok(letters(&world).await?.len() == 2);
+    eventually(seconds(5), are_two).await.expect("the one whose block was given up goes, the others stay");
+    // what is larger than a message is no event of a standard, though its topics say all that there is
+    let token = B256::with_last_byte(7);
+    let topics = vec![signature, B256::ZERO, word(alice).into(), token];
+    world.anvil.send(&large.emit(owner, &[(topics, vec![0; 200 * 1024].into())])).await.unwrap();
+    world.settled().await.unwrap();
+    let now = letters(&world).await.unwrap();
+    assert!(now.len() == 3 && now[2].reason.contains("more data"), "{now:?}");
+    let path = format!("31337/contracts/{}/tokens/7/owner", large.0);
+    assert_eq!(world.get(&path).await.unwrap().1["code"], "not_found");
 }

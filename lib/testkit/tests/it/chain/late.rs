@@ -2,6 +2,7 @@
 
 use nepto_testkit::contracts::Contracts;
 use nepto_testkit::{Anvil, Role, Settings, Stack, WatchedChain, eventually, seconds};
+use serde_json::Value;
 
 use super::world::World;
 
@@ -104,6 +105,25 @@ async fn an_operator_reads_older_blocks_beside_a_running_watcher() {
     world.settled().await.unwrap();
     assert_eq!(world.balance(contracts.token.0, alice, "").await.unwrap(), "378");
     assert_eq!(world.changes().await, newest_first(1..=27));
+    // nothing is final of a contract as long as its older blocks are not read
+    let more = chain.contract("erc721", contracts.pass.0, 1);
+    world.anvil.send(&contracts.pass.mint(contracts.owner, alice)).await.unwrap();
+    let minted = world.anvil.block_number().await.unwrap();
+    world.anvil.mine(5).await.unwrap();
+    world.settled().await.unwrap();
+    world.stack.api.reconfigure(&Settings::new().chain(&more)).await.unwrap();
+    let says = async || {
+        let (_, all) = world.get("contracts").await.unwrap();
+        let complete = |contract: &Value| contract["is_complete"].as_bool().unwrap();
+        let complete: Vec<bool> = all["contracts"].as_array().unwrap().iter().map(complete).collect();
+        let path = format!("31337/contracts/{}/balance?holder={alice}&at={minted}", contracts.pass.0);
+        (complete, world.get(&path).await.unwrap().1["is_final"].as_bool().unwrap())
+    };
+    assert_eq!(says().await, (vec![true, false], false));
+    watcher.reconfigure(&Settings::new().chain(&more)).await.unwrap();
+    world.anvil.mine(1).await.unwrap();
+    world.settled().await.unwrap();
+    assert_eq!(says().await, (vec![true, true], true));
     // nothing is left to read, now and after another start
     watcher.restart().await.unwrap();
     world.settled().await.unwrap();

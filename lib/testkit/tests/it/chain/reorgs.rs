@@ -159,6 +159,15 @@ async fn a_chain_that_changes_below_a_final_block_is_not_followed() {
     assert!(after.trouble.unwrap().contains("was final"), "it says why");
     assert_eq!((after.hash, after.step), (before.hash, before.step), "and changes nothing");
     assert_eq!(world.balance(token.0, alice, "").await.unwrap(), "500");
+    // until an operator says that the new one counts: what was of the old one goes
+    world.anvil.send(&token.transfer(owner, alice, 20)).await.unwrap();
+    world.stack.api.term().await.unwrap();
+    let said = world.stack.run(&["forget-chain", "31337"]).await.unwrap();
+    assert!(said.contains("reads it from the beginning"), "{said}");
+    world.stack.api.restart().await.unwrap();
+    world.settled().await.unwrap();
+    assert_eq!(world.balance(token.0, alice, "").await.unwrap(), "20");
+    world.agrees_about(&[owner, alice]).await.unwrap();
 }
 
 #[tokio::test]
