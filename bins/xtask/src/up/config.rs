@@ -96,21 +96,14 @@ fn quoted(prefix: &str, path: &Path) -> Result<String> {
 
 #[cfg(test)]
 mod tests {
-    use clap::Parser;
-
     use super::*;
     use crate::up::chain::Contract;
-
-    #[derive(Parser)]
-    struct Up {
-        #[command(flatten)]
-        options: Options,
-    }
+    use crate::up::tests::options;
 
     #[test]
     fn everything_that_is_kept_lies_in_the_folder() {
         let chain = Chain::new(1, "http://127.0.0.1:1", Finality::Finalized, Vec::new());
-        let text = text(Path::new("/d"), &Up::parse_from(["up"]).options, &chain).unwrap();
+        let text = text(Path::new("/d"), &options(&[]), &chain).unwrap();
         for line in [
             r#"url = "surrealkv:///d/database""#,
             r#"signing_key_file = "/d/keys/tokens.pem""#,

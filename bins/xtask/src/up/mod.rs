@@ -310,12 +310,17 @@ mod tests {
         options: Options,
     }
 
+    /// As the command line has them after `up`.
+    pub fn options(line: &[&str]) -> Options {
+        Up::parse_from([&["up"], line].concat()).options
+    }
+
     #[test]
     fn a_hint_names_the_operators_listener_where_it_is_not_the_usual_one() {
         let chain = Chain::new(1, "http://127.0.0.1:1", Finality::Finalized, Vec::new());
-        let hints = |line: &[&str]| next_steps(&Up::parse_from(line).options, Path::new("/d"), &chain);
-        assert!(hints(&["up"]).contains("/d/nepto admin chain status\n"));
-        let elsewhere = hints(&["up", "--admin-port", "9465"]);
+        let hints = |line: &[&str]| next_steps(&options(line), Path::new("/d"), &chain);
+        assert!(hints(&[]).contains("/d/nepto admin chain status\n"));
+        let elsewhere = hints(&["--admin-port", "9465"]);
         assert!(elsewhere.contains("/d/nepto admin chain status --operator http://127.0.0.1:9465\n"), "{elsewhere}");
     }
 }

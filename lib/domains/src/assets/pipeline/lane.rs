@@ -1,6 +1,5 @@
 //! One pipeline on one chain.
 
-use std::fmt;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -12,17 +11,17 @@ use nepto_kit::clock::backoff;
 use nepto_kit::consumer::Heartbeat;
 use nepto_kit::db::DbError;
 use nepto_kit::lease::Lease;
-use nepto_kit::{crash, dead_letters, nats, outbox};
+use nepto_kit::{crash, nats, outbox};
 use nepto_proto::chain as wire;
 use nepto_proto::event::{Grade, OwnershipChanged};
-use nepto_proto::subject::{self, CHAIN_STREAM};
+use nepto_proto::subject::CHAIN_STREAM;
 use prost::Message;
 use tokio::task::JoinSet;
 use tokio::time::Instant;
 
 use super::Watched;
-use crate::assets::decode::decode;
-use crate::assets::model::{Amount, Folded, Holding, place};
+use super::understand::Tried;
+use crate::assets::model::{Amount, Folded, Holding};
 use crate::assets::ops::Assets;
 use crate::assets::store::{Applied, Change, CursorRow, STALE, folds};
 use crate::collector::{Pipeline, ReplaySteps};
@@ -51,9 +50,9 @@ const RETRY_MAX: Duration = Duration::from_secs(5);
 const SILENCE_MAX: Duration = Duration::from_secs(90);
 
 pub struct Lane {
-    assets: Assets,
-    pipeline: Pipeline,
-    chain: u64,
+    pub(super) assets: Assets,
+    pub(super) pipeline: Pipeline,
+    pub(super) chain: u64,
     watched: Arc<Watched>,
 }
 
@@ -72,27 +71,6 @@ struct State {
 struct Folding {
     count: usize,
     seq: i64,
-}
-
-/// When an event was tried to be understood: with its step, or again, by a message of this sequence.
-#[derive(Clone, Copy)]
-struct Tried {
-    step: u64,
-    again: Option<u64>,
-}
-
-impl fmt::Display for Tried {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self.again {
-            None => write!(f, "step {}", self.step),
-            Some(sequence) => write!(f, "message {sequence}"),
-        }
-    }
-}
-
-fn sequence_of(message: &NatsMessage) -> anyhow::Result<u64> {
-    let info = message.info().map_err(|error| anyhow::anyhow!("a message without its place: {error}"))?;
-    Ok(info.stream_sequence)
 }
 
 /// Steps that were taken and are not committed yet.
@@ -218,15 +196,14 @@ impl Lane {
             let step = match wire::Step::decode(message.payload.clone()) {
                 Ok(step) if step.chain_id == self.chain => step,
                 _ => {
-                    let id = format!("message {}", sequence_of(message)?);
+                    let id = Tried::again(0, message)?.to_string();
                     self.put_aside(message.payload.to_vec(), "not a step of this chain", &id).await?;
                     continue;
                 }
             };
             if let Some(wire::step::What::Retry(retry)) = &step.what {
                 self.flush(state, &mut pending).await?;
-                let tried = Tried { step: step.number, again: Some(sequence_of(message)?) };
-                self.retry(state, tried, retry).await?;
+                self.retry(state, Tried::again(step.number, message)?, retry).await?;
                 continue;
             }
             let taken = pending.after.as_ref().map_or(state.cursor.step, |after| after.step);
@@ -271,8 +248,7 @@ impl Lane {
             self.flush(state, pending).await?;
         }
         pending.late = late;
-        let tried = Tried { step: step.number, again: None };
-        self.understand(tried, &blocks, &mut pending.folded, &mut after).await?;
+        self.understand(Tried::first(step.number), &blocks, &mut pending.folded, &mut after).await?;
         pending.after = Some(after);
         Ok(())
     }
@@ -312,51 +288,6 @@ impl Lane {
                 done => done?,
             }
         }
-        Ok(())
-    }
-
-    /// Decodes all logs; what can't be understood is put aside first.
-    async fn understand(
-        &self,
-        tried: Tried,
-        blocks: &[wire::Block],
-        folded: &mut Folded,
-        after: &mut CursorRow,
-    ) -> anyhow::Result<()> {
-        for block in blocks {
-            for log in &block.logs {
-                match decode(self.pipeline, log) {
-                    Ok(effects) => folded.add(place(block, log), effects),
-                    Err(reason) => {
-                        let alone = wire::Block { logs: vec![log.clone()], hash: block.hash.clone(), ..*block };
-                        let step = wire::Step {
-                            chain_id: self.chain,
-                            number: tried.step,
-                            final_height: 0,
-                            what: Some(wire::step::What::Retry(wire::Retry { blocks: vec![alone] })),
-                        };
-                        let at = format!("block {}, log {}: {reason}", block.number, log.index);
-                        let id = format!("{tried}:{}:{}", block.number, log.index);
-                        self.put_aside(step.encode_to_vec(), &at, &id).await?;
-                        after.dead_letters += 1;
-                    }
-                }
-            }
-        }
-        Ok(())
-    }
-
-    /// Makes a dead letter; one of the same id is the same one, put aside again because a commit failed.
-    async fn put_aside(&self, body: Vec<u8>, reason: &str, id: &str) -> anyhow::Result<()> {
-        let ctx = &self.assets.ctx;
-        tracing::error!(pipeline = self.pipeline.as_str(), chain = self.chain, reason, "put aside");
-        metrics::counter!("nepto_consumed_total", "consumer" => self.pipeline.as_str(), "outcome" => "dead")
-            .increment(1);
-        let mut headers = dead_letters::headers(&subject::chain(self.pipeline.as_str(), self.chain), reason);
-        headers.insert(async_nats::header::NATS_MESSAGE_ID, format!("{}:{}:{id}", self.pipeline.as_str(), self.chain));
-        let subject = subject::dead_letter(CHAIN_STREAM, self.pipeline.as_str());
-        ctx.jetstream.publish_with_headers(subject, headers, body.into()).await?.await?;
-        crash::at(self.pipeline.as_str(), "put aside");
         Ok(())
     }
 

@@ -5,6 +5,7 @@
 //! that can't be understood is put aside in `DLQ`, and the rest goes on.
 
 mod lane;
+mod understand;
 mod watched;
 
 use std::sync::Arc;
