@@ -1,6 +1,6 @@
 //! A chain that is begun anew: all that was collected of it goes.
 
-use nepto_kit::{Ctx, dead_letters};
+use nepto_kit::{Ctx, dead_letters, lease};
 use nepto_proto::subject::{self, CHAIN_STREAM};
 
 use crate::collector::Pipeline;
@@ -9,14 +9,21 @@ use crate::{assets, collector};
 /// Deletes what is known of a chain, while nothing follows it. Accounts, messages, and what accounts want to hear about
 /// stay. Broken off, it can be run again. How many rows that were.
 pub async fn forget_chain(ctx: &Ctx, chain: u64) -> anyhow::Result<u64> {
+    let watcher = (collector::lease_of(chain), "watcher");
+    let workers = Pipeline::ALL.map(|pipeline| (assets::lease_of(pipeline, chain), "worker"));
+    for (name, role) in [watcher].into_iter().chain(workers) {
+        let is_held = lease::is_held(ctx, &name).await?;
+        anyhow::ensure!(!is_held, "a {role} follows chain {chain}, or did until a moment ago: stop it first");
+    }
     let collector = collector::forget(&collector::domain().parts(ctx).await?, chain).await?;
     let assets = assets::forget(&assets::domain().parts(ctx).await?, chain).await?;
     let stream = ctx.jetstream.get_stream(CHAIN_STREAM).await?;
     for pipeline in Pipeline::ALL {
         // steps are numbered anew: what is left of the old ones would be taken for others
-        let subject = subject::chain(pipeline.as_str(), chain);
-        dead_letters::drop_of(ctx, &subject).await.map_err(|failure| anyhow::anyhow!("{failure}"))?;
-        stream.purge().filter(subject).await?;
+        let (letters, steps) =
+            (subject::dead_letter(CHAIN_STREAM, pipeline.as_str()), subject::chain(pipeline.as_str(), chain));
+        dead_letters::drop_of(ctx, &letters, &steps).await.map_err(|failure| anyhow::anyhow!("{failure}"))?;
+        stream.purge().filter(steps).await?;
     }
     Ok(collector + assets)
 }

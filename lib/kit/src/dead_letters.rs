@@ -76,13 +76,13 @@ async fn replay(State(ctx): State<Ctx>, Path(number): Path<u64>) -> Result<Statu
     Ok(StatusCode::NO_CONTENT)
 }
 
-/// Drops all that would go back there; how many.
-pub async fn drop_of(ctx: &Ctx, subject: &str) -> Result<u64, Failure> {
+/// Drops all letters of a subject that would go back to another; how many.
+pub async fn drop_of(ctx: &Ctx, letters: &str, back_to: &str) -> Result<u64, Failure> {
     let stream = stream(ctx).await?;
     let (mut next, mut dropped) = (1, 0);
-    while let Ok(message) = stream.get_first_raw_message_by_subject("dlq.>", next).await {
+    while let Ok(message) = stream.get_first_raw_message_by_subject(letters, next).await {
         next = message.sequence + 1;
-        if message.headers.get(SUBJECT_HEADER).is_some_and(|header| header.as_str() == subject) {
+        if message.headers.get(SUBJECT_HEADER).is_some_and(|header| header.as_str() == back_to) {
             drop_one(&stream, message.sequence).await?;
             dropped += 1;
         }

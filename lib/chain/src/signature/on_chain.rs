@@ -120,8 +120,8 @@ fn is_not_understood(answer: &Result<Answer, RpcError>) -> bool {
     matches!(answer, Err(RpcError::Refused { code, .. }) if NOT_UNDERSTOOD.contains(code))
 }
 
-/// What the answers come to. Who is out of reach or of another chain says nothing; who is there and does not know the block, or can't answer,
-/// keeps a yes from counting.
+/// What the answers come to. Who is out of reach or of another chain says nothing; who is there and does not know the
+/// block, or can't answer, keeps a yes from counting.
 fn judge(answers: &[(&str, Result<Answer, RpcError>)], endpoints: usize) -> Result<Answer, String> {
     let (mut yes, mut noes, mut silent) = (0, Vec::new(), NOBODY.to_owned());
     let mut unsure = None;

@@ -28,11 +28,12 @@ mod text;
 mod transactions;
 
 use nepto_kit::domain::{Domain, Facets, Parts};
-use nepto_kit::lease;
 use nepto_kit::service::Operation;
 use serde::{Deserialize, Serialize};
 
 use crate::collector::Pipeline;
+
+pub use pipeline::lease_of;
 
 /// The domain.
 pub fn domain() -> Domain {
@@ -57,15 +58,8 @@ fn mount(parts: &Parts) -> anyhow::Result<Facets> {
     })
 }
 
-/// Deletes what is known through the steps of a chain, which no pipeline may take meanwhile. How many rows that were.
+/// Deletes what is known through the steps of a chain, while nobody holds a [`lease_of`] it. How many rows that were.
 pub async fn forget(parts: &Parts, chain: u64) -> anyhow::Result<u64> {
-    for pipeline in Pipeline::ALL {
-        let is_taken = lease::is_held(&parts.ctx, &pipeline::lease_of(pipeline, chain)).await?;
-        anyhow::ensure!(
-            !is_taken,
-            "a worker takes what is told of chain {chain}, or did until a moment ago: stop it first"
-        );
-    }
     let mut all = 0;
     for table in store::BY_CHAIN {
         all += parts.db.delete_under(table, &chain.to_string()).await?;

@@ -26,13 +26,12 @@ mod watcher;
 
 use alloy_primitives::Address;
 use nepto_kit::domain::{Domain, Facets, Parts};
-use nepto_kit::lease;
 use nepto_kit::service::Operation;
 use serde::{Deserialize, Serialize};
 
 pub use model::pipeline_of;
 pub use ops::source_of;
-pub use watcher::Backfill;
+pub use watcher::{Backfill, lease_of};
 
 /// The domain.
 pub fn domain() -> Domain {
@@ -52,10 +51,8 @@ fn mount(parts: &Parts) -> anyhow::Result<Facets> {
     })
 }
 
-/// Deletes all that is known of a chain, which no watcher may follow meanwhile. How many rows that were.
+/// Deletes all that is known of a chain, while nobody holds its [`lease_of`]. How many rows that were.
 pub async fn forget(parts: &Parts, chain: u64) -> anyhow::Result<u64> {
-    let is_followed = lease::is_held(&parts.ctx, &watcher::lease_of(chain)).await?;
-    anyhow::ensure!(!is_followed, "a watcher follows chain {chain}, or did until a moment ago: stop it first");
     let mut all = 0;
     for table in store::TABLES {
         all += parts.db.delete_under(table, &chain.to_string()).await?;

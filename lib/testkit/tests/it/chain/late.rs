@@ -124,6 +124,13 @@ async fn an_operator_reads_older_blocks_beside_a_running_watcher() {
     world.anvil.mine(1).await.unwrap();
     world.settled().await.unwrap();
     assert_eq!(says().await, (vec![true, true], true));
+    // nothing is forgotten while somebody follows the chain
+    let refused = world.stack.run(&["forget-chain", "31337"]).await.unwrap_err();
+    assert!(format!("{refused:#}").contains("a watcher follows chain 31337"), "{refused:#}");
+    assert_eq!(world.balance(contracts.token.0, alice, "").await.unwrap(), "378");
+    watcher.term().await.unwrap();
+    let refused = world.stack.run(&["forget-chain", "31337"]).await.unwrap_err();
+    assert!(format!("{refused:#}").contains("a worker follows chain 31337"), "{refused:#}");
     // nothing is left to read, now and after another start
     watcher.restart().await.unwrap();
     world.settled().await.unwrap();
