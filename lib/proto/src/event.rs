@@ -119,6 +119,8 @@ event!(
         chain_id: u64,
         /// EIP-55.
         contract: String,
+        /// `erc20`, `erc721`, `erc1155` or `staking`: a contract may be several at once.
+        standard: String,
         /// Of an ERC-721 or ERC-1155, decimal; none for amounts and counts.
         token: Option<String>,
         /// `held`, `staked` or `rewarded`.

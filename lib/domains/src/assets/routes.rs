@@ -12,9 +12,9 @@ use utoipa::IntoParams;
 use utoipa_axum::router::OpenApiRouter;
 use utoipa_axum::routes;
 
-use super::model::{Class, Holding};
-use super::ops::{Assets, Question};
-use super::request::{address, page_of, token_id};
+use super::model::Class;
+use super::ops::{Assets, Question, Thing};
+use super::request::{address, page_of, standard, token_id};
 
 pub fn routes(assets: Assets) -> OpenApiRouter {
     OpenApiRouter::new()
@@ -94,10 +94,13 @@ async fn history(
 #[derive(Deserialize, IntoParams)]
 #[serde(deny_unknown_fields)]
 struct Which {
-    /// A token of an ERC-1155, decimal
+    /// A token of an ERC-721 or ERC-1155, decimal
     token: Option<String>,
     /// `held` (the default), `staked` or `rewarded`
     what: Option<String>,
+    /// Of a contract of kind `token` that is several at once: `erc20`, `erc721` or `erc1155`. Without it, the first of these
+    /// that it is
+    standard: Option<String>,
     /// Where the page before ended
     after: Option<String>,
     /// 1 to 200
@@ -115,9 +118,11 @@ async fn holders(
     Query(which): Query<Which>,
 ) -> Result<Json<Holders>, Failure> {
     let class = class(which.what.as_deref(), which.token.as_deref())?;
+    let standard = which.standard.as_deref().map(standard).transpose()?;
     let after = which.after.as_deref().map(address).transpose()?;
     let limit = page_of(which.limit)?;
-    Ok(Json(Holders { holders: assets.holders(chain, address(&contract)?, class, after, limit).await? }))
+    let thing = Thing { chain, contract: address(&contract)?, class, standard };
+    assets.holders(&thing, after, limit).await.map(Json)
 }
 
 #[derive(Deserialize, IntoParams)]
@@ -129,6 +134,9 @@ struct What {
     token: Option<String>,
     /// `held` (the default), `staked` or `rewarded`
     what: Option<String>,
+    /// Of a contract of kind `token` that is several at once: `erc20`, `erc721` or `erc1155`. Without it, the first of these
+    /// that it is
+    standard: Option<String>,
     /// At the end of this block; now without it
     at: Option<u64>,
     /// Only what can't change any more
@@ -148,8 +156,9 @@ async fn balance(
     Query(what): Query<What>,
 ) -> Result<Json<Balance>, Failure> {
     let class = class(what.what.as_deref(), what.token.as_deref())?;
-    let holding = Holding { holder: address(&what.holder)?, contract: address(&contract)?, class };
-    let question = Question { chain, holding, at: what.at, only_final: what.only_final };
+    let standard = what.standard.as_deref().map(standard).transpose()?;
+    let thing = Thing { chain, contract: address(&contract)?, class, standard };
+    let question = Question { thing, holder: address(&what.holder)?, at: what.at, only_final: what.only_final };
     assets.balance(&question).await.map(Json)
 }
 
