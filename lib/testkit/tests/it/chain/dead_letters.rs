@@ -24,11 +24,11 @@ fn letter(world: &World, amount: u64) -> Vec<u8> {
         cut: false,
     };
     let block = wire::Block { number: 1, hash: vec![1; 32], time_s: 1, logs: vec![log] };
-    let what = Some(wire::step::What::Retry(wire::Retry { blocks: vec![block] }));
+    let what = Some(wire::step::What::Retry(wire::Retry { blocks: vec![block], is_counted: false }));
     wire::Step { chain_id: 31337, number: 1, final_height: 0, what }.encode_to_vec()
 }
 
-async fn operator(world: &World, arguments: &[&str]) -> String {
+pub async fn operator(world: &World, arguments: &[&str]) -> String {
     let mut command = Command::new(program("nepto").unwrap());
     command.args(["admin", "--operator", &world.stack.api.admin_url()]).args(arguments);
     let output = command.output().await.unwrap();
@@ -76,7 +76,7 @@ async fn what_was_put_aside_can_be_given_back_and_counts_once() {
     assert!(status.contains("100.00 % of them proven complete") && status.contains("no gaps"), "{status}");
 }
 
-async fn letters(world: &World) -> anyhow::Result<Vec<DeadLetter>> {
+pub async fn letters(world: &World) -> anyhow::Result<Vec<DeadLetter>> {
     let letters: DeadLetters =
         reqwest::get(format!("{}/dead-letters", world.stack.api.admin_url())).await?.json().await?;
     Ok(letters.letters)
