@@ -204,6 +204,7 @@ impl Lane {
         for message in messages {
             let step = match wire::Step::decode(message.payload.clone()) {
                 Ok(step) if step.chain_id == self.chain => step,
+                _ if dead_letters::is_dropped(message.headers.as_ref()) => continue,
                 _ => {
                     let id = Tried::again(0, message)?.to_string();
                     self.put_aside(message.payload.to_vec(), "not a step of this chain", &id).await?;

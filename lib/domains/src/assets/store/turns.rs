@@ -44,14 +44,14 @@ impl Store {
     }
 
     async fn around(&self, chain: u64, asked: Vec<Asked>, late: bool) -> Result<Vec<TurnRow>, DbError> {
-        let before = "(SELECT * FROM turn:[$chain, $parent.origin, $parent.contract, $parent.token, NONE]
-            ..[$chain, $parent.origin, $parent.contract, $parent.token, $parent.first[0], $parent.first[1]]
-            ORDER BY id DESC LIMIT 1)";
-        let later = "(SELECT * FROM turn:[$chain, $parent.origin, $parent.contract, $parent.token, $parent.first[0], $parent.first[1]]
-            ..=[$chain, $parent.origin, $parent.contract, $parent.token, $parent.last[0], $parent.last[1]]),
-            (SELECT * FROM turn:[$chain, $parent.origin, $parent.contract, $parent.token, $parent.last[0], $parent.last[1] + 1]
-            ..[$chain, $parent.origin, $parent.contract, $parent.token, []]
-            ORDER BY id LIMIT 1)";
+        // a range of ids is written without a space
+        let line = "$chain, $parent.origin, $parent.contract, $parent.token";
+        let (first, last) = ("$parent.first[0], $parent.first[1]", "$parent.last[0], $parent.last[1]");
+        let before = format!("(SELECT * FROM turn:[{line}, NONE]..[{line}, {first}] ORDER BY id DESC LIMIT 1)");
+        let later = format!(
+            "(SELECT * FROM turn:[{line}, {first}]..=[{line}, {last}]),
+            (SELECT * FROM turn:[{line}, {last}, NONE]..[{line}, []] ORDER BY id LIMIT 1)"
+        );
         let statement = match late {
             true => format!("array::flatten(SELECT VALUE array::concat({before}, {later}) FROM $asked)"),
             false => format!("array::flatten(SELECT VALUE {before} FROM $asked)"),
