@@ -189,3 +189,39 @@ pub fn read_address(id: &RecordId, place: usize) -> Option<Address> {
 pub fn read_token(id: &RecordId, place: usize) -> Option<U256> {
     U256::from_str_radix(key::text(id, place)?, 16).ok()
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::testing::database;
+    use nepto_kit::domain::Domain;
+
+    #[tokio::test]
+    async fn what_is_kept_in_an_older_form_is_taken_anew() {
+        let before = Domain { schema: &SCHEMA[..2], ..crate::assets::domain() };
+        let db = database(before).await;
+        for pipeline in ["erc20", "staking"] {
+            let statement = "{
+                CREATE type::record('cursor', [$pipeline, 7]) CONTENT { pipeline: $pipeline, chain: 7, step: 9, seq: 9,
+                    height: 9, hash: '', final_height: 5, folded: 3, events: 9, dead_letters: 0 };
+                CREATE type::record('delta', [7, $pipeline, 'aa', false, 9, 9, 9]) SET body = <bytes>'x';
+                CREATE type::record('applied', [$pipeline, 7, 9]) SET body = <bytes>'x';
+                CREATE type::record('retried', [$pipeline, 7, 9, 1]);
+                CREATE type::record('reverted', [$pipeline, 7, 8]) SET height = 3;
+                RETURN 1;
+            }";
+            db.run::<i64>(statement, vars! { pipeline: pipeline }).await.unwrap();
+        }
+        db.migrate(SCHEMA).await.unwrap();
+        let store = Store::new(&db);
+        let cursor = store.cursor(Pipeline::Erc20, 7).await.unwrap().unwrap();
+        assert_eq!((cursor.step, cursor.form), (9, None));
+        store.begin_anew(Pipeline::Erc20, 7).await.unwrap();
+        assert_eq!(store.cursor(Pipeline::Erc20, 7).await.unwrap(), None);
+        assert!(store.cursor(Pipeline::Staking, 7).await.unwrap().is_some(), "the others have their own");
+        for table in ["delta", "applied", "retried", "reverted"] {
+            let count: i64 = db.run(&format!("RETURN count(SELECT VALUE id FROM {table})"), vars! {}).await.unwrap();
+            assert_eq!(count, 1, "{table}");
+        }
+    }
+}
