@@ -1,6 +1,8 @@
 //! Contracts that log more than one standard, or what their standard does not have: nothing that they log makes a sum depend
 //! on order or timing, turns a transfer round, invents a token or leaves it two holders.
 
+use std::collections::BTreeMap;
+
 use alloy_primitives::{Address, B256, Bytes, U256};
 use alloy_sol_types::SolValue;
 use nepto_testkit::contracts::{Contracts, LogEmitter};
@@ -72,12 +74,16 @@ async fn a_contract_that_is_both_has_an_amount_and_tokens_and_they_never_meet() 
     let of = |token: &str| listed.get(&(both.0.to_string(), token.to_owned(), "held".to_owned())).cloned();
     assert_eq!((of(""), of("2"), listed.len()), (Some(UNIT.to_string()), Some("1".into()), 2));
     let who = async |more: &str| world.holders(both.0, more).await.unwrap();
-    let expected = |of_alice: u64, of_bob: u64| {
+    let expected = |of_alice: u64, of_bob: u64| -> BTreeMap<String, String> {
         [(alice.to_string(), of_alice.to_string()), (bob.to_string(), of_bob.to_string())].into()
     };
-    assert_eq!(who("").await, expected(3 * UNIT, UNIT));
-    assert_eq!(who("standard=erc721").await, expected(3, 1));
-    assert_eq!(who("token=2").await, [(bob.to_string(), "1".to_owned())].into());
+    // each pipeline folds when it has a quiet moment
+    for (more, holders) in [("", expected(3 * UNIT, UNIT)), ("standard=erc721", expected(3, 1))] {
+        eventually(seconds(5), async || Ok(who(more).await == holders)).await.unwrap();
+    }
+    eventually(seconds(5), async || Ok(who("token=2").await == [(bob.to_string(), "1".to_owned())].into()))
+        .await
+        .unwrap();
     assert!(world.is_complete(both.0).await.unwrap());
     // an ERC-721 and an ERC-1155 at once
     let single = |id: u64, amount: u64| {
@@ -121,6 +127,7 @@ async fn a_token_has_one_holder_whatever_its_contract_says() {
     world.settled().await.unwrap();
     let holders = async || Ok(world.holders(pass.0, "token=1").await? == [(bob.to_string(), "1".to_owned())].into());
     eventually(seconds(5), holders).await.unwrap();
+    // one fold has both
     assert_eq!(world.holders(pass.0, "").await.unwrap(), [(bob.to_string(), "1".to_owned())].into());
     assert_eq!(world.holdings(alice).await.unwrap().len(), 0);
 }
