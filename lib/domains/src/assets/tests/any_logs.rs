@@ -129,7 +129,7 @@ fn log(index: u32, (of, said): &Log) -> wire::Log {
     let numbers = |list: &[u64]| list.iter().copied().map(number).collect::<Vec<_>>();
     let (signature, topic_count, words, data) = match said {
         Said::Transfer { topics: count, from, to, number: value, words_missing } => {
-            let words = vec![party(*from), party(*to), number(*value)];
+            let words = [party(*from), party(*to), number(*value)];
             (*topics::TRANSFER, *count, words[..3 - words_missing].to_vec(), Vec::new())
         }
         Said::Range { from, to, first, last } => {
