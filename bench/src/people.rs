@@ -93,6 +93,7 @@ impl Town {
         let identity = ec_key(&mut rng).try_into().ok().context("a key of another length")?;
         let registration_id = RegistrationId::try_from(rng.random_range(1..=RegistrationId::MAX))?;
         let message = SiweMessage {
+            scheme: None,
             domain: self.info.domain.clone(),
             address: wallet.address(),
             statement: None,

@@ -90,6 +90,7 @@ fn sign_in() -> Value {
     let identity_key: [u8; 33] = std::array::from_fn(|index| if index == 0 { 5 } else { index as u8 });
     let registration_id = RegistrationId::try_from(4711).unwrap();
     let message = SiweMessage {
+        scheme: None,
         domain: "chat.example.org".into(),
         address: signer.address(),
         statement: Some("Sign in to Nepto with this device.".into()),

@@ -92,6 +92,7 @@ pub(crate) fn wallet_message(
     env: &Env,
 ) -> SiweMessage {
     SiweMessage {
+        scheme: None,
         domain: info.domain.clone(),
         address: wallet.address(),
         statement: Some(statement.to_owned()),

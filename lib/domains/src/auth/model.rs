@@ -152,6 +152,7 @@ mod tests {
     /// A word that nobody checks the signature of.
     fn word(by: u8, resource: &Resource) -> SignedMessage {
         let message = SiweMessage {
+            scheme: None,
             domain: "chat.example.org".into(),
             address: wallet(by),
             statement: None,

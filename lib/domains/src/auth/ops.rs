@@ -68,7 +68,8 @@ impl Auth {
         let Some(Resource::Device { registration_id, identity_key }) = message.resource() else {
             return Err(Failure::new(
                 ErrorCode::SiweResource,
-                "exactly one resource urn:nepto:device:<registration_id>:<identity key> is needed",
+                "exactly one resource urn:nepto:device:<registration_id>:<identity key> is needed, the id without sign and \
+                 leading zeros",
             ));
         };
         // before anything is used up or made

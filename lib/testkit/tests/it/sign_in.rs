@@ -2,7 +2,7 @@
 
 use nepto_proto::api::auth::{RevokeByWallet, SignIn};
 use nepto_proto::api::keys::{CheckKeys, DeviceSetup, SignedPrekey, UploadKeys};
-use nepto_proto::certificate::{Resource, SignedMessage};
+use nepto_proto::certificate::{ByKey, Resource, SignedMessage};
 use nepto_proto::limits::SIGNATURE_BYTES_MAX;
 use nepto_proto::siwe::SiweMessage;
 use nepto_proto::{CloseCode, ErrorCode};
@@ -29,6 +29,7 @@ impl Attempt {
         let wallet = Wallet::random(&env).unwrap();
         let identity_key = std::array::from_fn(|index| if index == 0 { 5 } else { 7 });
         let message = SiweMessage {
+            scheme: None,
             domain: info.domain,
             address: wallet.address(),
             statement: None,
@@ -70,6 +71,7 @@ async fn every_field_of_the_message_is_checked_and_a_bad_one_changes_nothing() {
     type Break = Box<dyn Fn(&mut SiweMessage)>;
     let cases: Vec<(ErrorCode, Break)> = vec![
         (ErrorCode::SiweDomain, Box::new(|message| message.domain = "evil.example.org".into())),
+        (ErrorCode::SiweDomain, Box::new(|message| message.scheme = Some("ftp".into()))),
         (ErrorCode::SiweUri, Box::new(|message| message.uri = "https://evil.example.org".into())),
         (ErrorCode::SiweChain, Box::new(|message| message.chain_id = 31_337_000)),
         (ErrorCode::NonceInvalid, Box::new(|message| message.nonce = "neverissued1234".into())),
@@ -77,7 +79,16 @@ async fn every_field_of_the_message_is_checked_and_a_bad_one_changes_nothing() {
         (ErrorCode::ClockSkew, Box::new(move |message| message.issued_at = minutes(-60))),
         (ErrorCode::SiweExpired, Box::new(move |message| message.expiration_time = Some(minutes(-1)))),
         (ErrorCode::SiweNotYetValid, Box::new(move |message| message.not_before = Some(minutes(1)))),
+        (ErrorCode::SiweMalformed, Box::new(|message| message.statement = Some("\u{202e}otpeN".into()))),
         (ErrorCode::SiweResource, Box::new(|message| message.resources.clear())),
+        (
+            ErrorCode::SiweResource,
+            Box::new(|message| message.resources[0] = message.resources[0].replace(":77:", ":+77:")),
+        ),
+        (
+            ErrorCode::SiweResource,
+            Box::new(|message| message.resources[0] = message.resources[0].replace(":77:", ":077:")),
+        ),
         (ErrorCode::SiweResource, Box::new(|message| message.resources.push("urn:nepto:revoke:1".into()))),
     ];
     for (code, break_it) in cases {
@@ -91,6 +102,22 @@ async fn every_field_of_the_message_is_checked_and_a_bad_one_changes_nothing() {
     }
 }
 
+/// EIP-4361 lets the scheme of the asking page stand before the domain; some wallets write it.
+#[tokio::test]
+async fn a_message_may_name_the_scheme_and_friends_take_the_certificate() {
+    let stack = Stack::builder().unlimited().all().await.unwrap();
+    let mut attempt = Attempt::new(&stack).await;
+    let scheme = attempt.message.uri.split_once(':').unwrap().0.to_owned();
+    attempt.message.scheme = Some(scheme);
+    let signed = attempt.wallet.sign(&attempt.message).unwrap();
+    let tokens = attempt.http.sign_in(&SignIn { signed, device: Attempt::device() }).await.unwrap();
+    let other = Person::join(&stack).await.unwrap();
+    let directory = other.client.http().directory(tokens.account).await.unwrap();
+    let certificate = &directory.devices[0].certificate;
+    assert!(certificate.message.starts_with("http"), "{}", certificate.message);
+    assert_eq!(certificate.verify(&attempt.message.domain, &ByKey).unwrap(), attempt.message);
+}
+
 #[tokio::test]
 async fn signatures_and_nonces_work_for_their_owner_and_once() {
     let stack = Stack::builder().unlimited().all().await.unwrap();
@@ -102,8 +129,13 @@ async fn signatures_and_nonces_work_for_their_owner_and_once() {
     // it might be a contract that says yes to that, and this server knows no chain to ask
     assert_eq!(attempt.send(with(&by_stranger)).await, Err(ErrorCode::ContractWallet));
     assert_eq!(attempt.send(with("0xzz")).await, Err(ErrorCode::SignatureInvalid));
+    // whoever reads certificates strictly would refuse the device
+    assert_eq!(attempt.send(with(&signed.signature[2..])).await, Err(ErrorCode::SignatureInvalid));
     assert_eq!(attempt.send(with("0x1234")).await, Err(ErrorCode::ContractWallet));
-    assert_eq!(attempt.send(with(&"00".repeat(SIGNATURE_BYTES_MAX + 1))).await, Err(ErrorCode::TooLarge));
+    assert_eq!(
+        attempt.send(with(&format!("0x{}", "00".repeat(SIGNATURE_BYTES_MAX + 1)))).await,
+        Err(ErrorCode::TooLarge)
+    );
     let changed = SignedMessage { message: signed.message.replace("Version: 1", "Version: 2"), ..signed.clone() };
     assert_eq!(attempt.send(changed).await, Err(ErrorCode::SiweMalformed));
     assert_eq!(attempt.send(signed.clone()).await, Ok(()));
