@@ -71,7 +71,7 @@ impl Gateways {
         if !CID_CHARS.contains(&id.len()) || !id.bytes().all(|byte| byte.is_ascii_alphanumeric()) {
             return Err(Problem::forbidden("no content id of IPFS"));
         }
-        below(gateway, &["ipfs", id], path)
+        below(gateway, "ipfs", &format!("{id}/{path}"))
     }
 
     /// `ar://<transaction id>/<path>`
@@ -84,7 +84,7 @@ impl Gateways {
         if id.len() != ARWEAVE_ID_CHARS || !id.bytes().all(is_letter) {
             return Err(Problem::forbidden("no transaction of Arweave"));
         }
-        below(gateway, &[id], path)
+        below(gateway, id, path)
     }
 }
 
@@ -101,13 +101,14 @@ fn names_ipfs(text: &str) -> bool {
     is_id || text.starts_with("/ipfs/") || text.starts_with("ipfs/")
 }
 
-/// A path below a gateway, and never anything else of its server.
-fn below(gateway: &Url, first: &[&str], path: &str) -> Result<Place, Problem> {
+/// A path below a part of a gateway, and never anything else of its server, wherever that redirects to.
+fn below(gateway: &Url, part: &str, path: &str) -> Result<Place, Problem> {
     let wrong = || Problem::forbidden("the path leads out of what the contract names");
-    let mut url = gateway.clone();
+    let mut below = gateway.clone();
+    below.path_segments_mut().map_err(|()| wrong())?.pop_if_empty().push(part);
+    let mut url = below.clone();
     {
         let mut parts = url.path_segments_mut().map_err(|()| wrong())?;
-        parts.pop_if_empty().extend(first);
         for part in path.split('/').filter(|part| !part.is_empty()) {
             let part = percent_decode_str(part).decode_utf8().map_err(|_| wrong())?;
             // some servers decode before they look for `..`
@@ -117,7 +118,7 @@ fn below(gateway: &Url, first: &[&str], path: &str) -> Result<Place, Problem> {
             parts.push(&part);
         }
     }
-    Ok(Place::Web(url, Word::Operators))
+    Ok(Place::Web(url, Word::Operators { below }))
 }
 
 /// Puts the id of a token where ERC-1155 wants it: hexadecimal, 64 digits.
@@ -132,6 +133,7 @@ mod tests {
     use proptest::prelude::*;
 
     const CID: &str = "QmYwAPJzv5CZsnA625s3Xf2nemtYgPpHdWEz79ojWnPbdG";
+    const IPFS: &str = "http://127.0.0.1:8080/base/ipfs";
     const TX: &str = "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNO-_";
 
     fn gateways(ipfs: &str, arweave: &str) -> Gateways {
@@ -147,6 +149,10 @@ mod tests {
         gateways("http://127.0.0.1:8080/base/", "https://ar.example.org")
     }
 
+    fn operators(below: &str) -> Word {
+        Word::Operators { below: below.parse().unwrap() }
+    }
+
     fn located(uri: &str) -> (String, Word) {
         match both().locate(uri, 1_000) {
             Ok(Place::Web(url, word)) => (url.to_string(), word),
@@ -156,7 +162,7 @@ mod tests {
 
     #[test]
     fn every_kind_of_uri_is_understood() {
-        let ipfs = |rest: &str| (format!("http://127.0.0.1:8080/base/ipfs/{CID}{rest}"), Word::Operators);
+        let ipfs = |rest: &str| (format!("{IPFS}/{CID}{rest}"), operators(IPFS));
         for (uri, expected) in [
             (" https://example.org/1.json\n".to_owned(), ("https://example.org/1.json".to_owned(), Word::Strangers)),
             ("HTTP://127.0.0.1/".to_owned(), ("http://127.0.0.1/".to_owned(), Word::Strangers)),
@@ -167,7 +173,10 @@ mod tests {
             (format!("ipfs://{CID}/Ape #1?.png"), ipfs("/Ape%20%231%3F.png")),
             (format!("ipfs://{CID}/Ape%20%231.png"), ipfs("/Ape%20%231.png")),
             (format!("ipfs://{CID}/a%2Fb/100%/"), ipfs("/a%2Fb/100%25")),
-            (format!("ar://{TX}/1.json"), (format!("https://ar.example.org/{TX}/1.json"), Word::Operators)),
+            (
+                format!("ar://{TX}/1.json"),
+                (format!("https://ar.example.org/{TX}/1.json"), operators(&format!("https://ar.example.org/{TX}"))),
+            ),
         ] {
             assert_eq!(located(&uri), expected, "{uri}");
         }
@@ -196,7 +205,6 @@ mod tests {
     #[test]
     fn ipfs_is_known_without_its_scheme() {
         let v1 = "bafybeigdyrzt5sfp7udm7hu76uh7y26nf3efuylqabf3oclgtqy55fbzdi";
-        let gateway = "http://127.0.0.1:8080/base/ipfs";
         for (uri, path) in [
             (format!("{CID}/1.json"), format!("{CID}/1.json")),
             (format!("{v1}/1"), format!("{v1}/1")),
@@ -204,7 +212,7 @@ mod tests {
             (format!("/ipfs/{CID}/1"), format!("{CID}/1")),
             (format!("ipfs/{CID}/1"), format!("{CID}/1")),
         ] {
-            assert_eq!(located(&uri), (format!("{gateway}/{path}"), Word::Operators), "{uri}");
+            assert_eq!(located(&uri), (format!("{IPFS}/{path}"), operators(IPFS)), "{uri}");
         }
     }
 
