@@ -28,6 +28,7 @@ use tokio_util::task::TaskTracker;
 use tower::ServiceExt;
 use tracing::Instrument;
 
+use crate::json::Objects;
 use crate::limit::Limit;
 use crate::token::{self, Claims};
 use crate::{Ctx, Failure, dead_letters};
@@ -51,19 +52,32 @@ impl IntoResponse for Failure {
             // RFC 9110: whole seconds; rounded up so that who waits is let in
             headers.insert(header::RETRY_AFTER, HeaderValue::from(wait.as_millis().div_ceil(1_000) as u64));
         }
+        if let Some(challenge) = challenge(self.code) {
+            headers.insert(header::WWW_AUTHENTICATE, HeaderValue::from_static(challenge));
+        }
         response
     }
 }
 
-/// A JSON body. What can't be read is answered with `malformed` or `too_large`.
+/// What a 401 asks for (RFC 9110, 11.6.1), and what is wrong with the token that came (RFC 6750, 3.1).
+fn challenge(code: ErrorCode) -> Option<&'static str> {
+    match code {
+        ErrorCode::TokenInvalid | ErrorCode::TokenExpired | ErrorCode::SessionRevoked => {
+            Some("Bearer error=\"invalid_token\"")
+        }
+        code => (code.status() == 401).then_some("Bearer"),
+    }
+}
+
+/// A JSON body, with objects where objects are described. What can't be read is answered with `malformed` or `too_large`.
 pub struct JsonBody<T>(pub T);
 
 impl<T: DeserializeOwned, S: Send + Sync> FromRequest<S> for JsonBody<T> {
     type Rejection = Failure;
 
     async fn from_request(request: Request, state: &S) -> Result<Self, Failure> {
-        match Json::<T>::from_request(request, state).await {
-            Ok(Json(body)) => Ok(Self(body)),
+        match Json::<Objects<T>>::from_request(request, state).await {
+            Ok(Json(Objects(body))) => Ok(Self(body)),
             Err(rejection) if rejection.status() == StatusCode::PAYLOAD_TOO_LARGE => {
                 Err(Failure::new(ErrorCode::TooLarge, format!("at most {HTTP_BODY_BYTES_MAX} bytes")))
             }
@@ -372,6 +386,16 @@ mod tests {
             ours.read_to_end(&mut heard).await.unwrap();
             assert!(started.elapsed() >= HEAD_WITHIN, "{said:?}");
             assert_eq!(heard.starts_with(b"HTTP/1.1 200"), said.ends_with("\r\n\r\n"), "{said:?}");
+        }
+    }
+
+    #[test]
+    fn whoever_is_not_let_in_is_told_what_is_asked_for() {
+        for &code in ErrorCode::ALL {
+            let response = Failure::new(code, "").into_response();
+            let challenge = response.headers().get(header::WWW_AUTHENTICATE);
+            assert_eq!(challenge.is_some(), response.status() == StatusCode::UNAUTHORIZED, "{code}");
+            assert!(challenge.is_none_or(|challenge| challenge.to_str().unwrap().starts_with("Bearer")), "{code}");
         }
     }
 

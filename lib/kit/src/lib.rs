@@ -17,6 +17,7 @@ pub mod fetch;
 pub mod health;
 pub mod http;
 pub mod job;
+pub mod json;
 pub mod lease;
 pub mod limit;
 pub mod nats;

@@ -45,7 +45,7 @@ struct ActivityLog {
 
 /// The logs that a delivery tells of.
 pub fn read(body: &[u8]) -> Result<Vec<Hint>, String> {
-    let delivery: Delivery = serde_json::from_slice(body).map_err(|error| error.to_string())?;
+    let delivery: Delivery = nepto_kit::json::from_slice(body).map_err(|error| error.to_string())?;
     match delivery.r#type.as_str() {
         "ADDRESS_ACTIVITY" | "NFT_ACTIVITY" => {
             let logs = delivery.event.activity.into_iter().filter_map(|activity| activity.log);

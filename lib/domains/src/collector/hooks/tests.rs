@@ -92,7 +92,9 @@ fn a_custom_webhook_tells_what_its_query_asks_for() {
 
 #[test]
 fn what_is_none_is_refused() {
-    for text in ["", "[]", "{}", r#"{"type":"GRAPHQL"}"#, r#"{"type":"ADDRESS_ACTIVITY"}"#] {
+    for text in
+        ["", "[]", "{}", r#"["GRAPHQL",{"activity":[]}]"#, r#"{"type":"GRAPHQL"}"#, r#"{"type":"ADDRESS_ACTIVITY"}"#]
+    {
         assert!(alchemy::read(text.as_bytes()).is_err(), "{text}");
     }
     let broken = json!({ "type": "NFT_ACTIVITY", "event": { "activity": [{ "log": { "address": "0x12" } }] } });
