@@ -101,11 +101,14 @@ impl Default for Http {
 pub struct Admin {
     /// Address and port; keep it off the public network.
     pub listen: SocketAddr,
+    /// Names that it is asked under, beside addresses and names without a public domain: a page in a browser that made its own
+    /// name lead here is turned away.
+    pub names: Vec<String>,
 }
 
 impl Default for Admin {
     fn default() -> Self {
-        Self { listen: SocketAddr::from(([127, 0, 0, 1], 9464)) }
+        Self { listen: SocketAddr::from(([127, 0, 0, 1], 9464)), names: Vec::new() }
     }
 }
 

@@ -31,7 +31,7 @@ use tracing::Instrument;
 use crate::json::Objects;
 use crate::limit::Limit;
 use crate::token::{self, Claims};
-use crate::{Ctx, Failure, dead_letters};
+use crate::{Ctx, Failure, dead_letters, pages};
 
 /// The head of a request must be there in this time, and the next request after the answer to the one before.
 const HEAD_WITHIN: Duration = Duration::from_secs(60);
@@ -295,7 +295,11 @@ async fn readyz(State(ctx): State<Ctx>) -> Response {
 /// The operator's routes: those of every process, and more of its role.
 pub fn admin(ctx: &Ctx, metrics: PrometheusHandle, more: Router) -> Router {
     let more = more.merge(dead_letters::routes(ctx.clone()));
-    health_routes(ctx.clone()).merge(more).route("/metrics", get(move || async move { Body::from(metrics.render()) }))
+    let names: Arc<[String]> = ctx.config.admin.names.clone().into();
+    health_routes(ctx.clone())
+        .merge(more)
+        .route("/metrics", get(move || async move { Body::from(metrics.render()) }))
+        .layer(middleware::from_fn_with_state(names, pages::keep_out))
 }
 
 /// Serves until the process stops, and then until the requests under way are answered.

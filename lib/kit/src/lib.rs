@@ -22,6 +22,7 @@ pub mod lease;
 pub mod limit;
 pub mod nats;
 pub mod outbox;
+mod pages;
 pub mod service;
 pub mod subscriptions;
 pub mod telemetry;

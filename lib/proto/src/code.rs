@@ -46,6 +46,7 @@ error_codes! {
     RateLimited = "rate_limited", 429, "Too many requests; wait and try again.";
     Timeout = "timeout", 504, "The request took too long and was given up.";
     Unavailable = "unavailable", 503, "A part of the service is out of reach; try again.";
+    OperatorsOnly = "operators_only", 403, "This listener answers to the operator's tools, and under its own names.";
     Internal = "internal", 500, "Something broke on the server.";
     // tokens and sessions
     Unauthenticated = "unauthenticated", 401, "An access token is needed.";

@@ -29,6 +29,8 @@ use tokio::time::{Instant, timeout};
 
 pub use reqwest::Url;
 
+pub(crate) use self::rules::is_local_name;
+
 use self::hosts::Hosts;
 use self::resolver::{Guarded, Lookup, System, Unresolved};
 use self::rest::Files;

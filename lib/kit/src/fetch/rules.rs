@@ -85,7 +85,7 @@ pub fn is_below(url: &Url, below: &Url) -> Result<(), FetchError> {
 }
 
 /// A name that no server of the internet has.
-fn is_local_name(host: &str) -> bool {
+pub fn is_local_name(host: &str) -> bool {
     let name = host.trim_end_matches('.');
     let ends = |end: &&str| name == *end || name.strip_suffix(end).is_some_and(|rest| rest.ends_with('.'));
     !name.contains('.') || LOCAL_NAMES.iter().any(ends)

@@ -56,6 +56,14 @@ async fn what_was_put_aside_can_be_given_back_and_counts_once() {
     put_aside(b"nonsense".to_vec(), "not a step").await;
     let listed = operator(&world, &["dead-letters", "list"]).await;
     assert!(listed.contains("the decoder did not know it") && listed.contains("erc20"), "{listed}");
+    // a page that the operator's browser shows sends it, or has its own name lead here
+    let replay = format!("{}/dead-letters/1/replay", world.stack.api.admin_url());
+    for (name, value) in [("origin", "https://evil.example"), ("host", "evil.example:9464")] {
+        let answer = reqwest::Client::new().post(&replay).header(name, value).send().await.unwrap();
+        assert_eq!(answer.status(), 403, "{name}");
+        assert_eq!(answer.json::<serde_json::Value>().await.unwrap()["code"], "operators_only");
+    }
+    assert!(operator(&world, &["dead-letters", "list"]).await.contains("the decoder did not know it"));
     operator(&world, &["dead-letters", "replay", "1"]).await;
     let amount = async || world.balance(world.contracts.token.0, alice, "").await;
     eventually(seconds(5), async || Ok(amount().await? == "40")).await.unwrap();
