@@ -2,6 +2,7 @@
 
 mod backfill;
 mod database;
+mod description;
 mod facets;
 mod meta;
 mod process;

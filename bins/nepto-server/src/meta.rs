@@ -9,6 +9,8 @@ use utoipa::openapi::{ComponentsBuilder, InfoBuilder, LicenseBuilder, OpenApiBui
 use utoipa_axum::router::OpenApiRouter;
 use utoipa_axum::routes;
 
+use crate::description;
+
 /// The routes of all domains, those of this module, and the description of them all.
 pub fn with_description(ctx: &Ctx, domains: Vec<OpenApiRouter>) -> Router {
     let description = OpenApiBuilder::new()
@@ -36,6 +38,7 @@ pub fn with_description(ctx: &Ctx, domains: Vec<OpenApiRouter>) -> Router {
         .fold(OpenApiRouter::with_openapi(description), OpenApiRouter::merge)
         .merge(OpenApiRouter::new().routes(routes!(info)).with_state(ctx.clone()));
     let (router, description) = router.split_for_parts();
+    let description = description::finish(description);
     router.route("/v1/openapi.json", axum::routing::get(move || async move { Json(description) }))
 }
 

@@ -8,6 +8,7 @@ pub mod collector;
 mod forget;
 pub mod keys;
 pub mod messaging;
+mod parameters;
 #[cfg(test)]
 mod testing;
 

@@ -15,6 +15,7 @@ use utoipa_axum::routes;
 use super::model::{Class, Holding};
 use super::ops::{Assets, Question};
 use super::request::{address, page_of, token_id};
+use crate::parameters::{self, ContractPath, TokenPath, WalletPath};
 
 pub fn routes(assets: Assets) -> OpenApiRouter {
     OpenApiRouter::new()
@@ -33,7 +34,7 @@ pub fn routes(assets: Assets) -> OpenApiRouter {
 struct Sure {
     /// Only what can't change any more
     #[serde(default)]
-    #[param(value_type = Option<bool>)]
+    #[param(value_type = bool, required = false)]
     only_final: bool,
 }
 
@@ -57,7 +58,7 @@ async fn mine(
 
 /// What any wallet holds on a chain
 #[utoipa::path(get, path = "/v1/assets/{chain_id}/wallets/{wallet}", tag = "assets",
-    params(("chain_id" = u64, Path), ("wallet" = String, Path), Sure),
+    params(WalletPath, Sure),
     responses((status = 200, body = Holdings), (status = "default", body = Problem)))]
 async fn wallet(
     State(assets): State<Assets>,
@@ -72,14 +73,16 @@ async fn wallet(
 #[serde(deny_unknown_fields)]
 struct Before {
     /// Only changes in blocks below this one: the last `block` of the page before
+    #[param(value_type = parameters::Block, required = false, inline)]
     below: Option<u64>,
     /// 1 to 200
+    #[param(value_type = parameters::Limit, required = false, inline)]
     limit: Option<usize>,
 }
 
 /// What changed for a wallet on a chain, the newest first
 #[utoipa::path(get, path = "/v1/assets/{chain_id}/wallets/{wallet}/history", tag = "assets",
-    params(("chain_id" = u64, Path), ("wallet" = String, Path), Before),
+    params(WalletPath, Before),
     responses((status = 200, body = History), (status = "default", body = Problem)))]
 async fn history(
     State(assets): State<Assets>,
@@ -95,18 +98,22 @@ async fn history(
 #[serde(deny_unknown_fields)]
 struct Which {
     /// A token of an ERC-1155, decimal
+    #[param(value_type = parameters::Number, required = false, inline)]
     token: Option<String>,
     /// `held` (the default), `staked` or `rewarded`
+    #[param(value_type = parameters::What, required = false, inline)]
     what: Option<String>,
     /// Where the page before ended
+    #[param(value_type = parameters::Address, required = false, inline)]
     after: Option<String>,
     /// 1 to 200
+    #[param(value_type = parameters::Limit, required = false, inline)]
     limit: Option<usize>,
 }
 
 /// Who holds something of a contract, by final blocks, in the order of addresses
 #[utoipa::path(get, path = "/v1/assets/{chain_id}/contracts/{contract}/holders", tag = "assets",
-    params(("chain_id" = u64, Path), ("contract" = String, Path), Which),
+    params(ContractPath, Which),
     responses((status = 200, body = Holders), (status = "default", body = Problem)))]
 async fn holders(
     State(assets): State<Assets>,
@@ -124,22 +131,26 @@ async fn holders(
 #[serde(deny_unknown_fields)]
 struct What {
     /// Whose
+    #[param(value_type = parameters::Address, inline)]
     holder: String,
     /// A token of an ERC-721 or ERC-1155, decimal
+    #[param(value_type = parameters::Number, required = false, inline)]
     token: Option<String>,
     /// `held` (the default), `staked` or `rewarded`
+    #[param(value_type = parameters::What, required = false, inline)]
     what: Option<String>,
     /// At the end of this block; now without it
+    #[param(value_type = parameters::Block, required = false, inline)]
     at: Option<u64>,
     /// Only what can't change any more
     #[serde(default)]
-    #[param(value_type = Option<bool>)]
+    #[param(value_type = bool, required = false)]
     only_final: bool,
 }
 
 /// How much of something a wallet holds, now or at a block
 #[utoipa::path(get, path = "/v1/assets/{chain_id}/contracts/{contract}/balance", tag = "assets",
-    params(("chain_id" = u64, Path), ("contract" = String, Path), What),
+    params(ContractPath, What),
     responses((status = 200, body = Balance), (status = "default", body = Problem)))]
 async fn balance(
     State(assets): State<Assets>,
@@ -157,12 +168,13 @@ async fn balance(
 #[serde(deny_unknown_fields)]
 struct When {
     /// At the end of this block; now without it
+    #[param(value_type = parameters::Block, required = false, inline)]
     at: Option<u64>,
 }
 
 /// Who owns a token of an ERC-721, now or at a block
 #[utoipa::path(get, path = "/v1/assets/{chain_id}/contracts/{contract}/tokens/{token}/owner", tag = "assets",
-    params(("chain_id" = u64, Path), ("contract" = String, Path), ("token" = String, Path), When),
+    params(TokenPath, When),
     responses((status = 200, body = Owner), (status = "default", body = Problem)))]
 async fn owner(
     State(assets): State<Assets>,

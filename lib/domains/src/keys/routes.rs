@@ -15,6 +15,10 @@ use utoipa_axum::router::OpenApiRouter;
 use utoipa_axum::routes;
 
 use super::ops::Keys;
+use crate::parameters;
+
+/// Of a digest of the repeated-use keys.
+const DIGEST_BYTES: usize = 32;
 
 pub fn routes(keys: Keys) -> OpenApiRouter {
     OpenApiRouter::new()
@@ -29,7 +33,8 @@ pub fn routes(keys: Keys) -> OpenApiRouter {
 }
 
 /// The devices of an account with their certificates; takes no one-time keys
-#[utoipa::path(get, path = "/v1/accounts/{account}/devices", tag = "keys", params(("account" = String, Path)),
+#[utoipa::path(get, path = "/v1/accounts/{account}/devices", tag = "keys",
+    params(("account" = inline(parameters::AccountId), Path)),
     responses((status = 200, body = DeviceDirectory), (status = "default", body = Problem)))]
 async fn directory(
     State(keys): State<Keys>,
@@ -43,11 +48,13 @@ async fn directory(
 #[serde(deny_unknown_fields)]
 struct Which {
     /// Device numbers, comma-separated; all devices if absent
+    #[param(value_type = parameters::Devices, required = false, inline)]
     devices: Option<String>,
 }
 
 /// Prekey bundles; each takes a one-time key of every kind, while there are any
-#[utoipa::path(get, path = "/v1/accounts/{account}/bundles", tag = "keys", params(("account" = String, Path), Which),
+#[utoipa::path(get, path = "/v1/accounts/{account}/bundles", tag = "keys",
+    params(("account" = inline(parameters::AccountId), Path), Which),
     responses((status = 200, body = PrekeyBundles), (status = "default", body = Problem)))]
 async fn bundles(
     State(keys): State<Keys>,
@@ -77,7 +84,7 @@ async fn own_devices(State(keys): State<Keys>, Caller(claims): Caller) -> Result
 }
 
 /// Removes an own device: its sessions end, its mailbox and keys go
-#[utoipa::path(delete, path = "/v1/devices/{device}", tag = "keys", params(("device" = u32, Path)),
+#[utoipa::path(delete, path = "/v1/devices/{device}", tag = "keys", params(("device" = inline(parameters::Device), Path)),
     responses((status = 204), (status = "default", body = Problem)))]
 async fn remove(
     State(keys): State<Keys>,
@@ -114,6 +121,9 @@ async fn check(
     Caller(claims): Caller,
     JsonBody(request): JsonBody<CheckKeys>,
 ) -> Result<Json<KeysMatch>, Failure> {
+    if request.digest.0.len() != DIGEST_BYTES {
+        return Err(Failure::new(ErrorCode::Malformed, format!("the digest is SHA-256: {DIGEST_BYTES} bytes")));
+    }
     let matches = keys.check(claims.account, claims.device, &request.digest.0).await?;
     Ok(Json(KeysMatch { matches }))
 }

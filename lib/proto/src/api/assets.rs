@@ -298,7 +298,7 @@ impl std::str::FromStr for TransactionState {
 pub struct TrackTransaction {
     /// EIP-155.
     pub chain_id: u64,
-    /// Its hash, hexadecimal.
+    /// Its hash: `0x` and 64 hexadecimal digits.
     pub hash: String,
 }
 

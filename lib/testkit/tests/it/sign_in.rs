@@ -384,6 +384,9 @@ async fn a_pool_that_runs_low_is_filled_up_by_its_device() {
 async fn a_client_can_tell_whether_the_server_has_its_keys() {
     let stack = Stack::all().await.unwrap();
     let person = Person::join(&stack).await.unwrap();
+    let short = CheckKeys { digest: vec![7; 31].into() };
+    let refused = person.client.http().check_keys(&short).await.unwrap_err();
+    assert_eq!(refused.code(), Some(ErrorCode::Malformed), "a digest of another length is none");
     let wrong = CheckKeys { digest: vec![7; 32].into() };
     assert!(!person.client.http().check_keys(&wrong).await.unwrap().matches);
 }
