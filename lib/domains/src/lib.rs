@@ -11,6 +11,7 @@ pub mod messaging;
 mod parameters;
 #[cfg(test)]
 mod testing;
+mod text;
 
 pub use forget::forget_chain;
 use nepto_kit::domain::Domain;

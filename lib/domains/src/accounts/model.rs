@@ -5,6 +5,8 @@ use nepto_proto::api::accounts::Consent;
 use nepto_proto::limits::{HANDLE_CHARS, NAME_CHARS_MAX};
 use serde::{Deserialize, Serialize};
 
+use crate::text::is_plain;
+
 /// Whether one account may write to another.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
@@ -75,10 +77,9 @@ pub fn normalize_handle(text: &str) -> Option<String> {
     fits.then_some(handle)
 }
 
-/// A display name: up to 64 characters on one line, and none that turn the direction of writing around.
+/// A display name: up to 64 characters on one line, all of which show, and none that turn the direction of writing around.
 pub fn display_name_fits(name: &str) -> bool {
-    let turns = |c: char| matches!(c, '\u{202a}'..='\u{202e}' | '\u{2066}'..='\u{2069}');
-    name.chars().count() <= NAME_CHARS_MAX && !name.chars().any(|c| c.is_control() || turns(c))
+    name.chars().count() <= NAME_CHARS_MAX && is_plain(name)
 }
 
 #[cfg(test)]
@@ -110,7 +111,9 @@ mod tests {
     fn names_that_deceive_are_refused() {
         assert!(display_name_fits("Ålice 🙂"));
         assert!(!display_name_fits("a\nb"));
-        assert!(!display_name_fits("\u{202e}ecila"));
+        for hidden in ["\u{202e}ecila", "ali\u{200f}ce", "ali\u{61c}ce", "ali\u{200b}ce", "\u{feff}alice", "   "] {
+            assert!(!display_name_fits(hidden), "{hidden:?}");
+        }
         assert!(!display_name_fits(&"a".repeat(65)));
     }
 }

@@ -77,7 +77,9 @@ impl Accounts {
             None => {}
             Some("") => profile.display_name = None,
             Some(name) if display_name_fits(name) => profile.display_name = Some(name.to_owned()),
-            Some(_) => return Err(Failure::new(ErrorCode::NameInvalid, "up to 64 characters on one line")),
+            Some(_) => {
+                return Err(Failure::new(ErrorCode::NameInvalid, "up to 64 characters on one line, all of which show"));
+            }
         }
         self.store.put_profile(account, profile).await?;
         self.account(account).await

@@ -24,7 +24,6 @@ mod services;
 mod store;
 #[cfg(test)]
 mod tests;
-mod text;
 mod transactions;
 
 use nepto_kit::domain::{Domain, Facets, Parts};

@@ -6,6 +6,8 @@ use nepto_proto::api::keys::{DeviceSetup, SignedPrekey};
 use nepto_proto::certificate::IDENTITY_KEY_BYTES;
 use nepto_proto::limits::NAME_CHARS_MAX;
 
+use crate::text::is_plain;
+
 /// A serialized Curve25519 public key begins with this byte.
 const EC_KEY_TYPE: u8 = 0x05;
 /// A serialized Kyber-1024 public key: its type byte and 1,568 bytes.
@@ -18,8 +20,8 @@ const PREKEY_ID_MAX: u32 = 0x00ff_ffff;
 /// What a new device brings along.
 pub fn check_setup(setup: &DeviceSetup, identity_key: &[u8]) -> Result<(), Failure> {
     let name = setup.name.trim();
-    if name.is_empty() || name.chars().count() > NAME_CHARS_MAX || name.chars().any(char::is_control) {
-        let detail = format!("a device's name has 1 to {NAME_CHARS_MAX} characters on one line");
+    if name.chars().count() > NAME_CHARS_MAX || !is_plain(name) {
+        let detail = format!("a device's name has 1 to {NAME_CHARS_MAX} characters on one line, all of which show");
         return Err(Failure::new(ErrorCode::NameInvalid, detail));
     }
     check_ec(identity_key, "the identity key")?;
