@@ -363,7 +363,7 @@ pub enum MetadataReason {
     NoUri,
     /// What the contract names is not fetched from here.
     Forbidden,
-    /// The server that has it does not answer.
+    /// The server that has it is not there, or does not answer.
     Unreachable,
     /// The server that has it does not give it.
     Refused,
