@@ -7,6 +7,8 @@ use nepto_testkit::{Role, Settings, Stack, program};
 use serde_json::{Value, json};
 use tokio::process::Command;
 
+use crate::people::Person;
+
 async fn server(arguments: &[&str], environment: &[(&str, &str)]) -> Output {
     let mut command = Command::new(program("nepto-server").unwrap());
     command.args(arguments).env_clear().envs(environment.iter().copied()).kill_on_drop(true);
@@ -102,7 +104,8 @@ async fn the_description_names_every_route_and_every_failure_is_a_problem() {
         http.get(format!("{}/v1/openapi.json", stack.url())).send().await.unwrap().json().await.unwrap();
     assert!(description["openapi"].as_str().unwrap().starts_with("3.1"), "{}", description["openapi"]);
     let paths = description["paths"].as_object().unwrap();
-    let mut called = BTreeSet::new();
+    let token = Person::join(&stack).await.unwrap().client.http().access_token().await.unwrap();
+    let (mut called, mut lists) = (BTreeSet::new(), 0);
     for (path, methods) in paths {
         // a path with any id in it: whatever is wrong, it is answered as the page says
         let concrete: Vec<&str> = path
@@ -113,7 +116,7 @@ async fn the_description_names_every_route_and_every_failure_is_a_problem() {
             let method = method.to_uppercase();
             describes_well(&format!("{method} {path}"), operation);
             let url = format!("{}{}", stack.url(), concrete.join("/"));
-            let request = http.request(method.parse().unwrap(), url).header("content-type", "application/json");
+            let request = http.request(method.parse().unwrap(), &url).header("content-type", "application/json");
             let response = request.body("{\"no such field\": 1}").send().await.unwrap();
             let status = response.status().as_u16();
             assert!(status != 404 && status != 405, "{method} {path} is described and not there");
@@ -127,6 +130,16 @@ async fn the_description_names_every_route_and_every_failure_is_a_problem() {
                 assert!(problem["code"].is_string() && problem["status"] == status, "{method} {path}: {problem}");
                 assert_eq!(problem["code"] == "unauthenticated", !is_open, "{method} {path}: {problem}");
             }
+            // an object is not the list of its values
+            if operation["requestBody"]["content"]["application/json"]["schema"]["$ref"].is_string() {
+                let request = http.request(method.parse().unwrap(), url).header("content-type", "application/json");
+                let response = request.bearer_auth(&token).body("[]").send().await.unwrap();
+                let problem: Value = response.json().await.unwrap();
+                let is_told =
+                    problem["detail"].as_str().is_some_and(|detail| detail.contains("invalid type: sequence"));
+                assert!(problem["code"] == "malformed" && is_told, "{method} {path}: {problem}");
+                lists += 1;
+            }
             called.insert(format!("{method} {path}"));
         }
     }
@@ -135,4 +148,5 @@ async fn the_description_names_every_route_and_every_failure_is_a_problem() {
     {
         assert!(called.contains(expected), "{expected} is not described: {called:#?}");
     }
+    assert!(lists >= 9, "only {lists} operations take a body");
 }
