@@ -1,5 +1,7 @@
 //! What is the same for all operations in the description of the API, and so stands in none of them.
 
+use std::collections::BTreeSet;
+
 use utoipa::openapi::path::{Operation, PathItem};
 use utoipa::openapi::{OpenApi, Ref, RefOr, Response};
 
@@ -7,9 +9,14 @@ const JSON: &str = "application/json";
 const PROBLEM_JSON: &str = "application/problem+json";
 const PROBLEM: &str = "#/components/schemas/Problem";
 
-/// Errors are problem documents (RFC 9457), whatever the operation calls them.
+/// Errors are problem documents (RFC 9457), whatever the operation calls them, and each parameter stands there once.
 pub fn finish(mut description: OpenApi) -> OpenApi {
     for operation in description.paths.paths.values_mut().flat_map(operations) {
+        // what the handler's types say of a parameter comes behind what was written of it
+        let mut named = BTreeSet::new();
+        for parameters in &mut operation.parameters {
+            parameters.retain(|parameter| named.insert(parameter.name.clone()));
+        }
         for response in operation.responses.responses.values_mut() {
             if let RefOr::T(response) = response {
                 name_problems(response);

@@ -52,8 +52,10 @@ texts! {
     Devices = "^(12[0-7]|1[01][0-9]|[1-9][0-9]?)(,(12[0-7]|1[01][0-9]|[1-9][0-9]?)){0,9}$";
     /// Whose of three things.
     What = "^(held|staked|rewarded)$";
-    /// The `next` of the page before.
-    Next = "^[0-9A-Za-z:]{1,200}$";
+    /// A place in the list of tokens: the `next` of the page before.
+    TokenMark = "^[0-9]{1,20}:0x[0-9a-fA-F]{40}:[0-9]{1,78}:0x[0-9a-fA-F]{40}$";
+    /// A place in the list of payments: the `next` of the page before.
+    PaymentMark = "^[0-9]{1,20}:[0-9]{1,10}$";
     /// As the operator wrote it into the configuration.
     Hook = "^[^/?#]{1,128}$";
 }

@@ -116,6 +116,7 @@ pub struct SignedMessage {
     /// The EIP-4361 text, exactly as signed.
     pub message: String,
     /// `0x` and two hexadecimal digits for each byte.
+    #[cfg_attr(feature = "openapi", schema(pattern = "^0x([0-9a-fA-F]{2})*$", max_length = 6_146))]
     pub signature: String,
 }
 

@@ -15,6 +15,7 @@ use crate::{AccountId, DeviceId, RegistrationId};
 #[serde(deny_unknown_fields)]
 pub struct EcPrekey {
     /// Chosen by the device, not 0.
+    #[cfg_attr(feature = "openapi", schema(minimum = 1, maximum = 16_777_215))]
     pub id: u32,
     /// 33 bytes.
     pub public_key: Base64,
@@ -26,6 +27,7 @@ pub struct EcPrekey {
 #[serde(deny_unknown_fields)]
 pub struct SignedPrekey {
     /// Chosen by the device, not 0.
+    #[cfg_attr(feature = "openapi", schema(minimum = 1, maximum = 16_777_215))]
     pub id: u32,
     /// With its type byte.
     pub public_key: Base64,
@@ -81,6 +83,7 @@ pub struct KeyCount {
 #[serde(deny_unknown_fields)]
 pub struct CheckKeys {
     /// See [`repeated_use_digest`].
+    #[cfg_attr(feature = "openapi", schema(value_type = String, format = "base64url", pattern = "^[0-9A-Za-z_-]{43}$"))]
     pub digest: Base64,
 }
 

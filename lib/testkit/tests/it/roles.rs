@@ -83,7 +83,9 @@ fn describes_well(name: &str, operation: &Value) {
         "{name}: {}",
         operation["security"]
     );
+    let mut named = BTreeSet::new();
     for parameter in operation["parameters"].as_array().into_iter().flatten() {
+        assert!(named.insert(parameter["name"].to_string()), "{name}: {parameter} stands there twice");
         let schema = &parameter["schema"];
         let has = |bounds: &[&str]| bounds.iter().all(|bound| !schema[*bound].is_null());
         let is_bound = match schema["type"].as_str() {

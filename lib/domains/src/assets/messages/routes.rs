@@ -22,9 +22,20 @@ pub fn routes(assets: Assets) -> OpenApiRouter {
 
 #[derive(Deserialize, IntoParams)]
 #[serde(deny_unknown_fields)]
-struct Page {
+struct MessagePage {
     /// `next` of the page before
-    #[param(value_type = parameters::Next, required = false, inline)]
+    #[param(value_type = parameters::Number, required = false, inline)]
+    after: Option<String>,
+    /// 1 to 200
+    #[param(value_type = parameters::Limit, required = false, inline)]
+    limit: Option<usize>,
+}
+
+#[derive(Deserialize, IntoParams)]
+#[serde(deny_unknown_fields)]
+struct PaymentPage {
+    /// `next` of the page before
+    #[param(value_type = parameters::PaymentMark, required = false, inline)]
     after: Option<String>,
     /// 1 to 200
     #[param(value_type = parameters::Limit, required = false, inline)]
@@ -33,13 +44,13 @@ struct Page {
 
 /// The messages of a MultiSender, the newest first
 #[utoipa::path(get, path = "/v1/assets/{chain_id}/contracts/{contract}/messages", tag = "assets",
-    params(ContractPath, Page),
+    params(ContractPath, MessagePage),
     responses((status = 200, body = SentMessages), (status = "default", body = Problem)))]
 async fn all(
     State(assets): State<Assets>,
     _caller: Caller,
     Path((chain, contract)): Path<(u64, String)>,
-    Query(page): Query<Page>,
+    Query(page): Query<MessagePage>,
 ) -> Result<Json<SentMessages>, Failure> {
     let after = page.after.as_deref().map(token_id).transpose()?;
     assets.messages(chain, &address(&contract)?, after, page_of(page.limit)?).await.map(Json)
@@ -59,13 +70,13 @@ async fn one(
 
 /// The payments with a message that a wallet got, the newest first
 #[utoipa::path(get, path = "/v1/assets/{chain_id}/wallets/{wallet}/payments", tag = "assets",
-    params(WalletPath, Page),
+    params(WalletPath, PaymentPage),
     responses((status = 200, body = Payments), (status = "default", body = Problem)))]
 async fn payments(
     State(assets): State<Assets>,
     _caller: Caller,
     Path((chain, wallet)): Path<(u64, String)>,
-    Query(page): Query<Page>,
+    Query(page): Query<PaymentPage>,
 ) -> Result<Json<Payments>, Failure> {
     let mark = |text: &str| {
         text.parse().map_err(|()| Failure::new(ErrorCode::Malformed, "`after` is the `next` of another page"))

@@ -43,7 +43,7 @@ pub fn routes(metadata: Metadata) -> OpenApiRouter {
 #[serde(deny_unknown_fields)]
 struct Page {
     /// `next` of the page before
-    #[param(value_type = parameters::Next, required = false, inline)]
+    #[param(value_type = parameters::TokenMark, required = false, inline)]
     after: Option<String>,
     /// Tokens of a page, 50 without it, 200 at the most
     #[param(value_type = parameters::Limit, required = false, inline)]
