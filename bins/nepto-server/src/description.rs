@@ -14,7 +14,7 @@ pub fn finish(mut description: OpenApi) -> OpenApi {
     for operation in description.paths.paths.values_mut().flat_map(operations) {
         // what the handler's types say of a parameter comes behind what was written of it
         let mut named = BTreeSet::new();
-        for parameters in &mut operation.parameters {
+        if let Some(parameters) = &mut operation.parameters {
             parameters.retain(|parameter| named.insert(parameter.name.clone()));
         }
         for response in operation.responses.responses.values_mut() {

@@ -38,8 +38,8 @@ macro_rules! numbers {
 }
 
 texts! {
-    /// A UUID.
-    AccountId = "^[0-9a-fA-F]{8}-?[0-9a-fA-F]{4}-?[0-9a-fA-F]{4}-?[0-9a-fA-F]{4}-?[0-9a-fA-F]{12}$";
+    /// A UUID, with or without hyphens.
+    AccountId = "^([0-9a-fA-F]{32}|[0-9a-fA-F]{8}(-[0-9a-fA-F]{4}){3}-[0-9a-fA-F]{12})$";
     /// An account's id, an address of one of its wallets, or its handle.
     Reference = "^@?[0-9A-Za-z_-]{3,42}$";
     /// Of a wallet or contract.
@@ -53,9 +53,9 @@ texts! {
     /// Whose of three things.
     What = "^(held|staked|rewarded)$";
     /// A place in the list of tokens: the `next` of the page before.
-    TokenMark = "^[0-9]{1,20}:0x[0-9a-fA-F]{40}:[0-9]{1,78}:0x[0-9a-fA-F]{40}$";
+    TokenMark = "^[0-9]{1,19}:0x[0-9a-fA-F]{40}:[0-9]{1,78}:0x[0-9a-fA-F]{40}$";
     /// A place in the list of payments: the `next` of the page before.
-    PaymentMark = "^[0-9]{1,20}:[0-9]{1,10}$";
+    PaymentMark = "^[0-9]{1,19}:[0-9]{1,9}$";
     /// As the operator wrote it into the configuration.
     Hook = "^[^/?#]{1,128}$";
 }

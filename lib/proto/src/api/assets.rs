@@ -299,6 +299,7 @@ pub struct TrackTransaction {
     /// EIP-155.
     pub chain_id: u64,
     /// Its hash: `0x` and 64 hexadecimal digits.
+    #[cfg_attr(feature = "openapi", schema(pattern = "^0x[0-9a-fA-F]{64}$"))]
     pub hash: String,
 }
 

@@ -83,7 +83,10 @@ pub struct KeyCount {
 #[serde(deny_unknown_fields)]
 pub struct CheckKeys {
     /// See [`repeated_use_digest`].
-    #[cfg_attr(feature = "openapi", schema(value_type = String, format = "base64url", pattern = "^[0-9A-Za-z_-]{43}$"))]
+    #[cfg_attr(
+        feature = "openapi",
+        schema(value_type = String, format = "base64url", pattern = "^[0-9A-Za-z_-]{42}[AEIMQUYcgkosw048]$")
+    )]
     pub digest: Base64,
 }
 
