@@ -21,6 +21,7 @@ pub mod lease;
 pub mod limit;
 pub mod nats;
 pub mod outbox;
+pub mod redis;
 pub mod service;
 pub mod subscriptions;
 pub mod telemetry;

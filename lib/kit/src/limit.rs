@@ -6,10 +6,10 @@ use std::sync::LazyLock;
 use std::time::Duration;
 
 use redis::Script;
-use redis::aio::ConnectionManager;
 
 use crate::Failure;
 use crate::clock::Clock;
+use crate::redis::Redis;
 
 static TAKE: LazyLock<Script> = LazyLock::new(|| {
     Script::new(
@@ -46,7 +46,7 @@ impl Limit {
     /// Takes `amount` from a subject's allowance and says whether it was there.
     pub async fn try_take(
         &self,
-        redis: &ConnectionManager,
+        redis: &Redis,
         clock: &Clock,
         subject: &str,
         amount: u32,
@@ -62,13 +62,7 @@ impl Limit {
     }
 
     /// Takes `amount`, or fails with `rate_limited`.
-    pub async fn take(
-        &self,
-        redis: &ConnectionManager,
-        clock: &Clock,
-        subject: &str,
-        amount: u32,
-    ) -> Result<(), Failure> {
+    pub async fn take(&self, redis: &Redis, clock: &Clock, subject: &str, amount: u32) -> Result<(), Failure> {
         if self.try_take(redis, clock, subject, amount).await? {
             return Ok(());
         }

@@ -8,6 +8,7 @@
 //! | `live.<account>.<device>.control` | core | a [`Control`](crate::event::Control) |
 //! | `events.<domain>.<event>` | stream `EVENTS` | an [`event`](crate::event) |
 //! | `dlq.<stream>.<consumer>` | stream `DLQ` | what a consumer gave up |
+//! | `probe.write` | stream `PROBE` | nothing: whether it is stored is what counts |
 //! | `svc.<domain>.<operation>` | request/reply | JSON |
 //! | `hint.chain.<chain>` | core | nothing: look at the chain now |
 //! | `chain.<pipeline>.<chain>` | stream `CHAIN` | a [`Step`](crate::chain::Step) |
@@ -24,6 +25,9 @@ pub const EVENTS_STREAM: &str = "EVENTS";
 pub const DEAD_LETTERS_STREAM: &str = "DLQ";
 /// The stream of what happens on chains.
 pub const CHAIN_STREAM: &str = "CHAIN";
+
+/// What `/readyz` stores to see whether anything can be stored; its stream is `PROBE`.
+pub const PROBE_SUBJECT: &str = "probe.write";
 
 /// How many streams the mailboxes are spread over. Fixed for the life of a deployment's data.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]

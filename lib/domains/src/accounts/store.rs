@@ -4,9 +4,9 @@ use std::sync::LazyLock;
 use std::time::Duration;
 
 use nepto_kit::db::{Db, DbError, Migration, RecordId, key, vars};
+use nepto_kit::redis::Redis;
 use nepto_proto::AccountId;
 use nepto_proto::api::accounts::Consent;
-use redis::aio::ConnectionManager;
 use redis::{AsyncCommands, Script};
 use surrealdb::types::{SurrealValue, Value, array};
 
@@ -110,11 +110,11 @@ fn consent_of(text: &Option<String>) -> Option<Consent> {
 #[derive(Clone)]
 pub struct Store {
     db: Db,
-    redis: ConnectionManager,
+    redis: Redis,
 }
 
 impl Store {
-    pub fn new(db: Db, redis: ConnectionManager) -> Self {
+    pub fn new(db: Db, redis: Redis) -> Self {
         Self { db, redis }
     }
 

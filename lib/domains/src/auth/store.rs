@@ -8,13 +8,13 @@ use std::time::Duration;
 use nepto_kit::clock::from_ms;
 use nepto_kit::db::{Db, DbError, Migration, RecordId, key, vars};
 use nepto_kit::outbox;
+use nepto_kit::redis::Redis;
 use nepto_kit::token::SessionState;
 use nepto_proto::api::auth::{Session, Wallets};
 use nepto_proto::certificate::{SignedMessage, WalletLink};
 use nepto_proto::{AccountId, DeviceId, SessionId};
 use redis::AsyncCommands;
 use redis::Script;
-use redis::aio::ConnectionManager;
 use surrealdb::types::{SurrealValue, array};
 
 pub use self::contract_wallets::ContractWalletRow;
@@ -152,11 +152,11 @@ fn session_id(account: AccountId, session: SessionId) -> RecordId {
 #[derive(Clone)]
 pub struct Store {
     db: Db,
-    redis: ConnectionManager,
+    redis: Redis,
 }
 
 impl Store {
-    pub fn new(db: Db, redis: ConnectionManager) -> Self {
+    pub fn new(db: Db, redis: Redis) -> Self {
         Self { db, redis }
     }
 

@@ -9,11 +9,11 @@ use std::time::Duration;
 use nepto_kit::clock::from_ms;
 use nepto_kit::db::{Bytes, Db, DbError, RecordId, key, vars};
 use nepto_kit::outbox;
+use nepto_kit::redis::Redis;
 use nepto_proto::api::keys as api;
 use nepto_proto::certificate::SignedMessage;
 use nepto_proto::{AccountId, DeviceId, RegistrationId};
 use redis::Script;
-use redis::aio::ConnectionManager;
 use surrealdb::types::{SurrealValue, array};
 
 pub use self::removed::RemovedRow;
@@ -175,11 +175,11 @@ const CACHE_TTL: Duration = Duration::from_secs(300);
 #[derive(Clone)]
 pub struct Store {
     db: Db,
-    redis: ConnectionManager,
+    redis: Redis,
 }
 
 impl Store {
-    pub fn new(db: Db, redis: ConnectionManager) -> Self {
+    pub fn new(db: Db, redis: Redis) -> Self {
         Self { db, redis }
     }
 
