@@ -6,6 +6,7 @@
 mod assets;
 mod chains;
 mod fetch;
+mod http;
 
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
@@ -17,6 +18,7 @@ use serde::Deserialize;
 pub use assets::Assets;
 pub use chains::{Chain, Contract, Endpoint, Finality, Hook, HookProvider, Receipts, Standard, Tag};
 pub use fetch::Fetch;
+pub use http::Http;
 
 /// Everything a process needs to know before it starts.
 #[derive(Debug, Clone, Default, Deserialize)]
@@ -67,31 +69,6 @@ pub struct Node {
 impl Default for Node {
     fn default() -> Self {
         Self { name: String::new(), drain_ms: 5_000 }
-    }
-}
-
-/// The public listener.
-#[derive(Debug, Clone, Deserialize)]
-#[serde(default, deny_unknown_fields)]
-pub struct Http {
-    /// Address and port.
-    pub listen: SocketAddr,
-    /// A request that takes longer is answered with `timeout`.
-    pub request_timeout_ms: u64,
-    /// Requests under way at once; more are answered with `unavailable`.
-    pub concurrency_max: usize,
-    /// Trust the `X-Forwarded-For` header of a proxy in front for the client's address.
-    pub behind_proxy: bool,
-}
-
-impl Default for Http {
-    fn default() -> Self {
-        Self {
-            listen: SocketAddr::from(([127, 0, 0, 1], 8080)),
-            request_timeout_ms: 15_000,
-            concurrency_max: 4_096,
-            behind_proxy: false,
-        }
     }
 }
 
@@ -264,7 +241,7 @@ pub struct Gateway {
 impl Default for Gateway {
     fn default() -> Self {
         Self {
-            sockets_max: 50_000,
+            sockets_max: 16_000,
             write_timeout_ms: 10_000,
             errors_max: 100,
             batch_max: 500,
@@ -471,6 +448,7 @@ impl Config {
         }
         assets::check(&self.assets)?;
         fetch::check(&self.fetch)?;
+        http::check(&self.http, &self.gateway)?;
         chains::check(&self.chains)
     }
 }
@@ -543,6 +521,9 @@ mod tests {
             ("[assets]\nmetadata_bytes_max = 10", "assets.metadata_bytes_max"),
             ("[assets]\nimage_cache_bytes_max = 1000", "assets.image_bytes_max"),
             ("[fetch]\ntimeout_ms = 0", "fetch.timeout_ms"),
+            ("[http]\nhead_timeout_ms = 0", "http.head_timeout_ms"),
+            ("[http]\nrequests_per_prefix_max = 1", "http.requests_per_prefix_max"),
+            ("[gateway]\nsockets_max = 50_000", "gateway.sockets_max"),
             ("[fetch]\nconcurrency_per_host_max = 0", "fetch.concurrency_max"),
             ("[fetch]\naddresses = [\"localhost\"]", "fetch"),
         ] {

@@ -20,6 +20,18 @@ const LIMITS: [&str; 10] = [
     "token_fetches_per_account_per_minute",
 ];
 
+/// What one address may have of the public listener: a test has only one.
+const SHARES: [&str; 8] = [
+    "connections_per_address_max",
+    "connections_per_prefix_max",
+    "greetings_per_address_max",
+    "greetings_per_prefix_max",
+    "requests_per_address_max",
+    "requests_per_prefix_max",
+    "requests_per_address_per_second",
+    "requests_per_prefix_per_second",
+];
+
 /// Values of the configuration by their names, `section.field`.
 #[derive(Debug, Clone, Default)]
 pub struct Settings(Table);
@@ -51,10 +63,12 @@ impl Settings {
         self
     }
 
-    /// Raises every rate limit out of reach.
+    /// Raises every rate limit out of reach, and what one address may have.
     #[must_use]
     pub fn unlimited(self) -> Self {
-        LIMITS.iter().fold(self, |settings, limit| settings.set(&format!("limits.{limit}"), i64::from(u32::MAX)))
+        let limits = LIMITS.iter().map(|limit| format!("limits.{limit}"));
+        let shares = SHARES.iter().map(|share| format!("http.{share}"));
+        limits.chain(shares).fold(self, |settings, name| settings.set(&name, i64::from(u32::MAX)))
     }
 
     /// These, and the other's where both name a field.

@@ -1,7 +1,7 @@
 //! The socket gateway: holds connections and nothing else. `kill -9` of a gateway loses no acknowledged message.
 
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use axum::Router;
@@ -12,6 +12,7 @@ use axum::response::{IntoResponse, Response};
 use axum::routing::get;
 use futures_util::future::{BoxFuture, try_join_all};
 use futures_util::{FutureExt, StreamExt};
+use nepto_kit::http::{Bounds, Full, Origin, Share, Shares};
 use nepto_kit::subscriptions::Subscriptions;
 use nepto_kit::{Ctx, Failure, nats};
 use nepto_proto::event::Control;
@@ -40,6 +41,8 @@ const READS_MAX: usize = 256;
 const STREAM_CREATED: &str = "$JS.EVENT.ADVISORY.STREAM.CREATED.*";
 /// How often the streams are looked at, should that word be lost.
 const LOOK_EVERY: Duration = Duration::from_secs(15);
+/// An address that has its share may come back after this.
+const COME_BACK_AFTER: Duration = Duration::from_secs(1);
 /// After a look that failed.
 const LOOK_AGAIN_AFTER: Duration = Duration::from_millis(250);
 
@@ -52,8 +55,21 @@ pub struct Gateway {
     pub(super) subscriptions: Subscriptions,
     /// Turns to read a mailbox.
     pub(super) reads: Arc<Semaphore>,
-    open: AtomicUsize,
+    /// Open sockets.
+    sockets: Shares,
+    /// Those that have not said hello: they cost nobody a wallet, so nobody may have many.
+    greetings: Shares,
     mailboxes: Mailboxes,
+}
+
+fn socket_bounds(ctx: &Ctx) -> Bounds {
+    let (http, all) = (&ctx.config.http, ctx.config.gateway.sockets_max);
+    Bounds { all, network: http.connections_per_address_max, prefix: http.connections_per_prefix_max }
+}
+
+fn greeting_bounds(ctx: &Ctx) -> Bounds {
+    let (http, all) = (&ctx.config.http, ctx.config.gateway.sockets_max);
+    Bounds { all, network: http.greetings_per_address_max, prefix: http.greetings_per_prefix_max }
 }
 
 /// A loop beside the connections, with its name: it must run for as long as the process does.
@@ -71,7 +87,8 @@ impl Gateway {
             presence: Arc::new(Presence::new(ctx)),
             subscriptions,
             reads: Arc::new(Semaphore::new(READS_MAX)),
-            open: AtomicUsize::new(0),
+            sockets: Shares::new("sockets", socket_bounds(ctx)),
+            greetings: Shares::new("greetings", greeting_bounds(ctx)),
             mailboxes: Mailboxes::find(ctx).await?,
             ctx: ctx.clone(),
         });
@@ -217,6 +234,7 @@ async fn look(ctx: &Ctx, shard: Shard) -> anyhow::Result<(u64, u64)> {
 
 async fn upgrade(
     State(gateway): State<Arc<Gateway>>,
+    origin: Origin,
     upgrade: Result<WebSocketUpgrade, WebSocketUpgradeRejection>,
 ) -> Response {
     let upgrade = match upgrade {
@@ -240,33 +258,46 @@ async fn upgrade(
     if gateway.ctx.stop.is_cancelled() {
         return Failure::new(ErrorCode::Unavailable, "this gateway is stopping").into_response();
     }
-    let Some(place) = Place::take(&gateway) else {
-        return Failure::new(ErrorCode::Unavailable, "this gateway is full; try another").into_response();
+    let place = match Place::take(&gateway, origin) {
+        Ok(place) => place,
+        Err(full) if full.is_theirs() => {
+            let detail = "your address has as many sockets as it may; close some, or say hello on those that are open";
+            return Failure::rate_limited(COME_BACK_AFTER, detail).into_response();
+        }
+        Err(_) => return Failure::new(ErrorCode::Unavailable, "this gateway is full; try another").into_response(),
     };
     let tasks = gateway.ctx.tasks.clone();
     upgrade.on_upgrade(move |socket| tasks.track_future(connection::serve(place, socket)))
 }
 
 /// One of the connections that a gateway has room for; given back when dropped.
-pub struct Place(Arc<Gateway>);
+pub struct Place {
+    gateway: Arc<Gateway>,
+    greeting: Option<Share>,
+    _socket: Share,
+}
 
 impl Place {
-    fn take(gateway: &Arc<Gateway>) -> Option<Self> {
-        let before = gateway.open.fetch_add(1, Ordering::Relaxed);
-        let place = Self(gateway.clone());
+    fn take(gateway: &Arc<Gateway>, origin: Origin) -> Result<Self, Full> {
+        let socket = gateway.sockets.take(Some(origin))?;
+        let greeting = Some(gateway.greetings.take(Some(origin))?);
         metrics::gauge!("nepto_gateway_sockets").increment(1.0);
-        (before < gateway.ctx.config.gateway.sockets_max).then_some(place)
+        Ok(Self { gateway: gateway.clone(), greeting, _socket: socket })
     }
 
     /// The gateway.
     pub fn gateway(&self) -> &Arc<Gateway> {
-        &self.0
+        &self.gateway
+    }
+
+    /// It has said hello.
+    pub fn greeted(&mut self) {
+        self.greeting = None;
     }
 }
 
 impl Drop for Place {
     fn drop(&mut self) {
-        self.0.open.fetch_sub(1, Ordering::Relaxed);
         metrics::gauge!("nepto_gateway_sockets").decrement(1.0);
     }
 }
