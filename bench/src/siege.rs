@@ -40,6 +40,8 @@ pub enum Flood {
     Readiness,
     /// 32 connections show tokens that are none.
     Tokens,
+    /// 32 connections ask whether a page may ask, as browsers do.
+    Preflights,
     /// 4,000 connections send half a body.
     Bodies,
     /// 4,000 connections send nothing.
@@ -50,8 +52,15 @@ pub enum Flood {
 
 impl Flood {
     /// All of them.
-    pub const ALL: [Self; 6] =
-        [Self::Description, Self::Readiness, Self::Tokens, Self::Bodies, Self::Silence, Self::Sockets];
+    pub const ALL: [Self; 7] = [
+        Self::Description,
+        Self::Readiness,
+        Self::Tokens,
+        Self::Preflights,
+        Self::Bodies,
+        Self::Silence,
+        Self::Sockets,
+    ];
 
     /// For people.
     pub const fn name(self) -> &'static str {
@@ -59,6 +68,7 @@ impl Flood {
             Self::Description => "32 x openapi.json",
             Self::Readiness => "32 x readyz",
             Self::Tokens => "32 x bad tokens",
+            Self::Preflights => "32 x preflights",
             Self::Bodies => "4,000 half bodies",
             Self::Silence => "4,000 silent",
             Self::Sockets => "4,000 sockets",
@@ -67,7 +77,7 @@ impl Flood {
 
     const fn connections(self) -> usize {
         match self {
-            Self::Description | Self::Readiness | Self::Tokens => ASKERS,
+            Self::Description | Self::Readiness | Self::Tokens | Self::Preflights => ASKERS,
             Self::Bodies | Self::Silence | Self::Sockets => HOLDERS,
         }
     }
@@ -79,6 +89,10 @@ impl Flood {
             Self::Readiness => "GET /readyz HTTP/1.1\r\nHost: a\r\n\r\n",
             Self::Tokens => {
                 "GET /v1/accounts/me HTTP/1.1\r\nHost: a\r\nAuthorization: Bearer eyJhbGciOiJFZERTQSJ9.e30.AA\r\n\r\n"
+            }
+            Self::Preflights => {
+                "OPTIONS /v1/accounts/me HTTP/1.1\r\nHost: a\r\nOrigin: https://a.example\r\n\
+                 Access-Control-Request-Method: GET\r\nAccess-Control-Request-Headers: authorization\r\n\r\n"
             }
             Self::Bodies => {
                 "POST /v1/auth/sign-in HTTP/1.1\r\nHost: a\r\nContent-Type: application/json\r\nContent-Length: 1000\r\n\r\n{"
@@ -94,7 +108,7 @@ impl Flood {
 
     /// Whether it asks again when it was answered.
     const fn asks(self) -> bool {
-        matches!(self, Self::Description | Self::Readiness | Self::Tokens)
+        self.connections() == ASKERS
     }
 }
 

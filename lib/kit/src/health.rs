@@ -57,15 +57,23 @@ impl Health {
 
     /// What the checks said within the last second; else they are asked.
     pub async fn recent(&self) -> Readiness {
-        let mut newest = self.newest.lock().await;
+        let mut newest = self.newest.clone().lock_owned().await;
         if let Some((at, readiness)) = &*newest
             && at.elapsed() < RECENT
         {
             return readiness.clone();
         }
-        let readiness = self.readiness().await;
-        *newest = Some((Instant::now(), readiness.clone()));
-        readiness
+        let health = self.clone();
+        // a task of its own: who asks and goes away must not make the next one ask everything again
+        let asked = tokio::spawn(async move {
+            let readiness = health.readiness().await;
+            *newest = Some((Instant::now(), readiness.clone()));
+            readiness
+        });
+        asked.await.unwrap_or_else(|error| Readiness {
+            ready: false,
+            checks: vec![CheckResult { name: "checks".to_owned(), error: Some(error.to_string()) }],
+        })
     }
 
     /// Asks all checks at once.
@@ -109,6 +117,8 @@ mod tests {
                 Ok(())
             }
         });
+        // who goes away before the answer is no reason to ask again
+        tokio::time::timeout(Duration::from_millis(1), health.recent()).await.unwrap_err();
         let answers = join_all((0..1_000).map(|_| health.recent())).await;
         assert!(answers.iter().all(|answer| answer.ready));
         assert_eq!(asked.load(Ordering::Relaxed), 1);

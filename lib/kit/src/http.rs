@@ -34,6 +34,9 @@ pub use listener::{Door, serve};
 pub use origin::Origin;
 pub use shares::{Bounds, Full, Share, Shares};
 
+/// Headers that a page in a browser may read.
+const EXPOSED: [HeaderName; 2] = [RequestId::HEADER, header::RETRY_AFTER];
+
 impl IntoResponse for Failure {
     fn into_response(self) -> Response {
         self.log();
@@ -191,7 +194,7 @@ pub fn public(ctx: &Ctx, routes: Router) -> Router {
         .allow_origin(tower_http::cors::Any)
         .allow_methods(tower_http::cors::Any)
         .allow_headers([header::AUTHORIZATION, header::CONTENT_TYPE, RequestId::HEADER])
-        .expose_headers([RequestId::HEADER, header::RETRY_AFTER]);
+        .expose_headers(EXPOSED);
     routes
         .merge(public_health(ctx.clone()))
         .fallback(|| async { Failure::new(ErrorCode::NotFound, "nothing is here; see /v1/openapi.json") })
@@ -200,8 +203,9 @@ pub fn public(ctx: &Ctx, routes: Router) -> Router {
         .layer(tower_http::catch_panic::CatchPanicLayer::custom(|_: Box<dyn std::any::Any + Send>| {
             Failure::internal(anyhow::anyhow!("a request handler panicked")).into_response()
         }))
-        .layer(middleware::from_fn_with_state(gate, gate::observe))
         .layer(cors)
+        // around everything, so that no question is free, not even a browser's whether it may ask
+        .layer(middleware::from_fn_with_state(gate, gate::observe))
 }
 
 /// What strangers learn of readiness: yes or no. A load balancer needs no more.

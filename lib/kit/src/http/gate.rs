@@ -19,7 +19,7 @@ use tracing::Instrument;
 
 use super::pace::Pace;
 use super::shares::{Bounds, Shares};
-use super::{Origin, RequestId};
+use super::{EXPOSED, Origin, RequestId};
 use crate::config::{Http, millis};
 use crate::{Ctx, Failure};
 
@@ -202,8 +202,16 @@ pub async fn observe(State(gate): State<Gatekeeper>, mut request: Request, next:
     span.in_scope(|| tracing::debug!(status, took_us = started.elapsed().as_micros() as u64, "answered"));
     metrics::histogram!("nepto_http_seconds", "method" => method, "path" => path, "status" => status.to_string())
         .record(started.elapsed());
+    let headers = response.headers_mut();
     if let Ok(value) = HeaderValue::from_str(&id.to_string()) {
-        response.headers_mut().insert(RequestId::HEADER, value);
+        headers.insert(RequestId::HEADER, value);
+    }
+    // what was refused here is told to pages in browsers as well
+    headers.entry(header::ACCESS_CONTROL_ALLOW_ORIGIN).or_insert(HeaderValue::from_static("*"));
+    if !headers.contains_key(header::ACCESS_CONTROL_EXPOSE_HEADERS) {
+        for name in EXPOSED {
+            headers.append(header::ACCESS_CONTROL_EXPOSE_HEADERS, name.into());
+        }
     }
     response
 }
