@@ -15,7 +15,7 @@ use axum::http::StatusCode;
 use hyper::server::conn::http1;
 use hyper_util::rt::{TokioIo, TokioTimer};
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
-use tokio::net::TcpStream;
+use tokio::net::{TcpListener, TcpSocket, TcpStream};
 use tokio::time::{Instant, Sleep, sleep, sleep_until};
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
@@ -27,6 +27,9 @@ use crate::config::{self, Http};
 
 /// After a connection that could not be accepted.
 const ACCEPT_AGAIN_AFTER: Duration = Duration::from_millis(50);
+/// Connections that wait to be accepted: the most that Linux allows by itself. Who finds no place among them tries again after
+/// a second, which a flood must not do to others.
+const BACKLOG: u32 = 4_096;
 /// Connections to the operator's listener: a few scrapers and a person.
 const OPERATORS_MAX: usize = 256;
 /// The head of a request. Tokens and proxies' headers are a few KB.
@@ -90,7 +93,7 @@ impl Patience {
 
 /// Serves until the process stops, and then until the requests under way are answered.
 pub async fn serve(ctx: &Ctx, what: &str, address: SocketAddr, door: Door, router: Router) -> anyhow::Result<()> {
-    let listener = tokio::net::TcpListener::bind(address).await.map_err(|error| {
+    let listener = bind(address).map_err(|error| {
         anyhow::anyhow!("{what} can't listen on {address}: {error}; choose another port in the configuration")
     })?;
     tracing::info!(what, address = %listener.local_addr()?, "listening");
@@ -116,6 +119,13 @@ pub async fn serve(ctx: &Ctx, what: &str, address: SocketAddr, door: Door, route
     connections.close();
     connections.wait().await;
     Ok(())
+}
+
+fn bind(address: SocketAddr) -> io::Result<TcpListener> {
+    let socket = if address.is_ipv4() { TcpSocket::new_v4() } else { TcpSocket::new_v6() }?;
+    socket.set_reuseaddr(true)?;
+    socket.bind(address)?;
+    socket.listen(BACKLOG)
 }
 
 /// Serves one connection until one side closes it, or a WebSocket takes it over.

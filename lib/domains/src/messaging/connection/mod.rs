@@ -29,7 +29,7 @@ use tokio::time::{Instant, Sleep, sleep, sleep_until, timeout};
 use tokio_util::sync::WaitForCancellationFutureOwned;
 use tungstenite::error::ProtocolError;
 
-use self::open::{Begun, first, hello};
+use self::open::{Begun, hello};
 use self::requests::Checking;
 use super::gateway::{Gateway, Place};
 use super::mailbox::{self, Page, StoredEnvelope};
@@ -52,11 +52,7 @@ type Closed = CloseCode;
 ///
 /// Each phase is boxed: a socket that idles should hold only what it still needs.
 pub async fn serve(mut place: Place, mut socket: WebSocket) {
-    let begun = match Box::pin(first(&mut socket)).await {
-        Ok(frame) => Box::pin(hello(place.gateway(), &mut socket, frame)).await,
-        Err(code) => Err(code),
-    };
-    let (here, begun) = match begun {
+    let (here, begun) = match Box::pin(hello(place.gateway(), &mut socket)).await {
         Ok(begun) => begun,
         Err(code) => return Box::pin(close(&mut socket, code)).await,
     };

@@ -7,7 +7,7 @@ use nepto_kit::{Ctx, Failure};
 use nepto_proto::frame::{self, encode_server};
 use nepto_proto::limits::{ACK_WINDOW, HELLO_TIMEOUT};
 use nepto_proto::subject::Live;
-use nepto_proto::wire::{self, ClientFrame, Hello, client_frame, server_frame};
+use nepto_proto::wire::{self, Hello, client_frame, server_frame};
 use nepto_proto::{CloseCode, ErrorCode};
 use tokio::time::timeout;
 
@@ -26,8 +26,8 @@ pub struct Begun {
     pub session: Session,
 }
 
-/// Waits for the first frame. Whoever connects may make us wait here, so nothing but the socket is held meanwhile.
-pub async fn first(socket: &mut WebSocket) -> Result<ClientFrame, Closed> {
+/// Waits for the first frame, and answers it.
+pub async fn hello(gateway: &Gateway, socket: &mut WebSocket) -> Result<(Here, Begun), Closed> {
     let first = timeout(HELLO_TIMEOUT, socket.recv()).await.map_err(|_| CloseCode::Unauthenticated)?;
     let bytes = match first {
         Some(Ok(Message::Binary(bytes))) => bytes,
@@ -35,13 +35,10 @@ pub async fn first(socket: &mut WebSocket) -> Result<ClientFrame, Closed> {
         Some(Ok(Message::Close(_))) | None => return Err(CloseCode::Normal),
         Some(Ok(_)) => return Err(CloseCode::Malformed),
     };
-    frame::decode_client(bytes).map_err(|_| CloseCode::Malformed)
-}
-
-/// Answers the first frame, which must be a hello.
-pub async fn hello(gateway: &Gateway, socket: &mut WebSocket, frame: ClientFrame) -> Result<(Here, Begun), Closed> {
+    let frame = frame::decode_client(bytes).map_err(|_| CloseCode::Malformed)?;
     let Some(client_frame::Kind::Hello(hello)) = frame.kind else { return Err(CloseCode::Unauthenticated) };
-    match open(gateway, &hello).await {
+    // boxed: whoever connects may make us wait for a hello, and a future holds room for all that it may come to
+    match Box::pin(open(gateway, &hello)).await {
         Ok((here, begun, welcome)) => {
             let welcome = encode_server(frame.id, server_frame::Kind::Welcome(welcome));
             socket.send(Message::Binary(welcome)).await.map_err(|_| CloseCode::Normal)?;
