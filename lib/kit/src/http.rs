@@ -30,7 +30,7 @@ use crate::token::{self, Claims};
 use crate::{Ctx, Failure, dead_letters};
 use gate::Gatekeeper;
 
-pub use listener::{Door, serve};
+pub use listener::{Door, Newcomer, serve};
 pub use origin::Origin;
 pub use shares::{Bounds, Full, Share, Shares};
 

@@ -10,20 +10,22 @@ use std::time::Duration;
 
 use axum::Router;
 use axum::body::Body;
-use axum::extract::ConnectInfo;
+use axum::extract::{ConnectInfo, FromRequestParts};
 use axum::http::StatusCode;
+use axum::http::request::Parts;
 use hyper::server::conn::http1;
 use hyper_util::rt::{TokioIo, TokioTimer};
+use nepto_proto::limits::HELLO_BYTES_MAX;
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::net::{TcpListener, TcpSocket, TcpStream};
-use tokio::time::{Instant, Sleep, sleep, sleep_until};
+use tokio::time::{Sleep, sleep};
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 use tower::ServiceExt;
 
 use super::shares::{Bounds, Share, Shares};
-use crate::Ctx;
 use crate::config::{self, Http};
+use crate::{Ctx, Failure};
 
 /// After a connection that could not be accepted.
 const ACCEPT_AGAIN_AFTER: Duration = Duration::from_millis(50);
@@ -145,6 +147,7 @@ async fn converse(
     let stream = Timed::new(stream, share, patience, stage.clone());
     let service = hyper::service::service_fn(move |mut request: hyper::Request<hyper::body::Incoming>| {
         request.extensions_mut().insert(ConnectInfo(peer));
+        request.extensions_mut().insert(Newcomer(stage.clone()));
         stage.set(Stage::ANSWERING);
         let (answer, stage) = (router.clone().oneshot(request.map(Body::new)), stage.clone());
         async move {
@@ -183,8 +186,10 @@ impl Stage {
     const ANSWERING: u8 = 1;
     /// Nothing is asked.
     const WAITING: u8 = 2;
-    /// It is a WebSocket, with times of its own.
+    /// It is a WebSocket, with times of its own, and nobody knows whose.
     const UPGRADED: u8 = 3;
+    /// It is that of somebody.
+    const KNOWN: u8 = 4;
 
     fn set(&self, stage: u8) {
         self.0.store(stage, Ordering::Relaxed);
@@ -193,11 +198,36 @@ impl Stage {
     fn is(&self, stage: u8) -> bool {
         self.0.load(Ordering::Relaxed) == stage
     }
+
+    fn is_socket(&self) -> bool {
+        self.0.load(Ordering::Relaxed) >= Self::UPGRADED
+    }
 }
 
 impl Default for Stage {
     fn default() -> Self {
         Self(AtomicU8::new(Self::HEAD))
+    }
+}
+
+/// A connection that is about to become a WebSocket. Frames of strangers must not be collected: what it sends is bounded to a
+/// hello until somebody says that it is known.
+#[derive(Clone)]
+pub struct Newcomer(Arc<Stage>);
+
+impl Newcomer {
+    /// It has said who it is.
+    pub fn is_known(&self) {
+        self.0.set(Stage::KNOWN);
+    }
+}
+
+impl<S: Send + Sync> FromRequestParts<S> for Newcomer {
+    type Rejection = Failure;
+
+    async fn from_request_parts(parts: &mut Parts, _: &S) -> Result<Self, Failure> {
+        let known = parts.extensions.get::<Self>().cloned();
+        known.ok_or_else(|| Failure::internal(anyhow::anyhow!("the listener does not say what is connected")))
     }
 }
 
@@ -209,18 +239,20 @@ struct Timed {
     patience: Patience,
     head_due: Option<Pin<Box<Sleep>>>,
     write_due: Option<Pin<Box<Sleep>>>,
+    /// What it sent as a WebSocket of nobody known.
+    unknown_bytes: usize,
     _share: Share,
 }
 
 impl Timed {
     fn new(stream: TcpStream, share: Share, patience: Patience, stage: Arc<Stage>) -> Self {
         let head_due = Some(Box::pin(sleep(patience.head)));
-        Self { stream, stage, patience, head_due, write_due: None, _share: share }
+        Self { stream, stage, patience, head_due, write_due: None, unknown_bytes: 0, _share: share }
     }
 
     /// What writing came to; pending for too long is an error.
     fn written<T>(&mut self, cx: &mut Context<'_>, written: Poll<io::Result<T>>) -> Poll<io::Result<T>> {
-        if written.is_ready() || self.stage.is(Stage::UPGRADED) {
+        if written.is_ready() || self.stage.is_socket() {
             self.write_due = None;
             return written;
         }
@@ -244,9 +276,16 @@ impl AsyncRead for Timed {
         }
         let before = buf.filled().len();
         ready!(Pin::new(&mut self.stream).poll_read(cx, buf))?;
-        if buf.filled().len() > before && self.stage.is(Stage::WAITING) {
+        let count = buf.filled().len() - before;
+        if count > 0 && self.stage.is(Stage::WAITING) {
             self.stage.set(Stage::HEAD);
-            self.head_due = Some(Box::pin(sleep_until(Instant::now() + self.patience.head)));
+            self.head_due = Some(Box::pin(sleep(self.patience.head)));
+        }
+        if self.stage.is(Stage::UPGRADED) {
+            self.unknown_bytes += count;
+            if self.unknown_bytes > HELLO_BYTES_MAX {
+                return Poll::Ready(Err(io::Error::new(io::ErrorKind::FileTooLarge, "that is no hello")));
+            }
         }
         Poll::Ready(Ok(()))
     }
@@ -284,6 +323,7 @@ impl AsyncWrite for Timed {
 mod tests {
     use axum::routing::get;
     use tokio::io::{AsyncReadExt, AsyncWriteExt};
+    use tokio::time::Instant;
 
     use super::*;
 

@@ -7,6 +7,7 @@ mod open;
 mod requests;
 
 use std::convert::Infallible;
+use std::io::ErrorKind;
 use std::pin::Pin;
 use std::time::Duration;
 
@@ -434,6 +435,10 @@ fn broken(error: &axum::Error) -> CloseCode {
     while let Some(error) = source {
         match error.downcast_ref::<tungstenite::Error>() {
             Some(tungstenite::Error::Capacity(_)) => return CloseCode::TooLarge,
+            // more than a hello before it was said
+            Some(tungstenite::Error::Io(error)) if error.kind() == ErrorKind::FileTooLarge => {
+                return CloseCode::TooLarge;
+            }
             Some(tungstenite::Error::Protocol(ProtocolError::ResetWithoutClosingHandshake)) => {
                 return CloseCode::Normal;
             }
