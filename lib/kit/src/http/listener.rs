@@ -34,8 +34,9 @@ const ACCEPT_AGAIN_AFTER: Duration = Duration::from_millis(50);
 const BACKLOG: u32 = 4_096;
 /// Connections to the operator's listener: a few scrapers and a person.
 const OPERATORS_MAX: usize = 256;
-/// The head of a request. Tokens and proxies' headers are a few KB.
-const HEAD_BYTES_MAX: usize = 64 * 1024;
+/// The head of a request. Tokens and proxies' headers are a few KB. What follows a head at once lies in the same buffer, also
+/// what a socket sends before it may.
+const HEAD_BYTES_MAX: usize = 16 * 1024;
 
 /// Who may connect.
 pub struct Door {

@@ -145,15 +145,26 @@ async fn a_socket_that_has_not_said_hello_holds_little() {
     let stack = Stack::builder().unlimited().split(1).await.unwrap();
     let gateway = &stack.gateways[0];
     // the first ones also pay for what all share
-    let first = flood(gateway.address(), 100, UPGRADE).await;
+    let mut first = flood(gateway.address(), 100, UPGRADE).await;
+    assert_eq!(count(&mut first, Some(101)).await, 100);
     let before = resident_bytes(gateway.pid().unwrap()).unwrap();
-    let open = flood(gateway.address(), SOCKETS, UPGRADE).await;
-    eventually(seconds(5), async || Ok(gateway.metric("nepto_gateway_sockets").await? as usize >= SOCKETS))
-        .await
-        .unwrap();
-    let grown = resident_bytes(gateway.pid().unwrap()).unwrap().saturating_sub(before);
-    assert!(grown < SOCKETS as u64 * BYTES_MAX, "{} bytes a socket", grown / SOCKETS as u64);
-    drop((first, open));
+    let each = || resident_bytes(gateway.pid().unwrap()).unwrap().saturating_sub(before) / SOCKETS as u64;
+    let mut open = flood(gateway.address(), SOCKETS, UPGRADE).await;
+    // what is announced as a frame of 256 KiB, and comes but for its end
+    for stream in &mut open {
+        assert_eq!(status(stream, seconds(5)).await, Some(101));
+        stream.write_all(&[0x82, 0xff, 0, 0, 0, 0, 0, 4, 0, 0, 1, 2, 3, 4]).await.unwrap();
+        stream.write_all(&[7; 3_900]).await.unwrap();
+    }
+    sleep(seconds(1)).await;
+    assert!(gateway.metric("nepto_gateway_sockets").await.unwrap() >= SOCKETS as f64, "they are open");
+    assert!(each() < BYTES_MAX, "{} bytes a socket", each());
+    // who sends more is closed: nothing of a stranger is collected
+    for stream in &mut open {
+        let _ = stream.write_all(&[7; 60_000]).await;
+    }
+    eventually(seconds(5), async || Ok(gateway.metric("nepto_gateway_sockets").await? <= 100.0)).await.unwrap();
+    assert!(each() < BYTES_MAX, "{} bytes a socket", each());
 }
 
 #[tokio::test]
