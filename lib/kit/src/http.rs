@@ -2,6 +2,7 @@
 
 mod gate;
 mod listener;
+mod newcomer;
 mod origin;
 mod pace;
 mod shares;
@@ -30,7 +31,7 @@ use crate::token::{self, Claims};
 use crate::{Ctx, Failure, dead_letters};
 use gate::Gatekeeper;
 
-pub use listener::{Door, Newcomer, serve};
+pub use listener::{Acquaintance, Door, serve};
 pub use origin::Origin;
 pub use shares::{Bounds, Full, Share, Shares};
 

@@ -26,7 +26,7 @@ pub const PRESENCE_QUERY_MAX: usize = 500;
 pub const RECEIPT_IDS_MAX: usize = 256;
 /// From the opening of a socket to its `Hello`.
 pub const HELLO_TIMEOUT: Duration = Duration::from_secs(10);
-/// What a socket may send until it has said `Hello`, which has less than a kilobyte.
+/// What a socket may send until it is welcome; a `Hello` has less than a kilobyte.
 pub const HELLO_BYTES_MAX: usize = 4 * 1024;
 /// Between two pings of the gateway.
 pub const PING_EVERY: Duration = Duration::from_secs(25);

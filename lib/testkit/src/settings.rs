@@ -21,9 +21,11 @@ const LIMITS: [&str; 10] = [
 ];
 
 /// What one address may have of the public listener: a test has only one.
-const SHARES: [&str; 8] = [
+const SHARES: [&str; 10] = [
     "connections_per_address_max",
     "connections_per_prefix_max",
+    "connections_per_address_per_second",
+    "connections_per_prefix_per_second",
     "greetings_per_address_max",
     "greetings_per_prefix_max",
     "requests_per_address_max",

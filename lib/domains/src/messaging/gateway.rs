@@ -12,7 +12,7 @@ use axum::response::{IntoResponse, Response};
 use axum::routing::get;
 use futures_util::future::{BoxFuture, try_join_all};
 use futures_util::{FutureExt, StreamExt};
-use nepto_kit::http::{Bounds, Full, Newcomer, Origin, Share, Shares};
+use nepto_kit::http::{Acquaintance, Bounds, Full, Origin, Share, Shares};
 use nepto_kit::subscriptions::Subscriptions;
 use nepto_kit::{Ctx, Failure, nats};
 use nepto_proto::event::Control;
@@ -235,7 +235,7 @@ async fn look(ctx: &Ctx, shard: Shard) -> anyhow::Result<(u64, u64)> {
 async fn upgrade(
     State(gateway): State<Arc<Gateway>>,
     origin: Origin,
-    newcomer: Newcomer,
+    acquaintance: Acquaintance,
     upgrade: Result<WebSocketUpgrade, WebSocketUpgradeRejection>,
 ) -> Response {
     let upgrade = match upgrade {
@@ -259,7 +259,7 @@ async fn upgrade(
     if gateway.ctx.stop.is_cancelled() {
         return Failure::new(ErrorCode::Unavailable, "this gateway is stopping").into_response();
     }
-    let place = match Place::take(&gateway, origin, newcomer) {
+    let place = match Place::take(&gateway, origin, acquaintance) {
         Ok(place) => place,
         Err(full) if full.is_theirs() => {
             let detail = "your address has as many sockets as it may; close some, or say hello on those that are open";
@@ -275,14 +275,14 @@ async fn upgrade(
 pub struct Place {
     gateway: Arc<Gateway>,
     /// Until it has said hello.
-    greeting: Option<(Share, Newcomer)>,
+    greeting: Option<(Share, Acquaintance)>,
     _socket: Share,
 }
 
 impl Place {
-    fn take(gateway: &Arc<Gateway>, origin: Origin, newcomer: Newcomer) -> Result<Self, Full> {
+    fn take(gateway: &Arc<Gateway>, origin: Origin, acquaintance: Acquaintance) -> Result<Self, Full> {
         let socket = gateway.sockets.take(Some(origin))?;
-        let greeting = Some((gateway.greetings.take(Some(origin))?, newcomer));
+        let greeting = Some((gateway.greetings.take(Some(origin))?, acquaintance));
         metrics::gauge!("nepto_gateway_sockets").increment(1.0);
         Ok(Self { gateway: gateway.clone(), greeting, _socket: socket })
     }
@@ -294,8 +294,8 @@ impl Place {
 
     /// It has said hello.
     pub fn greeted(&mut self) {
-        if let Some((_, newcomer)) = self.greeting.take() {
-            newcomer.is_known();
+        if let Some((_, acquaintance)) = self.greeting.take() {
+            acquaintance.make();
         }
     }
 }

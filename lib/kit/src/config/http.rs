@@ -27,6 +27,10 @@ pub struct Http {
     pub connections_per_address_max: usize,
     /// Of them, those of one prefix.
     pub connections_per_prefix_max: usize,
+    /// New connections of one network a second.
+    pub connections_per_address_per_second: u32,
+    /// New connections of one prefix a second.
+    pub connections_per_prefix_per_second: u32,
     /// Sockets of one network that have not said hello.
     pub greetings_per_address_max: usize,
     /// Sockets of one prefix that have not said hello.
@@ -61,6 +65,8 @@ impl Default for Http {
             connections_max: 18_000,
             connections_per_address_max: 512,
             connections_per_prefix_max: 2_048,
+            connections_per_address_per_second: 200,
+            connections_per_prefix_per_second: 800,
             greetings_per_address_max: 64,
             greetings_per_prefix_max: 256,
             requests_per_address_max: 64,
@@ -81,6 +87,7 @@ pub(super) fn check(http: &Http, gateway: &Gateway) -> Result<(), ConfigError> {
     for (field, value) in [
         ("http.concurrency_max", http.concurrency_max as u64),
         ("http.connections_per_address_max", http.connections_per_address_max as u64),
+        ("http.connections_per_address_per_second", u64::from(http.connections_per_address_per_second)),
         ("http.greetings_per_address_max", http.greetings_per_address_max as u64),
         ("http.requests_per_address_max", http.requests_per_address_max as u64),
         ("http.requests_per_address_per_second", u64::from(http.requests_per_address_per_second)),
@@ -99,6 +106,11 @@ pub(super) fn check(http: &Http, gateway: &Gateway) -> Result<(), ConfigError> {
         ("http.connections_per_prefix_max", http.connections_per_address_max, http.connections_per_prefix_max),
         ("http.greetings_per_prefix_max", http.greetings_per_address_max, http.greetings_per_prefix_max),
         ("http.requests_per_prefix_max", http.requests_per_address_max, http.requests_per_prefix_max),
+        (
+            "http.connections_per_prefix_per_second",
+            http.connections_per_address_per_second as usize,
+            http.connections_per_prefix_per_second as usize,
+        ),
         (
             "http.requests_per_prefix_per_second",
             http.requests_per_address_per_second as usize,

@@ -247,7 +247,8 @@ mod tests {
             let failure = read(dripping(chunks, bytes, pause), &http(), &mut held()).await.unwrap_err();
             assert_eq!(failure.code, ErrorCode::Timeout);
             let took = started.elapsed();
-            assert!(took <= second * seconds, "{chunks} chunks of {bytes}: {took:?}");
+            // the first bytes have earned some milliseconds
+            assert!(took < second * seconds + second / 10, "{chunks} chunks of {bytes}: {took:?}");
         }
     }
 

@@ -15,14 +15,16 @@ use axum::http::StatusCode;
 use axum::http::request::Parts;
 use hyper::server::conn::http1;
 use hyper_util::rt::{TokioIo, TokioTimer};
-use nepto_proto::limits::HELLO_BYTES_MAX;
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::net::{TcpListener, TcpSocket, TcpStream};
-use tokio::time::{Sleep, sleep};
+use tokio::time::{Instant, Sleep, sleep};
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 use tower::ServiceExt;
 
+use super::Origin;
+use super::newcomer::Newcomer;
+use super::pace::Pace;
 use super::shares::{Bounds, Share, Shares};
 use crate::config::{self, Http};
 use crate::{Ctx, Failure};
@@ -41,6 +43,8 @@ const HEAD_BYTES_MAX: usize = 16 * 1024;
 /// Who may connect.
 pub struct Door {
     shares: Shares,
+    /// New connections. Who is refused and comes again at once must not cost more than that.
+    pace: Pace,
     /// Whether the other end is who it is, and not a proxy for everybody.
     peers_count: bool,
 }
@@ -53,17 +57,27 @@ impl Door {
             network: http.connections_per_address_max,
             prefix: http.connections_per_prefix_max,
         };
-        Self { shares: Shares::new("connections", bounds), peers_count: !http.behind_proxy }
+        Self {
+            shares: Shares::new("connections", bounds),
+            pace: Pace::new(http.connections_per_address_per_second, http.connections_per_prefix_per_second),
+            peers_count: !http.behind_proxy,
+        }
     }
 
     /// Of the operator's listener.
     pub fn operators() -> Self {
         let bounds = Bounds { all: OPERATORS_MAX, network: OPERATORS_MAX, prefix: OPERATORS_MAX };
-        Self { shares: Shares::new("operators", bounds), peers_count: false }
+        let pace = Pace::new(u32::MAX, u32::MAX);
+        Self { shares: Shares::new("operators", bounds), pace, peers_count: false }
     }
 
     fn enter(&self, peer: SocketAddr) -> Option<Share> {
-        match self.shares.take(self.peers_count.then(|| peer.ip().into())) {
+        let origin: Option<Origin> = self.peers_count.then(|| peer.ip().into());
+        if origin.is_some_and(|origin| !self.pace.at_once(origin, Instant::now())) {
+            metrics::counter!("nepto_rate_limited_total", "kind" => "connections").increment(1);
+            return None;
+        }
+        match self.shares.take(origin) {
             Ok(share) => Some(share),
             Err(full) => {
                 tracing::debug!(%peer, ?full, "no place for a connection");
@@ -148,7 +162,7 @@ async fn converse(
     let stream = Timed::new(stream, share, patience, stage.clone());
     let service = hyper::service::service_fn(move |mut request: hyper::Request<hyper::body::Incoming>| {
         request.extensions_mut().insert(ConnectInfo(peer));
-        request.extensions_mut().insert(Newcomer(stage.clone()));
+        request.extensions_mut().insert(Acquaintance(stage.clone()));
         stage.set(Stage::ANSWERING);
         let (answer, stage) = (router.clone().oneshot(request.map(Body::new)), stage.clone());
         async move {
@@ -196,12 +210,16 @@ impl Stage {
         self.0.store(stage, Ordering::Relaxed);
     }
 
+    fn get(&self) -> u8 {
+        self.0.load(Ordering::Relaxed)
+    }
+
     fn is(&self, stage: u8) -> bool {
-        self.0.load(Ordering::Relaxed) == stage
+        self.get() == stage
     }
 
     fn is_socket(&self) -> bool {
-        self.0.load(Ordering::Relaxed) >= Self::UPGRADED
+        self.get() >= Self::UPGRADED
     }
 }
 
@@ -212,18 +230,18 @@ impl Default for Stage {
 }
 
 /// A connection that is about to become a WebSocket. Frames of strangers must not be collected: what it sends is bounded to a
-/// hello until somebody says that it is known.
+/// hello until it is made.
 #[derive(Clone)]
-pub struct Newcomer(Arc<Stage>);
+pub struct Acquaintance(Arc<Stage>);
 
-impl Newcomer {
+impl Acquaintance {
     /// It has said who it is.
-    pub fn is_known(&self) {
+    pub fn make(&self) {
         self.0.set(Stage::KNOWN);
     }
 }
 
-impl<S: Send + Sync> FromRequestParts<S> for Newcomer {
+impl<S: Send + Sync> FromRequestParts<S> for Acquaintance {
     type Rejection = Failure;
 
     async fn from_request_parts(parts: &mut Parts, _: &S) -> Result<Self, Failure> {
@@ -240,15 +258,15 @@ struct Timed {
     patience: Patience,
     head_due: Option<Pin<Box<Sleep>>>,
     write_due: Option<Pin<Box<Sleep>>>,
-    /// What it sent as a WebSocket of nobody known.
-    unknown_bytes: usize,
+    /// What it sends until it is known.
+    newcomer: Newcomer,
     _share: Share,
 }
 
 impl Timed {
     fn new(stream: TcpStream, share: Share, patience: Patience, stage: Arc<Stage>) -> Self {
         let head_due = Some(Box::pin(sleep(patience.head)));
-        Self { stream, stage, patience, head_due, write_due: None, unknown_bytes: 0, _share: share }
+        Self { stream, stage, patience, head_due, write_due: None, newcomer: Newcomer::default(), _share: share }
     }
 
     /// What writing came to; pending for too long is an error.
@@ -277,16 +295,18 @@ impl AsyncRead for Timed {
         }
         let before = buf.filled().len();
         ready!(Pin::new(&mut self.stream).poll_read(cx, buf))?;
-        let count = buf.filled().len() - before;
-        if count > 0 && self.stage.is(Stage::WAITING) {
-            self.stage.set(Stage::HEAD);
-            self.head_due = Some(Box::pin(sleep(self.patience.head)));
+        let (this, came) = (&mut *self, &buf.filled()[before..]);
+        if !came.is_empty() && this.stage.is(Stage::WAITING) {
+            this.stage.set(Stage::HEAD);
+            this.head_due = Some(Box::pin(sleep(this.patience.head)));
+            this.newcomer = Newcomer::default();
         }
-        if self.stage.is(Stage::UPGRADED) {
-            self.unknown_bytes += count;
-            if self.unknown_bytes > HELLO_BYTES_MAX {
+        match this.stage.get() {
+            Stage::HEAD => this.newcomer.head(came),
+            Stage::UPGRADED if this.newcomer.frames(came).is_err() => {
                 return Poll::Ready(Err(io::Error::new(io::ErrorKind::FileTooLarge, "that is no hello")));
             }
+            _ => {}
         }
         Poll::Ready(Ok(()))
     }
@@ -324,7 +344,6 @@ impl AsyncWrite for Timed {
 mod tests {
     use axum::routing::get;
     use tokio::io::{AsyncReadExt, AsyncWriteExt};
-    use tokio::time::Instant;
 
     use super::*;
 
@@ -413,6 +432,11 @@ mod tests {
         assert!(door.enter(peer(2)).is_some());
         drop(held);
         assert!(door.enter(peer(1)).is_some());
+        let quick = Door::public(&Http { connections_per_address_per_second: 2, ..http.clone() });
+        let held = [quick.enter(peer(1)), quick.enter(peer(1))];
+        drop(held);
+        assert!(quick.enter(peer(1)).is_none(), "there are places, but it comes too often");
+        assert!(quick.enter(peer(2)).is_some());
         let proxied = Door::public(&Http { behind_proxy: true, ..http });
         assert!((0..20).map(|_| proxied.enter(peer(1))).collect::<Option<Vec<_>>>().is_some());
     }

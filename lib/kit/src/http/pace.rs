@@ -31,6 +31,16 @@ impl Pace {
         Self { networks: Table::new(per_network), prefixes: Table::new(per_prefix) }
     }
 
+    /// Whether it need not wait. If it would have to, no turn is taken.
+    pub fn at_once(&self, origin: Origin, now: Instant) -> bool {
+        let wait = self.networks.wait(origin.network, now).max(self.prefixes.wait(origin.prefix, now));
+        if wait.is_zero() {
+            self.networks.take(origin.network, now);
+            self.prefixes.take(origin.prefix, now);
+        }
+        wait.is_zero()
+    }
+
     /// How long this request has to wait, or how long it would have to if that is too long. The latter takes no turn.
     pub fn turn(&self, origin: Origin, now: Instant) -> Result<Duration, Duration> {
         let wait = self.networks.wait(origin.network, now).max(self.prefixes.wait(origin.prefix, now));
@@ -96,6 +106,8 @@ mod tests {
         // refused takes no turn, and others have theirs
         assert!(pace.turn(one, now).is_err());
         assert_eq!(pace.turn(one, now + Duration::from_millis(10)), Ok(WAIT_MAX));
+        assert!(!pace.at_once(one, now + WAIT_MAX));
+        assert!(pace.at_once(one, now + WAIT_MAX + Duration::from_millis(20)));
         assert_eq!(pace.turn(origin([1, 2]), now), Ok(Duration::ZERO));
         assert_eq!(pace.turn(one, now + Duration::from_secs(9)), Ok(Duration::ZERO));
     }

@@ -57,8 +57,13 @@ async fn count(streams: &mut [TcpStream], wanted: Option<u16>) -> usize {
 
 #[tokio::test]
 async fn bodies_that_do_not_come_take_nothing_from_others() {
-    let stack =
-        Stack::builder().set("http.concurrency_max", 16).set("http.body_timeout_ms", 3_000).all().await.unwrap();
+    let stack = Stack::builder()
+        .set("http.concurrency_max", 16)
+        .set("http.body_timeout_ms", 3_000)
+        .set("http.connections_per_address_per_second", 400)
+        .all()
+        .await
+        .unwrap();
     let person = Person::join(&stack).await.unwrap();
     let began = Instant::now();
     let mut slow = flood(stack.api.address(), 300, HALF_A_BODY).await;
@@ -150,21 +155,25 @@ async fn a_socket_that_has_not_said_hello_holds_little() {
     let before = resident_bytes(gateway.pid().unwrap()).unwrap();
     let each = || resident_bytes(gateway.pid().unwrap()).unwrap().saturating_sub(before) / SOCKETS as u64;
     let mut open = flood(gateway.address(), SOCKETS, UPGRADE).await;
-    // what is announced as a frame of 256 KiB, and comes but for its end
+    // a frame of 4,000 bytes that comes but for its end
     for stream in &mut open {
         assert_eq!(status(stream, seconds(5)).await, Some(101));
-        stream.write_all(&[0x82, 0xff, 0, 0, 0, 0, 0, 4, 0, 0, 1, 2, 3, 4]).await.unwrap();
-        stream.write_all(&[7; 3_900]).await.unwrap();
+        stream.write_all(&[&[0x82, 0xfe, 0x0f, 0xa0, 1, 2, 3, 4][..], &[7; 3_900]].concat()).await.unwrap();
     }
     sleep(seconds(1)).await;
     assert!(gateway.metric("nepto_gateway_sockets").await.unwrap() >= SOCKETS as f64, "they are open");
     assert!(each() < BYTES_MAX, "{} bytes a socket", each());
-    // who sends more is closed: nothing of a stranger is collected
-    for stream in &mut open {
-        let _ = stream.write_all(&[7; 60_000]).await;
-    }
+    drop(open);
     eventually(seconds(5), async || Ok(gateway.metric("nepto_gateway_sockets").await? <= 100.0)).await.unwrap();
+    // who announces one of 256 KiB is closed: no room is made for it, however it comes
+    let announced = [0x82, 0xff, 0, 0, 0, 0, 0, 4, 0, 0, 1, 2, 3, 4];
+    let mut open = flood(gateway.address(), SOCKETS, &[UPGRADE, &announced].concat()).await;
+    for stream in &mut first {
+        let _ = stream.write_all(&announced).await;
+    }
+    eventually(seconds(5), async || Ok(gateway.metric("nepto_gateway_sockets").await? == 0.0)).await.unwrap();
     assert!(each() < BYTES_MAX, "{} bytes a socket", each());
+    open.clear();
 }
 
 #[tokio::test]
