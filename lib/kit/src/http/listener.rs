@@ -303,6 +303,7 @@ impl AsyncRead for Timed {
         }
         match this.stage.get() {
             Stage::HEAD => this.newcomer.head(came),
+            Stage::ANSWERING if !came.is_empty() => this.newcomer.ahead(),
             Stage::UPGRADED if this.newcomer.frames(came).is_err() => {
                 return Poll::Ready(Err(io::Error::new(io::ErrorKind::FileTooLarge, "that is no hello")));
             }

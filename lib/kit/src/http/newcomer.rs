@@ -31,6 +31,11 @@ impl Newcomer {
         }
     }
 
+    /// Something came while a request is answered: the rest of its body, or what no socket may begin with.
+    pub fn ahead(&mut self) {
+        self.surplus = true;
+    }
+
     /// The next bytes of a WebSocket.
     pub fn frames(&mut self, mut bytes: &[u8]) -> Result<(), NoHello> {
         self.bytes += bytes.len();
