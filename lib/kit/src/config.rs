@@ -6,6 +6,7 @@
 mod assets;
 mod chains;
 mod fetch;
+mod mailbox;
 
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
@@ -17,6 +18,7 @@ use serde::Deserialize;
 pub use assets::Assets;
 pub use chains::{Chain, Contract, Endpoint, Finality, Hook, HookProvider, Receipts, Standard, Tag};
 pub use fetch::Fetch;
+pub use mailbox::Mailbox;
 
 /// Everything a process needs to know before it starts.
 #[derive(Debug, Clone, Default, Deserialize)]
@@ -214,37 +216,6 @@ impl Default for Tokens {
     }
 }
 
-/// Direct-message mailboxes.
-#[derive(Debug, Clone, Deserialize)]
-#[serde(default, deny_unknown_fields)]
-pub struct Mailbox {
-    /// A message that nobody fetched expires after this.
-    pub expire_after_s: u64,
-    /// Messages that wait for one device at most.
-    pub messages_max: i64,
-    /// Bytes of one shard's stream at most; -1 for no bound but the disk.
-    pub shard_bytes_max: i64,
-    /// A retry within this time stores nothing twice.
-    pub duplicate_window_s: u64,
-    /// How long acknowledged messages of a device are collected for one purge.
-    pub purge_every_ms: u64,
-    /// How long a delivered message may stay unacknowledged before the router looks after it.
-    pub grace_ms: u64,
-}
-
-impl Default for Mailbox {
-    fn default() -> Self {
-        Self {
-            expire_after_s: 90 * 86_400,
-            messages_max: 10_000,
-            shard_bytes_max: -1,
-            duplicate_window_s: 120,
-            purge_every_ms: 60_000,
-            grace_ms: 5_000,
-        }
-    }
-}
-
 /// The socket gateway.
 #[derive(Debug, Clone, Deserialize)]
 #[serde(default, deny_unknown_fields)]
@@ -377,9 +348,6 @@ pub enum ConfigError {
     },
 }
 
-/// Acknowledgements are noted once a second: the router must not ask before.
-const GRACE_MS_MIN: u64 = 1_500;
-
 /// Variables of other programs of ours, which are no settings of the server.
 const OTHER_VARIABLES: [&str; 14] = [
     "NEPTO_CONFIG",
@@ -451,24 +419,13 @@ impl Config {
         {
             return bad("public.sockets", "must be ws:// or wss:// addresses");
         }
-        if self.mailbox.messages_max < 1 {
-            return bad("mailbox.messages_max", "must be at least 1");
-        }
         if !(1..=1_000).contains(&self.gateway.batch_max) {
             return bad("gateway.batch_max", "must be 1 to 1000 (the bound of JetStream's atomic batches)");
-        }
-        if self.mailbox.expire_after_s < self.mailbox.duplicate_window_s {
-            return bad("mailbox.duplicate_window_s", "must not exceed mailbox.expire_after_s");
         }
         if self.tokens.access_ttl_s == 0 || self.tokens.refresh_ttl_s <= self.tokens.access_ttl_s {
             return bad("tokens.refresh_ttl_s", "must exceed access_ttl_s, which must not be 0");
         }
-        if self.mailbox.purge_every_ms == 0 {
-            return bad("mailbox.purge_every_ms", "must be at least 1");
-        }
-        if self.mailbox.grace_ms < GRACE_MS_MIN {
-            return bad("mailbox.grace_ms", "must be at least 1500");
-        }
+        mailbox::check(&self.mailbox)?;
         assets::check(&self.assets)?;
         fetch::check(&self.fetch)?;
         chains::check(&self.chains)
@@ -537,6 +494,9 @@ mod tests {
             ("[mailbox]\nmessages_max = 0", "mailbox.messages_max"),
             ("[gateway]\nbatch_max = 5000", "gateway.batch_max"),
             ("[mailbox]\ngrace_ms = 10", "mailbox.grace_ms"),
+            ("[mailbox]\nrequests_percent = 101", "mailbox.requests_percent"),
+            ("[mailbox]\ncrowded_percent = 90", "mailbox.crowded_percent"),
+            ("[mailbox]\nbytes_per_pair_per_day = 4000", "mailbox.bytes_per_pair_per_day"),
             ("[assets]\nipfs_gateway = \"ipfs.example.org\"", "assets.ipfs_gateway"),
             ("[assets]\nipfs_gateway = \"https://user@ipfs.example.org\"", "assets.ipfs_gateway"),
             ("[assets]\narweave_gateway = \"ftp://ar.example.org\"", "assets.arweave_gateway"),

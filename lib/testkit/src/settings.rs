@@ -7,17 +7,22 @@ use crate::Anvil;
 use crate::contracts::Contracts;
 
 /// Rate limits of the configuration; named here because a test raises them all at once.
-const LIMITS: [&str; 10] = [
-    "sends_per_account_per_minute",
-    "sends_per_pair_per_minute",
-    "request_messages",
-    "new_contacts_per_day",
-    "bundles_per_pair_per_10_minutes",
-    "one_time_prekeys_per_target_per_hour",
-    "sign_ins_per_address_per_minute",
-    "requests_per_account_per_minute",
-    "presence_accounts_per_minute",
-    "token_fetches_per_account_per_minute",
+const LIMITS: [&str; 15] = [
+    "limits.sends_per_account_per_minute",
+    "limits.sends_per_pair_per_minute",
+    "limits.request_messages",
+    "limits.new_contacts_per_day",
+    "limits.bundles_per_pair_per_10_minutes",
+    "limits.one_time_prekeys_per_target_per_hour",
+    "limits.sign_ins_per_address_per_minute",
+    "limits.requests_per_account_per_minute",
+    "limits.presence_accounts_per_minute",
+    "limits.token_fetches_per_account_per_minute",
+    "mailbox.request_bytes_per_recipient_per_day",
+    "mailbox.bytes_per_account_per_day",
+    "mailbox.bytes_per_new_account_per_day",
+    "mailbox.bytes_per_pair_per_day",
+    "mailbox.bytes_per_recipient_per_day",
 ];
 
 /// Values of the configuration by their names, `section.field`.
@@ -54,7 +59,7 @@ impl Settings {
     /// Raises every rate limit out of reach.
     #[must_use]
     pub fn unlimited(self) -> Self {
-        LIMITS.iter().fold(self, |settings, limit| settings.set(&format!("limits.{limit}"), i64::from(u32::MAX)))
+        LIMITS.iter().fold(self, |settings, limit| settings.set(limit, i64::from(u32::MAX)))
     }
 
     /// These, and the other's where both name a field.
