@@ -285,7 +285,7 @@ mod tests {
         let mailboxes = declaration.stream.iter().find(|stream| stream.sharded).unwrap();
         let streams: Vec<_> = config.nats.shards.all().map(|shard| mailboxes.config(&config, Some(shard))).collect();
         assert_eq!(streams[2].name, "DM_2");
-        assert_eq!(streams[2].subjects, ["dm.2.*.*"]);
+        assert_eq!(streams[2].subjects, ["dm.2.*.*", "missed.2.*.*"]);
         assert!(streams[2].discard_new_per_subject && streams[2].allow_atomic_publish);
     }
 }

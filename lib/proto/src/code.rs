@@ -88,7 +88,9 @@ error_codes! {
     Blocked = "blocked", 403, "The recipient does not take messages from you.";
     YouBlocked = "you_blocked", 409, "You have blocked this account; unblock it first.";
     RequestLimit = "request_limit", 403, "The recipient has not accepted you yet; no more messages until then.";
-    MailboxFull = "mailbox_full", 409, "A mailbox of the recipient is full.";
+    RequestsFull = "requests_full", 409, "The recipient takes no more requests of strangers for now.";
+    MailboxFull = "mailbox_full", 409, "The mailboxes of all of the recipient's devices are full.";
+    StoreCrowded = "store_crowded", 503, "The store of all messages is nearly full: new accounts and requests wait.";
     ToSelf = "to_self", 422, "A message to yourself has no own devices beside the recipient's.";
     AckBeyondDelivered = "ack_beyond_delivered", 400, "The acknowledgement names a message that was not delivered on this connection.";
     // chains

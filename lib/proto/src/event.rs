@@ -23,6 +23,13 @@ pub enum Control {
     Nudge,
     /// The mailboxes were made anew: cursors mean nothing any more, connect again.
     MailboxAnew,
+    /// The mailbox of a device of the account was full: it misses messages.
+    Missed {
+        /// Which; maybe the one that is told.
+        device: DeviceId,
+        /// Since when, milliseconds since 1970.
+        since_ms: u64,
+    },
     /// One-time prekeys run out.
     PrekeysLow {
         /// EC prekeys left.

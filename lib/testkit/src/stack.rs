@@ -42,9 +42,9 @@ pub struct Stack {
 
 impl Stack {
     /// Defaults that differ from production's only in their addresses and folders, and in that acknowledged messages are
-    /// purged soon: tests look whether mailboxes are empty.
+    /// purged soon: tests look whether mailboxes are empty. So a retry is known for a second only.
     pub fn builder() -> Builder {
-        Self::as_shipped().set("mailbox.purge_every_ms", 500)
+        Self::as_shipped().set("mailbox.purge_every_ms", 500).set("mailbox.duplicate_window_s", 1)
     }
 
     /// Defaults that differ from production's only in their addresses and folders.

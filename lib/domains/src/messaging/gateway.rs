@@ -20,8 +20,9 @@ use nepto_proto::subject::{Shard, Shards};
 use nepto_proto::{AccountId, DeviceId, ErrorCode};
 use tokio::sync::Semaphore;
 
-use super::acked::Purger;
+use super::acked::{Acked, Purger};
 use super::connection;
+use super::fullness::Fullness;
 use super::mailbox::Store;
 use super::presence::Presence;
 
@@ -52,6 +53,7 @@ pub struct Gateway {
     pub(super) subscriptions: Subscriptions,
     /// Turns to read a mailbox.
     pub(super) reads: Arc<Semaphore>,
+    pub(super) fullness: Arc<Fullness>,
     open: AtomicUsize,
     mailboxes: Mailboxes,
 }
@@ -67,10 +69,11 @@ impl Gateway {
             Subscriptions::connect(&ctx.config.nats, &ctx.node, &ctx.health, ctx.stop.clone()).await?;
         let gateway = Arc::new(Self {
             store,
-            purger: Purger::default(),
+            purger: Purger::new(ctx),
             presence: Arc::new(Presence::new(ctx)),
             subscriptions,
             reads: Arc::new(Semaphore::new(READS_MAX)),
+            fullness: Arc::default(),
             open: AtomicUsize::new(0),
             mailboxes: Mailboxes::find(ctx).await?,
             ctx: ctx.clone(),
@@ -82,13 +85,17 @@ impl Gateway {
                 async move { jetstream.get_stream(shard.stream()).await.map(drop).map_err(|error| error.to_string()) }
             });
         }
+        let (full, config) = (gateway.fullness.clone(), ctx.config.clone());
+        ctx.health.register("message store", move || std::future::ready(full.check(&config.mailbox)));
         let (presence, purges, mailboxes) = (gateway.presence.clone(), gateway.clone(), gateway.clone());
+        let (fullness, watching) = (gateway.fullness.clone(), ctx.clone());
         let purges = async move { purges.purger.run(&purges.ctx, |account| purges.epoch_of(account)).await };
         let mut parts: Vec<Part> = vec![
             ("purges".to_owned(), Box::pin(purges.map(Ok))),
             ("presence".to_owned(), Box::pin(async move { presence.run().map(Ok).await })),
             ("subscriptions".to_owned(), Box::pin(link.run().map(Ok))),
             ("mailboxes".to_owned(), Box::pin(async move { mailboxes.watch_mailboxes().await })),
+            ("fullness".to_owned(), Box::pin(async move { fullness.watch(&watching).map(Ok).await })),
         ];
         for (index, lane) in lanes.into_iter().enumerate() {
             parts.push((format!("lane {index}"), Box::pin(lane.run().map(Ok))));
@@ -101,14 +108,13 @@ impl Gateway {
         Router::new().route("/v1/socket", get(upgrade)).with_state(self)
     }
 
-    /// Everything in a mailbox up to and including this sequence may go: some time soon, and not with everybody else's. The
-    /// epoch is that of the connection.
-    pub fn acknowledge(&self, account: AccountId, device: DeviceId, epoch: u64, up_to: u64) {
-        let spread = || {
+    /// This part of a mailbox may go: some time soon, and not with everybody else's. The epoch is that of the connection.
+    pub fn acknowledge(&self, account: AccountId, device: DeviceId, epoch: u64, part: Acked) {
+        let spread_ms = || {
             let every = self.ctx.config.mailbox.purge_every_ms;
-            Duration::from_millis(every / 2 + self.ctx.random.below(every))
+            (every / 2 + self.ctx.random.below(every)).cast_signed()
         };
-        self.purger.acknowledge((account, device), epoch, up_to, spread);
+        self.purger.acknowledge((account, device), epoch, part, self.ctx.clock.now_ms(), spread_ms);
     }
 
     /// The epoch of an account's mailboxes.
@@ -124,7 +130,7 @@ impl Gateway {
             return Ok(seq);
         }
         let found = look(&self.ctx, self.mailboxes.shards.of(account)).await;
-        let (epoch, reached) = found.map_err(|error| Failure::unavailable("JetStream", error))?;
+        let Found { epoch, reached, .. } = found.map_err(|error| Failure::unavailable("JetStream", error))?;
         // a new epoch is for `watch_mailboxes` to notice, who tells the open sockets
         if epoch == known.epoch.load(Ordering::Relaxed) {
             known.reached.store(reached, Ordering::Relaxed);
@@ -153,7 +159,10 @@ impl Gateway {
                 }
                 _ = due.tick() => {}
             }
-            match self.mailboxes.look_at_all(&self.ctx).await {
+            let looked = self.mailboxes.look_at_all(&self.ctx).await;
+            let bytes = self.mailboxes.known.iter().map(|known| known.bytes.load(Ordering::Relaxed));
+            self.fullness.note_streams(&self.ctx.config.mailbox, bytes);
+            match looked {
                 Ok(anew) if anew => self.presence.tell_all(&Control::MailboxAnew).await,
                 Ok(_) => {}
                 Err(error) => {
@@ -177,6 +186,8 @@ struct Mailbox {
     epoch: AtomicU64,
     /// The last sequence that was seen; there may be more.
     reached: AtomicU64,
+    /// What its stream held at the last look at all.
+    bytes: AtomicU64,
 }
 
 impl Mailboxes {
@@ -195,24 +206,31 @@ impl Mailboxes {
     async fn look_at_all(&self, ctx: &Ctx) -> anyhow::Result<bool> {
         let found = try_join_all(self.shards.all().map(|shard| look(ctx, shard))).await?;
         let mut anew = false;
-        for (known, (epoch, reached)) in self.known.iter().zip(found) {
+        for (known, Found { epoch, reached, bytes }) in self.known.iter().zip(found) {
             let before = known.epoch.swap(epoch, Ordering::Relaxed);
             known.reached.store(reached, Ordering::Relaxed);
+            known.bytes.store(bytes, Ordering::Relaxed);
             anew |= before != 0 && before != epoch;
         }
         Ok(anew)
     }
 }
 
-/// Epoch and last sequence of a shard's stream, as they are now.
-async fn look(ctx: &Ctx, shard: Shard) -> anyhow::Result<(u64, u64)> {
+/// A shard's stream, as it is now.
+struct Found {
+    epoch: u64,
+    reached: u64,
+    bytes: u64,
+}
+
+async fn look(ctx: &Ctx, shard: Shard) -> anyhow::Result<Found> {
     let name = shard.stream();
     let stream =
         ctx.jetstream.get_stream(&name).await.map_err(|error| {
             anyhow::anyhow!("the stream {name} is not there: {error}; run `nepto-server provision`")
         })?;
     let info = stream.cached_info();
-    Ok((nats::stream_epoch(info), info.state.last_sequence))
+    Ok(Found { epoch: nats::stream_epoch(info), reached: info.state.last_sequence, bytes: info.state.bytes })
 }
 
 async fn upgrade(

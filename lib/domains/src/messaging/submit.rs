@@ -8,7 +8,7 @@ use nepto_proto::{AccountId, ClientMsgId, DeviceId, ErrorCode};
 use prost::Message;
 
 use super::checks::Cleared;
-use super::mailbox::Submission;
+use super::mailbox::{DeviceCopy, Submission};
 
 /// A `SendDm` that is well-formed.
 #[derive(Debug)]
@@ -63,11 +63,11 @@ impl ReadSend {
         device: DeviceId,
         cleared: Cleared,
     ) -> (Submission, Option<Submission>) {
-        // Device numbers repeat from one account to the next: the recipient's first device and one's own must not have
-        // the same id, or JetStream takes the second for a repetition of the first.
-        let wrap = |to: AccountId, copies: Vec<DeviceCiphertext>, request: bool, role: &str| Submission {
+        let wrap = |to: AccountId, copies: Vec<DeviceCiphertext>, request: bool| Submission {
+            from: (from, device),
+            id: self.id,
             to,
-            id: format!("{from}:{device}:{}{role}", self.id),
+            request,
             copies: copies
                 .into_iter()
                 .filter_map(|copy| {
@@ -79,12 +79,16 @@ impl ReadSend {
                         ciphertext: copy.ciphertext,
                         request,
                     };
-                    Some((DeviceId::try_from(copy.device).ok()?, Bytes::from(envelope.encode_to_vec())))
+                    Some(DeviceCopy {
+                        device: DeviceId::try_from(copy.device).ok()?,
+                        registration_id: copy.registration_id,
+                        envelope: Bytes::from(envelope.encode_to_vec()),
+                    })
                 })
                 .collect(),
         };
-        let recipient = wrap(self.to, self.send.to_devices, cleared.request, "");
-        let own = (!self.send.own_devices.is_empty()).then(|| wrap(from, self.send.own_devices, false, ":own"));
+        let recipient = wrap(self.to, self.send.to_devices, cleared.request);
+        let own = (!self.send.own_devices.is_empty()).then(|| wrap(from, self.send.own_devices, false));
         (recipient, own)
     }
 }
@@ -130,11 +134,11 @@ mod tests {
         let read = read(ME, send(2, vec![copy(1), copy(2)], vec![copy(3)])).unwrap();
         let (recipient, own) = read.into_submissions(ME, 7.try_into().unwrap(), Cleared { request: true });
         let flags = |submission: &Submission| -> Vec<bool> {
-            submission.copies.iter().map(|(_, bytes)| Envelope::decode(bytes.clone()).unwrap().request).collect()
+            let envelopes = submission.copies.iter().map(|copy| Envelope::decode(copy.envelope.clone()).unwrap());
+            envelopes.map(|envelope| envelope.request).collect()
         };
-        assert_eq!(flags(&recipient), [true, true]);
+        assert_eq!((flags(&recipient), recipient.request), (vec![true, true], true));
         let own = own.unwrap();
-        assert_eq!(flags(&own), [false]);
-        assert_ne!(own.id, recipient.id, "device numbers of two accounts must not meet");
+        assert_eq!((flags(&own), own.request), (vec![false], false));
     }
 }

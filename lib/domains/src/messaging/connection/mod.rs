@@ -31,8 +31,9 @@ use tungstenite::error::ProtocolError;
 
 use self::open::{Begun, hello};
 use self::requests::Checking;
+use super::acked::Acked;
 use super::gateway::{Gateway, Place};
-use super::mailbox::{self, Page, StoredEnvelope};
+use super::mailbox::{self, Missed, Page, StoredEnvelope, missed};
 use super::session::{Effect, Session};
 use super::submit;
 
@@ -89,6 +90,10 @@ struct Connection<'a> {
     mailbox_epoch: u64,
     live: Subscription,
     session: Session,
+    /// Devices that miss messages, still to be told.
+    missed: Vec<Missed>,
+    /// This device was told that it is one of them, and has acknowledged nothing since.
+    misses: bool,
     reading: Option<BoxFuture<'static, anyhow::Result<Page>>>,
     checking: Option<Checking>,
     work: FuturesUnordered<Work>,
@@ -102,7 +107,7 @@ struct Connection<'a> {
 
 impl<'a> Connection<'a> {
     fn new(gateway: &'a Gateway, socket: &'a mut WebSocket, begun: Begun) -> Self {
-        let Begun { claims, epoch, mailbox_epoch, live, session } = begun;
+        let Begun { claims, epoch, mailbox_epoch, live, session, missed } = begun;
         let now = Instant::now();
         Self {
             gateway,
@@ -112,6 +117,8 @@ impl<'a> Connection<'a> {
             mailbox_epoch,
             live,
             session,
+            missed,
+            misses: false,
             reading: None,
             checking: None,
             work: FuturesUnordered::new(),
@@ -131,6 +138,9 @@ impl<'a> Connection<'a> {
 
     /// Only ends by closing.
     async fn run(&mut self) -> Result<Infallible, Closed> {
+        for missed in std::mem::take(&mut self.missed) {
+            self.tell_missed(missed).await?;
+        }
         let start = self.session.start();
         self.apply(start).await?;
         loop {
@@ -205,10 +215,30 @@ impl<'a> Connection<'a> {
                 self.apply(effect).await
             }
             Control::MailboxAnew => Err(CloseCode::Unavailable),
+            Control::Missed { device, since_ms } => self.tell_missed(Missed { device, since_ms }).await,
             Control::PrekeysLow { ec, kyber } => {
                 let low = wire::PrekeysLow { ec, kyber };
                 self.feed(encode_server(0, server_frame::Kind::PrekeysLow(low))).await
             }
+        }
+    }
+
+    async fn tell_missed(&mut self, missed: Missed) -> Result<(), Closed> {
+        self.misses |= missed.device == self.claims.device;
+        let missed = wire::Missed { device: missed.device.into(), since_ms: missed.since_ms };
+        self.feed(encode_server(0, server_frame::Kind::Missed(missed))).await
+    }
+
+    /// It has taken in what it was told before it acknowledged something.
+    fn forget_missed(&mut self) {
+        if std::mem::take(&mut self.misses) {
+            let (ctx, Claims { account, device, .. }) = (self.gateway.ctx.clone(), self.claims);
+            ctx.tasks.clone().spawn(async move {
+                if let Err(error) = missed::forget(&ctx, account, device).await {
+                    // it is told again with the next connection
+                    tracing::warn!(%account, %device, error = format!("{error:#}"), "a mark was not removed");
+                }
+            });
         }
     }
 
@@ -242,6 +272,9 @@ impl<'a> Connection<'a> {
                 if self.session.acknowledge(ack.up_to, &mut effects).is_err() {
                     let failure = Failure::new(ErrorCode::AckBeyondDelivered, format!("up to {}", ack.up_to));
                     return self.refuse(frame.id, Vec::new(), failure).await;
+                }
+                if !effects.is_empty() {
+                    self.forget_missed();
                 }
                 self.apply(effects).await
             }
@@ -325,9 +358,10 @@ impl<'a> Connection<'a> {
                 Effect::CaughtUp(seq) => {
                     self.feed(encode_server(0, server_frame::Kind::CaughtUp(wire::CaughtUp { seq }))).await?;
                 }
-                Effect::Purge(up_to) => {
+                Effect::Purge { up_to, stored_at_ms, messages } => {
                     let Claims { account, device, .. } = self.claims;
-                    self.gateway.acknowledge(account, device, self.mailbox_epoch, up_to);
+                    let part = Acked { up_to, stored_at_ms: stored_at_ms.cast_signed(), messages };
+                    self.gateway.acknowledge(account, device, self.mailbox_epoch, part);
                 }
                 Effect::Read { after, limit } => {
                     let (ctx, reads) = (self.gateway.ctx.clone(), self.gateway.reads.clone());

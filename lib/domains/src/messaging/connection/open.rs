@@ -13,7 +13,9 @@ use tokio::time::timeout;
 
 use super::{Closed, broken};
 use crate::keys::DeviceSeen;
+use crate::messaging::acked::Acked;
 use crate::messaging::gateway::Gateway;
+use crate::messaging::mailbox::{Missed, missed};
 use crate::messaging::presence::Here;
 use crate::messaging::session::Session;
 
@@ -24,6 +26,8 @@ pub struct Begun {
     pub mailbox_epoch: u64,
     pub live: Subscription,
     pub session: Session,
+    /// Devices of the account that miss messages.
+    pub missed: Vec<Missed>,
 }
 
 /// Waits for the first frame, and answers it.
@@ -63,14 +67,21 @@ async fn open(gateway: &Gateway, hello: &Hello) -> Result<(Here, Begun, wire::We
     let (account, device) = (claims.account, claims.device);
     // first the subscription, then the mailbox: what is stored in between is seen twice rather than never
     let live = gateway.subscriptions.subscribe(Live::all(account, device)).await?;
-    let here = gateway.presence.appear(claims).await?;
+    let missed = async {
+        let _turn = gateway.reads.acquire().await;
+        let missed = missed::of(&ctx.nats, ctx.config.nats.shards.of(account), account).await;
+        missed.map_err(|error| Failure::unavailable("JetStream", error))
+    };
+    let (here, missed) = tokio::try_join!(gateway.presence.appear(claims), missed)?;
     let mailbox_epoch = gateway.epoch_of(account);
     let resume = match &hello.resume {
         Some(cursor) if cursor.epoch == mailbox_epoch => gateway.resume_at(account, cursor.seq).await?,
         _ => 0,
     };
     if resume > 0 {
-        gateway.acknowledge(account, device, mailbox_epoch, resume);
+        // how old these are is not known
+        let part = Acked { up_to: resume, stored_at_ms: ctx.clock.now_ms(), messages: 0 };
+        gateway.acknowledge(account, device, mailbox_epoch, part);
     }
     note_seen(ctx, claims);
     let welcome = wire::Welcome {
@@ -80,7 +91,7 @@ async fn open(gateway: &Gateway, hello: &Hello) -> Result<(Here, Begun, wire::We
         server_time_ms: ctx.clock.now_ms().unsigned_abs(),
         window: ACK_WINDOW,
     };
-    let begun = Begun { claims, epoch: here.epoch, mailbox_epoch, live, session: Session::new(resume) };
+    let begun = Begun { claims, epoch: here.epoch, mailbox_epoch, live, session: Session::new(resume), missed };
     Ok((here, begun, welcome))
 }
 

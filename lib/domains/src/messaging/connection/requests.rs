@@ -19,8 +19,9 @@ use tokio::time::Instant;
 use super::{Closed, Connection, error_frame};
 use crate::accounts::Verdict;
 use crate::keys::DeviceList;
-use crate::messaging::checks::{self, Refusal};
-use crate::messaging::mailbox::StoreError;
+use crate::messaging::admission::{self, Admitted};
+use crate::messaging::checks::Refusal;
+use crate::messaging::mailbox::{StoreError, Stored};
 use crate::messaging::presence;
 use crate::messaging::submit::ReadSend;
 
@@ -28,27 +29,26 @@ use crate::messaging::submit::ReadSend;
 const TYPING_EVERY: Duration = Duration::from_millis(300);
 
 /// A message on its way into the store.
-pub type Checking = BoxFuture<'static, (u32, ReadSend, Result<checks::Cleared, Refusal>)>;
+pub type Checking = BoxFuture<'static, Checked>;
+/// The frame's id, the message, and whether it may be stored.
+type Checked = (u32, ReadSend, Result<Admitted, Refusal>);
 
 impl Connection<'_> {
     /// Looks a message's limits, consent and devices up. The next frame is read when that is done, so that messages are
     /// stored in the order in which they were sent.
     pub(super) fn check(&mut self, reply_to: u32, send: ReadSend) {
-        let ctx = self.gateway.ctx.clone();
+        let (ctx, fullness) = (self.gateway.ctx.clone(), self.gateway.fullness.clone());
         let from = (self.claims.account, self.claims.device);
         let request_id = RequestId::from(send.id.to_string().as_str());
         self.checking = Some(Box::pin(request_id.scope(async move {
-            let verdict = checks::check(&ctx, from, send.to, send.id, &send.send).await;
+            let verdict = admission::admit(&ctx, &fullness, from, &send).await;
             (reply_to, send, verdict)
         })));
     }
 
-    pub(super) async fn on_checked(
-        &mut self,
-        (reply_to, send, verdict): (u32, ReadSend, Result<checks::Cleared, Refusal>),
-    ) -> Result<(), Closed> {
-        let cleared = match verdict {
-            Ok(cleared) => cleared,
+    pub(super) async fn on_checked(&mut self, (reply_to, send, verdict): Checked) -> Result<(), Closed> {
+        let Admitted { cleared, room, taken } = match verdict {
+            Ok(admitted) => admitted,
             Err(Refusal::Mismatch(mismatch)) => {
                 return self.feed(encode_server(reply_to, server_frame::Kind::Mismatch(mismatch))).await;
             }
@@ -56,28 +56,32 @@ impl Connection<'_> {
         };
         let id = send.id;
         let (account, device) = (self.claims.account, self.claims.device);
-        let (recipient, own) = send.into_submissions(account, device, cleared);
+        let (mut recipient, own) = send.into_submissions(account, device, cleared);
+        if let Some(room) = room {
+            recipient.copies.retain(|copy| room.contains(&copy.device));
+        }
         let started = Instant::now();
         let to = recipient.to;
         let first = self.gateway.store.submit(recipient);
-        let store = self.gateway.store.clone();
+        let (ctx, store) = (self.gateway.ctx.clone(), self.gateway.store.clone());
         self.work.push(Box::pin(async move {
             let fate = async {
                 let stored = first.await?;
                 match own {
                     None => Ok(stored),
                     Some(own) => match store.submit(own).await {
-                        Ok(_) => Ok(stored),
-                        // The recipient has the message. A device of one's own that never fetches must not stop that.
-                        Err(StoreError::MailboxFull) => {
-                            metrics::counter!("nepto_own_copies_dropped_total").increment(1);
-                            Ok(stored)
-                        }
+                        // The recipient has the message. Devices of one's own that never fetch must not stop that: they are
+                        // marked, and told.
+                        Ok(_) | Err(StoreError::MailboxFull) => Ok(stored),
                         Err(unavailable) => Err(unavailable),
                     },
                 }
             };
-            let kind = match fate.await {
+            let fate = fate.await;
+            if !matches!(fate, Ok(Stored { duplicate: false, .. })) {
+                taken.give_back(&ctx);
+            }
+            let kind = match fate {
                 Ok(stored) => {
                     metrics::histogram!("nepto_dm_store_seconds").record(started.elapsed());
                     tracing::debug!(request_id = %id, from = %account, %device, %to, duplicate = stored.duplicate, "stored");
