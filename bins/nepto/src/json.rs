@@ -146,6 +146,9 @@ pub fn event(event: &Event, me: AccountId, names: &Names) -> Value {
         Event::SessionReset { account, device } => {
             json!({ "event": "session_reset", "account": account, "device": device })
         }
+        Event::Missed { account, device, since_ms } => {
+            json!({ "event": "missed", "account": account, "device": device, "since": time(*since_ms) })
+        }
         Event::SignedOut { code } => json!({ "event": "signed_out", "code": code }),
         Event::Superseded => json!({ "event": "superseded" }),
         Event::Refused { reason } => json!({ "event": "refused", "reason": reason }),

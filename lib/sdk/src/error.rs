@@ -239,7 +239,8 @@ impl SdkError {
 
 /// Codes that a later try may not meet again.
 pub(crate) fn is_temporary(code: ErrorCode) -> bool {
-    matches!(code, ErrorCode::RateLimited | ErrorCode::Timeout | ErrorCode::Unavailable | ErrorCode::Internal)
+    use ErrorCode::{Internal, RateLimited, StoreCrowded, Timeout, Unavailable};
+    matches!(code, RateLimited | Timeout | Unavailable | Internal | StoreCrowded)
 }
 
 /// Codes that say something about the session, and nothing about what was asked for.

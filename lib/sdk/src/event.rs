@@ -142,6 +142,16 @@ pub enum Event {
         /// Which device.
         device: DeviceId,
     },
+    /// A device of one's own, maybe this one, was away for so long that its mailbox was full: what was sent to it since then,
+    /// until it came back, is not there. Told once for each such time.
+    Missed {
+        /// One's own.
+        account: AccountId,
+        /// Which device.
+        device: DeviceId,
+        /// Since when, milliseconds since 1970, by the server's clock.
+        since_ms: u64,
+    },
     /// The session is void: sign in again with the wallet. Nothing follows.
     SignedOut {
         /// The server's reason, if it gave one.

@@ -66,6 +66,18 @@ impl Core {
         Ok(())
     }
 
+    /// An own device missed messages. The gateway says so until the device has acknowledged something: by then it is kept.
+    pub fn missed(&mut self, device: DeviceId, since_ms: u64) -> Result<Option<Event>, SdkError> {
+        let txn = self.store.begin();
+        let mut missed = txn.missed()?;
+        if missed.insert(device, since_ms) == Some(since_ms) {
+            return Ok(None);
+        }
+        txn.set_missed(&missed)?;
+        txn.commit(Durability::Now)?;
+        Ok(Some(Event::Missed { account: self.me.account, device, since_ms }))
+    }
+
     /// Takes in a delivery. `looked_up`: the sender's directory was fetched for its sake.
     pub fn receive(&mut self, deliver: &Deliver, looked_up: bool) -> Result<Received, SdkError> {
         let cursor = self.store.begin().cursor()?.unwrap_or_default();

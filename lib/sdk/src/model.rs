@@ -160,6 +160,13 @@ pub enum Notice {
         /// This device of theirs.
         device: DeviceId,
     },
+    /// One's own device was away for so long that its mailbox was full. Told, and not kept in any conversation.
+    Missed {
+        /// Which.
+        device: DeviceId,
+        /// Since when, milliseconds since 1970.
+        since_ms: u64,
+    },
 }
 
 /// A reaction.

@@ -175,6 +175,9 @@ fn warned(event: &Event) -> Option<(AccountId, Notice)> {
         Event::Uncertified { account, device, .. } => (account, Notice::Uncertified { device: *device }),
         Event::Undecryptable { account, device, .. } => (account, Notice::Undecryptable { device: *device }),
         Event::SessionReset { account, device } => (account, Notice::SessionReset { device: *device }),
+        Event::Missed { account, device, since_ms } => {
+            (account, Notice::Missed { device: *device, since_ms: *since_ms })
+        }
         Event::NotSent { conversation, change, failure } => {
             (conversation, Notice::NotSent { change: *change, failure: *failure })
         }
@@ -203,6 +206,7 @@ mod tests {
             Event::Undecryptable { account, device, reason },
             Event::SessionReset { account, device },
             Event::NotSent { conversation: account, change, failure },
+            Event::Missed { account, device, since_ms: 0 },
         ] {
             assert_eq!(warns_about(&event), Some(account), "{event:?}");
             assert!(warning(&event, &names).unwrap().contains("…000000000002"), "{event:?}");

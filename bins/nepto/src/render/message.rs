@@ -163,6 +163,11 @@ pub fn notice_text(notice: &Notice, peer: AccountId, names: &Names) -> String {
             };
             format!("{what} did not reach {name}: {}", failure_text(*failure))
         }
+        Notice::Missed { device, since_ms } => format!(
+            "device {device} of {name} was away for too long: what was sent to it since {} UTC, until it came back, is \
+             missing there",
+            show_time(*since_ms, OffsetDateTime::UNIX_EPOCH)
+        ),
         Notice::Undecryptable { device } => {
             format!("a message from device {device} of {name} could not be decrypted and is lost")
         }

@@ -1,5 +1,7 @@
 //! The account: profile, wallets, devices, contacts, verification.
 
+use std::collections::BTreeMap;
+
 use alloy_primitives::Address;
 use nepto_proto::api::accounts::{Account, Contacts, UpdateProfile};
 use nepto_proto::api::auth::{Session, SignOut, Wallets};
@@ -81,6 +83,11 @@ impl Client {
     /// A page of everybody the account has met.
     pub async fn contacts(&self, after: Option<AccountId>, limit: u32) -> Result<Contacts, SdkError> {
         self.inner.http.contacts(after, limit).await
+    }
+
+    /// Own devices that were away for too long: since when each missed messages the last time, milliseconds since 1970.
+    pub fn missed(&self) -> Result<BTreeMap<DeviceId, u64>, SdkError> {
+        Ok(self.inner.core().store.begin().missed()?)
     }
 
     /// The own devices.

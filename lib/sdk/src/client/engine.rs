@@ -3,9 +3,9 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use nepto_proto::AccountId;
 use nepto_proto::api::accounts::Consent;
 use nepto_proto::wire::{Ack, Cursor, Welcome, client_frame, server_frame};
+use nepto_proto::{AccountId, DeviceId};
 use tokio::sync::mpsc;
 use tokio::time::{Instant, sleep_until};
 use tokio_util::sync::CancellationToken;
@@ -207,6 +207,11 @@ impl Engine {
             server_frame::Kind::PrekeysLow(_) => {
                 self.background(replenish(self.inner.clone(), self.events.clone()));
                 Ok(true)
+            }
+            server_frame::Kind::Missed(missed) => {
+                let Ok(device) = DeviceId::try_from(missed.device) else { return Ok(true) };
+                let event = self.inner.core().missed(device, missed.since_ms)?;
+                Ok(self.tell_all(event.into_iter().collect()).await)
             }
             server_frame::Kind::Error(error) => {
                 tracing::warn!(code = error.code, "the gateway refused something");

@@ -65,6 +65,7 @@ const CURSOR: &[u8] = b"cursor";
 const SETTINGS: &[u8] = b"settings";
 const KEY_STATE: &[u8] = b"keys";
 const NODES: &[u8] = b"nodes";
+const MISSED: &[u8] = b"missed";
 
 impl Txn<'_> {
     pub fn installation(&self) -> Result<Option<Installation>, StoreError> {
@@ -105,6 +106,13 @@ impl Txn<'_> {
     }
     pub fn set_nodes(&self, nodes: &BTreeMap<u64, Vec<String>>) -> Result<(), StoreError> {
         self.put_json(Table::Profile, NODES, nodes)
+    }
+    /// Since when own devices missed messages the last time that they did.
+    pub fn missed(&self) -> Result<BTreeMap<DeviceId, u64>, StoreError> {
+        Ok(self.get_json(Table::Profile, MISSED)?.unwrap_or_default())
+    }
+    pub fn set_missed(&self, missed: &BTreeMap<DeviceId, u64>) -> Result<(), StoreError> {
+        self.put_json(Table::Profile, MISSED, missed)
     }
     pub fn key_state(&self) -> Result<KeyState, StoreError> {
         Ok(self.get_json(Table::Profile, KEY_STATE)?.unwrap_or_default())

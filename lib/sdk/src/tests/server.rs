@@ -18,7 +18,7 @@ use nepto_proto::api::keys::{DeviceDirectory, KeyCount, KeysMatch, PrekeyBundles
 use nepto_proto::api::{Problem, ServerInfo};
 use nepto_proto::certificate::{Checked, Resource};
 use nepto_proto::siwe::SiweMessage;
-use nepto_proto::wire::{CaughtUp, Cursor, Drain, Error, SendDm, Stored, Welcome, client_frame, server_frame};
+use nepto_proto::wire::{CaughtUp, Cursor, Drain, Error, Missed, SendDm, Stored, Welcome, client_frame, server_frame};
 use nepto_proto::{AccountId, CloseCode, DeviceId, ErrorCode, SessionId, frame};
 use time::OffsetDateTime;
 use tokio::sync::Notify;
@@ -47,6 +47,8 @@ pub struct Faults {
     pub profile_wallet: Mutex<Option<String>>,
     /// `Drain` is sent to the next sockets, with this time.
     pub drain_next: Mutex<Vec<u32>>,
+    /// Every welcome is followed by this: devices that miss messages, and since when.
+    pub missed: Mutex<Vec<(DeviceId, u64)>>,
 }
 
 /// An answer that is not the one that was asked for.
@@ -373,6 +375,11 @@ async fn serve(server: &Server, mut ws: WebSocket) -> Result<(), axum::Error> {
                 let welcome =
                     Welcome { account: account.to_vec(), device: device.into(), epoch: 7, ..Welcome::default() };
                 ws.send(binary(frame.id, server_frame::Kind::Welcome(welcome))).await?;
+                let missed = server.faults.missed.lock().unwrap().clone();
+                for (device, since_ms) in missed {
+                    let missed = Missed { device: device.into(), since_ms };
+                    ws.send(binary(0, server_frame::Kind::Missed(missed))).await?;
+                }
                 ws.send(binary(0, server_frame::Kind::CaughtUp(CaughtUp { seq: 0 }))).await?;
                 let due = server.faults.close_next.lock().unwrap().pop();
                 if let Some(code) = due {
