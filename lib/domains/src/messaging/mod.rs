@@ -9,7 +9,6 @@
 //! - the server sees ciphertexts only.
 
 mod acked;
-mod admission;
 mod checks;
 mod connection;
 mod consumers;
@@ -20,6 +19,7 @@ mod mailbox;
 mod presence;
 mod router;
 mod session;
+mod shares;
 mod submit;
 
 use nepto_kit::domain::{Domain, Facets, Parts};

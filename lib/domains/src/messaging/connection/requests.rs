@@ -19,10 +19,10 @@ use tokio::time::Instant;
 use super::{Closed, Connection, error_frame};
 use crate::accounts::Verdict;
 use crate::keys::DeviceList;
-use crate::messaging::admission::{self, Admitted};
 use crate::messaging::checks::Refusal;
 use crate::messaging::mailbox::{StoreError, Stored};
 use crate::messaging::presence;
+use crate::messaging::shares::{self, Admitted};
 use crate::messaging::submit::ReadSend;
 
 /// Typing is passed on at most this often.
@@ -41,7 +41,7 @@ impl Connection<'_> {
         let from = (self.claims.account, self.claims.device);
         let request_id = RequestId::from(send.id.to_string().as_str());
         self.checking = Some(Box::pin(request_id.scope(async move {
-            let verdict = admission::admit(&ctx, &fullness, from, &send).await;
+            let verdict = shares::admit(&ctx, &fullness, from, &send).await;
             (reply_to, send, verdict)
         })));
     }
