@@ -253,12 +253,14 @@ impl Lane {
         full.insert(account, Instant::now());
     }
 
+    /// Commits a group as one batch, but for those who would spoil it.
+    async fn commit_batch(&self, group: Vec<Pending>, turn: Option<OwnedSemaphorePermit>) {
+        let (alone, group) = group.into_iter().partition(|pending| self.was_full(pending.message.to));
+        tokio::join!(self.commit_each(alone), self.commit_together(group, turn));
+    }
+
     /// Commits a group as one batch, and if the server refuses that for one of its messages, message by message.
-    async fn commit_batch(&self, group: Vec<Pending>, mut turn: Option<OwnedSemaphorePermit>) {
-        let (alone, group): (Vec<_>, Vec<_>) = group.into_iter().partition(|pending| self.was_full(pending.message.to));
-        if !alone.is_empty() {
-            self.commit_each(alone).await;
-        }
+    async fn commit_together(&self, group: Vec<Pending>, mut turn: Option<OwnedSemaphorePermit>) {
         let outcome = {
             let messages: Vec<&Submission> = group.iter().map(|pending| &pending.message).collect();
             let mut commit = std::pin::pin!(self.commit(&messages));
