@@ -66,6 +66,7 @@ impl ReadSend {
         let wrap = |to: AccountId, copies: Vec<DeviceCiphertext>, request: bool| Submission {
             from: (from, device),
             id: self.id,
+            recipient: self.to,
             to,
             request,
             copies: copies

@@ -47,6 +47,15 @@ async fn away(stack: &Stack, accepted: &[&Person]) -> (Person, Devices) {
     (person, devices)
 }
 
+/// A second device of somebody, which is away.
+async fn other_device(stack: &Stack, person: &Person) -> (DeviceId, (DeviceId, u32)) {
+    let other = person.second_device(stack).await.unwrap();
+    other.client.close().await;
+    let devices = devices_of(&person.client, person.account()).await.unwrap();
+    let own = devices.into_iter().find(|(device, _)| *device == other.client.device()).unwrap();
+    (own.0, own)
+}
+
 /// A connection of somebody whose client is quiet.
 async fn raw(stack: &Stack, person: &Person) -> Raw {
     person.client.close().await;
@@ -55,16 +64,21 @@ async fn raw(stack: &Stack, person: &Person) -> Raw {
 
 #[tokio::test]
 async fn one_id_for_several_people_is_a_message_for_each() {
-    let stack = Stack::builder().set("nats.shards", 1).all().await.unwrap();
+    let stack = Stack::builder().set("nats.shards", 1).set("mailbox.duplicate_window_s", 120).all().await.unwrap();
     let alice = Person::join(&stack).await.unwrap();
+    let (tablet, own) = other_device(&stack, &alice).await;
     let shards = Shards::new(1).unwrap();
+    let before = stack.nats.mailbox(shards, alice.account(), tablet).await.unwrap();
     let mut sender = raw(&stack, &alice).await;
-    for _ in 0..3 {
+    for people in 1..=3 {
         let (person, devices) = away(&stack, &[&alice]).await;
         for duplicate in [false, true] {
-            let stored = send(&mut sender, opaque(7, person.account(), &devices, b"x")).await.unwrap();
-            assert_eq!(stored.duplicate, duplicate);
+            let mut message = opaque(7, person.account(), &devices, b"x");
+            message.own_devices = vec![copy_for(&own, 7)];
+            assert_eq!(send(&mut sender, message).await.unwrap().duplicate, duplicate);
             assert_eq!(stack.nats.mailbox(shards, person.account(), devices[0].0).await.unwrap(), 1);
+            // and to the sender's own other device: what was sent, and to whom
+            assert_eq!(stack.nats.mailbox(shards, alice.account(), tablet).await.unwrap(), before + people);
         }
     }
 }
@@ -336,10 +350,7 @@ async fn stored_means_a_copy_for_every_device_of_that_recipient() {
     let shards = Shards::new(1).unwrap();
     let mut random = StdRng::seed_from_u64(11);
     let alice = Person::join(&stack).await.unwrap();
-    let tablet = alice.second_device(&stack).await.unwrap();
-    let own: Devices = devices_of(&alice.client, alice.account()).await.unwrap();
-    let own: Devices = own.into_iter().filter(|(device, _)| *device == tablet.client.device()).collect();
-    tablet.client.close().await;
+    let (tablet, own) = other_device(&stack, &alice).await;
     let mut people: Vec<(Person, Devices)> = Vec::new();
     for _ in 0..3 {
         people.push(away(&stack, &[&alice]).await);
@@ -362,10 +373,7 @@ async fn stored_means_a_copy_for_every_device_of_that_recipient() {
             // the same few ids for everybody, most of them again and again
             let id = random.random_range(0..IDS);
             let mut message = opaque(id, person.account(), devices, &id.to_be_bytes());
-            // a message has its own devices or has none, in each try
-            if id % 3 == 0 {
-                message.own_devices = own.iter().map(|device| copy_for(device, id)).collect();
-            }
+            message.own_devices = vec![copy_for(&own, id)];
             let frame = sender.socket.feed(client_frame::Kind::SendDm(message)).await.unwrap();
             asked.insert(frame, (id, person.account(), devices.clone()));
         }
@@ -376,9 +384,6 @@ async fn stored_means_a_copy_for_every_device_of_that_recipient() {
             match frame.kind.unwrap() {
                 server_frame::Kind::Stored(_) => {
                     stored.entry((id, to)).or_default().extend(devices.iter().map(|(device, _)| *device));
-                    if id % 3 == 0 {
-                        stored.entry((id, alice.account())).or_default().extend(own.iter().map(|(device, _)| *device));
-                    }
                 }
                 server_frame::Kind::Error(error) => {
                     assert_eq!(error.code, ErrorCode::MailboxFull.as_str());
@@ -407,6 +412,10 @@ async fn stored_means_a_copy_for_every_device_of_that_recipient() {
             }
         }
     }
+    // the sender's own other device: a copy for each message, or it is full and told
+    let own: usize = contents[&(alice.account(), tablet)].values().sum();
+    let mark = stack.nats.messages_of(&shard.stream(), &shard.missed(alice.account(), tablet)).await.unwrap();
+    assert_eq!((own, mark), (MESSAGES_MAX, 1));
     assert!(copies > 60 && missed > 5 && refused > 5, "{copies} copies, {missed} missed, {refused} refused");
 }
 

@@ -54,7 +54,9 @@ pub struct Submission {
     pub from: (AccountId, DeviceId),
     /// What the sender calls it.
     pub id: ClientMsgId,
-    /// The recipient; the sender, for the copies of one's own other devices.
+    /// Whom the message is for.
+    pub recipient: AccountId,
+    /// Whose mailboxes these copies go into: the recipient's, or the sender's own.
     pub to: AccountId,
     /// Of somebody whom the recipient has not accepted: what a stranger could not store leaves no mark.
     pub request: bool,
@@ -78,11 +80,12 @@ impl Submission {
         self.copies.iter().map(|copy| copy.envelope.len()).sum()
     }
 
-    /// What JetStream knows repetitions by: sender, message and mailbox, so that nobody shadows another's id, and no
-    /// recipient or installation another one's copy.
+    /// What JetStream knows repetitions by: sender, message, recipient and mailbox, so that nobody shadows another's id, and
+    /// no recipient or installation another one's copy.
     fn copy_id(&self, copy: &DeviceCopy) -> String {
-        let ((sender, device), id, to) = (self.from, self.id, self.to);
-        format!("{sender}:{device}:{id}:{to}:{}:{}", copy.device, copy.registration_id)
+        let ((sender, from_device), id, recipient) = (self.from, self.id, self.recipient);
+        let own = if self.to == recipient { "" } else { "own:" };
+        format!("{sender}:{from_device}:{id}:{recipient}:{own}{}:{}", copy.device, copy.registration_id)
     }
 }
 
