@@ -260,8 +260,9 @@ mod tests {
       22:24 — your edit did not reach @alice: their keys
             can't be used
  #900 2023-11-15 13:13 you  see you  (edited) ⏳1h ✗ not
-                            sent: A mailbox of the recipient
-                            is full [mailbox_full]"
+                            sent: The mailboxes of all of
+                            the recipient's devices are full
+                            [mailbox_full]"
         );
     }
 
