@@ -19,6 +19,30 @@ static TAKE: LazyLock<Script> = LazyLock::new(|| {
     )
 });
 
+/// 1 where the member may pass: it is in the set already, or there was room for it.
+static TAKE_MEMBER: LazyLock<Script> = LazyLock::new(|| {
+    Script::new(
+        r"if redis.call('SISMEMBER', KEYS[1], ARGV[1]) == 1 then return 1 end
+          local count = redis.call('SCARD', KEYS[1])
+          if count >= tonumber(ARGV[2]) then return 0 end
+          redis.call('SADD', KEYS[1], ARGV[1])
+          if count == 0 then redis.call('EXPIRE', KEYS[1], ARGV[3]) end
+          return 1",
+    )
+});
+
+/// Takes a place in a set that has room for `max` and is forgotten `ttl` after its first member came. Who is in it already
+/// needs no other place, so that a repetition is free.
+pub async fn try_take_member(
+    redis: &ConnectionManager,
+    (key, member): (&str, impl redis::ToSingleRedisArg),
+    max: u32,
+    ttl: Duration,
+) -> Result<bool, redis::RedisError> {
+    let mut script = TAKE_MEMBER.key(key);
+    script.arg(member).arg(max).arg(ttl.as_secs().max(1)).invoke_async(&mut redis.clone()).await
+}
+
 /// A limit: so many within a window.
 #[derive(Debug, Clone, Copy)]
 pub struct Limit {
@@ -61,6 +85,26 @@ impl Limit {
         Ok(count <= u64::from(self.max))
     }
 
+    /// Takes a place for one of different things, or fails with `rate_limited`; what has one already is free.
+    pub async fn take_member(
+        &self,
+        redis: &ConnectionManager,
+        clock: &Clock,
+        subject: &str,
+        member: &str,
+    ) -> Result<(), Failure> {
+        let (window, left) = self.window_at(clock);
+        if try_take_member(redis, (&self.key(subject, window), member), self.max, self.window).await? {
+            return Ok(());
+        }
+        Err(self.refused(left))
+    }
+
+    fn refused(&self, left: Duration) -> Failure {
+        metrics::counter!("nepto_rate_limited_total", "kind" => self.kind).increment(1);
+        Failure::rate_limited(left, format!("at most {} within {} s", self.max, self.window.as_secs()))
+    }
+
     /// Takes `amount`, or fails with `rate_limited`.
     pub async fn take(
         &self,
@@ -73,7 +117,6 @@ impl Limit {
             return Ok(());
         }
         let (_, left) = self.window_at(clock);
-        metrics::counter!("nepto_rate_limited_total", "kind" => self.kind).increment(1);
-        Err(Failure::rate_limited(left, format!("at most {} within {} s", self.max, self.window.as_secs())))
+        Err(self.refused(left))
     }
 }

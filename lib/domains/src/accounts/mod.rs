@@ -3,6 +3,8 @@
 //! What must hold:
 //! - a handle belongs to one account;
 //! - writing to somebody means accepting their answers; being written to means nothing until one accepts;
+//! - only what was stored is writing: what was refused makes nobody known to anybody;
+//! - whoever one comes to know by one's own doing, by writing or by deciding, is a new contact, so many of which a day has;
 //! - a block holds in both directions: who blocked can't write either, and learns why.
 
 mod model;
@@ -18,7 +20,7 @@ use nepto_kit::service::Operation;
 use nepto_proto::AccountId;
 use serde::{Deserialize, Serialize};
 
-pub use model::Verdict;
+pub use model::{Standing, Verdict};
 
 /// The domain.
 pub fn domain() -> Domain {
@@ -30,7 +32,7 @@ fn mount(parts: &Parts) -> anyhow::Result<Facets> {
     Ok(Facets { services: services::services(&accounts), routes: routes::routes(accounts), ..Facets::default() })
 }
 
-/// Whether `from` may write to `to`, and makes them known to each other. Also puts the answer into Redis, under
+/// Whether `from` may write to `to`. Changes nothing. An answer that is settled is also put into Redis, under
 /// [`Verdict::cache_key`].
 #[derive(Debug, Clone, Serialize, Deserialize)]
 pub struct MayWrite {
@@ -38,12 +40,30 @@ pub struct MayWrite {
     pub from: AccountId,
     /// The recipient; the caller knows that it exists.
     pub to: AccountId,
+    /// A message is stored if the answer allows it: then somebody new is one of the day's. Fails with `rate_limited`.
+    pub counts: bool,
 }
 
 impl Operation for MayWrite {
-    type Reply = Verdict;
+    type Reply = Standing;
     const DOMAIN: &'static str = "accounts";
-    const NAME: &'static str = "may_write";
+    const NAME: &'static str = "standing";
+}
+
+/// A message of `from` is stored for `to`: the sender accepts answers, and the recipient has something to decide about. Once
+/// is enough where [`Standing::settled`] was false, and again does no harm.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub struct Wrote {
+    /// The sender.
+    pub from: AccountId,
+    /// The recipient.
+    pub to: AccountId,
+}
+
+impl Operation for Wrote {
+    type Reply = ();
+    const DOMAIN: &'static str = "accounts";
+    const NAME: &'static str = "wrote";
 }
 
 /// Which of these accounts have accepted the asker, and so show it that they are online.

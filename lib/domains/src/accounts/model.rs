@@ -30,7 +30,8 @@ impl Verdict {
         }
     }
 
-    /// The Redis key that holds a copy.
+    /// The Redis key that holds a copy, only ever of a settled [`Standing`]: a message that finds it there is asked no
+    /// further, and notes nothing.
     pub fn cache_key(from: AccountId, to: AccountId) -> String {
         format!("cache:consent:{from}:{to}")
     }
@@ -49,6 +50,32 @@ impl Verdict {
     pub fn parse(text: &str) -> Option<Self> {
         let text = text.split('@').next()?;
         [Self::Accepted, Self::Requested, Self::Blocked, Self::YouBlocked].into_iter().find(|v| v.as_str() == text)
+    }
+}
+
+/// How one account stands with another.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Standing {
+    /// Whether it may write.
+    pub verdict: Verdict,
+    /// Its messages change nothing about it: either none is stored, or both know each other and it accepts answers already.
+    pub settled: bool,
+}
+
+impl Standing {
+    /// From what each side has decided about the other.
+    pub fn of(sender: Option<Consent>, recipient: Option<Consent>) -> Self {
+        let verdict = Verdict::of(sender, recipient);
+        let settled = match verdict {
+            Verdict::Blocked | Verdict::YouBlocked => true,
+            Verdict::Accepted | Verdict::Requested => sender == Some(Consent::Accepted) && recipient.is_some(),
+        };
+        Self { verdict, settled }
+    }
+
+    /// As it stands in Redis, without the revision that it is of.
+    pub const fn cached(self) -> &'static str {
+        if self.settled { self.verdict.as_str() } else { "ask" }
     }
 }
 
@@ -95,6 +122,25 @@ mod tests {
             assert_eq!(Verdict::of(own, Some(Blocked)), Verdict::Blocked);
             assert_eq!(Verdict::of(own, None), Verdict::Requested);
             assert_eq!(Verdict::of(own, Some(Accepted)), Verdict::Accepted);
+        }
+    }
+
+    #[test]
+    fn a_standing_is_kept_only_where_a_message_would_change_nothing() {
+        use Consent::{Accepted, Blocked, Requested};
+        for (sender, recipient, cached) in [
+            (None, None, "ask"),
+            (None, Some(Accepted), "ask"),
+            (Some(Requested), Some(Accepted), "ask"),
+            (Some(Accepted), None, "ask"),
+            (Some(Accepted), Some(Requested), "requested"),
+            (Some(Accepted), Some(Accepted), "accepted"),
+            (None, Some(Blocked), "blocked"),
+            (Some(Blocked), None, "you_blocked"),
+        ] {
+            let standing = Standing::of(sender, recipient);
+            assert_eq!(standing.cached(), cached, "{sender:?} {recipient:?}");
+            assert_eq!(Verdict::parse(&format!("{cached}@3")), standing.settled.then_some(standing.verdict));
         }
     }
 

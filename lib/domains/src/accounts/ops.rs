@@ -10,8 +10,8 @@ use nepto_kit::{Ctx, Failure};
 use nepto_proto::api::accounts::{Account, Consent, Contact, Contacts, UpdateProfile};
 use nepto_proto::{AccountId, ErrorCode};
 
-use super::model::{Verdict, display_name_fits, normalize_handle};
-use super::store::{Decision, Store};
+use super::model::{Standing, Verdict, display_name_fits, normalize_handle};
+use super::store::{Decision, Known, Store};
 use crate::auth::{FindAccount, FoundAccount};
 
 /// The use-cases of the domain.
@@ -83,24 +83,37 @@ impl Accounts {
         self.account(account).await
     }
 
-    pub async fn may_write(&self, from: AccountId, to: AccountId) -> Result<Verdict, Failure> {
-        if self.store.met(from, to).await?.first_contact() {
-            let limit = Limit {
-                kind: "new_contacts",
-                max: self.ctx.config.limits.new_contacts_per_day,
-                window: Duration::from_secs(86_400),
-            };
-            limit.take(&self.ctx.redis, &self.ctx.clock, &from.to_string(), 1).await?;
+    /// How one stands with the other. `counts`: a message follows.
+    pub async fn standing(&self, from: AccountId, to: AccountId, counts: bool) -> Result<Standing, Failure> {
+        let known = self.store.known(from, to).await?;
+        let standing = known.standing();
+        let allowed = matches!(standing.verdict, Verdict::Accepted | Verdict::Requested);
+        if counts && allowed && known.is_new() {
+            self.count_new(from, to).await?;
         }
-        let met = self.store.meet(from, to, self.ctx.clock.now_ms()).await?;
-        self.store.cache(from, to, met.verdict(), &met).await?;
-        if met.mutual() {
-            self.store.cache(to, from, met.verdict_back(), &met).await?;
-        } else {
-            // the first answer must come here, so that it counts as accepting
-            self.store.forget(to, from).await?;
-        }
-        Ok(met.verdict())
+        self.store.cache(from, to, standing, &known).await?;
+        Ok(standing)
+    }
+
+    /// A message was stored.
+    pub async fn wrote(&self, from: AccountId, to: AccountId) -> Result<(), Failure> {
+        let known = self.store.meet(from, to, self.ctx.clock.now_ms()).await?;
+        self.cache_both(from, to, &known).await
+    }
+
+    async fn cache_both(&self, one: AccountId, other: AccountId, known: &Known) -> Result<(), Failure> {
+        self.store.cache(one, other, known.standing(), known).await?;
+        Ok(self.store.cache(other, one, known.standing_back(), known).await?)
+    }
+
+    /// Takes one of the day's new contacts, unless this one has been taken today.
+    async fn count_new(&self, owner: AccountId, other: AccountId) -> Result<(), Failure> {
+        let limit = Limit {
+            kind: "new_contacts",
+            max: self.ctx.config.limits.new_contacts_per_day,
+            window: Duration::from_secs(86_400),
+        };
+        limit.take_member(&self.ctx.redis, &self.ctx.clock, &owner.to_string(), &other.to_string()).await
     }
 
     pub async fn who_accepts(&self, asker: AccountId, accounts: &[AccountId]) -> Result<Vec<AccountId>, Failure> {
@@ -113,9 +126,15 @@ impl Accounts {
         }
         let account = self.account(other).await?;
         let now_ms = self.ctx.clock.now_ms();
-        let met = self.store.decide(owner, other, consent, now_ms).await?;
-        self.store.cache(owner, other, met.verdict(), &met).await?;
-        self.store.cache(other, owner, met.verdict_back(), &met).await?;
+        if self.store.known(owner, other).await?.is_new() {
+            // there is nothing to take back, and nobody is listed for it
+            if consent == Consent::Requested {
+                return Ok(Contact { account, consent, since: from_ms(now_ms) });
+            }
+            self.count_new(owner, other).await?;
+        }
+        let known = self.store.decide(owner, other, consent, now_ms).await?;
+        self.cache_both(owner, other, &known).await?;
         Ok(Contact { account, consent, since: from_ms(now_ms) })
     }
 

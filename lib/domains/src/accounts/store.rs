@@ -6,11 +6,11 @@ use std::time::Duration;
 use nepto_kit::db::{Db, DbError, Migration, RecordId, key, vars};
 use nepto_proto::AccountId;
 use nepto_proto::api::accounts::Consent;
+use redis::Script;
 use redis::aio::ConnectionManager;
-use redis::{AsyncCommands, Script};
 use surrealdb::types::{SurrealValue, Value, array};
 
-use super::model::{Verdict, consent_text, parse_consent};
+use super::model::{Standing, Verdict, consent_text, parse_consent};
 
 pub const SCHEMA: &[Migration] = &[Migration {
     number: 1,
@@ -32,8 +32,8 @@ pub const SCHEMA: &[Migration] = &[Migration {
     ",
 }];
 
-/// A cached verdict gives way to one that is as new or newer only: `<verdict>@<revision of the pair>`.
-static PUT_VERDICT: LazyLock<Script> = LazyLock::new(|| {
+/// A cached standing gives way to one that is as new or newer only: `<verdict, or ask>@<revision of the pair>`.
+static PUT_STANDING: LazyLock<Script> = LazyLock::new(|| {
     Script::new(
         r"local known = redis.call('GET', KEYS[1])
           if known and tonumber(string.match(known, '@(%d+)$') or 0) > tonumber(ARGV[2]) then return 0 end
@@ -65,25 +65,23 @@ pub struct Decision {
     pub since_ms: i64,
 }
 
-/// What two accounts decided about each other, before and after a message.
+/// What two accounts decided about each other.
 #[derive(Debug, Clone, SurrealValue)]
-pub struct Met {
+pub struct Known {
     revision: i64,
-    /// What the sender had decided before.
-    before: Option<String>,
-    sender: Option<String>,
-    recipient: Option<String>,
+    one: Option<String>,
+    other: Option<String>,
 }
 
-impl Met {
-    /// Whether the sender may write.
-    pub fn verdict(&self) -> Verdict {
-        Verdict::of(consent_of(&self.sender), consent_of(&self.recipient))
+impl Known {
+    /// How the first one stands with the other.
+    pub fn standing(&self) -> Standing {
+        Standing::of(consent_of(&self.one), consent_of(&self.other))
     }
 
-    /// Whether the recipient may answer.
-    pub fn verdict_back(&self) -> Verdict {
-        Verdict::of(consent_of(&self.recipient), consent_of(&self.sender))
+    /// How the other stands with the first one.
+    pub fn standing_back(&self) -> Standing {
+        Standing::of(consent_of(&self.other), consent_of(&self.one))
     }
 
     /// Of what the pair decided: a larger one is newer.
@@ -91,14 +89,9 @@ impl Met {
         self.revision
     }
 
-    /// Whether both accepted the other.
-    pub fn mutual(&self) -> bool {
-        [&self.sender, &self.recipient].map(consent_of) == [Some(Consent::Accepted); 2]
-    }
-
-    /// Whether they had not met before.
-    pub fn first_contact(&self) -> bool {
-        self.before.is_none()
+    /// The first one knows nothing of the other: they have not been written to, nor written, nor decided.
+    pub fn is_new(&self) -> bool {
+        self.one.is_none()
     }
 }
 
@@ -150,22 +143,27 @@ impl Store {
     }
 
     /// What two accounts decided about each other.
-    pub async fn met(&self, from: AccountId, to: AccountId) -> Result<Met, DbError> {
+    pub async fn known(&self, one: AccountId, other: AccountId) -> Result<Known, DbError> {
         self.db
             .run(
                 "{
-                    LET $sender = (SELECT VALUE consent FROM ONLY $outgoing);
-                    LET $recipient = (SELECT VALUE consent FROM ONLY $incoming);
-                    RETURN { revision: 0, before: $sender, sender: $sender, recipient: $recipient };
+                    LET $one = (SELECT VALUE consent FROM ONLY $outgoing);
+                    LET $other = (SELECT VALUE consent FROM ONLY $incoming);
+                    LET $revision = (SELECT VALUE revision FROM ONLY $pair) ?? 0;
+                    RETURN { revision: $revision, one: $one, other: $other };
                 }",
-                vars! { outgoing: contact_id(from, to), incoming: contact_id(to, from) },
+                vars! {
+                    outgoing: contact_id(one, other),
+                    incoming: contact_id(other, one),
+                    pair: pair_id(one, other),
+                },
             )
             .await
     }
 
     /// Notes that one wrote to the other: the sender accepts answers, the recipient has something to decide about. A block
     /// on either side changes nothing.
-    pub async fn meet(&self, from: AccountId, to: AccountId, now_ms: i64) -> Result<Met, DbError> {
+    pub async fn meet(&self, from: AccountId, to: AccountId, now_ms: i64) -> Result<Known, DbError> {
         self.db
             .run(
                 "{
@@ -173,13 +171,12 @@ impl Store {
                     LET $recipient = (SELECT VALUE consent FROM ONLY $incoming);
                     LET $revision = (SELECT VALUE revision FROM ONLY $pair) ?? 0;
                     IF $sender = 'blocked' OR $recipient = 'blocked' OR ($sender = 'accepted' AND $recipient) {
-                        RETURN { revision: $revision, before: $sender, sender: $sender, recipient: $recipient };
+                        RETURN { revision: $revision, one: $sender, other: $recipient };
                     };
                     IF $sender != 'accepted' { UPSERT $outgoing SET consent = 'accepted', since_ms = $now };
                     IF !$recipient { CREATE $incoming SET consent = 'requested', since_ms = $now };
                     UPSERT $pair SET revision = $revision + 1;
-                    RETURN { revision: $revision + 1, before: $sender, sender: 'accepted',
-                        recipient: $recipient ?? 'requested' };
+                    RETURN { revision: $revision + 1, one: 'accepted', other: $recipient ?? 'requested' };
                 }",
                 vars! {
                     outgoing: contact_id(from, to),
@@ -198,16 +195,15 @@ impl Store {
         other: AccountId,
         consent: Consent,
         now_ms: i64,
-    ) -> Result<Met, DbError> {
+    ) -> Result<Known, DbError> {
         self.db
             .run(
                 "{
-                    LET $before = (SELECT VALUE consent FROM ONLY $outgoing);
                     UPSERT $outgoing SET consent = $consent, since_ms = $now;
-                    LET $recipient = (SELECT VALUE consent FROM ONLY $incoming);
+                    LET $other = (SELECT VALUE consent FROM ONLY $incoming);
                     LET $revision = ((SELECT VALUE revision FROM ONLY $pair) ?? 0) + 1;
                     UPSERT $pair SET revision = $revision;
-                    RETURN { revision: $revision, before: $before, sender: $consent, recipient: $recipient };
+                    RETURN { revision: $revision, one: $consent, other: $other };
                 }",
                 vars! {
                     outgoing: contact_id(owner, other),
@@ -246,20 +242,22 @@ impl Store {
         Ok(rows.iter().filter_map(|id| part(id, 0)).collect())
     }
 
-    /// Puts into Redis what one may do to the other, unless something newer stands there.
-    pub async fn cache(&self, from: AccountId, to: AccountId, verdict: Verdict, met: &Met) -> redis::RedisResult<()> {
-        PUT_VERDICT
+    /// Puts into Redis how one stands with the other, unless something newer stands there. What is not settled is put there
+    /// as well, as a word that says to ask: an answer of before that was slower must not come after it.
+    pub async fn cache(
+        &self,
+        from: AccountId,
+        to: AccountId,
+        standing: Standing,
+        known: &Known,
+    ) -> redis::RedisResult<()> {
+        PUT_STANDING
             .key(Verdict::cache_key(from, to))
-            .arg(verdict.as_str())
-            .arg(met.revision())
+            .arg(standing.cached())
+            .arg(known.revision())
             .arg(CACHE_TTL.as_secs())
             .invoke_async(&mut self.redis.clone())
             .await
-    }
-
-    /// Forgets a verdict: the next message asks again.
-    pub async fn forget(&self, from: AccountId, to: AccountId) -> redis::RedisResult<()> {
-        self.redis.clone().del(Verdict::cache_key(from, to)).await
     }
 }
 

@@ -48,7 +48,7 @@ impl Keys {
         check_setup(&request.setup, &request.identity_key.0)?;
         let row = DeviceRow::new(&request, self.ctx.clock.now_ms());
         let device = self.store.register(request.account, row, DEVICES_PER_ACCOUNT_MAX).await?;
-        self.list(request.account).await?;
+        self.changed(request.account).await?;
         let device = u32::try_from(device).map_err(Failure::internal)?;
         DeviceId::try_from(device).map_err(Failure::internal)
     }
@@ -71,7 +71,16 @@ impl Keys {
             }
         })?;
         self.outbox.wake();
-        self.list(account).await.map(drop)
+        self.changed(account).await
+    }
+
+    /// Another list: gateways compare with it from now on, and the account's devices that are connected fetch it anew.
+    async fn changed(&self, account: AccountId) -> Result<(), Failure> {
+        let list = self.list(account).await?;
+        for (device, _) in list.devices {
+            self.tell(account, device, &Control::DevicesChanged).await;
+        }
+        Ok(())
     }
 
     /// Removes the devices that a wallet certified.
@@ -246,10 +255,14 @@ impl Keys {
         if left.ec.min(left.kyber) as usize >= ONE_TIME_PREKEYS_LOW {
             return;
         }
-        let control = Control::PrekeysLow { ec: left.ec, kyber: left.kyber };
-        let Ok(control) = serde_json::to_vec(&control) else { return };
+        self.tell(account, device, &Control::PrekeysLow { ec: left.ec, kyber: left.kyber }).await;
+    }
+
+    /// A word to the sessions of a device, if it is connected. What it does not hear it learns when it connects.
+    async fn tell(&self, account: AccountId, device: DeviceId, control: &Control) {
+        let Ok(control) = serde_json::to_vec(control) else { return };
         if let Err(error) = self.ctx.nats.publish(Live::Control.subject(account, device), control.into()).await {
-            tracing::warn!(%error, "a device was not told that its prekeys run out");
+            tracing::warn!(%error, "a device was not told");
         }
     }
 

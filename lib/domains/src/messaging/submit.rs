@@ -28,6 +28,9 @@ pub fn read(from: AccountId, send: SendDm) -> Result<ReadSend, Failure> {
     if to == from && !send.own_devices.is_empty() {
         return Err(Failure::new(ErrorCode::ToSelf, "put all of them into to_devices"));
     }
+    if send.recipient_only && !send.own_devices.is_empty() {
+        return Err(Failure::new(ErrorCode::Malformed, "recipient_only means that own_devices is empty"));
+    }
     check_copies(&send.to_devices)?;
     check_copies(&send.own_devices)?;
     Ok(ReadSend { id, to, send })
@@ -126,6 +129,8 @@ mod tests {
         assert_eq!(code(send(2, vec![large], vec![])), ErrorCode::TooLarge);
         let empty = DeviceCiphertext { ciphertext: Bytes::new(), ..copy(1) };
         assert_eq!(code(send(2, vec![empty], vec![])), ErrorCode::Malformed);
+        let both = SendDm { recipient_only: true, ..send(2, vec![copy(1)], vec![copy(2)]) };
+        assert_eq!(code(both), ErrorCode::Malformed);
         let untyped = DeviceCiphertext { r#type: 77, ..copy(1) };
         assert_eq!(code(send(2, vec![untyped], vec![])), ErrorCode::Malformed);
         assert_eq!(code(SendDm { client_msg_id: vec![1; 3], ..send(2, vec![], vec![]) }), ErrorCode::Malformed);
@@ -134,7 +139,8 @@ mod tests {
     #[test]
     fn only_the_recipients_copies_are_a_request() {
         let read = read(ME, send(2, vec![copy(1), copy(2)], vec![copy(3)])).unwrap();
-        let (recipient, own) = read.into_submissions(ME, 7.try_into().unwrap(), Cleared { request: true });
+        let (recipient, own) =
+            read.into_submissions(ME, 7.try_into().unwrap(), Cleared { request: true, unsettled: true });
         let flags = |submission: &Submission| -> Vec<bool> {
             submission.copies.iter().map(|(_, bytes)| Envelope::decode(bytes.clone()).unwrap().request).collect()
         };

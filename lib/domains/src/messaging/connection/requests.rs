@@ -61,6 +61,7 @@ impl Connection<'_> {
         let to = recipient.to;
         let first = self.gateway.store.submit(recipient);
         let store = self.gateway.store.clone();
+        let ctx = self.gateway.ctx.clone();
         self.work.push(Box::pin(async move {
             let fate = async {
                 let stored = first.await?;
@@ -79,6 +80,10 @@ impl Connection<'_> {
             };
             let kind = match fate.await {
                 Ok(stored) => {
+                    if let Err(failure) = checks::noted(&ctx, account, to, cleared).await {
+                        failure.log();
+                        return Some(encode_server(reply_to, server_frame::Kind::Error(error_frame(failure, id.to_vec()))));
+                    }
                     metrics::histogram!("nepto_dm_store_seconds").record(started.elapsed());
                     tracing::debug!(request_id = %id, from = %account, %device, %to, duplicate = stored.duplicate, "stored");
                     let client_msg_id = id.to_vec();
@@ -87,7 +92,10 @@ impl Connection<'_> {
                 Err(error) => {
                     tracing::warn!(request_id = %id, %error, "not stored");
                     let code = match error {
-                        StoreError::MailboxFull => ErrorCode::MailboxFull,
+                        StoreError::MailboxFull => {
+                            checks::not_stored(&ctx, account, to, id, cleared).await;
+                            ErrorCode::MailboxFull
+                        }
                         StoreError::Unavailable(_) => ErrorCode::Unavailable,
                     };
                     server_frame::Kind::Error(frame::send_error(id, code, error.to_string()))
