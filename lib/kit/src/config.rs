@@ -6,6 +6,7 @@
 mod assets;
 mod chains;
 mod fetch;
+mod gateway;
 
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
@@ -17,6 +18,7 @@ use serde::Deserialize;
 pub use assets::Assets;
 pub use chains::{Chain, Contract, Endpoint, Finality, Hook, HookProvider, Receipts, Standard, Tag};
 pub use fetch::Fetch;
+pub use gateway::Gateway;
 
 /// Everything a process needs to know before it starts.
 #[derive(Debug, Clone, Default, Deserialize)]
@@ -245,34 +247,6 @@ impl Default for Mailbox {
     }
 }
 
-/// The socket gateway.
-#[derive(Debug, Clone, Deserialize)]
-#[serde(default, deny_unknown_fields)]
-pub struct Gateway {
-    /// Sockets of one process at most.
-    pub sockets_max: usize,
-    /// A frame that the client's side does not take in this time closes the socket.
-    pub write_timeout_ms: u64,
-    /// Bad requests of one connection until it is closed.
-    pub errors_max: u32,
-    /// Messages of one group commit at most.
-    pub batch_max: usize,
-    /// Clients are told to come back within this time when the gateway stops.
-    pub reconnect_spread_ms: u32,
-}
-
-impl Default for Gateway {
-    fn default() -> Self {
-        Self {
-            sockets_max: 50_000,
-            write_timeout_ms: 10_000,
-            errors_max: 100,
-            batch_max: 500,
-            reconnect_spread_ms: 3_000,
-        }
-    }
-}
-
 /// Rate limits. Each counts within windows of the named length.
 #[derive(Debug, Clone, Deserialize)]
 #[serde(default, deny_unknown_fields)]
@@ -281,9 +255,9 @@ pub struct Limits {
     pub sends_per_account_per_minute: u32,
     /// Direct messages of one account to one other.
     pub sends_per_pair_per_minute: u32,
-    /// Messages to somebody who has not accepted the sender yet, in all.
+    /// Messages to somebody who has not accepted the sender yet, in all. A repetition is not another one.
     pub request_messages: u32,
-    /// New people that an account writes to.
+    /// New people that an account writes to or decides about; who wrote to it first is nobody new.
     pub new_contacts_per_day: u32,
     /// Prekey bundles of one account for one other.
     pub bundles_per_pair_per_10_minutes: u32,
@@ -295,6 +269,8 @@ pub struct Limits {
     pub requests_per_account_per_minute: u32,
     /// Accounts whose presence one account may ask for.
     pub presence_accounts_per_minute: u32,
+    /// Connections of one device.
+    pub hellos_per_device_per_minute: u32,
     /// Descriptions and images of tokens that are fetched for one account.
     pub token_fetches_per_account_per_minute: u32,
 }
@@ -311,6 +287,7 @@ impl Default for Limits {
             sign_ins_per_address_per_minute: 60,
             requests_per_account_per_minute: 600,
             presence_accounts_per_minute: 30_000,
+            hellos_per_device_per_minute: 300,
             token_fetches_per_account_per_minute: 300,
         }
     }
@@ -454,9 +431,6 @@ impl Config {
         if self.mailbox.messages_max < 1 {
             return bad("mailbox.messages_max", "must be at least 1");
         }
-        if !(1..=1_000).contains(&self.gateway.batch_max) {
-            return bad("gateway.batch_max", "must be 1 to 1000 (the bound of JetStream's atomic batches)");
-        }
         if self.mailbox.expire_after_s < self.mailbox.duplicate_window_s {
             return bad("mailbox.duplicate_window_s", "must not exceed mailbox.expire_after_s");
         }
@@ -469,6 +443,7 @@ impl Config {
         if self.mailbox.grace_ms < GRACE_MS_MIN {
             return bad("mailbox.grace_ms", "must be at least 1500");
         }
+        gateway::check(&self.gateway)?;
         assets::check(&self.assets)?;
         fetch::check(&self.fetch)?;
         chains::check(&self.chains)
@@ -536,6 +511,8 @@ mod tests {
             ("[public]\nsockets = [\"http://x\"]", "public.sockets"),
             ("[mailbox]\nmessages_max = 0", "mailbox.messages_max"),
             ("[gateway]\nbatch_max = 5000", "gateway.batch_max"),
+            ("[gateway]\nframes_per_second = 0", "gateway.frames_per_second"),
+            ("[gateway]\nbarred_s = 0", "gateway.barred_s"),
             ("[mailbox]\ngrace_ms = 10", "mailbox.grace_ms"),
             ("[assets]\nipfs_gateway = \"ipfs.example.org\"", "assets.ipfs_gateway"),
             ("[assets]\nipfs_gateway = \"https://user@ipfs.example.org\"", "assets.ipfs_gateway"),

@@ -7,7 +7,7 @@ use crate::Anvil;
 use crate::contracts::Contracts;
 
 /// Rate limits of the configuration; named here because a test raises them all at once.
-const LIMITS: [&str; 10] = [
+const LIMITS: [&str; 11] = [
     "sends_per_account_per_minute",
     "sends_per_pair_per_minute",
     "request_messages",
@@ -17,6 +17,7 @@ const LIMITS: [&str; 10] = [
     "sign_ins_per_address_per_minute",
     "requests_per_account_per_minute",
     "presence_accounts_per_minute",
+    "hellos_per_device_per_minute",
     "token_fetches_per_account_per_minute",
 ];
 

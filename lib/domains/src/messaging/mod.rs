@@ -7,6 +7,7 @@
 //! - the server sees ciphertexts only.
 
 mod acked;
+mod admission;
 mod checks;
 mod connection;
 mod consumers;

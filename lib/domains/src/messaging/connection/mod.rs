@@ -4,7 +4,9 @@
 //! for the client, not for Redis, not for JetStream.
 
 mod open;
+mod price;
 mod requests;
+mod typing;
 
 use std::convert::Infallible;
 use std::pin::Pin;
@@ -30,7 +32,10 @@ use tokio_util::sync::WaitForCancellationFutureOwned;
 use tungstenite::error::ProtocolError;
 
 use self::open::{Begun, hello};
+use self::price::{Allowance, Passage};
 use self::requests::Checking;
+use self::typing::Typing;
+use super::admission;
 use super::gateway::{Gateway, Place};
 use super::mailbox::{self, Page, StoredEnvelope};
 use super::session::{Effect, Session};
@@ -52,13 +57,19 @@ type Closed = CloseCode;
 ///
 /// Each phase is boxed: a socket that idles should hold only what it still needs.
 pub async fn serve(place: Place, mut socket: WebSocket) {
-    let (here, begun) = match Box::pin(hello(place.gateway(), &mut socket)).await {
+    let gateway = place.gateway();
+    let limits = &gateway.ctx.config.gateway;
+    let mut allowance = Allowance::new(limits.frames_per_second, limits.frames_burst, Instant::now());
+    let (here, begun) = match Box::pin(hello(gateway, &mut socket, &mut allowance)).await {
         Ok(begun) => begun,
         Err(code) => return Box::pin(close(&mut socket, code)).await,
     };
     let claims = begun.claims;
-    let connection = Connection::new(place.gateway(), &mut socket, begun);
+    let connection = Connection::new(gateway, &mut socket, begun, allowance);
     let code = Box::pin(connection.run_to_close()).await;
+    if code == CloseCode::Abuse {
+        admission::bar(&gateway.ctx, claims.session).await;
+    }
     tracing::debug!(account = %claims.account, device = %claims.device, reason = code.reason(), "socket closed");
     Box::pin(close(&mut socket, code)).await;
     Box::pin(here.leave()).await;
@@ -68,10 +79,10 @@ async fn close(socket: &mut WebSocket, code: CloseCode) {
     metrics::counter!("nepto_gateway_closed_total", "reason" => code.reason()).increment(1);
     let frame = CloseFrame { code: code.get(), reason: code.reason().into() };
     let farewell = async {
-        if socket.send(Message::Close(Some(frame))).await.is_ok() {
-            // TCP takes what was written back if it is closed with something unread
-            while let Some(Ok(_)) = socket.recv().await {}
-        }
+        // refused where the client has closed: then it is answered with its own frame (RFC 6455, 5.5.1), by reading on
+        let _ = socket.send(Message::Close(Some(frame))).await;
+        // and TCP takes what was written back if it is closed with something unread
+        while let Some(Ok(_)) = socket.recv().await {}
     };
     let _ = timeout(CLOSE_WITHIN, farewell).await;
 }
@@ -95,13 +106,14 @@ struct Connection<'a> {
     errors: u32,
     heard_at: Instant,
     pinged_at: Instant,
-    typed_at: Option<Instant>,
+    allowance: Allowance,
+    typing: Typing,
     timer: Pin<Box<Sleep>>,
     stopping: Pin<Box<WaitForCancellationFutureOwned>>,
 }
 
 impl<'a> Connection<'a> {
-    fn new(gateway: &'a Gateway, socket: &'a mut WebSocket, begun: Begun) -> Self {
+    fn new(gateway: &'a Gateway, socket: &'a mut WebSocket, begun: Begun, allowance: Allowance) -> Self {
         let Begun { claims, epoch, mailbox_epoch, live, session } = begun;
         let now = Instant::now();
         Self {
@@ -118,7 +130,8 @@ impl<'a> Connection<'a> {
             errors: 0,
             heard_at: now,
             pinged_at: now,
-            typed_at: None,
+            allowance,
+            typing: Typing::default(),
             timer: Box::pin(sleep_until(now + PING_EVERY)),
             stopping: Box::pin(gateway.ctx.stop.clone().cancelled_owned()),
         }
@@ -222,7 +235,7 @@ impl<'a> Connection<'a> {
                 let frame = frame::decode_client(bytes).map_err(|_| CloseCode::Malformed)?;
                 self.on_frame(frame).await
             }
-            Some(Ok(Message::Ping(_) | Message::Pong(_))) => Ok(()),
+            Some(Ok(Message::Ping(_) | Message::Pong(_))) => self.spend(price::CONTROL).map(drop),
             Some(Ok(Message::Text(_))) => Err(CloseCode::Malformed),
             Some(Ok(Message::Close(_))) | None => Err(CloseCode::Normal),
             Some(Err(error)) => Err(broken(&error)),
@@ -231,6 +244,11 @@ impl<'a> Connection<'a> {
 
     async fn on_frame(&mut self, frame: ClientFrame) -> Result<(), Closed> {
         use client_frame::Kind;
+        if let Some(wait) = self.spend(price::of(frame.kind.as_ref()))? {
+            let id = if let Some(Kind::SendDm(send)) = frame.kind { send.client_msg_id } else { Vec::new() };
+            let failure = Failure::rate_limited(wait, "too many frames on this connection");
+            return self.refuse(frame.id, id, failure).await;
+        }
         match frame.kind {
             Some(Kind::SendDm(send)) => {
                 let id = send.client_msg_id.clone();
@@ -245,6 +263,9 @@ impl<'a> Connection<'a> {
                 if self.session.acknowledge(ack.up_to, &mut effects).is_err() {
                     let failure = Failure::new(ErrorCode::AckBeyondDelivered, format!("up to {}", ack.up_to));
                     return self.refuse(frame.id, Vec::new(), failure).await;
+                }
+                if effects.is_empty() {
+                    return self.spend(price::EMPTY_ACK).map(drop);
                 }
                 self.apply(effects).await
             }
@@ -366,8 +387,21 @@ impl<'a> Connection<'a> {
         let failure_code = failure.code;
         let error = error_frame(failure, client_msg_id);
         self.feed(encode_server(reply_to, server_frame::Kind::Error(error))).await?;
+        self.spend(price::REFUSAL)?;
         self.errors += u32::from(breaks_protocol(failure_code));
         if self.errors > self.gateway.ctx.config.gateway.errors_max { Err(CloseCode::Abuse) } else { Ok(()) }
+    }
+
+    /// What a frame costs; how long to wait if it is too much.
+    fn spend(&mut self, cost: u32) -> Result<Option<Duration>, Closed> {
+        match self.allowance.spend(cost, Instant::now()) {
+            Passage::Free => Ok(None),
+            Passage::Limited(wait) => {
+                metrics::counter!("nepto_rate_limited_total", "kind" => "frames").increment(1);
+                Ok(Some(wait))
+            }
+            Passage::Over => Err(CloseCode::Abuse),
+        }
     }
 
     /// An answer, and what else is ready: messages are stored in groups, and answered so.

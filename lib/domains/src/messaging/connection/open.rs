@@ -1,5 +1,6 @@
 //! The beginning of a connection: its first frame, and what it needs from then on.
 
+use axum::body::Bytes;
 use axum::extract::ws::{Message, WebSocket};
 use nepto_kit::subscriptions::Subscription;
 use nepto_kit::token::{self, Claims};
@@ -9,10 +10,12 @@ use nepto_proto::limits::{ACK_WINDOW, HELLO_TIMEOUT};
 use nepto_proto::subject::Live;
 use nepto_proto::wire::{self, Hello, client_frame, server_frame};
 use nepto_proto::{CloseCode, ErrorCode};
-use tokio::time::timeout;
+use tokio::time::{Instant, timeout};
 
-use super::{Closed, broken};
+use super::price::{self, Allowance, Passage};
+use super::{Closed, broken, error_frame};
 use crate::keys::DeviceSeen;
+use crate::messaging::admission;
 use crate::messaging::gateway::Gateway;
 use crate::messaging::presence::Here;
 use crate::messaging::session::Session;
@@ -27,14 +30,13 @@ pub struct Begun {
 }
 
 /// Waits for the first frame, and answers it.
-pub async fn hello(gateway: &Gateway, socket: &mut WebSocket) -> Result<(Here, Begun), Closed> {
-    let first = timeout(HELLO_TIMEOUT, socket.recv()).await.map_err(|_| CloseCode::Unauthenticated)?;
-    let bytes = match first {
-        Some(Ok(Message::Binary(bytes))) => bytes,
-        Some(Err(error)) => return Err(broken(&error)),
-        Some(Ok(Message::Close(_))) | None => return Err(CloseCode::Normal),
-        Some(Ok(_)) => return Err(CloseCode::Malformed),
-    };
+pub async fn hello(
+    gateway: &Gateway,
+    socket: &mut WebSocket,
+    allowance: &mut Allowance,
+) -> Result<(Here, Begun), Closed> {
+    let first = timeout(HELLO_TIMEOUT, first_frame(socket, allowance)).await;
+    let bytes = first.map_err(|_| CloseCode::Unauthenticated)??;
     let frame = frame::decode_client(bytes).map_err(|_| CloseCode::Malformed)?;
     let Some(client_frame::Kind::Hello(hello)) = frame.kind else { return Err(CloseCode::Unauthenticated) };
     match open(gateway, &hello).await {
@@ -45,11 +47,12 @@ pub async fn hello(gateway: &Gateway, socket: &mut WebSocket) -> Result<(Here, B
         }
         Err(failure) => {
             failure.log();
-            let error = frame::error(failure.code, failure.detail.clone());
-            let error = encode_server(frame.id, server_frame::Kind::Error(error));
+            let code = failure.code;
+            let error = encode_server(frame.id, server_frame::Kind::Error(error_frame(failure, Vec::new())));
             let _ = socket.send(Message::Binary(error)).await;
-            Err(match failure.code {
+            Err(match code {
                 ErrorCode::SessionRevoked => CloseCode::SessionRevoked,
+                ErrorCode::RateLimited => CloseCode::Abuse,
                 ErrorCode::TokenInvalid | ErrorCode::TokenExpired => CloseCode::Unauthenticated,
                 _ => CloseCode::Unavailable,
             })
@@ -57,9 +60,27 @@ pub async fn hello(gateway: &Gateway, socket: &mut WebSocket) -> Result<(Here, B
     }
 }
 
+/// Pings and pongs may come at any time (RFC 6455, 5.5.2).
+async fn first_frame(socket: &mut WebSocket, allowance: &mut Allowance) -> Result<Bytes, Closed> {
+    loop {
+        match socket.recv().await {
+            Some(Ok(Message::Binary(bytes))) => return Ok(bytes),
+            Some(Ok(Message::Ping(_) | Message::Pong(_))) => {
+                if allowance.spend(price::CONTROL, Instant::now()) == Passage::Over {
+                    return Err(CloseCode::Abuse);
+                }
+            }
+            Some(Ok(Message::Text(_))) => return Err(CloseCode::Malformed),
+            Some(Ok(Message::Close(_))) | None => return Err(CloseCode::Normal),
+            Some(Err(error)) => return Err(broken(&error)),
+        }
+    }
+}
+
 async fn open(gateway: &Gateway, hello: &Hello) -> Result<(Here, Begun, wire::Welcome), Failure> {
     let ctx = &gateway.ctx;
     let claims = token::authenticate(ctx, &hello.access_token).await?;
+    admission::admit(ctx, &claims).await?;
     let (account, device) = (claims.account, claims.device);
     // first the subscription, then the mailbox: what is stored in between is seen twice rather than never
     let live = gateway.subscriptions.subscribe(Live::all(account, device)).await?;

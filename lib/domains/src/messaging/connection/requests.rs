@@ -1,31 +1,22 @@
-//! What a client asks for: messages to be stored, typing to be passed on, presence.
+//! What a client asks for: messages to be stored, presence.
 
 use std::time::Duration;
 
-use axum::body::Bytes;
 use futures_util::future::BoxFuture;
+use nepto_kit::Failure;
 use nepto_kit::http::RequestId;
 use nepto_kit::limit::Limit;
-use nepto_kit::{Ctx, Failure};
 use nepto_proto::frame::{self, encode_server};
 use nepto_proto::limits::PRESENCE_QUERY_MAX;
-use nepto_proto::subject::Live;
 use nepto_proto::wire::{self, server_frame};
 use nepto_proto::{AccountId, ErrorCode};
-use prost::Message as _;
-use redis::AsyncCommands;
 use tokio::time::Instant;
 
-use super::{Closed, Connection, error_frame};
-use crate::accounts::Verdict;
-use crate::keys::DeviceList;
+use super::{Closed, Connection, error_frame, price};
 use crate::messaging::checks::{self, Refusal};
 use crate::messaging::mailbox::StoreError;
 use crate::messaging::presence;
 use crate::messaging::submit::ReadSend;
-
-/// Typing is passed on at most this often.
-const TYPING_EVERY: Duration = Duration::from_millis(300);
 
 /// A message on its way into the store.
 pub type Checking = BoxFuture<'static, (u32, ReadSend, Result<checks::Cleared, Refusal>)>;
@@ -50,6 +41,7 @@ impl Connection<'_> {
         let cleared = match verdict {
             Ok(cleared) => cleared,
             Err(Refusal::Mismatch(mismatch)) => {
+                self.spend(price::REFUSAL)?;
                 return self.feed(encode_server(reply_to, server_frame::Kind::Mismatch(mismatch))).await;
             }
             Err(Refusal::Failure(failure)) => return self.refuse(reply_to, send.id.to_vec(), failure).await,
@@ -106,29 +98,6 @@ impl Connection<'_> {
         Ok(())
     }
 
-    pub(super) async fn on_typing(&mut self, reply_to: u32, typing: &wire::Typing) -> Result<(), Closed> {
-        let to = match AccountId::from_bytes(&typing.to) {
-            Ok(to) => to,
-            Err(error) => return self.refuse(reply_to, Vec::new(), error.into()).await,
-        };
-        let now = Instant::now();
-        // a stop is always passed on, so that nobody types for ever
-        if typing.active && self.typed_at.is_some_and(|at| now - at < TYPING_EVERY) {
-            return Ok(());
-        }
-        self.typed_at = Some(now);
-        let ctx = self.gateway.ctx.clone();
-        let (account, device) = (self.claims.account, self.claims.device);
-        let typing = wire::TypingFrom { from: account.to_vec(), from_device: device.into(), active: typing.active };
-        self.work.push(Box::pin(async move {
-            if let Err(error) = pass_typing_on(&ctx, account, to, typing).await {
-                tracing::debug!(%error, "typing was not passed on");
-            }
-            None
-        }));
-        Ok(())
-    }
-
     pub(super) async fn on_presence_query(&mut self, reply_to: u32, query: &wire::PresenceQuery) -> Result<(), Closed> {
         if query.accounts.len() > PRESENCE_QUERY_MAX {
             let failure = Failure::new(ErrorCode::TooLarge, format!("at most {PRESENCE_QUERY_MAX} accounts"));
@@ -162,19 +131,4 @@ impl Connection<'_> {
         }));
         Ok(())
     }
-}
-
-/// To all devices of somebody who has accepted us. What Redis does not know is not worth asking for.
-async fn pass_typing_on(ctx: &Ctx, from: AccountId, to: AccountId, typing: wire::TypingFrom) -> anyhow::Result<()> {
-    let keys = [Verdict::cache_key(from, to), DeviceList::cache_key(to)];
-    let known: Vec<Option<String>> = ctx.redis.clone().mget(&keys[..]).await?;
-    let [Some(verdict), Some(devices)] = known.as_slice() else { return Ok(()) };
-    if Verdict::parse(verdict) != Some(Verdict::Accepted) {
-        return Ok(());
-    }
-    let payload = Bytes::from(typing.encode_to_vec());
-    for (device, _) in DeviceList::decode(devices).unwrap_or_default().devices {
-        ctx.nats.publish(Live::Typing.subject(to, device), payload.clone()).await?;
-    }
-    Ok(())
 }
