@@ -5,35 +5,21 @@ use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 use std::time::Duration;
 
 use axum::Router;
-use axum::extract::State;
-use axum::extract::ws::WebSocketUpgrade;
-use axum::extract::ws::rejection::WebSocketUpgradeRejection;
-use axum::response::{IntoResponse, Response};
 use axum::routing::get;
 use futures_util::future::{BoxFuture, try_join_all};
 use futures_util::{FutureExt, StreamExt};
 use nepto_kit::subscriptions::Subscriptions;
 use nepto_kit::{Ctx, Failure, nats};
 use nepto_proto::event::Control;
-use nepto_proto::limits::FRAME_BYTES_MAX;
 use nepto_proto::subject::{Shard, Shards};
-use nepto_proto::{AccountId, DeviceId, ErrorCode};
+use nepto_proto::{AccountId, DeviceId};
 use tokio::sync::Semaphore;
 
 use super::acked::Purger;
-use super::connection;
+use super::handshake::upgrade;
 use super::mailbox::Store;
 use super::presence::Presence;
 
-/// The WebSocket subprotocol.
-pub const SUBPROTOCOL: &str = "nepto.v1";
-/// Bytes of a connection's read buffer: idle sockets are many, and it is kept for as long as they live. A message of a
-/// kilobyte fits; larger frames take more than one read.
-const READ_BUFFER_BYTES: usize = 1_536;
-/// Frames that are ready together leave together, up to so many bytes.
-const WRITE_BUFFER_BYTES: usize = 8_192;
-/// Bytes that may wait to be written on one connection; past it the client is too slow.
-const WRITE_BUFFER_BYTES_MAX: usize = 2 * FRAME_BYTES_MAX;
 /// Mailboxes of a process that are read at once: after a lost connection to NATS, everybody's.
 const READS_MAX: usize = 256;
 /// JetStream says that it made a stream (NATS ADR-8, advisories).
@@ -215,43 +201,12 @@ async fn look(ctx: &Ctx, shard: Shard) -> anyhow::Result<(u64, u64)> {
     Ok((nats::stream_epoch(info), info.state.last_sequence))
 }
 
-async fn upgrade(
-    State(gateway): State<Arc<Gateway>>,
-    upgrade: Result<WebSocketUpgrade, WebSocketUpgradeRejection>,
-) -> Response {
-    let upgrade = match upgrade {
-        Ok(upgrade) => upgrade,
-        Err(rejection) => {
-            let detail = format!("open it as a WebSocket (RFC 6455): {}", rejection.body_text());
-            return Failure::new(ErrorCode::Malformed, detail).into_response();
-        }
-    };
-    let upgrade = upgrade
-        .protocols([SUBPROTOCOL])
-        .read_buffer_size(READ_BUFFER_BYTES)
-        .write_buffer_size(WRITE_BUFFER_BYTES)
-        .max_write_buffer_size(WRITE_BUFFER_BYTES_MAX)
-        .max_frame_size(FRAME_BYTES_MAX)
-        .max_message_size(FRAME_BYTES_MAX);
-    if upgrade.selected_protocol().is_none() {
-        let detail = format!("ask for the WebSocket subprotocol {SUBPROTOCOL}");
-        return Failure::new(ErrorCode::Malformed, detail).into_response();
-    }
-    if gateway.ctx.stop.is_cancelled() {
-        return Failure::new(ErrorCode::Unavailable, "this gateway is stopping").into_response();
-    }
-    let Some(place) = Place::take(&gateway) else {
-        return Failure::new(ErrorCode::Unavailable, "this gateway is full; try another").into_response();
-    };
-    let tasks = gateway.ctx.tasks.clone();
-    upgrade.on_upgrade(move |socket| tasks.track_future(connection::serve(place, socket)))
-}
-
 /// One of the connections that a gateway has room for; given back when dropped.
 pub struct Place(Arc<Gateway>);
 
 impl Place {
-    fn take(gateway: &Arc<Gateway>) -> Option<Self> {
+    /// Takes one, if there is room.
+    pub fn take(gateway: &Arc<Gateway>) -> Option<Self> {
         let before = gateway.open.fetch_add(1, Ordering::Relaxed);
         let place = Self(gateway.clone());
         metrics::gauge!("nepto_gateway_sockets").increment(1.0);

@@ -12,6 +12,7 @@ mod checks;
 mod connection;
 mod consumers;
 mod gateway;
+mod handshake;
 mod jobs;
 mod mailbox;
 mod presence;

@@ -4,6 +4,7 @@
 //! for the client, not for Redis, not for JetStream.
 
 mod open;
+mod pieces;
 mod price;
 mod requests;
 mod typing;
@@ -13,7 +14,6 @@ use std::pin::Pin;
 use std::time::Duration;
 
 use axum::body::Bytes;
-use axum::extract::ws::{CloseFrame, Message, WebSocket};
 use futures_util::future::BoxFuture;
 use futures_util::stream::FuturesUnordered;
 use futures_util::{FutureExt, SinkExt, StreamExt};
@@ -29,14 +29,20 @@ use nepto_proto::{ClientMsgId, CloseCode, ErrorCode};
 use prost::Message as _;
 use tokio::time::{Instant, Sleep, sleep, sleep_until, timeout};
 use tokio_util::sync::WaitForCancellationFutureOwned;
-use tungstenite::error::ProtocolError;
+use tungstenite::Message;
+use tungstenite::error::{Error as SocketError, ProtocolError};
+use tungstenite::protocol::CloseFrame;
 
 use self::open::{Begun, hello};
-use self::price::{Allowance, Passage};
+pub use self::pieces::Pieces;
+use self::pieces::TooManyPieces;
+pub use self::price::Allowance;
+use self::price::Passage;
 use self::requests::Checking;
 use self::typing::Typing;
 use super::admission;
 use super::gateway::{Gateway, Place};
+use super::handshake::Socket;
 use super::mailbox::{self, Page, StoredEnvelope};
 use super::session::{Effect, Session};
 use super::submit;
@@ -56,7 +62,7 @@ type Closed = CloseCode;
 /// Serves a socket from its first frame to its close.
 ///
 /// Each phase is boxed: a socket that idles should hold only what it still needs.
-pub async fn serve(place: Place, mut socket: WebSocket) {
+pub async fn serve(place: Place, mut socket: Socket) {
     let gateway = place.gateway();
     let limits = &gateway.ctx.config.gateway;
     let mut allowance = Allowance::new(limits.frames_per_second, limits.frames_burst, Instant::now());
@@ -75,14 +81,14 @@ pub async fn serve(place: Place, mut socket: WebSocket) {
     Box::pin(here.leave()).await;
 }
 
-async fn close(socket: &mut WebSocket, code: CloseCode) {
+async fn close(socket: &mut Socket, code: CloseCode) {
     metrics::counter!("nepto_gateway_closed_total", "reason" => code.reason()).increment(1);
-    let frame = CloseFrame { code: code.get(), reason: code.reason().into() };
+    let frame = CloseFrame { code: code.get().into(), reason: code.reason().into() };
     let farewell = async {
         // refused where the client has closed: then it is answered with its own frame (RFC 6455, 5.5.1), by reading on
         let _ = socket.send(Message::Close(Some(frame))).await;
         // and TCP takes what was written back if it is closed with something unread
-        while let Some(Ok(_)) = socket.recv().await {}
+        while let Some(Ok(_)) = socket.next().await {}
     };
     let _ = timeout(CLOSE_WITHIN, farewell).await;
 }
@@ -92,7 +98,7 @@ type Work = BoxFuture<'static, Option<Bytes>>;
 
 struct Connection<'a> {
     gateway: &'a Gateway,
-    socket: &'a mut WebSocket,
+    socket: &'a mut Socket,
     claims: Claims,
     /// Of this connection.
     epoch: u64,
@@ -113,7 +119,7 @@ struct Connection<'a> {
 }
 
 impl<'a> Connection<'a> {
-    fn new(gateway: &'a Gateway, socket: &'a mut WebSocket, begun: Begun, allowance: Allowance) -> Self {
+    fn new(gateway: &'a Gateway, socket: &'a mut Socket, begun: Begun, allowance: Allowance) -> Self {
         let Begun { claims, epoch, mailbox_epoch, live, session } = begun;
         let now = Instant::now();
         Self {
@@ -151,7 +157,7 @@ impl<'a> Connection<'a> {
             let takes_frames = self.checking.is_none() && self.work.len() < WORK_MAX;
             tokio::select! {
                 arrivals = self.live.next() => self.on_arrivals(arrivals).await?,
-                message = self.socket.recv(), if takes_frames => self.on_message(message).await?,
+                message = self.socket.next(), if takes_frames => self.on_message(message).await?,
                 Some(answer) = self.work.next() => self.feed_answers(answer).await?,
                 checked = pending(&mut self.checking) => self.on_checked(checked).await?,
                 page = pending(&mut self.reading) => self.on_page(page).await?,
@@ -228,7 +234,7 @@ impl<'a> Connection<'a> {
         }
     }
 
-    async fn on_message(&mut self, message: Option<Result<Message, axum::Error>>) -> Result<(), Closed> {
+    async fn on_message(&mut self, message: Option<Result<Message, SocketError>>) -> Result<(), Closed> {
         self.heard_at = Instant::now();
         match message {
             Some(Ok(Message::Binary(bytes))) => {
@@ -236,7 +242,7 @@ impl<'a> Connection<'a> {
                 self.on_frame(frame).await
             }
             Some(Ok(Message::Ping(_) | Message::Pong(_))) => self.spend(price::CONTROL).map(drop),
-            Some(Ok(Message::Text(_))) => Err(CloseCode::Malformed),
+            Some(Ok(Message::Text(_) | Message::Frame(_))) => Err(CloseCode::Malformed),
             Some(Ok(Message::Close(_))) | None => Err(CloseCode::Normal),
             Some(Err(error)) => Err(broken(&error)),
         }
@@ -464,19 +470,13 @@ fn breaks_protocol(code: ErrorCode) -> bool {
     matches!(code, Malformed | UnknownFrame | TooLarge | AckBeyondDelivered | AlreadyHello | ToSelf)
 }
 
-/// Why a connection broke: too large a message, one against RFC 6455, or the network.
-fn broken(error: &axum::Error) -> CloseCode {
-    use std::error::Error;
-    let mut source: Option<&(dyn Error + 'static)> = Some(error);
-    while let Some(error) = source {
-        match error.downcast_ref::<tungstenite::Error>() {
-            Some(tungstenite::Error::Capacity(_)) => return CloseCode::TooLarge,
-            Some(tungstenite::Error::Protocol(ProtocolError::ResetWithoutClosingHandshake)) => {
-                return CloseCode::Normal;
-            }
-            Some(tungstenite::Error::Protocol(_) | tungstenite::Error::Utf8(_)) => return CloseCode::Malformed,
-            _ => source = error.source(),
-        }
+/// Why a connection broke: too large a message, too many pieces, something against RFC 6455, or the network.
+fn broken(error: &SocketError) -> CloseCode {
+    match error {
+        SocketError::Capacity(_) => CloseCode::TooLarge,
+        SocketError::Io(error) if error.get_ref().is_some_and(|inner| inner.is::<TooManyPieces>()) => CloseCode::Abuse,
+        SocketError::Protocol(ProtocolError::ResetWithoutClosingHandshake) => CloseCode::Normal,
+        SocketError::Protocol(_) | SocketError::Utf8(_) => CloseCode::Malformed,
+        _ => CloseCode::Normal,
     }
-    CloseCode::Normal
 }

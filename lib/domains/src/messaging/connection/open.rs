@@ -1,7 +1,7 @@
 //! The beginning of a connection: its first frame, and what it needs from then on.
 
 use axum::body::Bytes;
-use axum::extract::ws::{Message, WebSocket};
+use futures_util::{SinkExt, StreamExt};
 use nepto_kit::subscriptions::Subscription;
 use nepto_kit::token::{self, Claims};
 use nepto_kit::{Ctx, Failure};
@@ -11,12 +11,14 @@ use nepto_proto::subject::Live;
 use nepto_proto::wire::{self, Hello, client_frame, server_frame};
 use nepto_proto::{CloseCode, ErrorCode};
 use tokio::time::{Instant, timeout};
+use tungstenite::Message;
 
 use super::price::{self, Allowance, Passage};
 use super::{Closed, broken, error_frame};
 use crate::keys::DeviceSeen;
 use crate::messaging::admission;
 use crate::messaging::gateway::Gateway;
+use crate::messaging::handshake::Socket;
 use crate::messaging::presence::Here;
 use crate::messaging::session::Session;
 
@@ -30,11 +32,7 @@ pub struct Begun {
 }
 
 /// Waits for the first frame, and answers it.
-pub async fn hello(
-    gateway: &Gateway,
-    socket: &mut WebSocket,
-    allowance: &mut Allowance,
-) -> Result<(Here, Begun), Closed> {
+pub async fn hello(gateway: &Gateway, socket: &mut Socket, allowance: &mut Allowance) -> Result<(Here, Begun), Closed> {
     let first = timeout(HELLO_TIMEOUT, first_frame(socket, allowance)).await;
     let bytes = first.map_err(|_| CloseCode::Unauthenticated)??;
     let frame = frame::decode_client(bytes).map_err(|_| CloseCode::Malformed)?;
@@ -61,16 +59,16 @@ pub async fn hello(
 }
 
 /// Pings and pongs may come at any time (RFC 6455, 5.5.2).
-async fn first_frame(socket: &mut WebSocket, allowance: &mut Allowance) -> Result<Bytes, Closed> {
+async fn first_frame(socket: &mut Socket, allowance: &mut Allowance) -> Result<Bytes, Closed> {
     loop {
-        match socket.recv().await {
+        match socket.next().await {
             Some(Ok(Message::Binary(bytes))) => return Ok(bytes),
             Some(Ok(Message::Ping(_) | Message::Pong(_))) => {
                 if allowance.spend(price::CONTROL, Instant::now()) == Passage::Over {
                     return Err(CloseCode::Abuse);
                 }
             }
-            Some(Ok(Message::Text(_))) => return Err(CloseCode::Malformed),
+            Some(Ok(Message::Text(_) | Message::Frame(_))) => return Err(CloseCode::Malformed),
             Some(Ok(Message::Close(_))) | None => return Err(CloseCode::Normal),
             Some(Err(error)) => return Err(broken(&error)),
         }
