@@ -21,6 +21,8 @@ use nepto_proto::AccountId;
 use serde::{Deserialize, Serialize};
 
 pub use model::{Standing, Verdict};
+#[cfg(test)]
+pub(crate) use ops::Accounts;
 
 /// The domain.
 pub fn domain() -> Domain {

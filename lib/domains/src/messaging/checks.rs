@@ -134,7 +134,8 @@ async fn count_request(ctx: &Ctx, sender: AccountId, to: AccountId, id: ClientMs
     Err(Failure::new(ErrorCode::RequestLimit, format!("{max} messages wait for an answer already")))
 }
 
-fn requests_key(sender: AccountId, to: AccountId) -> String {
+/// Where they are.
+pub fn requests_key(sender: AccountId, to: AccountId) -> String {
     format!("limit:request_ids:{sender}:{to}")
 }
 

@@ -19,6 +19,8 @@ mod presence;
 mod router;
 mod session;
 mod submit;
+#[cfg(test)]
+mod two_people;
 
 use nepto_kit::domain::{Domain, Facets, Parts};
 
