@@ -2,8 +2,10 @@
 
 mod chain;
 mod cli;
+mod consent;
 mod contract_wallets;
 mod faults;
+mod frames;
 mod guarded;
 mod nats;
 mod people;

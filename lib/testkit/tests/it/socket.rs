@@ -15,9 +15,9 @@ use uuid::Uuid;
 
 use crate::people::{Person, Raw, devices_of, friends, opaque};
 
-type Ws = tokio_tungstenite::WebSocketStream<tokio_tungstenite::MaybeTlsStream<tokio::net::TcpStream>>;
+pub type Ws = tokio_tungstenite::WebSocketStream<tokio_tungstenite::MaybeTlsStream<tokio::net::TcpStream>>;
 
-async fn connect(stack: &Stack, subprotocol: Option<&'static str>) -> Result<Ws, Error> {
+pub async fn connect(stack: &Stack, subprotocol: Option<&'static str>) -> Result<Ws, Error> {
     let mut request = stack.sockets()[0].as_str().into_client_request().unwrap();
     if let Some(subprotocol) = subprotocol {
         request.headers_mut().insert("sec-websocket-protocol", HeaderValue::from_static(subprotocol));
@@ -25,7 +25,7 @@ async fn connect(stack: &Stack, subprotocol: Option<&'static str>) -> Result<Ws,
     tokio_tungstenite::connect_async(request).await.map(|(ws, _)| ws)
 }
 
-async fn close_code(ws: &mut Ws) -> Option<u16> {
+pub async fn close_code(ws: &mut Ws) -> Option<u16> {
     loop {
         match tokio::time::timeout(seconds(20), ws.next()).await.expect("never closed") {
             Some(Ok(Message::Close(close))) => return close.map(|close| close.code.into()),
