@@ -22,7 +22,7 @@ use serde::{Deserialize, Serialize};
 
 pub use model::{Standing, Verdict};
 #[cfg(test)]
-pub(crate) use ops::Accounts;
+pub(crate) use {ops::Accounts, store::writing_key};
 
 /// The domain.
 pub fn domain() -> Domain {
@@ -42,8 +42,6 @@ pub struct MayWrite {
     pub from: AccountId,
     /// The recipient; the caller knows that it exists.
     pub to: AccountId,
-    /// A message is stored if the answer allows it: then somebody new is one of the day's. Fails with `rate_limited`.
-    pub counts: bool,
 }
 
 impl Operation for MayWrite {
@@ -52,8 +50,23 @@ impl Operation for MayWrite {
     const NAME: &'static str = "standing";
 }
 
-/// A message of `from` is stored for `to`: the sender accepts answers, and the recipient has something to decide about. Once
-/// is enough where [`Standing::settled`] was false, and again does no harm.
+/// A message of `from` is about to be stored for `to`, where [`Standing::settled`] was false: somebody new is one of the
+/// day's, and answers are accepted already, because they may be faster than [`Wrote`]. Fails with `rate_limited`.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub struct BeginsToWrite {
+    /// The sender.
+    pub from: AccountId,
+    /// The recipient.
+    pub to: AccountId,
+}
+
+impl Operation for BeginsToWrite {
+    type Reply = ();
+    const DOMAIN: &'static str = "accounts";
+    const NAME: &'static str = "begins_to_write";
+}
+
+/// It is stored: the sender accepts answers, and the recipient has something to decide about. Again does no harm.
 #[derive(Debug, Clone, Serialize, Deserialize)]
 pub struct Wrote {
     /// The sender.

@@ -83,27 +83,50 @@ impl Accounts {
         self.account(account).await
     }
 
-    /// How one stands with the other. `counts`: a message follows.
-    pub async fn standing(&self, from: AccountId, to: AccountId, counts: bool) -> Result<Standing, Failure> {
+    /// How one stands with the other.
+    pub async fn standing(&self, from: AccountId, to: AccountId) -> Result<Standing, Failure> {
         let known = self.store.known(from, to).await?;
-        let standing = known.standing();
-        let allowed = matches!(standing.verdict, Verdict::Accepted | Verdict::Requested);
-        if counts && allowed && known.is_new() {
+        self.keep(from, to, known.standing(), &known).await
+    }
+
+    /// A message is about to be stored.
+    pub async fn begins_to_write(&self, from: AccountId, to: AccountId) -> Result<(), Failure> {
+        let known = self.store.known(from, to).await?;
+        if known.is_new() {
             self.count_new(from, to).await?;
         }
-        self.store.cache(from, to, standing, &known).await?;
-        Ok(standing)
+        Ok(self.store.begin_writing(from, to, &known).await?)
     }
 
     /// A message was stored.
     pub async fn wrote(&self, from: AccountId, to: AccountId) -> Result<(), Failure> {
         let known = self.store.meet(from, to, self.ctx.clock.now_ms()).await?;
-        self.cache_both(from, to, &known).await
+        self.store.end_writing(from, to).await?;
+        self.keep_both(from, to, &known).await
     }
 
-    async fn cache_both(&self, one: AccountId, other: AccountId, known: &Known) -> Result<(), Failure> {
-        self.store.cache(one, other, known.standing(), known).await?;
-        Ok(self.store.cache(other, one, known.standing_back(), known).await?)
+    async fn keep_both(&self, one: AccountId, other: AccountId, known: &Known) -> Result<(), Failure> {
+        self.keep(one, other, known.standing(), known).await?;
+        self.keep(other, one, known.standing_back(), known).await.map(drop)
+    }
+
+    /// Puts a standing into Redis, and says what it is at this moment: whoever is writing accepts answers already, which
+    /// may come to nothing.
+    async fn keep(
+        &self,
+        from: AccountId,
+        to: AccountId,
+        standing: Standing,
+        known: &Known,
+    ) -> Result<Standing, Failure> {
+        let standing = match standing.verdict {
+            Verdict::Requested if self.store.is_writing(to, from).await? => {
+                Standing { verdict: Verdict::Accepted, settled: false }
+            }
+            _ => standing,
+        };
+        self.store.cache(from, to, standing, known).await?;
+        Ok(standing)
     }
 
     /// Takes one of the day's new contacts, unless this one has been taken today.
@@ -134,7 +157,7 @@ impl Accounts {
             self.count_new(owner, other).await?;
         }
         let known = self.store.decide(owner, other, consent, now_ms).await?;
-        self.cache_both(owner, other, &known).await?;
+        self.keep_both(owner, other, &known).await?;
         Ok(Contact { account, consent, since: from_ms(now_ms) })
     }
 

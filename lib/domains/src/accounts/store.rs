@@ -6,8 +6,8 @@ use std::time::Duration;
 use nepto_kit::db::{Db, DbError, Migration, RecordId, key, vars};
 use nepto_proto::AccountId;
 use nepto_proto::api::accounts::Consent;
-use redis::Script;
 use redis::aio::ConnectionManager;
+use redis::{AsyncCommands, Script};
 use surrealdb::types::{SurrealValue, Value, array};
 
 use super::model::{Standing, Verdict, consent_text, parse_consent};
@@ -43,6 +43,8 @@ static PUT_STANDING: LazyLock<Script> = LazyLock::new(|| {
 });
 
 const CACHE_TTL: Duration = Duration::from_secs(300);
+/// From the check of a message to the note that it is stored.
+const WRITING_TTL: Duration = Duration::from_secs(10);
 
 /// What an account says of itself.
 #[derive(Debug, Clone, Default, SurrealValue)]
@@ -259,6 +261,28 @@ impl Store {
             .invoke_async(&mut self.redis.clone())
             .await
     }
+
+    /// Notes for seconds that a message is on its way; whoever answers is asked for anew.
+    pub async fn begin_writing(&self, from: AccountId, to: AccountId, known: &Known) -> redis::RedisResult<()> {
+        let () = self.redis.clone().set_ex(writing_key(from, to), 1, WRITING_TTL.as_secs()).await?;
+        let answers = Standing { settled: false, ..known.standing_back() };
+        self.cache(to, from, answers, known).await
+    }
+
+    /// Whether a message is on its way.
+    pub async fn is_writing(&self, from: AccountId, to: AccountId) -> redis::RedisResult<bool> {
+        self.redis.clone().exists(writing_key(from, to)).await
+    }
+
+    /// What was on its way is noted.
+    pub async fn end_writing(&self, from: AccountId, to: AccountId) -> redis::RedisResult<()> {
+        self.redis.clone().del(writing_key(from, to)).await
+    }
+}
+
+/// Where the note is that a message is on its way.
+pub fn writing_key(from: AccountId, to: AccountId) -> String {
+    format!("writing:{from}:{to}")
 }
 
 impl ContactRow {

@@ -10,7 +10,7 @@ use nepto_proto::wire::{Mismatch, SendDm};
 use nepto_proto::{AccountId, ClientMsgId, DeviceId, ErrorCode};
 use redis::{AsyncCommands, Script};
 
-use crate::accounts::{MayWrite, Standing, Verdict, Wrote};
+use crate::accounts::{BeginsToWrite, MayWrite, Standing, Verdict, Wrote};
 use crate::keys::{DeviceList, ListDevices};
 
 const MINUTE: Duration = Duration::from_secs(60);
@@ -91,7 +91,7 @@ pub async fn check(
     let standing = match known.verdict {
         _ if to == sender => Standing { verdict: Verdict::Accepted, settled: true },
         Some(verdict) => Standing { verdict, settled: true },
-        None => ctx.call(&MayWrite { from: sender, to, counts: mismatch.is_none() }).await?,
+        None => ctx.call(&MayWrite { from: sender, to }).await?,
     };
     match standing.verdict {
         Verdict::Accepted | Verdict::Requested => {}
@@ -101,11 +101,17 @@ pub async fn check(
     if let Some(mismatch) = mismatch {
         return Err(Refusal::Mismatch(mismatch));
     }
-    let request = standing.verdict == Verdict::Requested;
-    if request {
+    let cleared = Cleared { request: standing.verdict == Verdict::Requested, unsettled: !standing.settled };
+    if cleared.request {
         count_request(ctx, sender, to, id).await?;
     }
-    Ok(Cleared { request, unsettled: !standing.settled })
+    if cleared.unsettled
+        && let Err(failure) = ctx.call(&BeginsToWrite { from: sender, to }).await
+    {
+        not_stored(ctx, sender, to, id, cleared).await;
+        return Err(failure.into());
+    }
+    Ok(cleared)
 }
 
 /// A message was stored. Only then is it one that makes people known to each other; and its sender is told only after that,
@@ -114,7 +120,7 @@ pub async fn noted(ctx: &Ctx, sender: AccountId, to: AccountId, cleared: Cleared
     if cleared.unsettled { ctx.call(&Wrote { from: sender, to }).await } else { Ok(()) }
 }
 
-/// A message was refused by the store: it was none of the few that somebody who was not accepted may send.
+/// A message was refused after all: it was none of the few that somebody who was not accepted may send.
 pub async fn not_stored(ctx: &Ctx, sender: AccountId, to: AccountId, id: ClientMsgId, cleared: Cleared) {
     if cleared.request {
         let gone: redis::RedisResult<()> = ctx.redis.clone().srem(requests_key(sender, to), &id.to_vec()).await;

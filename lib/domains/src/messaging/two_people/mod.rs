@@ -27,7 +27,7 @@ use redis::AsyncCommands;
 
 use self::model::{Act, Fate, Person, REQUESTS_MAX, happens};
 use super::checks::{self, Refusal};
-use crate::accounts::{Accounts, Verdict};
+use crate::accounts::{Accounts, Verdict, writing_key};
 use crate::auth::{FindAccount, FoundAccount};
 use crate::keys::{DeviceList, ListDevices};
 use crate::testing::{account, database};
@@ -129,7 +129,7 @@ impl Pair<'_> {
                 self.relist(me, !had_any).await;
                 return Fate::None;
             }
-            Act::Wait => return self.forget(&[Verdict::cache_key(me, other), Verdict::cache_key(other, me)]).await,
+            Act::Wait => return self.wait().await,
             Act::Flush => return self.flush().await,
             Act::Write | Act::Retry | Act::WriteAndDie | Act::WrongDevices | Act::OwnLeftOut => {
                 return self.write(who, act).await;
@@ -193,9 +193,16 @@ impl Pair<'_> {
     async fn flush(&self) -> Fate {
         let [one, other] = self.accounts;
         let pairs = [(one, other), (other, one)];
-        let keys = pairs.map(|(from, to)| {
-            [Verdict::cache_key(from, to), DeviceList::cache_key(from), checks::requests_key(from, to)]
-        });
+        let keys = pairs.map(|(from, to)| [DeviceList::cache_key(from), checks::requests_key(from, to)]);
+        self.forget(keys.as_flattened()).await;
+        self.wait().await
+    }
+
+    /// What Redis knows for minutes or less.
+    async fn wait(&self) -> Fate {
+        let [one, other] = self.accounts;
+        let pairs = [(one, other), (other, one)];
+        let keys = pairs.map(|(from, to)| [Verdict::cache_key(from, to), writing_key(from, to)]);
         self.forget(keys.as_flattened()).await
     }
 

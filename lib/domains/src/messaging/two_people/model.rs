@@ -77,12 +77,14 @@ pub struct Person {
     pub requests: u8,
     /// Their last message that may have been stored, and whether it is one of the requests.
     pub last: Option<bool>,
+    /// Whether a message of theirs is on its way, or was when the gateway died.
+    pub writing: bool,
     /// Whether they have devices.
     pub linked: bool,
 }
 
 impl Person {
-    pub const NEW: Self = Self { consent: None, requests: 0, last: None, linked: true };
+    pub const NEW: Self = Self { consent: None, requests: 0, last: None, writing: false, linked: true };
 }
 
 /// The law: what happens when one of the two acts.
@@ -94,12 +96,13 @@ pub fn happens(people: &mut [Person; 2], who: usize, act: Act) -> Fate {
         // there is nothing to take back from somebody unknown
         Act::Unblock => people[who].consent = people[who].consent.map(|_| Consent::Requested),
         Act::Relink => people[who].linked = !people[who].linked,
-        Act::Wait => {}
+        Act::Wait => people.iter_mut().for_each(|person| person.writing = false),
         // the limits of requests are all that Redis knows alone
         Act::Flush => {
             for person in people {
                 person.requests = 0;
                 person.last = person.last.map(|_| false);
+                person.writing = false;
             }
         }
         Act::Write | Act::Retry | Act::WriteAndDie | Act::WrongDevices | Act::OwnLeftOut => {
@@ -122,7 +125,9 @@ fn writes(people: &mut [Person; 2], who: usize, other: usize, act: Act) -> Fate 
     if matches!(act, Act::WrongDevices | Act::OwnLeftOut) {
         return Fate::Mismatch { own: act == Act::OwnLeftOut };
     }
-    let request = people[other].consent != Some(Consent::Accepted);
+    // who is writing accepts answers already
+    let accepted = people[other].consent == Some(Consent::Accepted);
+    let request = !accepted && !people[other].writing;
     let counted = act == Act::Retry && people[who].last == Some(true);
     if request && !counted {
         if people[who].requests == REQUESTS_MAX {
@@ -131,6 +136,11 @@ fn writes(people: &mut [Person; 2], who: usize, other: usize, act: Act) -> Fate 
         people[who].requests += 1;
     }
     people[who].last = Some(request || counted);
+    let knows = people[who].consent == Some(Consent::Accepted) && people[other].consent.is_some();
+    let settled = knows && (accepted || request);
+    if !settled {
+        people[who].writing = act == Act::WriteAndDie;
+    }
     if act != Act::WriteAndDie {
         // writing accepts answers, and gives the other something to decide about
         people[who].consent = Some(Consent::Accepted);
