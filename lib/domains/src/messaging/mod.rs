@@ -7,12 +7,12 @@
 //! - the server sees ciphertexts only.
 
 mod acked;
-mod admission;
 mod checks;
 mod connection;
 mod consumers;
 mod gateway;
 mod handshake;
+mod hellos;
 mod jobs;
 mod mailbox;
 mod presence;

@@ -40,9 +40,9 @@ pub use self::price::Allowance;
 use self::price::Passage;
 use self::requests::Checking;
 use self::typing::Typing;
-use super::admission;
 use super::gateway::{Gateway, Place};
 use super::handshake::Socket;
+use super::hellos;
 use super::mailbox::{self, Page, StoredEnvelope};
 use super::session::{Effect, Session};
 use super::submit;
@@ -74,7 +74,7 @@ pub async fn serve(place: Place, mut socket: Socket) {
     let connection = Connection::new(gateway, &mut socket, begun, allowance);
     let code = Box::pin(connection.run_to_close()).await;
     if code == CloseCode::Abuse {
-        admission::bar(&gateway.ctx, claims.session).await;
+        hellos::bar(&gateway.ctx, claims.session).await;
     }
     tracing::debug!(account = %claims.account, device = %claims.device, reason = code.reason(), "socket closed");
     Box::pin(close(&mut socket, code)).await;

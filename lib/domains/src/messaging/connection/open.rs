@@ -16,9 +16,9 @@ use tungstenite::Message;
 use super::price::{self, Allowance, Passage};
 use super::{Closed, broken, error_frame};
 use crate::keys::DeviceSeen;
-use crate::messaging::admission;
 use crate::messaging::gateway::Gateway;
 use crate::messaging::handshake::Socket;
+use crate::messaging::hellos;
 use crate::messaging::presence::Here;
 use crate::messaging::session::Session;
 
@@ -78,7 +78,7 @@ async fn first_frame(socket: &mut Socket, allowance: &mut Allowance) -> Result<B
 async fn open(gateway: &Gateway, hello: &Hello) -> Result<(Here, Begun, wire::Welcome), Failure> {
     let ctx = &gateway.ctx;
     let claims = token::authenticate(ctx, &hello.access_token).await?;
-    admission::admit(ctx, &claims).await?;
+    hellos::admit(ctx, &claims).await?;
     let (account, device) = (claims.account, claims.device);
     // first the subscription, then the mailbox: what is stored in between is seen twice rather than never
     let live = gateway.subscriptions.subscribe(Live::all(account, device)).await?;
