@@ -238,8 +238,9 @@ impl<'a> Connection<'a> {
         self.heard_at = Instant::now();
         match message {
             Some(Ok(Message::Binary(bytes))) => {
+                let length = bytes.len();
                 let frame = frame::decode_client(bytes).map_err(|_| CloseCode::Malformed)?;
-                self.on_frame(frame).await
+                self.on_frame(frame, length).await
             }
             Some(Ok(Message::Ping(_) | Message::Pong(_))) => self.spend(price::CONTROL).map(drop),
             Some(Ok(Message::Text(_) | Message::Frame(_))) => Err(CloseCode::Malformed),
@@ -248,9 +249,9 @@ impl<'a> Connection<'a> {
         }
     }
 
-    async fn on_frame(&mut self, frame: ClientFrame) -> Result<(), Closed> {
+    async fn on_frame(&mut self, frame: ClientFrame, bytes: usize) -> Result<(), Closed> {
         use client_frame::Kind;
-        if let Some(wait) = self.spend(price::of(frame.kind.as_ref()))? {
+        if let Some(wait) = self.spend(price::of(frame.kind.as_ref(), bytes))? {
             let id = if let Some(Kind::SendDm(send)) = frame.kind { send.client_msg_id } else { Vec::new() };
             let failure = Failure::rate_limited(wait, "too many frames on this connection");
             return self.refuse(frame.id, id, failure).await;

@@ -16,16 +16,22 @@ pub const EMPTY_ACK: u32 = 1;
 /// A refusal, beside what the frame itself costs: somebody had to look it up, and to write an answer.
 pub const REFUSAL: u32 = 2;
 
-/// What a frame costs before anybody looks at it.
-pub fn of(kind: Option<&Kind>) -> u32 {
-    match kind {
-        Some(Kind::SendDm(_) | Kind::Ack(_)) => 0,
-        Some(Kind::Typing(_) | Kind::Ping(_)) => 1,
-        // up to 500 accounts, and a question to another domain
-        Some(Kind::PresenceQuery(_)) => 4,
-        // nobody who follows the protocol sends these
-        Some(Kind::Hello(_)) | None => 4,
-    }
+/// Each whole block of so many bytes costs as much as a ping, except in messages, whose bytes are counted elsewhere.
+const BLOCK_BYTES: usize = 4_096;
+
+/// What a frame of so many bytes costs before anybody looks at it.
+pub fn of(kind: Option<&Kind>, bytes: usize) -> u32 {
+    let blocks = (bytes / BLOCK_BYTES) as u32;
+    blocks
+        + match kind {
+            Some(Kind::SendDm(_)) => return 0,
+            Some(Kind::Ack(_)) => 0,
+            Some(Kind::Typing(_) | Kind::Ping(_)) => 1,
+            // up to 500 accounts, and a question to another domain
+            Some(Kind::PresenceQuery(_)) => 4,
+            // nobody who follows the protocol sends these
+            Some(Kind::Hello(_)) | None => 4,
+        }
 }
 
 /// Whether something may pass.
@@ -98,6 +104,14 @@ mod tests {
         assert_eq!(allowance.spend(21, start), Passage::Limited(SECOND / 10));
         assert_eq!(allowance.spend(0, start), Passage::Limited(SECOND / 5));
         assert_eq!((0..).find(|_| allowance.spend(0, start) == Passage::Over), Some(18));
+    }
+
+    #[test]
+    fn large_frames_cost_more_except_messages() {
+        let ack = Kind::Ack(Default::default());
+        assert_eq!((of(Some(&ack), 10), of(Some(&ack), 256 * 1_024)), (0, 64));
+        assert_eq!((of(None, 10), of(None, 4_096)), (4, 5));
+        assert_eq!(of(Some(&Kind::SendDm(Default::default())), 256 * 1_024), 0);
     }
 
     proptest! {
