@@ -3,6 +3,7 @@
 //! Frames of the client are worked off in their order; deliveries go on meanwhile. Nothing here waits without a bound: not
 //! for the client, not for Redis, not for JetStream.
 
+mod closing;
 mod open;
 mod pieces;
 mod price;
@@ -30,12 +31,11 @@ use prost::Message as _;
 use tokio::time::{Instant, Sleep, sleep, sleep_until, timeout};
 use tokio_util::sync::WaitForCancellationFutureOwned;
 use tungstenite::Message;
-use tungstenite::error::{Error as SocketError, ProtocolError};
-use tungstenite::protocol::CloseFrame;
+use tungstenite::error::Error as SocketError;
 
+use self::closing::{breaks_protocol, broken, close};
 use self::open::{Begun, hello};
 pub use self::pieces::Pieces;
-use self::pieces::TooManyPieces;
 pub use self::price::Allowance;
 use self::price::Passage;
 use self::requests::Checking;
@@ -53,8 +53,6 @@ const WORK_MAX: usize = 64;
 const READ_AGAIN_AFTER: Duration = Duration::from_millis(50);
 /// A stopping gateway waits so long for the answers of a connection.
 const FINISH_WITHIN: Duration = Duration::from_secs(2);
-/// A client has so long to take its close frame.
-const CLOSE_WITHIN: Duration = Duration::from_secs(1);
 
 /// Why the loop ended.
 type Closed = CloseCode;
@@ -79,18 +77,6 @@ pub async fn serve(place: Place, mut socket: Socket) {
     tracing::debug!(account = %claims.account, device = %claims.device, reason = code.reason(), "socket closed");
     Box::pin(close(&mut socket, code)).await;
     Box::pin(here.leave()).await;
-}
-
-async fn close(socket: &mut Socket, code: CloseCode) {
-    metrics::counter!("nepto_gateway_closed_total", "reason" => code.reason()).increment(1);
-    let frame = CloseFrame { code: code.get().into(), reason: code.reason().into() };
-    let farewell = async {
-        // refused where the client has closed: then it is answered with its own frame (RFC 6455, 5.5.1), by reading on
-        let _ = socket.send(Message::Close(Some(frame))).await;
-        // and TCP takes what was written back if it is closed with something unread
-        while let Some(Ok(_)) = socket.next().await {}
-    };
-    let _ = timeout(CLOSE_WITHIN, farewell).await;
 }
 
 /// An answer in the making; `None` says nothing.
@@ -463,21 +449,4 @@ fn error_frame(failure: Failure, client_msg_id: Vec<u8>) -> wire::Error {
     let retry_after_ms = failure.retry_after.map_or(0, |wait| wait.as_millis() as u32);
     let detail = if failure.detail.is_empty() { failure.code.title().into() } else { failure.detail };
     wire::Error { retry_after_ms, client_msg_id, ..frame::error(failure.code, detail) }
-}
-
-/// Refusals that a correct client never sees; too many of them end the connection.
-fn breaks_protocol(code: ErrorCode) -> bool {
-    use ErrorCode::{AckBeyondDelivered, AlreadyHello, Malformed, ToSelf, TooLarge, UnknownFrame};
-    matches!(code, Malformed | UnknownFrame | TooLarge | AckBeyondDelivered | AlreadyHello | ToSelf)
-}
-
-/// Why a connection broke: too large a message, too many pieces, something against RFC 6455, or the network.
-fn broken(error: &SocketError) -> CloseCode {
-    match error {
-        SocketError::Capacity(_) => CloseCode::TooLarge,
-        SocketError::Io(error) if error.get_ref().is_some_and(|inner| inner.is::<TooManyPieces>()) => CloseCode::Abuse,
-        SocketError::Protocol(ProtocolError::ResetWithoutClosingHandshake) => CloseCode::Normal,
-        SocketError::Protocol(_) | SocketError::Utf8(_) => CloseCode::Malformed,
-        _ => CloseCode::Normal,
-    }
 }
