@@ -176,3 +176,11 @@ impl Accounts {
         Ok(Contacts { contacts, next })
     }
 }
+
+#[cfg(test)]
+impl Accounts {
+    /// What each of two has decided about the other.
+    pub async fn contacts_of_two(&self, one: AccountId, other: AccountId) -> [Option<Consent>; 2] {
+        self.store.known(one, other).await.unwrap().consents()
+    }
+}

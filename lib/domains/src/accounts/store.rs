@@ -86,6 +86,12 @@ impl Known {
         Standing::of(consent_of(&self.other), consent_of(&self.one))
     }
 
+    /// What the first one thinks of the other, and the other of the first one.
+    #[cfg(test)]
+    pub fn consents(&self) -> [Option<Consent>; 2] {
+        [consent_of(&self.one), consent_of(&self.other)]
+    }
+
     /// Of what the pair decided: a larger one is newer.
     pub fn revision(&self) -> i64 {
         self.revision

@@ -185,7 +185,7 @@ async fn flood(ws: &mut Ws, kind: Flood, to: &wire::SendDm) -> (u32, Option<u16>
 
 #[tokio::test]
 async fn who_floods_is_closed_and_kept_out_for_a_while() {
-    let stack = Stack::builder().set("gateway.frames_burst", 100).set("gateway.barred_s", 5).all().await.unwrap();
+    let stack = Stack::builder().set("gateway.frames_burst", 100).set("gateway.barred_s", 3).all().await.unwrap();
     let (mut alice, bob) = friends(&stack).await.unwrap();
     let devices = devices_of(&alice.client, bob.account()).await.unwrap();
     // for a device that is not there

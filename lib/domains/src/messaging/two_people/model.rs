@@ -3,7 +3,7 @@
 use nepto_proto::api::accounts::Consent;
 
 /// Messages of a request, in this world.
-pub const REQUESTS_MAX: u8 = 2;
+pub const REQUESTS_MAX: u8 = 1;
 
 /// What one of them does, or what happens to both.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -20,10 +20,8 @@ pub enum Act {
     Retry,
     /// Writes a new message; the gateway dies after it was stored and before anybody noted it.
     WriteAndDie,
-    /// Writes for other devices than the other one has.
+    /// Writes for other devices than the other one has, and then without a copy for the second device of one's own.
     WrongDevices,
-    /// Writes without a copy for the second device of one's own.
-    OwnLeftOut,
     /// Removes the devices; or, without any, signs in anew.
     Relink,
     /// What Redis keeps for minutes is forgotten.
@@ -34,7 +32,7 @@ pub enum Act {
 
 impl Act {
     /// What either can do.
-    pub const OF_ONE: [Self; 9] = [
+    pub const OF_ONE: [Self; 8] = [
         Self::Accept,
         Self::Block,
         Self::Unblock,
@@ -42,7 +40,6 @@ impl Act {
         Self::Retry,
         Self::WriteAndDie,
         Self::WrongDevices,
-        Self::OwnLeftOut,
         Self::Relink,
     ];
     /// What happens to both.
@@ -56,8 +53,8 @@ pub enum Fate {
     None,
     /// Stored, among the requests or not.
     Stored { request: bool },
-    /// Refused; nothing else happens.
-    Mismatch { own: bool },
+    /// Refused, whether for the other's devices or one's own; nothing else happens.
+    Mismatch,
     /// Refused; nothing else happens.
     DeviceUnknown,
     /// Refused; nothing else happens.
@@ -105,9 +102,7 @@ pub fn happens(people: &mut [Person; 2], who: usize, act: Act) -> Fate {
                 person.writing = false;
             }
         }
-        Act::Write | Act::Retry | Act::WriteAndDie | Act::WrongDevices | Act::OwnLeftOut => {
-            return writes(people, who, other, act);
-        }
+        Act::Write | Act::Retry | Act::WriteAndDie | Act::WrongDevices => return writes(people, who, other, act),
     }
     Fate::None
 }
@@ -122,8 +117,8 @@ fn writes(people: &mut [Person; 2], who: usize, other: usize, act: Act) -> Fate 
     if people[other].consent == Some(Consent::Blocked) {
         return Fate::Blocked;
     }
-    if matches!(act, Act::WrongDevices | Act::OwnLeftOut) {
-        return Fate::Mismatch { own: act == Act::OwnLeftOut };
+    if act == Act::WrongDevices {
+        return Fate::Mismatch;
     }
     // who is writing accepts answers already
     let accepted = people[other].consent == Some(Consent::Accepted);
