@@ -109,7 +109,7 @@ impl Frames {
         }
         let length = match extended {
             0 => u64::from(length & 0x7f),
-            _ => header[2..2 + extended].iter().fold(0, |number, byte| number << 8 | u64::from(*byte)),
+            _ => header[2..2 + extended].iter().fold(0, |number, byte| (number << 8) | u64::from(*byte)),
         };
         let (is_last, opcode) = (flags & 0x80 != 0, flags & 0x0f);
         // control frames are never cut; whole messages of data are no pieces
@@ -125,7 +125,7 @@ mod tests {
 
     /// A masked frame, as clients send it.
     fn frame(is_last: bool, opcode: u8, length: usize) -> Vec<u8> {
-        let mut bytes = vec![u8::from(is_last) << 7 | opcode];
+        let mut bytes = vec![(u8::from(is_last) << 7) | opcode];
         match length {
             0..126 => bytes.push(0x80 | length as u8),
             126..65_536 => bytes.extend([&[0x80 | 126][..], &(length as u16).to_be_bytes()].concat()),
