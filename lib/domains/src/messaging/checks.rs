@@ -123,7 +123,7 @@ pub async fn noted(ctx: &Ctx, sender: AccountId, to: AccountId, cleared: Cleared
 /// A message was refused after all: it was none of the few that somebody who was not accepted may send.
 pub async fn not_stored(ctx: &Ctx, sender: AccountId, to: AccountId, id: ClientMsgId, cleared: Cleared) {
     if cleared.request {
-        let gone: redis::RedisResult<()> = ctx.redis.clone().srem(requests_key(sender, to), &id.to_vec()).await;
+        let gone: redis::RedisResult<()> = ctx.redis.clone().srem(requests_key(sender, to), id.to_vec()).await;
         if let Err(error) = gone {
             tracing::debug!(%error, "a request was not given back");
         }
