@@ -63,7 +63,9 @@ impl Failure {
             | ErrorCode::TokenExpired
             | ErrorCode::SessionRevoked
             | ErrorCode::RefreshInvalid
-            | ErrorCode::RefreshReused => Exit::NotSignedIn,
+            | ErrorCode::RefreshReused
+            | ErrorCode::RefreshUnsigned
+            | ErrorCode::RefreshSignature => Exit::NotSignedIn,
             _ => Exit::Refused,
         };
         Self::new(exit, code.as_str(), detail)
@@ -146,9 +148,11 @@ fn advice(code: ErrorCode) -> &'static str {
         }
         ErrorCode::HandleInvalid => "; a handle is 3 to 32 of a-z, 0-9 and _, and begins with a letter",
         ErrorCode::HandleTaken => "; choose another one",
-        ErrorCode::SessionRevoked | ErrorCode::RefreshInvalid | ErrorCode::RefreshReused => {
-            "; sign in again: nepto login --server URL --keystore FILE"
-        }
+        ErrorCode::SessionRevoked
+        | ErrorCode::RefreshInvalid
+        | ErrorCode::RefreshReused
+        | ErrorCode::RefreshUnsigned
+        | ErrorCode::RefreshSignature => "; sign in again: nepto login --server URL --keystore FILE",
         _ => "",
     }
 }

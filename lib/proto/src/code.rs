@@ -54,6 +54,8 @@ error_codes! {
     SessionRevoked = "session_revoked", 401, "The session was signed out.";
     RefreshInvalid = "refresh_invalid", 401, "The refresh token is not valid.";
     RefreshReused = "refresh_reused", 401, "The refresh token was used before; the session was signed out for safety.";
+    RefreshUnsigned = "refresh_unsigned", 401, "The refresh lacks the signature of the device's identity key.";
+    RefreshSignature = "refresh_signature", 401, "The refresh is not signed by the device's identity key.";
     // signing in
     SiweMalformed = "siwe_malformed", 400, "The sign-in message is not an EIP-4361 message.";
     SiweDomain = "siwe_domain", 401, "The sign-in message is for another domain.";

@@ -250,5 +250,12 @@ pub(crate) fn is_about_session(code: ErrorCode) -> bool {
 
 /// Codes that only a new sign-in with the wallet cures.
 pub(crate) fn is_signed_out(code: ErrorCode) -> bool {
-    matches!(code, ErrorCode::SessionRevoked | ErrorCode::RefreshInvalid | ErrorCode::RefreshReused)
+    matches!(
+        code,
+        ErrorCode::SessionRevoked
+            | ErrorCode::RefreshInvalid
+            | ErrorCode::RefreshReused
+            | ErrorCode::RefreshUnsigned
+            | ErrorCode::RefreshSignature
+    )
 }

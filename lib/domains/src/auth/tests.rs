@@ -8,7 +8,7 @@ use nepto_kit::db::DbError;
 use nepto_kit::outbox;
 use nepto_proto::certificate::{SignedMessage, WalletLink};
 use nepto_proto::event::WalletLinked;
-use nepto_proto::{DeviceId, SessionId};
+use nepto_proto::{AccountId, DeviceId, SessionId};
 use uuid::Uuid;
 
 use super::store::{Beginning, Store};
@@ -21,6 +21,13 @@ async fn store() -> Store {
 fn link() -> WalletLink {
     let signed = SignedMessage { message: "m".into(), signature: "0x".into() };
     WalletLink { approval: signed.clone(), consent: signed }
+}
+
+/// Links a wallet of an account, with as many links as it has by now and this one.
+async fn link_wallet(store: &Store, account: AccountId, wallet: &str, max: usize) -> Result<(), DbError> {
+    let seen = store.wallets(account).await.unwrap().unwrap().links;
+    let links = seen.iter().cloned().chain([link()]).collect();
+    store.link(account, wallet, (seen, links), max, event()).await
 }
 
 fn event() -> outbox::Row {
@@ -56,18 +63,28 @@ async fn a_wallet_is_linked_to_one_account_and_within_the_limit() {
         Err(DbError::Thrown(code)) => code,
         other => panic!("{other:?}"),
     };
-    assert_eq!(thrown(store.link(mine, "0xB", link(), 3, event()).await), "wallet_linked");
-    store.link(mine, "0xC", link(), 3, event()).await.unwrap();
-    store.link(mine, "0xD", link(), 3, event()).await.unwrap();
-    assert_eq!(thrown(store.link(mine, "0xE", link(), 3, event()).await), "wallet_limit");
+    assert_eq!(thrown(link_wallet(&store, mine, "0xB", 3).await), "wallet_linked");
+    link_wallet(&store, mine, "0xC", 3).await.unwrap();
+    link_wallet(&store, mine, "0xD", 3).await.unwrap();
+    assert_eq!(thrown(link_wallet(&store, mine, "0xE", 3).await), "wallet_limit");
     let wallets = store.wallets(mine).await.unwrap().unwrap();
     assert_eq!((wallets.root.as_str(), wallets.wallets.len(), wallets.links.len()), ("0xA", 3, 2));
     assert_eq!(store.account_of_wallet("0xE").await.unwrap(), None, "a refusal leaves nothing behind");
+    // a link that somebody else made meanwhile is not written over
+    let changed = store.link(mine, "0xC", (vec![], vec![link()]), 3, event()).await;
+    assert_eq!(thrown(changed), "unavailable");
 }
 
 /// A session of the first account, at the beginning of time.
 fn beginning(number: u128, device: DeviceId) -> Beginning<'static> {
-    Beginning { account: account(1), session: session(number), device, wallet: "0xA", now_ms: 0 }
+    Beginning {
+        account: account(1),
+        session: session(number),
+        device,
+        wallet: "0xA",
+        identity_key: &[5; 33],
+        now_ms: 0,
+    }
 }
 
 #[tokio::test]
@@ -134,12 +151,12 @@ async fn wallets_go_only_from_what_was_seen() {
     let mine = account(1);
     store.account_of_wallet_or_new("0xA", mine, 0, event()).await.unwrap();
     let before = store.wallets(mine).await.unwrap().unwrap();
-    store.link(mine, "0xB", link(), 5, event()).await.unwrap();
+    link_wallet(&store, mine, "0xB", 5).await.unwrap();
     store.note_contract_wallet("0xB", 1, 7, 1_000).await.unwrap();
     let seen = store.wallets(mine).await.unwrap().unwrap();
     let gone = ["0xB".to_owned()];
     // another link between the same wallets is a change too
-    store.link(mine, "0xB", link(), 5, event()).await.unwrap();
+    link_wallet(&store, mine, "0xB", 5).await.unwrap();
     let changed = store.unlink(mine, seen.clone(), before.clone(), &gone, vec![event()]).await;
     assert!(matches!(changed, Err(DbError::Thrown(code)) if code == "unavailable"));
     let seen = store.wallets(mine).await.unwrap().unwrap();

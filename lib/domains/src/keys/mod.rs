@@ -98,7 +98,7 @@ operation!(
     } -> Vec<Certified>
 );
 operation!(
-    /// Removes a device and everything kept for it. Fails with `device_unknown`.
+    /// Removes a device and everything kept for it, and ends its sessions. Fails with `device_unknown`.
     "remove_device" RemoveDevice {
         /// Whose.
         account: AccountId,
@@ -107,6 +107,15 @@ operation!(
         /// Only if this is still its certificate; else it is `device_unknown`.
         certificate: Option<SignedMessage>,
     } -> ()
+);
+operation!(
+    /// Removes the devices that a wallet certified, as `remove_device` does. Returns how many there were.
+    "remove_devices_of" RemoveDevicesOf {
+        /// Whose.
+        account: AccountId,
+        /// EIP-55.
+        wallet: String,
+    } -> u32
 );
 /// A device and its certificate.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]

@@ -22,7 +22,7 @@ use super::device_list::DeviceList;
 use super::model::{check_ec, check_id, check_kyber, check_setup, check_signed_ec};
 use super::store::{DeviceRow, RemovedRow, Store, Taken};
 use super::{Certified, RegisterDevice};
-use crate::auth::FindAccount;
+use crate::auth::{EndSessions, FindAccount};
 
 /// A device that was not heard of for so long is removed: its mailbox has expired by then.
 const IDLE_AFTER: Duration = Duration::from_secs(180 * 86_400);
@@ -53,7 +53,8 @@ impl Keys {
         DeviceId::try_from(device).map_err(Failure::internal)
     }
 
-    /// Removes a device, if it has this certificate, where one is given.
+    /// Removes a device, if it has this certificate, where one is given, and ends its sessions before it answers: the event
+    /// that says the same may be late. A removal that got no further than the row is finished by the next try.
     pub async fn remove(
         &self,
         account: AccountId,
@@ -62,29 +63,47 @@ impl Keys {
     ) -> Result<(), Failure> {
         let event = Row::new(&DeviceRemoved { account, device }, &self.ctx.clock, &self.ctx.random);
         let now_ms = self.ctx.clock.now_ms();
-        self.store.remove(account, device, certificate, now_ms, event).await.map_err(|error| {
-            match Failure::from(error) {
-                failure if failure.code == ErrorCode::DeviceUnknown => {
-                    Failure::new(failure.code, format!("this account has no device {device}"))
-                }
-                failure => failure,
+        // with another certificate it is another device by now, whose sessions live
+        let whatever_it_is = certificate.is_none();
+        let unknown = match self.store.remove(account, device, certificate, now_ms, event).await.map_err(Failure::from)
+        {
+            Ok(()) => None,
+            Err(failure) if failure.code == ErrorCode::DeviceUnknown => {
+                Some(Failure::new(failure.code, format!("this account has no device {device}")))
             }
-        })?;
+            Err(failure) => return Err(failure),
+        };
         self.outbox.wake();
-        self.list(account).await.map(drop)
-    }
-
-    /// Removes the devices that a wallet certified.
-    pub async fn wallet_unlinked(&self, account: AccountId, wallet: &str) -> Result<(), Failure> {
-        for row in self.store.devices(account).await? {
-            if let Some(device) = row.number().filter(|_| row.wallet == wallet) {
-                match self.remove(account, device, None).await {
-                    Err(failure) if failure.code != ErrorCode::DeviceUnknown => return Err(failure),
-                    _ => {}
+        match unknown {
+            Some(unknown) if !whatever_it_is => Err(unknown),
+            unknown => {
+                // neither waits for the other to go well
+                let end = EndSessions { account, device };
+                let (listed, ended) = tokio::join!(self.list(account), self.ctx.call(&end));
+                listed?;
+                match (ended?, unknown) {
+                    (0, Some(unknown)) => Err(unknown),
+                    _ => Ok(()),
                 }
             }
         }
-        Ok(())
+    }
+
+    /// Removes the devices that a wallet certified; how many.
+    pub async fn remove_devices_of(&self, account: AccountId, wallet: &str) -> Result<u32, Failure> {
+        let mut removed = 0;
+        for row in self.store.devices(account).await? {
+            if let Some(device) = row.number().filter(|_| row.wallet == wallet) {
+                match self.remove(account, device, None).await {
+                    Err(failure) if failure.code == ErrorCode::DeviceUnknown => {}
+                    done => {
+                        done?;
+                        removed += 1;
+                    }
+                }
+            }
+        }
+        Ok(removed)
     }
 
     /// The compact list; what is read is put into Redis.

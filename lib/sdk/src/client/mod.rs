@@ -13,7 +13,7 @@ use std::task::{Context, Poll};
 
 use futures_util::Stream;
 use nepto_chain::signature::OnChain;
-use nepto_proto::api::auth::Tokens;
+use nepto_proto::api::auth::{Tokens, refresh_text};
 use nepto_proto::{AccountId, DeviceId};
 use tokio::sync::{Notify, mpsc, watch};
 use tokio_util::sync::{CancellationToken, DropGuard};
@@ -64,6 +64,18 @@ impl TokenSink for SharedCore {
         let txn = core.store.begin();
         txn.forget_tokens();
         Ok(txn.commit(Durability::Now)?)
+    }
+
+    fn sign_refresh(&self, refresh_token: &str) -> Result<Vec<u8>, SdkError> {
+        let core = self.lock();
+        let installation = core.store.begin().installation()?.ok_or(SdkError::NotSignedIn)?;
+        let text = refresh_text(&core.me.domain, refresh_token);
+        let signature = installation
+            .key_pair()?
+            .private_key()
+            .calculate_signature(text.as_bytes(), &mut core.env.rng())
+            .map_err(|_| SdkError::Internal("a refresh could not be signed"))?;
+        Ok(signature.into_vec())
     }
 }
 

@@ -13,12 +13,13 @@ use axum::http::{HeaderMap, StatusCode};
 use axum::response::{IntoResponse, Response};
 use axum::routing::{any, delete, get, post, put};
 use nepto_proto::api::accounts::{Account, Contact, Contacts, SetConsent};
-use nepto_proto::api::auth::{Nonce, Refresh, SignIn, Tokens, Wallets};
+use nepto_proto::api::auth::{Nonce, Refresh, SignIn, Tokens, Wallets, refresh_text};
 use nepto_proto::api::keys::{DeviceDirectory, KeyCount, KeysMatch, PrekeyBundles, PublicDevice, UploadKeys};
 use nepto_proto::api::{Problem, ServerInfo};
 use nepto_proto::certificate::{Checked, Resource};
 use nepto_proto::siwe::SiweMessage;
 use nepto_proto::wire::{CaughtUp, Cursor, Drain, Error, SendDm, Stored, Welcome, client_frame, server_frame};
+use nepto_proto::xeddsa::PublicKey;
 use nepto_proto::{AccountId, CloseCode, DeviceId, ErrorCode, SessionId, frame};
 use time::OffsetDateTime;
 use tokio::sync::Notify;
@@ -219,6 +220,10 @@ async fn refresh(State(server): Shared, Json(body): Json<Refresh>) -> Response {
     }
     assert_eq!(server.refreshes.load(Ordering::Relaxed), now + 1, "two refreshes in flight");
     let (account, device) = read_token(&body.refresh_token).unwrap();
+    let text = refresh_text(super::world::DOMAIN, &body.refresh_token);
+    let key = server.world().accounts[&account].devices[&device].public.identity_key.clone();
+    let key = PublicKey::from_serialized(&key.0).unwrap();
+    key.verify(text.as_bytes(), &body.signature.expect("an unsigned refresh").0).expect("signed by another key");
     Json(server.tokens(account, device)).into_response()
 }
 

@@ -10,6 +10,7 @@ mod people;
 mod redis;
 mod roles;
 mod server;
+mod sessions;
 mod sign_in;
 mod socket;
 mod talking;

@@ -111,30 +111,6 @@ async fn signatures_and_nonces_work_for_their_owner_and_once() {
 }
 
 #[tokio::test]
-async fn a_refresh_token_works_once_and_reuse_ends_the_session() {
-    let stack = Stack::builder().unlimited().all().await.unwrap();
-    let attempt = Attempt::new(&stack).await;
-    let signed = attempt.wallet.sign(&attempt.message).unwrap();
-    let tokens = attempt.http.sign_in(&SignIn { signed, device: Attempt::device() }).await.unwrap();
-    let refresh = async |token: &str| {
-        let body = serde_json::json!({ "refresh_token": token, "device": tokens.device });
-        let url = format!("{}/v1/auth/refresh", stack.url());
-        let answer = reqwest::Client::new().post(url).json(&body).send().await.unwrap();
-        answer.json::<serde_json::Value>().await.unwrap()
-    };
-    let second = refresh(&tokens.refresh_token).await;
-    let second = second["refresh_token"].as_str().unwrap().to_owned();
-    // the answer was lost: the same again
-    assert_eq!(refresh(&tokens.refresh_token).await["refresh_token"], second.as_str());
-    let third = refresh(&second).await["refresh_token"].as_str().unwrap().to_owned();
-    assert_eq!(refresh(&tokens.refresh_token).await["code"], "refresh_reused");
-    assert_eq!(refresh(&third).await["code"], "refresh_invalid", "the whole family is gone");
-    let mut tampered = third;
-    tampered.replace_range(3..4, if &tampered[3..4] == "A" { "B" } else { "A" });
-    assert_eq!(refresh(&tampered).await["code"], "refresh_invalid");
-}
-
-#[tokio::test]
 async fn access_tokens_that_are_expired_tampered_or_absent_are_refused() {
     let stack = Stack::builder().set("tokens.access_ttl_s", 1).all().await.unwrap();
     let person = Person::join(&stack).await.unwrap();
