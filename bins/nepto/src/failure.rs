@@ -146,8 +146,11 @@ fn advice(code: ErrorCode) -> &'static str {
         ErrorCode::ContractWallet => {
             "; a key that speaks for a contract says so: --contract-wallet ADDRESS --chain-id N"
         }
+        ErrorCode::InviteNeeded => ": nepto login --server URL --invite CODE …",
+        ErrorCode::BalanceNeeded | ErrorCode::NftNeeded | ErrorCode::AgeNeeded => {
+            "; sign in with such a wallet, or with an invite: nepto login --server URL --invite CODE …"
+        }
         ErrorCode::HandleInvalid => "; a handle is 3 to 32 of a-z, 0-9 and _, and begins with a letter",
-        ErrorCode::HandleTaken => "; choose another one",
         ErrorCode::SessionRevoked
         | ErrorCode::RefreshInvalid
         | ErrorCode::RefreshReused

@@ -68,6 +68,11 @@ error_codes! {
     NonceInvalid = "nonce_invalid", 401, "The nonce is unknown, used or expired.";
     SignatureInvalid = "signature_invalid", 401, "The signature is not by that wallet.";
     ContractWallet = "contract_wallet", 422, "The wallet's own key did not sign, and contract wallets of that chain can't be asked here.";
+    InviteNeeded = "invite_needed", 403, "A new account needs an invite code here.";
+    InviteInvalid = "invite_invalid", 403, "The invite code is unknown, used up or expired.";
+    BalanceNeeded = "balance_needed", 403, "A new account needs a wallet that holds enough.";
+    NftNeeded = "nft_needed", 403, "A new account needs a wallet that holds a token of a collection.";
+    AgeNeeded = "age_needed", 403, "A new account needs a wallet that has been used for some time.";
     // wallets
     WalletLinked = "wallet_linked", 409, "The wallet belongs to an account already.";
     WalletChain = "wallet_chain", 409, "The contract wallet is known on another chain; there it may belong to somebody else.";
@@ -78,7 +83,10 @@ error_codes! {
     // accounts
     AccountUnknown = "account_unknown", 404, "There is no such account.";
     HandleInvalid = "handle_invalid", 422, "The handle is not well-formed.";
-    HandleTaken = "handle_taken", 409, "The handle belongs to somebody else.";
+    HandleTaken = "handle_taken", 409, "The handle, or one that looks like it, belongs to somebody else.";
+    HandleResting = "handle_resting", 409, "The handle was given up lately; for now only its last holder may take it.";
+    HandleReserved = "handle_reserved", 409, "The handle is reserved.";
+    HandleLimit = "handle_limit", 409, "The account took as many handles as it may for now.";
     NameInvalid = "name_invalid", 422, "The name is not well-formed.";
     // devices and keys
     DeviceUnknown = "device_unknown", 404, "There is no such device.";

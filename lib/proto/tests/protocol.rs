@@ -5,6 +5,7 @@ use std::path::{Path, PathBuf};
 
 use alloy_signer::SignerSync;
 use alloy_signer_local::PrivateKeySigner;
+use nepto_proto::api::auth::refresh_text;
 use nepto_proto::api::keys::repeated_use_digest;
 use nepto_proto::certificate::{ByKey, Resource, SignedMessage};
 use nepto_proto::content::{self, Content, Text, content::Kind as ContentKind};
@@ -81,6 +82,7 @@ fn vectors() -> Value {
         "content": padded_content(),
         "frames": [hello(), send(), ack(), deliver()],
         "repeated_use_digest": digest(),
+        "refresh": refresh(),
         "xeddsa": xeddsa(),
     })
 }
@@ -193,6 +195,21 @@ fn digest() -> Value {
         "signed_prekey": { "id": 1, "public_key": hex::encode(signed) },
         "last_resort": { "id": 2, "public_key": hex::encode(last_resort) },
         "digest": hex::encode(digest),
+    })
+}
+
+/// What a device signs to refresh its tokens. The signature is by the key of the first of [`xeddsa`], with 64 zero bytes for
+/// the random ones.
+fn refresh() -> Value {
+    const KEY: &str = "05ab7e717d4a163b7d9a1d8071dfe9dcf8cdcd1cea3339b6356be84d887e322c64";
+    const DOMAIN: &str = "chat.example.org";
+    const TOKEN: &str = "AZP0DVhjcACAAAAAAAAAAQGT9A1YY3AAgAAAAAAAAAIAAAAHVGhpcyBpcyBub3QgYSByZWFsIG1hYywgMzIgYnl0ZXM";
+    const SIGNATURE: &str = "aab7a81fc4fa7213f6462119bf6ff1af105c82e41615590991d42bfe2dbe7d0b04c56eab27ecf0c680177aabb0f3438835248815b96298b5f157b0c05d7de98a";
+    let text = refresh_text(DOMAIN, TOKEN);
+    let key = PublicKey::from_serialized(&hex::decode(KEY).unwrap()).unwrap();
+    key.verify(text.as_bytes(), &hex::decode(SIGNATURE).unwrap()).unwrap();
+    json!({
+        "domain": DOMAIN, "refresh_token": TOKEN, "text": text, "identity_key": KEY, "signature": SIGNATURE,
     })
 }
 

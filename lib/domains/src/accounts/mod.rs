@@ -1,10 +1,15 @@
 //! Profiles, handles, and who may write to whom.
 //!
 //! What must hold:
-//! - a handle belongs to one account;
+//! - a handle belongs to one account, and so does what looks like it; one that was given up rests before it moves;
 //! - writing to somebody means accepting their answers; being written to means nothing until one accepts;
 //! - a block holds in both directions: who blocked can't write either, and learns why.
 
+mod admin;
+#[cfg(test)]
+mod handle_tests;
+mod handles;
+mod jobs;
 mod model;
 mod ops;
 mod routes;
@@ -27,7 +32,13 @@ pub fn domain() -> Domain {
 
 fn mount(parts: &Parts) -> anyhow::Result<Facets> {
     let accounts = ops::Accounts::new(parts);
-    Ok(Facets { services: services::services(&accounts), routes: routes::routes(accounts), ..Facets::default() })
+    Ok(Facets {
+        services: services::services(&accounts),
+        jobs: jobs::jobs(&accounts),
+        admin: admin::routes(accounts.clone()),
+        routes: routes::routes(accounts),
+        ..Facets::default()
+    })
 }
 
 /// Whether `from` may write to `to`, and makes them known to each other. Also puts the answer into Redis, under

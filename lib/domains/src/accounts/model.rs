@@ -1,8 +1,8 @@
-//! Consent and handles. Pure rules.
+//! Consent and names. Pure rules.
 
 use nepto_proto::AccountId;
 use nepto_proto::api::accounts::Consent;
-use nepto_proto::limits::{HANDLE_CHARS, NAME_CHARS_MAX};
+use nepto_proto::limits::NAME_CHARS_MAX;
 use serde::{Deserialize, Serialize};
 
 /// Whether one account may write to another.
@@ -66,15 +66,6 @@ pub fn parse_consent(text: &str) -> Option<Consent> {
     [Consent::Requested, Consent::Accepted, Consent::Blocked].into_iter().find(|c| consent_text(*c) == text)
 }
 
-/// A handle in its one spelling: 3 to 32 of `a-z 0-9 _`, starting with a letter. Letters are made small.
-pub fn normalize_handle(text: &str) -> Option<String> {
-    let handle = text.trim().trim_start_matches('@').to_ascii_lowercase();
-    let fits = HANDLE_CHARS.contains(&handle.len())
-        && handle.starts_with(|first: char| first.is_ascii_lowercase())
-        && handle.bytes().all(|byte| byte.is_ascii_lowercase() || byte.is_ascii_digit() || byte == b'_');
-    fits.then_some(handle)
-}
-
 /// A display name: up to 64 characters on one line, and none that turn the direction of writing around.
 pub fn display_name_fits(name: &str) -> bool {
     let turns = |c: char| matches!(c, '\u{202a}'..='\u{202e}' | '\u{2066}'..='\u{2069}');
@@ -95,14 +86,6 @@ mod tests {
             assert_eq!(Verdict::of(own, Some(Blocked)), Verdict::Blocked);
             assert_eq!(Verdict::of(own, None), Verdict::Requested);
             assert_eq!(Verdict::of(own, Some(Accepted)), Verdict::Accepted);
-        }
-    }
-
-    #[test]
-    fn handles_have_one_spelling() {
-        assert_eq!(normalize_handle("@Alice_1"), Some("alice_1".into()));
-        for bad in ["al", "1alice", "_alice", "alice!", "älice", "0x1234", &"a".repeat(33), ""] {
-            assert_eq!(normalize_handle(bad), None, "{bad}");
         }
     }
 

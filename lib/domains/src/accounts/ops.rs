@@ -8,10 +8,12 @@ use nepto_kit::domain::Parts;
 use nepto_kit::limit::Limit;
 use nepto_kit::{Ctx, Failure};
 use nepto_proto::api::accounts::{Account, Consent, Contact, Contacts, UpdateProfile};
+use nepto_proto::api::operator::ReleasedHandle;
 use nepto_proto::{AccountId, ErrorCode};
 
-use super::model::{Verdict, display_name_fits, normalize_handle};
-use super::store::{Decision, Store};
+use super::handles::{CHANGES_MAX, CHANGES_WINDOW, RESTS_FOR, is_reserved, normalize_handle, skeleton};
+use super::model::{Verdict, display_name_fits};
+use super::store::{Change, Decision, NewHandle, Store};
 use crate::auth::{FindAccount, FoundAccount};
 
 /// The use-cases of the domain.
@@ -62,25 +64,65 @@ impl Accounts {
     }
 
     pub async fn update(&self, account: AccountId, change: UpdateProfile) -> Result<Account, Failure> {
-        let mut profile = self.store.profile(account).await?;
-        match change.handle.as_deref() {
-            None => {}
-            Some("") => profile.handle = None,
-            Some(text) => {
-                let handle = normalize_handle(text).ok_or_else(|| {
-                    Failure::new(ErrorCode::HandleInvalid, "3 to 32 of a-z, 0-9 and _, starting with a letter")
-                })?;
-                profile.handle = Some(handle);
-            }
-        }
-        match change.display_name.as_deref().map(str::trim) {
-            None => {}
-            Some("") => profile.display_name = None,
-            Some(name) if display_name_fits(name) => profile.display_name = Some(name.to_owned()),
+        let handle = match change.handle.as_deref() {
+            None => None,
+            Some("") => Some(None),
+            Some(text) => Some(Some(self.wanted(account, text).await?)),
+        };
+        let display_name = match change.display_name.as_deref().map(str::trim) {
+            None => None,
+            Some("") => Some(None),
+            Some(name) if display_name_fits(name) => Some(Some(name.to_owned())),
             Some(_) => return Err(Failure::new(ErrorCode::NameInvalid, "up to 64 characters on one line")),
-        }
-        self.store.put_profile(account, profile).await?;
+        };
+        let changed =
+            self.store.change_profile(account, Change { handle, display_name }, self.ctx.clock.now_ms()).await;
+        changed.map_err(|error| {
+            let failure = Failure::from(error);
+            let detail = match failure.code {
+                ErrorCode::HandleTaken => {
+                    "somebody has this handle, or one that looks like it; choose another one".into()
+                }
+                ErrorCode::HandleResting => format!(
+                    "somebody else gave this handle up, or one that looks like it; it is free {} days after that",
+                    RESTS_FOR.as_secs() / 86_400
+                ),
+                ErrorCode::HandleLimit => format!(
+                    "at most {CHANGES_MAX} handles within {} days; keep this one for some time",
+                    CHANGES_WINDOW.as_secs() / 86_400
+                ),
+                _ => return failure,
+            };
+            Failure::new(failure.code, detail)
+        })?;
         self.account(account).await
+    }
+
+    /// A handle as its account wants it, if somebody may have it at all. Who has a reserved one from before keeps it.
+    async fn wanted(&self, account: AccountId, text: &str) -> Result<NewHandle, Failure> {
+        let handle = normalize_handle(text).ok_or_else(|| {
+            Failure::new(ErrorCode::HandleInvalid, "3 to 32 of a-z, 0-9 and _, starting with a letter")
+        })?;
+        if is_reserved(&handle) && self.store.profile(account).await?.handle.as_ref() != Some(&handle) {
+            let detail = "nobody speaks for this server, or for everybody, by name; choose another one";
+            return Err(Failure::new(ErrorCode::HandleReserved, detail));
+        }
+        Ok(NewHandle { skeleton: skeleton(&handle), handle })
+    }
+
+    /// Frees a handle that rests.
+    pub async fn release(&self, text: &str) -> Result<ReleasedHandle, Failure> {
+        let handle = normalize_handle(text).ok_or_else(|| Failure::new(ErrorCode::HandleInvalid, "not a handle"))?;
+        match self.store.release_handle(&skeleton(&handle)).await? {
+            Some(handle) => Ok(ReleasedHandle { handle }),
+            None => Err(Failure::new(ErrorCode::NotFound, format!("nothing that looks like {handle} rests"))),
+        }
+    }
+
+    /// Forgets handles that have rested; a bounded number, so that a job's run is short.
+    pub async fn forget_rested(&self) -> Result<usize, Failure> {
+        const BATCH: i64 = 1_000;
+        Ok(self.store.forget_rested(self.ctx.clock.now_ms(), BATCH).await?)
     }
 
     pub async fn may_write(&self, from: AccountId, to: AccountId) -> Result<Verdict, Failure> {

@@ -1,5 +1,7 @@
 //! All SurrealQL and Redis of this domain.
 
+mod handles;
+
 use std::sync::LazyLock;
 use std::time::Duration;
 
@@ -10,9 +12,14 @@ use redis::aio::ConnectionManager;
 use redis::{AsyncCommands, Script};
 use surrealdb::types::{SurrealValue, Value, array};
 
+#[cfg(test)]
+pub use self::handles::Profile;
+pub use self::handles::{Change, NewHandle};
 use super::model::{Verdict, consent_text, parse_consent};
 
-pub const SCHEMA: &[Migration] = &[Migration {
+pub const SCHEMA: &[Migration] = &[PROFILES, handles::LIKENESSES];
+
+const PROFILES: Migration = Migration {
     number: 1,
     statements: "
         -- profile:[account]
@@ -30,7 +37,7 @@ pub const SCHEMA: &[Migration] = &[Migration {
         DEFINE TABLE IF NOT EXISTS pair SCHEMAFULL;
         DEFINE FIELD IF NOT EXISTS revision ON pair TYPE int;
     ",
-}];
+};
 
 /// A cached verdict gives way to one that is as new or newer only: `<verdict>@<revision of the pair>`.
 static PUT_VERDICT: LazyLock<Script> = LazyLock::new(|| {
@@ -43,13 +50,6 @@ static PUT_VERDICT: LazyLock<Script> = LazyLock::new(|| {
 });
 
 const CACHE_TTL: Duration = Duration::from_secs(300);
-
-/// What an account says of itself.
-#[derive(Debug, Clone, Default, SurrealValue)]
-pub struct Profile {
-    pub handle: Option<String>,
-    pub display_name: Option<String>,
-}
 
 #[derive(Debug, Clone, SurrealValue)]
 struct ContactRow {
@@ -116,37 +116,6 @@ pub struct Store {
 impl Store {
     pub fn new(db: Db, redis: ConnectionManager) -> Self {
         Self { db, redis }
-    }
-
-    pub async fn profile(&self, account: AccountId) -> Result<Profile, DbError> {
-        let row: Option<Profile> =
-            self.db.run("SELECT handle, display_name FROM ONLY $id", vars! { id: profile_id(account) }).await?;
-        Ok(row.unwrap_or_default())
-    }
-
-    /// Replaces a profile, and moves its handle. Throws `handle_taken`.
-    pub async fn put_profile(&self, account: AccountId, profile: Profile) -> Result<(), DbError> {
-        self.db
-            .execute(
-                "{
-                    LET $before = (SELECT VALUE handle FROM ONLY $id);
-                    IF $profile.handle AND $profile.handle != $before {
-                        LET $handle_id = type::record('handle', $profile.handle);
-                        IF record::exists($handle_id) { THROW 'handle_taken' };
-                        CREATE $handle_id SET account = $account;
-                    };
-                    IF $before AND $before != $profile.handle { DELETE type::record('handle', $before) };
-                    UPSERT $id CONTENT $profile;
-                }",
-                vars! { id: profile_id(account), account: account.to_string(), profile: profile },
-            )
-            .await
-    }
-
-    pub async fn account_of_handle(&self, handle: &str) -> Result<Option<AccountId>, DbError> {
-        let id = RecordId::new("handle", handle);
-        let account: Option<String> = self.db.run("SELECT VALUE account FROM ONLY $id", vars! { id: id }).await?;
-        Ok(account.and_then(|account| account.parse().ok()))
     }
 
     /// What two accounts decided about each other.
@@ -275,10 +244,6 @@ fn pair_id(a: AccountId, b: AccountId) -> RecordId {
 
 fn part(id: &RecordId, index: usize) -> Option<AccountId> {
     key::text(id, index)?.parse().ok()
-}
-
-fn profile_id(account: AccountId) -> RecordId {
-    RecordId::new("profile", account.to_string())
 }
 
 fn contact_id(owner: AccountId, other: AccountId) -> RecordId {

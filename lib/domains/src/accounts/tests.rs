@@ -1,34 +1,13 @@
-//! The rules that rows keep.
+//! The rules that rows of contacts keep.
 
-use nepto_kit::db::DbError;
 use nepto_proto::api::accounts::Consent;
 
 use super::Verdict;
-use super::store::{Profile, Store};
+use super::store::Store;
 use crate::testing::{account, database, no_redis};
 
 async fn store() -> Store {
     Store::new(database(super::domain()).await, no_redis())
-}
-
-fn named(handle: &str) -> Profile {
-    Profile { handle: Some(handle.into()), display_name: None }
-}
-
-#[tokio::test]
-async fn a_handle_belongs_to_one_account_and_can_be_given_up() {
-    let store = store().await;
-    store.put_profile(account(1), named("alice")).await.unwrap();
-    assert!(
-        matches!(store.put_profile(account(2), named("alice")).await, Err(DbError::Thrown(code)) if code == "handle_taken")
-    );
-    store.put_profile(account(1), named("alice")).await.unwrap();
-    assert_eq!(store.account_of_handle("alice").await.unwrap(), Some(account(1)));
-    store.put_profile(account(1), Profile { handle: None, display_name: Some("A".into()) }).await.unwrap();
-    assert_eq!(store.account_of_handle("alice").await.unwrap(), None);
-    store.put_profile(account(2), named("alice")).await.unwrap();
-    assert_eq!(store.profile(account(1)).await.unwrap().display_name.as_deref(), Some("A"));
-    assert_eq!(store.profile(account(3)).await.unwrap().handle, None);
 }
 
 #[tokio::test]
