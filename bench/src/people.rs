@@ -114,7 +114,7 @@ impl Town {
             },
             last_resort: signed(&mut rng, kyber),
         };
-        let tokens = http.sign_in(&SignIn { signed: wallet.sign(&message)?, device }).await?;
+        let tokens = http.sign_in(&SignIn { signed: wallet.sign(&message)?, device, invite: None }).await?;
         let (account, device) = (tokens.account, tokens.device);
         http.adopt(tokens).await?;
         Ok(Person { account, device, registration_id, http })

@@ -2,6 +2,7 @@
 
 use axum::extract::State;
 use axum::{Json, Router};
+use nepto_domains::auth::sign_up_needs;
 use nepto_kit::Ctx;
 use nepto_proto::api::ServerInfo;
 use utoipa::openapi::security::{HttpAuthScheme, HttpBuilder, SecurityScheme};
@@ -49,5 +50,6 @@ async fn info(State(ctx): State<Ctx>) -> Json<ServerInfo> {
         chains: public.chains.clone(),
         sockets: public.sockets.clone(),
         server_time_ms: ctx.clock.now_ms().unsigned_abs(),
+        sign_up: sign_up_needs(&ctx.config.sign_up),
     })
 }

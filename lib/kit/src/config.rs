@@ -6,6 +6,7 @@
 mod assets;
 mod chains;
 mod fetch;
+mod sign_up;
 
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
@@ -17,6 +18,7 @@ use serde::Deserialize;
 pub use assets::Assets;
 pub use chains::{Chain, Contract, Endpoint, Finality, Hook, HookProvider, Receipts, Standard, Tag};
 pub use fetch::Fetch;
+pub use sign_up::{Proof, SignUp};
 
 /// Everything a process needs to know before it starts.
 #[derive(Debug, Clone, Default, Deserialize)]
@@ -44,6 +46,8 @@ pub struct Config {
     pub gateway: Gateway,
     /// Rate limits.
     pub limits: Limits,
+    /// What a new account costs.
+    pub sign_up: SignUp,
     /// The chains that are watched; none by default.
     pub chains: Vec<Chain>,
     /// What is shown of tokens.
@@ -471,6 +475,7 @@ impl Config {
         }
         assets::check(&self.assets)?;
         fetch::check(&self.fetch)?;
+        sign_up::check(&self.sign_up, &self.chains)?;
         chains::check(&self.chains)
     }
 }

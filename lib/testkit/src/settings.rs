@@ -20,6 +20,14 @@ const LIMITS: [&str; 10] = [
     "token_fetches_per_account_per_minute",
 ];
 
+/// Limits on new accounts: a test has many people and one address.
+const SIGN_UPS: [&str; 4] = [
+    "accounts_per_address_per_hour",
+    "accounts_per_address_per_day",
+    "accounts_per_prefix_per_hour",
+    "accounts_per_prefix_per_day",
+];
+
 /// Values of the configuration by their names, `section.field`.
 #[derive(Debug, Clone, Default)]
 pub struct Settings(Table);
@@ -54,7 +62,9 @@ impl Settings {
     /// Raises every rate limit out of reach.
     #[must_use]
     pub fn unlimited(self) -> Self {
-        LIMITS.iter().fold(self, |settings, limit| settings.set(&format!("limits.{limit}"), i64::from(u32::MAX)))
+        let limits = LIMITS.iter().map(|limit| format!("limits.{limit}"));
+        let sign_ups = SIGN_UPS.iter().map(|limit| format!("sign_up.{limit}"));
+        limits.chain(sign_ups).fold(self, |settings, name| settings.set(&name, i64::from(u32::MAX)))
     }
 
     /// These, and the other's where both name a field.

@@ -35,6 +35,10 @@ pub struct LoginArgs {
     #[arg(long, value_name = "NAME")]
     device_name: Option<String>,
 
+    /// An invite code, where the server asks for one of wallets that have no account there yet
+    #[arg(long, value_name = "CODE")]
+    invite: Option<String>,
+
     /// The domain the server signs in for, where it is not its address: behind a tunnel
     #[arg(long, value_name = "DOMAIN")]
     domain: Option<String>,
@@ -82,6 +86,7 @@ pub async fn run(app: &App, args: LoginArgs) -> Result<(), Failure> {
         place,
         nodes: named,
         device_name: args.device_name.unwrap_or_else(default_device_name),
+        invite: args.invite,
         domain: args.domain,
         env: app.env.clone(),
         ..LoginOptions::new(&args.server)

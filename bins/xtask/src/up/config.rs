@@ -50,6 +50,13 @@ url = {database}
 signing_key_file = {signing}
 verifying_key_file = {verifying}
 
+# all who try this out come from one address
+[sign_up]
+accounts_per_address_per_hour = 10000
+accounts_per_address_per_day = 10000
+accounts_per_prefix_per_hour = 10000
+accounts_per_prefix_per_day = 10000
+
 [assets]
 image_cache_folder = {images}
 

@@ -8,13 +8,15 @@ use nepto_kit::domain::Parts;
 use nepto_kit::limit::Limit;
 use nepto_kit::outbox::{Outbox, Row};
 use nepto_kit::{Ctx, Failure};
+use nepto_proto::ErrorCode;
 use nepto_proto::api::auth::{Nonce, SignIn, Tokens};
 use nepto_proto::certificate::{CertificateError, Resource, SignedMessage};
-use nepto_proto::event::{Event, WalletLinked};
+use nepto_proto::event::Event;
 use nepto_proto::siwe::{Expected, SiweMessage};
-use nepto_proto::{AccountId, ErrorCode};
 
+use super::invites::Code;
 use super::sessions::NewSession;
+use super::sign_up::Gate;
 use super::signing::Keys;
 use super::store::Store;
 use crate::keys::{OwnDevices, RegisterDevice, check_setup};
@@ -30,6 +32,7 @@ pub struct Auth {
     pub(super) keys: Arc<Keys>,
     pub(super) outbox: Outbox,
     pub(super) verifier: Arc<dyn SignatureVerifier>,
+    pub(super) gate: Arc<Gate>,
 }
 
 impl Auth {
@@ -39,6 +42,7 @@ impl Auth {
             store: Store::new(parts.db.clone(), ctx.redis.clone()),
             keys: Arc::new(Keys::load(&ctx.config.tokens)?),
             outbox: parts.outbox.clone(),
+            gate: Arc::new(Gate::new(&ctx.config)?),
             ctx,
             verifier,
         })
@@ -58,7 +62,8 @@ impl Auth {
         Ok(Nonce { nonce, expires_at: self.ctx.clock.now() + ttl })
     }
 
-    pub async fn sign_in(&self, request: SignIn) -> Result<Tokens, Failure> {
+    /// `address`: where it comes from.
+    pub async fn sign_in(&self, request: SignIn, address: &str) -> Result<Tokens, Failure> {
         let (message, signer) = self.check_message(&request.signed).await?;
         let Some(Resource::Device { registration_id, identity_key }) = message.resource() else {
             return Err(Failure::new(
@@ -68,11 +73,20 @@ impl Auth {
         };
         // before anything is used up or made
         check_setup(&request.device, &identity_key)?;
-        self.use_nonce(&message).await?;
         let wallet = message.address.to_string();
-        let new = AccountId::new(self.ctx.random.uuid(&self.ctx.clock));
-        let event = self.event(&WalletLinked { account: new, wallet: wallet.clone() });
-        let account = self.store.account_of_wallet_or_new(&wallet, new, self.ctx.clock.now_ms(), event).await?;
+        let invite = request.invite.as_deref().filter(|code| !code.trim().is_empty());
+        let account = match self.store.account_of_wallet(&wallet).await? {
+            Some(account) => {
+                self.use_nonce(&message).await?;
+                account
+            }
+            None => {
+                let invite = invite.map(Code::read).transpose()?;
+                self.check_sign_up(message.address, address, invite.as_ref()).await?;
+                self.use_nonce(&message).await?;
+                self.sign_up(&wallet, invite).await?
+            }
+        };
         self.note_contract(&message, signer).await?;
         let register = RegisterDevice {
             account,

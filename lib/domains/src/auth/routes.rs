@@ -45,7 +45,7 @@ async fn sign_in(
     JsonBody(request): JsonBody<SignIn>,
 ) -> Result<Json<Tokens>, Failure> {
     auth.limit_address(&address).await?;
-    auth.sign_in(request).await.map(Json)
+    auth.sign_in(request, &address).await.map(Json)
 }
 
 /// Exchanges a refresh token, which works once, for new tokens

@@ -118,7 +118,10 @@ impl Auth {
             true => self.store.sessions(claims.account).await?,
             false => self.store.session(claims.account, claims.session).await?.into_iter().collect(),
         };
-        self.end(claims.account, ended).await
+        // the own one last: with it goes the right to try again
+        let (own, others) = ended.into_iter().partition(|row| key_of(&row.id).map(|key| key.1) == Some(claims.session));
+        self.end(claims.account, others).await?;
+        self.end(claims.account, own).await
     }
 
     pub async fn sessions(&self, account: AccountId) -> Result<Vec<Session>, Failure> {

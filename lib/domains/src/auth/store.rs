@@ -1,6 +1,7 @@
 //! All SurrealQL and Redis of this domain.
 
 mod contract_wallets;
+mod invites;
 
 use std::sync::LazyLock;
 use std::time::Duration;
@@ -19,6 +20,8 @@ use surrealdb::types::{SurrealValue, array};
 
 pub use self::contract_wallets::ContractWalletRow;
 use self::contract_wallets::contract_wallet_id;
+use self::invites::invite_id;
+use super::invites::Code;
 
 pub const SCHEMA: &[Migration] = &[
     Migration {
@@ -69,6 +72,7 @@ pub const SCHEMA: &[Migration] = &[
             DEFINE FIELD IF NOT EXISTS identity_key ON session TYPE option<bytes>;
         ",
     },
+    invites::INVITES,
 ];
 
 #[derive(Debug, Clone, SurrealValue)]
@@ -174,11 +178,13 @@ impl Store {
         Self { db, redis }
     }
 
-    /// The account of a wallet; makes one with this id where there is none.
+    /// The account of a wallet; makes one with this id where there is none, for an invite if one is given. Throws
+    /// `invite_invalid`.
     pub async fn account_of_wallet_or_new(
         &self,
         wallet: &str,
         new: AccountId,
+        invite: Option<&Code>,
         now_ms: i64,
         event: outbox::Row,
     ) -> Result<AccountId, DbError> {
@@ -188,6 +194,15 @@ impl Store {
                 "{
                     LET $known = (SELECT VALUE account FROM ONLY $wallet_id);
                     IF $known { RETURN $known };
+                    IF $invite_id != NONE {
+                        LET $invite = (SELECT * FROM ONLY $invite_id);
+                        IF !$invite OR $invite.expires_at_ms <= $now { THROW 'invite_invalid' };
+                        IF $invite.uses_left > 1 {
+                            UPDATE $invite_id SET uses_left -= 1;
+                        } ELSE {
+                            DELETE $invite_id;
+                        };
+                    };
                     CREATE $wallet_id SET account = $new;
                     CREATE $account_id SET root = $wallet, wallets = [$wallet], links = [], created_at_ms = $now;
                     INSERT INTO outbox $events;
@@ -196,6 +211,7 @@ impl Store {
                 vars! {
                     wallet_id: RecordId::new("wallet", wallet),
                     account_id: account_id(new),
+                    invite_id: invite.map(|code| invite_id(&code.hash())),
                     wallet: wallet.to_owned(),
                     new: new.to_string(),
                     now: now_ms,

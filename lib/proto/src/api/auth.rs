@@ -31,6 +31,9 @@ pub struct SignIn {
     pub signed: SignedMessage,
     /// The device's name and repeated-use keys.
     pub device: DeviceSetup,
+    /// An invite code, for a wallet that has no account here yet; else it is not looked at.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub invite: Option<String>,
 }
 
 /// A session and its tokens.

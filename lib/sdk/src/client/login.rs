@@ -44,6 +44,8 @@ pub struct LoginOptions {
     pub place: Place,
     /// The device's name in its owner's list.
     pub device_name: String,
+    /// An invite code, where a new account needs one.
+    pub invite: Option<String>,
     /// The domain that the server signs in for, where it isn't its address: behind a tunnel, in a test.
     pub domain: Option<String>,
     /// Nodes to ask about contract wallets, beside those that the profile knows already.
@@ -61,6 +63,7 @@ impl LoginOptions {
             server: server.into(),
             place: Place::Memory,
             device_name: "nepto".to_owned(),
+            invite: None,
             domain: None,
             nodes: ChainNodes::new(),
             http: None,
@@ -85,7 +88,7 @@ impl Client {
     ///
     /// At the device limit the error carries the account's devices, one of which must be revoked.
     pub async fn login(options: LoginOptions, wallet: &Wallet) -> Result<Self, SdkError> {
-        let LoginOptions { server, place, device_name, domain, nodes, http: shared, env } = options;
+        let LoginOptions { server, place, device_name, invite, domain, nodes, http: shared, env } = options;
         let url = server_url(&server)?;
         let http = Http::maybe_with(shared.clone(), &server, env.clone(), Box::new(()))?;
         let info = http.info().await?;
@@ -98,7 +101,8 @@ impl Client {
         let nonce = http.nonce().await?.nonce;
         let message = keys::sign_in_message(&info, nonce, wallet, &installation, &env)?;
         let signed = wallet.sign(&message)?;
-        let tokens = http.sign_in(&SignIn { signed, device }).await.map_err(|error| read_clock(error, &info, &env))?;
+        let tokens =
+            http.sign_in(&SignIn { signed, device, invite }).await.map_err(|error| read_clock(error, &info, &env))?;
         if let Some(other) = before.as_ref().filter(|before| before.account != tokens.account) {
             forsake(&http, tokens).await;
             return Err(SdkError::OtherAccount(other.account));
@@ -227,7 +231,14 @@ mod tests {
 
     fn info(domain: &str) -> ServerInfo {
         let uri = format!("https://{domain}");
-        ServerInfo { domain: domain.into(), uri, chains: vec![1], sockets: vec![], server_time_ms: 1_000_000 }
+        ServerInfo {
+            domain: domain.into(),
+            uri,
+            chains: vec![1],
+            sockets: vec![],
+            server_time_ms: 1_000_000,
+            sign_up: Default::default(),
+        }
     }
 
     fn allowed(url: &str, domain: &str, expected: Option<&str>) -> bool {

@@ -172,6 +172,7 @@ async fn info(State(server): Shared) -> Json<ServerInfo> {
         // the first one is never there
         sockets: vec!["ws://127.0.0.1:1/v1/socket".into(), format!("{}/v1/socket", server.url.replace("http", "ws"))],
         server_time_ms: now as u64,
+        sign_up: Default::default(),
     })
 }
 

@@ -157,7 +157,14 @@ impl World {
 
     fn info(&self, domain: &str) -> ServerInfo {
         let uri = format!("https://{domain}");
-        ServerInfo { domain: domain.into(), uri, chains: vec![1], sockets: vec![], server_time_ms: self.clock.now_ms() }
+        ServerInfo {
+            domain: domain.into(),
+            uri,
+            chains: vec![1],
+            sockets: vec![],
+            server_time_ms: self.clock.now_ms(),
+            sign_up: Default::default(),
+        }
     }
 
     /// Links a further wallet to an account.

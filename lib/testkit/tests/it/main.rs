@@ -12,6 +12,7 @@ mod roles;
 mod server;
 mod sessions;
 mod sign_in;
+mod sign_up;
 mod socket;
 mod talking;
 mod tokens;

@@ -54,7 +54,8 @@ impl Bare {
             request_id: None,
             resources: vec![Resource::Device { registration_id: 77.try_into().unwrap(), identity_key }.to_string()],
         };
-        let tokens = http.sign_in(&SignIn { signed: wallet.sign(&message).unwrap(), device }).await.unwrap();
+        let tokens =
+            http.sign_in(&SignIn { signed: wallet.sign(&message).unwrap(), device, invite: None }).await.unwrap();
         Self { url: stack.url(), domain: info.domain, identity, tokens }
     }
 

@@ -54,7 +54,7 @@ impl Attempt {
     }
 
     async fn send(&self, signed: SignedMessage) -> Result<(), ErrorCode> {
-        let result = self.http.sign_in(&SignIn { signed, device: Self::device() }).await;
+        let result = self.http.sign_in(&SignIn { signed, device: Self::device(), invite: None }).await;
         result.map(drop).map_err(|error| error.code().unwrap_or_else(|| panic!("no code: {error}")))
     }
 
