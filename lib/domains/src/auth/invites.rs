@@ -1,5 +1,6 @@
 //! Invite codes: made by the operator, shown once, kept as hashes, used up with the account that they let in.
 
+use alloy_primitives::hex;
 use axum::extract::State;
 use axum::http::StatusCode;
 use axum::routing::{delete, get};
@@ -41,13 +42,7 @@ impl Code {
 
     /// What is kept of it, hexadecimal.
     pub fn hash(&self) -> String {
-        Sha256::new().chain_update("nepto invite v1 ").chain_update(&self.0).finalize().iter().fold(
-            String::with_capacity(64),
-            |mut hash, byte| {
-                hash.push_str(&format!("{byte:02x}"));
-                hash
-            },
-        )
+        hex::encode(Sha256::new().chain_update("nepto invite v1 ").chain_update(&self.0).finalize())
     }
 }
 

@@ -201,6 +201,9 @@ impl Auth {
 
     /// Tells Redis and the sockets that sessions ended. May be told twice.
     pub async fn spread_end(&self, account: AccountId, sessions: &[(SessionId, DeviceId)]) -> Result<(), Failure> {
+        if sessions.is_empty() {
+            return Ok(());
+        }
         // longer than any access token lives
         let ttl = Duration::from_secs(self.ctx.config.tokens.access_ttl_s + 60);
         // Redis first: a socket that is closed must not come back in. All of both, whatever fails of them
