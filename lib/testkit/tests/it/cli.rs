@@ -357,3 +357,30 @@ async fn completions_know_the_commands() {
     let help = home.nepto("--help").await.unwrap().well().unwrap();
     assert!(help.contains("Exit codes") && help.contains("NEPTO_PASSPHRASE_FILE"));
 }
+
+#[tokio::test]
+async fn an_operator_invites_somebody_and_frees_a_handle() {
+    let stack = Stack::builder().set("sign_up.proof", "invite").all().await.unwrap();
+    let (operator, guest) = (Home::new().unwrap(), Home::new().unwrap());
+    let admin = async |line: &str| {
+        let line = format!("admin {line} --operator {} --json", stack.api.admin_url());
+        operator.nepto(&line).await.unwrap()
+    };
+    let login = async |more: &str| {
+        let line = format!("login --server {} --mnemonic-stdin --json {more}", stack.url());
+        guest.with_input(&line.split_whitespace().collect::<Vec<_>>(), PHRASE).await.unwrap()
+    };
+    assert_eq!(login("").await.failure().unwrap(), (4, "invite_needed".to_owned()));
+    assert_eq!(login("--invite abc").await.failure().unwrap(), (4, "invite_invalid".to_owned()));
+    let made = admin("invites new --expires 1h").await.json().unwrap();
+    let code = made[0]["codes"][0].as_str().unwrap().to_owned();
+    let listed = admin("invites list").await.json().unwrap();
+    assert_eq!((listed.len(), &listed[0]["uses_left"]), (1, &1.into()));
+    login(&format!("--invite {code}")).await.json().unwrap();
+    assert!(admin("invites list").await.json().unwrap().is_empty());
+    // handles
+    guest.nepto("profile --handle guest").await.unwrap().well().unwrap();
+    assert_eq!(admin("handles release guest").await.failure().unwrap().1, "not_found");
+    guest.nepto("profile --handle visitor").await.unwrap().well().unwrap();
+    assert_eq!(admin("handles release @gue5t").await.json().unwrap()[0]["handle"], "guest");
+}

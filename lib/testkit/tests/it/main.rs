@@ -5,6 +5,7 @@ mod cli;
 mod contract_wallets;
 mod faults;
 mod guarded;
+mod handles;
 mod nats;
 mod people;
 mod redis;

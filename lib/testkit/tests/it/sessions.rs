@@ -152,6 +152,26 @@ async fn a_removed_device_is_signed_out_by_the_time_that_is_said_whatever_queue_
 }
 
 #[tokio::test]
+async fn a_removal_that_can_not_be_finished_says_so_and_the_next_try_finishes_it() {
+    let stack = Stack::builder().unlimited().all().await.unwrap();
+    let bob = Person::join(&stack).await.unwrap();
+    let phone = bob.second_device(&stack).await.unwrap();
+    let token = phone.client.http().access_token().await.unwrap();
+    phone.client.disconnect();
+    stack.nats.jetstream().await.unwrap().delete_stream(EVENTS_STREAM).await.unwrap();
+    stack.nats.pause().unwrap();
+    let unfinished = bob.client.http().delete_device(phone.client.device()).await.unwrap_err();
+    assert_eq!(unfinished.code(), Some(ErrorCode::Unavailable));
+    stack.nats.resume().unwrap();
+    // what was asked before may have arrived meanwhile; then nothing is left to be done
+    if let Err(error) = bob.client.http().delete_device(phone.client.device()).await {
+        assert_eq!(error.code(), Some(ErrorCode::DeviceUnknown));
+    }
+    assert_eq!(code_of(&stack, &token).await, "session_revoked");
+    assert!(phone.client.http().refreshed_token(&token).await.is_err());
+}
+
+#[tokio::test]
 async fn an_unlinked_wallet_takes_its_devices_with_it_whatever_queue_is_down() {
     let stack = Stack::builder().unlimited().all().await.unwrap();
     let alice = Person::join(&stack).await.unwrap();
