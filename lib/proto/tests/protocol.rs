@@ -13,6 +13,7 @@ use nepto_proto::wire::{
     Ack, CiphertextType, ClientFrame, Cursor, Deliver, DeviceCiphertext, Envelope, Hello, SendDm, ServerFrame,
     client_frame, server_frame,
 };
+use nepto_proto::xeddsa::PublicKey;
 use nepto_proto::{CloseCode, ErrorCode, RegistrationId};
 use prost::Message;
 use serde_json::{Value, json};
@@ -80,6 +81,7 @@ fn vectors() -> Value {
         "content": padded_content(),
         "frames": [hello(), send(), ack(), deliver()],
         "repeated_use_digest": digest(),
+        "xeddsa": xeddsa(),
     })
 }
 
@@ -192,4 +194,31 @@ fn digest() -> Value {
         "last_resort": { "id": 2, "public_key": hex::encode(last_resort) },
         "digest": hex::encode(digest),
     })
+}
+
+/// Signatures by identity keys. The first was made by libsignal, and stands in its tests; the others say what is refused.
+fn xeddsa() -> Value {
+    const KEY: &str = "05ab7e717d4a163b7d9a1d8071dfe9dcf8cdcd1cea3339b6356be84d887e322c64";
+    const MESSAGE: &str = "05edce9d9c415ca78cb7252e72c2c4a554d3eb29485a0e1d503118d1a82d99fb4a";
+    const R: &str = "5de88ca9a89b4a115da79109c67c9c7464a3e4180274f1cb8c63c2984e286dfb";
+    const S: &str = "ede82deb9dcd9fae0bfbb821569b3d9001bd8130cd11d486cef047bd60b86e88";
+    // the same number, plus the order of the group
+    const S_AND_ORDER: &str = "dabc2348b830b206e297b0c434951ca501bd8130cd11d486cef047bd60b86e98";
+    // the same `u`, with the bit set that is not part of it
+    const KEY_WITH_BIT: &str = "05ab7e717d4a163b7d9a1d8071dfe9dcf8cdcd1cea3339b6356be84d887e322ce4";
+    let zero = format!("05{}", "00".repeat(32));
+    let case = |what: &str, key: &str, message: &str, signature: String| {
+        let bytes = |text: &str| hex::decode(text).unwrap();
+        let key_read = PublicKey::from_serialized(&bytes(key));
+        let verdict = key_read.and_then(|read| read.verify(&bytes(message), &bytes(&signature)));
+        json!({ "what": what, "public_key": key, "message": message, "signature": signature, "valid": verdict.is_ok() })
+    };
+    json!([
+        case("as libsignal makes it, with the sign of x in the highest bit", KEY, MESSAGE, format!("{R}{S}")),
+        case("the other sign", KEY, MESSAGE, format!("{R}{}08", &S[..62])),
+        case("another message", KEY, KEY, format!("{R}{S}")),
+        case("s is not the smallest", KEY, MESSAGE, format!("{R}{S_AND_ORDER}")),
+        case("the key is not in its canonical form", KEY_WITH_BIT, MESSAGE, format!("{R}{S}")),
+        case("a key of small order", &zero, MESSAGE, format!("{R}{S}")),
+    ])
 }
