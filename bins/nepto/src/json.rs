@@ -143,9 +143,9 @@ pub fn event(event: &Event, me: AccountId, names: &Names) -> Value {
         Event::Undecryptable { account, device, reason } => {
             json!({ "event": "undecryptable", "account": account, "device": device, "reason": reason })
         }
-        Event::SessionReset { account, device } => {
-            json!({ "event": "session_reset", "account": account, "device": device })
-        }
+        Event::SessionReset { account, device, resent, unread } => json!({
+            "event": "session_reset", "account": account, "device": device, "resent": resent, "unread": unread,
+        }),
         Event::SignedOut { code } => json!({ "event": "signed_out", "code": code }),
         Event::Superseded => json!({ "event": "superseded" }),
         Event::Refused { reason } => json!({ "event": "refused", "reason": reason }),

@@ -287,8 +287,13 @@ pub struct Limits {
     pub new_contacts_per_day: u32,
     /// Prekey bundles of one account for one other.
     pub bundles_per_pair_per_10_minutes: u32,
-    /// One-time prekeys of one account handed out to anybody; past it bundles come without.
-    pub one_time_prekeys_per_target_per_hour: u32,
+    /// One-time prekeys of a device for somebody whom its owner has not accepted; past it bundles come without. An honest
+    /// stranger needs one for each of their own devices.
+    pub one_time_prekeys_per_stranger_per_day: u32,
+    /// The same for somebody who was accepted, and for own devices.
+    pub one_time_prekeys_per_contact_per_day: u32,
+    /// One-time prekeys of a device for all strangers together.
+    pub one_time_prekeys_to_strangers_per_10_minutes: u32,
     /// Nonces, sign-ins and other unauthenticated requests of one address.
     pub sign_ins_per_address_per_minute: u32,
     /// Requests of one account to the HTTP API.
@@ -307,7 +312,9 @@ impl Default for Limits {
             request_messages: 5,
             new_contacts_per_day: 200,
             bundles_per_pair_per_10_minutes: 20,
-            one_time_prekeys_per_target_per_hour: 200,
+            one_time_prekeys_per_stranger_per_day: 3,
+            one_time_prekeys_per_contact_per_day: 20,
+            one_time_prekeys_to_strangers_per_10_minutes: 50,
             sign_ins_per_address_per_minute: 60,
             requests_per_account_per_minute: 600,
             presence_accounts_per_minute: 30_000,

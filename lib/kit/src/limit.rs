@@ -19,6 +19,13 @@ static TAKE: LazyLock<Script> = LazyLock::new(|| {
     )
 });
 
+static GIVE_BACK: LazyLock<Script> = LazyLock::new(|| {
+    Script::new(
+        r"if redis.call('EXISTS', KEYS[1]) == 1 then redis.call('DECRBY', KEYS[1], ARGV[1]) end
+          return 0",
+    )
+});
+
 /// A limit: so many within a window.
 #[derive(Debug, Clone, Copy)]
 pub struct Limit {
@@ -59,6 +66,18 @@ impl Limit {
             .invoke_async(&mut redis.clone())
             .await?;
         Ok(count <= u64::from(self.max))
+    }
+
+    /// Undoes a [`Limit::try_take`] that was of no use, while its window lasts.
+    pub async fn give_back(
+        &self,
+        redis: &ConnectionManager,
+        clock: &Clock,
+        subject: &str,
+        amount: u32,
+    ) -> Result<(), redis::RedisError> {
+        let (window, _) = self.window_at(clock);
+        GIVE_BACK.key(self.key(subject, window)).arg(amount).invoke_async(&mut redis.clone()).await
     }
 
     /// Takes `amount`, or fails with `rate_limited`.

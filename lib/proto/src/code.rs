@@ -82,7 +82,9 @@ error_codes! {
     DeviceUnknown = "device_unknown", 404, "There is no such device.";
     DeviceLimit = "device_limit", 409, "The account has as many devices as it may; revoke one.";
     DeviceMismatch = "device_mismatch", 409, "The keys belong to another device.";
-    KeyInvalid = "key_invalid", 422, "A key is not well-formed.";
+    IdentityTaken = "identity_taken", 409, "The identity key belongs to another account.";
+    KeyInvalid = "key_invalid", 422, "A key is not well-formed, or not signed by the identity key.";
+    KeyUsed = "key_used", 409, "A prekey of this kind had this id, or a larger one, before.";
     KeyLimit = "key_limit", 422, "More one-time prekeys than the server keeps.";
     // messages
     Blocked = "blocked", 403, "The recipient does not take messages from you.";

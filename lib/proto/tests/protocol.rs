@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 
 use alloy_signer::SignerSync;
 use alloy_signer_local::PrivateKeySigner;
-use nepto_proto::api::keys::repeated_use_digest;
+use nepto_proto::api::keys::{one_time_tag, repeated_use_digest, sum_of_tags};
 use nepto_proto::certificate::{ByKey, Resource, SignedMessage};
 use nepto_proto::content::{self, Content, Text, content::Kind as ContentKind};
 use nepto_proto::siwe::SiweMessage;
@@ -82,6 +82,7 @@ fn vectors() -> Value {
         "frames": [hello(), send(), ack(), deliver()],
         "repeated_use_digest": digest(),
         "xeddsa": xeddsa(),
+        "one_time_sum": one_time_sum(),
     })
 }
 
@@ -122,7 +123,7 @@ fn padded_content() -> Value {
     let content = Content {
         sent_at_ms: 1_763_805_600_000,
         expire_after_s: 3_600,
-        kind: Some(ContentKind::Text(Text { body: "gm".into(), reply_to: None })),
+        kind: Some(ContentKind::Text(Text { body: "gm".into(), ..Text::default() })),
     };
     json!({
         "sent_at_ms": content.sent_at_ms,
@@ -155,6 +156,7 @@ fn send() -> Value {
         }],
         own_devices: vec![],
         recipient_only: false,
+        automatic: false,
     };
     let words = json!({ "send_dm": {
         "client_msg_id": "11".repeat(16), "to": "22".repeat(16),
@@ -195,6 +197,14 @@ fn digest() -> Value {
         "last_resort": { "id": 2, "public_key": hex::encode(last_resort) },
         "digest": hex::encode(digest),
     })
+}
+
+fn one_time_sum() -> Value {
+    let keys = [(16_777_214, [5u8; 33]), (16_777_215, [6; 33])];
+    let tags = keys.map(|(id, key)| one_time_tag(id, &key));
+    let named =
+        |((id, key), tag): ((u32, [u8; 33]), u64)| json!({ "id": id, "public_key": hex::encode(key), "tag": tag });
+    json!({ "keys": keys.into_iter().zip(tags).map(named).collect::<Vec<_>>(), "sum": sum_of_tags(tags) })
 }
 
 /// Signatures by identity keys. The first was made by libsignal, and stands in its tests; the others say what is refused.

@@ -213,7 +213,12 @@ impl Core {
                 self.outdated.insert(account);
                 continue;
             }
-            signal::start_session(&txn, &signal::address(account, device)?, bundle, &self.env)?;
+            let started = signal::start_session(&txn, &signal::address(account, device)?, bundle, &self.env);
+            started.map_err(|error| match error {
+                SdkError::NoPostQuantum => bad("a bundle has no Kyber-1024 key, without which nothing is encrypted"),
+                SdkError::WeakKey => bad("a bundle has a key that offers no secrecy"),
+                error => error,
+            })?;
         }
         Ok(txn.commit(Durability::Now)?)
     }

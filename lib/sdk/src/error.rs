@@ -197,6 +197,10 @@ pub enum SdkError {
     /// A message that isn't there, or isn't one's own.
     #[error("there is no such message of yours in this conversation")]
     MessageUnknown,
+    /// A message that could not be read, and would be readable for devices that it was not meant for if it were sent again
+    /// by itself.
+    #[error("{0} has a device now that the message was not written for; send it again if it may read it")]
+    NotMeantFor(AccountId),
     /// A message that the server refused for good.
     #[error("the message was not sent: {0}")]
     NotSent(String),

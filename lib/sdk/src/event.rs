@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use nepto_proto::{AccountId, DeviceId, ErrorCode};
+use nepto_proto::{AccountId, ClientMsgId, DeviceId, ErrorCode};
 
 use crate::model::{Change, Failure, Message, MessageId, Status};
 
@@ -126,7 +126,7 @@ pub enum Event {
         /// Why it was refused.
         reason: String,
     },
-    /// A message could not be decrypted. It is lost; the session is set up anew.
+    /// A message could not be decrypted. Its sender is told, within limits for strangers, and sends it again if it can.
     Undecryptable {
         /// From whom.
         account: AccountId,
@@ -135,12 +135,16 @@ pub enum Event {
         /// Why.
         reason: String,
     },
-    /// A peer set up a broken session anew; messages from before may be lost.
+    /// A peer set up a broken session anew.
     SessionReset {
         /// Who.
         account: AccountId,
         /// Which device.
         device: DeviceId,
+        /// Own messages that it could not read, and that are sent again.
+        resent: Vec<ClientMsgId>,
+        /// Own messages that it could not read, and that are not: they failed.
+        unread: Vec<ClientMsgId>,
     },
     /// The session is void: sign in again with the wallet. Nothing follows.
     SignedOut {

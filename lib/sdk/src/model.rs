@@ -80,6 +80,8 @@ pub enum Failure {
     NodeNeeded(u64),
     /// It could not be encrypted.
     Encryption,
+    /// A device of the recipient could not decrypt it.
+    Unread,
 }
 
 /// What one changed in a conversation.
@@ -155,10 +157,16 @@ pub enum Notice {
         /// From this device.
         device: DeviceId,
     },
-    /// The peer set up a broken session anew; messages from before may be lost.
+    /// The peer set up a broken session anew.
     SessionReset {
         /// This device of theirs.
         device: DeviceId,
+        /// Messages that it could not read, and that were sent again.
+        #[serde(default)]
+        resent: u32,
+        /// Those that were not.
+        #[serde(default)]
+        unread: u32,
     },
 }
 

@@ -7,13 +7,15 @@ use crate::Anvil;
 use crate::contracts::Contracts;
 
 /// Rate limits of the configuration; named here because a test raises them all at once.
-const LIMITS: [&str; 10] = [
+const LIMITS: [&str; 12] = [
     "sends_per_account_per_minute",
     "sends_per_pair_per_minute",
     "request_messages",
     "new_contacts_per_day",
     "bundles_per_pair_per_10_minutes",
-    "one_time_prekeys_per_target_per_hour",
+    "one_time_prekeys_per_stranger_per_day",
+    "one_time_prekeys_per_contact_per_day",
+    "one_time_prekeys_to_strangers_per_10_minutes",
     "sign_ins_per_address_per_minute",
     "requests_per_account_per_minute",
     "presence_accounts_per_minute",

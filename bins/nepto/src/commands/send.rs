@@ -174,7 +174,10 @@ fn warned(event: &Event) -> Option<(AccountId, Notice)> {
         }
         Event::Uncertified { account, device, .. } => (account, Notice::Uncertified { device: *device }),
         Event::Undecryptable { account, device, .. } => (account, Notice::Undecryptable { device: *device }),
-        Event::SessionReset { account, device } => (account, Notice::SessionReset { device: *device }),
+        Event::SessionReset { account, device, resent, unread } => {
+            let (resent, unread) = (resent.len() as u32, unread.len() as u32);
+            (account, Notice::SessionReset { device: *device, resent, unread })
+        }
         Event::NotSent { conversation, change, failure } => {
             (conversation, Notice::NotSent { change: *change, failure: *failure })
         }
@@ -201,7 +204,7 @@ mod tests {
             Event::RootChanged { account, from, to },
             Event::Uncertified { account, device, reason: reason.clone() },
             Event::Undecryptable { account, device, reason },
-            Event::SessionReset { account, device },
+            Event::SessionReset { account, device, resent: Vec::new(), unread: Vec::new() },
             Event::NotSent { conversation: account, change, failure },
         ] {
             assert_eq!(warns_about(&event), Some(account), "{event:?}");

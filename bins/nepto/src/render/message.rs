@@ -130,6 +130,7 @@ pub fn failure_text(failure: Failure) -> String {
             format!("their wallet is a contract on chain {chain}: nepto settings --node {chain}=URL")
         }
         Failure::Encryption => "it could not be encrypted".to_owned(),
+        Failure::Unread => "a device of theirs could not read it".to_owned(),
     }
 }
 
@@ -164,10 +165,17 @@ pub fn notice_text(notice: &Notice, peer: AccountId, names: &Names) -> String {
             format!("{what} did not reach {name}: {}", failure_text(*failure))
         }
         Notice::Undecryptable { device } => {
-            format!("a message from device {device} of {name} could not be decrypted and is lost")
+            format!(
+                "a message from device {device} of {name} could not be decrypted and is lost unless it is sent again"
+            )
         }
-        Notice::SessionReset { device } => {
-            format!("device {device} of {name} set its session up anew; messages from before may be lost")
+        Notice::SessionReset { device, resent, unread } => {
+            let count = |n: u32| if n == 1 { "1 message".to_owned() } else { format!("{n} messages") };
+            let resent = (*resent > 0).then(|| format!("{} that it could not read: sent again", count(*resent)));
+            let unread = (*unread > 0).then(|| format!("{} that it did not get: yours to send again", count(*unread)));
+            let about: Vec<String> = resent.into_iter().chain(unread).collect();
+            let about = if about.is_empty() { "messages from before may be lost".to_owned() } else { about.join(", ") };
+            format!("device {device} of {name} set its session up anew; {about}")
         }
     }
 }

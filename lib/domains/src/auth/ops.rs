@@ -63,6 +63,17 @@ impl Auth {
         Ok(Nonce { nonce, expires_at: self.ctx.clock.now() + ttl })
     }
 
+    /// A device's key stays with the account that it signed in to first. `keys` sees to it when the device is registered; a
+    /// wallet that is new here must not get an account before that is refused.
+    async fn check_identity(&self, message: &SiweMessage, identity_key: &[u8]) -> Result<(), Failure> {
+        let owner = crate::keys::IdentityOwner { identity_key: identity_key.to_vec().into() };
+        let Some(owner) = self.ctx.call(&owner).await? else { return Ok(()) };
+        match self.store.account_of_wallet(&message.address.to_string()).await? {
+            Some(account) if account == owner => Ok(()),
+            _ => Err(crate::keys::identity_taken()),
+        }
+    }
+
     pub async fn sign_in(&self, request: SignIn) -> Result<Tokens, Failure> {
         let (message, signer) = self.check_message(&request.signed).await?;
         let Some(Resource::Device { registration_id, identity_key }) = message.resource() else {
@@ -73,6 +84,7 @@ impl Auth {
         };
         // before anything is used up or made
         check_setup(&request.device, &identity_key)?;
+        self.check_identity(&message, &identity_key).await?;
         self.use_nonce(&message).await?;
         let wallet = message.address.to_string();
         let new = AccountId::new(self.ctx.random.uuid(&self.ctx.clock));

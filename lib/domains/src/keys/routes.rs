@@ -6,7 +6,9 @@ use axum::http::StatusCode;
 use nepto_kit::Failure;
 use nepto_kit::http::{Caller, JsonBody, Path, Query};
 use nepto_proto::api::Problem;
-use nepto_proto::api::keys::{CheckKeys, DeviceDirectory, KeyCount, KeysMatch, OwnDevices, PrekeyBundles, UploadKeys};
+use nepto_proto::api::keys::{
+    CheckKeys, DeviceDirectory, KeyCount, KeyStock, KeysMatch, OwnDevices, PrekeyBundles, UploadKeys,
+};
 use nepto_proto::limits::DEVICES_PER_ACCOUNT_MAX;
 use nepto_proto::{AccountId, DeviceId, ErrorCode};
 use serde::Deserialize;
@@ -88,7 +90,7 @@ async fn remove(
     Ok(StatusCode::NO_CONTENT)
 }
 
-/// Replaces the repeated-use keys of this device or adds one-time keys
+/// Replaces the repeated-use keys of this device, adds one-time keys or replaces them
 #[utoipa::path(put, path = "/v1/keys", tag = "keys", request_body = UploadKeys,
     responses((status = 200, body = KeyCount), (status = "default", body = Problem)))]
 async fn upload(
@@ -99,11 +101,11 @@ async fn upload(
     keys.upload(claims.account, claims.device, request).await.map(Json)
 }
 
-/// How many one-time keys of this device are left
+/// How many one-time keys of this device are left, which they are, and which ids come next
 #[utoipa::path(get, path = "/v1/keys/count", tag = "keys",
-    responses((status = 200, body = KeyCount), (status = "default", body = Problem)))]
-async fn count(State(keys): State<Keys>, Caller(claims): Caller) -> Result<Json<KeyCount>, Failure> {
-    keys.count(claims.account, claims.device).await.map(Json)
+    responses((status = 200, body = KeyStock), (status = "default", body = Problem)))]
+async fn count(State(keys): State<Keys>, Caller(claims): Caller) -> Result<Json<KeyStock>, Failure> {
+    keys.stock(claims.account, claims.device).await.map(Json)
 }
 
 /// Whether the server has the same repeated-use keys as this device

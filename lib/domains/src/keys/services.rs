@@ -3,15 +3,19 @@
 use nepto_kit::service::Service;
 
 use super::ops::Keys;
-use super::{Certificates, DeviceSeen, ListDevices, OwnDevices, RegisterDevice, RemoveDevice};
+use super::{Certificates, DeviceSeen, IdentityOwner, ListDevices, OwnDevices, RegisterDevice, RemoveDevice};
 
 pub fn services(keys: &Keys) -> Vec<Service> {
     let (register, list, own, remove, seen) = (keys.clone(), keys.clone(), keys.clone(), keys.clone(), keys.clone());
-    let certificates = keys.clone();
+    let (certificates, identity) = (keys.clone(), keys.clone());
     vec![
         Service::new(move |request: RegisterDevice| {
             let keys = register.clone();
             async move { keys.register(request).await }
+        }),
+        Service::new(move |request: IdentityOwner| {
+            let keys = identity.clone();
+            async move { keys.identity_owner(&request.identity_key.0).await }
         }),
         Service::new(move |request: ListDevices| {
             let keys = list.clone();

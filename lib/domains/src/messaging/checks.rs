@@ -10,7 +10,7 @@ use nepto_proto::wire::{Mismatch, SendDm};
 use nepto_proto::{AccountId, ClientMsgId, DeviceId, ErrorCode};
 use redis::Script;
 
-use crate::accounts::{MayWrite, Verdict};
+use crate::accounts::{MayWrite, Verdict, WhoAccepts};
 use crate::keys::{DeviceList, ListDevices};
 
 const MINUTE: Duration = Duration::from_secs(60);
@@ -86,6 +86,7 @@ pub async fn check(
     }
     let verdict = match known.verdict {
         _ if to == sender => Verdict::Accepted,
+        _ if send.automatic => may_answer(ctx, sender, to).await?,
         Some(verdict) => verdict,
         None => {
             let verdict = ctx.call(&MayWrite { from: sender, to }).await?;
@@ -114,6 +115,14 @@ pub async fn check(
         }
     }
     Ok(Cleared { request: verdict == Verdict::Requested })
+}
+
+/// Whether a device may say something by itself: the recipient must have accepted its owner, who decides nothing by it.
+async fn may_answer(ctx: &Ctx, sender: AccountId, to: AccountId) -> Result<Verdict, Failure> {
+    if ctx.call(&WhoAccepts { asker: sender, accounts: vec![to] }).await?.contains(&to) {
+        return Ok(Verdict::Accepted);
+    }
+    Err(Failure::new(ErrorCode::RequestLimit, "what a device says by itself is only for who has accepted its owner"))
 }
 
 async fn count_request(ctx: &Ctx, sender: AccountId, to: AccountId) -> Result<(), Failure> {

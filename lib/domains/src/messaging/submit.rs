@@ -110,6 +110,7 @@ mod tests {
             to_devices,
             own_devices,
             recipient_only: false,
+            automatic: false,
         }
     }
 

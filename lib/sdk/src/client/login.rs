@@ -2,11 +2,11 @@
 
 use std::path::PathBuf;
 
-use nepto_proto::DeviceId;
 use nepto_proto::api::ServerInfo;
 use nepto_proto::api::auth::{RevokeByWallet, SignIn, Tokens};
 use nepto_proto::certificate::Resource;
 use nepto_proto::limits::CLOCK_SKEW_MAX;
+use nepto_proto::{DeviceId, ErrorCode};
 use reqwest::Url;
 use zeroize::Zeroizing;
 
@@ -98,7 +98,11 @@ impl Client {
         let nonce = http.nonce().await?.nonce;
         let message = keys::sign_in_message(&info, nonce, wallet, &installation, &env)?;
         let signed = wallet.sign(&message)?;
-        let tokens = http.sign_in(&SignIn { signed, device }).await.map_err(|error| read_clock(error, &info, &env))?;
+        let tokens = http.sign_in(&SignIn { signed, device }).await.map_err(|error| match (error.code(), &before) {
+            // its key stays with the account that it signed in to first
+            (Some(ErrorCode::IdentityTaken), Some(before)) => SdkError::OtherAccount(before.account),
+            _ => read_clock(error, &info, &env),
+        })?;
         if let Some(other) = before.as_ref().filter(|before| before.account != tokens.account) {
             forsake(&http, tokens).await;
             return Err(SdkError::OtherAccount(other.account));
@@ -216,7 +220,7 @@ fn skew(own: u64, server: u64) -> SdkError {
 
 fn read_clock(error: SdkError, info: &ServerInfo, env: &Env) -> SdkError {
     match error.code() {
-        Some(nepto_proto::ErrorCode::ClockSkew) => skew(env.now_ms(), info.server_time_ms),
+        Some(ErrorCode::ClockSkew) => skew(env.now_ms(), info.server_time_ms),
         _ => error,
     }
 }

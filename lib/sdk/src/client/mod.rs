@@ -84,6 +84,8 @@ pub(crate) struct Inner {
     replenishing: tokio::sync::Mutex<()>,
     /// Counts what left the queue.
     sent: watch::Sender<u64>,
+    /// Whether the server's copy of the keys was looked after since the connection was made.
+    keys_settled: watch::Sender<bool>,
 }
 
 /// The connection that runs now.
@@ -165,6 +167,7 @@ impl Client {
             owed: Notify::new(),
             replenishing: tokio::sync::Mutex::default(),
             sent: watch::Sender::new(0),
+            keys_settled: watch::Sender::new(false),
         };
         Ok(Self { inner: Arc::new(inner) })
     }
@@ -190,6 +193,7 @@ impl Client {
         if !self.inner.http.has_tokens().await {
             return Err(SdkError::SignedOut);
         }
+        self.inner.keys_settled.send_replace(false);
         let (stop, over) = (CancellationToken::new(), CancellationToken::new());
         let (link, incoming) = session::start(engine::Owner(self.inner.clone()), self.inner.env.clone(), over.clone());
         let (events, receiver) = mpsc::channel(EVENTS_MAX);
@@ -200,6 +204,14 @@ impl Client {
         }
         engine::start(self.inner.clone(), link, incoming, events, (stop.clone(), over));
         Ok(Events { events: receiver, _stop: stop.drop_guard() })
+    }
+
+    /// Waits until the server has as many prekeys of this device as it keeps, all of them good, or that failed: for programs
+    /// that would be over before. Take events meanwhile, or they fill up.
+    pub async fn wait_keys(&self) {
+        let mut settled = self.inner.keys_settled.subscribe();
+        // an error means that nobody will say so any more
+        let _ = settled.wait_for(|settled| *settled).await;
     }
 
     /// Ends the connection. What was received is acknowledged in the background; [`Client::close`] waits for that.

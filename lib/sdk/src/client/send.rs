@@ -114,6 +114,7 @@ fn lasting(error: &SdkError) -> Option<Failure> {
         SdkError::KeysChanged(_) => Some(Failure::KeysChanged),
         SdkError::RootChanged { .. } => Some(Failure::RootChanged),
         SdkError::BadKeys { .. } => Some(Failure::BadKeys),
+        SdkError::NotMeantFor(_) => Some(Failure::Unread),
         SdkError::NodeNeeded { chain_id, .. } => Some(Failure::NodeNeeded(*chain_id)),
         SdkError::SignedOut | SdkError::Store(_) | SdkError::Unexpected { .. } => None,
         error if error.is_temporary() => None,

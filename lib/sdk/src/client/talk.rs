@@ -226,5 +226,6 @@ fn explain(failure: Failure) -> String {
             format!("The recipient's wallet is a contract on chain {chain}; name a node of that chain, to ask it.")
         }
         Failure::Encryption => "It could not be encrypted.".to_owned(),
+        Failure::Unread => "A device of the recipient could not read it.".to_owned(),
     }
 }

@@ -11,6 +11,7 @@ pub(crate) mod prekeys;
 pub(crate) mod profile;
 pub(crate) mod protocol;
 pub(crate) mod queue;
+pub(crate) mod resets;
 pub mod seal;
 #[cfg(test)]
 mod tests;
@@ -80,6 +81,9 @@ pub(crate) enum Table {
     Due = 11,
     Outbox = 12,
     Receipts = 13,
+    OwedReset = 20,
+    ResetMoments = 21,
+    SentAgain = 22,
 }
 
 /// An open store.

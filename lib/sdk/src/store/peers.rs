@@ -76,6 +76,11 @@ impl Peer {
         })
     }
 
+    /// When the newest of the listed devices was seen first.
+    pub fn newest_ms(&self) -> u64 {
+        self.devices.iter().map(|known| known.first_seen_ms).max().unwrap_or(0)
+    }
+
     /// The key that a device has, or had when it was removed.
     pub fn identity(&self, device: DeviceId) -> Option<&KnownDevice> {
         self.installations().find(|known| known.device == device)

@@ -16,7 +16,7 @@ use crate::store::{Store, StoreError};
 
 /// A disk whose power can be cut: what was committed for `Later` is gone then.
 #[derive(Clone, Default)]
-struct Disk(Arc<Inner>);
+pub struct Disk(Arc<Inner>);
 
 #[derive(Default)]
 struct Inner {
@@ -27,8 +27,19 @@ struct Inner {
 }
 
 impl Disk {
-    fn store(&self, world: &mut World) -> Store {
+    pub fn store(&self, world: &mut World) -> Store {
         Store::open(Box::new(self.clone()), "", Cost::LOW, &world.env()).unwrap()
+    }
+
+    /// All that is on it.
+    pub fn copy(&self) -> Batch {
+        self.0.entries.lock().unwrap().iter().map(|(key, value)| (key.clone(), Some(value.clone()))).collect()
+    }
+
+    /// Nothing is on it but what was when the copy was made.
+    pub fn put_back(&self, copy: Batch) {
+        let entries = copy.into_iter().filter_map(|(key, value)| Some((key, value?))).collect();
+        *self.0.entries.lock().unwrap() = entries;
     }
 
     fn cut_power(&self) {

@@ -7,6 +7,8 @@ mod guard;
 mod keys;
 mod loss;
 mod network;
+mod resets;
 mod server;
+mod stock;
 mod trust;
 pub(crate) mod world;

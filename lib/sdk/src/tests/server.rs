@@ -24,7 +24,8 @@ use time::OffsetDateTime;
 use tokio::sync::Notify;
 use uuid::Uuid;
 
-use super::world::{ServerAccount, ServerDevice, World};
+use super::stock::ServerDevice;
+use super::world::{ServerAccount, World};
 
 /// What to do with sockets, to annoy clients.
 #[derive(Default)]
@@ -196,16 +197,7 @@ async fn sign_in(State(server): Shared, Json(body): Json<SignIn>) -> Json<Tokens
     let device = same.map_or_else(|| DeviceId::try_from(next).unwrap(), |device| device.public.device);
     let public =
         PublicDevice { device, registration_id, identity_key: identity_key.to_vec().into(), certificate: body.signed };
-    known.devices.insert(
-        device,
-        ServerDevice {
-            public,
-            signed: body.device.signed_prekey,
-            last_resort: body.device.last_resort,
-            ec: Default::default(),
-            kyber: Default::default(),
-        },
-    );
+    known.devices.insert(device, ServerDevice::new(public, &body.device));
     world.mailboxes.entry((account, device)).or_default();
     Json(server.tokens(account, device))
 }
@@ -310,8 +302,7 @@ async fn upload(State(server): Shared, headers: HeaderMap, Json(body): Json<Uplo
     };
     let mut world = server.world();
     let device = world.accounts.get_mut(&account).unwrap().devices.get_mut(&device).unwrap();
-    device.ec.extend(body.ec);
-    device.kyber.extend(body.kyber);
+    device.take_in(&body);
     Json(KeyCount { ec: device.ec.len() as u32, kyber: device.kyber.len() as u32 }).into_response()
 }
 
@@ -320,9 +311,7 @@ async fn count(State(server): Shared, headers: HeaderMap) -> Response {
         Ok(caller) => caller,
         Err(refusal) => return *refusal,
     };
-    let world = server.world();
-    let device = &world.accounts[&account].devices[&device];
-    Json(KeyCount { ec: device.ec.len() as u32, kyber: device.kyber.len() as u32 }).into_response()
+    Json(server.world().server_device(account, device).stock()).into_response()
 }
 
 async fn check() -> Json<KeysMatch> {

@@ -457,10 +457,14 @@ fn bundles_are_checked_again() {
     let good = world.bundles(bob.account, &[b.number()]);
 
     let mut kyber = good.clone();
-    kyber.bundles[0].kyber_prekey.public_key.0[0] = 0x07; // Kyber-768's type byte
-    assert!(a.core.apply_bundles(&kyber).is_err());
+    kyber.bundles[0].kyber_prekey.as_mut().unwrap().public_key.0[0] = 0x07; // Kyber-768's type byte
+    assert!(matches!(a.core.apply_bundles(&kyber), Err(SdkError::BadKeys { .. })));
+    let mut none = good.clone();
+    none.bundles[0].kyber_prekey = None;
+    let error = a.core.apply_bundles(&none).unwrap_err();
+    assert!(error.to_string().contains("no Kyber-1024 key"), "{error}");
     let mut signature = good.clone();
-    signature.bundles[0].kyber_prekey.signature.0[5] ^= 1;
+    signature.bundles[0].kyber_prekey.as_mut().unwrap().signature.0[5] ^= 1;
     assert!(a.core.apply_bundles(&signature).is_err());
     let mut signature = good.clone();
     signature.bundles[0].signed_prekey.signature.0[5] ^= 1;
@@ -469,7 +473,7 @@ fn bundles_are_checked_again() {
     let mut key = vec![0; 33];
     key[0] = 5;
     zero.bundles[0].ec_prekey.as_mut().unwrap().public_key.0 = key;
-    assert!(matches!(a.core.apply_bundles(&zero), Err(SdkError::WeakKey)));
+    assert!(matches!(a.core.apply_bundles(&zero), Err(SdkError::BadKeys { .. })));
     let mut other = good.clone();
     let evil = world.wallet();
     let spy = world.device_in(bob.account, &evil, super::world::DOMAIN, None);

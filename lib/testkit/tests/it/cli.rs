@@ -357,3 +357,28 @@ async fn completions_know_the_commands() {
     let help = home.nepto("--help").await.unwrap().well().unwrap();
     assert!(help.contains("Exit codes") && help.contains("NEPTO_PASSPHRASE_FILE"));
 }
+
+#[tokio::test]
+async fn a_command_that_is_over_soon_fills_the_stock_of_prekeys_up() -> Result<()> {
+    let stack = Stack::builder().unlimited().all().await?;
+    let alice = Home::join(&stack, "alice").await?;
+    let asker = crate::people::Person::join(&stack).await?;
+    let account = asker.client.resolve("@alice").await?.account;
+    let next = async || {
+        let bundles = asker.client.http().bundles(account, &[]).await?.bundles;
+        anyhow::Ok(bundles.first().and_then(|bundle| bundle.ec_prekey.as_ref()).map(|key| key.id))
+    };
+    // strangers get half of them
+    let mut taken = 0;
+    while next().await?.is_some() {
+        taken += 1;
+    }
+    ensure!(taken == 50, "{taken}");
+    for command in ["inbox", "send @alice hello"] {
+        let note = if command == "inbox" { "" } else { " --json" };
+        alice.nepto(&format!("{command}{note}")).await?.well()?;
+        ensure!(next().await?.is_some(), "nepto {command} left the stock as it was");
+        while next().await?.is_some() {}
+    }
+    Ok(())
+}

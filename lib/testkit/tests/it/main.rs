@@ -8,6 +8,7 @@ mod guarded;
 mod nats;
 mod people;
 mod redis;
+mod restores;
 mod roles;
 mod server;
 mod sign_in;
