@@ -458,7 +458,7 @@ fn bundles_are_checked_again() {
 
     let mut kyber = good.clone();
     kyber.bundles[0].kyber_prekey.as_mut().unwrap().public_key.0[0] = 0x07; // Kyber-768's type byte
-    assert!(matches!(a.core.apply_bundles(&kyber), Err(SdkError::BadKeys { .. })));
+    assert!(a.core.apply_bundles(&kyber).is_err());
     let mut none = good.clone();
     none.bundles[0].kyber_prekey = None;
     let error = a.core.apply_bundles(&none).unwrap_err();
