@@ -23,6 +23,8 @@ pub enum Control {
     Nudge,
     /// The mailboxes were made anew: cursors mean nothing any more, connect again.
     MailboxAnew,
+    /// The account has other devices than before.
+    DevicesChanged,
     /// One-time prekeys run out.
     PrekeysLow {
         /// EC prekeys left.

@@ -152,6 +152,7 @@ fn send() -> Value {
             ciphertext: vec![0xaa, 0xbb].into(),
         }],
         own_devices: vec![],
+        recipient_only: false,
     };
     let words = json!({ "send_dm": {
         "client_msg_id": "11".repeat(16), "to": "22".repeat(16),

@@ -87,10 +87,17 @@ impl Core {
         if to_devices.is_empty() && item.to == me {
             return Ok(Prepared::Local);
         }
-        let mut send = SendDm { client_msg_id: item.id.to_vec(), to: item.to.to_vec(), to_devices, own_devices };
+        let mut send = SendDm {
+            client_msg_id: item.id.to_vec(),
+            to: item.to.to_vec(),
+            to_devices,
+            own_devices,
+            recipient_only: own.is_none() && item.to != me,
+        };
         let sync_later = !send.own_devices.is_empty() && !fits(&send);
         if sync_later {
             send.own_devices.clear();
+            send.recipient_only = true;
         }
         // a key that was used must be gone before its ciphertext leaves
         txn.commit(Durability::Now)?;

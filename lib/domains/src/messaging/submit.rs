@@ -104,7 +104,13 @@ mod tests {
     }
 
     fn send(to: u128, to_devices: Vec<DeviceCiphertext>, own_devices: Vec<DeviceCiphertext>) -> SendDm {
-        SendDm { client_msg_id: vec![9; 16], to: AccountId::new(Uuid::from_u128(to)).to_vec(), to_devices, own_devices }
+        SendDm {
+            client_msg_id: vec![9; 16],
+            to: AccountId::new(Uuid::from_u128(to)).to_vec(),
+            to_devices,
+            own_devices,
+            recipient_only: false,
+        }
     }
 
     const ME: AccountId = AccountId::new(Uuid::from_u128(1));

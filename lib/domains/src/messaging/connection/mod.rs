@@ -205,6 +205,9 @@ impl<'a> Connection<'a> {
                 self.apply(effect).await
             }
             Control::MailboxAnew => Err(CloseCode::Unavailable),
+            Control::DevicesChanged => {
+                self.feed(encode_server(0, server_frame::Kind::DevicesChanged(wire::DevicesChanged {}))).await
+            }
             Control::PrekeysLow { ec, kyber } => {
                 let low = wire::PrekeysLow { ec, kyber };
                 self.feed(encode_server(0, server_frame::Kind::PrekeysLow(low))).await
@@ -247,6 +250,7 @@ impl<'a> Connection<'a> {
             }
             Some(Kind::Typing(typing)) => self.on_typing(frame.id, &typing).await,
             Some(Kind::PresenceQuery(query)) => self.on_presence_query(frame.id, &query).await,
+            Some(Kind::Ping(_)) => self.feed(encode_server(frame.id, server_frame::Kind::Pong(wire::Pong {}))).await,
             Some(Kind::Hello(_)) => self.refuse(frame.id, Vec::new(), Failure::new(ErrorCode::AlreadyHello, "")).await,
             None => self.refuse(frame.id, Vec::new(), Failure::new(ErrorCode::UnknownFrame, "")).await,
         }
