@@ -59,6 +59,18 @@ pub(crate) fn set_up(store: &Store, env: &Env, name: &str) -> Result<(Installati
     Ok((installation, DeviceSetup { name: name.to_owned(), signed_prekey, last_resort }))
 }
 
+/// Forgets the installation, whose device was removed. The next one has other keys.
+pub(crate) fn draw_anew(store: &Store) -> Result<(), SdkError> {
+    let txn = store.begin();
+    txn.forget_installation();
+    let state = txn.key_state()?;
+    txn.delete_prekey(Table::SignedPrekey, state.signed_prekey);
+    txn.delete_prekey(Table::KyberPrekey, state.last_resort);
+    txn.set_key_state(&KeyState::default())?;
+    txn.delete_all_sessions()?;
+    Ok(txn.commit(Durability::Now)?)
+}
+
 /// The sign-in message that also certifies this device.
 pub(crate) fn sign_in_message(
     info: &ServerInfo,

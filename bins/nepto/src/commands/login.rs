@@ -86,7 +86,12 @@ pub async fn run(app: &App, args: LoginArgs) -> Result<(), Failure> {
         env: app.env.clone(),
         ..LoginOptions::new(&args.server)
     };
-    match Client::login(options, &wallet).await {
+    let folders = app.make_folder()?;
+    let signed_in = Client::login(options, &wallet).await;
+    if signed_in.is_err() {
+        folders.remove_if_empty();
+    }
+    match signed_in {
         Ok(client) => welcome(app, &client, &wallet),
         Err(SdkError::Server { code: ErrorCode::DeviceLimit, devices, .. }) => {
             Err(device_limit(app, &args.server, &devices))

@@ -16,9 +16,9 @@ use crate::SdkError;
 use crate::env::Env;
 use crate::http::{Http, is_loopback, server_url};
 use crate::keys;
-use crate::store::Store;
 use crate::store::backend::Durability;
 use crate::store::profile::Registration;
+use crate::store::{Store, StoreError};
 use crate::wallet::Wallet;
 
 /// Where a profile is kept.
@@ -70,13 +70,37 @@ impl LoginOptions {
 }
 
 impl Place {
+    /// Makes it if it isn't there.
+    fn open_or_make(self, env: &Env) -> Result<Store, SdkError> {
+        match self {
+            Self::File { path, passphrase } => Ok(Store::in_file(&path, &passphrase, env)?),
+            other => other.open(env),
+        }
+    }
+
     fn open(self, env: &Env) -> Result<Store, SdkError> {
         Ok(match self {
             Self::Memory => Store::in_memory(env)?,
-            Self::File { path, passphrase } => Store::in_file(&path, &passphrase, env)?,
+            Self::File { path, .. } if !path.try_exists().map_err(StoreError::io)? => {
+                return Err(SdkError::NotSignedIn);
+            }
+            Self::File { path, passphrase } => Store::of_file(&path, &passphrase, env)?,
             Self::Store(store) => *store,
         })
     }
+
+    /// A file that is not there yet.
+    fn missing_file(&self) -> Option<PathBuf> {
+        match self {
+            Self::File { path, .. } if path.try_exists().is_ok_and(|is_there| !is_there) => Some(path.clone()),
+            _ => None,
+        }
+    }
+}
+
+/// Whether the server may have made a device although nobody heard of it: then its keys must not be lost.
+const fn may_have_arrived(error: &SdkError) -> bool {
+    matches!(error, SdkError::Network(_) | SdkError::Timeout | SdkError::Unexpected { .. })
 }
 
 impl Client {
@@ -91,18 +115,25 @@ impl Client {
         let info = http.info().await?;
         check_domain(&url, &info, domain.as_deref())?;
         check_clock(&info, &env)?;
-        let store = place.open(&env)?;
-        set_nodes(&store, nodes, wallet)?;
-        let before = store.begin().registration()?;
-        let (installation, device) = keys::set_up(&store, &env, &device_name)?;
         let nonce = http.nonce().await?.nonce;
-        let message = keys::sign_in_message(&info, nonce, wallet, &installation, &env)?;
-        let signed = wallet.sign(&message)?;
-        let tokens = http.sign_in(&SignIn { signed, device }).await.map_err(|error| read_clock(error, &info, &env))?;
-        if let Some(other) = before.as_ref().filter(|before| before.account != tokens.account) {
-            forsake(&http, tokens).await;
-            return Err(SdkError::OtherAccount(other.account));
-        }
+        let made = place.missing_file();
+        let store = place.open_or_make(&env)?;
+        let asking = Asking { http: &http, info: &info, wallet, env: &env, device_name: &device_name };
+        let signed_in = match set_nodes(&store, nodes, wallet) {
+            Ok(()) => asking.sign_in(&store, nonce).await,
+            Err(error) => Err(error),
+        };
+        let (tokens, before) = match (signed_in, made) {
+            (Err(error), Some(made)) if !may_have_arrived(&error) => {
+                // a profile of nobody would only be in the way
+                drop(store);
+                if let Err(error) = std::fs::remove_file(&made) {
+                    tracing::warn!(file = %made.display(), %error, "an empty profile was left");
+                }
+                return Err(error);
+            }
+            (signed_in, _) => signed_in?,
+        };
         let is_new = before.is_none_or(|before| before.device != tokens.device);
         let txn = store.begin();
         txn.set_registration(&Registration {
@@ -139,6 +170,45 @@ impl Client {
     }
 }
 
+/// What a sign-in needs beside the profile.
+struct Asking<'a> {
+    http: &'a Http,
+    info: &'a ServerInfo,
+    wallet: &'a Wallet,
+    env: &'a Env,
+    device_name: &'a str,
+}
+
+impl Asking<'_> {
+    /// Signs the profile in, and says what it was before.
+    async fn sign_in(&self, store: &Store, nonce: String) -> Result<(Tokens, Option<Registration>), SdkError> {
+        let before = store.begin().registration()?;
+        let tokens = self.ask(store, nonce).await?;
+        let Some(known) = &before else { return Ok((tokens, before)) };
+        if known.account != tokens.account {
+            let error = SdkError::OtherAccount(known.account);
+            forsake(self.http, tokens).await;
+            return Err(error);
+        }
+        if known.device == tokens.device {
+            return Ok((tokens, before));
+        }
+        // the device was removed: who has heard of that would ask about its keys for ever
+        forsake(self.http, tokens).await;
+        keys::draw_anew(store)?;
+        let nonce = self.http.nonce().await?.nonce;
+        Ok((self.ask(store, nonce).await?, before))
+    }
+
+    async fn ask(&self, store: &Store, nonce: String) -> Result<Tokens, SdkError> {
+        let (installation, device) = keys::set_up(store, self.env, self.device_name)?;
+        let message = keys::sign_in_message(self.info, nonce, self.wallet, &installation, self.env)?;
+        let signed = self.wallet.sign(&message)?;
+        let signed_in = self.http.sign_in(&SignIn { signed, device }).await;
+        signed_in.map_err(|error| read_clock(error, self.info, self.env))
+    }
+}
+
 /// Takes nodes into the profile. A contract wallet needs one of its chain: this device will have to know its own account's
 /// other devices.
 fn set_nodes(store: &Store, more: ChainNodes, wallet: &Wallet) -> Result<(), SdkError> {
@@ -153,7 +223,7 @@ fn set_nodes(store: &Store, more: ChainNodes, wallet: &Wallet) -> Result<(), Sdk
     Ok(txn.commit(Durability::Now)?)
 }
 
-/// Removes the device that a sign-in made for the wrong account: nobody would ever use it.
+/// Removes a device that a sign-in made and that nobody will ever use.
 async fn forsake(http: &Http, tokens: Tokens) {
     let device = tokens.device;
     let removed = async {
@@ -161,7 +231,7 @@ async fn forsake(http: &Http, tokens: Tokens) {
         http.delete_device(device).await
     };
     if let Err(error) = removed.await {
-        tracing::warn!(%device, %error, "a device that signed in with the wrong wallet was not removed");
+        tracing::warn!(%device, %error, "a device that nobody uses was not removed");
     }
 }
 

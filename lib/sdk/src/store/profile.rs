@@ -73,6 +73,9 @@ impl Txn<'_> {
     pub fn set_installation(&self, installation: &Installation) -> Result<(), StoreError> {
         self.put_json(Table::Profile, INSTALLATION, installation)
     }
+    pub fn forget_installation(&self) {
+        self.delete(Table::Profile, INSTALLATION);
+    }
     pub fn registration(&self) -> Result<Option<Registration>, StoreError> {
         self.get_json(Table::Profile, REGISTRATION)
     }

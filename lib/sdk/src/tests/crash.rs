@@ -10,7 +10,6 @@ use super::world::{DOMAIN, Device, World};
 use crate::core::Core;
 use crate::event::Event;
 use crate::store::backend::{Backend, Batch, Durability, Entry};
-use crate::store::file::FileBackend;
 use crate::store::seal::Cost;
 use crate::store::{Store, StoreError};
 
@@ -144,11 +143,10 @@ fn a_file_is_opened_again_in_the_middle_of_a_conversation() {
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("profile");
     let mut world = World::new();
-    let open =
-        |env: &crate::Env| Store::open(Box::new(FileBackend::open(&path).unwrap()), "secret", Cost::LOW, env).unwrap();
+    let open = |env: &crate::Env| Store::of_file(&path, "secret", env).unwrap();
     let (alice, bob) = (world.person(), world.person());
     let mut a = world.device(&alice);
-    let store = open(&world.env());
+    let store = Store::create_file(&path, "secret", Cost::LOW, &world.env()).unwrap();
     let mut b = world.device_in(bob.account, &bob.wallet, DOMAIN, Some(store));
     world.accepted.insert((bob.account, alice.account));
     let mut expected = vec![];
