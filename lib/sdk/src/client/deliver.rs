@@ -81,6 +81,7 @@ impl Inner {
         account: AccountId,
         named: Option<Address>,
     ) -> Result<Vec<Event>, SdkError> {
+        let _turn = self.lookups.take(account).await;
         let directory = self.http.directory(account).await?;
         if directory.account != account {
             return Err(SdkError::BadKeys { account, reason: "the server answered for another account" });

@@ -45,7 +45,9 @@ impl Credentials for Owner {
     }
 
     fn cursor(&self) -> Result<Option<Cursor>, SdkError> {
-        let core = self.0.core();
+        let mut core = self.0.core();
+        // another device may have joined or left while nobody told us, and nothing may be sent before that is known
+        core.outdated.insert(self.0.account);
         // the gateway may purge up to what it is told
         core.store.flush()?;
         let cursor = core.store.begin().cursor()?;
@@ -204,6 +206,11 @@ impl Engine {
                 let event = Event::Typing { account, active: typing.active };
                 Ok(!welcome || self.tell(event).await.is_ok())
             }
+            server_frame::Kind::DevicesChanged(_) => {
+                self.inner.core().outdated.insert(self.inner.account);
+                self.background(refresh_own_devices(self.inner.clone(), self.events.clone()));
+                Ok(true)
+            }
             server_frame::Kind::PrekeysLow(_) => {
                 self.background(replenish(self.inner.clone(), self.events.clone()));
                 Ok(true)
@@ -252,9 +259,27 @@ async fn maintain(inner: Arc<Inner>, events: mpsc::Sender<Event>) {
     if let Err(error) = inner.repair_keys().await {
         tracing::warn!(%error, "keys were not checked");
     }
-    replenish(inner.clone(), events).await;
+    replenish(inner.clone(), events.clone()).await;
+    let is_known = !inner.core().outdated.contains(&inner.account);
+    if !is_known {
+        refresh_own_devices(inner.clone(), events).await;
+    }
     if let Err(error) = inner.sync_contacts().await {
         tracing::warn!(%error, "contacts were not read");
+    }
+}
+
+/// Takes the list of one's own devices in, so that new ones are told what was said since they joined. What fails is tried again
+/// with the next message that they must get.
+async fn refresh_own_devices(inner: Arc<Inner>, events: mpsc::Sender<Event>) {
+    let Ok(_place) = inner.refreshing.try_acquire() else { return };
+    match inner.fetch_directory(inner.account, None).await {
+        Ok(told) => {
+            for event in told {
+                let _ = events.send(event).await;
+            }
+        }
+        Err(error) => tracing::warn!(%error, "the own devices were not looked at"),
     }
 }
 
@@ -270,8 +295,6 @@ impl Inner {
     fn welcomed(&self, welcome: &Welcome) -> Result<(), SdkError> {
         let mut core = self.core();
         core.server_ahead_ms = welcome.server_time_ms.cast_signed().saturating_sub(self.env.now_ms().cast_signed());
-        // the gateway is content with messages that name no own device, and would not say that there is a new one
-        core.outdated.insert(self.account);
         core.welcomed(welcome.epoch)
     }
 

@@ -7,6 +7,7 @@ mod engine;
 mod login;
 mod send;
 mod talk;
+mod turns;
 
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock};
 use std::task::{Context, Poll};
@@ -80,6 +81,10 @@ pub(crate) struct Inner {
     queued: Notify,
     /// Receipts are owed.
     owed: Notify,
+    /// One after the other looks an account up.
+    lookups: turns::Turns,
+    /// One looks at the own devices, and one waits for its turn, which will see what any further one would.
+    refreshing: tokio::sync::Semaphore,
     /// One at a time uploads one-time prekeys.
     replenishing: tokio::sync::Mutex<()>,
     /// Counts what left the queue.
@@ -163,6 +168,8 @@ impl Client {
             live: Mutex::default(),
             queued: Notify::new(),
             owed: Notify::new(),
+            lookups: turns::Turns::default(),
+            refreshing: tokio::sync::Semaphore::new(2),
             replenishing: tokio::sync::Mutex::default(),
             sent: watch::Sender::new(0),
         };

@@ -7,6 +7,7 @@ mod guard;
 mod keys;
 mod loss;
 mod network;
+mod own_devices;
 mod server;
 mod trust;
 pub(crate) mod world;

@@ -18,7 +18,9 @@ use nepto_proto::api::keys::{DeviceDirectory, KeyCount, KeysMatch, PrekeyBundles
 use nepto_proto::api::{Problem, ServerInfo};
 use nepto_proto::certificate::{Checked, Resource};
 use nepto_proto::siwe::SiweMessage;
-use nepto_proto::wire::{CaughtUp, Cursor, Drain, Error, SendDm, Stored, Welcome, client_frame, server_frame};
+use nepto_proto::wire::{
+    CaughtUp, Cursor, DevicesChanged, Drain, Error, SendDm, Stored, Welcome, client_frame, server_frame,
+};
 use nepto_proto::{AccountId, CloseCode, DeviceId, ErrorCode, SessionId, frame};
 use time::OffsetDateTime;
 use tokio::sync::Notify;
@@ -37,7 +39,7 @@ pub struct Faults {
     pub unavailable: AtomicUsize,
     /// The next calls with a token are answered with `token_expired`.
     pub expire_tokens: AtomicUsize,
-    /// The next look-ups of directories end like this.
+    /// The next look-ups of others' directories end like this.
     pub lookups: Mutex<Vec<Answer>>,
     /// The next fetches of bundles end like this.
     pub bundles: Mutex<Vec<Answer>>,
@@ -45,6 +47,8 @@ pub struct Faults {
     pub revoked: AtomicUsize,
     /// Profiles name this wallet, whatever the directory says.
     pub profile_wallet: Mutex<Option<String>>,
+    /// So many sockets are told that the own device list changed.
+    pub devices_changed: AtomicUsize,
     /// `Drain` is sent to the next sockets, with this time.
     pub drain_next: Mutex<Vec<u32>>,
 }
@@ -65,10 +69,13 @@ pub struct Server {
     pub refreshes: AtomicUsize,
     pub sockets: AtomicUsize,
     pub bundle_calls: AtomicUsize,
+    pub mismatches: AtomicUsize,
     /// Where each connection resumed, in the order of their `Hello`.
     pub resumed: Mutex<Vec<Option<Cursor>>>,
     pub acks: Mutex<BTreeMap<(AccountId, DeviceId), u64>>,
     wallets: Mutex<BTreeMap<String, AccountId>>,
+    /// Who has which handle.
+    pub handles: Mutex<BTreeMap<String, AccountId>>,
     tokens: AtomicU32,
     mail: Notify,
 }
@@ -85,9 +92,11 @@ impl Server {
             refreshes: AtomicUsize::new(0),
             sockets: AtomicUsize::new(0),
             bundle_calls: AtomicUsize::new(0),
+            mismatches: AtomicUsize::new(0),
             resumed: Mutex::default(),
             acks: Mutex::default(),
             wallets: Mutex::default(),
+            handles: Mutex::default(),
             tokens: AtomicU32::new(0),
             mail: Notify::new(),
         });
@@ -114,6 +123,16 @@ impl Server {
 
     pub fn world(&self) -> MutexGuard<'_, World> {
         self.world.lock().unwrap()
+    }
+
+    /// From now on a wallet leads to this account.
+    pub fn give_wallet(&self, wallet: &str, account: AccountId) {
+        self.wallets.lock().unwrap().insert(wallet.to_owned(), account);
+    }
+
+    /// From now on a wallet leads nowhere.
+    pub fn forget_wallet(&self, wallet: &str) {
+        self.wallets.lock().unwrap().remove(wallet);
     }
 
     fn tokens(&self, account: AccountId, device: DeviceId) -> Tokens {
@@ -232,20 +251,25 @@ async fn me(State(server): Shared, headers: HeaderMap) -> Response {
 fn profile(server: &Server, account: AccountId) -> Account {
     let named = server.faults.profile_wallet.lock().unwrap().clone();
     let wallet = named.unwrap_or_else(|| server.world().accounts[&account].wallets.root.clone());
-    Account { account, wallet, handle: None, display_name: None }
+    let handles = server.handles.lock().unwrap();
+    let handle = handles.iter().find(|(_, of)| **of == account).map(|(handle, _)| handle.clone());
+    Account { account, wallet, handle, display_name: None }
 }
 
-/// By wallet or id.
+/// By wallet, handle or id.
 async fn account(State(server): Shared, Path(reference): Path<String>) -> Response {
     let by_wallet = server.wallets.lock().unwrap().get(&reference).copied();
-    match by_wallet.or_else(|| reference.parse().ok()) {
+    let by_handle = server.handles.lock().unwrap().get(&reference).copied();
+    match by_wallet.or(by_handle).or_else(|| reference.parse().ok()) {
         Some(account) => Json(profile(&server, account)).into_response(),
         None => problem(ErrorCode::AccountUnknown),
     }
 }
 
-async fn directory(State(server): Shared, Path(account): Path<String>) -> Response {
-    let due = server.faults.lookups.lock().unwrap().pop();
+async fn directory(State(server): Shared, Path(account): Path<String>, headers: HeaderMap) -> Response {
+    let token = headers.get("authorization").and_then(|value| value.to_str().ok()?.strip_prefix("Bearer "));
+    let is_own = token.and_then(read_token).is_some_and(|(caller, _)| caller.to_string() == account);
+    let due = server.faults.lookups.lock().unwrap().pop_if(|_| !is_own);
     match due {
         Some(answer) => answer.into_response(),
         None => Json::<DeviceDirectory>(server.world().directory(account.parse().unwrap())).into_response(),
@@ -351,6 +375,9 @@ async fn serve(server: &Server, mut ws: WebSocket) -> Result<(), axum::Error> {
                 delivered = deliver.seq;
                 ws.send(binary(0, server_frame::Kind::Deliver(deliver))).await?;
             }
+            if take(&server.faults.devices_changed) {
+                ws.send(binary(0, server_frame::Kind::DevicesChanged(DevicesChanged {}))).await?;
+            }
         }
         let frame = tokio::select! {
             frame = ws.recv() => frame,
@@ -405,7 +432,10 @@ async fn serve(server: &Server, mut ws: WebSocket) -> Result<(), axum::Error> {
 fn submit(server: &Server, from: (AccountId, DeviceId), send: &SendDm) -> server_frame::Kind {
     match server.world().submit(from, send) {
         Ok(duplicate) => server_frame::Kind::Stored(Stored { client_msg_id: send.client_msg_id.clone(), duplicate }),
-        Err(mismatch) => server_frame::Kind::Mismatch(mismatch),
+        Err(mismatch) => {
+            server.mismatches.fetch_add(1, Ordering::Relaxed);
+            server_frame::Kind::Mismatch(mismatch)
+        }
     }
 }
 

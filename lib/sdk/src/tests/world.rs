@@ -259,8 +259,9 @@ impl World {
     pub fn submit(&mut self, (me, device): (AccountId, DeviceId), send: &SendDm) -> Result<bool, Mismatch> {
         let to = AccountId::from_bytes(&send.to).unwrap();
         self.compare(to, &send.to_devices, (me, device), send)?;
-        if !send.own_devices.is_empty() {
-            assert_ne!(to, me);
+        if send.recipient_only || to == me {
+            assert!(send.own_devices.is_empty());
+        } else {
             self.compare(me, &send.own_devices, (me, device), send)?;
         }
         if to != me {
