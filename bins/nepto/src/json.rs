@@ -137,6 +137,12 @@ pub fn event(event: &Event, me: AccountId, names: &Names) -> Value {
         Event::RootChanged { account, from, to } => {
             json!({ "event": "root_changed", "account": account, "from": from, "to": to })
         }
+        Event::WalletUnlinked { account, wallet } => {
+            json!({ "event": "wallet_unlinked", "account": account, "wallet": wallet })
+        }
+        Event::DeviceReturned { account, device, wallet } => {
+            json!({ "event": "device_returned", "account": account, "device": device, "wallet": wallet })
+        }
         Event::Uncertified { account, device, reason } => {
             json!({ "event": "uncertified", "account": account, "device": device, "reason": reason })
         }

@@ -117,6 +117,23 @@ pub enum Event {
         /// Now, EIP-55.
         to: String,
     },
+    /// A wallet by which the user had named the account was unlinked from it.
+    WalletUnlinked {
+        /// Whose.
+        account: AccountId,
+        /// EIP-55.
+        wallet: String,
+    },
+    /// A device with the key of one that was removed is listed again. Nothing is sent, and it is not listened to, until the
+    /// user decides.
+    DeviceReturned {
+        /// Whose.
+        account: AccountId,
+        /// Its number.
+        device: DeviceId,
+        /// The wallet that certified it, EIP-55.
+        wallet: String,
+    },
     /// The server offered a device that no wallet of the account certified. It gets nothing, and is not listened to.
     Uncertified {
         /// Whose it claims to be.

@@ -148,6 +148,7 @@ impl Core {
     fn stranger(&mut self, origin: Origin) -> Result<Received, SdkError> {
         let Origin { account, device, .. } = origin;
         let peer = self.store.begin().peer(account)?;
+        let is_back = peer.as_ref().is_some_and(|peer| peer.is_back(device));
         if peer.is_some_and(|peer| peer.claimed.is_none() && !peer.lists(device)) {
             let txn = self.store.begin();
             self.advance(&txn, origin.seq)?;
@@ -162,8 +163,11 @@ impl Core {
         if !self.reported.first(account, device) {
             return Ok(Received::Done(Vec::new()));
         }
-        let reason = "no wallet of the account vouches for the key it uses".to_owned();
-        Ok(Received::Done(vec![Event::Uncertified { account, device, reason }]))
+        let reason = match is_back {
+            true => "it was removed before, and nobody has said here that it may come back",
+            false => "no wallet of the account vouches for the key it uses",
+        };
+        Ok(Received::Done(vec![Event::Uncertified { account, device, reason: reason.to_owned() }]))
     }
 
     /// Passes over a message that the session could not read, and lets the next one set up a new session.

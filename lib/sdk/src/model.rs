@@ -74,6 +74,8 @@ pub enum Failure {
     KeysChanged,
     /// The server names another wallet as the account's.
     RootChanged,
+    /// A device that was removed is listed again.
+    DeviceReturned,
     /// The recipient's keys can't be used.
     BadKeys,
     /// A wallet of the recipient is a contract, and no node of this chain is known to ask it.
@@ -130,6 +132,16 @@ pub enum Notice {
         from: String,
         /// Now, EIP-55.
         to: String,
+    },
+    /// A wallet by which the user had named the account was unlinked from it.
+    WalletUnlinked {
+        /// EIP-55.
+        wallet: String,
+    },
+    /// A device with the key of one that was removed is listed again; nothing is sent until the user decides.
+    DeviceReturned {
+        /// Its number.
+        device: DeviceId,
     },
     /// A device that no wallet certified was offered, and refused.
     Uncertified {

@@ -64,8 +64,8 @@ impl Core {
         let Some(peer) = self.current_peer(&txn, item.to)? else { return Ok(Prepared::NeedDirectory(item.to)) };
         let own = match item.sync && item.to != me {
             true => match self.current_peer(&txn, me)? {
-                // an uncertified device among one's own, or a foreign root: then none of them is told
-                Some(own) if own.refused.is_empty() && own.claimed.is_none() => Some(own),
+                // an uncertified device among one's own, a foreign root, or one that came back: then none of them is told
+                Some(own) if own.refused.is_empty() && own.claimed.is_none() && own.returned.is_empty() => Some(own),
                 Some(_) => None,
                 None => return Ok(Prepared::NeedDirectory(me)),
             },
@@ -210,6 +210,9 @@ fn may_send(peer: &Peer) -> Result<(), SdkError> {
     }
     if let Some(claimed) = peer.claimed.clone() {
         return Err(SdkError::RootChanged { account: peer.account, pinned: peer.root.clone(), claimed });
+    }
+    if let Some(back) = peer.returned.first() {
+        return Err(SdkError::DeviceReturned { account: peer.account, device: back.device });
     }
     if peer.changed { Err(SdkError::KeysChanged(peer.account)) } else { Ok(()) }
 }

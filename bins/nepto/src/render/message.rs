@@ -124,6 +124,7 @@ pub fn failure_text(failure: Failure) -> String {
         Failure::Server(code) => format!("{} [{code}]", code.title().trim_end_matches('.')),
         Failure::Uncertified => "no wallet of theirs certified one of their devices".to_owned(),
         Failure::KeysChanged => "their keys changed since you verified them; compare the safety number".to_owned(),
+        Failure::DeviceReturned => "a device that was removed is listed again".to_owned(),
         Failure::RootChanged => "the server names another wallet as theirs".to_owned(),
         Failure::BadKeys => "their keys can't be used".to_owned(),
         Failure::NodeNeeded(chain) => {
@@ -147,6 +148,13 @@ pub fn notice_text(notice: &Notice, peer: AccountId, names: &Names) -> String {
         Notice::RootChanged { from, to } => {
             format!("careful: the server says that {name} is wallet {} now, not {}", clean_line(to), clean_line(from))
         }
+        Notice::WalletUnlinked { wallet } => {
+            format!("{name} has unlinked the wallet {}, by which you named them", clean_line(wallet))
+        }
+        Notice::DeviceReturned { device } => format!(
+            "careful: device {device} of {name} was removed once and is listed again. It may be a lost one in somebody else's \
+             hands; nothing is sent until you decide"
+        ),
         Notice::Uncertified { device } => {
             format!("the server offered a device ({device}) of {name} that no wallet certified; it was refused")
         }

@@ -94,6 +94,13 @@ impl Inner {
         Ok(told)
     }
 
+    /// The same, for the user: what it says is told to the program.
+    pub(super) async fn look_up(&self, account: AccountId, named: Option<Address>) -> Result<(), SdkError> {
+        let told = self.fetch_directory(account, named).await?;
+        self.announce(told).await;
+        Ok(())
+    }
+
     /// Tells new devices of one's own what was written since they joined. Best effort: it is a matter of seconds.
     async fn sync_joined(&self, told: &[Event]) {
         let added = |number: DeviceId| {

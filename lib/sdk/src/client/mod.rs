@@ -5,6 +5,7 @@ mod chains;
 mod deliver;
 mod engine;
 mod login;
+mod people;
 mod send;
 mod talk;
 mod turns;

@@ -113,6 +113,7 @@ fn lasting(error: &SdkError) -> Option<Failure> {
         SdkError::Uncertified { .. } | SdkError::WrongWallet { .. } => Some(Failure::Uncertified),
         SdkError::KeysChanged(_) => Some(Failure::KeysChanged),
         SdkError::RootChanged { .. } => Some(Failure::RootChanged),
+        SdkError::DeviceReturned { .. } => Some(Failure::DeviceReturned),
         SdkError::BadKeys { .. } => Some(Failure::BadKeys),
         SdkError::NodeNeeded { chain_id, .. } => Some(Failure::NodeNeeded(*chain_id)),
         SdkError::SignedOut | SdkError::Store(_) | SdkError::Unexpected { .. } => None,

@@ -94,6 +94,7 @@ pub(crate) enum Table {
     Due = 11,
     Outbox = 12,
     Receipts = 13,
+    Name = 14,
 }
 
 /// An open store.
