@@ -2,9 +2,11 @@
 
 mod chain;
 mod cli;
+mod cli_trust;
 mod contract_wallets;
 mod faults;
 mod guarded;
+mod meddler;
 mod nats;
 mod people;
 mod redis;
