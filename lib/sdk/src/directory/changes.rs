@@ -151,7 +151,7 @@ impl Changes {
             } else if before.verified {
                 // it came and went unseen: nobody has compared its safety number
                 return false;
-            } else {
+            } else if !before.knows_key(&removed.device.identity_key) {
                 self.added(before.account, &removed.device);
             }
             if now_ms.saturating_sub(removed.learned_at_ms) > REMOVED_KEPT.as_millis() as u64 {

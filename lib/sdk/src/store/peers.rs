@@ -88,6 +88,11 @@ impl Peer {
         self.installations().find(|known| known.device == device)
     }
 
+    /// Whether a device had this key, under whatever number.
+    pub fn knows_key(&self, key: &Base64) -> bool {
+        self.gone.contains(key) || self.installations().any(|known| known.identity_key == *key)
+    }
+
     /// Whether the server lists a device, certified or not.
     pub fn lists(&self, device: DeviceId) -> bool {
         self.device(device).is_some()
