@@ -99,8 +99,8 @@ impl Place {
 }
 
 /// Whether the server may have made a device although nobody heard of it: then its keys must not be lost.
-const fn may_have_arrived(error: &SdkError) -> bool {
-    matches!(error, SdkError::Network(_) | SdkError::Timeout | SdkError::Unexpected { .. })
+fn may_have_arrived(error: &SdkError) -> bool {
+    error.is_temporary() || matches!(error, SdkError::Unexpected { .. })
 }
 
 impl Client {

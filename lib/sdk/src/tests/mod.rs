@@ -5,6 +5,7 @@ mod contracts;
 mod crash;
 mod guard;
 mod keys;
+mod login;
 mod loss;
 mod names;
 mod network;

@@ -43,6 +43,8 @@ pub struct Faults {
     pub lookups: Mutex<Vec<Answer>>,
     /// The next fetches of bundles end like this.
     pub bundles: Mutex<Vec<Answer>>,
+    /// The next sign-ins end like this.
+    pub sign_ins: Mutex<Vec<Answer>>,
     /// Refreshes are refused from now on.
     pub revoked: AtomicUsize,
     /// Profiles name this wallet, whatever the directory says.
@@ -197,7 +199,11 @@ async fn nonce() -> Json<Nonce> {
     Json(Nonce { nonce: "abcdefgh1".into(), expires_at: now() })
 }
 
-async fn sign_in(State(server): Shared, Json(body): Json<SignIn>) -> Json<Tokens> {
+async fn sign_in(State(server): Shared, Json(body): Json<SignIn>) -> Response {
+    let due = server.faults.sign_ins.lock().unwrap().pop();
+    if let Some(answer) = due {
+        return answer.into_response();
+    }
     let message: SiweMessage = body.signed.verify(super::world::DOMAIN, &Checked).unwrap();
     let Some(Resource::Device { registration_id, identity_key }) = message.resource() else { panic!("no device") };
     let root = message.address.to_string();
@@ -211,7 +217,8 @@ async fn sign_in(State(server): Shared, Json(body): Json<SignIn>) -> Json<Tokens
         devices: BTreeMap::new(),
     });
     let same = known.devices.values().find(|device| device.public.identity_key.0 == identity_key);
-    let next = known.devices.keys().last().map_or(1, |last| u32::from(*last) + 1);
+    let taken = known.devices.keys().copied().chain(known.removed.iter().map(|removed| removed.device.device));
+    let next = taken.max().map_or(1, |last| u32::from(last) + 1);
     let device = same.map_or_else(|| DeviceId::try_from(next).unwrap(), |device| device.public.device);
     let public =
         PublicDevice { device, registration_id, identity_key: identity_key.to_vec().into(), certificate: body.signed };
@@ -226,7 +233,7 @@ async fn sign_in(State(server): Shared, Json(body): Json<SignIn>) -> Json<Tokens
         },
     );
     world.mailboxes.entry((account, device)).or_default();
-    Json(server.tokens(account, device))
+    Json(server.tokens(account, device)).into_response()
 }
 
 async fn refresh(State(server): Shared, Json(body): Json<Refresh>) -> Response {
