@@ -55,6 +55,14 @@ pub enum Scenario {
         #[command(flatten)]
         common: Common,
     },
+    /// What a person notices while one address floods the server
+    Siege {
+        /// Seconds of each flood, and of the measurement without one
+        #[arg(long, default_value_t = 60)]
+        secs: u64,
+        #[command(flatten)]
+        common: Common,
+    },
     /// From the events of a chain to who holds what, and through a reorganization
     Chain(ChainArgs),
     /// Messages for devices that are away: how fast they are stored, and fetched later
@@ -132,6 +140,7 @@ impl Cli {
             Scenario::Dm { common, .. }
             | Scenario::Max { common, .. }
             | Scenario::Idle { common, .. }
+            | Scenario::Siege { common, .. }
             | Scenario::Offline { common, .. } => Some(common),
             Scenario::Chain(_) => None,
         }

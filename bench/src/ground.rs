@@ -7,12 +7,22 @@ use std::time::Duration;
 use anyhow::{Context, Result};
 use nepto_testkit::{Launch, Port, Process, Stack, eventually, nats_program, seconds};
 
-use crate::cli::{Cli, Sync};
+use crate::cli::{Cli, Scenario, Sync};
 use crate::proc::Group;
 
 const NATS_CONFIGURATION: &str = include_str!("../../nats/server.conf");
 /// Access tokens outlive every run.
 const TOKEN_TTL_S: i64 = 24 * 3600;
+/// Limits that one person would meet who writes and asks all the time.
+const OF_ONE_PERSON: [&str; 3] = [
+    "limits.sends_per_account_per_minute",
+    "limits.sends_per_pair_per_minute",
+    "limits.requests_per_account_per_minute",
+];
+/// Open files of a server beside its connections: what it insists on.
+const FILES_OF_A_SERVER: u64 = 1_000;
+/// Connections of a server at most, where files have no bound.
+const CONNECTIONS_MAX: u64 = 1_000_000;
 /// Messages that may wait for one device.
 const MAILBOX_MESSAGES_MAX: i64 = 10_000_000;
 
@@ -31,8 +41,17 @@ impl Ground {
         if let Some(url) = &common.url {
             return Ok(Self { url: url.clone(), stack: None, _nats: None });
         }
-        let mut builder = Stack::as_shipped()
-            .unlimited()
+        let stack = match cli.scenario {
+            // what an address may have is what it measures
+            Scenario::Siege { .. } => {
+                OF_ONE_PERSON.iter().fold(Stack::as_shipped(), |stack, limit| stack.set(limit, i64::from(u32::MAX)))
+            }
+            _ => Stack::as_shipped().unlimited(),
+        };
+        let connections = crate::proc::open_files_max().saturating_sub(FILES_OF_A_SERVER).min(CONNECTIONS_MAX);
+        let mut builder = stack
+            .set("http.connections_max", connections as i64)
+            .set("gateway.sockets_max", connections as i64)
             .set("log.filter", "warn")
             .set("tokens.access_ttl_s", TOKEN_TTL_S)
             .set("mailbox.messages_max", MAILBOX_MESSAGES_MAX);

@@ -14,6 +14,7 @@ mod people;
 mod proc;
 mod scenario;
 mod show;
+mod siege;
 mod stamp;
 mod wire;
 

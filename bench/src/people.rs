@@ -6,9 +6,9 @@ use nepto_proto::api::ServerInfo;
 use nepto_proto::api::accounts::Consent;
 use nepto_proto::api::auth::SignIn;
 use nepto_proto::api::keys::{DeviceSetup, SignedPrekey};
-use nepto_proto::certificate::{IDENTITY_KEY_BYTES, Resource};
+use nepto_proto::certificate::Resource;
 use nepto_proto::siwe::SiweMessage;
-use nepto_proto::{AccountId, DeviceId, RegistrationId};
+use nepto_proto::{AccountId, DeviceId, RegistrationId, xeddsa};
 use nepto_sdk::http::Http;
 use nepto_sdk::{Env, Wallet};
 use rand::{Rng, RngCore};
@@ -17,8 +17,6 @@ use crate::show;
 
 /// Sign-ins at once.
 const AT_ONCE: usize = 16;
-/// The type byte of a Curve25519 key.
-const EC_KEY_TYPE: u8 = 0x05;
 /// The type byte of a Kyber-1024 key and its length.
 const KYBER_KEY: (u8, usize) = (0x08, 1 + 1_568);
 
@@ -90,9 +88,11 @@ impl Town {
         let http = Http::with_client(self.client.clone(), &self.url, self.env.clone(), Box::new(()))?;
         let wallet = Wallet::random(&self.env)?;
         let mut rng = self.env.rng();
-        let identity = ec_key(&mut rng).try_into().ok().context("a key of another length")?;
+        let private: [u8; 32] = self.env.bytes();
+        let identity = xeddsa::public_key(&private);
         let registration_id = RegistrationId::try_from(rng.random_range(1..=RegistrationId::MAX))?;
         let message = SiweMessage {
+            scheme: None,
             domain: self.info.domain.clone(),
             address: wallet.address(),
             statement: None,
@@ -105,16 +105,21 @@ impl Town {
             request_id: None,
             resources: vec![Resource::Device { registration_id, identity_key: identity }.to_string()],
         };
-        let kyber = random(&mut rng, KYBER_KEY.0, KYBER_KEY.1);
+        // nobody encrypts with these, so their private halves are not kept; the signatures are what the server looks at
+        let signed = |public_key: Vec<u8>, rng: &mut dyn RngCore| {
+            let mut random = [0; 64];
+            rng.fill_bytes(&mut random);
+            let signature = xeddsa::sign(&private, &public_key, &random).to_vec().into();
+            SignedPrekey { id: 1, public_key: public_key.into(), signature }
+        };
+        let mut kyber = vec![KYBER_KEY.0; KYBER_KEY.1];
+        rng.fill_bytes(&mut kyber[1..]);
         let device = DeviceSetup {
             name: "bench".to_owned(),
-            signed_prekey: {
-                let key = ec_key(&mut rng);
-                signed(&mut rng, key)
-            },
-            last_resort: signed(&mut rng, kyber),
+            signed_prekey: signed(xeddsa::public_key(&self.env.bytes()).to_vec(), &mut rng),
+            last_resort: signed(kyber, &mut rng),
         };
-        let tokens = http.sign_in(&SignIn { signed: wallet.sign(&message)?, device }).await?;
+        let tokens = http.sign_in(&SignIn { signed: wallet.sign(&message)?, device, invite: None }).await?;
         let (account, device) = (tokens.account, tokens.device);
         http.adopt(tokens).await?;
         Ok(Person { account, device, registration_id, http })
@@ -138,20 +143,4 @@ impl Person {
             http: Http::with_client(client, "http://127.0.0.1:1", Env::system(), Box::new(())).unwrap(),
         }
     }
-}
-
-/// Keys need only their form: the server can't tell, and nobody encrypts with them here.
-fn ec_key(rng: &mut impl RngCore) -> Vec<u8> {
-    random(rng, EC_KEY_TYPE, IDENTITY_KEY_BYTES)
-}
-
-fn signed(rng: &mut impl RngCore, public_key: Vec<u8>) -> SignedPrekey {
-    SignedPrekey { id: 1, public_key: public_key.into(), signature: random(rng, 0, 64).into() }
-}
-
-fn random(rng: &mut impl RngCore, first: u8, length: usize) -> Vec<u8> {
-    let mut bytes = vec![0; length];
-    rng.fill_bytes(&mut bytes);
-    bytes[0] = first;
-    bytes
 }

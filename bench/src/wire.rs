@@ -109,6 +109,8 @@ impl Template {
             to: to.account.to_vec(),
             to_devices: vec![copy],
             own_devices: Vec::new(),
+            recipient_only: false,
+            automatic: false,
         };
         let frame = ClientFrame { id: 1, kind: Some(client_frame::Kind::SendDm(send)) }.encode_to_vec();
         let find = |mark: &[u8]| frame.windows(STAMP_BYTES).position(|window| window == mark);

@@ -54,7 +54,7 @@ pub async fn api(ctx: &Ctx, running: &mut Running, only: Only<'_>) -> anyhow::Re
             running.start(service.subject(), service.serve(ctx.clone()));
         }
     }
-    Ok(Routes { public: meta::with_description(ctx, routes), admin })
+    Ok(Routes { public: meta::with_description(ctx, routes)?, admin })
 }
 
 /// What is watched outside. Returns the operator's routes.
@@ -106,6 +106,7 @@ pub async fn gateway(ctx: &Ctx, running: &mut Running) -> anyhow::Result<axum::R
 pub fn listen(ctx: &Ctx, running: &mut Running, routes: axum::Router) {
     let (ctx, router) = (ctx.clone(), http::public(ctx, routes));
     running.start("public listener".to_owned(), async move {
-        http::serve(&ctx, "public listener", ctx.config.http.listen, router).await
+        let door = http::Door::public(&ctx.config.http);
+        http::serve(&ctx, "public listener", ctx.config.http.listen, door, router).await
     });
 }

@@ -2,8 +2,10 @@
 
 mod backfill;
 mod database;
+mod description;
 mod facets;
 mod meta;
+mod open_files;
 mod process;
 mod provision;
 
@@ -75,10 +77,18 @@ enum Role {
     CheckConfig,
 }
 
+impl Role {
+    /// Whether it opens the public listener.
+    const fn is_public(&self) -> bool {
+        matches!(self, Self::All | Self::Api { .. } | Self::Gateway)
+    }
+}
+
 #[global_allocator]
 static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
 
 fn main() -> ExitCode {
+    open_files::raise();
     if database::is_database_process() {
         return database::run();
     }

@@ -1,7 +1,13 @@
 //! Routes that belong to no domain: what a client must know before it signs in, and the description of the API.
 
+use std::hash::{DefaultHasher, Hash, Hasher};
+
+use axum::body::Bytes;
 use axum::extract::State;
+use axum::http::{HeaderMap, HeaderValue, StatusCode, header};
+use axum::response::{IntoResponse, Response};
 use axum::{Json, Router};
+use nepto_domains::auth::sign_up_needs;
 use nepto_kit::Ctx;
 use nepto_proto::api::ServerInfo;
 use utoipa::openapi::security::{HttpAuthScheme, HttpBuilder, SecurityScheme};
@@ -9,8 +15,10 @@ use utoipa::openapi::{ComponentsBuilder, InfoBuilder, LicenseBuilder, OpenApiBui
 use utoipa_axum::router::OpenApiRouter;
 use utoipa_axum::routes;
 
+use crate::description;
+
 /// The routes of all domains, those of this module, and the description of them all.
-pub fn with_description(ctx: &Ctx, domains: Vec<OpenApiRouter>) -> Router {
+pub fn with_description(ctx: &Ctx, domains: Vec<OpenApiRouter>) -> anyhow::Result<Router> {
     let description = OpenApiBuilder::new()
         .info(
             InfoBuilder::new()
@@ -36,7 +44,38 @@ pub fn with_description(ctx: &Ctx, domains: Vec<OpenApiRouter>) -> Router {
         .fold(OpenApiRouter::with_openapi(description), OpenApiRouter::merge)
         .merge(OpenApiRouter::new().routes(routes!(info)).with_state(ctx.clone()));
     let (router, description) = router.split_for_parts();
-    router.route("/v1/openapi.json", axum::routing::get(move || async move { Json(description) }))
+    let description = Document::new(serde_json::to_vec(&description::finish(description))?)?;
+    Ok(router.route(
+        "/v1/openapi.json",
+        axum::routing::get(move |headers: HeaderMap| async move { description.answer(&headers) }),
+    ))
+}
+
+/// Bytes that are made once, and their name: whoever knows it is spared them (RFC 9110, 8.8.3).
+#[derive(Clone)]
+struct Document {
+    bytes: Bytes,
+    tag: HeaderValue,
+}
+
+impl Document {
+    fn new(bytes: Vec<u8>) -> anyhow::Result<Self> {
+        let mut hasher = DefaultHasher::new();
+        bytes.hash(&mut hasher);
+        let tag = HeaderValue::try_from(format!("\"{:016x}\"", hasher.finish()))?;
+        Ok(Self { bytes: bytes.into(), tag })
+    }
+
+    fn answer(self, headers: &HeaderMap) -> Response {
+        let tagged = [(header::ETAG, self.tag.clone()), (header::CACHE_CONTROL, HeaderValue::from_static("no-cache"))];
+        let known = headers.get_all(header::IF_NONE_MATCH).iter().filter_map(|value| value.to_str().ok());
+        let mut known = known.flat_map(|value| value.split(',')).map(|tag| tag.trim().trim_start_matches("W/"));
+        if known.any(|tag| tag == "*" || self.tag == tag) {
+            return (StatusCode::NOT_MODIFIED, tagged).into_response();
+        }
+        let json = [(header::CONTENT_TYPE, HeaderValue::from_static("application/json"))];
+        (tagged, json, self.bytes).into_response()
+    }
 }
 
 /// What a client needs to know of this server before it signs in
@@ -49,5 +88,29 @@ async fn info(State(ctx): State<Ctx>) -> Json<ServerInfo> {
         chains: public.chains.clone(),
         sockets: public.sockets.clone(),
         server_time_ms: ctx.clock.now_ms().unsigned_abs(),
+        sign_up: sign_up_needs(&ctx.config.sign_up),
     })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn who_knows_the_document_is_spared_it() {
+        let document = Document::new(b"{}".to_vec()).unwrap();
+        let answer = |known: Option<&str>| {
+            let headers = known.map(|known| (header::IF_NONE_MATCH, HeaderValue::from_str(known).unwrap()));
+            document.clone().answer(&headers.into_iter().collect())
+        };
+        let first = answer(None);
+        assert_eq!(first.status(), StatusCode::OK);
+        let tag = first.headers()[header::ETAG].to_str().unwrap();
+        for known in [tag, &format!("\"x\", W/{tag}"), "*"] {
+            assert_eq!(answer(Some(known)).status(), StatusCode::NOT_MODIFIED, "{known}");
+        }
+        assert_eq!(answer(Some("\"x\"")).status(), StatusCode::OK);
+        let other = Document::new(b"[]".to_vec()).unwrap();
+        assert_ne!(other.tag, document.tag);
+    }
 }

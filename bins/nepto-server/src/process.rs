@@ -7,7 +7,7 @@ use tokio::signal::unix::{SignalKind, signal};
 use tokio::task::JoinSet;
 
 use crate::facets::{self, Only};
-use crate::{Role, backfill, provision};
+use crate::{Role, backfill, open_files, provision};
 
 /// Runs a role until it is told to stop or a part of it fails.
 pub fn run(role: Role, config: Config) -> anyhow::Result<()> {
@@ -25,6 +25,9 @@ pub fn run(role: Role, config: Config) -> anyhow::Result<()> {
         if matches!(role, Role::CheckConfig) {
             println!("the configuration is valid");
             return Ok(());
+        }
+        if role.is_public() {
+            open_files::check(&config)?;
         }
         let with_database = !matches!(role, Role::Gateway);
         let ctx = Ctx::connect(config, with_database).await?;
@@ -53,7 +56,8 @@ pub fn run(role: Role, config: Config) -> anyhow::Result<()> {
         running.start("metrics".to_owned(), telemetry::keep_up(ctx.clone(), metrics.clone()));
         let (admin_ctx, admin) = (ctx.clone(), http::admin(&ctx, metrics, operators));
         running.start("admin listener".to_owned(), async move {
-            http::serve(&admin_ctx, "admin listener", admin_ctx.config.admin.listen, admin).await
+            let address = admin_ctx.config.admin.listen;
+            http::serve(&admin_ctx, "admin listener", address, http::Door::operators(), admin).await
         });
         let ended = running.until_stop(&ctx).await;
         stop(&ctx, running).await;

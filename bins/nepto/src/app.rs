@@ -61,18 +61,21 @@ impl App {
         Ok(self.folder()?.join(STORE_FILE))
     }
 
-    /// The profile for signing in: made if it isn't there, readable by its owner alone.
+    /// The profile for signing in, which is made if it isn't there.
     pub fn place_for_login(&self) -> Result<Place, Failure> {
         let path = self.store_file()?;
-        // what a run left behind that was interrupted before it wrote anything
-        let new = std::fs::metadata(&path).map_or(true, |file| file.len() == 0);
-        let passphrase = if new {
+        let passphrase = if !path.exists() {
             secret::new_passphrase(&self.global, "Choose a passphrase for this profile: ")?
         } else {
             secret::passphrase(&self.global)?
         };
-        make_folder(&self.folder()?)?;
         Ok(Place::File { path, passphrase })
+    }
+
+    /// Makes the folder of the profile, readable by its owner alone.
+    pub fn make_folder(&self) -> Result<NewFolders, Failure> {
+        let made = nepto_files::private_folder(&self.folder()?).map_err(|error| StoreError::Io(error.to_string()))?;
+        Ok(NewFolders(made))
     }
 
     /// The signed-in device of the profile. Nothing goes over the network.
@@ -129,10 +132,17 @@ impl App {
     }
 }
 
-fn make_folder(folder: &std::path::Path) -> Result<(), Failure> {
-    let mut builder = std::fs::DirBuilder::new();
-    builder.recursive(true);
-    #[cfg(unix)]
-    std::os::unix::fs::DirBuilderExt::mode(&mut builder, 0o700);
-    builder.create(folder).map_err(|error| StoreError::Io(format!("{}: {error}", folder.display())).into())
+/// Folders that were made for a profile.
+#[must_use]
+pub struct NewFolders(Vec<PathBuf>);
+
+impl NewFolders {
+    /// There is no profile: they go again, unless something is in them.
+    pub fn remove_if_empty(self) {
+        for folder in self.0 {
+            if std::fs::remove_dir(folder).is_err() {
+                return;
+            }
+        }
+    }
 }

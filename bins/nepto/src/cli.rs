@@ -132,7 +132,7 @@ Example:
     Settings(account::SettingsArgs),
     /// Change the passphrase of the profile
     Passphrase(account::PassphraseArgs),
-    /// For operators: look at a server's chains and dead letters
+    /// For operators: look at a server's chains and dead letters, invite people
     Admin(admin::AdminArgs),
     /// Print completions for a shell
     Completions(shell::CompletionsArgs),

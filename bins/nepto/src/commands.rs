@@ -16,12 +16,12 @@ pub mod wallets;
 
 use nepto_proto::AccountId;
 use nepto_proto::api::accounts::Account;
-use nepto_sdk::{Client, SdkError};
+use nepto_sdk::Client;
 
 use crate::app::App;
 use crate::chat;
 use crate::cli::Command;
-use crate::failure::Failure;
+use crate::failure::{Exit, Failure};
 use crate::names::Names;
 
 /// Runs a command.
@@ -53,7 +53,8 @@ pub async fn find(client: &Client, peer: &str) -> Result<Account, Failure> {
     Ok(client.resolve(peer).await?)
 }
 
-/// Who is meant, as this profile knows it, so that nothing waits for the server; else who `ask` finds, who gets a name.
+/// Who is meant, as this profile knows it, so that nothing waits for the server; else who `ask` finds, who gets a name. Handles
+/// are always asked for, because they move. Without the server they mean whom they meant before.
 pub async fn known_or(
     client: &Client,
     peer: &str,
@@ -63,22 +64,15 @@ pub async fn known_or(
     if let Some(account) = client.known(peer)? {
         return Ok(account);
     }
-    let found = ask.await?;
-    let account = found.account;
-    names.insert(found);
-    Ok(account)
-}
-
-/// The same for what this profile has already: without the server, handles as they were when that was last asked.
-pub async fn find_here(client: &Client, peer: &str) -> Result<AccountId, Failure> {
-    if let Some(account) = client.known(peer)? {
-        return Ok(account);
-    }
-    match client.resolve(peer).await {
-        Ok(found) => Ok(found.account),
-        Err(error) if error.is_temporary() || matches!(error, SdkError::SignedOut) => {
-            client.known_by_handle(peer)?.ok_or_else(|| error.into())
+    match ask.await {
+        Ok(found) => {
+            let account = found.account;
+            names.insert(found);
+            Ok(account)
         }
-        Err(error) => Err(error.into()),
+        Err(failure) if matches!(failure.exit, Exit::Unreachable | Exit::NotSignedIn) => {
+            client.remembered(peer)?.ok_or(failure)
+        }
+        Err(failure) => Err(failure),
     }
 }

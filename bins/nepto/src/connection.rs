@@ -13,7 +13,7 @@ use crate::text::clean_line;
 
 /// How long a command waits for the server unless it says otherwise.
 pub const DEFAULT_TIMEOUT: &str = "20s";
-/// How long receipts, and then the last acknowledgement, may delay the end of a command. What is not sent then is sent with the next connection.
+/// How long receipts and prekeys, and then the last acknowledgement, may delay the end of a command. What is not sent then is sent with the next connection.
 const FAREWELL: Duration = Duration::from_secs(5);
 
 /// A connection, and why it is not there yet.
@@ -82,9 +82,15 @@ impl Connection {
         }
     }
 
-    /// Lets receipts and what else is queued go out. Not worth an error: the queue survives.
+    /// Lets receipts and what else is queued go out, and the server's stock of prekeys be filled up, which nobody else does for
+    /// a device that is never connected for long. Not worth an error: the queue survives, and the stock is looked at each time.
     pub async fn farewell(mut self, client: &Client, told: impl FnMut(&Event)) {
-        let _ = self.until(FAREWELL, client.wait_all_sent(), told).await;
+        let done = async {
+            client.wait_all_sent().await?;
+            client.wait_keys().await;
+            Ok(())
+        };
+        let _ = self.until(FAREWELL, done, told).await;
         let _ = timeout_at(Instant::now() + FAREWELL, client.close()).await;
     }
 

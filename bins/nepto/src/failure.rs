@@ -6,6 +6,9 @@ use nepto_sdk::store::StoreError;
 
 use crate::text::{clean_line, safe_json};
 
+/// What helps where a device that was removed is listed again.
+pub const RETURNED_HINT: &str = "(see nepto safety-number PEER, and --accept-change if you know why)";
+
 /// The code of an error that nobody is left to read.
 pub const BROKEN_PIPE: &str = "broken_pipe";
 
@@ -63,7 +66,9 @@ impl Failure {
             | ErrorCode::TokenExpired
             | ErrorCode::SessionRevoked
             | ErrorCode::RefreshInvalid
-            | ErrorCode::RefreshReused => Exit::NotSignedIn,
+            | ErrorCode::RefreshReused
+            | ErrorCode::RefreshUnsigned
+            | ErrorCode::RefreshSignature => Exit::NotSignedIn,
             _ => Exit::Refused,
         };
         Self::new(exit, code.as_str(), detail)
@@ -103,7 +108,7 @@ impl From<SdkError> for Failure {
             SdkError::Store(StoreError::InUse) => Self::new(Exit::Error, "profile_in_use", detail),
             SdkError::Store(StoreError::Passphrase) => Self::new(Exit::Error, "wrong_passphrase", detail),
             SdkError::Store(_) => Self::new(Exit::Error, "profile", detail),
-            SdkError::Wallet(_) => Self::new(Exit::Error, "wallet", detail),
+            SdkError::Wallet(_) | SdkError::Unsignable(_) => Self::new(Exit::Error, "wallet", detail),
             SdkError::ClockSkew { .. } => Self::new(Exit::Error, "clock_skew", detail),
             SdkError::KeysChanged(_) => {
                 let hint = "see nepto safety-number PEER, then --verify or --accept-change";
@@ -112,6 +117,13 @@ impl From<SdkError> for Failure {
             SdkError::RootChanged { .. } => {
                 let hint = "see nepto safety-number PEER, and --accept-change";
                 Self::new(Exit::Error, "root_changed", format!("{detail} ({hint})"))
+            }
+            SdkError::DeviceReturned { .. } => {
+                Self::new(Exit::Error, "device_returned", format!("{detail} {RETURNED_HINT}"))
+            }
+            SdkError::NameMoved { name, .. } => {
+                let hint = format!("nepto contacts who {name} --accept-change");
+                Self::new(Exit::Error, "name_moved", format!("{detail} ({hint})"))
             }
             SdkError::NodeNeeded { chain_id, .. } => {
                 Self::new(Exit::Error, "node_needed", format!("{detail}: nepto settings --node {chain_id}=URL"))
@@ -144,11 +156,16 @@ fn advice(code: ErrorCode) -> &'static str {
         ErrorCode::ContractWallet => {
             "; a key that speaks for a contract says so: --contract-wallet ADDRESS --chain-id N"
         }
-        ErrorCode::HandleInvalid => "; a handle is 3 to 32 of a-z, 0-9 and _, and begins with a letter",
-        ErrorCode::HandleTaken => "; choose another one",
-        ErrorCode::SessionRevoked | ErrorCode::RefreshInvalid | ErrorCode::RefreshReused => {
-            "; sign in again: nepto login --server URL --keystore FILE"
+        ErrorCode::InviteNeeded => ": nepto login --server URL --invite CODE …",
+        ErrorCode::BalanceNeeded | ErrorCode::NftNeeded | ErrorCode::AgeNeeded => {
+            "; sign in with such a wallet, or with an invite: nepto login --server URL --invite CODE …"
         }
+        ErrorCode::HandleInvalid => "; a handle is 3 to 32 of a-z, 0-9 and _, and begins with a letter",
+        ErrorCode::SessionRevoked
+        | ErrorCode::RefreshInvalid
+        | ErrorCode::RefreshReused
+        | ErrorCode::RefreshUnsigned
+        | ErrorCode::RefreshSignature => "; sign in again: nepto login --server URL --keystore FILE",
         _ => "",
     }
 }

@@ -137,15 +137,24 @@ pub fn event(event: &Event, me: AccountId, names: &Names) -> Value {
         Event::RootChanged { account, from, to } => {
             json!({ "event": "root_changed", "account": account, "from": from, "to": to })
         }
+        Event::WalletUnlinked { account, wallet } => {
+            json!({ "event": "wallet_unlinked", "account": account, "wallet": wallet })
+        }
+        Event::DeviceReturned { account, device, wallet } => {
+            json!({ "event": "device_returned", "account": account, "device": device, "wallet": wallet })
+        }
         Event::Uncertified { account, device, reason } => {
             json!({ "event": "uncertified", "account": account, "device": device, "reason": reason })
         }
         Event::Undecryptable { account, device, reason } => {
             json!({ "event": "undecryptable", "account": account, "device": device, "reason": reason })
         }
-        Event::SessionReset { account, device } => {
-            json!({ "event": "session_reset", "account": account, "device": device })
+        Event::Missed { account, device, since_ms } => {
+            json!({ "event": "missed", "account": account, "device": device, "since": time(*since_ms) })
         }
+        Event::SessionReset { account, device, resent, unread } => json!({
+            "event": "session_reset", "account": account, "device": device, "resent": resent, "unread": unread,
+        }),
         Event::SignedOut { code } => json!({ "event": "signed_out", "code": code }),
         Event::Superseded => json!({ "event": "superseded" }),
         Event::Refused { reason } => json!({ "event": "refused", "reason": reason }),

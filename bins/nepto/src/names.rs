@@ -95,19 +95,13 @@ impl Names {
     }
 }
 
-/// What the server says of an account; its wallet is the one that its devices are checked against, where they were.
+/// What the server says of an account, with the wallet and the handle that this profile knows it by.
 pub async fn look_up(client: &Client, account: AccountId) -> Result<Account, SdkError> {
     let found = client.http().account(&account.to_string()).await?;
     if found.account != account {
         return Err(SdkError::BadKeys { account, reason: "the server answered for another account" });
     }
-    with_pinned_wallet(client, found)
-}
-
-/// The same for an account that the server told of.
-pub fn with_pinned_wallet(client: &Client, account: Account) -> Result<Account, SdkError> {
-    let pinned = client.pinned_wallet(account.account)?;
-    Ok(Account { wallet: pinned.unwrap_or(account.wallet), ..account })
+    client.as_known(found)
 }
 
 fn label(account: &Account) -> String {

@@ -112,9 +112,7 @@ pub fn create_keystore(file: &Path, password_file: Option<&Path>, env: &Env) -> 
         return Err(Failure::usage("the keystore's password is empty"));
     }
     let wallet = Wallet::random(env)?;
-    let written = wallet.save_keystore(folder, &password, Some(name))?;
-    #[cfg(unix)]
-    std::fs::set_permissions(&written, std::os::unix::fs::PermissionsExt::from_mode(0o600))?;
+    wallet.save_keystore(folder, &password, Some(name))?;
     Ok(wallet)
 }
 

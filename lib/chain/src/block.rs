@@ -34,16 +34,13 @@ struct RpcHeader {
 
 impl SealedHeader {
     /// Reads the answer of `eth_getBlockByNumber` or `eth_getBlockByHash`; `null` is [`RpcError::Missing`], and a hash that
-    /// does not belong to the header is a lie.
+    /// does not belong to the header is [`RpcError::Header`].
     pub fn read(answer: &str) -> Result<Self, RpcError> {
         let read: Option<RpcHeader> = serde_json::from_str(answer).map_err(RpcError::unreadable)?;
         let RpcHeader { hash, header } = read.ok_or(RpcError::Missing)?;
         let sealed = Self::new(header);
         if sealed.hash != hash {
-            return Err(RpcError::Lie(format!(
-                "the header of block {} does not have the hash {hash}",
-                sealed.number()
-            )));
+            return Err(RpcError::Header { number: sealed.number(), claimed: hash });
         }
         Ok(sealed)
     }
@@ -121,4 +118,29 @@ pub struct Block {
     pub logs: Vec<Log>,
     /// How sure that is.
     pub proof: Proof,
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use serde_json::{Value, json};
+
+    #[test]
+    fn a_header_of_another_kind_is_told_and_nobody_is_called_a_liar() {
+        let header = Header { number: 561, gas_limit: 30_000_000, ..Header::default() };
+        let mut answer: Value = serde_json::to_value(&header).unwrap();
+        answer["hash"] = json!(header.hash_slow());
+        // what belongs to the block and not to its header may be anything
+        answer["size"] = json!("0x220");
+        assert_eq!(SealedHeader::read(&answer.to_string()).unwrap().hash(), header.hash_slow());
+        // as Avalanche's C-Chain has it: two fields more, and a hash over them too
+        let claimed = B256::repeat_byte(0x56);
+        answer["extDataHash"] = json!(B256::ZERO);
+        answer["blockGasCost"] = json!("0x0");
+        answer["hash"] = json!(claimed);
+        let refused = SealedHeader::read(&answer.to_string()).unwrap_err();
+        assert_eq!(refused, RpcError::Header { number: 561, claimed });
+        let told = refused.to_string();
+        assert!(told.contains("561") && told.contains("another kind") && !told.contains("false"), "{told}");
+    }
 }

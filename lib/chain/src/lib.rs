@@ -7,6 +7,8 @@ pub mod block;
 #[cfg(feature = "logs")]
 pub mod follow;
 #[cfg(feature = "logs")]
+pub mod holdings;
+#[cfg(feature = "logs")]
 pub mod receipts;
 pub mod rpc;
 pub mod signature;

@@ -8,8 +8,10 @@ pub mod collector;
 mod forget;
 pub mod keys;
 pub mod messaging;
+mod parameters;
 #[cfg(test)]
 mod testing;
+mod text;
 
 pub use forget::forget_chain;
 use nepto_kit::domain::Domain;

@@ -4,15 +4,14 @@ use nepto_kit::clock::Random;
 use nepto_kit::config::Database;
 use nepto_kit::db::{Databases, Db};
 use nepto_kit::domain::Domain;
-use nepto_kit::health::Health;
+use nepto_kit::redis::Redis;
 use nepto_proto::AccountId;
-use redis::aio::{ConnectionManager, ConnectionManagerConfig};
 use uuid::Uuid;
 
 /// A domain's database with its schema, empty.
 pub async fn database(domain: Domain) -> Db {
     let config = Database { url: "mem://".into(), ..Database::default() };
-    let databases = Databases::connect(&config, Random::default(), &Health::default()).await.unwrap();
+    let databases = Databases::connect(&config, Random::default()).await.unwrap();
     let db = databases.of(domain.name).await.unwrap();
     db.migrate(domain.schema).await.unwrap();
     // a second time changes nothing
@@ -21,9 +20,8 @@ pub async fn database(domain: Domain) -> Db {
 }
 
 /// A connection to nowhere.
-pub fn no_redis() -> ConnectionManager {
-    let client = redis::Client::open("redis://127.0.0.1:1").unwrap();
-    ConnectionManager::new_lazy_with_config(client, ConnectionManagerConfig::new()).unwrap()
+pub fn no_redis() -> Redis {
+    Redis::lazy("redis://127.0.0.1:1").unwrap()
 }
 
 /// The n-th account.

@@ -6,6 +6,10 @@
 mod assets;
 mod chains;
 mod fetch;
+mod gateway;
+mod http;
+mod mailbox;
+mod sign_up;
 
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
@@ -17,6 +21,10 @@ use serde::Deserialize;
 pub use assets::Assets;
 pub use chains::{Chain, Contract, Endpoint, Finality, Hook, HookProvider, Receipts, Standard, Tag};
 pub use fetch::Fetch;
+pub use gateway::Gateway;
+pub use http::Http;
+pub use mailbox::Mailbox;
+pub use sign_up::{Proof, SignUp};
 
 /// Everything a process needs to know before it starts.
 #[derive(Debug, Clone, Default, Deserialize)]
@@ -44,6 +52,8 @@ pub struct Config {
     pub gateway: Gateway,
     /// Rate limits.
     pub limits: Limits,
+    /// What a new account costs.
+    pub sign_up: SignUp,
     /// The chains that are watched; none by default.
     pub chains: Vec<Chain>,
     /// What is shown of tokens.
@@ -70,42 +80,20 @@ impl Default for Node {
     }
 }
 
-/// The public listener.
-#[derive(Debug, Clone, Deserialize)]
-#[serde(default, deny_unknown_fields)]
-pub struct Http {
-    /// Address and port.
-    pub listen: SocketAddr,
-    /// A request that takes longer is answered with `timeout`.
-    pub request_timeout_ms: u64,
-    /// Requests under way at once; more are answered with `unavailable`.
-    pub concurrency_max: usize,
-    /// Trust the `X-Forwarded-For` header of a proxy in front for the client's address.
-    pub behind_proxy: bool,
-}
-
-impl Default for Http {
-    fn default() -> Self {
-        Self {
-            listen: SocketAddr::from(([127, 0, 0, 1], 8080)),
-            request_timeout_ms: 15_000,
-            concurrency_max: 4_096,
-            behind_proxy: false,
-        }
-    }
-}
-
 /// The operator's listener.
 #[derive(Debug, Clone, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct Admin {
     /// Address and port; keep it off the public network.
     pub listen: SocketAddr,
+    /// Names that it is asked under, beside addresses and names without a public domain: a page in a browser that made its own
+    /// name lead here is turned away.
+    pub names: Vec<String>,
 }
 
 impl Default for Admin {
     fn default() -> Self {
-        Self { listen: SocketAddr::from(([127, 0, 0, 1], 9464)) }
+        Self { listen: SocketAddr::from(([127, 0, 0, 1], 9464)), names: Vec::new() }
     }
 }
 
@@ -214,65 +202,6 @@ impl Default for Tokens {
     }
 }
 
-/// Direct-message mailboxes.
-#[derive(Debug, Clone, Deserialize)]
-#[serde(default, deny_unknown_fields)]
-pub struct Mailbox {
-    /// A message that nobody fetched expires after this.
-    pub expire_after_s: u64,
-    /// Messages that wait for one device at most.
-    pub messages_max: i64,
-    /// Bytes of one shard's stream at most; -1 for no bound but the disk.
-    pub shard_bytes_max: i64,
-    /// A retry within this time stores nothing twice.
-    pub duplicate_window_s: u64,
-    /// How long acknowledged messages of a device are collected for one purge.
-    pub purge_every_ms: u64,
-    /// How long a delivered message may stay unacknowledged before the router looks after it.
-    pub grace_ms: u64,
-}
-
-impl Default for Mailbox {
-    fn default() -> Self {
-        Self {
-            expire_after_s: 90 * 86_400,
-            messages_max: 10_000,
-            shard_bytes_max: -1,
-            duplicate_window_s: 120,
-            purge_every_ms: 60_000,
-            grace_ms: 5_000,
-        }
-    }
-}
-
-/// The socket gateway.
-#[derive(Debug, Clone, Deserialize)]
-#[serde(default, deny_unknown_fields)]
-pub struct Gateway {
-    /// Sockets of one process at most.
-    pub sockets_max: usize,
-    /// A frame that the client's side does not take in this time closes the socket.
-    pub write_timeout_ms: u64,
-    /// Bad requests of one connection until it is closed.
-    pub errors_max: u32,
-    /// Messages of one group commit at most.
-    pub batch_max: usize,
-    /// Clients are told to come back within this time when the gateway stops.
-    pub reconnect_spread_ms: u32,
-}
-
-impl Default for Gateway {
-    fn default() -> Self {
-        Self {
-            sockets_max: 50_000,
-            write_timeout_ms: 10_000,
-            errors_max: 100,
-            batch_max: 500,
-            reconnect_spread_ms: 3_000,
-        }
-    }
-}
-
 /// Rate limits. Each counts within windows of the named length.
 #[derive(Debug, Clone, Deserialize)]
 #[serde(default, deny_unknown_fields)]
@@ -281,20 +210,27 @@ pub struct Limits {
     pub sends_per_account_per_minute: u32,
     /// Direct messages of one account to one other.
     pub sends_per_pair_per_minute: u32,
-    /// Messages to somebody who has not accepted the sender yet, in all.
+    /// Messages to somebody who has not accepted the sender yet, in all. A repetition is not another one.
     pub request_messages: u32,
-    /// New people that an account writes to.
+    /// New people that an account writes to or decides about; who wrote to it first is nobody new.
     pub new_contacts_per_day: u32,
     /// Prekey bundles of one account for one other.
     pub bundles_per_pair_per_10_minutes: u32,
-    /// One-time prekeys of one account handed out to anybody; past it bundles come without.
-    pub one_time_prekeys_per_target_per_hour: u32,
+    /// One-time prekeys of a device for somebody whom its owner has not accepted; past it bundles come without. An honest
+    /// stranger needs one for each of their own devices.
+    pub one_time_prekeys_per_stranger_per_day: u32,
+    /// The same for somebody who was accepted, and for own devices.
+    pub one_time_prekeys_per_contact_per_day: u32,
+    /// One-time prekeys of a device for all strangers together.
+    pub one_time_prekeys_to_strangers_per_10_minutes: u32,
     /// Nonces, sign-ins and other unauthenticated requests of one address.
     pub sign_ins_per_address_per_minute: u32,
     /// Requests of one account to the HTTP API.
     pub requests_per_account_per_minute: u32,
     /// Accounts whose presence one account may ask for.
     pub presence_accounts_per_minute: u32,
+    /// Connections of one device.
+    pub hellos_per_device_per_minute: u32,
     /// Descriptions and images of tokens that are fetched for one account.
     pub token_fetches_per_account_per_minute: u32,
 }
@@ -307,10 +243,13 @@ impl Default for Limits {
             request_messages: 5,
             new_contacts_per_day: 200,
             bundles_per_pair_per_10_minutes: 20,
-            one_time_prekeys_per_target_per_hour: 200,
+            one_time_prekeys_per_stranger_per_day: 3,
+            one_time_prekeys_per_contact_per_day: 20,
+            one_time_prekeys_to_strangers_per_10_minutes: 50,
             sign_ins_per_address_per_minute: 60,
             requests_per_account_per_minute: 600,
             presence_accounts_per_minute: 30_000,
+            hellos_per_device_per_minute: 300,
             token_fetches_per_account_per_minute: 300,
         }
     }
@@ -376,9 +315,6 @@ pub enum ConfigError {
         problem: String,
     },
 }
-
-/// Acknowledgements are noted once a second: the router must not ask before.
-const GRACE_MS_MIN: u64 = 1_500;
 
 /// Variables of other programs of ours, which are no settings of the server.
 const OTHER_VARIABLES: [&str; 14] = [
@@ -451,26 +387,15 @@ impl Config {
         {
             return bad("public.sockets", "must be ws:// or wss:// addresses");
         }
-        if self.mailbox.messages_max < 1 {
-            return bad("mailbox.messages_max", "must be at least 1");
-        }
-        if !(1..=1_000).contains(&self.gateway.batch_max) {
-            return bad("gateway.batch_max", "must be 1 to 1000 (the bound of JetStream's atomic batches)");
-        }
-        if self.mailbox.expire_after_s < self.mailbox.duplicate_window_s {
-            return bad("mailbox.duplicate_window_s", "must not exceed mailbox.expire_after_s");
-        }
         if self.tokens.access_ttl_s == 0 || self.tokens.refresh_ttl_s <= self.tokens.access_ttl_s {
             return bad("tokens.refresh_ttl_s", "must exceed access_ttl_s, which must not be 0");
         }
-        if self.mailbox.purge_every_ms == 0 {
-            return bad("mailbox.purge_every_ms", "must be at least 1");
-        }
-        if self.mailbox.grace_ms < GRACE_MS_MIN {
-            return bad("mailbox.grace_ms", "must be at least 1500");
-        }
+        gateway::check(&self.gateway)?;
+        mailbox::check(&self.mailbox)?;
         assets::check(&self.assets)?;
         fetch::check(&self.fetch)?;
+        http::check(&self.http, &self.gateway)?;
+        sign_up::check(&self.sign_up, &self.chains)?;
         chains::check(&self.chains)
     }
 }
@@ -536,13 +461,21 @@ mod tests {
             ("[public]\nsockets = [\"http://x\"]", "public.sockets"),
             ("[mailbox]\nmessages_max = 0", "mailbox.messages_max"),
             ("[gateway]\nbatch_max = 5000", "gateway.batch_max"),
+            ("[gateway]\nframes_per_second = 0", "gateway.frames_per_second"),
+            ("[gateway]\nbarred_s = 0", "gateway.barred_s"),
             ("[mailbox]\ngrace_ms = 10", "mailbox.grace_ms"),
+            ("[mailbox]\nrequests_percent = 101", "mailbox.requests_percent"),
+            ("[mailbox]\ncrowded_percent = 90", "mailbox.crowded_percent"),
+            ("[mailbox]\nbytes_per_pair_per_day = 4000", "mailbox.bytes_per_pair_per_day"),
             ("[assets]\nipfs_gateway = \"ipfs.example.org\"", "assets.ipfs_gateway"),
             ("[assets]\nipfs_gateway = \"https://user@ipfs.example.org\"", "assets.ipfs_gateway"),
             ("[assets]\narweave_gateway = \"ftp://ar.example.org\"", "assets.arweave_gateway"),
             ("[assets]\nmetadata_bytes_max = 10", "assets.metadata_bytes_max"),
             ("[assets]\nimage_cache_bytes_max = 1000", "assets.image_bytes_max"),
             ("[fetch]\ntimeout_ms = 0", "fetch.timeout_ms"),
+            ("[http]\nhead_timeout_ms = 0", "http.head_timeout_ms"),
+            ("[http]\nrequests_per_prefix_max = 1", "http.requests_per_prefix_max"),
+            ("[gateway]\nsockets_max = 50_000", "gateway.sockets_max"),
             ("[fetch]\nconcurrency_per_host_max = 0", "fetch.concurrency_max"),
             ("[fetch]\naddresses = [\"localhost\"]", "fetch"),
         ] {

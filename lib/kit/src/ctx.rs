@@ -1,21 +1,19 @@
 //! What a process holds: its configuration, its connections, its clock. Made once, cloned freely, passed in; no globals.
 
 use std::sync::Arc;
-use std::time::Duration;
 
 use async_nats::jetstream;
-use redis::aio::{ConnectionManager, ConnectionManagerConfig};
 use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
 use crate::Failure;
-use crate::address;
 use crate::clock::{Clock, Random};
 use crate::config::Config;
 use crate::db::Databases;
 use crate::health::Health;
 use crate::nats;
+use crate::redis::Redis;
 use crate::service::{self, Operation};
 use crate::token::Verifier;
 
@@ -35,7 +33,7 @@ pub struct Ctx {
     /// JetStream.
     pub jetstream: jetstream::Context,
     /// Redis, reconnecting by itself.
-    pub redis: ConnectionManager,
+    pub redis: Redis,
     /// SurrealDB, for roles that own data. A gateway has none.
     pub databases: Option<Arc<Databases>>,
     /// Checks access tokens.
@@ -59,9 +57,10 @@ impl Ctx {
             name => name.into(),
         };
         let (client, nats_connects) = nats::connect(&config.nats, &node, &health).await?;
-        let redis = connect_redis(&config, &health).await?;
+        let redis = Redis::connect(&config.redis.url).await?;
+        redis.register(&health, &node);
         let databases = match with_database {
-            true => Some(Arc::new(Databases::connect(&config.database, random.clone(), &health).await?)),
+            true => Some(Arc::new(Databases::connect(&config.database, random.clone()).await?)),
             false => None,
         };
         let tokens = Verifier::load(&config.tokens.verifying_key_file)?;
@@ -86,23 +85,4 @@ impl Ctx {
     pub async fn call<O: Operation>(&self, operation: &O) -> Result<O::Reply, Failure> {
         service::call(&self.nats, operation).await
     }
-}
-
-async fn connect_redis(config: &Config, health: &Health) -> anyhow::Result<ConnectionManager> {
-    let client = redis::Client::open(config.redis.url.as_str())
-        .map_err(|error| anyhow::anyhow!("redis.url {} is not valid: {error}", address::shown(&config.redis.url)))?;
-    let settings = ConnectionManagerConfig::new()
-        .set_connection_timeout(Some(Duration::from_secs(2)))
-        .set_response_timeout(Some(Duration::from_secs(2)))
-        .set_number_of_retries(2)
-        .set_max_delay(Duration::from_millis(500));
-    let manager = ConnectionManager::new_with_config(client, settings)
-        .await
-        .map_err(|error| anyhow::anyhow!("Redis at {} can't be reached: {error}", address::shown(&config.redis.url)))?;
-    let checked = manager.clone();
-    health.register("redis", move || {
-        let mut redis = checked.clone();
-        async move { redis::cmd("PING").exec_async(&mut redis).await.map_err(|error| error.to_string()) }
-    });
-    Ok(manager)
 }

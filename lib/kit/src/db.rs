@@ -25,6 +25,11 @@ const NAMESPACE: &str = "nepto";
 const ATTEMPTS_MAX: u32 = 12;
 /// Rows that are deleted at once.
 const DELETE_BATCH: usize = 5_000;
+/// What `/readyz` does. One row for all processes, so that none is left behind.
+const PROBE: &str = "{
+    UPSERT probe:readiness SET at = time::now();
+    RETURN (SELECT VALUE at FROM ONLY probe:readiness);
+}";
 /// A query that takes longer is given up.
 const QUERY_TIMEOUT: Duration = Duration::from_secs(10);
 /// Why the database did not do what it was asked.
@@ -87,7 +92,7 @@ pub struct Migration {
 
 impl Databases {
     /// Opens the embedded database or connects to a server.
-    pub async fn connect(config: &Database, random: Random, health: &Health) -> anyhow::Result<Self> {
+    pub async fn connect(config: &Database, random: Random) -> anyhow::Result<Self> {
         let unreachable =
             |error| anyhow::anyhow!("the database {} can't be opened: {error}", address::shown(&config.url));
         if let Some(path) = config.url.strip_prefix("surrealkv://") {
@@ -102,11 +107,6 @@ impl Databases {
             root.signin(credentials).await.map_err(unreachable)?;
         }
         root.use_ns(NAMESPACE).await.map_err(unreachable)?;
-        let checked = root.clone();
-        health.register("database", move || {
-            let root = checked.clone();
-            async move { root.health().await.map_err(|error| error.to_string()) }
-        });
         Ok(Self { root, random })
     }
 
@@ -119,6 +119,21 @@ impl Databases {
 }
 
 impl Db {
+    /// `/readyz` writes a row and reads it: a database on a full disk, or one that became read-only, still answers.
+    pub fn register(&self, domain: &str, health: &Health) {
+        let db = self.clone();
+        health.register(format!("database {domain}"), move || {
+            let db = db.clone();
+            async move {
+                match db.run::<Value>(PROBE, vars! {}).await {
+                    // another process wrote at the same moment, so it takes writes
+                    Ok(_) | Err(DbError::Conflict) => Ok(()),
+                    Err(error) => Err(error.to_string()),
+                }
+            }
+        });
+    }
+
     /// Runs one statement, or one `{ … }` block, which is one transaction, and returns its value. A conflict with another
     /// transaction is retried with jitter, up to a bound.
     pub async fn run<T: SurrealValue>(&self, statement: &str, variables: Variables) -> Result<T, DbError> {
@@ -193,6 +208,7 @@ impl Db {
     /// Applies the migrations that this database has not seen.
     pub async fn migrate(&self, migrations: &[Migration]) -> anyhow::Result<()> {
         self.execute("DEFINE TABLE IF NOT EXISTS migration SCHEMALESS", vars! {}).await?;
+        self.execute("DEFINE TABLE IF NOT EXISTS probe SCHEMALESS", vars! {}).await?;
         self.apply(outbox::TABLE).await?;
         for migration in migrations {
             if self.has_seen(migration).await? {

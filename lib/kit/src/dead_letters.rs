@@ -19,6 +19,10 @@ use crate::{Ctx, Failure};
 const PAGE: usize = 200;
 const SUBJECT_HEADER: &str = "Nepto-Subject";
 const REASON_HEADER: &str = "Nepto-Reason";
+/// Of a letter: who put it aside wants to know when it is dropped.
+const TELL_HEADER: &str = "Nepto-Tell-Dropped";
+/// Of what is told then.
+const DROPPED_HEADER: &str = "Nepto-Dropped";
 
 /// The headers of a dead letter: where it goes when it is given back, and why it is one.
 pub fn headers(subject: &str, reason: &str) -> HeaderMap {
@@ -26,6 +30,16 @@ pub fn headers(subject: &str, reason: &str) -> HeaderMap {
     headers.insert(SUBJECT_HEADER, subject);
     headers.insert(REASON_HEADER, reason.replace(['\r', '\n'], " "));
     headers
+}
+
+/// When the letter is dropped, it goes back like one that is to be tried again, but says so ([`is_dropped`]).
+pub fn tell_when_dropped(headers: &mut HeaderMap) {
+    headers.insert(TELL_HEADER, "1");
+}
+
+/// Whether a message is a letter that was dropped.
+pub fn is_dropped(headers: Option<&HeaderMap>) -> bool {
+    headers.is_some_and(|headers| headers.get(DROPPED_HEADER).is_some())
 }
 
 /// `/dead-letters`
@@ -68,12 +82,18 @@ async fn list(State(ctx): State<Ctx>, Query(page): Query<Page>) -> Result<Json<D
 async fn replay(State(ctx): State<Ctx>, Path(number): Path<u64>) -> Result<StatusCode, Failure> {
     let stream = stream(&ctx).await?;
     let message = find(&stream, number).await?;
-    let subject = message.headers.get(SUBJECT_HEADER).map(|subject| subject.as_str().to_owned());
-    let subject = subject.ok_or_else(|| Failure::new(ErrorCode::Malformed, "nobody knows where it came from"))?;
-    let unavailable = |error: async_nats::jetstream::context::PublishError| Failure::unavailable("NATS", error);
-    ctx.jetstream.publish(subject, message.payload).await.map_err(unavailable)?.await.map_err(unavailable)?;
+    give_back(&ctx, &message, HeaderMap::new()).await?;
     drop_one(&stream, number).await?;
     Ok(StatusCode::NO_CONTENT)
+}
+
+async fn give_back(ctx: &Ctx, letter: &StreamMessage, headers: HeaderMap) -> Result<(), Failure> {
+    let subject = letter.headers.get(SUBJECT_HEADER).map(|subject| subject.as_str().to_owned());
+    let subject = subject.ok_or_else(|| Failure::new(ErrorCode::Malformed, "nobody knows where it came from"))?;
+    let unavailable = |error: async_nats::jetstream::context::PublishError| Failure::unavailable("NATS", error);
+    let sent = ctx.jetstream.publish_with_headers(subject, headers, letter.payload.clone()).await;
+    sent.map_err(unavailable)?.await.map_err(unavailable)?;
+    Ok(())
 }
 
 /// Drops all letters of a subject that would go back to another; how many.
@@ -92,7 +112,12 @@ pub async fn drop_of(ctx: &Ctx, letters: &str, back_to: &str) -> Result<u64, Fai
 
 async fn discard(State(ctx): State<Ctx>, Path(number): Path<u64>) -> Result<StatusCode, Failure> {
     let stream = stream(&ctx).await?;
-    find(&stream, number).await?;
+    let message = find(&stream, number).await?;
+    if message.headers.get(TELL_HEADER).is_some() {
+        let mut headers = HeaderMap::new();
+        headers.insert(DROPPED_HEADER, "1");
+        give_back(&ctx, &message, headers).await?;
+    }
     drop_one(&stream, number).await?;
     Ok(StatusCode::NO_CONTENT)
 }

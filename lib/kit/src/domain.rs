@@ -62,6 +62,9 @@ impl Domain {
     pub async fn parts(&self, ctx: &Ctx) -> anyhow::Result<Parts> {
         let databases = ctx.databases.as_ref().ok_or_else(|| anyhow::anyhow!("this role runs without a database"))?;
         let db = databases.of(self.name).await?;
+        if !self.schema.is_empty() {
+            db.register(self.name, &ctx.health);
+        }
         Ok(Parts { ctx: ctx.clone(), outbox: Outbox::new(ctx, &db), db })
     }
 }

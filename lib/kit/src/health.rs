@@ -1,19 +1,27 @@
-//! What a process depends on, and whether it is there. `/readyz` asks all checks; one that fails or hangs turns it red.
+//! What a process depends on, and whether it does what it is needed for. `/readyz` asks all checks; one that fails or hangs
+//! turns it red. However many ask, the checks are asked once a second.
 
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use futures_util::future::{BoxFuture, join_all};
 use serde::Serialize;
+use tokio::time::Instant;
 
 /// A check may take this long.
 const CHECK_TIMEOUT: Duration = Duration::from_secs(2);
+/// An answer is told to everybody for so long: each costs writes to everything that the process needs.
+const RECENT: Duration = Duration::from_secs(1);
 
 type Check = Arc<dyn Fn() -> BoxFuture<'static, Result<(), String>> + Send + Sync>;
 
 /// The checks of a process.
 #[derive(Clone, Default)]
-pub struct Health(Arc<Mutex<Vec<(String, Check)>>>);
+pub struct Health {
+    checks: Arc<Mutex<Vec<(String, Check)>>>,
+    /// The newest answer. Who asks while the checks are being asked waits here for what they say.
+    newest: Arc<tokio::sync::Mutex<Option<(Instant, Readiness)>>>,
+}
 
 /// The answer of `/readyz`.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
@@ -34,18 +42,43 @@ pub struct CheckResult {
 }
 
 impl Health {
-    /// Adds a check.
+    /// Adds a check, or replaces that of this name.
     pub fn register<F>(&self, name: impl Into<String>, check: impl Fn() -> F + Send + Sync + 'static)
     where
         F: Future<Output = Result<(), String>> + Send + 'static,
     {
-        let check: Check = Arc::new(move || Box::pin(check()));
-        self.0.lock().unwrap_or_else(PoisonError::into_inner).push((name.into(), check));
+        let (name, check): (String, Check) = (name.into(), Arc::new(move || Box::pin(check())));
+        let mut checks = self.checks.lock().unwrap_or_else(PoisonError::into_inner);
+        match checks.iter_mut().find(|(known, _)| *known == name) {
+            Some((_, known)) => *known = check,
+            None => checks.push((name, check)),
+        }
+    }
+
+    /// What the checks said within the last second; else they are asked.
+    pub async fn recent(&self) -> Readiness {
+        let mut newest = self.newest.clone().lock_owned().await;
+        if let Some((at, readiness)) = &*newest
+            && at.elapsed() < RECENT
+        {
+            return readiness.clone();
+        }
+        let health = self.clone();
+        // a task of its own: who asks and goes away must not make the next one ask everything again
+        let asked = tokio::spawn(async move {
+            let readiness = health.readiness().await;
+            *newest = Some((Instant::now(), readiness.clone()));
+            readiness
+        });
+        asked.await.unwrap_or_else(|error| Readiness {
+            ready: false,
+            checks: vec![CheckResult { name: "checks".to_owned(), error: Some(error.to_string()) }],
+        })
     }
 
     /// Asks all checks at once.
     pub async fn readiness(&self) -> Readiness {
-        let checks = self.0.lock().unwrap_or_else(PoisonError::into_inner).clone();
+        let checks = self.checks.lock().unwrap_or_else(PoisonError::into_inner).clone();
         let checks = join_all(checks.into_iter().map(|(name, check)| async move {
             let result = tokio::time::timeout(CHECK_TIMEOUT, check()).await;
             let error = result.unwrap_or_else(|_| Err("no answer in time".to_owned())).err();
@@ -58,6 +91,8 @@ impl Health {
 
 #[cfg(test)]
 mod tests {
+    use std::sync::atomic::{AtomicUsize, Ordering};
+
     use super::*;
 
     #[tokio::test]
@@ -69,6 +104,36 @@ mod tests {
         let readiness = health.readiness().await;
         assert!(!readiness.ready);
         assert_eq!(readiness.checks[1].error.as_deref(), Some("gone"));
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn many_who_ask_are_answered_by_one_question() {
+        let (health, asked) = (Health::default(), Arc::new(AtomicUsize::new(0)));
+        let counted = asked.clone();
+        health.register("slow", move || {
+            counted.fetch_add(1, Ordering::Relaxed);
+            async {
+                tokio::time::sleep(Duration::from_millis(300)).await;
+                Ok(())
+            }
+        });
+        // who goes away before the answer is no reason to ask again
+        tokio::time::timeout(Duration::from_millis(1), health.recent()).await.unwrap_err();
+        let answers = join_all((0..1_000).map(|_| health.recent())).await;
+        assert!(answers.iter().all(|answer| answer.ready));
+        assert_eq!(asked.load(Ordering::Relaxed), 1);
+        tokio::time::sleep(RECENT).await;
+        health.recent().await;
+        assert_eq!(asked.load(Ordering::Relaxed), 2);
+    }
+
+    #[tokio::test]
+    async fn a_check_of_the_same_name_takes_the_place_of_the_other() {
+        let health = Health::default();
+        health.register("store", || async { Err("gone".to_owned()) });
+        health.register("store", || async { Ok(()) });
+        let readiness = health.readiness().await;
+        assert!(readiness.ready && readiness.checks.len() == 1);
     }
 
     #[tokio::test(start_paused = true)]

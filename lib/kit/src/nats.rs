@@ -8,7 +8,8 @@ use async_nats::jetstream::stream::{
     Config as StreamConfig, DiscardPolicy, Info, Republish, RetentionPolicy, StorageType,
 };
 use async_nats::jetstream::{self, Context};
-use nepto_proto::subject::{EVENTS_STREAM, REPUBLISH_DM, Shard};
+use bytes::Bytes;
+use nepto_proto::subject::{EVENTS_STREAM, PROBE_SUBJECT, REPUBLISH_DM, Shard};
 use percent_encoding::percent_decode_str;
 use serde::Deserialize;
 use tokio::sync::watch;
@@ -66,12 +67,17 @@ pub async fn connect(
     let client =
         options.connect(servers).await.map_err(|error| anyhow::anyhow!("NATS at {named} can't be reached: {error}"))?;
     let checked = jetstream(&client);
-    // a round trip: a connection may look well long after the server has stopped answering
     health.register("nats", move || {
         let jetstream = checked.clone();
-        async move { jetstream.query_account().await.map(drop).map_err(|error| error.to_string()) }
+        async move { write_probe(&jetstream).await.map_err(|error| error.to_string()) }
     });
     Ok((client, connects))
+}
+
+/// A message that is stored and synced like any other, in a stream that keeps only the last. A connection may look well long
+/// after the server has stopped answering, and a JetStream that is full or has no disk answers everything but this.
+async fn write_probe(jetstream: &Context) -> Result<(), jetstream::context::PublishError> {
+    jetstream.publish(PROBE_SUBJECT, Bytes::new()).await?.await.map(drop)
 }
 
 /// The pause before a connection is tried again: 50 ms, doubled with each attempt that failed, at most 1.6 s.
@@ -285,7 +291,7 @@ mod tests {
         let mailboxes = declaration.stream.iter().find(|stream| stream.sharded).unwrap();
         let streams: Vec<_> = config.nats.shards.all().map(|shard| mailboxes.config(&config, Some(shard))).collect();
         assert_eq!(streams[2].name, "DM_2");
-        assert_eq!(streams[2].subjects, ["dm.2.*.*"]);
+        assert_eq!(streams[2].subjects, ["dm.2.*.*", "missed.2.*.*"]);
         assert!(streams[2].discard_new_per_subject && streams[2].allow_atomic_publish);
     }
 }

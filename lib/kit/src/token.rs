@@ -42,8 +42,8 @@ pub struct Verifier(DecodingKey);
 impl Signer {
     /// Reads a PKCS#8 PEM file.
     pub fn load(file: &Path) -> anyhow::Result<Self> {
-        let pem = read(file, "tokens.signing_key_file")?;
-        Ok(Self(EncodingKey::from_ed_pem(&pem)?))
+        let pem = read(file, SIGNING)?;
+        Ok(Self(EncodingKey::from_ed_pem(&pem).map_err(|_| broken(file, SIGNING))?))
     }
 
     /// A signed token.
@@ -55,8 +55,8 @@ impl Signer {
 impl Verifier {
     /// Reads a PEM file.
     pub fn load(file: &Path) -> anyhow::Result<Self> {
-        let pem = read(file, "tokens.verifying_key_file")?;
-        Ok(Self(DecodingKey::from_ed_pem(&pem)?))
+        let pem = read(file, VERIFYING)?;
+        Ok(Self(DecodingKey::from_ed_pem(&pem).map_err(|_| broken(file, VERIFYING))?))
     }
 
     /// Checks signature and times.
@@ -73,6 +73,16 @@ impl Verifier {
         }
         Ok(claims)
     }
+}
+
+const SIGNING: &str = "tokens.signing_key_file";
+const VERIFYING: &str = "tokens.verifying_key_file";
+
+fn broken(file: &Path, field: &str) -> anyhow::Error {
+    anyhow::anyhow!(
+        "{field} {} is empty or holds no key; `nepto-server provision` mends it, or says how",
+        file.display()
+    )
 }
 
 fn read(file: &Path, field: &str) -> anyhow::Result<Vec<u8>> {

@@ -63,7 +63,16 @@ impl fmt::Display for Resource {
 
 impl FromStr for Resource {
     type Err = ();
+
+    /// Reads what [`Resource`] writes, and no other spelling of it: `0123` is a number too, and not the same text.
     fn from_str(text: &str) -> Result<Self, ()> {
+        let resource = Self::read(text)?;
+        if resource.to_string() == text { Ok(resource) } else { Err(()) }
+    }
+}
+
+impl Resource {
+    fn read(text: &str) -> Result<Self, ()> {
         let (kind, value) = text.strip_prefix("urn:nepto:").and_then(|rest| rest.split_once(':')).ok_or(())?;
         match kind {
             "device" => {
@@ -106,7 +115,8 @@ impl SiweMessage {
 pub struct SignedMessage {
     /// The EIP-4361 text, exactly as signed.
     pub message: String,
-    /// `0x` and hex.
+    /// `0x` and two hexadecimal digits for each byte.
+    #[cfg_attr(feature = "openapi", schema(pattern = "^0x([0-9a-fA-F]{2})*$", max_length = 6_146))]
     pub signature: String,
 }
 
@@ -141,8 +151,8 @@ pub enum CertificateError {
     /// By a wallet that does not belong to the account.
     #[error("it was signed by {0}, which does not belong to this account")]
     Stranger(Address),
-    /// The signature is not hex.
-    #[error("its signature is not hex")]
+    /// The signature is not written as such.
+    #[error("its signature is not `0x` and hexadecimal digits")]
     Hex,
     /// The signature is longer than any wallet needs.
     #[error("its signature has more than {SIGNATURE_BYTES_MAX} bytes")]
@@ -198,7 +208,7 @@ impl Signatures for Checked {
 impl SignedMessage {
     /// The signature's bytes.
     pub fn signature_bytes(&self) -> Result<Vec<u8>, CertificateError> {
-        let digits = self.signature.strip_prefix("0x").unwrap_or(&self.signature);
+        let digits = self.signature.strip_prefix("0x").ok_or(CertificateError::Hex)?;
         if digits.len() > 2 * SIGNATURE_BYTES_MAX {
             return Err(CertificateError::TooLong);
         }
@@ -210,6 +220,7 @@ impl SignedMessage {
     pub fn verify(&self, domain: &str, signatures: &impl Signatures) -> Result<SiweMessage, CertificateError> {
         let message: SiweMessage = self.message.parse()?;
         signatures.check(self, &message)?;
+        message.check_scheme()?;
         if message.domain != domain {
             return Err(CertificateError::Domain { expected: domain.to_owned(), found: message.domain });
         }
@@ -296,8 +307,43 @@ mod tests {
         }
     }
 
+    #[test]
+    fn a_resource_has_one_spelling() {
+        let key = URL_SAFE_NO_PAD.encode([5; IDENTITY_KEY_BYTES]);
+        let (link, account) = (Address::repeat_byte(0xab), AccountId::new(uuid::Uuid::from_u128(9)));
+        for (good, others) in [
+            (
+                format!("urn:nepto:device:386:{key}"),
+                vec![
+                    format!("urn:nepto:device:+386:{key}"),
+                    format!("urn:nepto:device:0386:{key}"),
+                    format!("urn:nepto:device:386:{key}="),
+                    format!("urn:nepto:device: 386:{key}"),
+                ],
+            ),
+            (
+                format!("urn:nepto:link:{link}"),
+                vec![format!("urn:nepto:link:{link:#x}"), format!("urn:nepto:link:{}", &link.to_string()[2..])],
+            ),
+            (
+                format!("urn:nepto:join:{account}:{link}"),
+                vec![
+                    format!("urn:nepto:join:{}:{link}", account.uuid().hyphenated()),
+                    format!("urn:nepto:join:{{{account}}}:{link}"),
+                ],
+            ),
+            ("urn:nepto:revoke:3".to_owned(), vec!["urn:nepto:revoke:+3".to_owned(), "urn:nepto:revoke:03".to_owned()]),
+        ] {
+            assert!(good.parse::<Resource>().is_ok(), "{good}");
+            for other in others {
+                assert_eq!(other.parse::<Resource>(), Err(()), "{other}");
+            }
+        }
+    }
+
     fn signed(by: &PrivateKeySigner, resource: &Resource) -> SignedMessage {
         let message = SiweMessage {
+            scheme: None,
             domain: "chat.example.org".into(),
             address: by.address(),
             statement: None,
@@ -334,6 +380,20 @@ mod tests {
     }
 
     #[test]
+    fn a_certificate_with_a_scheme_holds_if_it_is_that_of_its_uri() {
+        let signer = PrivateKeySigner::from_slice(&[1; 32]).unwrap();
+        let verified = |scheme: &str| {
+            let plain = signed(&signer, &Resource::Link(Address::ZERO));
+            let text = format!("{scheme}{}", plain.message);
+            let signature = signer.sign_message_sync(text.as_bytes()).unwrap();
+            let signature = format!("0x{}", hex::encode(signature.as_bytes()));
+            SignedMessage { message: text, signature }.verify("chat.example.org", &ByKey)
+        };
+        assert!(verified("").is_ok() && verified("https://").is_ok());
+        assert!(matches!(verified("ftp://"), Err(CertificateError::Siwe(SiweError::Scheme { .. }))));
+    }
+
+    #[test]
     fn without_a_chain_only_keys_sign() {
         let wallet = |byte: u8| PrivateKeySigner::from_slice(&[byte; 32]).unwrap();
         let by_owner = signed(&wallet(1), &Resource::Link(Address::ZERO));
@@ -345,7 +405,9 @@ mod tests {
         assert!(of_contract.verify("chat.example.org", &ByKey).is_err());
         assert!(of_contract.verify("chat.example.org", &Checked).is_ok());
         assert!(of_contract.verify("evil.org", &Checked).is_err());
-        let long = |bytes: usize| SignedMessage { signature: "00".repeat(bytes), ..by_owner.clone() };
+        let bare = SignedMessage { signature: by_owner.signature[2..].to_owned(), ..by_owner.clone() };
+        assert_eq!(bare.verify("chat.example.org", &ByKey), Err(CertificateError::Hex));
+        let long = |bytes: usize| SignedMessage { signature: format!("0x{}", "00".repeat(bytes)), ..by_owner.clone() };
         assert_eq!(long(SIGNATURE_BYTES_MAX).signature_bytes().map(|bytes| bytes.len()), Ok(SIGNATURE_BYTES_MAX));
         assert_eq!(long(SIGNATURE_BYTES_MAX + 1).signature_bytes(), Err(CertificateError::TooLong));
     }

@@ -46,6 +46,7 @@ error_codes! {
     RateLimited = "rate_limited", 429, "Too many requests; wait and try again.";
     Timeout = "timeout", 504, "The request took too long and was given up.";
     Unavailable = "unavailable", 503, "A part of the service is out of reach; try again.";
+    OperatorsOnly = "operators_only", 403, "This listener answers to the operator's tools, and under its own names.";
     Internal = "internal", 500, "Something broke on the server.";
     // tokens and sessions
     Unauthenticated = "unauthenticated", 401, "An access token is needed.";
@@ -54,6 +55,8 @@ error_codes! {
     SessionRevoked = "session_revoked", 401, "The session was signed out.";
     RefreshInvalid = "refresh_invalid", 401, "The refresh token is not valid.";
     RefreshReused = "refresh_reused", 401, "The refresh token was used before; the session was signed out for safety.";
+    RefreshUnsigned = "refresh_unsigned", 401, "The refresh lacks the signature of the device's identity key.";
+    RefreshSignature = "refresh_signature", 401, "The refresh is not signed by the device's identity key.";
     // signing in
     SiweMalformed = "siwe_malformed", 400, "The sign-in message is not an EIP-4361 message.";
     SiweDomain = "siwe_domain", 401, "The sign-in message is for another domain.";
@@ -66,6 +69,11 @@ error_codes! {
     NonceInvalid = "nonce_invalid", 401, "The nonce is unknown, used or expired.";
     SignatureInvalid = "signature_invalid", 401, "The signature is not by that wallet.";
     ContractWallet = "contract_wallet", 422, "The wallet's own key did not sign, and contract wallets of that chain can't be asked here.";
+    InviteNeeded = "invite_needed", 403, "A new account needs an invite code here.";
+    InviteInvalid = "invite_invalid", 403, "The invite code is unknown, used up or expired.";
+    BalanceNeeded = "balance_needed", 403, "A new account needs a wallet that holds enough.";
+    NftNeeded = "nft_needed", 403, "A new account needs a wallet that holds a token of a collection.";
+    AgeNeeded = "age_needed", 403, "A new account needs a wallet that has been used for some time.";
     // wallets
     WalletLinked = "wallet_linked", 409, "The wallet belongs to an account already.";
     WalletChain = "wallet_chain", 409, "The contract wallet is known on another chain; there it may belong to somebody else.";
@@ -76,19 +84,26 @@ error_codes! {
     // accounts
     AccountUnknown = "account_unknown", 404, "There is no such account.";
     HandleInvalid = "handle_invalid", 422, "The handle is not well-formed.";
-    HandleTaken = "handle_taken", 409, "The handle belongs to somebody else.";
+    HandleTaken = "handle_taken", 409, "The handle, or one that looks like it, belongs to somebody else.";
+    HandleResting = "handle_resting", 409, "The handle was given up lately; for now only its last holder may take it.";
+    HandleReserved = "handle_reserved", 409, "The handle is reserved.";
+    HandleLimit = "handle_limit", 409, "The account took as many handles as it may for now.";
     NameInvalid = "name_invalid", 422, "The name is not well-formed.";
     // devices and keys
     DeviceUnknown = "device_unknown", 404, "There is no such device.";
     DeviceLimit = "device_limit", 409, "The account has as many devices as it may; revoke one.";
     DeviceMismatch = "device_mismatch", 409, "The keys belong to another device.";
-    KeyInvalid = "key_invalid", 422, "A key is not well-formed.";
+    IdentityTaken = "identity_taken", 409, "The identity key belongs to another account.";
+    KeyInvalid = "key_invalid", 422, "A key is not well-formed, or not signed by the identity key.";
+    KeyUsed = "key_used", 409, "A prekey of this kind had this id, or a larger one, before.";
     KeyLimit = "key_limit", 422, "More one-time prekeys than the server keeps.";
     // messages
     Blocked = "blocked", 403, "The recipient does not take messages from you.";
     YouBlocked = "you_blocked", 409, "You have blocked this account; unblock it first.";
     RequestLimit = "request_limit", 403, "The recipient has not accepted you yet; no more messages until then.";
-    MailboxFull = "mailbox_full", 409, "A mailbox of the recipient is full.";
+    RequestsFull = "requests_full", 409, "The recipient takes no more requests of strangers for now.";
+    MailboxFull = "mailbox_full", 409, "The mailboxes of all of the recipient's devices are full.";
+    StoreCrowded = "store_crowded", 503, "The store of all messages is nearly full: new accounts and requests wait.";
     ToSelf = "to_self", 422, "A message to yourself has no own devices beside the recipient's.";
     AckBeyondDelivered = "ack_beyond_delivered", 400, "The acknowledgement names a message that was not delivered on this connection.";
     // chains

@@ -48,7 +48,11 @@ mod tests {
     use proptest::prelude::*;
 
     fn text(body: String) -> Content {
-        Content { sent_at_ms: 1, kind: Some(content::Kind::Text(Text { body, reply_to: None })), ..Content::default() }
+        Content {
+            sent_at_ms: 1,
+            kind: Some(content::Kind::Text(Text { body, ..Text::default() })),
+            ..Content::default()
+        }
     }
 
     proptest! {

@@ -23,6 +23,15 @@ pub enum Control {
     Nudge,
     /// The mailboxes were made anew: cursors mean nothing any more, connect again.
     MailboxAnew,
+    /// The account has other devices than before.
+    DevicesChanged,
+    /// The mailbox of a device of the account was full: it misses messages.
+    Missed {
+        /// Which; maybe the one that is told.
+        device: DeviceId,
+        /// Since when, milliseconds since 1970.
+        since_ms: u64,
+    },
     /// One-time prekeys run out.
     PrekeysLow {
         /// EC prekeys left.
@@ -119,6 +128,8 @@ event!(
         chain_id: u64,
         /// EIP-55.
         contract: String,
+        /// `erc20`, `erc721`, `erc1155` or `staking`: a contract may be several at once.
+        standard: String,
         /// Of an ERC-721 or ERC-1155, decimal; none for amounts and counts.
         token: Option<String>,
         /// `held`, `staked` or `rewarded`.

@@ -107,7 +107,13 @@ impl fmt::Display for DeviceId {
 impl FromStr for DeviceId {
     type Err = InvalidId;
     fn from_str(text: &str) -> Result<Self, InvalidId> {
-        text.parse::<u32>().map_err(|_| InvalidId("a device id must be 1 to 127"))?.try_into()
+        let number: Self = text.parse::<u32>().map_err(|_| InvalidId("a device id must be 1 to 127"))?.try_into()?;
+        // `+3` and `03` are numbers too
+        if number.to_string() == text {
+            Ok(number)
+        } else {
+            Err(InvalidId("a device id has no sign and no leading zeros"))
+        }
     }
 }
 
@@ -151,6 +157,10 @@ mod tests {
             assert!(DeviceId::try_from(number).is_err(), "{number}");
         }
         assert_eq!(DeviceId::try_from(127).map(u32::from), Ok(127));
+        assert_eq!("3".parse::<DeviceId>().map(u32::from), Ok(3));
+        for text in ["+3", "03", " 3", "3 ", "", "-1", "0x3"] {
+            assert!(text.parse::<DeviceId>().is_err(), "{text:?}");
+        }
     }
 
     #[test]

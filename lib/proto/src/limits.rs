@@ -18,14 +18,18 @@ pub const DEVICES_PER_ACCOUNT_MAX: usize = 10;
 pub const WALLETS_PER_ACCOUNT_MAX: usize = 10;
 /// One-time prekeys of each kind that a server keeps for a device.
 pub const ONE_TIME_PREKEYS_MAX: usize = 100;
-/// Below this many one-time prekeys of a kind a device is asked for more.
-pub const ONE_TIME_PREKEYS_LOW: usize = 20;
+/// Those that people get whom the device's owner accepted, and nobody else.
+pub const ONE_TIME_PREKEYS_RESERVED: usize = 50;
+/// Below this many one-time prekeys of a kind a device is asked for more: while some are left that strangers may have.
+pub const ONE_TIME_PREKEYS_LOW: usize = 60;
 /// Accounts in one presence query.
 pub const PRESENCE_QUERY_MAX: usize = 500;
 /// Messages in one receipt.
 pub const RECEIPT_IDS_MAX: usize = 256;
 /// From the opening of a socket to its `Hello`.
 pub const HELLO_TIMEOUT: Duration = Duration::from_secs(10);
+/// What a socket may send until it is welcome; a `Hello` has less than a kilobyte.
+pub const HELLO_BYTES_MAX: usize = 4 * 1024;
 /// Between two pings of the gateway.
 pub const PING_EVERY: Duration = Duration::from_secs(25);
 /// A socket that said nothing for so long, not even a pong, is closed.

@@ -1,7 +1,8 @@
 //! Sign-In with Ethereum messages ([EIP-4361]): writing, strict reading, and the checks that need no state.
 //!
 //! Reading is exact: a message that this module would not write the same way, byte for byte, is refused, so that nothing
-//! a wallet showed to its owner differs from what is checked here.
+//! a wallet showed to its owner differs from what is checked here. Each part has only the characters that the EIP's grammar
+//! gives it, all of them ASCII: a certificate is read by other people's clients, and none must find it odd.
 //!
 //! [EIP-4361]: https://eips.ethereum.org/EIPS/eip-4361
 
@@ -17,6 +18,8 @@ use crate::limits::{CLOCK_SKEW_MAX, SIWE_BYTES_MAX, SIWE_RESOURCES_MAX};
 /// A sign-in message. Times are kept as they were written, beside their parsed form.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct SiweMessage {
+    /// That of the asking page's origin, for example `https`; many messages have none.
+    pub scheme: Option<String>,
     /// The authority that asks, for example `chat.example.org`.
     pub domain: String,
     /// The signing wallet.
@@ -81,6 +84,14 @@ pub enum SiweError {
         /// In the message.
         found: String,
     },
+    /// For the same domain under another scheme.
+    #[error("the sign-in message is for {scheme}://{domain}, and its URI begins with another scheme")]
+    Scheme {
+        /// Before the domain.
+        scheme: String,
+        /// Behind it.
+        domain: String,
+    },
     /// For another resource.
     #[error("the sign-in message is for the URI {found:?}, this server is {expected:?}")]
     Uri {
@@ -119,7 +130,7 @@ impl SiweError {
     pub fn code(&self) -> ErrorCode {
         match self {
             Self::Malformed(_) => ErrorCode::SiweMalformed,
-            Self::Domain { .. } => ErrorCode::SiweDomain,
+            Self::Domain { .. } | Self::Scheme { .. } => ErrorCode::SiweDomain,
             Self::Uri { .. } => ErrorCode::SiweUri,
             Self::Chain(_) => ErrorCode::SiweChain,
             Self::Expired(_) => ErrorCode::SiweExpired,
@@ -143,10 +154,14 @@ pub struct Expected<'a> {
     pub now: OffsetDateTime,
 }
 
+const SCHEME_END: &str = "://";
 const HEADER: &str = " wants you to sign in with your Ethereum account:";
 
 impl fmt::Display for SiweMessage {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        if let Some(scheme) = &self.scheme {
+            write!(f, "{scheme}{SCHEME_END}")?;
+        }
         writeln!(f, "{}{HEADER}", self.domain)?;
         writeln!(f, "{}\n", self.address)?;
         if let Some(statement) = &self.statement {
@@ -195,8 +210,8 @@ impl<'a> Lines<'a> {
         if text.len() > SIWE_BYTES_MAX {
             return Err(SiweError::Malformed("it is too long"));
         }
-        if text.chars().any(|c| c.is_control() && c != '\n') {
-            return Err(SiweError::Malformed("it holds control characters"));
+        if !text.bytes().all(|byte| matches!(byte, b'\n' | b' '..=b'~')) {
+            return Err(SiweError::Malformed("it holds other characters than printable ASCII"));
         }
         Ok(Self { rest: text.split('\n').peekable() })
     }
@@ -226,7 +241,14 @@ impl<'a> Lines<'a> {
     }
 
     fn message(mut self) -> Result<SiweMessage, SiweError> {
-        let domain = self.line()?.strip_suffix(HEADER).ok_or(SiweError::Malformed("its first line"))?;
+        let origin = self.line()?.strip_suffix(HEADER).ok_or(SiweError::Malformed("its first line"))?;
+        let (scheme, domain) = match origin.split_once(SCHEME_END) {
+            Some((scheme, domain)) => (Some(scheme), domain),
+            None => (None, origin),
+        };
+        if scheme.is_some_and(|scheme| !is_scheme(scheme)) {
+            return Err(SiweError::Malformed("the scheme before the domain is none"));
+        }
         if domain.is_empty() || domain.contains(|c: char| c.is_whitespace() || matches!(c, '/' | '?' | '#' | '@')) {
             return Err(SiweError::Malformed("the domain is not an authority"));
         }
@@ -236,11 +258,19 @@ impl<'a> Lines<'a> {
         let statement = match self.line()? {
             "" => None,
             statement => {
+                if !statement.bytes().all(|byte| byte == b' ' || is_reserved(byte) || is_unreserved(byte)) {
+                    return Err(SiweError::Malformed(
+                        "the statement holds characters that the EIP does not allow there",
+                    ));
+                }
                 self.empty()?;
                 Some(statement.to_owned())
             }
         };
         let uri = self.field("URI: ")?.to_owned();
+        if !is_uri(&uri) {
+            return Err(SiweError::Malformed("the URI is none"));
+        }
         if self.field("Version: ")? != "1" {
             return Err(SiweError::Malformed("the version is not 1"));
         }
@@ -254,9 +284,15 @@ impl<'a> Lines<'a> {
         let expiration_time = self.time("Expiration Time: ")?;
         let not_before = self.time("Not Before: ")?;
         let request_id = self.optional("Request ID: ").map(str::to_owned);
+        if request_id.as_ref().is_some_and(|id| !id.bytes().all(is_path_char)) {
+            return Err(SiweError::Malformed("the request id holds characters that the EIP does not allow there"));
+        }
         let mut resources = Vec::new();
         if self.optional("Resources:").is_some() {
             while let Some(resource) = self.optional("- ") {
+                if !is_uri(resource) {
+                    return Err(SiweError::Malformed("a resource is no URI"));
+                }
                 resources.push(resource.to_owned());
             }
             if resources.is_empty() || resources.len() > SIWE_RESOURCES_MAX {
@@ -267,6 +303,7 @@ impl<'a> Lines<'a> {
             return Err(SiweError::Malformed("something follows its end"));
         }
         Ok(SiweMessage {
+            scheme: scheme.map(str::to_owned),
             domain: domain.to_owned(),
             address,
             statement,
@@ -282,7 +319,50 @@ impl<'a> Lines<'a> {
     }
 }
 
+/// `scheme` of RFC 3986.
+fn is_scheme(text: &str) -> bool {
+    text.starts_with(|first: char| first.is_ascii_alphabetic())
+        && text.bytes().all(|byte| byte.is_ascii_alphanumeric() || matches!(byte, b'+' | b'-' | b'.'))
+}
+
+/// A scheme, and behind it what RFC 3986 lets a URI hold. What the parts mean is not looked at.
+fn is_uri(text: &str) -> bool {
+    text.split_once(':').is_some_and(|(scheme, _)| is_scheme(scheme))
+        && text.bytes().all(|byte| byte == b'%' || is_reserved(byte) || is_unreserved(byte))
+}
+
+/// `unreserved` of RFC 3986.
+const fn is_unreserved(byte: u8) -> bool {
+    byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'.' | b'_' | b'~')
+}
+
+/// `reserved` of RFC 3986.
+const fn is_reserved(byte: u8) -> bool {
+    is_sub_delimiter(byte) || matches!(byte, b':' | b'/' | b'?' | b'#' | b'[' | b']' | b'@')
+}
+
+/// `sub-delims` of RFC 3986.
+const fn is_sub_delimiter(byte: u8) -> bool {
+    matches!(byte, b'!' | b'$' | b'&' | b'\'' | b'(' | b')' | b'*' | b'+' | b',' | b';' | b'=')
+}
+
+/// `pchar` of RFC 3986.
+const fn is_path_char(byte: u8) -> bool {
+    is_unreserved(byte) || is_sub_delimiter(byte) || matches!(byte, b'%' | b':' | b'@')
+}
+
 impl SiweMessage {
+    /// Whether the scheme before the domain, if there is one, is that of the URI. The URI is the server's, so the scheme is.
+    pub fn check_scheme(&self) -> Result<(), SiweError> {
+        let of_uri = self.uri.split_once(':').map(|(scheme, _)| scheme);
+        match &self.scheme {
+            Some(scheme) if of_uri != Some(scheme) => {
+                Err(SiweError::Scheme { scheme: scheme.clone(), domain: self.domain.clone() })
+            }
+            _ => Ok(()),
+        }
+    }
+
     /// Checks every field that needs no state; the nonce and the signature are the caller's.
     pub fn check(&self, expected: &Expected<'_>) -> Result<(), SiweError> {
         if self.domain != expected.domain {
@@ -291,6 +371,7 @@ impl SiweMessage {
         if self.uri != expected.uri {
             return Err(SiweError::Uri { expected: expected.uri.to_owned(), found: self.uri.clone() });
         }
+        self.check_scheme()?;
         if !expected.chains.contains(&self.chain_id) {
             return Err(SiweError::Chain(self.chain_id));
         }
@@ -320,117 +401,4 @@ pub fn verify_eoa(text: &str, signature: &[u8], address: Address) -> Result<(), 
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-    use alloy_primitives::address;
-    use proptest::prelude::*;
-    use time::macros::datetime;
-
-    fn message() -> SiweMessage {
-        SiweMessage {
-            domain: "chat.example.org".into(),
-            address: address!("f39Fd6e51aad88F6F4ce6aB8827279cffFb92266"),
-            statement: Some("Sign in to Nepto.".into()),
-            uri: "https://chat.example.org".into(),
-            chain_id: 1,
-            nonce: "abcdefgh12345678".into(),
-            issued_at: datetime!(2026-01-02 03:04:05 UTC).into(),
-            expiration_time: Some(datetime!(2026-01-02 03:14:05 UTC).into()),
-            not_before: Some(datetime!(2026-01-02 03:04:00 UTC).into()),
-            request_id: Some("r-1".into()),
-            resources: vec!["urn:nepto:device:1:AA".into()],
-        }
-    }
-
-    fn expected() -> Expected<'static> {
-        Expected {
-            domain: "chat.example.org",
-            uri: "https://chat.example.org",
-            chains: &[1],
-            now: datetime!(2026-01-02 03:05:00 UTC),
-        }
-    }
-
-    #[test]
-    fn the_form_is_that_of_the_eip() {
-        let text = "chat.example.org wants you to sign in with your Ethereum account:\n\
-            0xf39Fd6e51aad88F6F4ce6aB8827279cffFb92266\n\nSign in to Nepto.\n\nURI: https://chat.example.org\nVersion: 1\n\
-            Chain ID: 1\nNonce: abcdefgh12345678\nIssued At: 2026-01-02T03:04:05Z\n\
-            Expiration Time: 2026-01-02T03:14:05Z\nNot Before: 2026-01-02T03:04:00Z\nRequest ID: r-1\n\
-            Resources:\n- urn:nepto:device:1:AA";
-        assert_eq!(message().to_string(), text);
-        assert_eq!(text.parse(), Ok(message()));
-        let bare = SiweMessage {
-            statement: None,
-            expiration_time: None,
-            not_before: None,
-            request_id: None,
-            resources: vec![],
-            ..message()
-        };
-        assert!(bare.to_string().contains("2266\n\n\nURI: "));
-        assert_eq!(bare.to_string().parse(), Ok(bare));
-    }
-
-    #[test]
-    fn deviations_from_the_form_are_refused() {
-        let good = message().to_string();
-        for (from, to) in [
-            ("0xf39F", "0xF39F"),                 // not EIP-55
-            ("Version: 1", "Version: 2"),         // unknown version
-            ("Chain ID: 1", "Chain ID: 01"),      // not canonical
-            ("Chain ID: 1", "Chain ID: -1"),      // negative
-            ("abcdefgh12345678", "short"),        // nonce too short
-            ("abcdefgh12345678", "abc_efgh1234"), // nonce with other characters
-            ("2026-01-02T03:04:05Z", "2026-01-02 03:04:05"),
-            ("\nURI", "\r\nURI"),
-            ("\n\nSign in", "\nSign in"),
-            ("chat.example.org wants", "user@chat.example.org wants"),
-            ("Resources:\n- urn:nepto:device:1:AA", "Resources:"),
-            ("Nonce: ", "nonce: "),
-        ] {
-            let bad = good.replacen(from, to, 1);
-            assert_ne!(bad, good, "{from}");
-            assert!(bad.parse::<SiweMessage>().is_err(), "{from} -> {to}");
-        }
-        assert!(format!("{good}\n").parse::<SiweMessage>().is_err());
-        assert!("".parse::<SiweMessage>().is_err());
-    }
-
-    #[test]
-    fn every_field_is_checked() {
-        assert_eq!(message().check(&expected()), Ok(()));
-        let code = |message: &SiweMessage, expected: &Expected<'_>| message.check(expected).unwrap_err().code();
-        assert_eq!(code(&message(), &Expected { domain: "evil.org", ..expected() }), ErrorCode::SiweDomain);
-        assert_eq!(code(&message(), &Expected { uri: "https://evil.org", ..expected() }), ErrorCode::SiweUri);
-        assert_eq!(code(&message(), &Expected { chains: &[137], ..expected() }), ErrorCode::SiweChain);
-        let at = |now| Expected { now, ..expected() };
-        assert_eq!(code(&message(), &at(datetime!(2026-01-02 04:05:00 UTC))), ErrorCode::ClockSkew);
-        assert_eq!(code(&message(), &at(datetime!(2026-01-02 02:05:00 UTC))), ErrorCode::ClockSkew);
-        let short = SiweMessage { expiration_time: Some(datetime!(2026-01-02 03:04:30 UTC).into()), ..message() };
-        assert_eq!(code(&short, &expected()), ErrorCode::SiweExpired);
-        let early = SiweMessage { not_before: Some(datetime!(2026-01-02 03:06:00 UTC).into()), ..message() };
-        assert_eq!(code(&early, &expected()), ErrorCode::SiweNotYetValid);
-    }
-
-    proptest! {
-        #[test]
-        fn any_text_is_refused_or_read_back_but_never_a_panic(text in "(?s).{0,400}") {
-            if let Ok(message) = text.parse::<SiweMessage>() {
-                prop_assert_eq!(message.to_string(), text);
-            }
-        }
-
-        #[test]
-        fn a_changed_byte_never_means_the_same(at in 0usize..500, with in any::<u8>()) {
-            let good = message().to_string();
-            let at = at % good.len();
-            let mut bytes = good.clone().into_bytes();
-            prop_assume!(bytes[at] != with);
-            bytes[at] = with;
-            if let Ok(Ok(changed)) = String::from_utf8(bytes).map(|text| text.parse::<SiweMessage>()) {
-                prop_assert_ne!(changed, message());
-            }
-        }
-    }
-}
+mod tests;

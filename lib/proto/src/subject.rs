@@ -3,11 +3,13 @@
 //! | subject | kind | carries |
 //! |---|---|---|
 //! | `dm.<shard>.<account>.<device>` | stream `DM_<shard>` | an [`Envelope`](crate::wire::Envelope) |
+//! | `missed.<shard>.<account>.<device>` | stream `DM_<shard>` | since when the device misses messages, because its mailbox was full |
 //! | `live.<account>.<device>.dm` | republished | the same, with its sequence in headers |
 //! | `live.<account>.<device>.typing` | core | a [`TypingFrom`](crate::wire::TypingFrom) |
 //! | `live.<account>.<device>.control` | core | a [`Control`](crate::event::Control) |
 //! | `events.<domain>.<event>` | stream `EVENTS` | an [`event`](crate::event) |
 //! | `dlq.<stream>.<consumer>` | stream `DLQ` | what a consumer gave up |
+//! | `probe.write` | stream `PROBE` | nothing: whether it is stored is what counts |
 //! | `svc.<domain>.<operation>` | request/reply | JSON |
 //! | `hint.chain.<chain>` | core | nothing: look at the chain now |
 //! | `chain.<pipeline>.<chain>` | stream `CHAIN` | a [`Step`](crate::chain::Step) |
@@ -24,6 +26,9 @@ pub const EVENTS_STREAM: &str = "EVENTS";
 pub const DEAD_LETTERS_STREAM: &str = "DLQ";
 /// The stream of what happens on chains.
 pub const CHAIN_STREAM: &str = "CHAIN";
+
+/// What `/readyz` stores to see whether anything can be stored; its stream is `PROBE`.
+pub const PROBE_SUBJECT: &str = "probe.write";
 
 /// How many streams the mailboxes are spread over. Fixed for the life of a deployment's data.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
@@ -81,6 +86,21 @@ impl Shard {
         format!("dm.{}.>", self.0)
     }
 
+    /// The mailboxes of one account.
+    pub fn mailboxes_of(self, account: AccountId) -> String {
+        format!("dm.{}.{account}.*", self.0)
+    }
+
+    /// The mark of a device that misses messages.
+    pub fn missed(self, account: AccountId, device: DeviceId) -> String {
+        format!("missed.{}.{account}.{device}", self.0)
+    }
+
+    /// The marks of one account's devices.
+    pub fn missed_of(self, account: AccountId) -> String {
+        format!("missed.{}.{account}.*", self.0)
+    }
+
     /// The mailbox of one device.
     pub fn mailbox(self, account: AccountId, device: DeviceId) -> String {
         format!("dm.{}.{account}.{device}", self.0)
@@ -89,9 +109,17 @@ impl Shard {
 
 /// Reads `dm.<shard>.<account>.<device>`.
 pub fn parse_mailbox(subject: &str) -> Option<(AccountId, DeviceId)> {
-    let mut parts = subject.split('.');
-    let (Some("dm"), Some(_shard), Some(account), Some(device), None) =
-        (parts.next(), parts.next(), parts.next(), parts.next(), parts.next())
+    parse_of_device("dm", subject)
+}
+
+/// Reads `missed.<shard>.<account>.<device>`.
+pub fn parse_missed(subject: &str) -> Option<(AccountId, DeviceId)> {
+    parse_of_device("missed", subject)
+}
+
+fn parse_of_device(kind: &str, subject: &str) -> Option<(AccountId, DeviceId)> {
+    let mut parts = subject.strip_prefix(kind)?.strip_prefix('.')?.split('.');
+    let (Some(_shard), Some(account), Some(device), None) = (parts.next(), parts.next(), parts.next(), parts.next())
     else {
         return None;
     };
@@ -181,6 +209,8 @@ mod tests {
         assert_eq!(parse_mailbox(&subject), Some((account, device)));
         assert_eq!(parse_mailbox(&format!("{subject}.x")), None);
         assert_eq!(parse_mailbox("dm.0.x.1"), None);
+        let mark = Shards::new(4).unwrap().of(account).missed(account, device);
+        assert_eq!((parse_missed(&mark), parse_mailbox(&mark)), (Some((account, device)), None));
     }
 
     #[test]

@@ -8,7 +8,7 @@ use crate::SdkError;
 use crate::core::Core;
 use crate::event::Event;
 use crate::interpret::write_ref;
-use crate::model::{Body, Conversation, ConversationState, Message, MessageId, Notice, Status};
+use crate::model::{Body, Conversation, ConversationState, Failure, Message, MessageId, Notice, Status};
 use crate::store::Txn;
 use crate::store::backend::Durability;
 
@@ -48,7 +48,7 @@ impl Core {
         };
         let message =
             txn.add_message(message, conversation)?.ok_or(SdkError::Internal("a random id was drawn twice"))?;
-        let text = Text { body: body.to_owned(), reply_to: reply_to.map(write_ref) };
+        let text = Text { body: body.to_owned(), reply_to: reply_to.map(write_ref), ..Text::default() };
         let content = Content { sent_at_ms: now_ms, expire_after_s, kind: Some(Kind::Text(text)) };
         self.enqueue(&txn, to, id.id, &content, (true, true))?;
         txn.commit(Durability::Now)?;
@@ -64,9 +64,19 @@ impl Core {
             return Err(SdkError::MessageUnknown);
         };
         self.writable(&txn, message.conversation)?;
+        let unread = message.status == Status::Failed(Failure::Unread);
         message.status = Status::Pending;
         txn.set_message(&message)?;
-        let text = Text { body, reply_to: message.reply_to.map(write_ref) };
+        if unread {
+            // the user knows which devices there are now; under the same id the server would take it for a repetition
+            let now = Message { at_ms: self.env.now_ms(), ..message.clone() };
+            if !self.send_unread_again(&txn, &now, self.new_id().id)? {
+                return Err(SdkError::MessageUnknown);
+            }
+            txn.commit(Durability::Now)?;
+            return Ok(message);
+        }
+        let text = Text { body, reply_to: message.reply_to.map(write_ref), ..Text::default() };
         let Message { sent_at_ms, expire_after_s, .. } = message;
         let content = Content { sent_at_ms, expire_after_s, kind: Some(Kind::Text(text)) };
         self.enqueue(&txn, message.conversation, id, &content, (true, true))?;

@@ -1,7 +1,7 @@
 //! A device without network: its store and what it knows. Everything here is synchronous; whoever drives it fetches what
 //! it asks for and sends what it hands out.
 
-use std::collections::{HashMap, HashSet};
+use std::collections::HashSet;
 
 use nepto_proto::{AccountId, ClientMsgId, DeviceId};
 
@@ -32,8 +32,6 @@ pub(crate) struct Core {
     pub(crate) server_ahead_ms: i64,
     /// Accounts whose device list is known to be out of date.
     pub(crate) outdated: HashSet<AccountId>,
-    /// When a session was last set up anew because of an undecryptable message.
-    pub(crate) resets: HashMap<(AccountId, DeviceId), u64>,
     /// Uncertified devices that were reported, so that each is reported once per run.
     pub(crate) reported: Reported,
 }
@@ -62,8 +60,8 @@ impl Core {
             wallet: registration.wallet,
             domain: registration.domain,
         };
-        let (outdated, resets, reported) = (HashSet::new(), HashMap::new(), Reported::default());
-        Ok(Self { store, env, me, server_ahead_ms: 0, outdated, resets, reported })
+        let (outdated, reported) = (HashSet::new(), Reported::default());
+        Ok(Self { store, env, me, server_ahead_ms: 0, outdated, reported })
     }
 
     /// A name for something of one's own.

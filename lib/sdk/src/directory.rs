@@ -1,5 +1,7 @@
 //! Device lists and bundles: checked against wallets, pinned, compared. No device gets a byte that no wallet vouched for.
 
+mod changes;
+
 use std::collections::BTreeSet;
 use std::time::Duration;
 
@@ -10,6 +12,8 @@ use nepto_proto::api::keys::{self as api, DeviceDirectory, PrekeyBundles, Public
 use nepto_proto::certificate::{CertificateError, verify_device, wallets_of};
 use nepto_proto::wire::Mismatch;
 use nepto_proto::{AccountId, DeviceId};
+
+use changes::{Changes, differences, gone};
 
 use crate::SdkError;
 use crate::core::Core;
@@ -26,12 +30,17 @@ use crate::words::Answers;
 const REMOVED_MAX: usize = 20;
 /// which are listened to for so long after the server first said so: as long as it may keep messages.
 const REMOVED_KEPT: Duration = Duration::from_secs(90 * 86_400);
+/// Keys of removed devices that are remembered of one account, the newest: more than it can have device numbers. Older ones
+/// would be new devices again.
+pub(crate) const GONE_MAX: usize = 256;
 
 /// A directory whose every claim was checked.
 struct Checked {
     root: Address,
     wallets: BTreeSet<Address>,
     devices: Vec<KnownDevice>,
+    /// Certified, and yet not to be used before the user says so: with the keys of devices that were removed.
+    returned: Vec<KnownDevice>,
     removed: Vec<RemovedDevice>,
     refused: Vec<(DeviceId, CertificateError)>,
 }
@@ -67,7 +76,7 @@ fn check(directory: &DeviceDirectory, domain: &str, answers: &Answers, now_ms: u
             removed.push(RemovedDevice { device: known(device, wallet), removed_at_ms, learned_at_ms: now_ms });
         }
     }
-    Ok(Checked { root, wallets, devices, removed, refused })
+    Ok(Checked { root, wallets, devices, returned: Vec::new(), removed, refused })
 }
 
 fn check_wallets(
@@ -108,9 +117,9 @@ impl Core {
         let mut checked = check(directory, &self.me.domain, answers, now_ms)?;
         let txn = self.store.begin();
         let before = txn.peer(account)?;
-        let named = named.map(|wallet| wallet.to_string()).or(before.as_ref().and_then(|peer| peer.named.clone()));
-        let named = if account == self.me.account { Some(self.me.wallet.clone()) } else { named };
-        if let Some(wallet) = named.as_ref().filter(|wallet| !belongs(wallet, &checked.wallets)) {
+        let named = named.map(|wallet| wallet.to_string());
+        let must_own = if account == self.me.account { Some(&self.me.wallet) } else { named.as_ref() };
+        if let Some(wallet) = must_own.filter(|wallet| !belongs(wallet, &checked.wallets)) {
             return Err(SdkError::WrongWallet { account, wallet: wallet.clone() });
         }
 
@@ -122,9 +131,16 @@ impl Core {
             return Ok(events);
         }
 
+        // a wallet that the user named it by, and that was unlinked: what is left is what that one vouched for
+        let unlinked = before.as_ref().and_then(|peer| peer.named.as_deref());
+        let unlinked = unlinked.filter(|wallet| !belongs(wallet, &checked.wallets));
         let changes = match &before {
-            Some(peer) => differences(peer, &mut checked, now_ms),
-            None => Changes::default(),
+            Some(peer) => differences(peer, &mut checked, directory, unlinked, now_ms),
+            None => Changes { gone: gone(None, directory), ..Changes::default() },
+        };
+        let named = match &before {
+            Some(peer) if unlinked.is_none() => named.or_else(|| peer.named.clone()),
+            _ => named,
         };
         for device in &changes.void_sessions {
             txn.delete_session(&signal::address(account, *device)?)?;
@@ -152,7 +168,9 @@ impl Core {
             named,
             handle: before.as_ref().and_then(|peer| peer.handle.clone()),
             devices: checked.devices,
+            returned: checked.returned,
             removed: checked.removed,
+            gone: changes.gone,
             refused: checked.refused.into_iter().map(|(device, reason)| (device, reason.to_string())).collect(),
             verified,
             changed: before.as_ref().is_some_and(|peer| peer.changed) || (verified && changes.alarming),
@@ -213,7 +231,12 @@ impl Core {
                 self.outdated.insert(account);
                 continue;
             }
-            signal::start_session(&txn, &signal::address(account, device)?, bundle, &self.env)?;
+            let started = signal::start_session(&txn, &signal::address(account, device)?, bundle, &self.env);
+            started.map_err(|error| match error {
+                SdkError::NoPostQuantum => bad("a bundle has no Kyber-1024 key, without which nothing is encrypted"),
+                SdkError::WeakKey => bad("a bundle has a key that offers no secrecy"),
+                error => error,
+            })?;
         }
         Ok(txn.commit(Durability::Now)?)
     }
@@ -233,8 +256,8 @@ impl Core {
         Ok(account)
     }
 
-    /// The user accepts that the keys of a verified contact changed, or that another wallet names it. It is no longer
-    /// verified; of another wallet's account nothing is known yet.
+    /// The user accepts that the keys of a verified contact changed, that another wallet names it, or that a device that was
+    /// removed is back. It is no longer verified; of another wallet's account nothing is known yet.
     pub fn accept_change(&mut self, account: AccountId) -> Result<(), SdkError> {
         let txn = self.store.begin();
         let mut peer = Peer { verified: false, changed: false, ..self.known(account)? };
@@ -242,10 +265,14 @@ impl Core {
             for known in peer.installations() {
                 txn.delete_session(&signal::address(account, known.device)?)?;
             }
-            let (wallets, devices, removed, refused) = Default::default();
-            peer = Peer { root, wallets, named: None, handle: None, devices, removed, refused, ..peer };
+            let (wallets, devices, returned, removed, refused) = Default::default();
+            peer = Peer { root, wallets, named: None, devices, returned, removed, refused, ..peer };
             self.outdated.insert(account);
         }
+        let back = std::mem::take(&mut peer.returned);
+        peer.gone.retain(|key| back.iter().all(|known| known.identity_key != *key));
+        peer.devices.extend(back);
+        peer.devices.sort_by_key(|known| known.device);
         txn.set_peer(&peer)?;
         Ok(txn.commit(Durability::Now)?)
     }
@@ -255,6 +282,9 @@ impl Core {
         let peer = self.known(account)?;
         if let Some(claimed) = peer.claimed {
             return Err(SdkError::RootChanged { account, pinned: peer.root, claimed });
+        }
+        if let Some(back) = peer.returned.first() {
+            return Err(SdkError::DeviceReturned { account, device: back.device });
         }
         let mut known = self.safety_numbers(account)?;
         let mut compared: Vec<_> = compared.iter().map(|number| (number.device, number.digits.as_str())).collect();
@@ -282,17 +312,6 @@ impl Core {
         Ok(txn.commit(Durability::Now)?)
     }
 
-    /// Notes the handle that the server gives an account.
-    pub fn note_handle(&mut self, account: AccountId, handle: Option<String>) -> Result<(), SdkError> {
-        let peer = self.known(account)?;
-        if peer.handle == handle {
-            return Ok(());
-        }
-        let txn = self.store.begin();
-        txn.set_peer(&Peer { handle, ..peer })?;
-        Ok(txn.commit(Durability::Later)?)
-    }
-
     /// What is known of an account, if its device list is up to date, and what chains say of its wallets.
     pub(crate) fn current_peer(&self, txn: &Txn<'_>, account: AccountId) -> Result<Option<Peer>, SdkError> {
         if self.outdated.contains(&account) {
@@ -304,88 +323,4 @@ impl Core {
 
 fn belongs(wallet: &str, wallets: &BTreeSet<Address>) -> bool {
     wallets.iter().any(|known| known.to_string() == wallet)
-}
-
-/// What is new about an account that was known.
-#[derive(Default)]
-struct Changes {
-    events: Vec<Event>,
-    notices: Vec<Notice>,
-    void_sessions: Vec<DeviceId>,
-    alarming: bool,
-}
-
-fn differences(before: &Peer, now: &mut Checked, now_ms: u64) -> Changes {
-    let account = before.account;
-    let mut changes = Changes::default();
-    let root = now.root.to_string();
-    if root != before.root {
-        changes.alarming = true;
-        changes.notices.push(Notice::RootChanged { from: before.root.clone(), to: root.clone() });
-        changes.events.push(Event::RootChanged { account, from: before.root.clone(), to: root });
-    }
-    for known in &mut now.devices {
-        let device = known.device;
-        match before.device(device) {
-            Some(old) if old.identity_key == known.identity_key => {
-                known.first_seen_ms = old.first_seen_ms;
-                if old.registration_id != known.registration_id {
-                    changes.void_sessions.push(device);
-                }
-            }
-            Some(_) => {
-                changes.alarming = true;
-                changes.notices.push(Notice::IdentityChanged { device });
-                changes.events.push(Event::IdentityChanged { account, device });
-            }
-            None => {
-                // also one that was removed: nothing of it is taken up again
-                changes.void_sessions.push(device);
-                changes.added(account, known);
-                changes.alarming = true;
-            }
-        }
-    }
-    for old in &before.devices {
-        if !now.devices.iter().any(|known| known.device == old.device) {
-            changes.events.push(Event::DeviceRemoved { account, device: old.device });
-        }
-    }
-    now.removed.retain_mut(|removed| {
-        let same = |old: &KnownDevice| {
-            (old.device, &old.identity_key) == (removed.device.device, &removed.device.identity_key)
-        };
-        if let Some(old) = before.removed.iter().find(|old| same(&old.device)) {
-            // whatever the server says later
-            removed.removed_at_ms = removed.removed_at_ms.min(old.removed_at_ms);
-            removed.learned_at_ms = old.learned_at_ms;
-            removed.device.first_seen_ms = old.device.first_seen_ms;
-        } else if let Some(old) = before.devices.iter().find(|old| same(old)) {
-            removed.device.first_seen_ms = old.first_seen_ms;
-        } else if before.verified {
-            // it came and went unseen: nobody has compared its safety number
-            return false;
-        } else {
-            changes.added(account, &removed.device);
-        }
-        if now_ms.saturating_sub(removed.learned_at_ms) > REMOVED_KEPT.as_millis() as u64 {
-            // known, so that it is nobody new, and listened to no more
-            removed.removed_at_ms = 0;
-        }
-        true
-    });
-    let remains = |old: &&KnownDevice| {
-        let listed = now.devices.iter().chain(now.removed.iter().map(|removed| &removed.device));
-        listed.into_iter().any(|known| known.device == old.device && known.identity_key == old.identity_key)
-    };
-    changes.void_sessions.extend(before.installations().filter(|old| !remains(old)).map(|old| old.device));
-    changes
-}
-
-impl Changes {
-    fn added(&mut self, account: AccountId, known: &KnownDevice) {
-        let device = known.device;
-        self.notices.push(Notice::DeviceAdded { device });
-        self.events.push(Event::DeviceAdded { account, device, wallet: known.wallet.clone() });
-    }
 }

@@ -153,6 +153,34 @@ pub enum SdkError {
         /// What the server claims, EIP-55.
         claimed: String,
     },
+    /// A device that was removed is listed again, with the same key: it may be a lost one in somebody else's hands.
+    #[error(
+        "device {device} of {account} was removed once, and the server lists it again; nothing is sent unless you accept \
+         the change"
+    )]
+    DeviceReturned {
+        /// Whose.
+        account: AccountId,
+        /// Its number.
+        device: DeviceId,
+    },
+    /// A handle or a wallet's address that meant somebody else before.
+    #[error(
+        "{name} meant {meant} when you named somebody by it first (account {account}); the server says that it is {now_wallet} \
+         now (account {now}); nothing was done: name whom you mean by wallet address, or accept the change"
+    )]
+    NameMoved {
+        /// The handle, without `@`, or the address, EIP-55.
+        name: String,
+        /// Who was meant.
+        account: AccountId,
+        /// The wallet that this one's devices are checked against, EIP-55.
+        meant: String,
+        /// Who has the name now, by the server's word.
+        now: AccountId,
+        /// That one's wallet, by the server's word.
+        now_wallet: String,
+    },
     /// The safety numbers that were compared are not those of all devices, as they are now.
     #[error("the devices of {0} are not the ones you compared; look at the safety numbers again")]
     NotCompared(AccountId),
@@ -185,6 +213,9 @@ pub enum SdkError {
     /// What was decrypted.
     #[error(transparent)]
     Content(#[from] ContentError),
+    /// What the server wants signed would say something else than it seems to.
+    #[error("the server asks to sign a text that is no proper sign-in message ({0}); nothing was signed")]
+    Unsignable(&'static str),
     /// A text that does not fit.
     #[error("a text of {0} bytes is too long for a message; send it as a file")]
     TextTooLong(usize),
@@ -197,6 +228,10 @@ pub enum SdkError {
     /// A message that isn't there, or isn't one's own.
     #[error("there is no such message of yours in this conversation")]
     MessageUnknown,
+    /// A message that could not be read, and would be readable for devices that it was not meant for if it were sent again
+    /// by itself.
+    #[error("{0} has a device now that the message was not written for; send it again if it may read it")]
+    NotMeantFor(AccountId),
     /// A message that the server refused for good.
     #[error("the message was not sent: {0}")]
     NotSent(String),
@@ -239,7 +274,8 @@ impl SdkError {
 
 /// Codes that a later try may not meet again.
 pub(crate) fn is_temporary(code: ErrorCode) -> bool {
-    matches!(code, ErrorCode::RateLimited | ErrorCode::Timeout | ErrorCode::Unavailable | ErrorCode::Internal)
+    use ErrorCode::{Internal, RateLimited, StoreCrowded, Timeout, Unavailable};
+    matches!(code, RateLimited | Timeout | Unavailable | Internal | StoreCrowded)
 }
 
 /// Codes that say something about the session, and nothing about what was asked for.
@@ -250,5 +286,12 @@ pub(crate) fn is_about_session(code: ErrorCode) -> bool {
 
 /// Codes that only a new sign-in with the wallet cures.
 pub(crate) fn is_signed_out(code: ErrorCode) -> bool {
-    matches!(code, ErrorCode::SessionRevoked | ErrorCode::RefreshInvalid | ErrorCode::RefreshReused)
+    matches!(
+        code,
+        ErrorCode::SessionRevoked
+            | ErrorCode::RefreshInvalid
+            | ErrorCode::RefreshReused
+            | ErrorCode::RefreshUnsigned
+            | ErrorCode::RefreshSignature
+    )
 }

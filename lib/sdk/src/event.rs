@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use nepto_proto::{AccountId, DeviceId, ErrorCode};
+use nepto_proto::{AccountId, ClientMsgId, DeviceId, ErrorCode};
 
 use crate::model::{Change, Failure, Message, MessageId, Status};
 
@@ -117,6 +117,23 @@ pub enum Event {
         /// Now, EIP-55.
         to: String,
     },
+    /// A wallet by which the user had named the account was unlinked from it.
+    WalletUnlinked {
+        /// Whose.
+        account: AccountId,
+        /// EIP-55.
+        wallet: String,
+    },
+    /// A device with the key of one that was removed is listed again. Nothing is sent, and it is not listened to, until the
+    /// user decides.
+    DeviceReturned {
+        /// Whose.
+        account: AccountId,
+        /// Its number.
+        device: DeviceId,
+        /// The wallet that certified it, EIP-55.
+        wallet: String,
+    },
     /// The server offered a device that no wallet of the account certified. It gets nothing, and is not listened to.
     Uncertified {
         /// Whose it claims to be.
@@ -126,7 +143,7 @@ pub enum Event {
         /// Why it was refused.
         reason: String,
     },
-    /// A message could not be decrypted. It is lost; the session is set up anew.
+    /// A message could not be decrypted. Its sender is told, within limits for strangers, and sends it again if it can.
     Undecryptable {
         /// From whom.
         account: AccountId,
@@ -135,12 +152,26 @@ pub enum Event {
         /// Why.
         reason: String,
     },
-    /// A peer set up a broken session anew; messages from before may be lost.
+    /// A peer set up a broken session anew.
     SessionReset {
         /// Who.
         account: AccountId,
         /// Which device.
         device: DeviceId,
+        /// Own messages that it could not read, and that are sent again.
+        resent: Vec<ClientMsgId>,
+        /// Own messages that it could not read, and that are not: they failed.
+        unread: Vec<ClientMsgId>,
+    },
+    /// A device of one's own, maybe this one, was away for so long that its mailbox was full: what was sent to it since then,
+    /// until it came back, is not there. Told once for each such time.
+    Missed {
+        /// One's own.
+        account: AccountId,
+        /// Which device.
+        device: DeviceId,
+        /// Since when, milliseconds since 1970, by the server's clock.
+        since_ms: u64,
     },
     /// The session is void: sign in again with the wallet. Nothing follows.
     SignedOut {

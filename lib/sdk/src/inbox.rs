@@ -3,9 +3,7 @@
 //! A delivery changes everything it changes in one transaction. What can't be decrypted is reported and passed over, so
 //! that no message can block the mailbox.
 
-use std::time::Duration;
-
-use nepto_proto::content::{self, Content, SessionReset, content::Kind};
+use nepto_proto::content;
 use nepto_proto::wire::{Deliver, Envelope};
 use nepto_proto::{AccountId, ClientMsgId, DeviceId};
 
@@ -13,14 +11,10 @@ use crate::SdkError;
 use crate::core::Core;
 use crate::event::Event;
 use crate::model::{ConversationState, Notice};
+use crate::resets::is_to_missing_keys;
 use crate::signal::{self, Ciphertext};
 use crate::store::backend::Durability;
 use crate::store::profile::MailboxCursor;
-
-/// A peer device gets at most one new session for undecryptable messages in this time.
-const RESET_EVERY: Duration = Duration::from_secs(60);
-/// Entries of the table of resets before old ones are forgotten.
-const RESETS_MAX: usize = 1_000;
 
 /// What became of a delivery.
 #[derive(Debug)]
@@ -66,6 +60,18 @@ impl Core {
         Ok(())
     }
 
+    /// An own device missed messages. The gateway says so until the device has acknowledged something: by then it is kept.
+    pub fn missed(&mut self, device: DeviceId, since_ms: u64) -> Result<Option<Event>, SdkError> {
+        let txn = self.store.begin();
+        let mut missed = txn.missed()?;
+        if missed.insert(device, since_ms) == Some(since_ms) {
+            return Ok(None);
+        }
+        txn.set_missed(&missed)?;
+        txn.commit(Durability::Now)?;
+        Ok(Some(Event::Missed { account: self.me.account, device, since_ms }))
+    }
+
     /// Takes in a delivery. `looked_up`: the sender's directory was fetched for its sake.
     pub fn receive(&mut self, deliver: &Deliver, looked_up: bool) -> Result<Received, SdkError> {
         let cursor = self.store.begin().cursor()?.unwrap_or_default();
@@ -97,7 +103,7 @@ impl Core {
                 Ok(Received::Done(Vec::new()))
             }
             Err(error @ SdkError::Content(_)) => self.refuse(origin, &error),
-            Err(error) => self.undecryptable(origin, &error),
+            Err(error) => self.undecryptable(origin, &ciphertext, &error),
         }
     }
 
@@ -148,6 +154,7 @@ impl Core {
     fn stranger(&mut self, origin: Origin) -> Result<Received, SdkError> {
         let Origin { account, device, .. } = origin;
         let peer = self.store.begin().peer(account)?;
+        let is_back = peer.as_ref().is_some_and(|peer| peer.is_back(device));
         if peer.is_some_and(|peer| peer.claimed.is_none() && !peer.lists(device)) {
             let txn = self.store.begin();
             self.advance(&txn, origin.seq)?;
@@ -162,34 +169,32 @@ impl Core {
         if !self.reported.first(account, device) {
             return Ok(Received::Done(Vec::new()));
         }
-        let reason = "no wallet of the account vouches for the key it uses".to_owned();
-        Ok(Received::Done(vec![Event::Uncertified { account, device, reason }]))
+        let reason = match is_back {
+            true => "it was removed before, and nobody has said here that it may come back",
+            false => "no wallet of the account vouches for the key it uses",
+        };
+        Ok(Received::Done(vec![Event::Uncertified { account, device, reason: reason.to_owned() }]))
     }
 
-    /// Passes over a message that the session could not read, and lets the next one set up a new session.
-    fn undecryptable(&mut self, origin: Origin, error: &SdkError) -> Result<Received, SdkError> {
+    /// Passes over a message that the session could not read, and lets its sender know, where that may be.
+    fn undecryptable(
+        &mut self,
+        origin: Origin,
+        ciphertext: &Ciphertext,
+        error: &SdkError,
+    ) -> Result<Received, SdkError> {
         let Origin { account, device, .. } = origin;
         tracing::warn!(%account, %device, seq = origin.seq, "a message could not be decrypted");
         let txn = self.store.begin();
         self.advance(&txn, origin.seq)?;
-        let now_ms = self.env.now_ms();
-        let welcome = account == self.me.account
-            || txn.conversation(account)?.is_some_and(|c| c.state == ConversationState::Accepted);
-        if welcome {
-            if account != self.me.account {
-                txn.add_notice(account, Notice::Undecryptable { device }, self.new_id(), now_ms)?;
-            }
-            let last = self.resets.get(&(account, device)).copied().unwrap_or(0);
-            if now_ms.saturating_sub(last) >= RESET_EVERY.as_millis() as u64 {
-                signal::archive_session(&txn, &signal::address(account, device)?)?;
-                let kind = Some(Kind::SessionReset(SessionReset {}));
-                let content = Content { sent_at_ms: now_ms, expire_after_s: 0, kind };
-                self.enqueue(&txn, account, self.new_id().id, &content, (false, false))?;
-                if self.resets.len() >= RESETS_MAX {
-                    self.resets.retain(|_, at| now_ms.saturating_sub(*at) < RESET_EVERY.as_millis() as u64);
-                }
-                self.resets.insert((account, device), now_ms);
-            }
+        let state = txn.conversation(account)?.map(|conversation| conversation.state);
+        let welcome = account == self.me.account || state == Some(ConversationState::Accepted);
+        if welcome && account != self.me.account {
+            txn.add_notice(account, Notice::Undecryptable { device }, self.new_id(), self.env.now_ms())?;
+        }
+        let blocked = state == Some(ConversationState::Blocked);
+        if welcome || (!blocked && is_to_missing_keys(ciphertext, error)) {
+            self.owe_reset(&txn, origin)?;
         }
         txn.commit(Durability::Now)?;
         Ok(Received::Done(vec![Event::Undecryptable { account, device, reason: error.to_string() }]))

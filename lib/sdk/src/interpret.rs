@@ -58,6 +58,11 @@ impl Core {
         match kind {
             Some(Kind::Text(text)) if text.body.len() <= TEXT_BYTES_MAX => {
                 let reply_to = text.reply_to.as_ref().and_then(read_ref);
+                // sent before, and not read here: who has read it elsewhere knows it
+                let said = match ClientMsgId::from_bytes(&text.again) {
+                    Ok(id) => Said { origin: Origin { id, ..said.origin }, ..said },
+                    Err(_) => said,
+                };
                 self.message(txn, said, Body::Text(text.body), reply_to)
             }
             // too long, or of a newer version
@@ -83,14 +88,7 @@ impl Core {
             },
             Some(Kind::Receipt(receipt)) if said.author != me => self.receipt(txn, &said, &receipt),
             Some(Kind::Timer(timer)) => self.timer(txn, &said, timer.expire_after_s),
-            Some(Kind::SessionReset(_)) => {
-                let Origin { account, device, .. } = said.origin;
-                if account != me {
-                    let notice = Notice::SessionReset { device };
-                    txn.add_notice(account, notice, self.new_id(), self.env.now_ms())?;
-                }
-                Ok(vec![Event::SessionReset { account, device }])
-            }
+            Some(Kind::SessionReset(reset)) => self.was_reset(txn, said.origin, &reset),
             // in a place where it means nothing
             _ => Ok(Vec::new()),
         }

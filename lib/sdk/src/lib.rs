@@ -46,6 +46,7 @@ mod inbox;
 mod interpret;
 mod keys;
 mod outbox;
+mod resets;
 mod signal;
 mod sync;
 #[cfg(test)]

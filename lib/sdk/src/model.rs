@@ -74,12 +74,16 @@ pub enum Failure {
     KeysChanged,
     /// The server names another wallet as the account's.
     RootChanged,
+    /// A device that was removed is listed again.
+    DeviceReturned,
     /// The recipient's keys can't be used.
     BadKeys,
     /// A wallet of the recipient is a contract, and no node of this chain is known to ask it.
     NodeNeeded(u64),
     /// It could not be encrypted.
     Encryption,
+    /// A device of the recipient could not decrypt it.
+    Unread,
 }
 
 /// What one changed in a conversation.
@@ -131,6 +135,16 @@ pub enum Notice {
         /// Now, EIP-55.
         to: String,
     },
+    /// A wallet by which the user had named the account was unlinked from it.
+    WalletUnlinked {
+        /// EIP-55.
+        wallet: String,
+    },
+    /// A device with the key of one that was removed is listed again; nothing is sent until the user decides.
+    DeviceReturned {
+        /// Its number.
+        device: DeviceId,
+    },
     /// A device that no wallet certified was offered, and refused.
     Uncertified {
         /// Its number.
@@ -155,10 +169,23 @@ pub enum Notice {
         /// From this device.
         device: DeviceId,
     },
-    /// The peer set up a broken session anew; messages from before may be lost.
+    /// The peer set up a broken session anew.
     SessionReset {
         /// This device of theirs.
         device: DeviceId,
+        /// Messages that it could not read, and that were sent again.
+        #[serde(default)]
+        resent: u32,
+        /// Those that were not.
+        #[serde(default)]
+        unread: u32,
+    },
+    /// One's own device was away for so long that its mailbox was full. Told, and not kept in any conversation.
+    Missed {
+        /// Which.
+        device: DeviceId,
+        /// Since when, milliseconds since 1970.
+        since_ms: u64,
     },
 }
 

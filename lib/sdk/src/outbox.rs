@@ -12,6 +12,7 @@ use crate::SdkError;
 use crate::core::Core;
 use crate::event::Event;
 use crate::model::{Change, Failure, MessageId, Notice, Status};
+use crate::resets::is_meant_for;
 use crate::signal;
 use crate::store::backend::Durability;
 use crate::store::peers::Peer;
@@ -53,8 +54,13 @@ impl Core {
         content: &Content,
         (sync, shown): (bool, bool),
     ) -> Result<(), StoreError> {
+        self.push(txn, Outgoing { sync, shown, ..Outgoing::new(to, id, content) })
+    }
+
+    /// Puts an item at the end of the queue.
+    pub(crate) fn push(&self, txn: &Txn<'_>, item: Outgoing) -> Result<(), StoreError> {
         let order = txn.next(Counter::Order)?;
-        txn.queue(&Outgoing { order, to, id, content: content.encode_to_vec().into(), sync, shown })
+        txn.queue(&Outgoing { order, ..item })
     }
 
     /// Encrypts an item for all devices, as they are known now.
@@ -64,14 +70,17 @@ impl Core {
         let Some(peer) = self.current_peer(&txn, item.to)? else { return Ok(Prepared::NeedDirectory(item.to)) };
         let own = match item.sync && item.to != me {
             true => match self.current_peer(&txn, me)? {
-                // an uncertified device among one's own, or a foreign root: then none of them is told
-                Some(own) if own.refused.is_empty() && own.claimed.is_none() => Some(own),
+                // an uncertified device among one's own, a foreign root, or one that came back: then none of them is told
+                Some(own) if own.refused.is_empty() && own.claimed.is_none() && own.returned.is_empty() => Some(own),
                 Some(_) => None,
                 None => return Ok(Prepared::NeedDirectory(me)),
             },
             false => None,
         };
         may_send(&peer)?;
+        if item.again.is_some_and(|again| !is_meant_for(&peer, again.written_at_ms)) {
+            return Err(SdkError::NotMeantFor(item.to));
+        }
         for account in std::iter::once(&peer).chain(&own) {
             let missing = self.without_session(&txn, account)?;
             if !missing.is_empty() {
@@ -87,10 +96,18 @@ impl Core {
         if to_devices.is_empty() && item.to == me {
             return Ok(Prepared::Local);
         }
-        let mut send = SendDm { client_msg_id: item.id.to_vec(), to: item.to.to_vec(), to_devices, own_devices };
+        let mut send = SendDm {
+            client_msg_id: item.id.to_vec(),
+            to: item.to.to_vec(),
+            to_devices,
+            own_devices,
+            recipient_only: own.is_none() && item.to != me,
+            automatic: item.automatic,
+        };
         let sync_later = !send.own_devices.is_empty() && !fits(&send);
         if sync_later {
             send.own_devices.clear();
+            send.recipient_only = true;
         }
         // a key that was used must be gone before its ciphertext leaves
         txn.commit(Durability::Now)?;
@@ -157,10 +174,12 @@ impl Core {
     }
 
     fn set_status(&self, txn: &Txn<'_>, item: &Outgoing, status: Status) -> Result<Vec<Event>, SdkError> {
-        let id = MessageId { author: self.me.account, id: item.id };
-        let Some(mut message) = txn.message(id)?.filter(|_| item.shown) else { return Ok(Vec::new()) };
-        // a receipt may have been faster than the server's answer
-        if message.status != Status::Pending {
+        let id = MessageId { author: self.me.account, id: item.again.map_or(item.id, |again| again.original) };
+        let shown = item.shown || item.again.is_some();
+        let Some(mut message) = txn.message(id)?.filter(|_| shown) else { return Ok(Vec::new()) };
+        // a receipt may have been faster than the server's answer; what is sent again was stored before
+        let gave_up = item.again.is_some() && matches!(status, Status::Failed(_));
+        if message.status != Status::Pending && !gave_up {
             return Ok(Vec::new());
         }
         message.status = status;
@@ -203,6 +222,9 @@ fn may_send(peer: &Peer) -> Result<(), SdkError> {
     }
     if let Some(claimed) = peer.claimed.clone() {
         return Err(SdkError::RootChanged { account: peer.account, pinned: peer.root.clone(), claimed });
+    }
+    if let Some(back) = peer.returned.first() {
+        return Err(SdkError::DeviceReturned { account: peer.account, device: back.device });
     }
     if peer.changed { Err(SdkError::KeysChanged(peer.account)) } else { Ok(()) }
 }

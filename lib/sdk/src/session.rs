@@ -10,7 +10,7 @@ use nepto_proto::limits::{HELLO_TIMEOUT, IDLE_TIMEOUT};
 use nepto_proto::wire::{Cursor, Welcome, client_frame, server_frame};
 use nepto_proto::{CloseCode, ErrorCode};
 use tokio::sync::{mpsc, oneshot, watch};
-use tokio::time::{Instant, sleep_until};
+use tokio::time::{Instant, sleep_until, timeout};
 use tokio_util::sync::CancellationToken;
 
 use crate::SdkError;
@@ -27,6 +27,11 @@ const BACKOFF_MAX: Duration = Duration::from_secs(30);
 const GOOD_AFTER: Duration = Duration::from_secs(10);
 /// After this silence the gateway is asked for a sign of life.
 const PING_AFTER: Duration = Duration::from_secs(30);
+/// A write that takes longer goes into a dead link: nothing is heard on one either, but what waits to be written must not
+/// keep that from being noticed.
+const WRITE_WITHIN: Duration = Duration::from_secs(25);
+/// A goodbye has so long.
+const CLOSE_WITHIN: Duration = Duration::from_secs(2);
 /// After a connection with too many bad requests, and as much again at random.
 const ABUSE_PAUSE: Duration = Duration::from_secs(60);
 /// Frames that wait to be written.
@@ -288,8 +293,8 @@ impl<C: Credentials> Session<C> {
                     heard = Instant::now();
                 }
                 outgoing = self.outgoing.recv() => {
-                    if !self.write(&mut socket, &mut calls, outgoing).await? {
-                        socket.close().await;
+                    if !in_time(self.write(&mut socket, &mut calls, outgoing)).await? {
+                        farewell(socket).await;
                         return Ok(End::Unwanted);
                     }
                 }
@@ -298,10 +303,10 @@ impl<C: Credentials> Session<C> {
                         return Ok(End::Again(DisconnectReason::Idle, None));
                     }
                     pinged = true;
-                    socket.ping().await?;
+                    in_time(socket.ping()).await?;
                 }
                 () = sleep_until(drain.unwrap_or(silence)), if drain.is_some() => {
-                    socket.close().await;
+                    farewell(socket).await;
                     return Ok(End::Again(DisconnectReason::Drain, Some(Duration::ZERO)));
                 }
             }
@@ -360,6 +365,15 @@ impl<C: Credentials> Session<C> {
         *refused = Some(token);
         End::Again(DisconnectReason::Token, None)
     }
+}
+
+/// Nothing is written without a bound.
+async fn in_time<T>(write: impl Future<Output = Result<T, SocketError>>) -> Result<T, SocketError> {
+    timeout(WRITE_WITHIN, write).await.map_err(|_| SocketError::Timeout)?
+}
+
+async fn farewell(socket: Socket) {
+    let _ = timeout(CLOSE_WITHIN, socket.close()).await;
 }
 
 impl End {

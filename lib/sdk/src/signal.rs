@@ -149,7 +149,8 @@ pub(crate) fn start_session(
 
 /// The bundle as libsignal takes it. Only Kyber-1024 will do for the post-quantum prekey.
 fn read_bundle(bundle: &keys::PrekeyBundle, address: &ProtocolAddress) -> Result<PreKeyBundle, SdkError> {
-    let kyber = kem::PublicKey::deserialize(&bundle.kyber_prekey.public_key.0)?;
+    let kyber_prekey = bundle.kyber_prekey.as_ref().ok_or(SdkError::NoPostQuantum)?;
+    let kyber = kem::PublicKey::deserialize(&kyber_prekey.public_key.0)?;
     if kyber.key_type() != kem::KeyType::Kyber1024 {
         return Err(SdkError::NoPostQuantum);
     }
@@ -168,9 +169,9 @@ fn read_bundle(bundle: &keys::PrekeyBundle, address: &ProtocolAddress) -> Result
         SignedPreKeyId::from(bundle.signed_prekey.id),
         signed,
         bundle.signed_prekey.signature.0.clone(),
-        KyberPreKeyId::from(bundle.kyber_prekey.id),
+        KyberPreKeyId::from(kyber_prekey.id),
         kyber,
-        bundle.kyber_prekey.signature.0.clone(),
+        kyber_prekey.signature.0.clone(),
         IdentityKey::decode(&bundle.device.identity_key.0)?,
     )?)
 }

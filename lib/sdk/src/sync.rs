@@ -44,7 +44,7 @@ impl Core {
         for message in told.iter().rev().take(RECENT_MAX).rev() {
             let Message { sent_at_ms, expire_after_s, .. } = *message;
             let Body::Text(body) = message.body.clone() else { continue };
-            let text = Text { body, reply_to: message.reply_to.map(write_ref) };
+            let text = Text { body, reply_to: message.reply_to.map(write_ref), ..Text::default() };
             let content = Content { sent_at_ms, expire_after_s, kind: Some(Kind::Text(text)) };
             let sync = sent_sync(message.conversation, message.id.id, content);
             self.enqueue(&txn, self.me.account, self.new_id().id, &sync, (false, false))?;

@@ -8,8 +8,9 @@ use alloy_signer::SignerSync;
 use alloy_signer::k256::elliptic_curve::rand_core::OsRng;
 use alloy_signer_local::{MnemonicBuilder, PrivateKeySigner};
 use nepto_chain::signature::wrap;
+use nepto_files::Readers;
 use nepto_proto::certificate::SignedMessage;
-use nepto_proto::siwe::SiweMessage;
+use nepto_proto::siwe::{SiweError, SiweMessage};
 use zeroize::{Zeroize, Zeroizing};
 
 use crate::SdkError;
@@ -71,18 +72,34 @@ impl Wallet {
 
     /// From an encrypted keystore file (version 3, as geth and Foundry write it).
     pub fn from_keystore(path: &Path, password: &str) -> Result<Self, SdkError> {
+        let text = std::fs::read(path);
+        let text = text.map_err(|error| SdkError::Wallet(format!("{} can't be read: {error}", path.display())))?;
+        if serde_json::from_slice::<serde::de::IgnoredAny>(&text).is_err() {
+            let what = if text.is_empty() { "is empty" } else { "is no keystore, or was cut off" };
+            return Err(SdkError::Wallet(format!("{} {what}; use a copy of it", path.display())));
+        }
         PrivateKeySigner::decrypt_keystore(path, password)
             .map(|signer| Self { signer, contract: None })
             .map_err(|error| SdkError::Wallet(format!("{}: wrong password, or no keystore ({error})", path.display())))
     }
 
-    /// Writes an encrypted keystore file into a folder, under this name or one that is drawn. Returns its path.
+    /// Writes an encrypted keystore file into a folder, under this name or one that is drawn, readable by its owner alone. A
+    /// file that is there is never replaced. Returns its path.
     pub fn save_keystore(&self, folder: &Path, password: &str, name: Option<&str>) -> Result<PathBuf, SdkError> {
+        let bad = |error: &dyn std::fmt::Display| SdkError::Wallet(format!("{}: {error}", folder.display()));
+        let unfinished = nepto_files::unfinished(&folder.join("keystore")).map_err(|error| bad(&error))?;
+        nepto_files::private_folder(&unfinished).map_err(|error| bad(&error))?;
         let mut key = self.signer.to_bytes();
-        let written = PrivateKeySigner::encrypt_keystore(folder, &mut OsRng, key.0, password, name);
+        let written = PrivateKeySigner::encrypt_keystore(&unfinished, &mut OsRng, key.0, password, name);
         key.0.zeroize();
-        let (_, drawn) = written.map_err(|error| SdkError::Wallet(format!("{}: {error}", folder.display())))?;
-        Ok(folder.join(name.map_or(drawn, str::to_owned)))
+        let published = written.map_err(|error| bad(&error)).and_then(|(_, drawn)| {
+            let name = name.map_or(drawn, str::to_owned);
+            let path = folder.join(&name);
+            nepto_files::publish(&unfinished.join(name), &path, Readers::Owner).map_err(|error| bad(&error))?;
+            Ok(path)
+        });
+        let _ = std::fs::remove_dir_all(&unfinished);
+        published
     }
 
     /// The contract that this key speaks for. It must take the key's signature under the text (EIP-191) as it is: wallets
@@ -110,9 +127,21 @@ impl Wallet {
         Ok(creation.map_or_else(|| signature.to_vec(), |creation| wrap(creation, &signature)))
     }
 
-    /// Signs an EIP-4361 message.
+    /// Signs an EIP-4361 message. Parts of it come from a server: nothing is signed that could be read as something else, or
+    /// that shows its owner something else than it says.
     pub fn sign(&self, message: &SiweMessage) -> Result<SignedMessage, SdkError> {
-        let message = message.to_string();
+        let authority = [&message.domain, &message.uri];
+        if authority.iter().any(|text| !text.bytes().all(|byte| byte.is_ascii_graphic())) {
+            return Err(SdkError::Unsignable("its domain or URI holds characters that neither may have"));
+        }
+        let text = message.to_string();
+        match text.parse::<SiweMessage>() {
+            Ok(read) if read == *message => {}
+            Ok(_) => return Err(SdkError::Unsignable("a part of it is more than one line")),
+            Err(SiweError::Malformed(why)) => return Err(SdkError::Unsignable(why)),
+            Err(error) => return Err(error.into()),
+        }
+        let message = text;
         let signature = format!("0x{}", hex::encode(self.sign_text(&message)?));
         Ok(SignedMessage { message, signature })
     }
@@ -150,6 +179,44 @@ mod tests {
     }
 
     #[test]
+    fn nothing_is_signed_that_says_more_than_it_seems_to() {
+        let wallet = Wallet::from_private_key(FIRST_KEY).unwrap();
+        let message = |domain: &str, uri: &str, nonce: &str| {
+            let server_time_ms = 1_800_000_000_000;
+            let info = nepto_proto::api::ServerInfo {
+                domain: domain.into(),
+                uri: uri.into(),
+                chains: vec![1],
+                sockets: vec![],
+                server_time_ms,
+                sign_up: Default::default(),
+            };
+            let (resource, env) = (nepto_proto::certificate::Resource::Link(wallet.address()), Env::system());
+            crate::keys::wallet_message(&info, nonce.into(), &wallet, "Link.", &resource, &env)
+        };
+        let (domain, uri, nonce) = ("chat.example.org", "https://chat.example.org", "abcdefgh1");
+        wallet.sign(&message(domain, uri, nonce)).unwrap();
+        let resource = "\nResources:\n- urn:nepto:revoke:1";
+        for (domain, uri, nonce) in [
+            (
+                domain,
+                format!("{uri}\nVersion: 1\nChain ID: 1\nNonce: abcdefgh1\nIssued At: 2027-01-15T08:00:00Z{resource}"),
+                nonce.to_owned(),
+            ),
+            (domain, uri.to_owned(), format!("abcdefgh1\nIssued At: 2027-01-15T08:00:00Z{resource}")),
+            (domain, uri.to_owned(), "short".to_owned()),
+            (domain, format!("{uri}\u{202e}gro"), nonce.to_owned()),
+            ("evil.org wants you to sign in with your Ethereum account:\n0xf39F", uri.to_owned(), nonce.to_owned()),
+            ("chat.example.org\r", uri.to_owned(), nonce.to_owned()),
+            ("chat.exämple.org", uri.to_owned(), nonce.to_owned()),
+            ("", uri.to_owned(), nonce.to_owned()),
+        ] {
+            let refused = wallet.sign(&message(domain, &uri, &nonce));
+            assert!(matches!(refused, Err(SdkError::Unsignable(_))), "{domain:?} {uri:?} {nonce:?}: {refused:?}");
+        }
+    }
+
+    #[test]
     fn a_keystore_is_read_back_with_its_password_alone() {
         let folder = tempfile::tempdir().unwrap();
         let wallet = Wallet::from_private_key(FIRST_KEY).unwrap();
@@ -163,6 +230,16 @@ mod tests {
         assert!(!text.contains(&FIRST_KEY[2..]));
         let drawn = wallet.save_keystore(folder.path(), "secret", None).unwrap();
         assert_eq!(Wallet::from_keystore(&drawn, "secret").unwrap().address(), wallet.address());
+        // it is somebody's account: nothing takes its place
+        let other = Wallet::random(&Env::system()).unwrap();
+        assert!(other.save_keystore(folder.path(), "secret", Some("main.json")).is_err());
+        assert_eq!(Wallet::from_keystore(&path, "secret").unwrap().address(), wallet.address());
+        assert_eq!(std::fs::read_dir(folder.path()).unwrap().count(), 2, "nothing is left beside them");
+        for (broken, said) in [("", "is empty"), (&text[..text.len() / 2], "cut off")] {
+            std::fs::write(&path, broken).unwrap();
+            let error = Wallet::from_keystore(&path, "secret").unwrap_err().to_string();
+            assert!(error.contains(said) && error.contains("main.json") && error.contains("copy"), "{error}");
+        }
     }
 
     #[test]

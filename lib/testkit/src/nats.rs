@@ -13,6 +13,9 @@ use crate::{Launch, Port, Process, eventually, seconds};
 
 const CONFIGURATION: &str = include_str!("../../../nats/server.conf");
 
+/// How it bounds the bytes of all streams.
+const STORE_BOUND: &str = "max_file_store: 64GB";
+
 /// A NATS server on a port and in a folder of its own.
 #[derive(Debug)]
 pub struct Nats {
@@ -29,9 +32,21 @@ impl Nats {
 
     /// Starts one with more lines in its configuration: users, TLS. [`client`](Self::client) knows nothing of them.
     pub async fn start_with(more: &str) -> Result<Self> {
+        Self::start_bounded(None, more).await
+    }
+
+    /// The same, where all streams together may have so many bytes.
+    pub async fn start_bounded(store_bytes: Option<u64>, more: &str) -> Result<Self> {
         let folder = tempfile::Builder::new().prefix("nepto-nats-").tempdir()?;
         let configuration = folder.path().join("server.conf");
-        std::fs::write(&configuration, format!("{CONFIGURATION}\n{more}"))?;
+        let shipped = match store_bytes {
+            None => CONFIGURATION.to_owned(),
+            Some(bytes) => {
+                ensure!(CONFIGURATION.contains(STORE_BOUND), "the configuration has no {STORE_BOUND:?}");
+                CONFIGURATION.replace(STORE_BOUND, &format!("max_file_store: {bytes}"))
+            }
+        };
+        std::fs::write(&configuration, format!("{shipped}\n{more}"))?;
         let port = Port::reserve()?;
         let process = Process::start(Launch {
             name: "nats".into(),

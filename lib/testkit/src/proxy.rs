@@ -31,6 +31,8 @@ enum Mode {
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 struct Orders {
     mode: Mode,
+    /// Where new connections lead.
+    target: SocketAddr,
     /// Connections of an earlier generation are dropped.
     generation: u64,
 }
@@ -51,12 +53,12 @@ impl FaultProxy {
         let port = Port::reserve()?;
         let address = port.address();
         let listener = port.listen()?;
-        let first = Orders { mode: Mode::Forward, generation: 0 };
+        let first = Orders { mode: Mode::Forward, target, generation: 0 };
         let (orders, received) = watch::channel(first);
         let (obey, obeyed) = watch::channel(first);
         let connections = Arc::new(AtomicUsize::new(0));
         let mut task = JoinSet::new();
-        let wire = Wire { target, orders: received, connections: connections.clone() };
+        let wire = Wire { orders: received, connections: connections.clone() };
         task.spawn(serve(port, Some(listener), wire, obey));
         Ok(Self { address, orders, obeyed, connections, _task: task })
     }
@@ -79,6 +81,11 @@ impl FaultProxy {
     /// Drops every connection; new ones are served.
     pub async fn drop_connections(&self) -> Result<()> {
         self.order(|orders| orders.generation += 1).await
+    }
+
+    /// New connections lead to another server, as when a name changes; those that are open stay where they are.
+    pub async fn turn_to(&self, target: SocketAddr) -> Result<()> {
+        self.order(|orders| orders.target = target).await
     }
 
     /// Accepts connections, and moves not a byte on any. Nothing is lost: [`heal`](Self::heal) lets it flow on.
@@ -108,7 +115,6 @@ impl FaultProxy {
 
 #[derive(Clone)]
 struct Wire {
-    target: SocketAddr,
     orders: watch::Receiver<Orders>,
     connections: Arc<AtomicUsize>,
 }
@@ -162,7 +168,8 @@ async fn accept(listener: Option<&TcpListener>) -> TcpStream {
 }
 
 async fn connection(client: TcpStream, wire: Wire, _counted: Counted) {
-    let Ok(server) = TcpStream::connect(wire.target).await else { return };
+    let target = wire.orders.borrow().target;
+    let Ok(server) = TcpStream::connect(target).await else { return };
     if client.set_nodelay(true).is_err() || server.set_nodelay(true).is_err() {
         return;
     }
@@ -270,6 +277,19 @@ mod tests {
         assert!(say(&mut client, b"anybody?").await.is_err());
         let mut client = TcpStream::connect(proxy.address()).await.unwrap();
         say(&mut client, b"hello").await.unwrap();
+    }
+
+    #[tokio::test]
+    async fn turned_to_another_server_only_new_connections_go_there() {
+        let (server, _tasks) = echo().await;
+        let nobody = Port::reserve().unwrap();
+        let proxy = FaultProxy::start(server).await.unwrap();
+        let mut old = TcpStream::connect(proxy.address()).await.unwrap();
+        say(&mut old, b"hello").await.unwrap();
+        proxy.turn_to(nobody.address()).await.unwrap();
+        say(&mut old, b"hello").await.unwrap();
+        let mut new = TcpStream::connect(proxy.address()).await.unwrap();
+        assert!(say(&mut new, b"hello").await.is_err());
     }
 
     #[tokio::test]

@@ -87,6 +87,30 @@ impl Server {
         folder: &Path,
         settings: &Settings,
     ) -> Result<Self> {
+        Self::launch(None, certificates, role, name, http, folder, settings).await
+    }
+
+    /// The same, by a shell that sets limits first.
+    pub(crate) async fn start_limited(
+        limits: &str,
+        role: Role,
+        name: &str,
+        http: Port,
+        folder: &Path,
+        settings: &Settings,
+    ) -> Result<Self> {
+        Self::launch(Some(limits), None, role, name, http, folder, settings).await
+    }
+
+    async fn launch(
+        limits: Option<&str>,
+        certificates: Option<&Path>,
+        role: Role,
+        name: &str,
+        http: Port,
+        folder: &Path,
+        settings: &Settings,
+    ) -> Result<Self> {
         let admin = Port::reserve()?;
         let settings = Settings::new()
             .set("node.name", name)
@@ -109,7 +133,13 @@ impl Server {
             _ => certificates.map(|file| ("SSL_CERT_FILE".into(), file.into())).into_iter().collect(),
         };
         let folder = folder.to_owned();
-        let launch = Launch { name: name.to_owned(), program: executable()?, arguments, environment, folder };
+        let (mut program, name) = (executable()?, name.to_owned());
+        if let Some(limits) = limits {
+            let script = format!("{limits} && exec \"$@\"");
+            arguments.splice(0..0, ["-c".into(), script.into(), "sh".into(), program.into()]);
+            program = "sh".into();
+        }
+        let launch = Launch { name, program, arguments, environment, folder };
         let server = Self { process: Process::start(launch)?, role, http, admin, configuration, settings };
         server.ready().await?;
         Ok(server)

@@ -6,18 +6,41 @@ use toml::{Table, Value};
 use crate::Anvil;
 use crate::contracts::Contracts;
 
-/// Rate limits of the configuration; named here because a test raises them all at once.
-const LIMITS: [&str; 10] = [
-    "sends_per_account_per_minute",
-    "sends_per_pair_per_minute",
-    "request_messages",
-    "new_contacts_per_day",
-    "bundles_per_pair_per_10_minutes",
-    "one_time_prekeys_per_target_per_hour",
-    "sign_ins_per_address_per_minute",
-    "requests_per_account_per_minute",
-    "presence_accounts_per_minute",
-    "token_fetches_per_account_per_minute",
+/// Settings that a test raises all at once: rate limits, allowances of bytes, and what one address may have of the public
+/// listener, because a test has only one.
+const LIMITS: [&str; 32] = [
+    "limits.sends_per_account_per_minute",
+    "limits.sends_per_pair_per_minute",
+    "limits.request_messages",
+    "limits.new_contacts_per_day",
+    "limits.bundles_per_pair_per_10_minutes",
+    "limits.one_time_prekeys_per_stranger_per_day",
+    "limits.one_time_prekeys_per_contact_per_day",
+    "limits.one_time_prekeys_to_strangers_per_10_minutes",
+    "limits.sign_ins_per_address_per_minute",
+    "limits.requests_per_account_per_minute",
+    "limits.presence_accounts_per_minute",
+    "limits.hellos_per_device_per_minute",
+    "limits.token_fetches_per_account_per_minute",
+    "mailbox.request_bytes_per_recipient_per_day",
+    "mailbox.bytes_per_account_per_day",
+    "mailbox.bytes_per_new_account_per_day",
+    "mailbox.bytes_per_pair_per_day",
+    "mailbox.bytes_per_recipient_per_day",
+    "http.connections_per_address_max",
+    "http.connections_per_prefix_max",
+    "http.connections_per_address_per_second",
+    "http.connections_per_prefix_per_second",
+    "http.greetings_per_address_max",
+    "http.greetings_per_prefix_max",
+    "http.requests_per_address_max",
+    "http.requests_per_prefix_max",
+    "http.requests_per_address_per_second",
+    "http.requests_per_prefix_per_second",
+    "sign_up.accounts_per_address_per_hour",
+    "sign_up.accounts_per_address_per_day",
+    "sign_up.accounts_per_prefix_per_hour",
+    "sign_up.accounts_per_prefix_per_day",
 ];
 
 /// Values of the configuration by their names, `section.field`.
@@ -51,10 +74,10 @@ impl Settings {
         self
     }
 
-    /// Raises every rate limit out of reach.
+    /// Raises every rate limit out of reach, and what one address may have.
     #[must_use]
     pub fn unlimited(self) -> Self {
-        LIMITS.iter().fold(self, |settings, limit| settings.set(&format!("limits.{limit}"), i64::from(u32::MAX)))
+        LIMITS.iter().fold(self, |settings, limit| settings.set(limit, i64::from(u32::MAX)))
     }
 
     /// These, and the other's where both name a field.

@@ -42,9 +42,9 @@ pub struct Stack {
 
 impl Stack {
     /// Defaults that differ from production's only in their addresses and folders, and in that acknowledged messages are
-    /// purged soon: tests look whether mailboxes are empty.
+    /// purged soon: tests look whether mailboxes are empty. So a retry is known for a second only.
     pub fn builder() -> Builder {
-        Self::as_shipped().set("mailbox.purge_every_ms", 500)
+        Self::as_shipped().set("mailbox.purge_every_ms", 500).set("mailbox.duplicate_window_s", 1)
     }
 
     /// Defaults that differ from production's only in their addresses and folders.
@@ -84,6 +84,13 @@ impl Stack {
         Server::start(role, &name, Port::reserve()?, self.folder.path(), &self.settings.clone().and(settings)).await
     }
 
+    /// A process that starts under limits of its shell, like `ulimit -Sn 1024`. It has a listener of its own.
+    pub async fn start_limited(&self, limits: &str, role: Role, settings: &Settings) -> Result<Server> {
+        let name = format!("{}-limited-{}", role.name(), self.started.fetch_add(1, Ordering::Relaxed));
+        let settings = self.settings.clone().and(settings);
+        Server::start_limited(limits, role, &name, Port::reserve()?, self.folder.path(), &settings).await
+    }
+
     /// `nepto-server provision` once more: creates streams and consumers that are missing.
     pub async fn provision(&self) -> Result<()> {
         self.run(&["provision"]).await.map(drop)
@@ -114,6 +121,7 @@ pub struct Builder {
     proxy_nats: bool,
     proxy_redis: bool,
     guard: Option<Guard>,
+    store_bytes: Option<u64>,
 }
 
 impl Builder {
@@ -131,7 +139,7 @@ impl Builder {
         self
     }
 
-    /// Raises every rate limit out of reach.
+    /// Raises every rate limit out of reach, and what one address may have.
     #[must_use]
     pub fn unlimited(mut self) -> Self {
         self.settings = self.settings.unlimited();
@@ -163,6 +171,13 @@ impl Builder {
     #[must_use]
     pub fn guard_nats(mut self, guard: Guard) -> Self {
         self.guard = Some(guard);
+        self
+    }
+
+    /// All streams of NATS together may have so many bytes.
+    #[must_use]
+    pub fn store_bytes(mut self, bytes: u64) -> Self {
+        self.store_bytes = Some(bytes);
         self
     }
 
@@ -238,7 +253,7 @@ impl Builder {
             None => None,
         };
         let more = guarded.as_ref().map_or("", |guarded| guarded.configuration.as_str());
-        let (nats, redis) = tokio::try_join!(Nats::start_with(more), Redis::start())?;
+        let (nats, redis) = tokio::try_join!(Nats::start_bounded(self.store_bytes, more), Redis::start())?;
         let nats_proxy = if self.proxy_nats { Some(FaultProxy::start(nats.address()).await?) } else { None };
         let redis_proxy = if self.proxy_redis { Some(FaultProxy::start(redis.address()).await?) } else { None };
         let sockets: Vec<Port> = (0..gateways).map(|_| Port::reserve()).collect::<Result<_>>()?;

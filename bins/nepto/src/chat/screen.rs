@@ -107,7 +107,7 @@ fn about_now(chat: &Chat, columns: usize) -> Line {
     let (style, text) = if let Link::Offline(reason) = &chat.link {
         (Style::Warn, format!("no connection ({reason}); what you write is sent later"))
     } else if chat.verification == Verification::Changed {
-        (Style::Warn, format!("the keys of {name} changed: /safety, then /verify or /accept-change"))
+        (Style::Warn, format!("the keys or devices of {name} changed: /safety, then /verify or /accept-change"))
     } else if chat.state() == ConversationState::Requested {
         (Style::Warn, format!("{name} wants to write to you: /accept or /block"))
     } else if chat.state() == ConversationState::Blocked {
@@ -246,7 +246,7 @@ mod tests {
         });
         assert_eq!(about(&mut chat), " @alice wants to write to you: /accept or /block");
         chat.verification = Verification::Changed;
-        assert_eq!(about(&mut chat), " the keys of @alice changed: /safety, then /verify or /accept-change");
+        assert_eq!(about(&mut chat), " the keys or devices of @alice changed: /safety, then /verify or /accept-change");
         chat.link = Link::Offline("gone".into());
         assert_eq!(about(&mut chat), " no connection (gone); what you write is sent later");
     }

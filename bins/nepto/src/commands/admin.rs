@@ -1,5 +1,7 @@
 //! For operators: what the server's operator listener tells. It is on the server's machine and asks for no sign-in.
 
+mod people;
+
 use std::time::Duration;
 
 use clap::{Args, Subcommand};
@@ -7,7 +9,7 @@ use nepto_proto::api::chain::ChainStatus;
 use nepto_proto::api::operator::DeadLetters;
 use reqwest::Method;
 use serde::de::DeserializeOwned;
-use serde_json::json;
+use serde_json::{Value, json};
 
 use super::table;
 use crate::app::App;
@@ -34,6 +36,12 @@ enum What {
     /// What consumers gave up
     #[command(subcommand)]
     DeadLetters(Letters),
+    /// Codes that let new accounts in
+    #[command(subcommand)]
+    Invites(people::InvitesWhat),
+    /// Handles that rest
+    #[command(subcommand)]
+    Handles(people::HandlesWhat),
 }
 
 #[derive(Debug, Subcommand)]
@@ -73,6 +81,8 @@ pub async fn run(app: &App, args: AdminArgs) -> Result<(), Failure> {
     let operator = Operator { url: args.operator.trim_end_matches('/').to_owned() };
     match args.what {
         What::Chain(Chain::Status) => chains(app, &operator).await,
+        What::Invites(what) => people::invites(app, &operator, what).await,
+        What::Handles(what) => people::handles(app, &operator, what).await,
         What::DeadLetters(Letters::List { consumer }) => list(app, &operator, consumer.as_deref()).await,
         What::DeadLetters(Letters::Drop { number }) => {
             operator.order(Method::DELETE, &format!("/dead-letters/{number}")).await?;
@@ -212,16 +222,23 @@ struct Operator {
 
 impl Operator {
     async fn get<T: DeserializeOwned>(&self, path: &str) -> Result<T, Failure> {
-        let response = self.send(Method::GET, path).await?;
+        self.ask(Method::GET, path, None).await
+    }
+
+    async fn ask<T: DeserializeOwned>(&self, method: Method, path: &str, body: Option<Value>) -> Result<T, Failure> {
+        let response = self.send(method, path, body).await?;
         response.json().await.map_err(|error| Failure::other(format!("an answer that can't be read: {error}")))
     }
 
     async fn order(&self, method: Method, path: &str) -> Result<(), Failure> {
-        self.send(method, path).await.map(drop)
+        self.send(method, path, None).await.map(drop)
     }
 
-    async fn send(&self, method: Method, path: &str) -> Result<reqwest::Response, Failure> {
-        let request = reqwest::Client::new().request(method, format!("{}{path}", self.url)).timeout(ANSWER_WITHIN);
+    async fn send(&self, method: Method, path: &str, body: Option<Value>) -> Result<reqwest::Response, Failure> {
+        let mut request = reqwest::Client::new().request(method, format!("{}{path}", self.url)).timeout(ANSWER_WITHIN);
+        if let Some(body) = body {
+            request = request.header("content-type", "application/json").body(body.to_string());
+        }
         let response = request.send().await.map_err(|_| {
             let detail = format!("{} does not answer; name the server's admin.listen with --operator", self.url);
             Failure::new(Exit::Unreachable, "unreachable", detail)

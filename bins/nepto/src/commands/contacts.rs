@@ -6,13 +6,13 @@ use alloy_primitives::Address;
 use clap::{Args, Subcommand};
 use nepto_proto::AccountId;
 use nepto_proto::api::accounts::{Consent, Contact};
-use nepto_sdk::Client;
+use nepto_sdk::{Client, SdkError};
 use serde_json::json;
 
 use super::{find, table};
 use crate::app::App;
 use crate::failure::Failure;
-use crate::names::{Names, with_pinned_wallet};
+use crate::names::Names;
 use crate::text::clean_name;
 
 /// Contacts per page, and pages read.
@@ -25,7 +25,11 @@ const PAGES_MAX: usize = 50;
 Examples:
   nepto contacts                    everybody you have met
   nepto contacts accept @bob        let @bob write to you; @bob sees receipts from now on
-  nepto contacts block 0xf39F…      nothing of this account arrives any more; what it sends is refused")]
+  nepto contacts block 0xf39F…      nothing of this account arrives any more; what it sends is refused
+  nepto contacts who @bob           whom @bob means here, and whom the server says
+
+A handle or an address means whom it meant when you used it first. If the server names somebody else, nothing is done until
+you say --accept-change.")]
 pub struct ContactsArgs {
     #[command(subcommand)]
     action: Option<Action>,
@@ -50,12 +54,22 @@ enum Action {
         /// Wallet address, handle or account id
         peer: String,
     },
+    /// Show whom a name means here, which may be another one by now
+    Who {
+        /// Wallet address, handle or account id
+        peer: String,
+
+        /// From now on it means whom the server says
+        #[arg(long)]
+        accept_change: bool,
+    },
 }
 
 pub async fn run(app: &App, args: ContactsArgs) -> Result<(), Failure> {
     let client = app.client().await?;
     let (peer, consent) = match args.action {
         None | Some(Action::List) => return list(app, &client).await,
+        Some(Action::Who { peer, accept_change }) => return who(app, &client, &peer, accept_change).await,
         Some(Action::Accept { peer }) => (peer, Consent::Accepted),
         Some(Action::Block { peer }) => (peer, Consent::Blocked),
         Some(Action::Unblock { peer }) => (peer, Consent::Requested),
@@ -82,6 +96,37 @@ pub async fn run(app: &App, args: ContactsArgs) -> Result<(), Failure> {
         }
         Consent::Requested => format!("{} is not blocked any more; what arrives are requests.", names.label(id)),
     });
+    Ok(())
+}
+
+/// Whom a name means here, and whom the server says.
+async fn who(app: &App, client: &Client, peer: &str, accept_change: bool) -> Result<(), Failure> {
+    let found = if accept_change { client.accept_name(peer).await } else { client.resolve(peer).await };
+    let moved = match found {
+        Ok(found) => {
+            let (account, wallet) = (found.account, found.wallet);
+            if app.json() {
+                return app.say_json(&json!({ "name": peer, "account": account, "wallet": wallet, "moved": false }));
+            }
+            return app.say(format!("{} means {wallet} (account {})", clean_name(peer), account.uuid()));
+        }
+        Err(moved @ SdkError::NameMoved { .. }) => moved,
+        Err(error) => return Err(error.into()),
+    };
+    let SdkError::NameMoved { account, meant, now, now_wallet, .. } = &moved else { return Err(moved.into()) };
+    if app.json() {
+        return app.say_json(&json!({
+            "name": peer, "account": account, "wallet": meant, "moved": true, "now": now, "now_wallet": now_wallet,
+        }));
+    }
+    let peer = clean_name(peer);
+    app.say(format!("{peer} means {meant} (account {}) here", account.uuid()))?;
+    app.say(format!(
+        "The server says that it is {} (account {}) now. Do you mean that one?",
+        clean_name(now_wallet),
+        now.uuid()
+    ))?;
+    app.note(format!("  nepto contacts who {peer} --accept-change"));
     Ok(())
 }
 
@@ -132,7 +177,7 @@ async fn all(client: &Client) -> Result<Vec<Contact>, Failure> {
     for _ in 0..PAGES_MAX {
         let page = client.contacts(after, PAGE).await?;
         for contact in page.contacts {
-            all.push(Contact { account: with_pinned_wallet(client, contact.account)?, ..contact });
+            all.push(Contact { account: client.as_known(contact.account)?, ..contact });
         }
         after = page.next;
         if after.is_none() {

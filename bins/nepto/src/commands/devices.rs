@@ -3,13 +3,15 @@
 use clap::{Args, Subcommand};
 use nepto_proto::DeviceId;
 use nepto_proto::api::keys::OwnDevice;
+use nepto_sdk::model::Notice;
 use nepto_sdk::revoke_device_by_wallet;
 use serde_json::json;
 
 use super::table;
 use crate::app::App;
 use crate::failure::Failure;
-use crate::names::short_address;
+use crate::names::{Names, short_address};
+use crate::render::notice_text;
 use crate::text::clean_name;
 use crate::wallet::WalletArgs;
 
@@ -56,7 +58,12 @@ pub async fn run(app: &App, args: DevicesArgs) -> Result<(), Failure> {
     match args.action {
         None | Some(Action::List) => {
             let client = app.client().await?;
-            print(app, &client.devices().await?, Some(client.device()))
+            print(app, &client.devices().await?, Some(client.device()))?;
+            for (device, since_ms) in client.missed()? {
+                let notice = Notice::Missed { device, since_ms };
+                app.note(format!("note: {}", notice_text(&notice, client.account(), &Names::new(client.account()))));
+            }
+            Ok(())
         }
         Some(Action::Revoke(args)) => revoke(app, *args).await,
     }

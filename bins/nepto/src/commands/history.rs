@@ -6,7 +6,7 @@ use clap::Args;
 use nepto_sdk::Client;
 use nepto_sdk::model::{Message, MessageId};
 
-use super::find_here;
+use super::{find, known_or};
 use crate::app::App;
 use crate::failure::Failure;
 use crate::json;
@@ -34,7 +34,7 @@ pub struct HistoryArgs {
 pub async fn run(app: &App, args: HistoryArgs) -> Result<(), Failure> {
     let client = app.client().await?;
     let mut names = Names::new(client.account());
-    let peer = find_here(&client, &args.peer).await?;
+    let peer = known_or(&client, &args.peer, &mut names, find(&client, &args.peer)).await?;
     names.learn(&client, [peer]).await;
     client.sweep()?;
     let mut messages = client.history(peer, args.before, args.limit)?;

@@ -35,6 +35,10 @@ pub struct LoginArgs {
     #[arg(long, value_name = "NAME")]
     device_name: Option<String>,
 
+    /// An invite code, where the server asks for one of wallets that have no account there yet
+    #[arg(long, value_name = "CODE")]
+    invite: Option<String>,
+
     /// The domain the server signs in for, where it is not its address: behind a tunnel
     #[arg(long, value_name = "DOMAIN")]
     domain: Option<String>,
@@ -82,11 +86,17 @@ pub async fn run(app: &App, args: LoginArgs) -> Result<(), Failure> {
         place,
         nodes: named,
         device_name: args.device_name.unwrap_or_else(default_device_name),
+        invite: args.invite,
         domain: args.domain,
         env: app.env.clone(),
         ..LoginOptions::new(&args.server)
     };
-    match Client::login(options, &wallet).await {
+    let folders = app.make_folder()?;
+    let signed_in = Client::login(options, &wallet).await;
+    if signed_in.is_err() {
+        folders.remove_if_empty();
+    }
+    match signed_in {
         Ok(client) => welcome(app, &client, &wallet),
         Err(SdkError::Server { code: ErrorCode::DeviceLimit, devices, .. }) => {
             Err(device_limit(app, &args.server, &devices))

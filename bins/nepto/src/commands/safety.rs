@@ -46,7 +46,8 @@ pub struct SafetyArgs {
     #[arg(long, group = "decision")]
     unverify: bool,
 
-    /// Accept that the keys of a verified peer changed; it is unverified then
+    /// Accept that the keys of a verified peer changed, that another wallet names it, or that a removed device is back; it is
+    /// unverified then
     #[arg(long, group = "decision")]
     accept_change: bool,
 }
@@ -59,7 +60,7 @@ pub async fn run(app: &App, args: SafetyArgs) -> Result<(), Failure> {
     names.insert(peer);
     let numbers = client.safety_numbers(account).await?;
     if !app.json() {
-        if numbers.is_empty() {
+        if numbers.is_empty() && !args.accept_change {
             let detail = format!("{} has no other device to compare with", names.full(account));
             return Err(Failure::new(Exit::Error, "no_device", detail));
         }
@@ -166,7 +167,7 @@ fn verification_text(verification: Verification) -> &'static str {
         Verification::Unverified => "Not compared yet. When you have: --verify",
         Verification::Verified => "You have compared it. If keys change, nothing is sent until you decide.",
         Verification::Changed => {
-            "The keys or the wallet CHANGED, and nothing is sent. Compare again and say --verify, or --accept-change"
+            "The keys, the wallet or the devices CHANGED, and nothing is sent. Compare again and say --verify, or --accept-change"
         }
     }
 }

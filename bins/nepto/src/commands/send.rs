@@ -14,7 +14,7 @@ use super::{find, known_or};
 use crate::app::App;
 use crate::connection::{Connection, DEFAULT_TIMEOUT};
 use crate::duration::{parse_timer, parse_wait};
-use crate::failure::{Exit, Failure};
+use crate::failure::{Exit, Failure, RETURNED_HINT};
 use crate::json;
 use crate::names::Names;
 use crate::render::{failure_text, notice_text};
@@ -33,7 +33,8 @@ Examples:
 
 Prints the message's id once the server has stored it. If that does not happen in time, the message stays in the
 profile's queue and goes out with the next command that connects. Without the server only people are known that this
-profile has met, and only by wallet address or account id: handles can move to somebody else.")]
+profile has met; a handle means whom it meant before. If the server names somebody else for it, nothing is sent until you
+decide: nepto contacts who @bob.")]
 pub struct SendArgs {
     /// To whom: wallet address, handle or account id
     peer: String,
@@ -120,6 +121,9 @@ pub fn why_not_sent(client: &Client, id: MessageId) -> Option<Failure> {
         model::Failure::Server(code) => Failure::refused(code, format!("the message was not sent: {}", code.title())),
         model::Failure::KeysChanged => SdkError::KeysChanged(message.conversation).into(),
         model::Failure::RootChanged => Failure::new(Exit::Error, "root_changed", detail),
+        model::Failure::DeviceReturned => {
+            Failure::new(Exit::Error, "device_returned", format!("{detail} {RETURNED_HINT}"))
+        }
         model::Failure::Uncertified => Failure::new(Exit::Error, "uncertified", detail),
         model::Failure::NodeNeeded(_) => Failure::new(Exit::Error, "node_needed", detail),
         _ => Failure::other(detail),
@@ -172,9 +176,17 @@ fn warned(event: &Event) -> Option<(AccountId, Notice)> {
         Event::RootChanged { account, from, to } => {
             (account, Notice::RootChanged { from: from.clone(), to: to.clone() })
         }
+        Event::WalletUnlinked { account, wallet } => (account, Notice::WalletUnlinked { wallet: wallet.clone() }),
+        Event::DeviceReturned { account, device, .. } => (account, Notice::DeviceReturned { device: *device }),
         Event::Uncertified { account, device, .. } => (account, Notice::Uncertified { device: *device }),
         Event::Undecryptable { account, device, .. } => (account, Notice::Undecryptable { device: *device }),
-        Event::SessionReset { account, device } => (account, Notice::SessionReset { device: *device }),
+        Event::Missed { account, device, since_ms } => {
+            (account, Notice::Missed { device: *device, since_ms: *since_ms })
+        }
+        Event::SessionReset { account, device, resent, unread } => {
+            let (resent, unread) = (resent.len() as u32, unread.len() as u32);
+            (account, Notice::SessionReset { device: *device, resent, unread })
+        }
         Event::NotSent { conversation, change, failure } => {
             (conversation, Notice::NotSent { change: *change, failure: *failure })
         }
@@ -199,10 +211,13 @@ mod tests {
             Event::DeviceAdded { account, device, wallet: String::new() },
             Event::IdentityChanged { account, device },
             Event::RootChanged { account, from, to },
+            Event::WalletUnlinked { account, wallet: String::new() },
+            Event::DeviceReturned { account, device, wallet: String::new() },
             Event::Uncertified { account, device, reason: reason.clone() },
             Event::Undecryptable { account, device, reason },
-            Event::SessionReset { account, device },
+            Event::SessionReset { account, device, resent: Vec::new(), unread: Vec::new() },
             Event::NotSent { conversation: account, change, failure },
+            Event::Missed { account, device, since_ms: 0 },
         ] {
             assert_eq!(warns_about(&event), Some(account), "{event:?}");
             assert!(warning(&event, &names).unwrap().contains("…000000000002"), "{event:?}");

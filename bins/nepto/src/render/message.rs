@@ -124,12 +124,14 @@ pub fn failure_text(failure: Failure) -> String {
         Failure::Server(code) => format!("{} [{code}]", code.title().trim_end_matches('.')),
         Failure::Uncertified => "no wallet of theirs certified one of their devices".to_owned(),
         Failure::KeysChanged => "their keys changed since you verified them; compare the safety number".to_owned(),
+        Failure::DeviceReturned => "a device that was removed is listed again".to_owned(),
         Failure::RootChanged => "the server names another wallet as theirs".to_owned(),
         Failure::BadKeys => "their keys can't be used".to_owned(),
         Failure::NodeNeeded(chain) => {
             format!("their wallet is a contract on chain {chain}: nepto settings --node {chain}=URL")
         }
         Failure::Encryption => "it could not be encrypted".to_owned(),
+        Failure::Unread => "a device of theirs could not read it".to_owned(),
     }
 }
 
@@ -147,6 +149,13 @@ pub fn notice_text(notice: &Notice, peer: AccountId, names: &Names) -> String {
         Notice::RootChanged { from, to } => {
             format!("careful: the server says that {name} is wallet {} now, not {}", clean_line(to), clean_line(from))
         }
+        Notice::WalletUnlinked { wallet } => {
+            format!("{name} has unlinked the wallet {}, by which you named them", clean_line(wallet))
+        }
+        Notice::DeviceReturned { device } => format!(
+            "careful: device {device} of {name} was removed once and is listed again. It may be a lost one in somebody else's \
+             hands; nothing is sent until you decide"
+        ),
         Notice::Uncertified { device } => {
             format!("the server offered a device ({device}) of {name} that no wallet certified; it was refused")
         }
@@ -163,11 +172,23 @@ pub fn notice_text(notice: &Notice, peer: AccountId, names: &Names) -> String {
             };
             format!("{what} did not reach {name}: {}", failure_text(*failure))
         }
+        Notice::Missed { device, since_ms } => format!(
+            "device {device} of {name} was away for too long: what was sent to it since {} UTC, until it came back, is \
+             missing there",
+            show_time(*since_ms, OffsetDateTime::UNIX_EPOCH)
+        ),
         Notice::Undecryptable { device } => {
-            format!("a message from device {device} of {name} could not be decrypted and is lost")
+            format!(
+                "a message from device {device} of {name} could not be decrypted and is lost unless it is sent again"
+            )
         }
-        Notice::SessionReset { device } => {
-            format!("device {device} of {name} set its session up anew; messages from before may be lost")
+        Notice::SessionReset { device, resent, unread } => {
+            let count = |n: u32| if n == 1 { "1 message".to_owned() } else { format!("{n} messages") };
+            let resent = (*resent > 0).then(|| format!("{} that it could not read: sent again", count(*resent)));
+            let unread = (*unread > 0).then(|| format!("{} that it did not get: yours to send again", count(*unread)));
+            let about: Vec<String> = resent.into_iter().chain(unread).collect();
+            let about = if about.is_empty() { "messages from before may be lost".to_owned() } else { about.join(", ") };
+            format!("device {device} of {name} set its session up anew; {about}")
         }
     }
 }
@@ -255,8 +276,9 @@ mod tests {
       22:24 — your edit did not reach @alice: their keys
             can't be used
  #900 2023-11-15 13:13 you  see you  (edited) ⏳1h ✗ not
-                            sent: A mailbox of the recipient
-                            is full [mailbox_full]"
+                            sent: The mailboxes of all of
+                            the recipient's devices are full
+                            [mailbox_full]"
         );
     }
 

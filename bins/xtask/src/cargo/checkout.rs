@@ -8,6 +8,7 @@ use std::path::Path;
 use std::time::SystemTime;
 
 use anyhow::{Context, Result};
+use nepto_files::Readers;
 
 use crate::paths::Paths;
 
@@ -28,7 +29,7 @@ pub fn claim(paths: &Paths) -> Result<()> {
         touch(&paths.root.join(package), now)?;
     }
     fs::create_dir_all(&paths.target)?;
-    fs::write(&mark, root.as_bytes()).with_context(|| format!("{} can't be written", mark.display()))
+    Ok(nepto_files::write(&mark, root.as_bytes(), Readers::Owner)?)
 }
 
 fn touch(folder: &Path, now: SystemTime) -> Result<()> {

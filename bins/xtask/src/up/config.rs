@@ -1,9 +1,9 @@
 //! The server's configuration for this machine: its defaults, with addresses and folders of this run.
 
-use std::fs;
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result};
+use nepto_files::Readers;
 
 use super::Options;
 use super::chain::{Chain, Finality};
@@ -11,7 +11,7 @@ use super::chain::{Chain, Finality};
 /// Writes `<data>/server.toml` and returns its path.
 pub fn write(data: &Path, options: &Options, chain: &Chain) -> Result<PathBuf> {
     let path = data.join("server.toml");
-    fs::write(&path, text(data, options, chain)?)?;
+    nepto_files::write(&path, text(data, options, chain)?, Readers::Owner)?;
     Ok(path)
 }
 
@@ -49,6 +49,13 @@ url = {database}
 [tokens]
 signing_key_file = {signing}
 verifying_key_file = {verifying}
+
+# all who try this out come from one address
+[sign_up]
+accounts_per_address_per_hour = 10000
+accounts_per_address_per_day = 10000
+accounts_per_prefix_per_hour = 10000
+accounts_per_prefix_per_day = 10000
 
 [assets]
 image_cache_folder = {images}

@@ -3,12 +3,13 @@
 //! What is shown is what was typed and what was answered. A message that does not arrive as it was sent fails the demo.
 
 use std::fs;
-use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 use std::sync::atomic::{AtomicBool, Ordering};
 
 use anyhow::{Context, Result, bail};
+
+use nepto_files::Readers;
 
 use super::chain::Dev;
 use crate::paths::short;
@@ -71,10 +72,7 @@ fn at(handle: &str) -> String {
 
 /// The demo's profiles hold nothing that is worth a secret, but a profile has a passphrase.
 fn write_passphrase(path: &Path) -> Result<()> {
-    let file = fs::OpenOptions::new().write(true).create(true).truncate(true).mode(0o600).open(path);
-    let file = file.with_context(|| format!("{} can't be written", short(path)))?;
-    std::io::Write::write_all(&mut &file, b"a passphrase for show\n")?;
-    Ok(())
+    Ok(nepto_files::write(path, "a passphrase for show\n", Readers::Owner)?)
 }
 
 impl Stage<'_> {

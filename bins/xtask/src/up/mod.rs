@@ -10,7 +10,6 @@ mod lock;
 mod port;
 mod probe;
 
-use std::os::unix::fs::DirBuilderExt;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use std::sync::Arc;
@@ -76,8 +75,7 @@ impl Options {
 pub fn run(paths: &Paths, options: &Options) -> Result<ExitCode> {
     let data = options.data(paths)?;
     // accounts, keys and logs are nobody else's business on this machine
-    let made = std::fs::DirBuilder::new().recursive(true).mode(0o700).create(data.join("logs"));
-    made.with_context(|| format!("{} can't be written", short(&data)))?;
+    nepto_files::private_folder(&data.join("logs"))?;
     // Held until this process ends, however it ends.
     let _lock = Lock::take(&data, &options.url())?;
     for (port, flag) in [

@@ -67,6 +67,7 @@ struct State {
     asked: u64,
     failed: u64,
     lied: u64,
+    odd_headers: u64,
     last_error: Option<RpcError>,
 }
 
@@ -144,6 +145,7 @@ impl Endpoint {
             asked: 0,
             failed: 0,
             lied: 0,
+            odd_headers: 0,
             last_error: None,
         };
         Ok(Self {
@@ -308,7 +310,8 @@ impl Endpoint {
             RpcError::Missing => "missing",
             error => {
                 state.failed += 1;
-                let is_grave = matches!(error, RpcError::Lie(_) | RpcError::OtherChain { .. });
+                let is_grave =
+                    matches!(error, RpcError::Lie(_) | RpcError::Header { .. } | RpcError::OtherChain { .. });
                 let weight = if is_grave { LIE_WEIGHT } else { 1 };
                 state.failures_in_a_row = state.failures_in_a_row.saturating_add(weight);
                 state.last_error = Some(error.clone());
@@ -322,6 +325,11 @@ impl Endpoint {
                         state.lied += 1;
                         tracing::warn!(endpoint = self.shown, method, lie, "an endpoint said what is not true");
                         ("lie", doubled)
+                    }
+                    RpcError::Header { number, claimed } => {
+                        state.odd_headers += 1;
+                        tracing::warn!(endpoint = self.shown, number, %claimed, "a header has another hash by our rule");
+                        ("header", doubled)
                     }
                     RpcError::OtherChain { serves, wanted } => {
                         tracing::warn!(endpoint = self.shown, serves, wanted, "an endpoint serves another chain");
@@ -376,7 +384,7 @@ impl Endpoint {
         let state = self.lock();
         let is_behind = height.is_some_and(|height| state.head < height);
         let load = state.under_way as f64 / state.concurrency.max(1.0);
-        (rests, is_behind, state.lied, (state.latency_ms * (1.0 + load) * 10.0) as u64)
+        (rests, is_behind, state.lied + state.odd_headers, (state.latency_ms * (1.0 + load) * 10.0) as u64)
     }
 
     /// How it does.

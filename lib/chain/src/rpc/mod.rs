@@ -13,6 +13,7 @@ mod pool;
 
 use std::time::Duration;
 
+use alloy_primitives::B256;
 pub use dialect::Range;
 pub use endpoint::{Endpoint, EndpointStatus, Limits};
 pub use pool::{Addresses, Pool};
@@ -64,6 +65,18 @@ pub enum RpcError {
     /// The answer contradicts itself or what is proven.
     #[error("a false answer: {0}")]
     Lie(String),
+    /// A header that Ethereum's rule gives another hash. Which of the two it is can't be told from one answer, so nobody is
+    /// called a liar for it.
+    #[error(
+        "the header of block {number} does not have the hash {claimed} by Ethereum's rule: the chain has headers of another \
+         kind than is known here, and can't be followed, or the node changed it"
+    )]
+    Header {
+        /// Its height, as it says.
+        number: u64,
+        /// What the node says.
+        claimed: B256,
+    },
     /// There is no endpoint to ask.
     #[error("no endpoint is configured")]
     NoEndpoint,
@@ -86,7 +99,7 @@ impl RpcError {
             Self::Limited(_) | Self::Resting { .. } => 4,
             Self::Refused { .. } => 5,
             Self::TooMany(_) => 6,
-            Self::Lie(_) => 7,
+            Self::Lie(_) | Self::Header { .. } => 7,
         }
     }
 }

@@ -160,6 +160,20 @@ async fn without_the_receipts_a_dropped_log_would_never_be_missed() {
 }
 
 #[tokio::test]
+async fn a_header_that_has_not_its_hash_is_not_taken_and_not_called_a_lie() {
+    let world = World::new().await;
+    world.liar.tell(Lie::ForgeHeader { field: HeaderField::Timestamp });
+    for encoding in [Encoding::Ethereum, Encoding::Unknown] {
+        let source = world.source(&[world.liar.url()], encoding);
+        let refused = world.read(&source).await;
+        assert!(matches!(refused, Err(RpcError::Header { .. })), "{refused:?}");
+        let status = &source.pool().status()[0];
+        assert!(status.failed > 0 && status.lied == 0 && !status.available, "{status:?}");
+        assert!(status.last_error.as_ref().is_some_and(|error| error.contains("another kind")), "{status:?}");
+    }
+}
+
+#[tokio::test]
 async fn ranges_are_made_to_fit_what_a_provider_bears() {
     let world = World::new().await;
     let truth = logs(&world.read(&world.source(&[world.anvil.url()], Encoding::Unknown)).await.unwrap());

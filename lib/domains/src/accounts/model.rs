@@ -1,9 +1,11 @@
-//! Consent and handles. Pure rules.
+//! Consent and names. Pure rules.
 
 use nepto_proto::AccountId;
 use nepto_proto::api::accounts::Consent;
-use nepto_proto::limits::{HANDLE_CHARS, NAME_CHARS_MAX};
+use nepto_proto::limits::NAME_CHARS_MAX;
 use serde::{Deserialize, Serialize};
+
+use crate::text::is_plain;
 
 /// Whether one account may write to another.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
@@ -30,7 +32,8 @@ impl Verdict {
         }
     }
 
-    /// The Redis key that holds a copy.
+    /// The Redis key that holds a copy, only ever of a settled [`Standing`]: a message that finds it there is asked no
+    /// further, and notes nothing.
     pub fn cache_key(from: AccountId, to: AccountId) -> String {
         format!("cache:consent:{from}:{to}")
     }
@@ -52,6 +55,32 @@ impl Verdict {
     }
 }
 
+/// How one account stands with another.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Standing {
+    /// Whether it may write.
+    pub verdict: Verdict,
+    /// Its messages change nothing about it: either none is stored, or both know each other and it accepts answers already.
+    pub settled: bool,
+}
+
+impl Standing {
+    /// From what each side has decided about the other.
+    pub fn of(sender: Option<Consent>, recipient: Option<Consent>) -> Self {
+        let verdict = Verdict::of(sender, recipient);
+        let settled = match verdict {
+            Verdict::Blocked | Verdict::YouBlocked => true,
+            Verdict::Accepted | Verdict::Requested => sender == Some(Consent::Accepted) && recipient.is_some(),
+        };
+        Self { verdict, settled }
+    }
+
+    /// As it stands in Redis, without the revision that it is of.
+    pub const fn cached(self) -> &'static str {
+        if self.settled { self.verdict.as_str() } else { "ask" }
+    }
+}
+
 /// What an account decided, as stored.
 pub fn consent_text(consent: Consent) -> &'static str {
     match consent {
@@ -66,19 +95,9 @@ pub fn parse_consent(text: &str) -> Option<Consent> {
     [Consent::Requested, Consent::Accepted, Consent::Blocked].into_iter().find(|c| consent_text(*c) == text)
 }
 
-/// A handle in its one spelling: 3 to 32 of `a-z 0-9 _`, starting with a letter. Letters are made small.
-pub fn normalize_handle(text: &str) -> Option<String> {
-    let handle = text.trim().trim_start_matches('@').to_ascii_lowercase();
-    let fits = HANDLE_CHARS.contains(&handle.len())
-        && handle.starts_with(|first: char| first.is_ascii_lowercase())
-        && handle.bytes().all(|byte| byte.is_ascii_lowercase() || byte.is_ascii_digit() || byte == b'_');
-    fits.then_some(handle)
-}
-
-/// A display name: up to 64 characters on one line, and none that turn the direction of writing around.
+/// A display name: up to 64 characters on one line, all of which show, and none that turn the direction of writing around.
 pub fn display_name_fits(name: &str) -> bool {
-    let turns = |c: char| matches!(c, '\u{202a}'..='\u{202e}' | '\u{2066}'..='\u{2069}');
-    name.chars().count() <= NAME_CHARS_MAX && !name.chars().any(|c| c.is_control() || turns(c))
+    name.chars().count() <= NAME_CHARS_MAX && is_plain(name)
 }
 
 #[cfg(test)]
@@ -99,10 +118,21 @@ mod tests {
     }
 
     #[test]
-    fn handles_have_one_spelling() {
-        assert_eq!(normalize_handle("@Alice_1"), Some("alice_1".into()));
-        for bad in ["al", "1alice", "_alice", "alice!", "älice", "0x1234", &"a".repeat(33), ""] {
-            assert_eq!(normalize_handle(bad), None, "{bad}");
+    fn a_standing_is_kept_only_where_a_message_would_change_nothing() {
+        use Consent::{Accepted, Blocked, Requested};
+        for (sender, recipient, cached) in [
+            (None, None, "ask"),
+            (None, Some(Accepted), "ask"),
+            (Some(Requested), Some(Accepted), "ask"),
+            (Some(Accepted), None, "ask"),
+            (Some(Accepted), Some(Requested), "requested"),
+            (Some(Accepted), Some(Accepted), "accepted"),
+            (None, Some(Blocked), "blocked"),
+            (Some(Blocked), None, "you_blocked"),
+        ] {
+            let standing = Standing::of(sender, recipient);
+            assert_eq!(standing.cached(), cached, "{sender:?} {recipient:?}");
+            assert_eq!(Verdict::parse(&format!("{cached}@3")), standing.settled.then_some(standing.verdict));
         }
     }
 
@@ -110,7 +140,9 @@ mod tests {
     fn names_that_deceive_are_refused() {
         assert!(display_name_fits("Ålice 🙂"));
         assert!(!display_name_fits("a\nb"));
-        assert!(!display_name_fits("\u{202e}ecila"));
+        for hidden in ["\u{202e}ecila", "ali\u{200f}ce", "ali\u{61c}ce", "ali\u{200b}ce", "\u{feff}alice", "   "] {
+            assert!(!display_name_fits(hidden), "{hidden:?}");
+        }
         assert!(!display_name_fits(&"a".repeat(65)));
     }
 }

@@ -8,10 +8,12 @@ use nepto_kit::domain::Parts;
 use nepto_kit::limit::Limit;
 use nepto_kit::{Ctx, Failure};
 use nepto_proto::api::accounts::{Account, Consent, Contact, Contacts, UpdateProfile};
+use nepto_proto::api::operator::ReleasedHandle;
 use nepto_proto::{AccountId, ErrorCode};
 
-use super::model::{Verdict, display_name_fits, normalize_handle};
-use super::store::{Decision, Store};
+use super::handles::{CHANGES_MAX, CHANGES_WINDOW, RESTS_FOR, is_reserved, normalize_handle, skeleton};
+use super::model::{Standing, Verdict, display_name_fits};
+use super::store::{Change, Decision, Known, NewHandle, Store};
 use crate::auth::{FindAccount, FoundAccount};
 
 /// The use-cases of the domain.
@@ -62,45 +64,123 @@ impl Accounts {
     }
 
     pub async fn update(&self, account: AccountId, change: UpdateProfile) -> Result<Account, Failure> {
-        let mut profile = self.store.profile(account).await?;
-        match change.handle.as_deref() {
-            None => {}
-            Some("") => profile.handle = None,
-            Some(text) => {
-                let handle = normalize_handle(text).ok_or_else(|| {
-                    Failure::new(ErrorCode::HandleInvalid, "3 to 32 of a-z, 0-9 and _, starting with a letter")
-                })?;
-                profile.handle = Some(handle);
+        let handle = match change.handle.as_deref() {
+            None => None,
+            Some("") => Some(None),
+            Some(text) => Some(Some(self.wanted(account, text).await?)),
+        };
+        let display_name = match change.display_name.as_deref().map(str::trim) {
+            None => None,
+            Some("") => Some(None),
+            Some(name) if display_name_fits(name) => Some(Some(name.to_owned())),
+            Some(_) => {
+                return Err(Failure::new(ErrorCode::NameInvalid, "up to 64 characters on one line, all of which show"));
             }
-        }
-        match change.display_name.as_deref().map(str::trim) {
-            None => {}
-            Some("") => profile.display_name = None,
-            Some(name) if display_name_fits(name) => profile.display_name = Some(name.to_owned()),
-            Some(_) => return Err(Failure::new(ErrorCode::NameInvalid, "up to 64 characters on one line")),
-        }
-        self.store.put_profile(account, profile).await?;
+        };
+        let changed =
+            self.store.change_profile(account, Change { handle, display_name }, self.ctx.clock.now_ms()).await;
+        changed.map_err(|error| {
+            let failure = Failure::from(error);
+            let detail = match failure.code {
+                ErrorCode::HandleTaken => {
+                    "somebody has this handle, or one that looks like it; choose another one".into()
+                }
+                ErrorCode::HandleResting => format!(
+                    "somebody else gave this handle up, or one that looks like it; it is free {} days after that",
+                    RESTS_FOR.as_secs() / 86_400
+                ),
+                ErrorCode::HandleLimit => format!(
+                    "at most {CHANGES_MAX} handles within {} days; keep this one for some time",
+                    CHANGES_WINDOW.as_secs() / 86_400
+                ),
+                _ => return failure,
+            };
+            Failure::new(failure.code, detail)
+        })?;
         self.account(account).await
     }
 
-    pub async fn may_write(&self, from: AccountId, to: AccountId) -> Result<Verdict, Failure> {
-        if self.store.met(from, to).await?.first_contact() {
-            let limit = Limit {
-                kind: "new_contacts",
-                max: self.ctx.config.limits.new_contacts_per_day,
-                window: Duration::from_secs(86_400),
-            };
-            limit.take(&self.ctx.redis, &self.ctx.clock, &from.to_string(), 1).await?;
+    /// A handle as its account wants it, if somebody may have it at all. Who has a reserved one from before keeps it.
+    async fn wanted(&self, account: AccountId, text: &str) -> Result<NewHandle, Failure> {
+        let handle = normalize_handle(text).ok_or_else(|| {
+            Failure::new(ErrorCode::HandleInvalid, "3 to 32 of a-z, 0-9 and _, starting with a letter")
+        })?;
+        if is_reserved(&handle) && self.store.profile(account).await?.handle.as_ref() != Some(&handle) {
+            let detail = "nobody speaks for this server, or for everybody, by name; choose another one";
+            return Err(Failure::new(ErrorCode::HandleReserved, detail));
         }
-        let met = self.store.meet(from, to, self.ctx.clock.now_ms()).await?;
-        self.store.cache(from, to, met.verdict(), &met).await?;
-        if met.mutual() {
-            self.store.cache(to, from, met.verdict_back(), &met).await?;
-        } else {
-            // the first answer must come here, so that it counts as accepting
-            self.store.forget(to, from).await?;
+        Ok(NewHandle { skeleton: skeleton(&handle), handle })
+    }
+
+    /// Frees a handle that rests.
+    pub async fn release(&self, text: &str) -> Result<ReleasedHandle, Failure> {
+        let handle = normalize_handle(text).ok_or_else(|| Failure::new(ErrorCode::HandleInvalid, "not a handle"))?;
+        match self.store.release_handle(&skeleton(&handle)).await? {
+            Some(handle) => Ok(ReleasedHandle { handle }),
+            None => Err(Failure::new(ErrorCode::NotFound, format!("nothing that looks like {handle} rests"))),
         }
-        Ok(met.verdict())
+    }
+
+    /// Forgets handles that have rested; a bounded number, so that a job's run is short.
+    pub async fn forget_rested(&self) -> Result<usize, Failure> {
+        const BATCH: i64 = 1_000;
+        Ok(self.store.forget_rested(self.ctx.clock.now_ms(), BATCH).await?)
+    }
+
+    /// How one stands with the other.
+    pub async fn standing(&self, from: AccountId, to: AccountId) -> Result<Standing, Failure> {
+        let known = self.store.known(from, to).await?;
+        self.keep(from, to, known.standing(), &known).await
+    }
+
+    /// A message is about to be stored.
+    pub async fn begins_to_write(&self, from: AccountId, to: AccountId) -> Result<(), Failure> {
+        let known = self.store.known(from, to).await?;
+        if known.is_new() {
+            self.count_new(from, to).await?;
+        }
+        Ok(self.store.begin_writing(from, to, &known).await?)
+    }
+
+    /// A message was stored.
+    pub async fn wrote(&self, from: AccountId, to: AccountId) -> Result<(), Failure> {
+        let known = self.store.meet(from, to, self.ctx.clock.now_ms()).await?;
+        self.store.end_writing(from, to).await?;
+        self.keep_both(from, to, &known).await
+    }
+
+    async fn keep_both(&self, one: AccountId, other: AccountId, known: &Known) -> Result<(), Failure> {
+        self.keep(one, other, known.standing(), known).await?;
+        self.keep(other, one, known.standing_back(), known).await.map(drop)
+    }
+
+    /// Puts a standing into Redis, and says what it is at this moment: whoever is writing accepts answers already, which
+    /// may come to nothing.
+    async fn keep(
+        &self,
+        from: AccountId,
+        to: AccountId,
+        standing: Standing,
+        known: &Known,
+    ) -> Result<Standing, Failure> {
+        let standing = match standing.verdict {
+            Verdict::Requested if self.store.is_writing(to, from).await? => {
+                Standing { verdict: Verdict::Accepted, settled: false }
+            }
+            _ => standing,
+        };
+        self.store.cache(from, to, standing, known).await?;
+        Ok(standing)
+    }
+
+    /// Takes one of the day's new contacts, unless this one has been taken today.
+    async fn count_new(&self, owner: AccountId, other: AccountId) -> Result<(), Failure> {
+        let limit = Limit {
+            kind: "new_contacts",
+            max: self.ctx.config.limits.new_contacts_per_day,
+            window: Duration::from_secs(86_400),
+        };
+        limit.take_member(&self.ctx.redis, &self.ctx.clock, &owner.to_string(), &other.to_string()).await
     }
 
     pub async fn who_accepts(&self, asker: AccountId, accounts: &[AccountId]) -> Result<Vec<AccountId>, Failure> {
@@ -113,9 +193,15 @@ impl Accounts {
         }
         let account = self.account(other).await?;
         let now_ms = self.ctx.clock.now_ms();
-        let met = self.store.decide(owner, other, consent, now_ms).await?;
-        self.store.cache(owner, other, met.verdict(), &met).await?;
-        self.store.cache(other, owner, met.verdict_back(), &met).await?;
+        if self.store.known(owner, other).await?.is_new() {
+            // there is nothing to take back, and nobody is listed for it
+            if consent == Consent::Requested {
+                return Ok(Contact { account, consent, since: from_ms(now_ms) });
+            }
+            self.count_new(owner, other).await?;
+        }
+        let known = self.store.decide(owner, other, consent, now_ms).await?;
+        self.keep_both(owner, other, &known).await?;
         Ok(Contact { account, consent, since: from_ms(now_ms) })
     }
 
@@ -132,5 +218,13 @@ impl Accounts {
         };
         let contacts = try_join_all(decisions.into_iter().map(contact)).await?;
         Ok(Contacts { contacts, next })
+    }
+}
+
+#[cfg(test)]
+impl Accounts {
+    /// What each of two has decided about the other.
+    pub async fn contacts_of_two(&self, one: AccountId, other: AccountId) -> [Option<Consent>; 2] {
+        self.store.known(one, other).await.unwrap().consents()
     }
 }

@@ -13,6 +13,7 @@ use utoipa_axum::router::OpenApiRouter;
 use utoipa_axum::routes;
 
 use super::ops::Accounts;
+use crate::parameters;
 
 /// Contacts of a page, if the caller does not say.
 const PAGE_DEFAULT: usize = 50;
@@ -47,7 +48,8 @@ async fn update(
 }
 
 /// An account by its id, a wallet address or a handle
-#[utoipa::path(get, path = "/v1/accounts/{account}", tag = "accounts", params(("account" = String, Path)),
+#[utoipa::path(get, path = "/v1/accounts/{account}", tag = "accounts",
+    params(("account" = inline(parameters::Reference), Path)),
     responses((status = 200, body = Account), (status = "default", body = Problem)))]
 async fn look_up(
     State(accounts): State<Accounts>,
@@ -61,9 +63,10 @@ async fn look_up(
 #[serde(deny_unknown_fields)]
 struct Page {
     /// Where the page before ended
-    #[param(value_type = Option<String>)]
+    #[param(value_type = parameters::AccountId, required = false, inline)]
     after: Option<AccountId>,
     /// 1 to 200
+    #[param(value_type = parameters::Limit, required = false, inline)]
     limit: Option<usize>,
 }
 
@@ -83,8 +86,9 @@ async fn contacts(
 }
 
 /// Accepts or blocks somebody, or forgets the decision
-#[utoipa::path(put, path = "/v1/contacts/{account}", tag = "accounts", params(("account" = String, Path)),
-    request_body = SetConsent, responses((status = 200, body = Contact), (status = "default", body = Problem)))]
+#[utoipa::path(put, path = "/v1/contacts/{account}", tag = "accounts",
+    params(("account" = inline(parameters::AccountId), Path)), request_body = SetConsent,
+    responses((status = 200, body = Contact), (status = "default", body = Problem)))]
 async fn decide(
     State(accounts): State<Accounts>,
     Caller(claims): Caller,

@@ -1,18 +1,25 @@
 //! All SurrealQL and Redis of this domain.
 
+mod handles;
+
 use std::sync::LazyLock;
 use std::time::Duration;
 
 use nepto_kit::db::{Db, DbError, Migration, RecordId, key, vars};
+use nepto_kit::redis::Redis;
 use nepto_proto::AccountId;
 use nepto_proto::api::accounts::Consent;
-use redis::aio::ConnectionManager;
 use redis::{AsyncCommands, Script};
 use surrealdb::types::{SurrealValue, Value, array};
 
-use super::model::{Verdict, consent_text, parse_consent};
+#[cfg(test)]
+pub use self::handles::Profile;
+pub use self::handles::{Change, NewHandle};
+use super::model::{Standing, Verdict, consent_text, parse_consent};
 
-pub const SCHEMA: &[Migration] = &[Migration {
+pub const SCHEMA: &[Migration] = &[PROFILES, handles::LIKENESSES];
+
+const PROFILES: Migration = Migration {
     number: 1,
     statements: "
         -- profile:[account]
@@ -30,10 +37,10 @@ pub const SCHEMA: &[Migration] = &[Migration {
         DEFINE TABLE IF NOT EXISTS pair SCHEMAFULL;
         DEFINE FIELD IF NOT EXISTS revision ON pair TYPE int;
     ",
-}];
+};
 
-/// A cached verdict gives way to one that is as new or newer only: `<verdict>@<revision of the pair>`.
-static PUT_VERDICT: LazyLock<Script> = LazyLock::new(|| {
+/// A cached standing gives way to one that is as new or newer only: `<verdict, or ask>@<revision of the pair>`.
+static PUT_STANDING: LazyLock<Script> = LazyLock::new(|| {
     Script::new(
         r"local known = redis.call('GET', KEYS[1])
           if known and tonumber(string.match(known, '@(%d+)$') or 0) > tonumber(ARGV[2]) then return 0 end
@@ -43,13 +50,8 @@ static PUT_VERDICT: LazyLock<Script> = LazyLock::new(|| {
 });
 
 const CACHE_TTL: Duration = Duration::from_secs(300);
-
-/// What an account says of itself.
-#[derive(Debug, Clone, Default, SurrealValue)]
-pub struct Profile {
-    pub handle: Option<String>,
-    pub display_name: Option<String>,
-}
+/// From the check of a message to the note that it is stored.
+const WRITING_TTL: Duration = Duration::from_secs(10);
 
 #[derive(Debug, Clone, SurrealValue)]
 struct ContactRow {
@@ -65,25 +67,29 @@ pub struct Decision {
     pub since_ms: i64,
 }
 
-/// What two accounts decided about each other, before and after a message.
+/// What two accounts decided about each other.
 #[derive(Debug, Clone, SurrealValue)]
-pub struct Met {
+pub struct Known {
     revision: i64,
-    /// What the sender had decided before.
-    before: Option<String>,
-    sender: Option<String>,
-    recipient: Option<String>,
+    one: Option<String>,
+    other: Option<String>,
 }
 
-impl Met {
-    /// Whether the sender may write.
-    pub fn verdict(&self) -> Verdict {
-        Verdict::of(consent_of(&self.sender), consent_of(&self.recipient))
+impl Known {
+    /// How the first one stands with the other.
+    pub fn standing(&self) -> Standing {
+        Standing::of(consent_of(&self.one), consent_of(&self.other))
     }
 
-    /// Whether the recipient may answer.
-    pub fn verdict_back(&self) -> Verdict {
-        Verdict::of(consent_of(&self.recipient), consent_of(&self.sender))
+    /// How the other stands with the first one.
+    pub fn standing_back(&self) -> Standing {
+        Standing::of(consent_of(&self.other), consent_of(&self.one))
+    }
+
+    /// What the first one thinks of the other, and the other of the first one.
+    #[cfg(test)]
+    pub fn consents(&self) -> [Option<Consent>; 2] {
+        [consent_of(&self.one), consent_of(&self.other)]
     }
 
     /// Of what the pair decided: a larger one is newer.
@@ -91,14 +97,9 @@ impl Met {
         self.revision
     }
 
-    /// Whether both accepted the other.
-    pub fn mutual(&self) -> bool {
-        [&self.sender, &self.recipient].map(consent_of) == [Some(Consent::Accepted); 2]
-    }
-
-    /// Whether they had not met before.
-    pub fn first_contact(&self) -> bool {
-        self.before.is_none()
+    /// The first one knows nothing of the other: they have not been written to, nor written, nor decided.
+    pub fn is_new(&self) -> bool {
+        self.one.is_none()
     }
 }
 
@@ -110,62 +111,36 @@ fn consent_of(text: &Option<String>) -> Option<Consent> {
 #[derive(Clone)]
 pub struct Store {
     db: Db,
-    redis: ConnectionManager,
+    redis: Redis,
 }
 
 impl Store {
-    pub fn new(db: Db, redis: ConnectionManager) -> Self {
+    pub fn new(db: Db, redis: Redis) -> Self {
         Self { db, redis }
     }
 
-    pub async fn profile(&self, account: AccountId) -> Result<Profile, DbError> {
-        let row: Option<Profile> =
-            self.db.run("SELECT handle, display_name FROM ONLY $id", vars! { id: profile_id(account) }).await?;
-        Ok(row.unwrap_or_default())
-    }
-
-    /// Replaces a profile, and moves its handle. Throws `handle_taken`.
-    pub async fn put_profile(&self, account: AccountId, profile: Profile) -> Result<(), DbError> {
-        self.db
-            .execute(
-                "{
-                    LET $before = (SELECT VALUE handle FROM ONLY $id);
-                    IF $profile.handle AND $profile.handle != $before {
-                        LET $handle_id = type::record('handle', $profile.handle);
-                        IF record::exists($handle_id) { THROW 'handle_taken' };
-                        CREATE $handle_id SET account = $account;
-                    };
-                    IF $before AND $before != $profile.handle { DELETE type::record('handle', $before) };
-                    UPSERT $id CONTENT $profile;
-                }",
-                vars! { id: profile_id(account), account: account.to_string(), profile: profile },
-            )
-            .await
-    }
-
-    pub async fn account_of_handle(&self, handle: &str) -> Result<Option<AccountId>, DbError> {
-        let id = RecordId::new("handle", handle);
-        let account: Option<String> = self.db.run("SELECT VALUE account FROM ONLY $id", vars! { id: id }).await?;
-        Ok(account.and_then(|account| account.parse().ok()))
-    }
-
     /// What two accounts decided about each other.
-    pub async fn met(&self, from: AccountId, to: AccountId) -> Result<Met, DbError> {
+    pub async fn known(&self, one: AccountId, other: AccountId) -> Result<Known, DbError> {
         self.db
             .run(
                 "{
-                    LET $sender = (SELECT VALUE consent FROM ONLY $outgoing);
-                    LET $recipient = (SELECT VALUE consent FROM ONLY $incoming);
-                    RETURN { revision: 0, before: $sender, sender: $sender, recipient: $recipient };
+                    LET $one = (SELECT VALUE consent FROM ONLY $outgoing);
+                    LET $other = (SELECT VALUE consent FROM ONLY $incoming);
+                    LET $revision = (SELECT VALUE revision FROM ONLY $pair) ?? 0;
+                    RETURN { revision: $revision, one: $one, other: $other };
                 }",
-                vars! { outgoing: contact_id(from, to), incoming: contact_id(to, from) },
+                vars! {
+                    outgoing: contact_id(one, other),
+                    incoming: contact_id(other, one),
+                    pair: pair_id(one, other),
+                },
             )
             .await
     }
 
     /// Notes that one wrote to the other: the sender accepts answers, the recipient has something to decide about. A block
     /// on either side changes nothing.
-    pub async fn meet(&self, from: AccountId, to: AccountId, now_ms: i64) -> Result<Met, DbError> {
+    pub async fn meet(&self, from: AccountId, to: AccountId, now_ms: i64) -> Result<Known, DbError> {
         self.db
             .run(
                 "{
@@ -173,13 +148,12 @@ impl Store {
                     LET $recipient = (SELECT VALUE consent FROM ONLY $incoming);
                     LET $revision = (SELECT VALUE revision FROM ONLY $pair) ?? 0;
                     IF $sender = 'blocked' OR $recipient = 'blocked' OR ($sender = 'accepted' AND $recipient) {
-                        RETURN { revision: $revision, before: $sender, sender: $sender, recipient: $recipient };
+                        RETURN { revision: $revision, one: $sender, other: $recipient };
                     };
                     IF $sender != 'accepted' { UPSERT $outgoing SET consent = 'accepted', since_ms = $now };
                     IF !$recipient { CREATE $incoming SET consent = 'requested', since_ms = $now };
                     UPSERT $pair SET revision = $revision + 1;
-                    RETURN { revision: $revision + 1, before: $sender, sender: 'accepted',
-                        recipient: $recipient ?? 'requested' };
+                    RETURN { revision: $revision + 1, one: 'accepted', other: $recipient ?? 'requested' };
                 }",
                 vars! {
                     outgoing: contact_id(from, to),
@@ -198,16 +172,15 @@ impl Store {
         other: AccountId,
         consent: Consent,
         now_ms: i64,
-    ) -> Result<Met, DbError> {
+    ) -> Result<Known, DbError> {
         self.db
             .run(
                 "{
-                    LET $before = (SELECT VALUE consent FROM ONLY $outgoing);
                     UPSERT $outgoing SET consent = $consent, since_ms = $now;
-                    LET $recipient = (SELECT VALUE consent FROM ONLY $incoming);
+                    LET $other = (SELECT VALUE consent FROM ONLY $incoming);
                     LET $revision = ((SELECT VALUE revision FROM ONLY $pair) ?? 0) + 1;
                     UPSERT $pair SET revision = $revision;
-                    RETURN { revision: $revision, before: $before, sender: $consent, recipient: $recipient };
+                    RETURN { revision: $revision, one: $consent, other: $other };
                 }",
                 vars! {
                     outgoing: contact_id(owner, other),
@@ -246,21 +219,45 @@ impl Store {
         Ok(rows.iter().filter_map(|id| part(id, 0)).collect())
     }
 
-    /// Puts into Redis what one may do to the other, unless something newer stands there.
-    pub async fn cache(&self, from: AccountId, to: AccountId, verdict: Verdict, met: &Met) -> redis::RedisResult<()> {
-        PUT_VERDICT
+    /// Puts into Redis how one stands with the other, unless something newer stands there. What is not settled is put there
+    /// as well, as a word that says to ask: an answer of before that was slower must not come after it.
+    pub async fn cache(
+        &self,
+        from: AccountId,
+        to: AccountId,
+        standing: Standing,
+        known: &Known,
+    ) -> redis::RedisResult<()> {
+        PUT_STANDING
             .key(Verdict::cache_key(from, to))
-            .arg(verdict.as_str())
-            .arg(met.revision())
+            .arg(standing.cached())
+            .arg(known.revision())
             .arg(CACHE_TTL.as_secs())
             .invoke_async(&mut self.redis.clone())
             .await
     }
 
-    /// Forgets a verdict: the next message asks again.
-    pub async fn forget(&self, from: AccountId, to: AccountId) -> redis::RedisResult<()> {
-        self.redis.clone().del(Verdict::cache_key(from, to)).await
+    /// Notes for seconds that a message is on its way; whoever answers is asked for anew.
+    pub async fn begin_writing(&self, from: AccountId, to: AccountId, known: &Known) -> redis::RedisResult<()> {
+        let () = self.redis.clone().set_ex(writing_key(from, to), 1, WRITING_TTL.as_secs()).await?;
+        let answers = Standing { settled: false, ..known.standing_back() };
+        self.cache(to, from, answers, known).await
     }
+
+    /// Whether a message is on its way.
+    pub async fn is_writing(&self, from: AccountId, to: AccountId) -> redis::RedisResult<bool> {
+        self.redis.clone().exists(writing_key(from, to)).await
+    }
+
+    /// What was on its way is noted.
+    pub async fn end_writing(&self, from: AccountId, to: AccountId) -> redis::RedisResult<()> {
+        self.redis.clone().del(writing_key(from, to)).await
+    }
+}
+
+/// Where the note is that a message is on its way.
+pub fn writing_key(from: AccountId, to: AccountId) -> String {
+    format!("writing:{from}:{to}")
 }
 
 impl ContactRow {
@@ -275,10 +272,6 @@ fn pair_id(a: AccountId, b: AccountId) -> RecordId {
 
 fn part(id: &RecordId, index: usize) -> Option<AccountId> {
     key::text(id, index)?.parse().ok()
-}
-
-fn profile_id(account: AccountId) -> RecordId {
-    RecordId::new("profile", account.to_string())
 }
 
 fn contact_id(owner: AccountId, other: AccountId) -> RecordId {

@@ -1,46 +1,43 @@
-//! The rules that rows keep.
+//! The rules that rows of contacts keep.
 
-use nepto_kit::db::DbError;
 use nepto_proto::api::accounts::Consent;
 
 use super::Verdict;
-use super::store::{Profile, Store};
+use super::store::{Known, Store};
 use crate::testing::{account, database, no_redis};
 
 async fn store() -> Store {
     Store::new(database(super::domain()).await, no_redis())
 }
 
-fn named(handle: &str) -> Profile {
-    Profile { handle: Some(handle.into()), display_name: None }
-}
-
-#[tokio::test]
-async fn a_handle_belongs_to_one_account_and_can_be_given_up() {
-    let store = store().await;
-    store.put_profile(account(1), named("alice")).await.unwrap();
-    assert!(
-        matches!(store.put_profile(account(2), named("alice")).await, Err(DbError::Thrown(code)) if code == "handle_taken")
-    );
-    store.put_profile(account(1), named("alice")).await.unwrap();
-    assert_eq!(store.account_of_handle("alice").await.unwrap(), Some(account(1)));
-    store.put_profile(account(1), Profile { handle: None, display_name: Some("A".into()) }).await.unwrap();
-    assert_eq!(store.account_of_handle("alice").await.unwrap(), None);
-    store.put_profile(account(2), named("alice")).await.unwrap();
-    assert_eq!(store.profile(account(1)).await.unwrap().display_name.as_deref(), Some("A"));
-    assert_eq!(store.profile(account(3)).await.unwrap().handle, None);
+/// Whether one may write to the other, and the other to one.
+fn verdicts(known: &Known) -> (Verdict, Verdict) {
+    (known.standing().verdict, known.standing_back().verdict)
 }
 
 #[tokio::test]
 async fn writing_means_accepting_answers_and_nothing_for_the_other() {
     let store = store().await;
     let (alice, bob) = (account(1), account(2));
-    assert!(store.met(alice, bob).await.unwrap().first_contact());
-    let met = store.meet(alice, bob, 1).await.unwrap();
-    assert_eq!((met.verdict(), met.verdict_back()), (Verdict::Requested, Verdict::Accepted));
-    let met = store.meet(bob, alice, 2).await.unwrap();
-    assert_eq!((met.verdict(), met.verdict_back()), (Verdict::Accepted, Verdict::Accepted));
+    assert!(store.known(alice, bob).await.unwrap().is_new());
+    let known = store.meet(alice, bob, 1).await.unwrap();
+    assert_eq!(verdicts(&known), (Verdict::Requested, Verdict::Accepted));
+    assert!(!known.standing_back().settled, "the first answer must be noted, so that it counts as accepting");
+    let known = store.meet(bob, alice, 2).await.unwrap();
+    assert_eq!(verdicts(&known), (Verdict::Accepted, Verdict::Accepted));
     assert_eq!(store.who_accepts(alice, &[bob, account(3)]).await.unwrap(), [bob]);
+}
+
+#[tokio::test]
+async fn who_was_accepted_and_writes_accepts_answers_as_well() {
+    let store = store().await;
+    let (alice, bob) = (account(1), account(2));
+    let known = store.decide(bob, alice, Consent::Accepted, 1).await.unwrap();
+    assert_eq!(verdicts(&known), (Verdict::Requested, Verdict::Accepted));
+    assert!(!known.standing_back().settled && !known.standing().settled, "what either writes is still to be noted");
+    let known = store.meet(alice, bob, 2).await.unwrap();
+    assert_eq!(verdicts(&known), (Verdict::Accepted, Verdict::Accepted));
+    assert!(known.standing().settled && known.standing_back().settled);
 }
 
 #[tokio::test]
@@ -48,13 +45,13 @@ async fn a_block_is_not_lifted_by_writing() {
     let store = store().await;
     let (alice, bob) = (account(1), account(2));
     store.meet(alice, bob, 1).await.unwrap();
-    let met = store.decide(bob, alice, Consent::Blocked, 2).await.unwrap();
-    assert_eq!((met.verdict(), met.verdict_back()), (Verdict::YouBlocked, Verdict::Blocked));
-    assert_eq!(store.meet(alice, bob, 3).await.unwrap().verdict(), Verdict::Blocked);
-    assert_eq!(store.meet(bob, alice, 4).await.unwrap().verdict(), Verdict::YouBlocked);
+    let known = store.decide(bob, alice, Consent::Blocked, 2).await.unwrap();
+    assert_eq!(verdicts(&known), (Verdict::YouBlocked, Verdict::Blocked));
+    assert_eq!(verdicts(&store.meet(alice, bob, 3).await.unwrap()).0, Verdict::Blocked);
+    assert_eq!(verdicts(&store.meet(bob, alice, 4).await.unwrap()).0, Verdict::YouBlocked);
     assert_eq!(store.who_accepts(alice, &[bob]).await.unwrap(), []);
     store.decide(bob, alice, Consent::Accepted, 5).await.unwrap();
-    assert_eq!(store.meet(alice, bob, 6).await.unwrap().verdict(), Verdict::Accepted);
+    assert_eq!(verdicts(&store.meet(alice, bob, 6).await.unwrap()).0, Verdict::Accepted);
 }
 
 #[tokio::test]
@@ -74,13 +71,18 @@ async fn contacts_are_paged() {
 async fn every_decision_has_a_larger_revision_and_nothing_else_has() {
     let store = store().await;
     let (alice, bob) = (account(1), account(2));
+    assert_eq!(store.known(alice, bob).await.unwrap().revision(), 0);
     let first = store.meet(alice, bob, 1).await.unwrap();
-    assert!(!first.mutual(), "being written to accepts nothing");
     let again = store.meet(alice, bob, 2).await.unwrap();
     assert_eq!(again.revision(), first.revision());
     let answer = store.meet(bob, alice, 3).await.unwrap();
-    assert!(answer.mutual() && answer.revision() > first.revision(), "answering accepts");
+    assert!(answer.revision() > first.revision(), "answering accepts");
     let block = store.decide(bob, alice, Consent::Blocked, 4).await.unwrap();
-    assert!(!block.mutual() && block.revision() > answer.revision());
+    assert!(block.revision() > answer.revision());
     assert_eq!(store.meet(alice, bob, 5).await.unwrap().revision(), block.revision());
+    assert_eq!(
+        store.known(bob, alice).await.unwrap().revision(),
+        block.revision(),
+        "of the pair, whoever is named first"
+    );
 }

@@ -8,7 +8,9 @@
 //! - after a reorganization everything is as if only the remaining blocks had ever been there;
 //! - what is final and what may still change are told apart, everywhere;
 //! - a pipeline that fails, hangs or is paused holds up no other, and no other chain;
-//! - an event that can't be understood changes nothing and is put aside with its reason.
+//! - what is held depends on the events alone, never on the order in which they are heard of;
+//! - an event that can't be understood for certain changes nothing and is put aside with its reason, and its contract is not
+//!   complete until that is settled.
 
 mod consumers;
 mod decode;
@@ -21,11 +23,12 @@ mod pipeline;
 mod request;
 mod routes;
 mod services;
+mod shapes;
 mod store;
 #[cfg(test)]
 mod tests;
-mod text;
 mod transactions;
+mod turns;
 
 use nepto_kit::domain::{Domain, Facets, Parts};
 use nepto_kit::service::Operation;

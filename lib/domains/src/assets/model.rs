@@ -6,10 +6,13 @@ use alloy_primitives::{Address, B256, U256};
 use nepto_proto::api::assets::PartOutcome;
 use nepto_proto::chain as wire;
 
+use super::shapes::Noted;
+use crate::collector::Pipeline;
+
 /// What of a contract is held.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum Class {
-    /// The amount of an ERC-20, or how many tokens of an ERC-721.
+    /// The amount of an ERC-20, or how many tokens of an ERC-721: the [`Origin`] tells.
     Whole,
     /// One token of an ERC-721 or ERC-1155.
     Token(U256),
@@ -58,11 +61,35 @@ impl Class {
     }
 }
 
+/// The events that an amount is the sum of: those of one pipeline and, of a `Transfer`, with one number of topics
+/// ([`super::shapes`]). A contract may log several kinds; the amounts of two origins never meet.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct Origin {
+    pub pipeline: Pipeline,
+    /// 0 where only one shape is understood.
+    pub topics: u8,
+}
+
+impl Origin {
+    /// As it stands in keys.
+    pub fn to_key(self) -> String {
+        format!("{}/{}", self.pipeline.as_str(), self.topics)
+    }
+
+    /// Reads a key.
+    pub fn from_key(key: &str) -> Option<Self> {
+        let (name, topics) = key.split_once('/')?;
+        let pipeline = Pipeline::ALL.into_iter().find(|pipeline| pipeline.as_str() == name)?;
+        Some(Self { pipeline, topics: topics.parse().ok()? })
+    }
+}
+
 /// Something that somebody holds an amount of.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Holding {
     pub holder: Address,
     pub contract: Address,
+    pub origin: Origin,
     pub class: Class,
 }
 
@@ -101,11 +128,10 @@ pub enum Effect {
     /// An amount moves. The zero address stands for nobody: what comes from it is made, what goes to it is gone.
     Moved { contract: Address, class: Class, from: Address, to: Address, amount: Amount },
     /// An amount changes that comes from or goes to nowhere: a stake.
-    Changed { holding: Holding, amount: Amount },
-    /// A single token has a new owner.
-    Owned { contract: Address, token: U256, from: Address, to: Address },
-    /// All tokens of a range have a first owner (ERC-2309).
-    OwnedRange { contract: Address, first: U256, last: U256, to: Address },
+    Changed { holder: Address, contract: Address, class: Class, amount: Amount },
+    /// Tokens of which each is one have a new owner: one, or all of a range (ERC-2309). Who had them before is what the
+    /// events before say, whatever this one says.
+    Owned { contract: Address, first: U256, last: U256, to: Address },
     /// A message with payments was sent.
     Sent { contract: Address, batch: U256, sender: Address, token: Address, content_hash: B256, message: String },
     /// A recipient of such a message was paid, passed over, or given credit.
@@ -113,11 +139,11 @@ pub enum Effect {
 }
 
 /// Where an event stands.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub struct Place {
     pub block: u64,
-    pub time_s: u64,
     pub log: u32,
+    pub time_s: u64,
     pub transaction: B256,
 }
 
@@ -132,14 +158,19 @@ pub struct Delta {
     pub other: Option<Address>,
 }
 
-/// A new owner of a single token, or of a range of them.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Ownership {
+/// A token that can be only one.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct Single {
+    pub origin: Origin,
     pub contract: Address,
-    pub first: U256,
-    pub last: U256,
-    pub to: Address,
+    pub token: U256,
+}
+
+/// Somebody, or nobody, got a token.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Turn {
     pub place: Place,
+    pub owner: Address,
 }
 
 /// A message or a part of it.
@@ -153,48 +184,49 @@ pub struct Sending {
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Folded {
     pub deltas: BTreeMap<(u64, Holding), Delta>,
-    pub ownerships: Vec<Ownership>,
+    /// What single tokens went through, in order. Whom they were taken from is looked up before it is committed
+    /// ([`super::turns`]).
+    pub turns: BTreeMap<Single, Vec<Turn>>,
     pub sendings: Vec<Sending>,
+    /// What was found out about shapes, and which logs could not be read.
+    pub noted: Noted,
     pub events: u64,
+    /// Effects of the events: what they cost.
+    pub effects: usize,
 }
 
 impl Folded {
     /// Takes an event's effects in.
-    pub fn add(&mut self, place: Place, effects: Vec<Effect>) {
+    pub fn add(&mut self, place: Place, origin: Origin, effects: Vec<Effect>) {
         self.events += 1;
         for effect in effects {
+            self.effects += 1;
             match effect {
                 Effect::Moved { contract, class, from, to, amount } => {
                     if from == to {
                         continue;
                     }
-                    let holding = |holder| Holding { holder, contract, class };
+                    let holding = |holder| Holding { holder, contract, origin, class };
                     self.change(place, holding(from), amount.negated(), Some(to));
                     self.change(place, holding(to), amount, Some(from));
                 }
-                Effect::Changed { holding, amount } => self.change(place, holding, amount, None),
-                Effect::Owned { contract, token, from, to } => {
-                    self.ownerships.push(Ownership { contract, first: token, last: token, to, place });
-                    if from != to {
-                        for class in [Class::Whole, Class::Token(token)] {
-                            let holding = |holder| Holding { holder, contract, class };
-                            self.change(place, holding(from), Amount::ONE.negated(), Some(to));
-                            self.change(place, holding(to), Amount::ONE, Some(from));
-                        }
-                    }
+                Effect::Changed { holder, contract, class, amount } => {
+                    self.change(place, Holding { holder, contract, origin, class }, amount, None);
                 }
-                Effect::OwnedRange { contract, first, last, to } => {
-                    self.ownerships.push(Ownership { contract, first, last, to, place });
-                    let count = Amount(last.wrapping_sub(first).wrapping_add(U256::ONE));
-                    let holding = Holding { holder: to, contract, class: Class::Whole };
-                    self.change(place, holding, count, Some(Address::ZERO));
+                Effect::Owned { contract, first, last, to } => {
+                    for token in tokens(first, last) {
+                        self.effects += 1;
+                        let single = Single { origin, contract, token };
+                        self.turns.entry(single).or_default().push(Turn { place, owner: to });
+                    }
                 }
                 Effect::Sent { .. } | Effect::Part { .. } => self.sendings.push(Sending { effect, place }),
             }
         }
     }
 
-    fn change(&mut self, place: Place, holding: Holding, amount: Amount, other: Option<Address>) {
+    /// An amount changes by an event.
+    pub fn change(&mut self, place: Place, holding: Holding, amount: Amount, other: Option<Address>) {
         if holding.holder == Address::ZERO {
             return;
         }
@@ -206,6 +238,12 @@ impl Folded {
             })
             .or_insert(Delta { amount, time_s: place.time_s, transaction: place.transaction, other });
     }
+}
+
+/// All tokens of a range, in order. There may be 2^256: who asks has looked how many.
+pub fn tokens(first: U256, last: U256) -> impl Iterator<Item = U256> {
+    let from = (first <= last).then_some(first);
+    std::iter::successors(from, move |token| (*token < last).then(|| token.wrapping_add(U256::ONE)))
 }
 
 /// The place of a log in a block of the wire.

@@ -9,9 +9,9 @@ use nepto_proto::{AccountId, ErrorCode};
 use time::OffsetDateTime;
 
 use super::Cursor;
-use super::model::{Amount, Class, Holding};
+use super::model::{Amount, Class, Holding, Origin};
 use super::request::address;
-use super::store::{FoldedSum, HOLDINGS_MAX, Store, Tail, Tails, held, newest};
+use super::store::{FoldedSum, HOLDINGS_MAX, Store, Tail, held, newest};
 use crate::auth::FindAccount;
 use crate::collector::{FindGaps, Gap, Pipeline};
 
@@ -26,10 +26,22 @@ pub struct Assets {
     pub outbox: Outbox,
 }
 
+/// Pages of a history that are passed over in one answer, because nothing in them counts.
+const EMPTY_PAGES_MAX: usize = 50;
+
+/// A thing of a contract. Of one that is several at once, `standard` says of which; without it, the first that there is.
+#[derive(Debug, Clone, Copy)]
+pub struct Thing {
+    pub chain: u64,
+    pub contract: Address,
+    pub class: Class,
+    pub standard: Option<Pipeline>,
+}
+
 /// A question about what somebody holds.
 pub struct Question {
-    pub chain: u64,
-    pub holding: Holding,
+    pub thing: Thing,
+    pub holder: Address,
     /// At the end of this block; now if there is none.
     pub at: Option<u64>,
     pub only_final: bool,
@@ -85,18 +97,35 @@ impl Assets {
         }
     }
 
-    /// The pipeline that follows a thing of a contract.
-    pub fn pipeline_of(&self, chain: u64, contract: &Address, class: Class) -> Result<Vec<Pipeline>, Failure> {
+    /// The pipelines that may follow a thing of a contract: what it is declared to be, or, of a `token`, the first whose
+    /// events it logs.
+    pub fn pipelines_of(&self, chain: u64, contract: &Address, class: Class) -> Result<&'static [Pipeline], Failure> {
         use nepto_kit::config::Standard;
         Ok(match (self.contract(chain, contract)?.kind, class) {
-            (Standard::Erc20, _) => vec![Pipeline::Erc20],
-            (Standard::Erc721, _) => vec![Pipeline::Erc721],
-            (Standard::Erc1155, _) => vec![Pipeline::Erc1155],
-            (Standard::Staking, _) => vec![Pipeline::Staking],
-            (Standard::Multisend, _) => vec![Pipeline::Multisend],
-            (Standard::Token, Class::Token(_)) => vec![Pipeline::Erc721, Pipeline::Erc1155],
-            (Standard::Token, _) => vec![Pipeline::Erc20, Pipeline::Erc721],
+            (Standard::Erc20, _) => &[Pipeline::Erc20],
+            (Standard::Erc721, _) => &[Pipeline::Erc721],
+            (Standard::Erc1155, _) => &[Pipeline::Erc1155],
+            (Standard::Staking, _) => &[Pipeline::Staking],
+            (Standard::Multisend, _) => &[Pipeline::Multisend],
+            (Standard::Token, Class::Token(_)) => &[Pipeline::Erc721, Pipeline::Erc1155],
+            (Standard::Token, _) => &[Pipeline::Erc20, Pipeline::Erc721],
         })
+    }
+
+    /// Which events tell of a thing.
+    async fn origin_of(&self, thing: &Thing) -> Result<Origin, Failure> {
+        let Thing { chain, contract, class, standard } = thing;
+        let pipelines = self.pipelines_of(*chain, contract, *class)?;
+        let mains = self.store.mains(*chain, &[*contract].into()).await?;
+        let logged = pipelines.iter().copied().find(|pipeline| mains.of(*pipeline, contract).is_some());
+        let pipeline = match standard {
+            Some(standard) => pipelines.iter().copied().find(|pipeline| pipeline == standard).ok_or_else(|| {
+                let names: Vec<&str> = pipelines.iter().map(|pipeline| pipeline.as_str()).collect();
+                Failure::new(ErrorCode::Malformed, format!("`standard` is {} for this", names.join(" or ")))
+            })?,
+            None => logged.unwrap_or(pipelines[0]),
+        };
+        Ok(mains.or_usual(pipeline, contract))
     }
 
     pub fn chain(&self, chain: u64) -> Result<&nepto_kit::config::Chain, Failure> {
@@ -121,12 +150,15 @@ impl Assets {
         let mut contracts = Vec::new();
         for chain in &self.ctx.config.chains {
             let gaps = self.gaps(chain.id).await?;
+            let (unread, are_all) = self.store.unread(chain.id).await?;
             contracts.extend(chain.contracts.iter().map(|contract| api::Contract {
                 chain_id: chain.id,
                 address: contract.address.to_string(),
                 kind: contract.kind.as_str().to_owned(),
                 start_block: contract.start_block,
-                is_complete: !gaps.iter().any(|gap| gap.contract == contract.address),
+                is_complete: are_all
+                    && !unread.contains(&contract.address)
+                    && !gaps.iter().any(|gap| gap.contract == contract.address),
             }));
         }
         Ok(contracts)
@@ -154,65 +186,59 @@ impl Assets {
         self.ctx.call(&FindGaps { chain_id }).await
     }
 
-    /// Whether all blocks up to this one were read for a contract.
+    /// Whether all blocks up to this one were read for a contract, and everything in them.
     pub async fn is_known(&self, chain: u64, contract: &Address, block: u64) -> Result<bool, Failure> {
         let gaps = self.gaps(chain).await?;
-        Ok(!gaps.iter().any(|gap| gap.contract == *contract && gap.from <= block))
+        let is_missing = gaps.iter().any(|gap| gap.contract == *contract && gap.from <= block);
+        Ok(!is_missing && self.store.is_read(chain, contract, block).await?)
+    }
+
+    /// Whether the same holds of every contract of a chain.
+    async fn is_all_known(&self, chain: &nepto_kit::config::Chain) -> Result<bool, Failure> {
+        let (unread, are_all) = self.store.unread(chain.id).await?;
+        let is_unread = chain.contracts.iter().any(|contract| unread.contains(&contract.address));
+        Ok(are_all && !is_unread && self.gaps(chain.id).await?.is_empty())
     }
 
     /// What somebody holds of one thing.
     pub async fn balance(&self, question: &Question) -> Result<api::Balance, Failure> {
-        let Question { chain, holding, at, only_final } = question;
-        let pipelines = self.pipeline_of(*chain, &holding.contract, holding.class)?;
-        let mut tails = Vec::new();
-        for pipeline in &pipelines {
-            tails.push(self.store.tail(*chain, *pipeline, &holding.holder).await?);
-        }
-        let folded: Vec<_> = self.store.folded(*chain, holding).await?.into_iter().collect();
-        let mut amount = held(&tails, &folded, *only_final).get(holding).copied().unwrap_or(Amount::ZERO);
-        let lowest = |height: fn(&Tails) -> i64| tails.iter().map(height).min().unwrap_or_default() as u64;
-        let (height, final_height) = (lowest(|tails| tails.cursor.height), lowest(|tails| tails.cursor.final_height));
+        let Question { thing, holder, at, only_final } = question;
+        let Thing { chain, contract, class, .. } = *thing;
+        let origin = self.origin_of(thing).await?;
+        let holding = Holding { holder: *holder, contract, origin, class };
+        let tails = self.store.tail(chain, origin.pipeline, holder).await?;
+        let (height, final_height) = (tails.cursor.height as u64, tails.cursor.final_height as u64);
+        let folded: Vec<_> = self.store.folded(chain, &holding).await?.into_iter().collect();
+        let mut amount = held(&[tails], &folded, *only_final).get(&holding).copied().unwrap_or(Amount::ZERO);
         let newest = if *only_final { final_height.min(height) } else { height };
-        let block = self.block_of(*chain, &holding.contract, *at, height)?.unwrap_or(newest);
-        for pipeline in &pipelines {
-            let later = self.store.deltas_above(*chain, *pipeline, holding, block).await?;
-            let later = later.ok_or_else(|| {
-                Failure::new(
-                    ErrorCode::TooLarge,
-                    "too much has changed for this holder since that block; ask for a later one",
-                )
-            })?;
-            for later in later {
-                // newer deltas than the tails may have come meanwhile: they are not in the sum
-                if later.block <= newest {
-                    amount = amount.plus(later.delta.amount.negated());
-                }
+        let block = self.block_of(chain, &contract, *at, height)?.unwrap_or(newest);
+        let later = self.store.deltas_above(chain, origin.pipeline, &holding, block).await?;
+        let later = later.ok_or_else(|| {
+            Failure::new(
+                ErrorCode::TooLarge,
+                "too much has changed for this holder since that block; ask for a later one",
+            )
+        })?;
+        for later in later {
+            // newer deltas than the tails may have come meanwhile: they are not in the sum
+            if later.block <= newest {
+                amount = amount.plus(later.delta.amount.negated());
             }
         }
-        let counted = if *only_final { block.min(final_height) } else { block };
-        amount = amount.plus(self.of_range(*chain, holding, counted).await?);
-        let is_final = block <= final_height && self.is_known(*chain, &holding.contract, block).await?;
-        Ok(api::Balance { amount: amount.signed(), block, is_final })
+        let is_final = block <= final_height && self.is_known(chain, &contract, block).await?;
+        Ok(api::Balance { amount: amount.signed(), standard: origin.pipeline.as_str().to_owned(), block, is_final })
     }
 
     /// Everything that a wallet holds on a chain.
     pub async fn holdings(&self, chain: u64, wallet: &Address, only_final: bool) -> Result<api::Holdings, Failure> {
-        self.chain(chain)?;
-        let mut tails = Vec::new();
-        for pipeline in Pipeline::ALL {
-            tails.push(self.store.tail(chain, pipeline, wallet).await?);
-        }
-        let (folded, are_all) = self.store.all_folded(chain, wallet).await?;
-        let mut amounts = held(&tails, &folded, only_final);
-        // a range is known by the same pipeline that knows of its tokens
-        let known = tails.iter().find(|tails| tails.cursor.pipeline == Pipeline::Erc721.as_str());
-        let up_to = known.filter(|_| only_final).map_or(u64::MAX, |tails| tails.cursor.final_height as u64);
-        let ranges_are_all = self.add_ranges(chain, wallet, up_to, &mut amounts).await?;
+        let declared = self.chain(chain)?;
+        let (amounts, are_all) = self.store.amounts(chain, wallet, only_final).await?;
         let shown = |(holding, amount): (Holding, Amount)| {
             (amount != Amount::ZERO && !amount.is_negative()).then(|| api::Holding {
                 chain_id: chain,
                 wallet: wallet.to_string(),
                 contract: holding.contract.to_string(),
+                standard: holding.origin.pipeline.as_str().to_owned(),
                 token: holding.class.token(),
                 what: holding.class.what().to_owned(),
                 amount: amount.signed(),
@@ -221,7 +247,7 @@ impl Assets {
         let mut holdings: Vec<api::Holding> = amounts.into_iter().filter_map(shown).collect();
         let fits = holdings.len() <= HOLDINGS_MAX;
         holdings.truncate(HOLDINGS_MAX);
-        let is_complete = fits && are_all && ranges_are_all && self.gaps(chain).await?.is_empty();
+        let is_complete = fits && are_all && self.is_all_known(declared).await?;
         Ok(api::Holdings { holdings, is_complete })
     }
 
@@ -235,48 +261,46 @@ impl Assets {
         limit: usize,
     ) -> Result<Vec<api::Change>, Failure> {
         self.chain(chain)?;
-        let mut found = Vec::new();
-        for pipeline in Pipeline::ALL {
-            let cursor = self.store.cursor(pipeline, chain).await?;
-            let final_height = cursor.map_or(0, |cursor| cursor.final_height as u64);
-            let deltas = self.store.history(chain, pipeline, wallet, below, limit).await?;
-            found.extend(deltas.into_iter().map(|delta| (delta, final_height)));
+        let mut below = below;
+        for _ in 0..EMPTY_PAGES_MAX {
+            let mut found = Vec::new();
+            for pipeline in Pipeline::ALL {
+                let cursor = self.store.cursor(pipeline, chain).await?;
+                let final_height = cursor.map_or(0, |cursor| cursor.final_height as u64);
+                let deltas = self.store.history(chain, pipeline, wallet, below, limit).await?;
+                found.extend(deltas.into_iter().map(|delta| (delta, final_height)));
+            }
+            newest(&mut found, limit, |(tail, _)| tail);
+            let Some((last, _)) = found.last() else { return Ok(Vec::new()) };
+            below = last.block;
+            let contracts = found.iter().map(|(tail, _)| tail.holding.contract).collect();
+            let mains = self.store.mains(chain, &contracts).await?;
+            found.retain(|(tail, _)| mains.count(&tail.holding));
+            if !found.is_empty() {
+                return Ok(found.into_iter().map(change).collect());
+            }
         }
-        newest(&mut found, limit, |(tail, _)| tail);
-        let change = |(tail, final_height): (Tail, u64)| api::Change {
-            contract: tail.holding.contract.to_string(),
-            token: tail.holding.class.token(),
-            what: tail.holding.class.what().to_owned(),
-            change: tail.delta.amount.signed(),
-            other: tail.delta.other.map(|other| other.to_string()),
-            transaction: tail.delta.transaction.to_string(),
-            block: tail.block,
-            at: OffsetDateTime::from_unix_timestamp(tail.delta.time_s as i64).unwrap_or(OffsetDateTime::UNIX_EPOCH),
-            is_final: tail.block <= final_height,
-        };
-        Ok(found.into_iter().map(change).collect())
+        Err(Failure::new(
+            ErrorCode::TooLarge,
+            "too much of this history does not count; ask for what was further below",
+        ))
     }
 
     /// Who holds something, finally, in the order of addresses.
-    pub async fn holders(
-        &self,
-        chain: u64,
-        contract: Address,
-        class: Class,
-        after: Option<Address>,
-        limit: usize,
-    ) -> Result<Vec<api::Holder>, Failure> {
-        self.pipeline_of(chain, &contract, class)?;
-        let of = Holding { holder: Address::ZERO, contract, class };
-        if let Class::Token(token) = class
-            && let Some(holders) = self.holders_of_ranged(chain, &contract, token, after, limit).await?
-        {
-            return Ok(holders);
-        }
+    pub async fn holders(&self, thing: &Thing, after: Option<Address>, limit: usize) -> Result<api::Holders, Failure> {
+        let Thing { chain, contract, class, .. } = *thing;
+        let origin = self.origin_of(thing).await?;
+        let of = Holding { holder: Address::ZERO, contract, origin, class };
         let sums = self.store.holders(chain, &of, after, limit as i64).await?;
+        let cursor = self.store.cursor(origin.pipeline, chain).await?;
+        let final_height = cursor.map_or(0, |cursor| cursor.final_height as u64);
         let holder =
             |sum: &FoldedSum| api::Holder { wallet: sum.holding.holder.to_string(), amount: sum.amount.signed() };
-        Ok(sums.iter().map(holder).collect())
+        Ok(api::Holders {
+            standard: origin.pipeline.as_str().to_owned(),
+            holders: sums.iter().map(holder).collect(),
+            is_complete: self.is_known(chain, &contract, final_height).await?,
+        })
     }
 
     /// Everything that the wallets of an account hold, on all chains.
@@ -298,4 +322,20 @@ impl Assets {
 
 fn trouble_key(pipeline: Pipeline, chain: u64) -> String {
     format!("chain:trouble:{}:{chain}", pipeline.as_str())
+}
+
+/// A change as it is told.
+fn change((tail, final_height): (Tail, u64)) -> api::Change {
+    api::Change {
+        contract: tail.holding.contract.to_string(),
+        standard: tail.holding.origin.pipeline.as_str().to_owned(),
+        token: tail.holding.class.token(),
+        what: tail.holding.class.what().to_owned(),
+        change: tail.delta.amount.signed(),
+        other: tail.delta.other.map(|other| other.to_string()),
+        transaction: tail.delta.transaction.to_string(),
+        block: tail.block,
+        at: OffsetDateTime::from_unix_timestamp(tail.delta.time_s as i64).unwrap_or(OffsetDateTime::UNIX_EPOCH),
+        is_final: tail.block <= final_height,
+    }
 }

@@ -12,9 +12,10 @@ use utoipa::IntoParams;
 use utoipa_axum::router::OpenApiRouter;
 use utoipa_axum::routes;
 
-use super::model::{Class, Holding};
-use super::ops::{Assets, Question};
-use super::request::{address, page_of, token_id};
+use super::model::Class;
+use super::ops::{Assets, Question, Thing};
+use super::request::{address, page_of, standard, token_id};
+use crate::parameters::{self, ContractPath, TokenPath, WalletPath};
 
 pub fn routes(assets: Assets) -> OpenApiRouter {
     OpenApiRouter::new()
@@ -33,7 +34,7 @@ pub fn routes(assets: Assets) -> OpenApiRouter {
 struct Sure {
     /// Only what can't change any more
     #[serde(default)]
-    #[param(value_type = Option<bool>)]
+    #[param(value_type = bool, required = false)]
     only_final: bool,
 }
 
@@ -57,7 +58,7 @@ async fn mine(
 
 /// What any wallet holds on a chain
 #[utoipa::path(get, path = "/v1/assets/{chain_id}/wallets/{wallet}", tag = "assets",
-    params(("chain_id" = u64, Path), ("wallet" = String, Path), Sure),
+    params(WalletPath, Sure),
     responses((status = 200, body = Holdings), (status = "default", body = Problem)))]
 async fn wallet(
     State(assets): State<Assets>,
@@ -72,14 +73,16 @@ async fn wallet(
 #[serde(deny_unknown_fields)]
 struct Before {
     /// Only changes in blocks below this one: the last `block` of the page before
+    #[param(value_type = parameters::Block, required = false, inline)]
     below: Option<u64>,
     /// 1 to 200
+    #[param(value_type = parameters::Limit, required = false, inline)]
     limit: Option<usize>,
 }
 
 /// What changed for a wallet on a chain, the newest first
 #[utoipa::path(get, path = "/v1/assets/{chain_id}/wallets/{wallet}/history", tag = "assets",
-    params(("chain_id" = u64, Path), ("wallet" = String, Path), Before),
+    params(WalletPath, Before),
     responses((status = 200, body = History), (status = "default", body = Problem)))]
 async fn history(
     State(assets): State<Assets>,
@@ -94,19 +97,27 @@ async fn history(
 #[derive(Deserialize, IntoParams)]
 #[serde(deny_unknown_fields)]
 struct Which {
-    /// A token of an ERC-1155, decimal
+    /// A token of an ERC-721 or ERC-1155, decimal
+    #[param(value_type = parameters::Number, required = false, inline)]
     token: Option<String>,
     /// `held` (the default), `staked` or `rewarded`
+    #[param(value_type = parameters::What, required = false, inline)]
     what: Option<String>,
+    /// Of a contract of kind `token` that is several at once: `erc20`, `erc721` or `erc1155`. Without it, the first of these
+    /// that it is
+    #[param(value_type = parameters::Standard, required = false, inline)]
+    standard: Option<String>,
     /// Where the page before ended
+    #[param(value_type = parameters::Address, required = false, inline)]
     after: Option<String>,
     /// 1 to 200
+    #[param(value_type = parameters::Limit, required = false, inline)]
     limit: Option<usize>,
 }
 
 /// Who holds something of a contract, by final blocks, in the order of addresses
 #[utoipa::path(get, path = "/v1/assets/{chain_id}/contracts/{contract}/holders", tag = "assets",
-    params(("chain_id" = u64, Path), ("contract" = String, Path), Which),
+    params(ContractPath, Which),
     responses((status = 200, body = Holders), (status = "default", body = Problem)))]
 async fn holders(
     State(assets): State<Assets>,
@@ -115,31 +126,41 @@ async fn holders(
     Query(which): Query<Which>,
 ) -> Result<Json<Holders>, Failure> {
     let class = class(which.what.as_deref(), which.token.as_deref())?;
+    let standard = which.standard.as_deref().map(standard).transpose()?;
     let after = which.after.as_deref().map(address).transpose()?;
     let limit = page_of(which.limit)?;
-    Ok(Json(Holders { holders: assets.holders(chain, address(&contract)?, class, after, limit).await? }))
+    let thing = Thing { chain, contract: address(&contract)?, class, standard };
+    assets.holders(&thing, after, limit).await.map(Json)
 }
 
 #[derive(Deserialize, IntoParams)]
 #[serde(deny_unknown_fields)]
 struct What {
     /// Whose
+    #[param(value_type = parameters::Address, inline)]
     holder: String,
     /// A token of an ERC-721 or ERC-1155, decimal
+    #[param(value_type = parameters::Number, required = false, inline)]
     token: Option<String>,
     /// `held` (the default), `staked` or `rewarded`
+    #[param(value_type = parameters::What, required = false, inline)]
     what: Option<String>,
+    /// Of a contract of kind `token` that is several at once: `erc20`, `erc721` or `erc1155`. Without it, the first of these
+    /// that it is
+    #[param(value_type = parameters::Standard, required = false, inline)]
+    standard: Option<String>,
     /// At the end of this block; now without it
+    #[param(value_type = parameters::Block, required = false, inline)]
     at: Option<u64>,
     /// Only what can't change any more
     #[serde(default)]
-    #[param(value_type = Option<bool>)]
+    #[param(value_type = bool, required = false)]
     only_final: bool,
 }
 
 /// How much of something a wallet holds, now or at a block
 #[utoipa::path(get, path = "/v1/assets/{chain_id}/contracts/{contract}/balance", tag = "assets",
-    params(("chain_id" = u64, Path), ("contract" = String, Path), What),
+    params(ContractPath, What),
     responses((status = 200, body = Balance), (status = "default", body = Problem)))]
 async fn balance(
     State(assets): State<Assets>,
@@ -148,8 +169,9 @@ async fn balance(
     Query(what): Query<What>,
 ) -> Result<Json<Balance>, Failure> {
     let class = class(what.what.as_deref(), what.token.as_deref())?;
-    let holding = Holding { holder: address(&what.holder)?, contract: address(&contract)?, class };
-    let question = Question { chain, holding, at: what.at, only_final: what.only_final };
+    let standard = what.standard.as_deref().map(standard).transpose()?;
+    let thing = Thing { chain, contract: address(&contract)?, class, standard };
+    let question = Question { thing, holder: address(&what.holder)?, at: what.at, only_final: what.only_final };
     assets.balance(&question).await.map(Json)
 }
 
@@ -157,12 +179,13 @@ async fn balance(
 #[serde(deny_unknown_fields)]
 struct When {
     /// At the end of this block; now without it
+    #[param(value_type = parameters::Block, required = false, inline)]
     at: Option<u64>,
 }
 
 /// Who owns a token of an ERC-721, now or at a block
 #[utoipa::path(get, path = "/v1/assets/{chain_id}/contracts/{contract}/tokens/{token}/owner", tag = "assets",
-    params(("chain_id" = u64, Path), ("contract" = String, Path), ("token" = String, Path), When),
+    params(TokenPath, When),
     responses((status = 200, body = Owner), (status = "default", body = Problem)))]
 async fn owner(
     State(assets): State<Assets>,

@@ -1,5 +1,7 @@
 //! What is stored, through forks and folds: as if only the remaining blocks had ever been.
 
+mod any_logs;
+
 use std::collections::BTreeMap;
 
 use alloy_primitives::{Address, B256, U256};
@@ -7,20 +9,22 @@ use nepto_kit::db::DbError;
 use proptest::prelude::*;
 use proptest::test_runner::{Config, TestRunner};
 
-use super::model::{Amount, Class, Effect, Folded, Holding, Place};
+use super::model::{Amount, Class, Effect, Folded, Holding, Origin, Place};
+use super::shapes::Shapes;
 use super::store::{Applied, Change, CursorRow, Store, Tail, folds, held, newest};
 use crate::collector::Pipeline;
 use crate::testing::database;
 
 const CHAIN: u64 = 7;
 const PIPELINE: Pipeline = Pipeline::Erc20;
+const ORIGIN: Origin = Origin { pipeline: PIPELINE, topics: 3 };
 
 fn person(number: u8) -> Address {
     Address::repeat_byte(number + 1)
 }
 
 fn holding(number: u8) -> Holding {
-    Holding { holder: person(number), contract: Address::repeat_byte(99), class: Class::Whole }
+    Holding { holder: person(number), contract: Address::repeat_byte(99), origin: ORIGIN, class: Class::Whole }
 }
 
 fn moved(from: u8, to: u8, amount: u64) -> Effect {
@@ -29,20 +33,26 @@ fn moved(from: u8, to: u8, amount: u64) -> Effect {
 }
 
 fn place(block: u64) -> Place {
-    Place { block, time_s: block, log: 0, transaction: B256::ZERO }
+    Place { block, log: 0, time_s: block, transaction: B256::ZERO }
 }
 
 /// A pipeline without its stream.
 struct Ledger {
     store: Store,
+    pipeline: Pipeline,
     cursor: CursorRow,
     unfolded: Vec<Applied>,
+    shapes: Shapes,
 }
 
 impl Ledger {
     async fn new() -> Self {
-        let store = Store::new(&database(super::domain()).await);
-        Self { store, cursor: CursorRow::new(PIPELINE, CHAIN), unfolded: Vec::new() }
+        Self::of(Store::new(&database(super::domain()).await), PIPELINE)
+    }
+
+    fn of(store: Store, pipeline: Pipeline) -> Self {
+        let cursor = CursorRow::new(pipeline, CHAIN);
+        Self { store, pipeline, cursor, unfolded: Vec::new(), shapes: Shapes::default() }
     }
 
     fn next(&self, height: u64) -> CursorRow {
@@ -59,9 +69,14 @@ impl Ledger {
         let mut folded = Folded::default();
         for (height, transfers) in blocks {
             for (from, to, amount) in transfers {
-                folded.add(place(*height), vec![moved(*from, *to, *amount)]);
+                folded.add(place(*height), ORIGIN, vec![moved(*from, *to, *amount)]);
             }
         }
+        self.commit_folded(after, folded, late).await;
+    }
+
+    async fn commit_folded(&mut self, after: CursorRow, mut folded: Folded, late: bool) {
+        self.store.settle(CHAIN, &mut folded, late).await.unwrap();
         let applied = self.apply(&after, &folded, late).await.unwrap();
         self.cursor = after;
         if applied.highest().is_some() {
@@ -72,12 +87,13 @@ impl Ledger {
     async fn apply(&self, after: &CursorRow, folded: &Folded, late: bool) -> Result<Applied, DbError> {
         let before = &self.cursor;
         let (retried, events) = (Vec::new(), Vec::new());
-        self.store.apply(Change { pipeline: PIPELINE, before, after, folded, late, retried, events }).await
+        self.store.apply(Change { pipeline: self.pipeline, before, after, folded, late, retried, events }).await
     }
 
     async fn revert(&mut self, height: u64) {
         let after = self.next(height);
-        self.store.revert(PIPELINE, &self.cursor, &after, &mut self.unfolded, height, Vec::new()).await.unwrap();
+        let Self { store, pipeline, cursor, unfolded, shapes } = self;
+        store.revert(*pipeline, cursor, &after, unfolded, shapes, height, Vec::new()).await.unwrap();
         self.cursor = after;
     }
 
@@ -89,14 +105,19 @@ impl Ledger {
         let Some(last) = count.checked_sub(1).map(|last| self.unfolded[last].seq) else { return };
         self.store.fold(CHAIN, last, &folds(self.unfolded.iter().take(count))).await.unwrap();
         if broken_off {
-            // as after a restart: everything from the database
-            self.unfolded = self.store.unfolded(PIPELINE, CHAIN).await.unwrap();
+            self.restart().await;
             return;
         }
         let after = CursorRow { folded: last, ..self.cursor.clone() };
-        self.store.end_fold(PIPELINE, &self.cursor, &after, Vec::new()).await.unwrap();
+        self.store.end_fold(self.pipeline, &self.cursor, &after, Vec::new()).await.unwrap();
         self.cursor = after;
         self.unfolded.drain(..count);
+    }
+
+    /// Everything from the database.
+    async fn restart(&mut self) {
+        self.unfolded = self.store.unfolded(self.pipeline, CHAIN).await.unwrap();
+        self.shapes = self.store.shapes(self.pipeline, CHAIN).await.unwrap();
     }
 
     /// What is told of a holder, page by page.
@@ -217,14 +238,18 @@ async fn as_if_only_the_rest_had_been(script: &[Op]) {
     }
 }
 
-#[test]
-fn forks_and_folds_leave_what_remains() {
-    let runtime = tokio::runtime::Builder::new_multi_thread()
+fn runtime() -> tokio::runtime::Runtime {
+    tokio::runtime::Builder::new_multi_thread()
         .worker_threads(2)
         .thread_stack_size(10 * 1024 * 1024)
         .enable_all()
         .build()
-        .unwrap();
+        .unwrap()
+}
+
+#[test]
+fn forks_and_folds_leave_what_remains() {
+    let runtime = runtime();
     let config = Config { cases: 24, failure_persistence: None, ..Config::default() };
     TestRunner::new(config)
         .run(&prop::collection::vec(op(), 1..30), |script| {
@@ -239,9 +264,9 @@ async fn a_step_counts_once_whoever_is_faster() {
     let mut ledger = Ledger::new().await;
     ledger.block(1, &[(0, 1, 5)]).await;
     // a second worker, which knows the cursor of before
-    let behind = Ledger { cursor: CursorRow::new(PIPELINE, CHAIN), unfolded: Vec::new(), store: ledger.store.clone() };
+    let behind = Ledger::of(ledger.store.clone(), PIPELINE);
     let mut folded = Folded::default();
-    folded.add(place(1), vec![moved(0, 1, 5)]);
+    folded.add(place(1), ORIGIN, vec![moved(0, 1, 5)]);
     let refused = behind.apply(&behind.next(1), &folded, false).await.unwrap_err();
     assert!(matches!(refused, DbError::Thrown(code) if code == "stale"));
     assert_eq!(ledger.balance(1).await, Amount(U256::from(5)));

@@ -10,7 +10,7 @@ pub fn consumers(auth: &Auth) -> Vec<Consumer> {
     vec![
         Consumer::of_event("auth-device-removed", move |event: DeviceRemoved| {
             let auth = devices.clone();
-            async move { auth.device_removed(event.account, event.device).await }
+            async move { auth.device_removed(event.account, event.device).await.map(drop) }
         }),
         Consumer::of_event("auth-sessions-revoked", move |event: SessionsRevoked| {
             let auth = sessions.clone();

@@ -4,21 +4,28 @@
 //! - a session begins only with a fresh, single-use nonce and the signature of a wallet over every checked field;
 //! - a wallet belongs to one account, an account has at least one wallet, and every wallet is vouched for from the root;
 //! - a refresh token works once; a second use ends the session, except right after a lost answer;
-//! - a signed-out session is dead everywhere within a second: here, in Redis, and on open sockets;
+//! - an account begins only with what the operator asks for, and who has one is never asked; an invite lets in as many
+//!   accounts as it says, whatever fails or happens at the same moment;
+//! - who is told that a session ended can rely on it: by then it is dead in Redis, on open sockets and here, and so are
+//!   the sessions of a removed device. Events that say so may be late;
 //! - a wallet that is a contract belongs to one chain, and what it signed holds for as long as it says so there: sessions,
 //!   devices and links end with its word. A chain that can't be asked ends nothing, and lets nobody in.
 
 mod consumers;
+mod invites;
 mod jobs;
 mod model;
 mod ops;
 mod recheck;
 mod routes;
 mod services;
+mod sessions;
+mod sign_up;
 mod signing;
 mod store;
 #[cfg(test)]
 mod tests;
+mod wallets;
 
 use std::sync::Arc;
 
@@ -27,10 +34,11 @@ use nepto_chain::signature::{Nodes, OnChain};
 use nepto_kit::config::Chain;
 use nepto_kit::domain::{Domain, Facets, Parts};
 use nepto_kit::service::Operation;
-use nepto_proto::AccountId;
 use nepto_proto::api::auth::Wallets;
+use nepto_proto::{AccountId, DeviceId};
 use serde::{Deserialize, Serialize};
 
+pub use sign_up::needs as sign_up_needs;
 pub use signing::make_token_keys;
 
 use crate::chains::{finality_of, urls_of};
@@ -47,6 +55,7 @@ fn mount(parts: &Parts) -> anyhow::Result<Facets> {
         services: services::services(&auth),
         consumers: consumers::consumers(&auth),
         jobs: jobs::jobs(&auth),
+        admin: invites::routes(auth.clone()),
         routes: routes::routes(auth),
         ..Facets::default()
     })
@@ -82,4 +91,20 @@ impl Operation for FindAccount {
     type Reply = Option<FoundAccount>;
     const DOMAIN: &'static str = "auth";
     const NAME: &'static str = "find_account";
+}
+
+/// Ends the sessions of a device that was removed: they are dead everywhere when this is answered. Returns how many there
+/// were.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub struct EndSessions {
+    /// Whose.
+    pub account: AccountId,
+    /// Which device's.
+    pub device: DeviceId,
+}
+
+impl Operation for EndSessions {
+    type Reply = u32;
+    const DOMAIN: &'static str = "auth";
+    const NAME: &'static str = "end_sessions";
 }

@@ -6,6 +6,7 @@ use alloy_primitives::Address;
 use hmac::{Hmac, Mac};
 use nepto_proto::api::auth::Wallets;
 use nepto_proto::certificate::{Checked, SignedMessage, WalletLink, wallets_of};
+use nepto_proto::limits::WALLETS_PER_ACCOUNT_MAX;
 use nepto_proto::siwe::SiweMessage;
 use nepto_proto::{AccountId, SessionId};
 use sha2::Sha256;
@@ -120,6 +121,35 @@ pub fn without_words(account: AccountId, wallets: &Wallets, gone: &[SignedMessag
     Wallets { root: wallets.root.clone(), wallets: remaining, links }
 }
 
+/// Links of one account that are kept. Nine would do for ten wallets; before a root can leave, another wallet approves the
+/// rest, and that is up to eight more.
+pub const LINKS_MAX: usize = 2 * WALLETS_PER_ACCOUNT_MAX;
+
+/// The links of an account with one more. It replaces an older one between the same two wallets, and where there are too
+/// many, the oldest goes without which everybody is still vouched for. So there is always room.
+pub fn with_link(account: AccountId, wallets: &Wallets, link: &WalletLink, domain: &str) -> Vec<WalletLink> {
+    let ends = |link: &WalletLink| (signer_of(&link.approval), signer_of(&link.consent));
+    let new = ends(link);
+    let mut links = wallets.links.clone();
+    links.retain(|known| {
+        let known = ends(known);
+        // what a wallet says of itself vouches for nobody
+        known.0 != known.1 && known != new
+    });
+    let vouched = |links: &[WalletLink]| match wallets.root.parse() {
+        Ok(root) => wallets_of(account, root, links, domain, &Checked).len(),
+        Err(_) => 0,
+    };
+    let all = vouched(&links);
+    while links.len() >= LINKS_MAX {
+        let spare = (0..links.len()).find(|at| vouched(&[&links[..*at], &links[at + 1..]].concat()) == all);
+        // more links than it takes to vouch for ten wallets, so one of them is spare
+        links.remove(spare.unwrap_or_default());
+    }
+    links.push(link.clone());
+    links
+}
+
 /// The two words of a link.
 pub fn halves(link: &WalletLink) -> impl Iterator<Item = &SignedMessage> {
     [&link.approval, &link.consent].into_iter()
@@ -152,6 +182,7 @@ mod tests {
     /// A word that nobody checks the signature of.
     fn word(by: u8, resource: &Resource) -> SignedMessage {
         let message = SiweMessage {
+            scheme: None,
             domain: "chat.example.org".into(),
             address: wallet(by),
             statement: None,
@@ -188,6 +219,36 @@ mod tests {
         let once_approved = left(&links[2].approval);
         assert_eq!((once_approved.wallets, once_approved.links.len()), (names(&[1, 2, 3, 4]), 3));
         assert_eq!(once_approved.root, all.root);
+    }
+
+    #[test]
+    fn there_is_always_room_for_a_link() {
+        let domain = "chat.example.org";
+        let account = token().account;
+        let add = |wallets: &mut Wallets, link: &WalletLink| wallets.links = with_link(account, wallets, link, domain);
+        let names = (1..=10).map(|number| wallet(number).to_string()).collect();
+        let mut wallets = Wallets { root: wallet(1).to_string(), wallets: names, links: Vec::new() };
+        for newcomer in 2..=10 {
+            add(&mut wallets, &link(1, newcomer));
+        }
+        // the same two wallets again and again are one link
+        for _ in 0..2 * LINKS_MAX {
+            add(&mut wallets, &link(1, 2));
+        }
+        assert_eq!(wallets.links.len(), 9);
+        for approver in 2..=10 {
+            for newcomer in (1..=10).filter(|newcomer| *newcomer != approver) {
+                add(&mut wallets, &link(approver, newcomer));
+                assert!(wallets.links.len() <= LINKS_MAX);
+                assert_eq!(wallets.links.last(), Some(&link(approver, newcomer)));
+                let vouched = wallets_of(account, wallet(1), &wallets.links, domain, &Checked);
+                assert_eq!(vouched.len(), 10, "{approver} approves {newcomer}");
+            }
+        }
+        // what older versions let in goes with the next link
+        wallets.links = vec![link(1, 1); LINKS_MAX];
+        add(&mut wallets, &link(1, 2));
+        assert_eq!(wallets.links, [link(1, 2)]);
     }
 
     #[test]

@@ -143,8 +143,6 @@ impl Auth {
             removed => removed?,
         }
         tracing::info!(%account, %device, "a device ended with the word of the contract wallet that certified it");
-        // at once; the event of the removal does the same again
-        self.device_removed(account, device).await?;
         Ok(true)
     }
 
@@ -158,6 +156,9 @@ impl Auth {
         tracing::info!(%account, wallets = gone.len(), "links ended with the word of a contract wallet");
         self.store.unlink(account, seen, left, &gone, events).await?;
         self.outbox.wake();
+        for wallet in gone {
+            self.end_devices_of(account, &wallet).await?;
+        }
         Ok(())
     }
 }

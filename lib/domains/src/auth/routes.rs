@@ -14,6 +14,7 @@ use utoipa_axum::router::OpenApiRouter;
 use utoipa_axum::routes;
 
 use super::ops::Auth;
+use crate::parameters;
 
 pub fn routes(auth: Auth) -> OpenApiRouter {
     OpenApiRouter::new()
@@ -29,7 +30,7 @@ pub fn routes(auth: Auth) -> OpenApiRouter {
 }
 
 /// A nonce for one sign-in message
-#[utoipa::path(post, path = "/v1/auth/nonce", tag = "auth",
+#[utoipa::path(post, path = "/v1/auth/nonce", tag = "auth", security(()),
     responses((status = 200, body = Nonce), (status = "default", body = Problem)))]
 async fn nonce(State(auth): State<Auth>, ClientAddress(address): ClientAddress) -> Result<Json<Nonce>, Failure> {
     auth.limit_address(&address).await?;
@@ -37,7 +38,7 @@ async fn nonce(State(auth): State<Auth>, ClientAddress(address): ClientAddress) 
 }
 
 /// Signs in with a wallet's signature, which also certifies the device
-#[utoipa::path(post, path = "/v1/auth/sign-in", tag = "auth", request_body = SignIn,
+#[utoipa::path(post, path = "/v1/auth/sign-in", tag = "auth", security(()), request_body = SignIn,
     responses((status = 200, body = Tokens), (status = "default", body = Problem)))]
 async fn sign_in(
     State(auth): State<Auth>,
@@ -45,11 +46,11 @@ async fn sign_in(
     JsonBody(request): JsonBody<SignIn>,
 ) -> Result<Json<Tokens>, Failure> {
     auth.limit_address(&address).await?;
-    auth.sign_in(request).await.map(Json)
+    auth.sign_in(request, &address).await.map(Json)
 }
 
 /// Exchanges a refresh token, which works once, for new tokens
-#[utoipa::path(post, path = "/v1/auth/refresh", tag = "auth", request_body = Refresh,
+#[utoipa::path(post, path = "/v1/auth/refresh", tag = "auth", security(()), request_body = Refresh,
     responses((status = 200, body = Tokens), (status = "default", body = Problem)))]
 async fn refresh(
     State(auth): State<Auth>,
@@ -98,20 +99,22 @@ async fn link(
 }
 
 /// Unlinks a wallet and removes the devices that it certified
-#[utoipa::path(delete, path = "/v1/auth/wallets/{address}", tag = "auth", params(("address" = String, Path)),
+#[utoipa::path(delete, path = "/v1/auth/wallets/{address}", tag = "auth",
+    params(("address" = inline(parameters::Address), Path)),
     responses((status = 200, body = Wallets), (status = "default", body = Problem)))]
 async fn unlink(
     State(auth): State<Auth>,
     Caller(claims): Caller,
     Path(address): Path<String>,
 ) -> Result<Json<Wallets>, Failure> {
-    let address: Address =
-        address.parse().map_err(|_| Failure::new(ErrorCode::Malformed, "not an Ethereum address"))?;
+    let digits = address.strip_prefix("0x").filter(|digits| digits.len() == 40);
+    let address: Option<Address> = digits.and_then(|digits| digits.parse().ok());
+    let address = address.ok_or_else(|| Failure::new(ErrorCode::Malformed, "not an Ethereum address"))?;
     auth.unlink(claims.account, address).await.map(Json)
 }
 
 /// Removes a device by a wallet's signature alone
-#[utoipa::path(post, path = "/v1/auth/devices/revoke", tag = "auth", request_body = RevokeByWallet,
+#[utoipa::path(post, path = "/v1/auth/devices/revoke", tag = "auth", security(()), request_body = RevokeByWallet,
     responses((status = 204), (status = "default", body = Problem)))]
 async fn revoke_by_wallet(
     State(auth): State<Auth>,

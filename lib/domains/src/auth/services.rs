@@ -3,11 +3,11 @@
 use nepto_kit::service::Service;
 use nepto_kit::token::CheckSession;
 
-use super::FindAccount;
 use super::ops::Auth;
+use super::{EndSessions, FindAccount};
 
 pub fn services(auth: &Auth) -> Vec<Service> {
-    let (sessions, accounts) = (auth.clone(), auth.clone());
+    let (sessions, accounts, ended) = (auth.clone(), auth.clone(), auth.clone());
     vec![
         Service::new(move |request: CheckSession| {
             let auth = sessions.clone();
@@ -16,6 +16,10 @@ pub fn services(auth: &Auth) -> Vec<Service> {
         Service::new(move |request: FindAccount| {
             let auth = accounts.clone();
             async move { auth.find(request).await }
+        }),
+        Service::new(move |request: EndSessions| {
+            let auth = ended.clone();
+            async move { auth.device_removed(request.account, request.device).await }
         }),
     ]
 }

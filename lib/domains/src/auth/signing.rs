@@ -1,12 +1,13 @@
 //! The keys behind tokens: made once by `provision`, read where the domain runs.
 
-use std::io::Write;
 use std::path::Path;
 
+use anyhow::Context;
 use aws_lc_rs::encoding::{AsDer, PublicKeyX509Der};
 use aws_lc_rs::signature::{Ed25519KeyPair, KeyPair};
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
+use nepto_files::Readers;
 use nepto_kit::config::Tokens;
 use nepto_kit::token::Signer;
 use sha2::{Digest, Sha256};
@@ -28,31 +29,56 @@ impl Keys {
 }
 
 /// Makes the key pair that signs access tokens, unless it is there: PKCS#8 and SubjectPublicKeyInfo, PEM. Returns whether
-/// it was made. The private file is readable by its owner only.
+/// it was made. The private file is readable by its owner only. A public file that is missing or another one's is written anew.
 pub fn make_token_keys(config: &Tokens) -> anyhow::Result<bool> {
-    if config.signing_key_file.exists() {
-        return Ok(false);
-    }
-    let pkcs8 = Ed25519KeyPair::generate_pkcs8(&aws_lc_rs::rand::SystemRandom::new())?;
-    let pair = Ed25519KeyPair::from_pkcs8(pkcs8.as_ref())?;
+    let is_there = config.signing_key_file.try_exists().with_context(|| shown(&config.signing_key_file))?;
+    let pkcs8 = match is_there {
+        true => read_pem(&config.signing_key_file, PRIVATE)?,
+        false => Ed25519KeyPair::generate_pkcs8(&aws_lc_rs::rand::SystemRandom::new())?.as_ref().to_vec(),
+    };
+    let pair = Ed25519KeyPair::from_pkcs8(&pkcs8).map_err(|_| broken(&config.signing_key_file))?;
     let public: PublicKeyX509Der<'_> = pair.public_key().as_der()?;
-    write(&config.verifying_key_file, "PUBLIC KEY", public.as_ref(), 0o644)?;
-    write(&config.signing_key_file, "PRIVATE KEY", pkcs8.as_ref(), 0o600)?;
-    Ok(true)
+    if !read_pem(&config.verifying_key_file, PUBLIC).is_ok_and(|known| known == public.as_ref()) {
+        write_pem(&config.verifying_key_file, PUBLIC, public.as_ref(), Readers::Everybody)?;
+    }
+    if !is_there {
+        write_pem(&config.signing_key_file, PRIVATE, &pkcs8, Readers::Owner)?;
+    }
+    Ok(!is_there)
 }
 
-fn write(path: &Path, label: &str, der: &[u8], mode: u32) -> anyhow::Result<()> {
-    use std::os::unix::fs::OpenOptionsExt;
+const PUBLIC: &str = "PUBLIC KEY";
+const PRIVATE: &str = "PRIVATE KEY";
+
+fn write_pem(path: &Path, label: &str, der: &[u8], readers: Readers) -> anyhow::Result<()> {
     if let Some(folder) = path.parent() {
-        std::fs::create_dir_all(folder)?;
+        std::fs::create_dir_all(folder).with_context(|| shown(folder))?;
     }
     let body = STANDARD.encode(der);
     let lines: Vec<&str> =
         body.as_bytes().chunks(64).map(|line| std::str::from_utf8(line).unwrap_or_default()).collect();
-    let mut file = std::fs::OpenOptions::new().write(true).create(true).truncate(true).mode(mode).open(path)?;
-    write!(file, "-----BEGIN {label}-----\n{}\n-----END {label}-----\n", lines.join("\n"))?;
-    file.sync_all()?;
-    Ok(())
+    let text = format!("-----BEGIN {label}-----\n{}\n-----END {label}-----\n", lines.join("\n"));
+    Ok(nepto_files::write(path, text, readers)?)
+}
+
+fn read_pem(path: &Path, label: &str) -> anyhow::Result<Vec<u8>> {
+    let text = std::fs::read_to_string(path).with_context(|| shown(path))?;
+    let (begin, end) = (format!("-----BEGIN {label}-----"), format!("-----END {label}-----"));
+    let body = text.split_once(&begin).and_then(|(_, rest)| rest.split_once(&end));
+    let body: Option<String> = body.map(|(body, _)| body.split_whitespace().collect());
+    let der = body.and_then(|body| STANDARD.decode(body).ok());
+    der.ok_or_else(|| broken(path))
+}
+
+fn broken(path: &Path) -> anyhow::Error {
+    anyhow::anyhow!(
+        "{} is empty or holds no key: put a copy of it back, or remove it and provision again; then everybody signs in anew",
+        path.display()
+    )
+}
+
+fn shown(path: &Path) -> String {
+    format!("{} can't be used", path.display())
 }
 
 #[cfg(test)]
@@ -73,6 +99,10 @@ mod tests {
         };
         assert!(make_token_keys(&config).unwrap());
         assert!(!make_token_keys(&config).unwrap(), "an existing key is kept");
+        // the public half can be had from the private one
+        std::fs::write(&config.verifying_key_file, "").unwrap();
+        assert!(Verifier::load(&config.verifying_key_file).is_err());
+        assert!(!make_token_keys(&config).unwrap());
         let keys = Keys::load(&config).unwrap();
         let verifier = Verifier::load(&config.verifying_key_file).unwrap();
         let claims = Claims {
@@ -89,5 +119,13 @@ mod tests {
         let mut tampered = token.clone();
         tampered.replace_range(40..41, if &token[40..41] == "A" { "B" } else { "A" });
         assert_eq!(verifier.verify(&tampered, at(1_001)).unwrap_err().code, nepto_proto::ErrorCode::TokenInvalid);
+        // what a power cut leaves is named, and not made anew by itself: that would sign everybody out
+        for broken in ["", "-----BEGIN PRIVATE KEY-----\nMFMC"] {
+            std::fs::write(&config.signing_key_file, broken).unwrap();
+            for error in [make_token_keys(&config).unwrap_err(), Keys::load(&config).err().unwrap()] {
+                assert!(error.to_string().contains("key.pem is empty or holds no key"), "{error}");
+            }
+            assert_eq!(std::fs::read_to_string(&config.signing_key_file).unwrap(), broken);
+        }
     }
 }

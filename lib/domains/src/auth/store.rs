@@ -1,24 +1,27 @@
 //! All SurrealQL and Redis of this domain.
 
 mod contract_wallets;
+mod invites;
 
 use std::sync::LazyLock;
 use std::time::Duration;
 
 use nepto_kit::clock::from_ms;
-use nepto_kit::db::{Db, DbError, Migration, RecordId, key, vars};
+use nepto_kit::db::{Bytes, Db, DbError, Migration, RecordId, key, vars};
 use nepto_kit::outbox;
+use nepto_kit::redis::Redis;
 use nepto_kit::token::SessionState;
 use nepto_proto::api::auth::{Session, Wallets};
 use nepto_proto::certificate::{SignedMessage, WalletLink};
 use nepto_proto::{AccountId, DeviceId, SessionId};
 use redis::AsyncCommands;
 use redis::Script;
-use redis::aio::ConnectionManager;
 use surrealdb::types::{SurrealValue, array};
 
 pub use self::contract_wallets::ContractWalletRow;
 use self::contract_wallets::contract_wallet_id;
+use self::invites::invite_id;
+use super::invites::Code;
 
 pub const SCHEMA: &[Migration] = &[
     Migration {
@@ -62,6 +65,14 @@ pub const SCHEMA: &[Migration] = &[
             DEFINE INDEX IF NOT EXISTS contract_wallet_due ON contract_wallet FIELDS due_at_ms;
         ",
     },
+    Migration {
+        number: 3,
+        statements: "
+            -- signs each refresh; sessions that began before this was kept have none
+            DEFINE FIELD IF NOT EXISTS identity_key ON session TYPE option<bytes>;
+        ",
+    },
+    invites::INVITES,
 ];
 
 #[derive(Debug, Clone, SurrealValue)]
@@ -95,6 +106,12 @@ impl From<SignedMessage> for Signed {
     }
 }
 
+impl From<WalletLink> for Link {
+    fn from(WalletLink { approval, consent }: WalletLink) -> Self {
+        Self { approval: approval.into(), consent: consent.into() }
+    }
+}
+
 impl From<AccountRow> for Wallets {
     fn from(row: AccountRow) -> Self {
         let link = |Link { approval, consent }| WalletLink { approval: approval.into(), consent: consent.into() };
@@ -104,8 +121,8 @@ impl From<AccountRow> for Wallets {
 
 impl From<Wallets> for AccountRow {
     fn from(wallets: Wallets) -> Self {
-        let link = |WalletLink { approval, consent }| Link { approval: approval.into(), consent: consent.into() };
-        Self { root: wallets.root, wallets: wallets.wallets, links: wallets.links.into_iter().map(link).collect() }
+        let links = wallets.links.into_iter().map(Link::from).collect();
+        Self { root: wallets.root, wallets: wallets.wallets, links }
     }
 }
 
@@ -115,6 +132,7 @@ pub struct SessionRow {
     pub id: RecordId,
     pub device: i64,
     pub wallet: String,
+    pub identity_key: Option<Bytes>,
     pub generation: i64,
     pub created_at_ms: i64,
     pub refreshed_at_ms: i64,
@@ -152,19 +170,21 @@ fn session_id(account: AccountId, session: SessionId) -> RecordId {
 #[derive(Clone)]
 pub struct Store {
     db: Db,
-    redis: ConnectionManager,
+    redis: Redis,
 }
 
 impl Store {
-    pub fn new(db: Db, redis: ConnectionManager) -> Self {
+    pub fn new(db: Db, redis: Redis) -> Self {
         Self { db, redis }
     }
 
-    /// The account of a wallet; makes one with this id where there is none.
+    /// The account of a wallet; makes one with this id where there is none, for an invite if one is given. Throws
+    /// `invite_invalid`.
     pub async fn account_of_wallet_or_new(
         &self,
         wallet: &str,
         new: AccountId,
+        invite: Option<&Code>,
         now_ms: i64,
         event: outbox::Row,
     ) -> Result<AccountId, DbError> {
@@ -174,6 +194,15 @@ impl Store {
                 "{
                     LET $known = (SELECT VALUE account FROM ONLY $wallet_id);
                     IF $known { RETURN $known };
+                    IF $invite_id != NONE {
+                        LET $invite = (SELECT * FROM ONLY $invite_id);
+                        IF !$invite OR $invite.expires_at_ms <= $now { THROW 'invite_invalid' };
+                        IF $invite.uses_left > 1 {
+                            UPDATE $invite_id SET uses_left -= 1;
+                        } ELSE {
+                            DELETE $invite_id;
+                        };
+                    };
                     CREATE $wallet_id SET account = $new;
                     CREATE $account_id SET root = $wallet, wallets = [$wallet], links = [], created_at_ms = $now;
                     INSERT INTO outbox $events;
@@ -182,6 +211,7 @@ impl Store {
                 vars! {
                     wallet_id: RecordId::new("wallet", wallet),
                     account_id: account_id(new),
+                    invite_id: invite.map(|code| invite_id(&code.hash())),
                     wallet: wallet.to_owned(),
                     new: new.to_string(),
                     now: now_ms,
@@ -206,37 +236,39 @@ impl Store {
         Ok(row.map(Wallets::from))
     }
 
-    /// Adds a link, and its wallet unless it belongs to this account already. Throws `wallet_linked` and `wallet_limit`.
+    /// Replaces the links of an account, if they are still the ones that the caller saw, and adds a wallet unless it belongs
+    /// to this account already. Throws `wallet_linked`, `wallet_limit`, and `unavailable` where the links changed meanwhile.
     pub async fn link(
         &self,
         account: AccountId,
         wallet: &str,
-        link: WalletLink,
+        (seen, links): (Vec<WalletLink>, Vec<WalletLink>),
         wallets_max: usize,
         event: outbox::Row,
     ) -> Result<(), DbError> {
-        let link = Link { approval: link.approval.into(), consent: link.consent.into() };
+        let rows = |links: Vec<WalletLink>| links.into_iter().map(Link::from).collect::<Vec<_>>();
         self.db
             .execute(
                 "{
                     LET $owner = (SELECT VALUE account FROM ONLY $wallet_id);
                     IF $owner AND $owner != $account { THROW 'wallet_linked' };
                     LET $row = (SELECT wallets, links FROM ONLY $account_id);
+                    IF $row.links != $seen { THROW 'unavailable' };
                     IF !$owner {
                         IF array::len($row.wallets) >= $max { THROW 'wallet_limit' };
                         CREATE $wallet_id SET account = $account;
                         UPDATE $account_id SET wallets += $wallet;
                         INSERT INTO outbox $events;
                     };
-                    IF array::len($row.links) >= $max * 2 { THROW 'wallet_limit' };
-                    UPDATE $account_id SET links += $link;
+                    UPDATE $account_id SET links = $links;
                 }",
                 vars! {
                     wallet_id: RecordId::new("wallet", wallet),
                     account_id: account_id(account),
                     account: account.to_string(),
                     wallet: wallet.to_owned(),
-                    link: link,
+                    seen: rows(seen),
+                    links: rows(links),
                     max: wallets_max as i64,
                     events: vec![event],
                 },
@@ -290,15 +322,15 @@ impl Store {
         ttl: Duration,
         event: Option<outbox::Row>,
     ) -> Result<Vec<SessionRow>, DbError> {
-        let Beginning { account, session, device, wallet, now_ms } = beginning;
+        let Beginning { account, session, device, wallet, identity_key, now_ms } = beginning;
         let events: Vec<outbox::Row> = event.into_iter().collect();
         self.db
             .run(
                 "{
                     LET $before = (SELECT * FROM session:[$account, NONE]..[$account, []] WHERE device = $device);
                     DELETE $before.id;
-                    CREATE $id SET device = $device, wallet = $wallet, generation = 0, created_at_ms = $now,
-                        refreshed_at_ms = $now, expires_at_ms = $expires;
+                    CREATE $id SET device = $device, wallet = $wallet, identity_key = $identity_key, generation = 0,
+                        created_at_ms = $now, refreshed_at_ms = $now, expires_at_ms = $expires;
                     INSERT INTO outbox $events;
                     RETURN $before;
                 }",
@@ -308,6 +340,7 @@ impl Store {
                     account: account.to_string(),
                     device: i64::from(device.get()),
                     wallet: wallet.to_owned(),
+                    identity_key: Bytes::from(identity_key.to_vec()),
                     now: now_ms,
                     expires: now_ms + ttl.as_millis() as i64,
                 },
@@ -393,7 +426,6 @@ impl Store {
         Ok(taken.is_some())
     }
 
-    /// Tells Redis about a session.
     /// Puts into Redis that a session lives, unless it was ended meanwhile: what was read before that is stale.
     pub async fn remember_live(&self, session: SessionId, ttl: Duration) -> redis::RedisResult<()> {
         LIVE.key(SessionState::key(session))
@@ -426,6 +458,8 @@ pub struct Beginning<'a> {
     pub device: DeviceId,
     /// That signed.
     pub wallet: &'a str,
+    /// Of the device.
+    pub identity_key: &'a [u8],
     pub now_ms: i64,
 }
 

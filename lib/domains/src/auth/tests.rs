@@ -8,9 +8,10 @@ use nepto_kit::db::DbError;
 use nepto_kit::outbox;
 use nepto_proto::certificate::{SignedMessage, WalletLink};
 use nepto_proto::event::WalletLinked;
-use nepto_proto::{DeviceId, SessionId};
+use nepto_proto::{AccountId, DeviceId, SessionId};
 use uuid::Uuid;
 
+use super::invites::Code;
 use super::store::{Beginning, Store};
 use crate::testing::{account, database, no_redis};
 
@@ -21,6 +22,13 @@ async fn store() -> Store {
 fn link() -> WalletLink {
     let signed = SignedMessage { message: "m".into(), signature: "0x".into() };
     WalletLink { approval: signed.clone(), consent: signed }
+}
+
+/// Links a wallet of an account, with as many links as it has by now and this one.
+async fn link_wallet(store: &Store, account: AccountId, wallet: &str, max: usize) -> Result<(), DbError> {
+    let seen = store.wallets(account).await.unwrap().unwrap().links;
+    let links = seen.iter().cloned().chain([link()]).collect();
+    store.link(account, wallet, (seen, links), max, event()).await
 }
 
 fn event() -> outbox::Row {
@@ -37,7 +45,8 @@ const DAY: Duration = Duration::from_secs(86_400);
 #[tokio::test]
 async fn a_wallet_gets_one_account_however_often_it_comes() {
     let store = store().await;
-    let many = join_all((1..=8).map(|number| store.account_of_wallet_or_new("0xA", account(number), 0, event()))).await;
+    let many =
+        join_all((1..=8).map(|number| store.account_of_wallet_or_new("0xA", account(number), None, 0, event()))).await;
     let first = many[0].as_ref().unwrap();
     assert!(many.iter().all(|found| found.as_ref().unwrap() == first));
     assert_eq!(store.account_of_wallet("0xA").await.unwrap(), Some(*first));
@@ -50,24 +59,34 @@ async fn a_wallet_gets_one_account_however_often_it_comes() {
 async fn a_wallet_is_linked_to_one_account_and_within_the_limit() {
     let store = store().await;
     let (mine, other) = (account(1), account(2));
-    store.account_of_wallet_or_new("0xA", mine, 0, event()).await.unwrap();
-    store.account_of_wallet_or_new("0xB", other, 0, event()).await.unwrap();
+    store.account_of_wallet_or_new("0xA", mine, None, 0, event()).await.unwrap();
+    store.account_of_wallet_or_new("0xB", other, None, 0, event()).await.unwrap();
     let thrown = |result: Result<(), DbError>| match result {
         Err(DbError::Thrown(code)) => code,
         other => panic!("{other:?}"),
     };
-    assert_eq!(thrown(store.link(mine, "0xB", link(), 3, event()).await), "wallet_linked");
-    store.link(mine, "0xC", link(), 3, event()).await.unwrap();
-    store.link(mine, "0xD", link(), 3, event()).await.unwrap();
-    assert_eq!(thrown(store.link(mine, "0xE", link(), 3, event()).await), "wallet_limit");
+    assert_eq!(thrown(link_wallet(&store, mine, "0xB", 3).await), "wallet_linked");
+    link_wallet(&store, mine, "0xC", 3).await.unwrap();
+    link_wallet(&store, mine, "0xD", 3).await.unwrap();
+    assert_eq!(thrown(link_wallet(&store, mine, "0xE", 3).await), "wallet_limit");
     let wallets = store.wallets(mine).await.unwrap().unwrap();
     assert_eq!((wallets.root.as_str(), wallets.wallets.len(), wallets.links.len()), ("0xA", 3, 2));
     assert_eq!(store.account_of_wallet("0xE").await.unwrap(), None, "a refusal leaves nothing behind");
+    // a link that somebody else made meanwhile is not written over
+    let changed = store.link(mine, "0xC", (vec![], vec![link()]), 3, event()).await;
+    assert_eq!(thrown(changed), "unavailable");
 }
 
 /// A session of the first account, at the beginning of time.
 fn beginning(number: u128, device: DeviceId) -> Beginning<'static> {
-    Beginning { account: account(1), session: session(number), device, wallet: "0xA", now_ms: 0 }
+    Beginning {
+        account: account(1),
+        session: session(number),
+        device,
+        wallet: "0xA",
+        identity_key: &[5; 33],
+        now_ms: 0,
+    }
 }
 
 #[tokio::test]
@@ -132,14 +151,14 @@ async fn a_contract_wallet_belongs_to_one_chain_and_is_asked_when_it_is_due() {
 async fn wallets_go_only_from_what_was_seen() {
     let store = store().await;
     let mine = account(1);
-    store.account_of_wallet_or_new("0xA", mine, 0, event()).await.unwrap();
+    store.account_of_wallet_or_new("0xA", mine, None, 0, event()).await.unwrap();
     let before = store.wallets(mine).await.unwrap().unwrap();
-    store.link(mine, "0xB", link(), 5, event()).await.unwrap();
+    link_wallet(&store, mine, "0xB", 5).await.unwrap();
     store.note_contract_wallet("0xB", 1, 7, 1_000).await.unwrap();
     let seen = store.wallets(mine).await.unwrap().unwrap();
     let gone = ["0xB".to_owned()];
     // another link between the same wallets is a change too
-    store.link(mine, "0xB", link(), 5, event()).await.unwrap();
+    link_wallet(&store, mine, "0xB", 5).await.unwrap();
     let changed = store.unlink(mine, seen.clone(), before.clone(), &gone, vec![event()]).await;
     assert!(matches!(changed, Err(DbError::Thrown(code)) if code == "unavailable"));
     let seen = store.wallets(mine).await.unwrap().unwrap();
@@ -147,4 +166,55 @@ async fn wallets_go_only_from_what_was_seen() {
     assert_eq!(store.wallets(mine).await.unwrap(), Some(before));
     assert_eq!(store.account_of_wallet("0xB").await.unwrap(), None);
     assert_eq!(store.contract_wallet("0xB").await.unwrap(), None, "with what was known of it as a contract");
+}
+
+#[tokio::test]
+async fn an_invite_is_used_up_by_the_accounts_that_it_lets_in_and_by_nothing_else() {
+    let store = &store().await;
+    let code = Code::read("abcde-fghjk-mnpqr-stuvw").unwrap();
+    let hashes = || vec![code.hash()];
+    let sign_up = async |wallet: &str, number: u128, now_ms: i64| match store
+        .account_of_wallet_or_new(wallet, account(number), Some(&code), now_ms, event())
+        .await
+    {
+        Err(DbError::Thrown(thrown)) => Err(thrown),
+        made => Ok(made.unwrap()),
+    };
+    let invalid = Err("invite_invalid".to_owned());
+    assert_eq!(sign_up("0xA", 1, 0).await, invalid);
+    assert!(store.add_invites(hashes(), 3, 0, 100, 1).await.unwrap());
+    assert_eq!(sign_up("0xA", 1, 100).await, invalid, "it has expired");
+    assert_eq!(store.account_of_wallet("0xA").await.unwrap(), None, "a refusal leaves nothing behind");
+    // who comes at once, and who comes again
+    let wallets = ["0xA", "0xB", "0xC", "0xD", "0xE"];
+    let made = join_all(wallets.iter().zip(1..).map(|(wallet, number)| sign_up(wallet, number, 0))).await;
+    assert_eq!(made.iter().filter(|made| made.is_ok()).count(), 3, "{made:?}");
+    for (wallet, made) in wallets.iter().zip(&made) {
+        assert_eq!(store.account_of_wallet(wallet).await.unwrap().is_some(), made.is_ok());
+        let again = sign_up(wallet, 77, 0).await;
+        assert_eq!(&again, made);
+    }
+    assert!(store.invites("", 0, 10).await.unwrap().is_empty());
+}
+
+#[tokio::test]
+async fn so_many_invites_are_open_and_those_that_expired_are_removed() {
+    let store = store().await;
+    let hash = |number: u8| format!("{number:02x}").repeat(32);
+    assert!(store.add_invites(vec![hash(1), hash(2)], 1, 0, 100, 3).await.unwrap());
+    assert!(!store.add_invites(vec![hash(3), hash(4)], 1, 0, 200, 3).await.unwrap(), "all or none");
+    assert!(store.add_invites(vec![hash(3)], 1, 0, 200, 3).await.unwrap());
+    let ids = async |after: &str, now_ms: i64, limit: i64| -> Vec<String> {
+        store.invites(after, now_ms, limit).await.unwrap().into_iter().map(|invite| invite.id).collect()
+    };
+    let all = ids("", 0, 10).await;
+    assert_eq!(all, [1, 2, 3].map(|number| hash(number)[..16].to_owned()));
+    assert_eq!(ids("", 0, 2).await, all[..2]);
+    assert_eq!(ids(&all[1], 0, 2).await, all[2..]);
+    assert_eq!(ids("", 100, 10).await, all[2..], "what has expired is not shown");
+    assert_eq!(store.remove_expired_invites(99, 10).await.unwrap(), 0);
+    assert_eq!(store.remove_expired_invites(100, 10).await.unwrap(), 2);
+    assert!(!store.drop_invite("03").await.unwrap(), "no short name drops many");
+    assert!(store.drop_invite(&all[2]).await.unwrap());
+    assert!(!store.drop_invite(&all[2]).await.unwrap());
 }

@@ -16,6 +16,7 @@ mod hooks;
 mod jobs;
 mod model;
 mod ops;
+mod parts;
 mod services;
 mod sightings;
 mod status;

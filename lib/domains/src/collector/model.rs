@@ -11,13 +11,14 @@ use nepto_proto::chain as wire;
 use prost::Message;
 
 use super::Pipeline;
+use super::parts::{Ranged, parts, tokens};
 
-/// Logs of one step at most, so that it fits into a message and into a transaction.
+/// Logs of one step at most, so that it fits into a message and into a transaction. One that moves many tokens counts for each.
 const STEP_LOGS_MAX: usize = 1_500;
 /// Bytes of one step's logs at most; a message of NATS has 512 KiB.
 const STEP_BYTES_MAX: usize = 256 * 1024;
-/// Bytes of one log's data at most. What is larger reaches its pipeline without data, which puts it aside: no event of a
-/// standard is so large.
+/// Bytes of one log's data at most. What is larger, and has no [`parts`], reaches its pipeline without data, which puts it
+/// aside: no event of a standard is so large.
 const LOG_BYTES_MAX: usize = 192 * 1024;
 
 /// The contracts that are watched, and what each is.
@@ -115,12 +116,17 @@ impl Story {
         let mut told = blocks.first().map_or(0, |block| block.header.number().saturating_sub(1));
         let mut part = Part::default();
         for (index, block) in blocks.iter().enumerate() {
+            let mut ranged = Ranged::default();
             for log in block.logs.iter().filter(|log| contracts.have_begun(log, block.header.number())) {
-                if part.is_full() {
-                    self.final_height = final_height.min(told);
-                    steps.push(self.step(wire::step::What::Fill(wire::Fill { blocks: part.take() })));
+                let cut = ranged.is_too_much(log);
+                let parts = if cut { None } else { parts(log) };
+                for log in parts.as_deref().unwrap_or(std::slice::from_ref(log)) {
+                    if part.is_full() {
+                        self.final_height = final_height.min(told);
+                        steps.push(self.step(wire::step::What::Fill(wire::Fill { blocks: part.take() })));
+                    }
+                    part.add(&block.header, log, contracts, cut);
                 }
-                part.add(&block.header, log, contracts);
             }
             if part.is_full() || index + 1 == blocks.len() {
                 let (height, hash) = (block.header.number(), block.header.hash().to_vec());
@@ -139,11 +145,16 @@ impl Story {
         let mut steps = Vec::new();
         let mut part = Part::default();
         for block in blocks {
+            let mut ranged = Ranged::default();
             for log in &block.logs {
-                if part.is_full() {
-                    steps.push(self.step(wire::step::What::Fill(wire::Fill { blocks: part.take() })));
+                let cut = ranged.is_too_much(log);
+                let parts = if cut { None } else { parts(log) };
+                for log in parts.as_deref().unwrap_or(std::slice::from_ref(log)) {
+                    if part.is_full() {
+                        steps.push(self.step(wire::step::What::Fill(wire::Fill { blocks: part.take() })));
+                    }
+                    part.add(&block.header, log, contracts, cut);
                 }
-                part.add(&block.header, log, contracts);
             }
         }
         if !part.blocks.is_empty() {
@@ -180,7 +191,7 @@ impl Part {
         std::mem::take(self).blocks
     }
 
-    fn add(&mut self, header: &nepto_chain::block::SealedHeader, log: &Log, contracts: &Contracts) {
+    fn add(&mut self, header: &nepto_chain::block::SealedHeader, log: &Log, contracts: &Contracts, cut: bool) {
         if self.blocks.last().is_none_or(|block| block.number != header.number()) {
             self.blocks.push(wire::Block {
                 number: header.number(),
@@ -189,7 +200,8 @@ impl Part {
                 logs: Vec::new(),
             });
         }
-        let cut = log.data.len() > LOG_BYTES_MAX;
+        let cut = cut || log.data.len() > LOG_BYTES_MAX;
+        self.logs = self.logs.saturating_add(if cut { 1 } else { tokens(log) });
         let log = wire::Log {
             index: log.index,
             address: log.address.to_vec(),
@@ -199,7 +211,6 @@ impl Part {
             standard: wire_standard(contracts.standard(log)).into(),
             cut,
         };
-        self.logs += 1;
         self.bytes += log.encoded_len() + 4;
         if let Some(block) = self.blocks.last_mut() {
             block.logs.push(log);
@@ -227,7 +238,9 @@ pub fn for_pipeline(step: &wire::Step, pipeline: Pipeline) -> wire::Step {
             height: advance.height,
         }),
         wire::step::What::Fill(fill) => wire::step::What::Fill(wire::Fill { blocks: blocks(&fill.blocks) }),
-        wire::step::What::Retry(retry) => wire::step::What::Retry(wire::Retry { blocks: blocks(&retry.blocks) }),
+        wire::step::What::Retry(retry) => {
+            wire::step::What::Retry(wire::Retry { blocks: blocks(&retry.blocks), is_counted: retry.is_counted })
+        }
         wire::step::What::Revert(revert) => wire::step::What::Revert(*revert),
     });
     wire::Step { what, ..*step }

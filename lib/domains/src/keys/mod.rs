@@ -4,7 +4,12 @@
 //! - a device is known only with a wallet's certificate for its identity key and registration id;
 //! - an account has at most ten devices, and a device number means one installation for as long as it is listed;
 //! - a one-time prekey is handed out at most once, whatever happens at the same moment;
-//! - nobody can drain a pool: handing out is limited for each caller and for each target.
+//! - a prekey is taken in only with a signature of the device's identity key, and its id only if it is larger than every one of
+//!   its kind before;
+//! - an identity key belongs to one account, for good;
+//! - strangers together can use up half of a pool and no more, each of them a few keys a day. The other half is for people
+//!   whom the owner accepted and for own devices, each of whom gets some a day. Whoever gets no one-time keys still gets a
+//!   bundle.
 
 mod consumers;
 mod device_list;
@@ -26,7 +31,7 @@ use nepto_proto::{AccountId, DeviceId, RegistrationId};
 use serde::{Deserialize, Serialize};
 
 pub use device_list::DeviceList;
-pub use model::check_setup;
+pub use model::{check_setup, identity_taken};
 
 /// The domain.
 pub fn domain() -> Domain {
@@ -60,7 +65,7 @@ macro_rules! operation {
 
 operation!(
     /// Registers a device that a wallet has just certified, or renews the certificate of a known one. The caller has
-    /// checked the signature. Fails with `device_limit`, `key_invalid`, `name_invalid`.
+    /// checked the signature. Fails with `device_limit`, `identity_taken`, `key_invalid`, `name_invalid`.
     "register_device" RegisterDevice {
         /// Whose.
         account: AccountId,
@@ -75,6 +80,13 @@ operation!(
         /// Name and repeated-use keys.
         setup: DeviceSetup,
     } -> DeviceId
+);
+operation!(
+    /// The one account that an identity key belongs to, if there is one.
+    "identity_owner" IdentityOwner {
+        /// Serialized.
+        identity_key: Base64,
+    } -> Option<AccountId>
 );
 operation!(
     /// The device numbers and registration ids of an account; also puts them into `cache:devices:{account}`.
@@ -98,7 +110,7 @@ operation!(
     } -> Vec<Certified>
 );
 operation!(
-    /// Removes a device and everything kept for it. Fails with `device_unknown`.
+    /// Removes a device and everything kept for it, and ends its sessions. Fails with `device_unknown`.
     "remove_device" RemoveDevice {
         /// Whose.
         account: AccountId,
@@ -107,6 +119,15 @@ operation!(
         /// Only if this is still its certificate; else it is `device_unknown`.
         certificate: Option<SignedMessage>,
     } -> ()
+);
+operation!(
+    /// Removes the devices that a wallet certified, as `remove_device` does. Returns how many there were.
+    "remove_devices_of" RemoveDevicesOf {
+        /// Whose.
+        account: AccountId,
+        /// EIP-55.
+        wallet: String,
+    } -> u32
 );
 /// A device and its certificate.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]

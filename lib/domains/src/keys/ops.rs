@@ -3,26 +3,28 @@
 use std::time::Duration;
 
 use futures_util::future::try_join_all;
-use nepto_kit::db::DbError;
 use nepto_kit::domain::Parts;
 use nepto_kit::limit::Limit;
 use nepto_kit::outbox::{Outbox, Row};
 use nepto_kit::{Ctx, Failure};
 use nepto_proto::api::auth::Wallets;
 use nepto_proto::api::keys::{
-    DeviceDirectory, KeyCount, OwnDevice, PrekeyBundles, PublicDevice, UploadKeys, repeated_use_digest,
+    DeviceDirectory, KeyCount, KeyStock, OwnDevice, PrekeyBundles, PublicDevice, UploadKeys, repeated_use_digest,
 };
 use nepto_proto::certificate::SignedMessage;
 use nepto_proto::event::{Control, DeviceRemoved};
-use nepto_proto::limits::{DEVICES_PER_ACCOUNT_MAX, ONE_TIME_PREKEYS_LOW, ONE_TIME_PREKEYS_MAX};
+use nepto_proto::limits::{
+    DEVICES_PER_ACCOUNT_MAX, ONE_TIME_PREKEYS_LOW, ONE_TIME_PREKEYS_MAX, ONE_TIME_PREKEYS_RESERVED,
+};
 use nepto_proto::subject::Live;
 use nepto_proto::{AccountId, DeviceId, ErrorCode};
 
 use super::device_list::DeviceList;
-use super::model::{check_ec, check_id, check_kyber, check_setup, check_signed_ec};
+use super::model::{check_setup, check_upload, identity_taken, key_limit};
 use super::store::{DeviceRow, RemovedRow, Store, Taken};
 use super::{Certified, RegisterDevice};
-use crate::auth::FindAccount;
+use crate::accounts::WhoAccepts;
+use crate::auth::{EndSessions, FindAccount};
 
 /// A device that was not heard of for so long is removed: its mailbox has expired by then.
 const IDLE_AFTER: Duration = Duration::from_secs(180 * 86_400);
@@ -47,13 +49,19 @@ impl Keys {
     pub async fn register(&self, request: RegisterDevice) -> Result<DeviceId, Failure> {
         check_setup(&request.setup, &request.identity_key.0)?;
         let row = DeviceRow::new(&request, self.ctx.clock.now_ms());
-        let device = self.store.register(request.account, row, DEVICES_PER_ACCOUNT_MAX).await?;
-        self.list(request.account).await?;
+        let device = self.store.register(request.account, row, DEVICES_PER_ACCOUNT_MAX).await.map_err(|error| {
+            match Failure::from(error) {
+                failure if failure.code == ErrorCode::IdentityTaken => identity_taken(),
+                failure => failure,
+            }
+        })?;
+        self.changed(request.account).await?;
         let device = u32::try_from(device).map_err(Failure::internal)?;
         DeviceId::try_from(device).map_err(Failure::internal)
     }
 
-    /// Removes a device, if it has this certificate, where one is given.
+    /// Removes a device, if it has this certificate, where one is given, and ends its sessions before it answers: the event
+    /// that says the same may be late. A removal that got no further than the row is finished by the next try.
     pub async fn remove(
         &self,
         account: AccountId,
@@ -62,29 +70,60 @@ impl Keys {
     ) -> Result<(), Failure> {
         let event = Row::new(&DeviceRemoved { account, device }, &self.ctx.clock, &self.ctx.random);
         let now_ms = self.ctx.clock.now_ms();
-        self.store.remove(account, device, certificate, now_ms, event).await.map_err(|error| {
-            match Failure::from(error) {
-                failure if failure.code == ErrorCode::DeviceUnknown => {
-                    Failure::new(failure.code, format!("this account has no device {device}"))
-                }
-                failure => failure,
+        // with another certificate it is another device by now, whose sessions live
+        let whatever_it_is = certificate.is_none();
+        let unknown = match self.store.remove(account, device, certificate, now_ms, event).await.map_err(Failure::from)
+        {
+            Ok(()) => None,
+            Err(failure) if failure.code == ErrorCode::DeviceUnknown => {
+                Some(Failure::new(failure.code, format!("this account has no device {device}")))
             }
-        })?;
+            Err(failure) => return Err(failure),
+        };
         self.outbox.wake();
-        self.list(account).await.map(drop)
-    }
-
-    /// Removes the devices that a wallet certified.
-    pub async fn wallet_unlinked(&self, account: AccountId, wallet: &str) -> Result<(), Failure> {
-        for row in self.store.devices(account).await? {
-            if let Some(device) = row.number().filter(|_| row.wallet == wallet) {
-                match self.remove(account, device, None).await {
-                    Err(failure) if failure.code != ErrorCode::DeviceUnknown => return Err(failure),
-                    _ => {}
+        match unknown {
+            Some(unknown) if !whatever_it_is => Err(unknown),
+            unknown => {
+                // neither waits for the other to go well
+                let end = EndSessions { account, device };
+                let (told, ended) = tokio::join!(self.changed(account), self.ctx.call(&end));
+                told?;
+                match (ended?, unknown) {
+                    (0, Some(unknown)) => Err(unknown),
+                    _ => Ok(()),
                 }
             }
         }
+    }
+
+    /// Another list: gateways compare with it from now on, and the account's devices that are connected fetch it anew.
+    async fn changed(&self, account: AccountId) -> Result<(), Failure> {
+        let list = self.list(account).await?;
+        for (device, _) in list.devices {
+            self.tell(account, device, &Control::DevicesChanged).await;
+        }
         Ok(())
+    }
+
+    /// Removes the devices that a wallet certified; how many.
+    pub async fn remove_devices_of(&self, account: AccountId, wallet: &str) -> Result<u32, Failure> {
+        let mut removed = 0;
+        for row in self.store.devices(account).await? {
+            if let Some(device) = row.number().filter(|_| row.wallet == wallet) {
+                match self.remove(account, device, None).await {
+                    Err(failure) if failure.code == ErrorCode::DeviceUnknown => {}
+                    done => {
+                        done?;
+                        removed += 1;
+                    }
+                }
+            }
+        }
+        Ok(removed)
+    }
+
+    pub async fn identity_owner(&self, identity_key: &[u8]) -> Result<Option<AccountId>, Failure> {
+        Ok(self.store.identity_owner(identity_key).await?)
     }
 
     /// The compact list; what is read is put into Redis.
@@ -138,7 +177,9 @@ impl Keys {
             Some(devices) => devices,
             None => self.store.list(target).await?.devices.into_iter().map(|(device, _)| device).collect(),
         };
-        let taken = try_join_all(devices.iter().map(|device| self.bundle(target, *device))).await?;
+        let is_stranger = !self.is_welcome(caller, target).await;
+        let taken = devices.iter().map(|device| self.bundle(caller, target, *device, is_stranger));
+        let taken = try_join_all(taken).await?;
         Ok(PrekeyBundles {
             account: target,
             wallets,
@@ -146,54 +187,99 @@ impl Keys {
         })
     }
 
-    async fn bundle(&self, target: AccountId, device: DeviceId) -> Result<Option<Taken>, Failure> {
-        let handed_out = Limit {
-            kind: "one_time_prekeys",
-            max: self.ctx.config.limits.one_time_prekeys_per_target_per_hour,
-            window: Duration::from_secs(3_600),
-        };
-        let subject = format!("{target}:{device}");
-        if !handed_out.try_take(&self.ctx.redis, &self.ctx.clock, &subject, 1).await? {
-            metrics::counter!("nepto_prekey_drain_refused_total").increment(1);
-            return Ok(self.store.bundle(target, device).await?);
+    /// Whether the target is oneself or has accepted the caller. If nobody can say, the caller counts as a stranger.
+    async fn is_welcome(&self, caller: AccountId, target: AccountId) -> bool {
+        if caller == target {
+            return true;
         }
-        let taken = self.store.take_bundle(target, device).await?;
+        match self.ctx.call(&WhoAccepts { asker: caller, accounts: vec![target] }).await {
+            Ok(accepting) => accepting.contains(&target),
+            Err(failure) => {
+                failure.log();
+                false
+            }
+        }
+    }
+
+    /// A bundle, with one-time keys if the caller may have some.
+    async fn bundle(
+        &self,
+        caller: AccountId,
+        target: AccountId,
+        device: DeviceId,
+        is_stranger: bool,
+    ) -> Result<Option<Taken>, Failure> {
+        let (redis, clock) = (&self.ctx.redis, &self.ctx.clock);
+        let shares = self.shares(caller, target, device, is_stranger);
+        let mut taken_of = Vec::new();
+        for (limit, subject) in &shares {
+            if limit.try_take(redis, clock, subject, 1).await? {
+                taken_of.push((limit, subject));
+            }
+        }
+        let taken = if taken_of.len() == shares.len() {
+            let reserved = if is_stranger { ONE_TIME_PREKEYS_RESERVED } else { 0 };
+            self.store.take_bundle(target, device, reserved).await?
+        } else {
+            self.store.bundle(target, device).await?
+        };
+        if !taken.as_ref().is_some_and(|taken| taken.has_one_time) {
+            metrics::counter!("nepto_prekey_drain_refused_total").increment(1);
+            // who got nothing has used nothing up
+            for (limit, subject) in taken_of {
+                limit.give_back(redis, clock, subject, 1).await?;
+            }
+        }
         if let Some(taken) = &taken {
             self.nudge_if_low(target, device, taken.left).await;
         }
         Ok(taken)
     }
 
-    pub async fn upload(&self, account: AccountId, device: DeviceId, keys: UploadKeys) -> Result<KeyCount, Failure> {
-        if let Some(key) = &keys.signed_prekey {
-            check_signed_ec(key)?;
+    /// What a one-time key counts against: what a caller may have of a device's, and what all strangers together may have.
+    fn shares(
+        &self,
+        caller: AccountId,
+        target: AccountId,
+        device: DeviceId,
+        is_stranger: bool,
+    ) -> Vec<(Limit, String)> {
+        let limits = &self.ctx.config.limits;
+        let (kind, max) = match is_stranger {
+            true => ("one_time_prekeys_of_stranger", limits.one_time_prekeys_per_stranger_per_day),
+            false => ("one_time_prekeys_of_contact", limits.one_time_prekeys_per_contact_per_day),
+        };
+        let of_caller = Limit { kind, max, window: Duration::from_secs(86_400) };
+        let mut shares = vec![(of_caller, format!("{caller}:{target}:{device}"))];
+        if is_stranger {
+            let max = limits.one_time_prekeys_to_strangers_per_10_minutes;
+            let window = Duration::from_secs(600);
+            let of_strangers = Limit { kind: "one_time_prekeys_of_strangers", max, window };
+            shares.push((of_strangers, format!("{target}:{device}")));
         }
-        if let Some(key) = &keys.last_resort {
-            check_kyber(key)?;
-        }
-        if keys.ec.len() > ONE_TIME_PREKEYS_MAX || keys.kyber.len() > ONE_TIME_PREKEYS_MAX {
-            return Err(key_limit());
-        }
-        for key in &keys.ec {
-            check_id(key.id)?;
-            check_ec(&key.public_key.0, "an EC prekey")?;
-        }
-        keys.kyber.iter().try_for_each(check_kyber)?;
-        match self.store.upload(account, device, &keys, ONE_TIME_PREKEYS_MAX).await {
-            Ok(count) => Ok(count),
-            Err(DbError::Exists) => {
-                Err(Failure::new(ErrorCode::KeyInvalid, "a one-time prekey with this id is there already"))
-            }
-            Err(error) => Err(match Failure::from(error) {
-                failure if failure.code == ErrorCode::KeyLimit => key_limit(),
-                failure => failure,
-            }),
-        }
+        shares
     }
 
-    pub async fn count(&self, account: AccountId, device: DeviceId) -> Result<KeyCount, Failure> {
-        let row = self.device(account, device).await?;
-        Ok(KeyCount { ec: row.ec_left as u32, kyber: row.kyber_left as u32 })
+    pub async fn upload(&self, account: AccountId, device: DeviceId, keys: UploadKeys) -> Result<KeyCount, Failure> {
+        let identity = self.device(account, device).await?.identity_key;
+        // too long for a thread that serves others
+        let checked = tokio::task::spawn_blocking(move || check_upload(&keys, &identity).map(|()| keys));
+        let keys = checked.await.map_err(Failure::internal)??;
+        self.store.upload(account, device, &keys, ONE_TIME_PREKEYS_MAX).await.map_err(|error| {
+            match Failure::from(error) {
+                failure if failure.code == ErrorCode::KeyLimit => key_limit(),
+                failure if failure.code == ErrorCode::KeyUsed => {
+                    let detail = "ids of prekeys only grow; GET /v1/keys/count says which come next";
+                    Failure::new(failure.code, detail)
+                }
+                failure => failure,
+            }
+        })
+    }
+
+    /// What there is of a device's one-time keys.
+    pub async fn stock(&self, account: AccountId, device: DeviceId) -> Result<KeyStock, Failure> {
+        Ok(self.device(account, device).await?.stock())
     }
 
     /// Whether the device's idea of its repeated-use keys is ours.
@@ -246,10 +332,14 @@ impl Keys {
         if left.ec.min(left.kyber) as usize >= ONE_TIME_PREKEYS_LOW {
             return;
         }
-        let control = Control::PrekeysLow { ec: left.ec, kyber: left.kyber };
-        let Ok(control) = serde_json::to_vec(&control) else { return };
+        self.tell(account, device, &Control::PrekeysLow { ec: left.ec, kyber: left.kyber }).await;
+    }
+
+    /// A word to the sessions of a device, if it is connected. What it does not hear it learns when it connects.
+    async fn tell(&self, account: AccountId, device: DeviceId, control: &Control) {
+        let Ok(control) = serde_json::to_vec(control) else { return };
         if let Err(error) = self.ctx.nats.publish(Live::Control.subject(account, device), control.into()).await {
-            tracing::warn!(%error, "a device was not told that its prekeys run out");
+            tracing::warn!(%error, "a device was not told");
         }
     }
 
@@ -263,8 +353,4 @@ impl Keys {
         let found = found.ok_or_else(|| Failure::new(ErrorCode::AccountUnknown, format!("no account {account}")))?;
         Ok(found.wallets)
     }
-}
-
-fn key_limit() -> Failure {
-    Failure::new(ErrorCode::KeyLimit, format!("at most {ONE_TIME_PREKEYS_MAX} one-time prekeys of each kind"))
 }

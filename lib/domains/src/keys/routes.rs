@@ -6,7 +6,9 @@ use axum::http::StatusCode;
 use nepto_kit::Failure;
 use nepto_kit::http::{Caller, JsonBody, Path, Query};
 use nepto_proto::api::Problem;
-use nepto_proto::api::keys::{CheckKeys, DeviceDirectory, KeyCount, KeysMatch, OwnDevices, PrekeyBundles, UploadKeys};
+use nepto_proto::api::keys::{
+    CheckKeys, DeviceDirectory, KeyCount, KeyStock, KeysMatch, OwnDevices, PrekeyBundles, UploadKeys,
+};
 use nepto_proto::limits::DEVICES_PER_ACCOUNT_MAX;
 use nepto_proto::{AccountId, DeviceId, ErrorCode};
 use serde::Deserialize;
@@ -15,6 +17,10 @@ use utoipa_axum::router::OpenApiRouter;
 use utoipa_axum::routes;
 
 use super::ops::Keys;
+use crate::parameters;
+
+/// Of a digest of the repeated-use keys.
+const DIGEST_BYTES: usize = 32;
 
 pub fn routes(keys: Keys) -> OpenApiRouter {
     OpenApiRouter::new()
@@ -29,7 +35,8 @@ pub fn routes(keys: Keys) -> OpenApiRouter {
 }
 
 /// The devices of an account with their certificates; takes no one-time keys
-#[utoipa::path(get, path = "/v1/accounts/{account}/devices", tag = "keys", params(("account" = String, Path)),
+#[utoipa::path(get, path = "/v1/accounts/{account}/devices", tag = "keys",
+    params(("account" = inline(parameters::AccountId), Path)),
     responses((status = 200, body = DeviceDirectory), (status = "default", body = Problem)))]
 async fn directory(
     State(keys): State<Keys>,
@@ -43,11 +50,13 @@ async fn directory(
 #[serde(deny_unknown_fields)]
 struct Which {
     /// Device numbers, comma-separated; all devices if absent
+    #[param(value_type = parameters::Devices, required = false, inline)]
     devices: Option<String>,
 }
 
 /// Prekey bundles; each takes a one-time key of every kind, while there are any
-#[utoipa::path(get, path = "/v1/accounts/{account}/bundles", tag = "keys", params(("account" = String, Path), Which),
+#[utoipa::path(get, path = "/v1/accounts/{account}/bundles", tag = "keys",
+    params(("account" = inline(parameters::AccountId), Path), Which),
     responses((status = 200, body = PrekeyBundles), (status = "default", body = Problem)))]
 async fn bundles(
     State(keys): State<Keys>,
@@ -77,7 +86,7 @@ async fn own_devices(State(keys): State<Keys>, Caller(claims): Caller) -> Result
 }
 
 /// Removes an own device: its sessions end, its mailbox and keys go
-#[utoipa::path(delete, path = "/v1/devices/{device}", tag = "keys", params(("device" = u32, Path)),
+#[utoipa::path(delete, path = "/v1/devices/{device}", tag = "keys", params(("device" = inline(parameters::Device), Path)),
     responses((status = 204), (status = "default", body = Problem)))]
 async fn remove(
     State(keys): State<Keys>,
@@ -88,7 +97,7 @@ async fn remove(
     Ok(StatusCode::NO_CONTENT)
 }
 
-/// Replaces the repeated-use keys of this device or adds one-time keys
+/// Replaces the repeated-use keys of this device, adds one-time keys or replaces them
 #[utoipa::path(put, path = "/v1/keys", tag = "keys", request_body = UploadKeys,
     responses((status = 200, body = KeyCount), (status = "default", body = Problem)))]
 async fn upload(
@@ -99,11 +108,11 @@ async fn upload(
     keys.upload(claims.account, claims.device, request).await.map(Json)
 }
 
-/// How many one-time keys of this device are left
+/// How many one-time keys of this device are left, which they are, and which ids come next
 #[utoipa::path(get, path = "/v1/keys/count", tag = "keys",
-    responses((status = 200, body = KeyCount), (status = "default", body = Problem)))]
-async fn count(State(keys): State<Keys>, Caller(claims): Caller) -> Result<Json<KeyCount>, Failure> {
-    keys.count(claims.account, claims.device).await.map(Json)
+    responses((status = 200, body = KeyStock), (status = "default", body = Problem)))]
+async fn count(State(keys): State<Keys>, Caller(claims): Caller) -> Result<Json<KeyStock>, Failure> {
+    keys.stock(claims.account, claims.device).await.map(Json)
 }
 
 /// Whether the server has the same repeated-use keys as this device
@@ -114,6 +123,9 @@ async fn check(
     Caller(claims): Caller,
     JsonBody(request): JsonBody<CheckKeys>,
 ) -> Result<Json<KeysMatch>, Failure> {
+    if request.digest.0.len() != DIGEST_BYTES {
+        return Err(Failure::new(ErrorCode::Malformed, format!("the digest is SHA-256: {DIGEST_BYTES} bytes")));
+    }
     let matches = keys.check(claims.account, claims.device, &request.digest.0).await?;
     Ok(Json(KeysMatch { matches }))
 }

@@ -3,15 +3,21 @@
 use nepto_kit::service::Service;
 
 use super::ops::Keys;
-use super::{Certificates, DeviceSeen, ListDevices, OwnDevices, RegisterDevice, RemoveDevice};
+use super::{
+    Certificates, DeviceSeen, IdentityOwner, ListDevices, OwnDevices, RegisterDevice, RemoveDevice, RemoveDevicesOf,
+};
 
 pub fn services(keys: &Keys) -> Vec<Service> {
     let (register, list, own, remove, seen) = (keys.clone(), keys.clone(), keys.clone(), keys.clone(), keys.clone());
-    let certificates = keys.clone();
+    let (certificates, of_wallet, identity) = (keys.clone(), keys.clone(), keys.clone());
     vec![
         Service::new(move |request: RegisterDevice| {
             let keys = register.clone();
             async move { keys.register(request).await }
+        }),
+        Service::new(move |request: IdentityOwner| {
+            let keys = identity.clone();
+            async move { keys.identity_owner(&request.identity_key.0).await }
         }),
         Service::new(move |request: ListDevices| {
             let keys = list.clone();
@@ -24,6 +30,10 @@ pub fn services(keys: &Keys) -> Vec<Service> {
         Service::new(move |request: RemoveDevice| {
             let keys = remove.clone();
             async move { keys.remove(request.account, request.device, request.certificate).await }
+        }),
+        Service::new(move |request: RemoveDevicesOf| {
+            let keys = of_wallet.clone();
+            async move { keys.remove_devices_of(request.account, &request.wallet).await }
         }),
         Service::new(move |request: Certificates| {
             let keys = certificates.clone();

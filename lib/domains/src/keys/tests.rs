@@ -4,9 +4,9 @@ use std::collections::BTreeSet;
 
 use futures_util::future::join_all;
 use nepto_kit::clock::{Clock, Random};
-use nepto_kit::db::DbError;
+use nepto_kit::db::{DbError, vars};
 use nepto_kit::outbox::Row;
-use nepto_proto::api::keys::{DeviceSetup, EcPrekey, SignedPrekey, UploadKeys};
+use nepto_proto::api::keys::{DeviceSetup, EcPrekey, KeyStock, SignedPrekey, UploadKeys, one_time_tag, sum_of_tags};
 use nepto_proto::certificate::SignedMessage;
 use nepto_proto::event::DeviceRemoved;
 use nepto_proto::{AccountId, DeviceId};
@@ -41,6 +41,18 @@ fn upload(ids: std::ops::Range<u32>) -> UploadKeys {
         kyber: ids.map(signed).collect(),
         ..UploadKeys::default()
     }
+}
+
+fn thrown<T>(result: Result<T, DbError>) -> String {
+    match result {
+        Err(DbError::Thrown(code)) => code,
+        Err(other) => panic!("{other}"),
+        Ok(_) => panic!("nothing was thrown"),
+    }
+}
+
+async fn stock(store: &Store, account: AccountId) -> KeyStock {
+    store.device(account, device(1)).await.unwrap().unwrap().stock()
 }
 
 fn device(number: u32) -> DeviceId {
@@ -135,13 +147,13 @@ async fn a_one_time_key_is_taken_once_and_then_the_last_resort_serves() {
     store.register(mine, row(mine, 1, 100), 10).await.unwrap();
     let count = store.upload(mine, device(1), &upload(10..30), 100).await.unwrap();
     assert_eq!((count.ec, count.kyber), (20, 20));
-    let taken = join_all((0..25).map(|_| store.take_bundle(mine, device(1)))).await;
+    let taken = join_all((0..25).map(|_| store.take_bundle(mine, device(1), 0))).await;
     let bundles: Vec<_> = taken.into_iter().map(|taken| taken.unwrap().unwrap().bundle).collect();
     let ec: BTreeSet<u32> = bundles.iter().filter_map(|bundle| bundle.ec_prekey.as_ref().map(|key| key.id)).collect();
     assert_eq!(ec, (10..30).collect());
-    let last_resort = bundles.iter().filter(|bundle| bundle.kyber_prekey == signed(2)).count();
+    let last_resort = bundles.iter().filter(|bundle| bundle.kyber_prekey == Some(signed(2))).count();
     assert_eq!(last_resort, 5);
-    assert!(store.take_bundle(mine, device(9)).await.unwrap().is_none());
+    assert!(store.take_bundle(mine, device(9), 0).await.unwrap().is_none());
     let row = store.device(mine, device(1)).await.unwrap().unwrap();
     assert_eq!((row.ec_left, row.kyber_left), (0, 0));
 }
@@ -152,13 +164,15 @@ async fn uploads_are_all_or_nothing() {
     let mine = account(1);
     store.register(mine, row(mine, 1, 100), 10).await.unwrap();
     store.upload(mine, device(1), &upload(1..11), 20).await.unwrap();
-    assert!(matches!(store.upload(mine, device(1), &upload(5..12), 100).await, Err(DbError::Exists)));
+    assert_eq!(thrown(store.upload(mine, device(1), &upload(5..12), 100).await), "key_used");
     assert!(
         matches!(store.upload(mine, device(1), &upload(50..61), 20).await, Err(DbError::Thrown(code)) if code == "key_limit")
     );
     assert!(
         matches!(store.upload(mine, device(2), &upload(1..2), 20).await, Err(DbError::Thrown(code)) if code == "device_unknown")
     );
+    let twice = UploadKeys { ec: vec![upload(20..21).ec[0].clone(); 2], ..UploadKeys::default() };
+    assert!(store.upload(mine, device(1), &twice, 20).await.is_err());
     let row = store.device(mine, device(1)).await.unwrap().unwrap();
     assert_eq!((row.ec_left, row.kyber_left), (10, 10));
     let rotated = UploadKeys { signed_prekey: Some(signed(9)), ..UploadKeys::default() };
@@ -179,4 +193,136 @@ async fn silent_devices_and_empty_pools_are_found() {
     store.upload(mine, device(1), &upload(1..31), 100).await.unwrap();
     let low = store.low_on_prekeys(20, 10).await.unwrap();
     assert_eq!(low.iter().map(|row| row.device).collect::<Vec<_>>(), [2]);
+}
+
+#[tokio::test]
+async fn an_id_that_was_taken_once_is_not_taken_again() {
+    let store = store().await;
+    let mine = account(1);
+    store.register(mine, row(mine, 1, 100), 10).await.unwrap();
+    store.upload(mine, device(1), &upload(1..11), 100).await.unwrap();
+    for _ in 0..10 {
+        store.take_bundle(mine, device(1), 0).await.unwrap().unwrap();
+    }
+    assert_eq!(stock(&store, mine).await.ec, 0);
+    for again in [upload(1..2), upload(10..12)] {
+        let (ec, kyber) = (again.ec, again.kyber);
+        for half in [UploadKeys { ec, ..UploadKeys::default() }, UploadKeys { kyber, ..UploadKeys::default() }] {
+            assert_eq!(thrown(store.upload(mine, device(1), &half, 100).await), "key_used");
+            let replaced = UploadKeys { replace: true, ..half };
+            assert_eq!(thrown(store.upload(mine, device(1), &replaced, 100).await), "key_used");
+        }
+    }
+    store.upload(mine, device(1), &upload(11..12), 100).await.unwrap();
+    let next = stock(&store, mine).await.next;
+    assert_eq!((next.ec, next.kyber, next.signed_prekey, next.last_resort), (12, 12, 2, 3));
+    // the repeated-use keys may be uploaded again as they are, and else only grow
+    let signed_prekey = |key| UploadKeys { signed_prekey: Some(key), ..UploadKeys::default() };
+    let last_resort = |key| UploadKeys { last_resort: Some(key), ..UploadKeys::default() };
+    for same in [signed_prekey(signed(1)), last_resort(signed(2)), signed_prekey(signed(9)), last_resort(signed(9))] {
+        store.upload(mine, device(1), &same, 100).await.unwrap();
+    }
+    let other = SignedPrekey { public_key: vec![7; 33].into(), ..signed(9) };
+    for used in [signed(1), signed(8), other] {
+        assert_eq!(thrown(store.upload(mine, device(1), &signed_prekey(used.clone()), 100).await), "key_used");
+        assert_eq!(thrown(store.upload(mine, device(1), &last_resort(used), 100).await), "key_used");
+    }
+    // a device that signs in again with older keys: ids go on from the largest that ever was
+    store.register(mine, row(mine, 1, 100), 10).await.unwrap();
+    let next = stock(&store, mine).await.next;
+    assert_eq!((next.signed_prekey, next.last_resort), (10, 10));
+}
+
+#[tokio::test]
+async fn an_identity_key_belongs_to_one_account_for_good() {
+    let store = store().await;
+    let (mine, other) = (account(1), account(2));
+    store.register(mine, row(mine, 1, 100), 3).await.unwrap();
+    assert_eq!(thrown(store.register(other, row(other, 1, 100), 3).await), "identity_taken");
+    assert!(store.devices(other).await.unwrap().is_empty());
+    assert_eq!(store.identity_owner(&[1; 33]).await.unwrap(), Some(mine));
+    assert_eq!(store.identity_owner(&[2; 33]).await.unwrap(), None);
+    store.remove(mine, device(1), None, 7, event()).await.unwrap();
+    assert_eq!(thrown(store.register(other, row(other, 1, 100), 3).await), "identity_taken", "also when it is gone");
+    assert_eq!(store.register(mine, row(mine, 1, 100), 3).await.unwrap(), 2, "its owner may sign in with it again");
+    // two who come at once
+    let both = join_all([3, 4].map(|n| store.register(account(n), row(account(n), 9, 100), 3))).await;
+    assert_eq!(both.iter().filter(|registered| registered.is_ok()).count(), 1);
+}
+
+#[tokio::test]
+async fn the_sum_says_which_keys_are_there() {
+    let store = store().await;
+    let mine = account(1);
+    store.register(mine, row(mine, 1, 100), 10).await.unwrap();
+    let sums = |ids: std::ops::Range<u32>| {
+        let keys = upload(ids);
+        (
+            sum_of_tags(keys.ec.iter().map(|key| one_time_tag(key.id, &key.public_key.0))),
+            sum_of_tags(keys.kyber.iter().map(|key| one_time_tag(key.id, &key.public_key.0))),
+        )
+    };
+    assert_eq!(sums(0..0), (0, 0));
+    let found = async || {
+        let stock = stock(&store, mine).await;
+        ((stock.ec, stock.kyber), (stock.ec_sum, stock.kyber_sum))
+    };
+    assert_eq!(found().await, ((0, 0), (0, 0)));
+    store.upload(mine, device(1), &upload(1..21), 100).await.unwrap();
+    store.upload(mine, device(1), &upload(21..41), 100).await.unwrap();
+    assert_eq!(found().await, ((40, 40), sums(1..41)));
+    join_all((0..15).map(|_| store.take_bundle(mine, device(1), 0))).await;
+    assert_eq!(found().await, ((25, 25), sums(16..41)), "the oldest are handed out first");
+    store.take_bundle(mine, device(1), 25).await.unwrap().unwrap();
+    assert_eq!(found().await, ((25, 25), sums(16..41)));
+    let replaced = UploadKeys { replace: true, ..upload(50..60) };
+    store.upload(mine, device(1), &replaced, 100).await.unwrap();
+    assert_eq!(found().await, ((10, 10), sums(50..60)));
+    let emptied = UploadKeys { replace: true, ..UploadKeys::default() };
+    store.upload(mine, device(1), &emptied, 100).await.unwrap();
+    assert_eq!(found().await, ((0, 0), (0, 0)));
+    assert!(store.take_bundle(mine, device(1), 0).await.unwrap().unwrap().bundle.ec_prekey.is_none());
+}
+
+#[tokio::test]
+async fn what_is_reserved_is_not_for_everybody() {
+    let store = store().await;
+    let mine = account(1);
+    store.register(mine, row(mine, 1, 100), 10).await.unwrap();
+    store.upload(mine, device(1), &upload(1..11), 100).await.unwrap();
+    let taken = join_all((0..10).map(|_| store.take_bundle(mine, device(1), 6))).await;
+    let with = taken.iter().filter(|taken| taken.as_ref().unwrap().as_ref().unwrap().bundle.ec_prekey.is_some());
+    assert_eq!(with.count(), 4, "strangers, all at once");
+    for _ in 0..6 {
+        assert!(store.take_bundle(mine, device(1), 0).await.unwrap().unwrap().bundle.ec_prekey.is_some());
+    }
+    let last = store.take_bundle(mine, device(1), 0).await.unwrap().unwrap().bundle;
+    assert_eq!((last.ec_prekey, last.kyber_prekey), (None, Some(signed(2))));
+}
+
+#[tokio::test]
+async fn devices_of_before_keep_their_keys_and_lose_one_time_prekeys_that_nobody_checked() {
+    let schema = super::store::SCHEMA;
+    let domain = super::domain();
+    let db = database(nepto_kit::domain::Domain { schema: &schema[..2], ..domain }).await;
+    let device_row = "{
+        CREATE device:['a', 1] CONTENT { account: 'a', device: 1, registration_id: 7, identity_key: <bytes>'key',
+            name: 'phone', wallet: '0xA', message: 'm', signature: '0x', created_at_ms: 1, last_seen_at_ms: 1,
+            signed_prekey: { id: 5, public_key: <bytes>'s', signature: <bytes>'x' },
+            last_resort: { id: 6, public_key: <bytes>'l', signature: <bytes>'y' }, ec_left: 1, kyber_left: 1 };
+        CREATE ec_prekey:['a', 1, 9] SET public_key = <bytes>'e';
+        CREATE kyber_prekey:['a', 1, 9] SET public_key = <bytes>'k', signature = <bytes>'z';
+    }";
+    db.execute(device_row, vars! {}).await.unwrap();
+    for _ in 0..2 {
+        db.migrate(schema).await.unwrap();
+    }
+    let left: i64 = db.run("RETURN array::len(SELECT * FROM ec_prekey, kyber_prekey)", vars! {}).await.unwrap();
+    assert_eq!(left, 0);
+    let rows: Vec<DeviceRow> = db.run("SELECT * OMIT id FROM device", vars! {}).await.unwrap();
+    let stock = rows[0].stock();
+    assert_eq!((stock.ec, stock.kyber, stock.ec_sum, stock.kyber_sum), (0, 0, 0, 0));
+    assert_eq!((stock.next.signed_prekey, stock.next.last_resort), (6, 7));
+    let owner = "RETURN type::record('identity', encoding::base64::encode(<bytes>'key')).account";
+    assert_eq!(db.run::<String>(owner, vars! {}).await.unwrap(), "a");
 }

@@ -1,18 +1,22 @@
-//! What devices have acknowledged: noted in Redis within a second, purged from the mailboxes some seconds later.
+//! What devices have acknowledged: noted in Redis within a second, purged from the mailboxes some time later.
+//!
+//! What must hold: a message is purged only when no retry of it can come any more. After a restart JetStream knows an id by
+//! the message that is still there, and by nothing else (docs/adr/0019). The one exception is a mailbox of which half waits
+//! to be purged: room for what is new counts more.
 //!
 //! A purge of a mailbox costs JetStream half a millisecond whether it removes one message or a hundred, so many small
 //! acknowledgements become one purge. The router asks what was noted, and need not read the mailboxes of those who are
 //! connected. If Redis forgets it, the mailbox still knows.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, VecDeque};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use futures_util::StreamExt;
 use nepto_kit::Ctx;
+use nepto_proto::limits::ACK_WINDOW;
 use nepto_proto::{AccountId, DeviceId};
 use redis::AsyncCommands;
-use tokio::time::Instant;
 
 use super::mailbox::purge;
 
@@ -20,8 +24,13 @@ use super::mailbox::purge;
 pub const NOTE_EVERY: Duration = Duration::from_secs(1);
 /// As long as the router may ask for it.
 const NOTE_TTL: Duration = Duration::from_secs(300);
-/// Acknowledgements of one device that are purged without waiting any longer.
-const ACKNOWLEDGED_MAX: u32 = 512;
+/// Old messages of one device that are purged without waiting any longer: whoever comes back to a full mailbox makes room
+/// with the first window.
+const AT_ONCE: u32 = ACK_WINDOW;
+/// Parts of what a device acknowledged that wait at once; past it the last one grows.
+const PARTS_MAX: usize = 4;
+/// The clocks of this machine and of NATS, which says when a message was stored, may differ by so much.
+const CLOCKS_DIFFER_MS: i64 = 1_000;
 /// Purges of a process under way at once: they share a queue of JetStream's with everything else that it is asked.
 const PURGES_MAX: usize = 1;
 /// How often it is looked for what is to be purged.
@@ -31,39 +40,80 @@ const CHUNK: usize = 500;
 
 type Device = (AccountId, DeviceId);
 
-/// What waits to be noted and purged.
-#[derive(Clone, Default)]
-pub struct Purger(Arc<Mutex<HashMap<Device, Acknowledged>>>);
+/// Messages that a device has acknowledged.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Acked {
+    /// Up to and including this one.
+    pub up_to: u64,
+    /// When the last of them was stored, milliseconds since 1970.
+    pub stored_at_ms: i64,
+    /// How many they are, about.
+    pub messages: u32,
+}
 
-#[derive(Clone, Copy)]
+/// What waits to be noted and purged.
+#[derive(Clone)]
+pub struct Purger {
+    waiting: Arc<Mutex<HashMap<Device, Acknowledged>>>,
+    /// A retry within this time must be recognised.
+    window_ms: i64,
+    /// So many messages of one device don't wait for that.
+    waiting_max: u32,
+}
+
+/// Of one device.
 struct Acknowledged {
-    up_to: u64,
-    /// The epoch of the sequence.
+    /// The epoch of the sequences.
     epoch: u64,
-    due: Instant,
-    count: u32,
+    /// The oldest first, each with the time until which it grows.
+    parts: VecDeque<(Acked, i64)>,
     noted: bool,
 }
 
-impl Purger {
-    /// Everything up to and including this sequence may go, and goes after `purge_in` at the latest.
-    pub fn acknowledge(&self, device: Device, epoch: u64, up_to: u64, purge_in: impl FnOnce() -> Duration) {
-        let mut waiting = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        let known = waiting.entry(device).or_insert_with(|| Acknowledged {
-            up_to: 0,
-            epoch,
-            due: Instant::now() + purge_in(),
-            count: 0,
-            noted: false,
-        });
-        known.up_to = if known.epoch == epoch { known.up_to.max(up_to) } else { up_to };
-        known.epoch = epoch;
-        known.count = known.count.saturating_add(1);
-        known.noted = false;
+impl Acknowledged {
+    fn up_to(&self) -> u64 {
+        self.parts.back().map_or(0, |(part, _)| part.up_to)
     }
 
-    /// Notes and purges until the process stops, and then purges what is left. What was acknowledged in a mailbox that was
-    /// made anew since says nothing about the new one: `epoch_of` tells.
+    fn messages(&self) -> u32 {
+        self.parts.iter().fold(0, |sum, (part, _)| sum.saturating_add(part.messages))
+    }
+
+    fn add(&mut self, more: Acked, now_ms: i64, spread_ms: impl FnOnce() -> i64) {
+        if more.up_to <= self.up_to() {
+            return;
+        }
+        self.noted = false;
+        let is_full = self.parts.len() >= PARTS_MAX;
+        match self.parts.back_mut().filter(|(_, until_ms)| is_full || now_ms < *until_ms) {
+            Some((part, _)) => *part = Acked { messages: part.messages.saturating_add(more.messages), ..more },
+            None => self.parts.push_back((more, now_ms + spread_ms())),
+        }
+    }
+}
+
+impl Purger {
+    /// As the configuration of the mailboxes says.
+    pub fn new(ctx: &Ctx) -> Self {
+        let mailbox = &ctx.config.mailbox;
+        let window_ms = (mailbox.duplicate_window_s * 1_000) as i64 + CLOCKS_DIFFER_MS;
+        let waiting_max = u32::try_from(mailbox.messages_max / 2).unwrap_or(u32::MAX).max(1);
+        Self { waiting: Arc::default(), window_ms, waiting_max }
+    }
+
+    /// All of this may go, and goes once it is old enough. What is acknowledged within `spread_ms` goes together.
+    pub fn acknowledge(&self, device: Device, epoch: u64, part: Acked, now_ms: i64, spread_ms: impl FnOnce() -> i64) {
+        let mut waiting = self.waiting.lock().unwrap_or_else(PoisonError::into_inner);
+        let known =
+            waiting.entry(device).or_insert_with(|| Acknowledged { epoch, parts: VecDeque::new(), noted: false });
+        if known.epoch != epoch {
+            *known = Acknowledged { epoch, parts: VecDeque::new(), noted: false };
+        }
+        known.add(part, now_ms, spread_ms);
+    }
+
+    /// Notes and purges until the process stops, and then purges what is old enough. What was acknowledged in a mailbox that
+    /// was made anew since says nothing about the new one: `epoch_of` tells.
     pub async fn run(&self, ctx: &Ctx, epoch_of: impl Fn(AccountId) -> u64) {
         tokio::join!(self.run_notes(ctx), self.run_purges(ctx, epoch_of));
     }
@@ -72,13 +122,16 @@ impl Purger {
         let mut due = tokio::time::interval(NOTE_EVERY);
         due.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
         loop {
-            tokio::select! {
-                () = ctx.stop.cancelled() => return,
-                _ = due.tick() => {}
-            }
+            let stopping = tokio::select! {
+                () = ctx.stop.cancelled() => true,
+                _ = due.tick() => false,
+            };
             if let Err(error) = self.note(ctx).await {
                 // the router looks into the mailboxes instead
                 tracing::warn!(%error, "acknowledgements were not noted");
+            }
+            if stopping {
+                return;
             }
         }
     }
@@ -91,29 +144,45 @@ impl Purger {
                 () = ctx.stop.cancelled() => true,
                 _ = due.tick() => false,
             };
-            let now = Instant::now();
-            let ripe = self.take(|known| stopping || known.count >= ACKNOWLEDGED_MAX || known.due <= now);
-            let valid = ripe.into_iter().filter(|((account, _), known)| known.epoch == epoch_of(*account));
-            purge_all(ctx, valid.map(|(device, known)| (device, known.up_to)).collect()).await;
+            let ripe = self.take(ctx.clock.now_ms(), stopping);
+            let valid = ripe.into_iter().filter(|((account, _), epoch, _)| *epoch == epoch_of(*account));
+            purge_all(ctx, valid.map(|(device, _, up_to)| (device, up_to)).collect()).await;
             if stopping {
                 return;
             }
         }
     }
 
-    /// Takes those that it is time to purge.
-    fn take(&self, ripe: impl Fn(&Acknowledged) -> bool) -> Vec<(Device, Acknowledged)> {
-        let mut waiting = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        waiting.extract_if(|_, acknowledged| ripe(acknowledged)).collect()
+    /// Takes what it is time to purge: the device, the epoch, up to where.
+    fn take(&self, now_ms: i64, stopping: bool) -> Vec<(Device, u64, u64)> {
+        let mut ripe = Vec::new();
+        let mut waiting = self.waiting.lock().unwrap_or_else(PoisonError::into_inner);
+        waiting.retain(|device, known| {
+            if known.messages() >= self.waiting_max {
+                ripe.push((*device, known.epoch, known.up_to()));
+                return false;
+            }
+            let is_ripe = |(part, until_ms): &mut (Acked, i64)| {
+                let is_whole = stopping || *until_ms <= now_ms || part.messages >= AT_ONCE;
+                is_whole && part.stored_at_ms + self.window_ms <= now_ms
+            };
+            let mut up_to = None;
+            while let Some((part, _)) = known.parts.pop_front_if(is_ripe) {
+                up_to = Some(part.up_to);
+            }
+            ripe.extend(up_to.map(|up_to| (*device, known.epoch, up_to)));
+            !known.parts.is_empty()
+        });
+        ripe
     }
 
     async fn note(&self, ctx: &Ctx) -> redis::RedisResult<()> {
         let news: Vec<(String, String)> = {
-            let mut waiting = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+            let mut waiting = self.waiting.lock().unwrap_or_else(PoisonError::into_inner);
             let news = waiting.iter_mut().filter(|(_, acknowledged)| !acknowledged.noted);
             news.map(|(device, acknowledged)| {
                 acknowledged.noted = true;
-                (key(*device), format!("{}:{}", acknowledged.epoch, acknowledged.up_to))
+                (key(*device), format!("{}:{}", acknowledged.epoch, acknowledged.up_to()))
             })
             .collect()
         };
@@ -132,7 +201,7 @@ async fn purge_all(ctx: &Ctx, ripe: Vec<(Device, u64)>) {
     metrics::counter!("nepto_mailbox_purges_total").increment(ripe.len() as u64);
     futures_util::stream::iter(ripe)
         .for_each_concurrent(PURGES_MAX, |((account, device), up_to)| async move {
-            if let Err(error) = purge(ctx, account, device, Some(up_to)).await {
+            if let Err(error) = purge(ctx, account, device, up_to).await {
                 // The client's cursor keeps it from seeing them again; they are purged with the next acknowledgement.
                 tracing::warn!(%account, %device, error = format!("{error:#}"), "a mailbox was not purged");
             }
@@ -161,25 +230,72 @@ mod tests {
     use super::*;
     use uuid::Uuid;
 
-    #[tokio::test(start_paused = true)]
-    async fn many_acknowledgements_become_one_purge() {
-        let purger = Purger::default();
-        let device = (AccountId::new(Uuid::from_u128(1)), DeviceId::try_from(1).unwrap());
-        let acknowledge = |epoch, up_to| purger.acknowledge(device, epoch, up_to, || Duration::from_secs(10));
+    const DEVICE: u128 = 1;
+
+    fn purger(waiting_max: u32) -> (Purger, Device) {
+        let device = (AccountId::new(Uuid::from_u128(DEVICE)), DeviceId::try_from(1).unwrap());
+        (Purger { waiting: Arc::default(), window_ms: 120_000, waiting_max }, device)
+    }
+
+    fn part(up_to: u64, stored_at_ms: i64) -> Acked {
+        Acked { up_to, stored_at_ms, messages: 1 }
+    }
+
+    #[test]
+    fn many_acknowledgements_become_one_purge() {
+        let (purger, device) = purger(1_000);
+        let acknowledge = |epoch, up_to| purger.acknowledge(device, epoch, part(up_to, 0), 0, || 200_000);
         for up_to in [3, 9, 7] {
             acknowledge(1, up_to);
         }
-        let due = |known: &Acknowledged| known.due <= Instant::now();
-        let take = |ripe: &dyn Fn(&Acknowledged) -> bool| -> Vec<(Device, u64)> {
-            purger.take(ripe).into_iter().map(|(device, known)| (device, known.up_to)).collect()
-        };
-        assert_eq!(take(&due), []);
-        tokio::time::advance(Duration::from_secs(11)).await;
-        assert_eq!(take(&due), [(device, 9)]);
-        assert_eq!(take(&|_| true), [], "it is purged once");
+        assert_eq!(purger.take(199_999, false), []);
+        assert_eq!(purger.take(200_000, false), [(device, 1, 9)]);
+        assert_eq!(purger.take(300_000, true), [], "it is purged once");
         // a mailbox made anew begins again
         acknowledge(1, 9);
         acknowledge(2, 4);
-        assert_eq!(take(&|_| true), [(device, 4)]);
+        assert_eq!(purger.take(300_000, true), [(device, 2, 4)]);
+    }
+
+    #[test]
+    fn what_may_be_sent_again_stays_also_when_the_process_stops() {
+        let (purger, device) = purger(1_000);
+        purger.acknowledge(device, 1, part(5, 10_000), 10_000, || 10_000);
+        assert_eq!(purger.take(20_000, false), [], "due, but only ten seconds old");
+        assert_eq!(purger.take(129_999, true), []);
+        assert_eq!(purger.take(130_000, false), [(device, 1, 5)]);
+    }
+
+    #[test]
+    fn what_comes_later_does_not_hold_up_what_is_old_enough() {
+        let (purger, device) = purger(1_000);
+        for second in 1..=1_000_i64 {
+            let now_ms = second * 1_000;
+            purger.acknowledge(device, 1, part(second.unsigned_abs(), now_ms), now_ms, || 60_000);
+            let oldest_kept = (second - 180).max(0).unsigned_abs();
+            for (_, _, up_to) in purger.take(now_ms, false) {
+                assert!((oldest_kept..=second.unsigned_abs() - 120).contains(&up_to), "{up_to} after {second} s");
+            }
+        }
+        let left: u32 = purger.waiting.lock().unwrap().values().map(Acknowledged::messages).sum();
+        assert!((120..=180).contains(&left), "{left}");
+    }
+
+    #[test]
+    fn who_comes_back_to_a_full_mailbox_makes_room_with_the_first_window() {
+        let (purger, device) = purger(100_000);
+        let now_ms = 90 * 86_400_000;
+        let window = Acked { up_to: 256, stored_at_ms: 0, messages: AT_ONCE };
+        purger.acknowledge(device, 1, window, now_ms, || 60_000);
+        assert_eq!(purger.take(now_ms, false), [(device, 1, 256)]);
+    }
+
+    #[test]
+    fn a_mailbox_that_is_half_full_of_what_was_acknowledged_does_not_wait() {
+        let (purger, device) = purger(10);
+        for up_to in 1..=10 {
+            purger.acknowledge(device, 1, part(up_to, 0), 0, || 60_000);
+        }
+        assert_eq!(purger.take(0, false), [(device, 1, 10)]);
     }
 }

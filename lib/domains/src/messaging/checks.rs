@@ -1,25 +1,25 @@
-//! What a gateway asks before it stores a message: limits, consent, device lists. One round trip to Redis; the owning
-//! domains are asked only where Redis does not know.
+//! What a gateway asks before it stores a message: limits, consent, device lists. One round trip to Redis, and another one
+//! for a request; the owning domains are asked only where Redis does not know.
 
 use std::sync::LazyLock;
 use std::time::Duration;
 
-use nepto_kit::limit::Limit;
+use nepto_kit::limit::{Limit, Membership, take_place};
 use nepto_kit::{Ctx, Failure};
 use nepto_proto::wire::{Mismatch, SendDm};
 use nepto_proto::{AccountId, ClientMsgId, DeviceId, ErrorCode};
-use redis::Script;
+use redis::{AsyncCommands, Script};
 
-use crate::accounts::{MayWrite, Verdict};
+use crate::accounts::{BeginsToWrite, MayWrite, Standing, Verdict, WhoAccepts, Wrote};
 use crate::keys::{DeviceList, ListDevices};
 
 const MINUTE: Duration = Duration::from_secs(60);
 /// How long the messages of an unanswered request are counted.
 const REQUEST_MEMORY: Duration = Duration::from_secs(30 * 86_400);
 
-/// KEYS: account limit, pair limit, consent, devices of the recipient, devices of the sender, request counter.
-/// ARGV: account maximum, pair maximum, window, request maximum, request memory.
-/// Answers: which limit was hit (0 none, 1 account, 2 pair, 3 requests), consent, devices, devices.
+/// KEYS: account limit, pair limit, consent, devices of the recipient, devices of the sender.
+/// ARGV: account maximum, pair maximum, window.
+/// Answers: which limit was hit (0 none, 1 account, 2 pair), consent, devices, devices.
 static CHECK: LazyLock<Script> = LazyLock::new(|| {
     Script::new(
         r"local function take(key, max, ttl)
@@ -30,17 +30,7 @@ static CHECK: LazyLock<Script> = LazyLock::new(|| {
           if not take(KEYS[1], ARGV[1], ARGV[3]) then return {1, '', '', ''} end
           if not take(KEYS[2], ARGV[2], ARGV[3]) then return {2, '', '', ''} end
           local known = redis.call('MGET', KEYS[3], KEYS[4], KEYS[5])
-          if known[1] and string.match(known[1], '^requested') and not take(KEYS[6], ARGV[4], ARGV[5]) then return {3, '', '', ''} end
           return {0, known[1] or '', known[2] or '', known[3] or ''}",
-    )
-});
-
-/// Counts a request whose sender Redis did not know yet; the same counter as in [`CHECK`].
-static COUNT_REQUEST: LazyLock<Script> = LazyLock::new(|| {
-    Script::new(
-        r"local count = redis.call('INCR', KEYS[1])
-          if count == 1 then redis.call('EXPIRE', KEYS[1], ARGV[1]) end
-          return count",
     )
 });
 
@@ -49,6 +39,10 @@ static COUNT_REQUEST: LazyLock<Script> = LazyLock::new(|| {
 pub struct Cleared {
     /// The recipient has not accepted the sender yet.
     pub request: bool,
+    /// It is a request that was not counted before; given back by [`not_stored`].
+    pub counted: bool,
+    /// Once it is stored, the two know each other better than before: see [`noted`].
+    pub unsettled: bool,
 }
 
 /// Why a message may not be stored.
@@ -66,7 +60,8 @@ impl From<Failure> for Refusal {
     }
 }
 
-/// Checks a message of a device.
+/// Checks a message of a device. What it is refused for is decided before anything is used up: neither a request nor a new
+/// contact is taken by a message for other devices than there are, and a repetition takes none a second time.
 pub async fn check(
     ctx: &Ctx,
     from: (AccountId, DeviceId),
@@ -81,55 +76,90 @@ pub async fn check(
         None => ctx.call(&ListDevices { account: to }).await?,
     };
     if recipient_devices.devices.is_empty() && to != sender {
-        let detail = "the recipient has no device that could receive it";
-        return Err(Failure::new(ErrorCode::DeviceUnknown, detail).into());
+        // a list that never changed is nobody's
+        let failure = match recipient_devices.revision {
+            0 => Failure::new(ErrorCode::AccountUnknown, "nobody here has this account id"),
+            _ => Failure::new(ErrorCode::DeviceUnknown, "the recipient has no device that could receive it"),
+        };
+        return Err(failure.into());
     }
-    let verdict = match known.verdict {
-        _ if to == sender => Verdict::Accepted,
-        Some(verdict) => verdict,
-        None => {
-            let verdict = ctx.call(&MayWrite { from: sender, to }).await?;
-            if verdict == Verdict::Requested {
-                count_request(ctx, sender, to).await?;
-            }
-            verdict
-        }
+    let mismatch = if to == sender {
+        recipient_devices.without(device).mismatch(to, id, &send.to_devices)
+    } else {
+        let own = match (send.recipient_only, known.sender_devices) {
+            (true, _) => None,
+            (false, Some(list)) => Some(list),
+            (false, None) => Some(ctx.call(&ListDevices { account: sender }).await?),
+        };
+        let own = own.and_then(|list| list.without(device).mismatch(sender, id, &send.own_devices));
+        recipient_devices.mismatch(to, id, &send.to_devices).or(own)
     };
-    match verdict {
+    let standing = match known.verdict {
+        _ if to == sender => Standing { verdict: Verdict::Accepted, settled: true },
+        // it decides nothing, so there is nothing to note
+        _ if send.automatic => Standing { verdict: may_answer(ctx, sender, to).await?, settled: true },
+        Some(verdict) => Standing { verdict, settled: true },
+        None => ctx.call(&MayWrite { from: sender, to }).await?,
+    };
+    match standing.verdict {
         Verdict::Accepted | Verdict::Requested => {}
         Verdict::Blocked => return Err(Failure::new(ErrorCode::Blocked, "").into()),
         Verdict::YouBlocked => return Err(Failure::new(ErrorCode::YouBlocked, "").into()),
     }
-    let expected = if to == sender { recipient_devices.without(device) } else { recipient_devices };
-    if let Some(mismatch) = expected.mismatch(to, id, &send.to_devices) {
+    if let Some(mismatch) = mismatch {
         return Err(Refusal::Mismatch(mismatch));
     }
-    if !send.own_devices.is_empty() {
-        let own = match known.sender_devices {
-            Some(list) => list,
-            None => ctx.call(&ListDevices { account: sender }).await?,
-        };
-        if let Some(mismatch) = own.without(device).mismatch(sender, id, &send.own_devices) {
-            return Err(Refusal::Mismatch(mismatch));
+    let request = standing.verdict == Verdict::Requested;
+    let counted = request && count_request(ctx, sender, to, id).await?;
+    let cleared = Cleared { request, counted, unsettled: !standing.settled };
+    if cleared.unsettled
+        && let Err(failure) = ctx.call(&BeginsToWrite { from: sender, to }).await
+    {
+        not_stored(ctx, sender, to, id, cleared).await;
+        return Err(failure.into());
+    }
+    Ok(cleared)
+}
+
+/// A message was stored. Only then is it one that makes people known to each other; and its sender is told only after that,
+/// so that whoever was interrupted in between sends it again.
+pub async fn noted(ctx: &Ctx, sender: AccountId, to: AccountId, cleared: Cleared) -> Result<(), Failure> {
+    if cleared.unsettled { ctx.call(&Wrote { from: sender, to }).await } else { Ok(()) }
+}
+
+/// A message was refused after all: it was none of the few that somebody who was not accepted may send.
+pub async fn not_stored(ctx: &Ctx, sender: AccountId, to: AccountId, id: ClientMsgId, cleared: Cleared) {
+    if cleared.counted {
+        let gone: redis::RedisResult<()> = ctx.redis.clone().srem(requests_key(sender, to), id.to_vec()).await;
+        if let Err(error) = gone {
+            tracing::debug!(%error, "a request was not given back");
         }
     }
-    Ok(Cleared { request: verdict == Verdict::Requested })
 }
 
-async fn count_request(ctx: &Ctx, sender: AccountId, to: AccountId) -> Result<(), Failure> {
-    let mut redis = ctx.redis.clone();
-    let mut script = COUNT_REQUEST.key(requests_key(sender, to));
-    let count: u64 = script.arg(REQUEST_MEMORY.as_secs()).invoke_async(&mut redis).await?;
-    if count > u64::from(ctx.config.limits.request_messages) { Err(too_many_requests(ctx)) } else { Ok(()) }
+/// Whether a device may say something by itself: the recipient must have accepted its owner, who decides nothing by it.
+async fn may_answer(ctx: &Ctx, sender: AccountId, to: AccountId) -> Result<Verdict, Failure> {
+    if ctx.call(&WhoAccepts { asker: sender, accounts: vec![to] }).await?.contains(&to) {
+        return Ok(Verdict::Accepted);
+    }
+    Err(Failure::new(ErrorCode::RequestLimit, "what a device says by itself is only for who has accepted its owner"))
 }
 
-fn requests_key(sender: AccountId, to: AccountId) -> String {
-    format!("limit:requests_to:{sender}:{to}")
+/// The messages of a request are counted by their ids: one that is sent again is still one. Whether this one is new.
+async fn count_request(ctx: &Ctx, sender: AccountId, to: AccountId, id: ClientMsgId) -> Result<bool, Failure> {
+    let max = ctx.config.limits.request_messages;
+    let key = requests_key(sender, to);
+    match take_place(&ctx.redis, (&key, &id.to_vec()), max, REQUEST_MEMORY).await? {
+        Membership::Refused => {
+            Err(Failure::new(ErrorCode::RequestLimit, format!("{max} messages wait for an answer already")))
+        }
+        membership => Ok(membership == Membership::New),
+    }
 }
 
-fn too_many_requests(ctx: &Ctx) -> Failure {
-    let detail = format!("{} messages wait for an answer already", ctx.config.limits.request_messages);
-    Failure::new(ErrorCode::RequestLimit, detail)
+/// Where they are.
+pub fn requests_key(sender: AccountId, to: AccountId) -> String {
+    format!("limit:request_ids:{sender}:{to}")
 }
 
 struct Known {
@@ -149,17 +179,13 @@ async fn ask_redis(ctx: &Ctx, sender: AccountId, to: AccountId) -> Result<Known,
         .key(Verdict::cache_key(sender, to))
         .key(DeviceList::cache_key(to))
         .key(DeviceList::cache_key(sender))
-        .key(requests_key(sender, to))
         .arg(per_account.max)
         .arg(per_pair.max)
         .arg(MINUTE.as_secs())
-        .arg(limits.request_messages)
-        .arg(REQUEST_MEMORY.as_secs())
         .invoke_async(&mut ctx.redis.clone())
         .await?;
     match limited {
         0 => {}
-        3 => return Err(too_many_requests(ctx)),
         which => {
             let limit = if which == 1 { per_account } else { per_pair };
             metrics::counter!("nepto_rate_limited_total", "kind" => limit.kind).increment(1);

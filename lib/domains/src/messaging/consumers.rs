@@ -13,7 +13,7 @@ pub fn consumers(parts: &Parts) -> Vec<Consumer> {
         Consumer::of_event("messaging-device-removed", move |event: DeviceRemoved| {
             let ctx = ctx.clone();
             async move {
-                let purged = mailbox::purge(&ctx, event.account, event.device, None).await;
+                let purged = mailbox::purge_all(&ctx, event.account, event.device).await;
                 purged.map_err(|error| Failure::unavailable("JetStream", error))
             }
         }),

@@ -1,39 +1,27 @@
 //! The socket gateway: holds connections and nothing else. `kill -9` of a gateway loses no acknowledged message.
 
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use axum::Router;
-use axum::extract::State;
-use axum::extract::ws::WebSocketUpgrade;
-use axum::extract::ws::rejection::WebSocketUpgradeRejection;
-use axum::response::{IntoResponse, Response};
 use axum::routing::get;
 use futures_util::future::{BoxFuture, try_join_all};
 use futures_util::{FutureExt, StreamExt};
+use nepto_kit::http::{Acquaintance, Bounds, Full, Origin, Share, Shares};
 use nepto_kit::subscriptions::Subscriptions;
 use nepto_kit::{Ctx, Failure, nats};
 use nepto_proto::event::Control;
-use nepto_proto::limits::FRAME_BYTES_MAX;
 use nepto_proto::subject::{Shard, Shards};
-use nepto_proto::{AccountId, DeviceId, ErrorCode};
+use nepto_proto::{AccountId, DeviceId};
 use tokio::sync::Semaphore;
 
-use super::acked::Purger;
-use super::connection;
+use super::acked::{Acked, Purger};
+use super::fullness::Fullness;
+use super::handshake::upgrade;
 use super::mailbox::Store;
 use super::presence::Presence;
 
-/// The WebSocket subprotocol.
-pub const SUBPROTOCOL: &str = "nepto.v1";
-/// Bytes of a connection's read buffer: idle sockets are many, and it is kept for as long as they live. A message of a
-/// kilobyte fits; larger frames take more than one read.
-const READ_BUFFER_BYTES: usize = 1_536;
-/// Frames that are ready together leave together, up to so many bytes.
-const WRITE_BUFFER_BYTES: usize = 8_192;
-/// Bytes that may wait to be written on one connection; past it the client is too slow.
-const WRITE_BUFFER_BYTES_MAX: usize = 2 * FRAME_BYTES_MAX;
 /// Mailboxes of a process that are read at once: after a lost connection to NATS, everybody's.
 const READS_MAX: usize = 256;
 /// JetStream says that it made a stream (NATS ADR-8, advisories).
@@ -52,8 +40,22 @@ pub struct Gateway {
     pub(super) subscriptions: Subscriptions,
     /// Turns to read a mailbox.
     pub(super) reads: Arc<Semaphore>,
-    open: AtomicUsize,
+    pub(super) fullness: Arc<Fullness>,
+    /// Open sockets.
+    sockets: Shares,
+    /// Those that have not said hello: they cost nobody a wallet, so nobody may have many.
+    greetings: Shares,
     mailboxes: Mailboxes,
+}
+
+fn socket_bounds(ctx: &Ctx) -> Bounds {
+    let (http, all) = (&ctx.config.http, ctx.config.gateway.sockets_max);
+    Bounds { all, network: http.connections_per_address_max, prefix: http.connections_per_prefix_max }
+}
+
+fn greeting_bounds(ctx: &Ctx) -> Bounds {
+    let (http, all) = (&ctx.config.http, ctx.config.gateway.sockets_max);
+    Bounds { all, network: http.greetings_per_address_max, prefix: http.greetings_per_prefix_max }
 }
 
 /// A loop beside the connections, with its name: it must run for as long as the process does.
@@ -67,11 +69,13 @@ impl Gateway {
             Subscriptions::connect(&ctx.config.nats, &ctx.node, &ctx.health, ctx.stop.clone()).await?;
         let gateway = Arc::new(Self {
             store,
-            purger: Purger::default(),
+            purger: Purger::new(ctx),
             presence: Arc::new(Presence::new(ctx)),
             subscriptions,
             reads: Arc::new(Semaphore::new(READS_MAX)),
-            open: AtomicUsize::new(0),
+            fullness: Arc::default(),
+            sockets: Shares::new("sockets", socket_bounds(ctx)),
+            greetings: Shares::new("greetings", greeting_bounds(ctx)),
             mailboxes: Mailboxes::find(ctx).await?,
             ctx: ctx.clone(),
         });
@@ -82,13 +86,17 @@ impl Gateway {
                 async move { jetstream.get_stream(shard.stream()).await.map(drop).map_err(|error| error.to_string()) }
             });
         }
+        let (full, config) = (gateway.fullness.clone(), ctx.config.clone());
+        ctx.health.register("message store", move || std::future::ready(full.check(&config.mailbox)));
         let (presence, purges, mailboxes) = (gateway.presence.clone(), gateway.clone(), gateway.clone());
+        let (fullness, watching) = (gateway.fullness.clone(), ctx.clone());
         let purges = async move { purges.purger.run(&purges.ctx, |account| purges.epoch_of(account)).await };
         let mut parts: Vec<Part> = vec![
             ("purges".to_owned(), Box::pin(purges.map(Ok))),
             ("presence".to_owned(), Box::pin(async move { presence.run().map(Ok).await })),
             ("subscriptions".to_owned(), Box::pin(link.run().map(Ok))),
             ("mailboxes".to_owned(), Box::pin(async move { mailboxes.watch_mailboxes().await })),
+            ("fullness".to_owned(), Box::pin(async move { fullness.watch(&watching).map(Ok).await })),
         ];
         for (index, lane) in lanes.into_iter().enumerate() {
             parts.push((format!("lane {index}"), Box::pin(lane.run().map(Ok))));
@@ -101,14 +109,13 @@ impl Gateway {
         Router::new().route("/v1/socket", get(upgrade)).with_state(self)
     }
 
-    /// Everything in a mailbox up to and including this sequence may go: some time soon, and not with everybody else's. The
-    /// epoch is that of the connection.
-    pub fn acknowledge(&self, account: AccountId, device: DeviceId, epoch: u64, up_to: u64) {
-        let spread = || {
+    /// This part of a mailbox may go: some time soon, and not with everybody else's. The epoch is that of the connection.
+    pub fn acknowledge(&self, account: AccountId, device: DeviceId, epoch: u64, part: Acked) {
+        let spread_ms = || {
             let every = self.ctx.config.mailbox.purge_every_ms;
-            Duration::from_millis(every / 2 + self.ctx.random.below(every))
+            (every / 2 + self.ctx.random.below(every)).cast_signed()
         };
-        self.purger.acknowledge((account, device), epoch, up_to, spread);
+        self.purger.acknowledge((account, device), epoch, part, self.ctx.clock.now_ms(), spread_ms);
     }
 
     /// The epoch of an account's mailboxes.
@@ -124,7 +131,7 @@ impl Gateway {
             return Ok(seq);
         }
         let found = look(&self.ctx, self.mailboxes.shards.of(account)).await;
-        let (epoch, reached) = found.map_err(|error| Failure::unavailable("JetStream", error))?;
+        let Found { epoch, reached, .. } = found.map_err(|error| Failure::unavailable("JetStream", error))?;
         // a new epoch is for `watch_mailboxes` to notice, who tells the open sockets
         if epoch == known.epoch.load(Ordering::Relaxed) {
             known.reached.store(reached, Ordering::Relaxed);
@@ -153,7 +160,10 @@ impl Gateway {
                 }
                 _ = due.tick() => {}
             }
-            match self.mailboxes.look_at_all(&self.ctx).await {
+            let looked = self.mailboxes.look_at_all(&self.ctx).await;
+            let bytes = self.mailboxes.known.iter().map(|known| known.bytes.load(Ordering::Relaxed));
+            self.fullness.note_streams(&self.ctx.config.mailbox, bytes);
+            match looked {
                 Ok(anew) if anew => self.presence.tell_all(&Control::MailboxAnew).await,
                 Ok(_) => {}
                 Err(error) => {
@@ -177,6 +187,8 @@ struct Mailbox {
     epoch: AtomicU64,
     /// The last sequence that was seen; there may be more.
     reached: AtomicU64,
+    /// What its stream held at the last look at all.
+    bytes: AtomicU64,
 }
 
 impl Mailboxes {
@@ -195,78 +207,65 @@ impl Mailboxes {
     async fn look_at_all(&self, ctx: &Ctx) -> anyhow::Result<bool> {
         let found = try_join_all(self.shards.all().map(|shard| look(ctx, shard))).await?;
         let mut anew = false;
-        for (known, (epoch, reached)) in self.known.iter().zip(found) {
+        for (known, Found { epoch, reached, bytes }) in self.known.iter().zip(found) {
             let before = known.epoch.swap(epoch, Ordering::Relaxed);
             known.reached.store(reached, Ordering::Relaxed);
+            known.bytes.store(bytes, Ordering::Relaxed);
             anew |= before != 0 && before != epoch;
         }
         Ok(anew)
     }
 }
 
-/// Epoch and last sequence of a shard's stream, as they are now.
-async fn look(ctx: &Ctx, shard: Shard) -> anyhow::Result<(u64, u64)> {
+/// A shard's stream, as it is now.
+struct Found {
+    epoch: u64,
+    reached: u64,
+    bytes: u64,
+}
+
+async fn look(ctx: &Ctx, shard: Shard) -> anyhow::Result<Found> {
     let name = shard.stream();
     let stream =
         ctx.jetstream.get_stream(&name).await.map_err(|error| {
             anyhow::anyhow!("the stream {name} is not there: {error}; run `nepto-server provision`")
         })?;
     let info = stream.cached_info();
-    Ok((nats::stream_epoch(info), info.state.last_sequence))
-}
-
-async fn upgrade(
-    State(gateway): State<Arc<Gateway>>,
-    upgrade: Result<WebSocketUpgrade, WebSocketUpgradeRejection>,
-) -> Response {
-    let upgrade = match upgrade {
-        Ok(upgrade) => upgrade,
-        Err(rejection) => {
-            let detail = format!("open it as a WebSocket (RFC 6455): {}", rejection.body_text());
-            return Failure::new(ErrorCode::Malformed, detail).into_response();
-        }
-    };
-    let upgrade = upgrade
-        .protocols([SUBPROTOCOL])
-        .read_buffer_size(READ_BUFFER_BYTES)
-        .write_buffer_size(WRITE_BUFFER_BYTES)
-        .max_write_buffer_size(WRITE_BUFFER_BYTES_MAX)
-        .max_frame_size(FRAME_BYTES_MAX)
-        .max_message_size(FRAME_BYTES_MAX);
-    if upgrade.selected_protocol().is_none() {
-        let detail = format!("ask for the WebSocket subprotocol {SUBPROTOCOL}");
-        return Failure::new(ErrorCode::Malformed, detail).into_response();
-    }
-    if gateway.ctx.stop.is_cancelled() {
-        return Failure::new(ErrorCode::Unavailable, "this gateway is stopping").into_response();
-    }
-    let Some(place) = Place::take(&gateway) else {
-        return Failure::new(ErrorCode::Unavailable, "this gateway is full; try another").into_response();
-    };
-    let tasks = gateway.ctx.tasks.clone();
-    upgrade.on_upgrade(move |socket| tasks.track_future(connection::serve(place, socket)))
+    Ok(Found { epoch: nats::stream_epoch(info), reached: info.state.last_sequence, bytes: info.state.bytes })
 }
 
 /// One of the connections that a gateway has room for; given back when dropped.
-pub struct Place(Arc<Gateway>);
+pub struct Place {
+    gateway: Arc<Gateway>,
+    /// Until it has said hello.
+    greeting: Option<(Share, Acquaintance)>,
+    _socket: Share,
+}
 
 impl Place {
-    fn take(gateway: &Arc<Gateway>) -> Option<Self> {
-        let before = gateway.open.fetch_add(1, Ordering::Relaxed);
-        let place = Self(gateway.clone());
+    /// Takes one, if there is room, also for who asks.
+    pub fn take(gateway: &Arc<Gateway>, origin: Origin, acquaintance: Acquaintance) -> Result<Self, Full> {
+        let socket = gateway.sockets.take(Some(origin))?;
+        let greeting = Some((gateway.greetings.take(Some(origin))?, acquaintance));
         metrics::gauge!("nepto_gateway_sockets").increment(1.0);
-        (before < gateway.ctx.config.gateway.sockets_max).then_some(place)
+        Ok(Self { gateway: gateway.clone(), greeting, _socket: socket })
     }
 
     /// The gateway.
     pub fn gateway(&self) -> &Arc<Gateway> {
-        &self.0
+        &self.gateway
+    }
+
+    /// It has said hello.
+    pub fn greeted(&mut self) {
+        if let Some((_, acquaintance)) = self.greeting.take() {
+            acquaintance.make();
+        }
     }
 }
 
 impl Drop for Place {
     fn drop(&mut self) {
-        self.0.open.fetch_sub(1, Ordering::Relaxed);
         metrics::gauge!("nepto_gateway_sockets").decrement(1.0);
     }
 }

@@ -1,7 +1,9 @@
 //! Direct messages: mailboxes, the sockets in front of them, receipts' way, typing, presence.
 //!
 //! What must hold:
-//! - `stored` is said only after JetStream has synced the message for every device of the recipient, all or none;
+//! - `stored` is said only after JetStream has synced the message for every device of the recipient whose mailbox has room,
+//!   and for the others that they miss it; where none has room it is refused;
+//! - strangers have a share of a mailbox, and nobody's bytes are without a bound;
 //! - every message reaches its device in the order of the mailbox, and again after a reconnect until it is acknowledged;
 //! - a gateway holds no state that its death would lose, and never touches a database;
 //! - the server sees ciphertexts only.
@@ -10,13 +12,19 @@ mod acked;
 mod checks;
 mod connection;
 mod consumers;
+mod fullness;
 mod gateway;
+mod handshake;
+mod hellos;
 mod jobs;
 mod mailbox;
 mod presence;
 mod router;
 mod session;
+mod shares;
 mod submit;
+#[cfg(test)]
+mod two_people;
 
 use nepto_kit::domain::{Domain, Facets, Parts};
 

@@ -191,7 +191,7 @@ impl Router {
             return Ok(());
         }
         let looks: HashMap<Device, Look> = futures_util::stream::iter(due)
-            .map(|device| look(&self.ctx, self.shard, device))
+            .map(|(device, first)| look(&self.ctx, self.shard, device, first))
             .buffer_unordered(LOOKS_MAX)
             .try_collect()
             .await?;
@@ -224,13 +224,18 @@ impl Router {
         Ok(())
     }
 
-    fn due_devices(&self, now_ms: i64) -> HashSet<Device> {
-        self.watched.values().filter(|message| message.due_ms <= now_ms).map(|message| message.device).collect()
+    /// Each with its first message that is due.
+    fn due_devices(&self, now_ms: i64) -> HashMap<Device, u64> {
+        let mut due = HashMap::new();
+        for (seq, message) in self.watched.iter().filter(|(_, message)| message.due_ms <= now_ms) {
+            due.entry(message.device).or_insert(*seq);
+        }
+        due
     }
 
     /// What was acknowledged needs nothing; most of it is noted in Redis, and no mailbox is read for it.
     async fn settle_acknowledged(&mut self, now_ms: i64) -> anyhow::Result<()> {
-        let devices: Vec<Device> = self.due_devices(now_ms).into_iter().collect();
+        let devices: Vec<Device> = self.due_devices(now_ms).into_keys().collect();
         let noted = acked::noted(&self.ctx, self.epoch, &devices).await?;
         self.watched.retain(|seq, message| {
             message.due_ms > now_ms || noted.get(&message.device).is_none_or(|up_to| seq > up_to)
@@ -264,8 +269,8 @@ fn trace(message: &async_nats::jetstream::Message, (account, device): Device) {
     }
 }
 
-/// The oldest message that still waits for a device.
-async fn look(ctx: &Ctx, shard: Shard, device: Device) -> anyhow::Result<(Device, Look)> {
-    let page = mailbox::read(&ctx.nats, shard, device.0, device.1, 0, 1).await?;
+/// The oldest message from this one on that still waits for a device. What is older was acknowledged, and is not purged yet.
+async fn look(ctx: &Ctx, shard: Shard, device: Device, from: u64) -> anyhow::Result<(Device, Look)> {
+    let page = mailbox::read(&ctx.nats, shard, device.0, device.1, from.saturating_sub(1), 1).await?;
     Ok((device, page.messages.first().map_or(Look::Settled, |message| Look::WaitsFrom(message.seq))))
 }

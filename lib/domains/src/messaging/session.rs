@@ -28,7 +28,14 @@ pub enum Effect {
     /// Tell the client that it has everything stored before now.
     CaughtUp(u64),
     /// Everything up to here may be purged.
-    Purge(u64),
+    Purge {
+        /// Up to and including this one.
+        up_to: u64,
+        /// When that one was stored; all before it are older.
+        stored_at_ms: u64,
+        /// How many they are.
+        messages: u32,
+    },
 }
 
 /// An acknowledgement of something that was not delivered.
@@ -42,8 +49,8 @@ pub struct Session {
     cursor: u64,
     /// The last message known to be stored for this device.
     newest: u64,
-    /// Delivered and not acknowledged, oldest first.
-    unacknowledged: VecDeque<u64>,
+    /// Delivered and not acknowledged, oldest first: its sequence, and when it was stored.
+    unacknowledged: VecDeque<(u64, u64)>,
     /// A read is under way.
     reading: bool,
     /// There is, or may be, something to read.
@@ -141,13 +148,13 @@ impl Session {
         if up_to > self.cursor {
             return Err(BeyondDelivered);
         }
-        let mut any = false;
-        while self.unacknowledged.front().is_some_and(|seq| *seq <= up_to) {
-            self.unacknowledged.pop_front();
-            any = true;
+        let (mut messages, mut youngest_ms) = (0, 0);
+        while let Some((_, stored_at_ms)) = self.unacknowledged.pop_front_if(|(seq, _)| *seq <= up_to) {
+            youngest_ms = stored_at_ms;
+            messages += 1;
         }
-        if any {
-            effects.push(Effect::Purge(up_to));
+        if messages > 0 {
+            effects.push(Effect::Purge { up_to, stored_at_ms: youngest_ms, messages });
         }
         // half a window at a time, so that a long drain reads in large pages
         if self.room() >= ACK_WINDOW as usize / 2 {
@@ -159,7 +166,7 @@ impl Session {
     fn deliver(&mut self, message: StoredEnvelope) -> Effect {
         self.cursor = message.seq;
         self.newest = self.newest.max(message.seq);
-        self.unacknowledged.push_back(message.seq);
+        self.unacknowledged.push_back((message.seq, message.stored_at_ms));
         Effect::Deliver(message)
     }
 
@@ -220,7 +227,7 @@ mod tests {
         assert_eq!(session.acknowledge(5, &mut effects), Err(BeyondDelivered));
         session.live(message(5, 4));
         assert_eq!(session.acknowledge(5, &mut effects), Ok(()));
-        assert_eq!(effects, [Effect::Purge(5)]);
+        assert_eq!(effects, [Effect::Purge { up_to: 5, stored_at_ms: 0, messages: 1 }]);
         effects.clear();
         assert_eq!(session.acknowledge(5, &mut effects), Ok(()));
         assert_eq!(effects, [], "an acknowledgement that says nothing new purges nothing");
@@ -296,7 +303,7 @@ mod tests {
                     Effect::Read { after, limit } => {
                         assert!(self.pending_read.replace((after, limit)).is_none(), "two reads at once");
                     }
-                    Effect::Purge(up_to) => self.purged_to = self.purged_to.max(up_to),
+                    Effect::Purge { up_to, .. } => self.purged_to = self.purged_to.max(up_to),
                     Effect::CaughtUp(_) => {}
                 }
             }

@@ -8,7 +8,7 @@ use nepto_proto::{AccountId, ClientMsgId, DeviceId, ErrorCode};
 use prost::Message;
 
 use super::checks::Cleared;
-use super::mailbox::Submission;
+use super::mailbox::{DeviceCopy, Submission};
 
 /// A `SendDm` that is well-formed.
 #[derive(Debug)]
@@ -27,6 +27,9 @@ pub fn read(from: AccountId, send: SendDm) -> Result<ReadSend, Failure> {
     let to = AccountId::from_bytes(&send.to)?;
     if to == from && !send.own_devices.is_empty() {
         return Err(Failure::new(ErrorCode::ToSelf, "put all of them into to_devices"));
+    }
+    if send.recipient_only && !send.own_devices.is_empty() {
+        return Err(Failure::new(ErrorCode::Malformed, "recipient_only means that own_devices is empty"));
     }
     check_copies(&send.to_devices)?;
     check_copies(&send.own_devices)?;
@@ -63,11 +66,12 @@ impl ReadSend {
         device: DeviceId,
         cleared: Cleared,
     ) -> (Submission, Option<Submission>) {
-        // Device numbers repeat from one account to the next: the recipient's first device and one's own must not have
-        // the same id, or JetStream takes the second for a repetition of the first.
-        let wrap = |to: AccountId, copies: Vec<DeviceCiphertext>, request: bool, role: &str| Submission {
+        let wrap = |to: AccountId, copies: Vec<DeviceCiphertext>, request: bool| Submission {
+            from: (from, device),
+            id: self.id,
+            recipient: self.to,
             to,
-            id: format!("{from}:{device}:{}{role}", self.id),
+            request,
             copies: copies
                 .into_iter()
                 .filter_map(|copy| {
@@ -79,12 +83,16 @@ impl ReadSend {
                         ciphertext: copy.ciphertext,
                         request,
                     };
-                    Some((DeviceId::try_from(copy.device).ok()?, Bytes::from(envelope.encode_to_vec())))
+                    Some(DeviceCopy {
+                        device: DeviceId::try_from(copy.device).ok()?,
+                        registration_id: copy.registration_id,
+                        envelope: Bytes::from(envelope.encode_to_vec()),
+                    })
                 })
                 .collect(),
         };
-        let recipient = wrap(self.to, self.send.to_devices, cleared.request, "");
-        let own = (!self.send.own_devices.is_empty()).then(|| wrap(from, self.send.own_devices, false, ":own"));
+        let recipient = wrap(self.to, self.send.to_devices, cleared.request);
+        let own = (!self.send.own_devices.is_empty()).then(|| wrap(from, self.send.own_devices, false));
         (recipient, own)
     }
 }
@@ -104,7 +112,14 @@ mod tests {
     }
 
     fn send(to: u128, to_devices: Vec<DeviceCiphertext>, own_devices: Vec<DeviceCiphertext>) -> SendDm {
-        SendDm { client_msg_id: vec![9; 16], to: AccountId::new(Uuid::from_u128(to)).to_vec(), to_devices, own_devices }
+        SendDm {
+            client_msg_id: vec![9; 16],
+            to: AccountId::new(Uuid::from_u128(to)).to_vec(),
+            to_devices,
+            own_devices,
+            recipient_only: false,
+            automatic: false,
+        }
     }
 
     const ME: AccountId = AccountId::new(Uuid::from_u128(1));
@@ -120,6 +135,8 @@ mod tests {
         assert_eq!(code(send(2, vec![large], vec![])), ErrorCode::TooLarge);
         let empty = DeviceCiphertext { ciphertext: Bytes::new(), ..copy(1) };
         assert_eq!(code(send(2, vec![empty], vec![])), ErrorCode::Malformed);
+        let both = SendDm { recipient_only: true, ..send(2, vec![copy(1)], vec![copy(2)]) };
+        assert_eq!(code(both), ErrorCode::Malformed);
         let untyped = DeviceCiphertext { r#type: 77, ..copy(1) };
         assert_eq!(code(send(2, vec![untyped], vec![])), ErrorCode::Malformed);
         assert_eq!(code(SendDm { client_msg_id: vec![1; 3], ..send(2, vec![], vec![]) }), ErrorCode::Malformed);
@@ -128,13 +145,17 @@ mod tests {
     #[test]
     fn only_the_recipients_copies_are_a_request() {
         let read = read(ME, send(2, vec![copy(1), copy(2)], vec![copy(3)])).unwrap();
-        let (recipient, own) = read.into_submissions(ME, 7.try_into().unwrap(), Cleared { request: true });
+        let (recipient, own) = read.into_submissions(
+            ME,
+            7.try_into().unwrap(),
+            Cleared { request: true, counted: false, unsettled: true },
+        );
         let flags = |submission: &Submission| -> Vec<bool> {
-            submission.copies.iter().map(|(_, bytes)| Envelope::decode(bytes.clone()).unwrap().request).collect()
+            let envelopes = submission.copies.iter().map(|copy| Envelope::decode(copy.envelope.clone()).unwrap());
+            envelopes.map(|envelope| envelope.request).collect()
         };
-        assert_eq!(flags(&recipient), [true, true]);
+        assert_eq!((flags(&recipient), recipient.request), (vec![true, true], true));
         let own = own.unwrap();
-        assert_eq!(flags(&own), [false]);
-        assert_ne!(own.id, recipient.id, "device numbers of two accounts must not meet");
+        assert_eq!((flags(&own), own.request), (vec![false], false));
     }
 }

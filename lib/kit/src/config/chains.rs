@@ -157,7 +157,7 @@ fn contracts<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Vec<Contract>
 }
 
 /// An address. In mixed case it has a checksum (EIP-55), which must be right.
-fn address_without_typo<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Address, D::Error> {
+pub(super) fn address_without_typo<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Address, D::Error> {
     let text = String::deserialize(deserializer)?;
     let digits = text.strip_prefix("0x").unwrap_or(&text);
     let address: Address =

@@ -1,22 +1,18 @@
-//! How many files are fetched at once, in all and from one host; and rest for hosts that do not answer, so that a dead one
-//! costs little and holds up no other.
+//! How many files are fetched at once, in all and from one host; and rest for hosts that take no connection, so that a dead one
+//! costs little and holds up no other. A host that is there does not rest, whatever became of a file of it.
 
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
-use std::time::Duration;
 
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
-use tokio::time::Instant;
 
 use super::FetchError;
+use super::rest::Rest;
 
 /// Hosts that are remembered.
 const HOSTS_MAX: usize = 4_096;
 /// Fetches that wait for one host; more are refused.
 const WAITING_MAX: usize = 256;
-/// A host that did not answer rests so long, doubled for each further time.
-const REST_FIRST: Duration = Duration::from_secs(30);
-const REST_MAX: Duration = Duration::from_secs(3_600);
 
 /// The hosts that are asked.
 #[derive(Clone)]
@@ -29,14 +25,7 @@ struct Host {
     places: Arc<Semaphore>,
     /// Fetches that are under way or wait.
     wanted: usize,
-    failures_in_a_row: u32,
-    rests_until: Option<Instant>,
-}
-
-impl Host {
-    fn rests(&self) -> bool {
-        self.rests_until.is_some_and(|until| until > Instant::now())
-    }
+    rest: Rest,
 }
 
 /// Leave to ask a host, for as long as it lives.
@@ -71,8 +60,8 @@ impl Hosts {
         let closed = |_| FetchError::Busy;
         let host_place = places.acquire_owned().await.map_err(closed)?;
         // it may have failed for others meanwhile
-        if self.lock().get(host).is_some_and(Host::rests) {
-            return Err(FetchError::Resting);
+        if self.lock().get(host).is_some_and(|host| host.rest.lasts()) {
+            return Err(FetchError::HostRests);
         }
         let all = self.places.clone().acquire_owned().await.map_err(closed)?;
         Ok(Place { _wanted: wanted, _host: host_place, _all: all })
@@ -90,11 +79,10 @@ impl Hosts {
         let host = known.entry(name.to_owned()).or_insert_with(|| Host {
             places: Arc::new(Semaphore::new(at_once)),
             wanted: 0,
-            failures_in_a_row: 0,
-            rests_until: None,
+            rest: Rest::default(),
         });
-        if host.rests() {
-            return Err(FetchError::Resting);
+        if host.rest.lasts() {
+            return Err(FetchError::HostRests);
         }
         if host.wanted >= WAITING_MAX {
             return Err(FetchError::Busy);
@@ -105,16 +93,14 @@ impl Hosts {
         Ok((Wanted { hosts: self.clone(), host: name.to_owned() }, places))
     }
 
-    /// Notes whether the host answered.
-    pub fn note(&self, name: &str, answered: bool) {
+    /// Notes whether the host took a connection.
+    pub fn note(&self, name: &str, was_there: bool) {
         let mut known = self.lock();
         let Some(host) = known.get_mut(name) else { return };
-        if answered {
-            (host.failures_in_a_row, host.rests_until) = (0, None);
-        } else if !host.rests() {
-            let rest = REST_FIRST.saturating_mul(1 << host.failures_in_a_row.min(10)).min(REST_MAX);
-            host.failures_in_a_row = host.failures_in_a_row.saturating_add(1);
-            host.rests_until = Some(Instant::now() + rest);
+        if was_there {
+            host.rest = Rest::default();
+        } else {
+            host.rest.begin();
         }
     }
 
@@ -125,7 +111,10 @@ impl Hosts {
 
 #[cfg(test)]
 mod tests {
+    use std::time::Duration;
+
     use super::*;
+    use crate::fetch::rest::REST_FIRST;
     use tokio::time::{advance, timeout};
 
     const SOON: Duration = Duration::from_millis(1);
@@ -156,7 +145,7 @@ mod tests {
     }
 
     #[tokio::test(start_paused = true)]
-    async fn a_host_that_does_not_answer_rests_longer_each_time() {
+    async fn a_host_that_is_not_there_rests_longer_each_time() {
         let hosts = Hosts::new(10);
         for rest in [REST_FIRST, REST_FIRST * 2, REST_FIRST * 4] {
             let place = hosts.enter("a", 1).await.unwrap();
@@ -167,9 +156,9 @@ mod tests {
             tokio::task::yield_now().await;
             hosts.note("a", false);
             drop(place);
-            assert_eq!(waiting.await.unwrap(), Some(FetchError::Resting), "who waits does not ask it again");
+            assert_eq!(waiting.await.unwrap(), Some(FetchError::HostRests), "who waits does not ask it again");
             advance(rest - SOON).await;
-            assert_eq!(hosts.enter("a", 1).await.err(), Some(FetchError::Resting));
+            assert_eq!(hosts.enter("a", 1).await.err(), Some(FetchError::HostRests));
             advance(SOON).await;
         }
         drop(hosts.enter("a", 1).await.unwrap());

@@ -7,11 +7,13 @@
 //! - a redirect is checked like what was named first, and there are few of them;
 //! - nothing goes along that says more than what is asked for: no cookie, no password, no referrer;
 //! - time, bytes and the number of connections have a bound, in all and for one host; nothing is decompressed;
-//! - a reason that is told says nothing about what this machine can reach.
+//! - a reason that is told says nothing about what this machine can reach, or which names its networks have;
+//! - nobody's file keeps those of others away: what rests after a failure is the file, and a host only if it is not there.
 
 mod address;
 mod hosts;
 mod resolver;
+mod rest;
 mod rules;
 #[cfg(test)]
 mod tests;
@@ -27,9 +29,12 @@ use tokio::time::{Instant, timeout};
 
 pub use reqwest::Url;
 
+pub(crate) use self::rules::is_local_name;
+
 use self::hosts::Hosts;
 use self::resolver::{Guarded, Lookup, System, Unresolved};
-use self::rules::{Rules, names_no_user};
+use self::rest::Files;
+use self::rules::{Rules, is_below, names_no_user};
 use crate::config;
 
 /// Redirects that are followed.
@@ -43,9 +48,19 @@ pub enum FetchError {
     /// Nobody asks there on a stranger's word.
     #[error("{0}")]
     Forbidden(&'static str),
-    /// No connection to the host.
-    #[error("{0}")]
-    Unreachable(&'static str),
+    /// The name has no address, or one of a closed network. Which of the two is for the operator's metrics alone: whoever is told
+    /// learns the names of our network.
+    #[error("the host's name leads nowhere in the open internet")]
+    Nowhere {
+        /// It has an address.
+        is_closed: bool,
+    },
+    /// The host takes no connection.
+    #[error("no connection to the host")]
+    Unreachable,
+    /// It took one, and then this.
+    #[error("the connection broke, or the answer is not HTTP")]
+    Broken,
     /// Not there in time.
     #[error("no answer in time")]
     TimedOut,
@@ -64,22 +79,28 @@ pub enum FetchError {
     /// Compressed, although nobody asked for that.
     #[error("compressed with {0:?}, which is not read here")]
     Compressed(String),
-    /// The host did not answer before; it is not asked for a while.
-    #[error("the host did not answer before and is not asked for a while")]
-    Resting,
+    /// The host took no connection before.
+    #[error("the host was not there before and is not asked for a while")]
+    HostRests,
+    /// The file did not come before.
+    #[error("the file did not come before and is not asked for for a while")]
+    FileRests,
     /// Too many want something of the host.
     #[error("too much is fetched already")]
     Busy,
 }
 
 /// On whose word something is fetched.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Word {
     /// Anybody's: only the open internet is asked.
     Strangers,
-    /// The operator's, who may mean a server of this machine: the host is asked wherever it is. For redirects away from it
-    /// this does not hold.
-    Operators,
+    /// The operator's, who may mean a server of this machine: what lies below this address is asked wherever it is, and nothing
+    /// else of that server. Redirects away from the server are on strangers' word.
+    Operators {
+        /// `http://127.0.0.1:8080/ipfs` for `http://127.0.0.1:8080/ipfs/…`.
+        below: Url,
+    },
 }
 
 /// What is looked for.
@@ -102,6 +123,7 @@ pub struct Fetcher {
     /// Connects anywhere.
     open: Client,
     hosts: Hosts,
+    files: Files,
     concurrency_max: usize,
     per_host_max: usize,
     timeout: Duration,
@@ -127,6 +149,7 @@ impl Fetcher {
             open: client(config).build()?,
             rules,
             hosts: Hosts::new(config.concurrency_max),
+            files: Files::default(),
             concurrency_max: config.concurrency_max,
             per_host_max: config.concurrency_per_host_max,
             timeout: config::millis(config.timeout_ms),
@@ -134,62 +157,78 @@ impl Fetcher {
     }
 
     /// Fetches a file. Waits for a place among those that are fetched; the time limit counts from there.
-    pub async fn fetch(&self, url: &Url, word: Word, wanted: &Wanted) -> Result<Bytes, FetchError> {
+    pub async fn fetch(&self, url: &Url, word: &Word, wanted: &Wanted) -> Result<Bytes, FetchError> {
         let fetched = self.follow(url, word, wanted).await;
         let outcome = match &fetched {
             Ok(_) => "ok",
-            Err(FetchError::Forbidden(_)) => "forbidden",
-            Err(FetchError::Unreachable(_)) => "unreachable",
+            Err(FetchError::Forbidden(_) | FetchError::Nowhere { is_closed: true }) => "forbidden",
+            Err(FetchError::Nowhere { .. } | FetchError::Unreachable | FetchError::Broken) => "unreachable",
             Err(FetchError::TimedOut) => "timeout",
             Err(FetchError::Status(_) | FetchError::Redirects) => "status",
             Err(FetchError::TooLarge(_)) => "too_large",
             Err(FetchError::WrongType(_) | FetchError::Compressed(_)) => "wrong_type",
-            Err(FetchError::Resting) => "resting",
+            Err(FetchError::HostRests | FetchError::FileRests) => "resting",
             Err(FetchError::Busy) => "busy",
         };
         metrics::counter!("nepto_fetches_total", "outcome" => outcome).increment(1);
         fetched
     }
 
-    async fn follow(&self, first: &Url, word: Word, wanted: &Wanted) -> Result<Bytes, FetchError> {
+    async fn follow(&self, first: &Url, word: &Word, wanted: &Wanted) -> Result<Bytes, FetchError> {
         let (mut url, mut left) = (first.clone(), self.timeout);
         for _ in 0..=REDIRECTS_MAX {
-            let word = if url.origin() == first.origin() { word } else { Word::Strangers };
-            match word {
-                Word::Strangers => self.rules.check(&url)?,
-                Word::Operators => names_no_user(&url)?,
+            if self.files.rests(first) {
+                return Err(FetchError::FileRests);
             }
+            let word = match word {
+                Word::Operators { below } if below.origin() == url.origin() => word,
+                _ => &Word::Strangers,
+            };
             let host =
                 format!("{}:{}", url.host_str().unwrap_or_default(), url.port_or_known_default().unwrap_or_default());
             // what strangers make of a gateway's host is not held against the gateway
             let (host, at_once) = match word {
-                Word::Strangers => (host, self.per_host_max),
-                Word::Operators => (format!("gateway {host}"), self.concurrency_max),
+                Word::Strangers => {
+                    self.rules.check(&url)?;
+                    (host, self.per_host_max)
+                }
+                Word::Operators { below } => {
+                    names_no_user(&url)?;
+                    is_below(&url, below)?;
+                    (format!("gateway {host}"), self.concurrency_max)
+                }
             };
             let _place = self.hosts.enter(&host, at_once).await?;
+            // it may have failed for others meanwhile
+            if self.files.rests(first) {
+                return Err(FetchError::FileRests);
+            }
             let started = Instant::now();
             let hop = match timeout(left, self.ask(&url, word, wanted)).await {
                 Ok(hop) => hop,
                 Err(_) => Err(FetchError::TimedOut),
             };
-            let silent = matches!(hop, Err(FetchError::Unreachable(_) | FetchError::TimedOut));
-            // behind a gateway of the operator stand many servers, of which one may be slow
-            if word == Word::Strangers || !matches!(hop, Err(FetchError::TimedOut)) {
-                self.hosts.note(&host, !silent);
+            match &hop {
+                Err(FetchError::Nowhere { .. } | FetchError::Unreachable) => self.hosts.note(&host, false),
+                Err(FetchError::TimedOut | FetchError::Broken) => self.files.note(first, false),
+                _ => self.hosts.note(&host, true),
             }
             left = left.saturating_sub(started.elapsed());
             match hop? {
-                Hop::There(file) => return Ok(file),
+                Hop::There(file) => {
+                    self.files.note(first, true);
+                    return Ok(file);
+                }
                 Hop::Elsewhere(next) => url = next,
             }
         }
         Err(FetchError::Redirects)
     }
 
-    async fn ask(&self, url: &Url, word: Word, wanted: &Wanted) -> Result<Hop, FetchError> {
+    async fn ask(&self, url: &Url, word: &Word, wanted: &Wanted) -> Result<Hop, FetchError> {
         let client = match word {
             Word::Strangers => &self.guarded,
-            Word::Operators => &self.open,
+            Word::Operators { .. } => &self.open,
         };
         let request = client.get(url.clone()).header(ACCEPT, wanted.accept).header(ACCEPT_ENCODING, "identity");
         let response = request.send().await.map_err(|error| reason(&error))?;
@@ -252,18 +291,18 @@ async fn read(mut response: Response, bytes_max: usize) -> Result<Bytes, FetchEr
 fn reason(error: &reqwest::Error) -> FetchError {
     let mut cause: Option<&(dyn Error + 'static)> = Some(error);
     while let Some(error) = cause {
-        match error.downcast_ref::<Unresolved>() {
-            Some(Unresolved::Closed) => return FetchError::Forbidden("the host's name leads to a closed network"),
-            Some(Unresolved::Unknown) => return FetchError::Unreachable("the host's name has no address"),
-            None => cause = error.source(),
+        if let Some(unresolved) = error.downcast_ref::<Unresolved>() {
+            return FetchError::Nowhere { is_closed: *unresolved == Unresolved::Closed };
         }
+        cause = error.source();
     }
-    if error.is_timeout() {
+    // one that takes too long to connect is not there; what takes long after that is the file's fault
+    if error.is_connect() {
+        FetchError::Unreachable
+    } else if error.is_timeout() {
         FetchError::TimedOut
-    } else if error.is_connect() {
-        FetchError::Unreachable("no connection to the host")
     } else {
-        FetchError::Unreachable("the connection broke, or the answer is not HTTP")
+        FetchError::Broken
     }
 }
 

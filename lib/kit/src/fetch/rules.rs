@@ -2,6 +2,7 @@
 
 use std::net::IpAddr;
 
+use percent_encoding::percent_decode_str;
 use reqwest::Url;
 
 use super::FetchError;
@@ -71,8 +72,20 @@ pub fn names_no_user(url: &Url) -> Result<(), FetchError> {
     }
 }
 
+/// Whether a path is another one of the same server or lies below it, also for a server that decodes it before it looks for `..`.
+pub fn is_below(url: &Url, below: &Url) -> Result<(), FetchError> {
+    let rest = url.path().strip_prefix(below.path().trim_end_matches('/'));
+    let rest = rest.filter(|rest| (rest.is_empty() || rest.starts_with('/')) && url.origin() == below.origin());
+    let decoded: Vec<u8> = rest.into_iter().flat_map(percent_decode_str).collect();
+    let climbs = decoded.split(|byte| matches!(byte, b'/' | b'\\')).any(|step| matches!(step, b"." | b".."));
+    match rest {
+        Some(_) if !climbs => Ok(()),
+        _ => Err(FetchError::Forbidden("the path leads out of what the gateway serves")),
+    }
+}
+
 /// A name that no server of the internet has.
-fn is_local_name(host: &str) -> bool {
+pub fn is_local_name(host: &str) -> bool {
     let name = host.trim_end_matches('.');
     let ends = |end: &&str| name == *end || name.strip_suffix(end).is_some_and(|rest| rest.ends_with('.'));
     !name.contains('.') || LOCAL_NAMES.iter().any(ends)
@@ -165,6 +178,41 @@ mod tests {
         }
         // only whole parts of a name count
         assert!(is_fetched(&strict, "https://notlocal.example.org/") && is_fetched(&strict, "https://my-local.dev/"));
+    }
+
+    #[test]
+    fn below_is_below_however_it_is_written() {
+        let is_below = |url: &str, below: &str| is_below(&url.parse().unwrap(), &below.parse().unwrap()).is_ok();
+        let gateway = "http://127.0.0.1:8080/base/ipfs";
+        for path in [
+            "/base/ipfs/Qm/1",
+            "/base/ipfs/Qm/",
+            "/base/ipfs/Qm/a%2Fb?x=1#y",
+            "/x/../base/ipfs/Qm",
+            "/base/ipfs//Qm",
+            "/base/ipfs",
+        ] {
+            assert!(is_below(&format!("http://127.0.0.1:8080{path}"), gateway), "{path}");
+            assert!(is_below(&format!("http://127.0.0.1:8080{path}"), &format!("{gateway}/")), "{path}");
+        }
+        for path in [
+            "/",
+            "/admin",
+            "/base",
+            "/base/ipfsx/Qm",
+            "/ipfs/Qm",
+            "/base/ipfs/../admin",
+            "/base/ipfs/%2e%2e/admin",
+            "/base/ipfs/Qm/..%2f..%2f..%2fadmin",
+            "/base/ipfs/Qm\\..\\..\\..\\admin",
+            "/base/ipfs/Qm/..%5c..%5cadmin",
+            "/base%2fipfs/Qm",
+        ] {
+            assert!(!is_below(&format!("http://127.0.0.1:8080{path}"), gateway), "{path}");
+        }
+        for other in ["http://127.0.0.1:8081", "https://127.0.0.1:8080", "http://localhost:8080"] {
+            assert!(!is_below(&format!("{other}/base/ipfs/Qm"), gateway), "{other}");
+        }
     }
 
     #[test]

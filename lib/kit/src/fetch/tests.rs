@@ -61,8 +61,13 @@ fn config(stranger: &Stranger) -> config::Fetch {
     }
 }
 
+/// The word of an operator whose gateway is that server's `/ipfs/`.
+fn operators(stranger: &Stranger) -> Word {
+    Word::Operators { below: stranger.url("/ipfs").parse().unwrap() }
+}
+
 async fn get(fetcher: &Fetcher, url: &str) -> Result<Bytes, FetchError> {
-    fetcher.fetch(&url.parse().unwrap(), Word::Strangers, &WANTED).await
+    fetcher.fetch(&url.parse().unwrap(), &Word::Strangers, &WANTED).await
 }
 
 #[tokio::test]
@@ -113,41 +118,80 @@ async fn what_is_not_what_was_asked_for_is_refused() {
 }
 
 #[tokio::test]
-async fn time_has_a_bound_and_who_does_not_answer_rests() {
+async fn time_has_a_bound_and_what_does_not_come_rests() {
     let stranger = Stranger::start().await.unwrap();
     stranger.answer("/silence", Answer::Silence);
     stranger.answer("/drip", Answer::Drip(Duration::from_millis(20)));
     stranger.answer("/slowly", Answer::Redirect("/silence".into()));
     stranger.answer("/close", Answer::Close);
     stranger.answer("/garbage", Answer::Bytes(b"\x16\x03\x01 no HTTP\r\n\r\n".to_vec()));
+    stranger.answer("/good", Answer::json("{}"));
+    let fetcher = Fetcher::new(&config(&stranger)).unwrap();
     for (path, expected) in [
         ("/silence", FetchError::TimedOut),
         ("/drip", FetchError::TimedOut),
         ("/slowly", FetchError::TimedOut),
-        ("/close", FetchError::Unreachable("the connection broke, or the answer is not HTTP")),
-        ("/garbage", FetchError::Unreachable("the connection broke, or the answer is not HTTP")),
+        ("/close", FetchError::Broken),
+        ("/garbage", FetchError::Broken),
     ] {
-        let fetcher = Fetcher::new(&config(&stranger)).unwrap();
         let started = Instant::now();
         assert_eq!(get(&fetcher, &stranger.url(path)).await, Err(expected), "{path}");
         assert!(started.elapsed() < Duration::from_millis(1_500), "{path}: {:?}", started.elapsed());
         let asked = stranger.heads().len();
-        assert_eq!(get(&fetcher, &stranger.url(path)).await, Err(FetchError::Resting), "{path}");
-        assert_eq!(stranger.heads().len(), asked, "a host that rests is not asked");
+        assert_eq!(get(&fetcher, &stranger.url(path)).await, Err(FetchError::FileRests), "{path}");
+        assert_eq!(stranger.heads().len(), asked, "a file that rests is not asked for");
+        // on the same host lie the files of others
+        assert_eq!(get(&fetcher, &stranger.url("/good")).await.unwrap(), "{}", "after {path}");
     }
 }
 
 #[tokio::test]
-async fn a_gateway_that_is_slow_once_is_asked_again() {
+async fn a_host_that_takes_no_connection_rests_with_all_its_files() {
+    let (stranger, gone) = (Stranger::start().await.unwrap(), Stranger::start().await.unwrap());
+    let port = gone.address().port();
+    let ports = vec![stranger.address().port(), port];
+    drop(gone);
+    stranger.answer("/good", Answer::json("{}"));
+    stranger.answer("/there", Answer::Redirect(format!("http://127.0.0.1:{port}/2")));
+    let names = Names::new(&[("nothing.example.org", &[&[]]), ("closed.example.org", &[&["10.0.0.1"]])]);
+    let fetcher = Fetcher::with_lookup(&config::Fetch { ports, ..config(&stranger) }, names).unwrap();
+    assert_eq!(get(&fetcher, &format!("http://127.0.0.1:{port}/1")).await, Err(FetchError::Unreachable));
+    for url in [format!("http://127.0.0.1:{port}/2"), stranger.url("/there")] {
+        assert_eq!(get(&fetcher, &url).await, Err(FetchError::HostRests), "{url}");
+    }
+    assert_eq!(get(&fetcher, &stranger.url("/good")).await.unwrap(), "{}");
+    // a name that is closed rests like one that does not exist
+    for name in ["nothing", "closed"] {
+        let url = format!("http://{name}.example.org:{port}/");
+        assert!(matches!(get(&fetcher, &url).await, Err(FetchError::Nowhere { .. })), "{name}");
+        assert_eq!(get(&fetcher, &url).await, Err(FetchError::HostRests), "{name}");
+    }
+}
+
+#[tokio::test]
+async fn a_gateway_is_asked_wherever_it_is_and_only_below_its_path() {
     let stranger = Stranger::start().await.unwrap();
-    stranger.answer("/silence", Answer::Silence);
-    stranger.answer("/1.json", Answer::json("{}"));
-    // a loopback address that no stranger could have asked
+    stranger.answer("/ipfs/slow", Answer::Silence);
+    stranger.answer("/ipfs/1", Answer::json("{}"));
+    stranger.answer("/ipfs/moved", Answer::Redirect("/ipfs/1".into()));
+    stranger.answer("/admin", Answer::json("{}"));
+    // loopback addresses that no stranger could have asked
     let fetcher = Fetcher::new(&config::Fetch { timeout_ms: 300, ..config::Fetch::default() }).unwrap();
-    let get = async |path| fetcher.fetch(&stranger.url(path).parse().unwrap(), Word::Operators, &WANTED).await;
-    assert_eq!(get("/silence").await, Err(FetchError::TimedOut));
-    assert_eq!(get("/1.json").await.unwrap(), "{}");
-    assert!(matches!(super::tests::get(&fetcher, &stranger.url("/1.json")).await, Err(FetchError::Forbidden(_))));
+    let word = operators(&stranger);
+    let get = async |path| fetcher.fetch(&stranger.url(path).parse().unwrap(), &word, &WANTED).await;
+    assert_eq!(get("/ipfs/slow").await, Err(FetchError::TimedOut));
+    assert_eq!(get("/ipfs/1").await.unwrap(), "{}");
+    assert_eq!(get("/ipfs/moved").await.unwrap(), "{}");
+    assert!(matches!(super::tests::get(&fetcher, &stranger.url("/ipfs/1")).await, Err(FetchError::Forbidden(_))));
+    let asked = stranger.heads().len();
+    for (number, to) in ["/admin", "../admin", "/ipfs/../admin", "/ipfs/..%2fadmin", "/ipfsx"].into_iter().enumerate() {
+        let path = format!("/ipfs/away{number}");
+        stranger.answer(&path, Answer::Redirect(to.into()));
+        let refused = fetcher.fetch(&stranger.url(&path).parse().unwrap(), &word, &WANTED).await;
+        assert!(matches!(refused, Err(FetchError::Forbidden(_))), "{to}: {refused:?}");
+        assert_eq!(stranger.heads().len(), asked + number + 1, "{to} was not asked");
+    }
+    assert!(matches!(get("/admin").await, Err(FetchError::Forbidden(_))));
 }
 
 #[tokio::test]
@@ -178,12 +222,12 @@ async fn redirects_are_checked_anew_and_counted() {
         "gopher://127.0.0.1:6379/_FLUSHALL".to_owned(),
         "http://[".to_owned(),
     ] {
-        chain("/away", &to);
-        let refused = get(&lenient, &stranger.url("/away")).await;
+        chain("/ipfs/away", &to);
+        let refused = get(&lenient, &stranger.url("/ipfs/away")).await;
         assert!(matches!(refused, Err(FetchError::Forbidden(_))), "{to}: {refused:?}");
         // neither does the operator's word reach beyond the operator's own host
-        let word = Word::Operators;
-        let refused = lenient.fetch(&stranger.url("/away").parse().unwrap(), word, &WANTED).await;
+        let word = operators(&stranger);
+        let refused = lenient.fetch(&stranger.url("/ipfs/away").parse().unwrap(), &word, &WANTED).await;
         assert!(matches!(refused, Err(FetchError::Forbidden(_))), "{to}: {refused:?}");
     }
     assert!(inner.heads().is_empty(), "{:?}", inner.heads());
@@ -208,16 +252,16 @@ async fn a_name_is_resolved_once_and_must_lead_outside_with_every_address() {
     let get_name = async |name: &str| get(&fetcher, &format!("http://{name}.example.org:{port}/")).await;
     for name in ["loopback", "mapped", "mixed", "metadata", "nat64"] {
         let refused = get_name(name).await.unwrap_err();
-        assert_eq!(refused, FetchError::Forbidden("the host's name leads to a closed network"), "{name}");
-        let told = refused.to_string();
-        assert!(!told.contains("127.") && !told.contains("169."), "the reason tells nothing of our network: {told}");
+        assert_eq!(refused, FetchError::Nowhere { is_closed: true }, "{name}");
     }
     for name in ["nothing", "unknown"] {
-        assert_eq!(get_name(name).await, Err(FetchError::Unreachable("the host's name has no address")), "{name}");
+        assert_eq!(get_name(name).await, Err(FetchError::Nowhere { is_closed: false }), "{name}");
     }
+    let told = |is_closed| FetchError::Nowhere { is_closed }.to_string();
+    assert_eq!(told(true), told(false), "the reason tells nothing of our network");
     // the second answer, which leads here, is never asked for: the connection goes to the first, which was checked
     let rebound = get_name("rebind").await;
-    assert!(matches!(rebound, Err(FetchError::TimedOut | FetchError::Unreachable(_))), "{rebound:?}");
+    assert!(matches!(rebound, Err(FetchError::Unreachable)), "{rebound:?}");
     assert_eq!(names.asked().iter().filter(|name| *name == "rebind.example.org").count(), 1);
     assert!(stranger.heads().is_empty(), "{:?}", stranger.heads());
     // a name that leads to an address that is allowed
@@ -235,6 +279,6 @@ async fn one_host_is_asked_by_few_at_once() {
     let url = stranger.url("/silence");
     let outcomes = join_all((0..10).map(|_| get(&fetcher, &url))).await;
     assert_eq!(outcomes.iter().filter(|outcome| **outcome == Err(FetchError::TimedOut)).count(), 2);
-    assert_eq!(outcomes.iter().filter(|outcome| **outcome == Err(FetchError::Resting)).count(), 8);
+    assert_eq!(outcomes.iter().filter(|outcome| **outcome == Err(FetchError::FileRests)).count(), 8);
     assert_eq!(stranger.most_at_once(), 2);
 }

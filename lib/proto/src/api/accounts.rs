@@ -30,7 +30,7 @@ pub struct UpdateProfile {
     /// 3 to 32 of `a-z 0-9 _`, starting with a letter.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub handle: Option<String>,
-    /// Up to 64 characters on one line.
+    /// Up to 64 characters on one line, all of which show.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub display_name: Option<String>,
 }

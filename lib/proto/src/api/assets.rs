@@ -15,8 +15,8 @@ pub struct Contract {
     pub kind: String,
     /// What happened before is not known.
     pub start_block: u64,
-    /// Whether all blocks since were read. Of a contract that came later, older ones may still be read: what is said of them
-    /// is not final.
+    /// Whether everything that it logged since is in what is said of it. Of a contract that came later, older blocks may still
+    /// be read; and it may have logged what could not be read for certain. Until then nothing of these blocks is final.
     pub is_complete: bool,
 }
 
@@ -38,7 +38,10 @@ pub struct Holding {
     pub wallet: String,
     /// EIP-55.
     pub contract: String,
-    /// Of an ERC-721 or ERC-1155, decimal. Without it: an amount of an ERC-20, the number of tokens of an ERC-721, a stake.
+    /// `erc20`, `erc721`, `erc1155` or `staking`: by which events of the contract.
+    pub standard: String,
+    /// Of an ERC-721 or ERC-1155, decimal. Without it: an amount of an ERC-20, the number of tokens of an ERC-721 (unless it is
+    /// an ERC-20 too), a stake.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub token: Option<String>,
     /// `held`, `staked`, or `rewarded`: what was paid in rewards.
@@ -54,7 +57,7 @@ pub struct Holdings {
     /// Everything that is more than nothing.
     pub holdings: Vec<Holding>,
     /// Whether it is all. Of 10,000 things that a wallet holds on a chain, some may be left out, to be asked for one by one;
-    /// and older blocks of a contract that came later may still be read.
+    /// and some contract of the chain may not be complete.
     pub is_complete: bool,
 }
 
@@ -64,6 +67,8 @@ pub struct Holdings {
 pub struct Balance {
     /// Base units, decimal. Less than nothing where the events of a contract do not add up.
     pub amount: String,
+    /// `erc20`, `erc721`, `erc1155` or `staking`: by which events of the contract.
+    pub standard: String,
     /// At the end of this block.
     pub block: u64,
     /// Whether it can't change any more.
@@ -76,6 +81,8 @@ pub struct Balance {
 pub struct Change {
     /// EIP-55.
     pub contract: String,
+    /// `erc20`, `erc721`, `erc1155` or `staking`: by which events of the contract.
+    pub standard: String,
     /// Of an ERC-721 or ERC-1155, decimal.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub token: Option<String>,
@@ -119,8 +126,12 @@ pub struct Holder {
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 pub struct Holders {
+    /// `erc20`, `erc721`, `erc1155` or `staking`: by which events of the contract.
+    pub standard: String,
     /// A page of them; the next begins after the last wallet.
     pub holders: Vec<Holder>,
+    /// Whether everything that the contract logged up to the final block is in it.
+    pub is_complete: bool,
 }
 
 /// The owner of a token.
@@ -298,7 +309,8 @@ impl std::str::FromStr for TransactionState {
 pub struct TrackTransaction {
     /// EIP-155.
     pub chain_id: u64,
-    /// Its hash, hexadecimal.
+    /// Its hash: `0x` and 64 hexadecimal digits.
+    #[cfg_attr(feature = "openapi", schema(pattern = "^0x[0-9a-fA-F]{64}$"))]
     pub hash: String,
 }
 
@@ -363,7 +375,7 @@ pub enum MetadataReason {
     NoUri,
     /// What the contract names is not fetched from here.
     Forbidden,
-    /// The server that has it does not answer.
+    /// The server that has it is not there, or does not answer.
     Unreachable,
     /// The server that has it does not give it.
     Refused,

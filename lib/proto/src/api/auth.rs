@@ -1,8 +1,12 @@
 //! Signing in and out, and the wallets of an account.
 
+use base64::Engine;
+use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use serde::{Deserialize, Serialize};
+use sha2::{Digest, Sha256};
 use time::OffsetDateTime;
 
+use super::Base64;
 use super::keys::DeviceSetup;
 use crate::certificate::{SignedMessage, WalletLink};
 use crate::{AccountId, DeviceId, SessionId};
@@ -27,6 +31,9 @@ pub struct SignIn {
     pub signed: SignedMessage,
     /// The device's name and repeated-use keys.
     pub device: DeviceSetup,
+    /// An invite code, for a wallet that has no account here yet; else it is not looked at.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub invite: Option<String>,
 }
 
 /// A session and its tokens.
@@ -74,6 +81,15 @@ pub struct Refresh {
     /// The device it was given to.
     #[cfg_attr(feature = "openapi", schema(value_type = u32))]
     pub device: DeviceId,
+    /// XEdDSA by the device's identity key over [`refresh_text`], 64 bytes. Without it the token is worth nothing.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub signature: Option<Base64>,
+}
+
+/// What a device signs to refresh its tokens: the server that it means, and the one token that it is good for.
+pub fn refresh_text(domain: &str, refresh_token: &str) -> String {
+    let token = URL_SAFE_NO_PAD.encode(Sha256::digest(refresh_token));
+    format!("nepto refresh v1\n{domain}\n{token}")
 }
 
 impl std::fmt::Debug for Refresh {

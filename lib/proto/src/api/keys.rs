@@ -14,7 +14,8 @@ use crate::{AccountId, DeviceId, RegistrationId};
 #[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 #[serde(deny_unknown_fields)]
 pub struct EcPrekey {
-    /// Chosen by the device, not 0.
+    /// Chosen by the device, not 0, larger than every one before.
+    #[cfg_attr(feature = "openapi", schema(minimum = 1, maximum = 16_777_215))]
     pub id: u32,
     /// 33 bytes.
     pub public_key: Base64,
@@ -25,7 +26,8 @@ pub struct EcPrekey {
 #[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 #[serde(deny_unknown_fields)]
 pub struct SignedPrekey {
-    /// Chosen by the device, not 0.
+    /// Chosen by the device, not 0, larger than every one before.
+    #[cfg_attr(feature = "openapi", schema(minimum = 1, maximum = 16_777_215))]
     pub id: u32,
     /// With its type byte.
     pub public_key: Base64,
@@ -63,6 +65,9 @@ pub struct UploadKeys {
     /// Adds one-time Kyber prekeys.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub kyber: Vec<SignedPrekey>,
+    /// The one-time keys that the server has go first: the device has no private halves of them.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub replace: bool,
 }
 
 /// One-time prekeys that the server still has.
@@ -75,12 +80,62 @@ pub struct KeyCount {
     pub kyber: u32,
 }
 
+/// What the server has of a device's one-time prekeys, so that the device can tell whether they are its own, and which ids
+/// it takes next: ids only grow.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
+pub struct KeyStock {
+    /// EC prekeys.
+    pub ec: u32,
+    /// Kyber prekeys.
+    pub kyber: u32,
+    /// The sum of the EC prekeys' [tags](one_time_tag), modulo 2^48.
+    pub ec_sum: u64,
+    /// The same of the Kyber prekeys.
+    pub kyber_sum: u64,
+    /// The lowest ids that are taken from now on.
+    pub next: NextIds,
+}
+
+/// The lowest ids of prekeys that are taken from now on.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
+pub struct NextIds {
+    /// One-time EC prekeys.
+    pub ec: u32,
+    /// One-time Kyber prekeys.
+    pub kyber: u32,
+    /// Signed EC prekeys.
+    pub signed_prekey: u32,
+    /// Last-resort Kyber prekeys.
+    pub last_resort: u32,
+}
+
+/// Tags of one-time keys are added up modulo this, 2^48: every number of it is exact in JSON.
+pub const TAG_MODULUS: u64 = 1 << 48;
+
+/// A short name for a one-time prekey: the first six bytes, big-endian, of SHA-256 over its id (4 bytes, big-endian) and the
+/// serialized public key.
+pub fn one_time_tag(id: u32, public_key: &[u8]) -> u64 {
+    let digest = Sha256::new().chain_update(id.to_be_bytes()).chain_update(public_key).finalize();
+    digest.iter().take(6).fold(0, |tag, byte| tag << 8 | u64::from(*byte))
+}
+
+/// The sum of some tags.
+pub fn sum_of_tags(tags: impl IntoIterator<Item = u64>) -> u64 {
+    tags.into_iter().fold(0, |sum, tag| (sum + tag) % TAG_MODULUS)
+}
+
 /// Asks whether the server has the same repeated-use keys as the device.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 #[serde(deny_unknown_fields)]
 pub struct CheckKeys {
     /// See [`repeated_use_digest`].
+    #[cfg_attr(
+        feature = "openapi",
+        schema(value_type = String, format = "base64url", pattern = "^[0-9A-Za-z_-]{42}[AEIMQUYcgkosw048]$")
+    )]
     pub digest: Base64,
 }
 
@@ -160,8 +215,9 @@ pub struct PrekeyBundle {
     /// EC, handed out once; absent when they ran out.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub ec_prekey: Option<EcPrekey>,
-    /// Kyber: a one-time key, or the last-resort one when they ran out.
-    pub kyber_prekey: SignedPrekey,
+    /// Kyber: a one-time key, or the last-resort one when they ran out. Always there: a client refuses a bundle without.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub kyber_prekey: Option<SignedPrekey>,
 }
 
 /// Bundles for devices of an account.

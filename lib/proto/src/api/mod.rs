@@ -91,4 +91,57 @@ pub struct ServerInfo {
     pub sockets: Vec<String>,
     /// The server's clock, milliseconds since 1970.
     pub server_time_ms: u64,
+    /// What a wallet without an account must show.
+    #[serde(default)]
+    pub sign_up: SignUp,
+}
+
+/// What a wallet needs that has no account here yet. Who has one is never asked.
+#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
+pub struct SignUp {
+    /// What is asked for.
+    pub proof: SignUpProof,
+    /// The same in words, for people; empty if it is nothing.
+    #[serde(default, skip_serializing_if = "String::is_empty")]
+    pub text: String,
+    /// With `balance`, `nft` and `age`: EIP-155.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub chain_id: Option<u64>,
+    /// With `nft`, and with `balance` unless it is the chain's own coin: EIP-55.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub contract: Option<String>,
+    /// With an `nft` that is one kind of an ERC-1155: decimal.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub token: Option<String>,
+    /// With `balance`: base units. With `nft`: tokens. With `age`: transactions. Decimal.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub at_least: Option<String>,
+    /// With `balance` and `nft`: so many blocks ago as well.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub held_blocks: Option<u64>,
+    /// With `age`: the transactions must be so old.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub age_days: Option<u32>,
+}
+
+/// What a new account needs.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
+#[serde(rename_all = "snake_case")]
+pub enum SignUpProof {
+    /// Nothing.
+    #[default]
+    None,
+    /// An invite code, which stands for any other proof as well.
+    Invite,
+    /// Money on a chain.
+    Balance,
+    /// A token of a collection.
+    Nft,
+    /// A wallet that has been used for some time.
+    Age,
+    /// Something that this client does not know; `text` says what.
+    #[serde(other)]
+    Other,
 }

@@ -81,6 +81,7 @@ impl Inner {
         account: AccountId,
         named: Option<Address>,
     ) -> Result<Vec<Event>, SdkError> {
+        let _turn = self.lookups.take(account).await;
         let directory = self.http.directory(account).await?;
         if directory.account != account {
             return Err(SdkError::BadKeys { account, reason: "the server answered for another account" });
@@ -91,6 +92,13 @@ impl Inner {
             self.sync_joined(&told).await;
         }
         Ok(told)
+    }
+
+    /// The same, for the user: what it says is told to the program.
+    pub(super) async fn look_up(&self, account: AccountId, named: Option<Address>) -> Result<(), SdkError> {
+        let told = self.fetch_directory(account, named).await?;
+        self.announce(told).await;
+        Ok(())
     }
 
     /// Tells new devices of one's own what was written since they joined. Best effort: it is a matter of seconds.

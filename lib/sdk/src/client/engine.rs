@@ -3,9 +3,10 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use nepto_proto::AccountId;
 use nepto_proto::api::accounts::Consent;
+use nepto_proto::api::keys::{KeyCount, NextIds};
 use nepto_proto::wire::{Ack, Cursor, Welcome, client_frame, server_frame};
+use nepto_proto::{AccountId, DeviceId};
 use tokio::sync::mpsc;
 use tokio::time::{Instant, sleep_until};
 use tokio_util::sync::CancellationToken;
@@ -45,7 +46,9 @@ impl Credentials for Owner {
     }
 
     fn cursor(&self) -> Result<Option<Cursor>, SdkError> {
-        let core = self.0.core();
+        let mut core = self.0.core();
+        // another device may have joined or left while nobody told us, and nothing may be sent before that is known
+        core.outdated.insert(self.0.account);
         // the gateway may purge up to what it is told
         core.store.flush()?;
         let cursor = core.store.begin().cursor()?;
@@ -63,7 +66,8 @@ pub(super) fn start(
     let sending = send::run(inner.clone(), link.clone(), events.clone());
     let sender = stop.clone();
     tokio::spawn(async move { sender.run_until_cancelled(sending).await });
-    let mut engine = Engine { inner, link, events, stop: stop.clone(), unacked: 0, ack: 0, ack_at: None };
+    let (unacked, ack, ack_at, caught_up) = (0, 0, None, false);
+    let mut engine = Engine { inner, link, events, stop: stop.clone(), unacked, ack, ack_at, caught_up };
     tokio::spawn(async move {
         stop.run_until_cancelled(engine.run(&mut incoming)).await;
         stop.cancel();
@@ -80,6 +84,8 @@ struct Engine {
     unacked: u32,
     ack: u64,
     ack_at: Option<Instant>,
+    /// What had waited was delivered.
+    caught_up: bool,
 }
 
 /// Nothing follows.
@@ -148,7 +154,8 @@ impl Engine {
         Ok(match event {
             SessionEvent::Connected(welcome) => {
                 self.inner.welcomed(&welcome)?;
-                (self.unacked, self.ack, self.ack_at) = (0, 0, None);
+                (self.unacked, self.ack, self.ack_at, self.caught_up) = (0, 0, None, false);
+                self.inner.keys_settled.send_replace(false);
                 self.background(maintain(self.inner.clone(), self.events.clone()));
                 self.inner.owed.notify_one();
                 self.tell(Event::Connected).await.is_ok()
@@ -185,13 +192,15 @@ impl Engine {
                 if self.unacked >= ACK_BURST {
                     self.settle().await?;
                 }
-                if events.iter().any(|event| matches!(event, Event::Undecryptable { .. })) {
+                if events.iter().any(|event| matches!(event, Event::SessionReset { .. })) {
                     self.inner.queued.notify_one();
                 }
                 Ok(self.tell_all(events).await)
             }
             server_frame::Kind::CaughtUp(_) => {
                 self.settle().await?;
+                self.caught_up = true;
+                self.resets()?;
                 Ok(self.tell(Event::CaughtUp).await.is_ok())
             }
             server_frame::Kind::TypingFrom(typing) => {
@@ -204,9 +213,19 @@ impl Engine {
                 let event = Event::Typing { account, active: typing.active };
                 Ok(!welcome || self.tell(event).await.is_ok())
             }
+            server_frame::Kind::DevicesChanged(_) => {
+                self.inner.core().outdated.insert(self.inner.account);
+                self.background(refresh_own_devices(self.inner.clone(), self.events.clone()));
+                Ok(true)
+            }
             server_frame::Kind::PrekeysLow(_) => {
                 self.background(replenish(self.inner.clone(), self.events.clone()));
                 Ok(true)
+            }
+            server_frame::Kind::Missed(missed) => {
+                let Ok(device) = DeviceId::try_from(missed.device) else { return Ok(true) };
+                let event = self.inner.core().missed(device, missed.since_ms)?;
+                Ok(self.tell_all(event.into_iter().collect()).await)
             }
             server_frame::Kind::Error(error) => {
                 tracing::warn!(code = error.code, "the gateway refused something");
@@ -235,7 +254,16 @@ impl Engine {
         Ok(true)
     }
 
+    /// Tells senders what could not be read; all that waited at once.
+    fn resets(&self) -> Result<(), SdkError> {
+        if self.caught_up && self.inner.core().queue_resets()? {
+            self.inner.queued.notify_one();
+        }
+        Ok(())
+    }
+
     async fn sweep(&mut self) -> Result<bool, SdkError> {
+        self.resets()?;
         let gone = self.inner.core().sweep()?;
         Ok(gone.is_empty() || self.tell(Event::Expired(gone)).await.is_ok())
     }
@@ -249,12 +277,28 @@ impl Engine {
 
 /// At each connection: keys, and what was decided on other devices. What fails is tried at the next one.
 async fn maintain(inner: Arc<Inner>, events: mpsc::Sender<Event>) {
-    if let Err(error) = inner.repair_keys().await {
-        tracing::warn!(%error, "keys were not checked");
+    replenish(inner.clone(), events.clone()).await;
+    inner.keys_settled.send_replace(true);
+    let is_known = !inner.core().outdated.contains(&inner.account);
+    if !is_known {
+        refresh_own_devices(inner.clone(), events).await;
     }
-    replenish(inner.clone(), events).await;
     if let Err(error) = inner.sync_contacts().await {
         tracing::warn!(%error, "contacts were not read");
+    }
+}
+
+/// Takes the list of one's own devices in, so that new ones are told what was said since they joined. What fails is tried again
+/// with the next message that they must get.
+async fn refresh_own_devices(inner: Arc<Inner>, events: mpsc::Sender<Event>) {
+    let Ok(_place) = inner.refreshing.try_acquire() else { return };
+    match inner.fetch_directory(inner.account, None).await {
+        Ok(told) => {
+            for event in told {
+                let _ = events.send(event).await;
+            }
+        }
+        Err(error) => tracing::warn!(%error, "the own devices were not looked at"),
     }
 }
 
@@ -262,7 +306,7 @@ async fn replenish(inner: Arc<Inner>, events: mpsc::Sender<Event>) {
     match inner.replenish().await {
         Ok(Some(event)) => drop(events.send(event).await),
         Ok(None) => {}
-        Err(error) => tracing::warn!(%error, "one-time prekeys were not uploaded"),
+        Err(error) => tracing::warn!(%error, "prekeys were not checked, or not uploaded"),
     }
 }
 
@@ -270,24 +314,36 @@ impl Inner {
     fn welcomed(&self, welcome: &Welcome) -> Result<(), SdkError> {
         let mut core = self.core();
         core.server_ahead_ms = welcome.server_time_ms.cast_signed().saturating_sub(self.env.now_ms().cast_signed());
-        // the gateway is content with messages that name no own device, and would not say that there is a new one
-        core.outdated.insert(self.account);
         core.welcomed(welcome.epoch)
     }
 
-    /// Fills the server's stock of one-time prekeys up.
+    /// Sees to it that the server has the keys of this device and no others: rotates repeated-use keys when it is time,
+    /// repairs the server's copy when it differs, replaces one-time keys that are not known here, and fills their stock up.
     pub(super) async fn replenish(&self) -> Result<Option<Event>, SdkError> {
         // two at once would both fill up the same gap
         let _alone = self.replenishing.lock().await;
-        let stock = self.http.key_count().await?;
-        let Some(upload) = self.core().one_time_keys(stock)? else { return Ok(None) };
-        let (ec, kyber) = (upload.ec.len() as u32, upload.kyber.len() as u32);
+        let mut stock = self.http.key_count().await?;
+        let mut known = self.core().knows_stock(&stock)?;
+        if !known {
+            // somebody may have got a key, and written, while we were looking
+            stock = self.http.key_count().await?;
+            known = self.core().knows_stock(&stock)?;
+        }
+        self.repair_keys(stock.next).await?;
+        let left = KeyCount { ec: stock.ec, kyber: stock.kyber };
+        let upload = if known {
+            self.core().one_time_keys(left)?
+        } else {
+            tracing::warn!("the server has one-time prekeys that are not known here; replacing them");
+            Some(self.core().other_one_time_keys()?)
+        };
+        let Some(upload) = upload else { return Ok(None) };
         self.http.upload_keys(&upload).await?;
-        Ok(Some(Event::KeysReplenished { ec, kyber }))
+        self.core().uploaded(&upload)?;
+        Ok(Some(Event::KeysReplenished { ec: upload.ec.len() as u32, kyber: upload.kyber.len() as u32 }))
     }
 
-    /// Rotates repeated-use keys when it is time, and repairs the server's copy when it differs.
-    async fn repair_keys(&self) -> Result<(), SdkError> {
+    async fn repair_keys(&self, next: NextIds) -> Result<(), SdkError> {
         let rotated = self.core().rotate_keys()?;
         if let Some(upload) = rotated {
             self.http.upload_keys(&upload).await?;
@@ -296,7 +352,7 @@ impl Inner {
         let check = self.core().key_check()?;
         if !self.http.check_keys(&check).await?.matches {
             tracing::warn!("the server has other keys of this device; uploading them again");
-            let repair = self.core().key_repair()?;
+            let repair = self.core().key_repair(next)?;
             self.http.upload_keys(&repair).await?;
         }
         Ok(())

@@ -2,11 +2,11 @@
 
 use std::path::PathBuf;
 
-use nepto_proto::DeviceId;
 use nepto_proto::api::ServerInfo;
 use nepto_proto::api::auth::{RevokeByWallet, SignIn, Tokens};
 use nepto_proto::certificate::Resource;
 use nepto_proto::limits::CLOCK_SKEW_MAX;
+use nepto_proto::{DeviceId, ErrorCode};
 use reqwest::Url;
 use zeroize::Zeroizing;
 
@@ -16,9 +16,9 @@ use crate::SdkError;
 use crate::env::Env;
 use crate::http::{Http, is_loopback, server_url};
 use crate::keys;
-use crate::store::Store;
 use crate::store::backend::Durability;
 use crate::store::profile::Registration;
+use crate::store::{Store, StoreError};
 use crate::wallet::Wallet;
 
 /// Where a profile is kept.
@@ -44,6 +44,8 @@ pub struct LoginOptions {
     pub place: Place,
     /// The device's name in its owner's list.
     pub device_name: String,
+    /// An invite code, where a new account needs one.
+    pub invite: Option<String>,
     /// The domain that the server signs in for, where it isn't its address: behind a tunnel, in a test.
     pub domain: Option<String>,
     /// Nodes to ask about contract wallets, beside those that the profile knows already.
@@ -61,6 +63,7 @@ impl LoginOptions {
             server: server.into(),
             place: Place::Memory,
             device_name: "nepto".to_owned(),
+            invite: None,
             domain: None,
             nodes: ChainNodes::new(),
             http: None,
@@ -70,13 +73,37 @@ impl LoginOptions {
 }
 
 impl Place {
+    /// Makes it if it isn't there.
+    fn open_or_make(self, env: &Env) -> Result<Store, SdkError> {
+        match self {
+            Self::File { path, passphrase } => Ok(Store::in_file(&path, &passphrase, env)?),
+            other => other.open(env),
+        }
+    }
+
     fn open(self, env: &Env) -> Result<Store, SdkError> {
         Ok(match self {
             Self::Memory => Store::in_memory(env)?,
-            Self::File { path, passphrase } => Store::in_file(&path, &passphrase, env)?,
+            Self::File { path, .. } if !path.try_exists().map_err(StoreError::io)? => {
+                return Err(SdkError::NotSignedIn);
+            }
+            Self::File { path, passphrase } => Store::of_file(&path, &passphrase, env)?,
             Self::Store(store) => *store,
         })
     }
+
+    /// A file that is not there yet.
+    fn missing_file(&self) -> Option<PathBuf> {
+        match self {
+            Self::File { path, .. } if path.try_exists().is_ok_and(|is_there| !is_there) => Some(path.clone()),
+            _ => None,
+        }
+    }
+}
+
+/// Whether the server may have made a device although nobody heard of it: then its keys must not be lost.
+fn may_have_arrived(error: &SdkError) -> bool {
+    error.is_temporary() || matches!(error, SdkError::Unexpected { .. })
 }
 
 impl Client {
@@ -85,24 +112,31 @@ impl Client {
     ///
     /// At the device limit the error carries the account's devices, one of which must be revoked.
     pub async fn login(options: LoginOptions, wallet: &Wallet) -> Result<Self, SdkError> {
-        let LoginOptions { server, place, device_name, domain, nodes, http: shared, env } = options;
+        let LoginOptions { server, place, device_name, invite, domain, nodes, http: shared, env } = options;
         let url = server_url(&server)?;
         let http = Http::maybe_with(shared.clone(), &server, env.clone(), Box::new(()))?;
         let info = http.info().await?;
         check_domain(&url, &info, domain.as_deref())?;
         check_clock(&info, &env)?;
-        let store = place.open(&env)?;
-        set_nodes(&store, nodes, wallet)?;
-        let before = store.begin().registration()?;
-        let (installation, device) = keys::set_up(&store, &env, &device_name)?;
         let nonce = http.nonce().await?.nonce;
-        let message = keys::sign_in_message(&info, nonce, wallet, &installation, &env)?;
-        let signed = wallet.sign(&message)?;
-        let tokens = http.sign_in(&SignIn { signed, device }).await.map_err(|error| read_clock(error, &info, &env))?;
-        if let Some(other) = before.as_ref().filter(|before| before.account != tokens.account) {
-            forsake(&http, tokens).await;
-            return Err(SdkError::OtherAccount(other.account));
-        }
+        let made = place.missing_file();
+        let store = place.open_or_make(&env)?;
+        let asking = Asking { http: &http, info: &info, wallet, env: &env, device_name: &device_name, invite };
+        let signed_in = match set_nodes(&store, nodes, wallet) {
+            Ok(()) => asking.sign_in(&store, nonce).await,
+            Err(error) => Err(error),
+        };
+        let (tokens, before) = match (signed_in, made) {
+            (Err(error), Some(made)) if !may_have_arrived(&error) => {
+                // a profile of nobody would only be in the way
+                drop(store);
+                if let Err(error) = std::fs::remove_file(&made) {
+                    tracing::warn!(file = %made.display(), %error, "an empty profile was left");
+                }
+                return Err(error);
+            }
+            (signed_in, _) => signed_in?,
+        };
         let is_new = before.is_none_or(|before| before.device != tokens.device);
         let txn = store.begin();
         txn.set_registration(&Registration {
@@ -139,6 +173,50 @@ impl Client {
     }
 }
 
+/// What a sign-in needs beside the profile.
+struct Asking<'a> {
+    http: &'a Http,
+    info: &'a ServerInfo,
+    wallet: &'a Wallet,
+    env: &'a Env,
+    device_name: &'a str,
+    invite: Option<String>,
+}
+
+impl Asking<'_> {
+    /// Signs the profile in, and says what it was before.
+    async fn sign_in(&self, store: &Store, nonce: String) -> Result<(Tokens, Option<Registration>), SdkError> {
+        let before = store.begin().registration()?;
+        let tokens = self.ask(store, nonce).await.map_err(|error| match (error.code(), &before) {
+            // its key stays with the account that it signed in to first
+            (Some(ErrorCode::IdentityTaken), Some(before)) => SdkError::OtherAccount(before.account),
+            _ => error,
+        })?;
+        let Some(known) = &before else { return Ok((tokens, before)) };
+        if known.account != tokens.account {
+            let error = SdkError::OtherAccount(known.account);
+            forsake(self.http, tokens).await;
+            return Err(error);
+        }
+        if known.device == tokens.device {
+            return Ok((tokens, before));
+        }
+        // the device was removed: who has heard of that would ask about its keys for ever
+        forsake(self.http, tokens).await;
+        keys::draw_anew(store)?;
+        let nonce = self.http.nonce().await?.nonce;
+        Ok((self.ask(store, nonce).await?, before))
+    }
+
+    async fn ask(&self, store: &Store, nonce: String) -> Result<Tokens, SdkError> {
+        let (installation, device) = keys::set_up(store, self.env, self.device_name)?;
+        let message = keys::sign_in_message(self.info, nonce, self.wallet, &installation, self.env)?;
+        let signed = self.wallet.sign(&message)?;
+        let signed_in = self.http.sign_in(&SignIn { signed, device, invite: self.invite.clone() }).await;
+        signed_in.map_err(|error| read_clock(error, self.info, self.env))
+    }
+}
+
 /// Takes nodes into the profile. A contract wallet needs one of its chain: this device will have to know its own account's
 /// other devices.
 fn set_nodes(store: &Store, more: ChainNodes, wallet: &Wallet) -> Result<(), SdkError> {
@@ -153,7 +231,7 @@ fn set_nodes(store: &Store, more: ChainNodes, wallet: &Wallet) -> Result<(), Sdk
     Ok(txn.commit(Durability::Now)?)
 }
 
-/// Removes the device that a sign-in made for the wrong account: nobody would ever use it.
+/// Removes a device that a sign-in made and that nobody will ever use.
 async fn forsake(http: &Http, tokens: Tokens) {
     let device = tokens.device;
     let removed = async {
@@ -161,7 +239,7 @@ async fn forsake(http: &Http, tokens: Tokens) {
         http.delete_device(device).await
     };
     if let Err(error) = removed.await {
-        tracing::warn!(%device, %error, "a device that signed in with the wrong wallet was not removed");
+        tracing::warn!(%device, %error, "a device that nobody uses was not removed");
     }
 }
 
@@ -216,7 +294,7 @@ fn skew(own: u64, server: u64) -> SdkError {
 
 fn read_clock(error: SdkError, info: &ServerInfo, env: &Env) -> SdkError {
     match error.code() {
-        Some(nepto_proto::ErrorCode::ClockSkew) => skew(env.now_ms(), info.server_time_ms),
+        Some(ErrorCode::ClockSkew) => skew(env.now_ms(), info.server_time_ms),
         _ => error,
     }
 }
@@ -227,7 +305,14 @@ mod tests {
 
     fn info(domain: &str) -> ServerInfo {
         let uri = format!("https://{domain}");
-        ServerInfo { domain: domain.into(), uri, chains: vec![1], sockets: vec![], server_time_ms: 1_000_000 }
+        ServerInfo {
+            domain: domain.into(),
+            uri,
+            chains: vec![1],
+            sockets: vec![],
+            server_time_ms: 1_000_000,
+            sign_up: Default::default(),
+        }
     }
 
     fn allowed(url: &str, domain: &str, expected: Option<&str>) -> bool {

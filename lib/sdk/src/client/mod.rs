@@ -5,15 +5,17 @@ mod chains;
 mod deliver;
 mod engine;
 mod login;
+mod people;
 mod send;
 mod talk;
+mod turns;
 
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock};
 use std::task::{Context, Poll};
 
 use futures_util::Stream;
 use nepto_chain::signature::OnChain;
-use nepto_proto::api::auth::Tokens;
+use nepto_proto::api::auth::{Tokens, refresh_text};
 use nepto_proto::{AccountId, DeviceId};
 use tokio::sync::{Notify, mpsc, watch};
 use tokio_util::sync::{CancellationToken, DropGuard};
@@ -65,6 +67,18 @@ impl TokenSink for SharedCore {
         txn.forget_tokens();
         Ok(txn.commit(Durability::Now)?)
     }
+
+    fn sign_refresh(&self, refresh_token: &str) -> Result<Vec<u8>, SdkError> {
+        let core = self.lock();
+        let installation = core.store.begin().installation()?.ok_or(SdkError::NotSignedIn)?;
+        let text = refresh_text(&core.me.domain, refresh_token);
+        let signature = installation
+            .key_pair()?
+            .private_key()
+            .calculate_signature(text.as_bytes(), &mut core.env.rng())
+            .map_err(|_| SdkError::Internal("a refresh could not be signed"))?;
+        Ok(signature.into_vec())
+    }
 }
 
 pub(crate) struct Inner {
@@ -80,10 +94,16 @@ pub(crate) struct Inner {
     queued: Notify,
     /// Receipts are owed.
     owed: Notify,
+    /// One after the other looks an account up.
+    lookups: turns::Turns,
+    /// One looks at the own devices, and one waits for its turn, which will see what any further one would.
+    refreshing: tokio::sync::Semaphore,
     /// One at a time uploads one-time prekeys.
     replenishing: tokio::sync::Mutex<()>,
     /// Counts what left the queue.
     sent: watch::Sender<u64>,
+    /// Whether the server's copy of the keys was looked after since the connection was made.
+    keys_settled: watch::Sender<bool>,
 }
 
 /// The connection that runs now.
@@ -163,8 +183,11 @@ impl Client {
             live: Mutex::default(),
             queued: Notify::new(),
             owed: Notify::new(),
+            lookups: turns::Turns::default(),
+            refreshing: tokio::sync::Semaphore::new(2),
             replenishing: tokio::sync::Mutex::default(),
             sent: watch::Sender::new(0),
+            keys_settled: watch::Sender::new(false),
         };
         Ok(Self { inner: Arc::new(inner) })
     }
@@ -190,6 +213,7 @@ impl Client {
         if !self.inner.http.has_tokens().await {
             return Err(SdkError::SignedOut);
         }
+        self.inner.keys_settled.send_replace(false);
         let (stop, over) = (CancellationToken::new(), CancellationToken::new());
         let (link, incoming) = session::start(engine::Owner(self.inner.clone()), self.inner.env.clone(), over.clone());
         let (events, receiver) = mpsc::channel(EVENTS_MAX);
@@ -200,6 +224,14 @@ impl Client {
         }
         engine::start(self.inner.clone(), link, incoming, events, (stop.clone(), over));
         Ok(Events { events: receiver, _stop: stop.drop_guard() })
+    }
+
+    /// Waits until the server has as many prekeys of this device as it keeps, all of them good, or that failed: for programs
+    /// that would be over before. Take events meanwhile, or they fill up.
+    pub async fn wait_keys(&self) {
+        let mut settled = self.inner.keys_settled.subscribe();
+        // an error means that nobody will say so any more
+        let _ = settled.wait_for(|settled| *settled).await;
     }
 
     /// Ends the connection. What was received is acknowledged in the background; [`Client::close`] waits for that.

@@ -221,10 +221,12 @@ fn explain(failure: Failure) -> String {
         Failure::Uncertified => "A device of the recipient is not certified by a wallet of theirs.".to_owned(),
         Failure::KeysChanged => "The keys of this contact changed; compare the safety number again.".to_owned(),
         Failure::RootChanged => "The server names another wallet as this contact's.".to_owned(),
+        Failure::DeviceReturned => "A device of this contact that was removed is listed again.".to_owned(),
         Failure::BadKeys => "The recipient's keys can't be used.".to_owned(),
         Failure::NodeNeeded(chain) => {
             format!("The recipient's wallet is a contract on chain {chain}; name a node of that chain, to ask it.")
         }
         Failure::Encryption => "It could not be encrypted.".to_owned(),
+        Failure::Unread => "A device of the recipient could not read it.".to_owned(),
     }
 }

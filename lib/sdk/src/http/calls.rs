@@ -3,7 +3,9 @@
 use nepto_proto::api::ServerInfo;
 use nepto_proto::api::accounts::{Account, Consent, Contact, Contacts, SetConsent, UpdateProfile};
 use nepto_proto::api::auth::{Nonce, RevokeByWallet, Sessions, SignIn, SignOut, Tokens, Wallets};
-use nepto_proto::api::keys::{CheckKeys, DeviceDirectory, KeyCount, KeysMatch, OwnDevices, PrekeyBundles, UploadKeys};
+use nepto_proto::api::keys::{
+    CheckKeys, DeviceDirectory, KeyCount, KeyStock, KeysMatch, OwnDevices, PrekeyBundles, UploadKeys,
+};
 use nepto_proto::certificate::WalletLink;
 use nepto_proto::{AccountId, DeviceId};
 use reqwest::Method;
@@ -125,8 +127,8 @@ impl Http {
         self.call(Call::new(Method::PUT, "/v1/keys").body(body)?).await
     }
 
-    /// One-time prekeys that the server still has.
-    pub async fn key_count(&self) -> Result<KeyCount, SdkError> {
+    /// One-time prekeys that the server still has, and the ids that it takes next.
+    pub async fn key_count(&self) -> Result<KeyStock, SdkError> {
         self.call(Call::get("/v1/keys/count")).await
     }
 

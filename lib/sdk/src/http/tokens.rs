@@ -22,15 +22,20 @@ pub trait TokenSink: Send + Sync {
     fn save(&self, tokens: &Tokens) -> Result<(), SdkError>;
     /// The session is void.
     fn forget(&self) -> Result<(), SdkError>;
+    /// Signs [`refresh_text`](nepto_proto::api::auth::refresh_text) of this token by the device's identity key.
+    fn sign_refresh(&self, refresh_token: &str) -> Result<Vec<u8>, SdkError>;
 }
 
-/// For who keeps no tokens.
+/// For who keeps no tokens, and has no device that could refresh them.
 impl TokenSink for () {
     fn save(&self, _: &Tokens) -> Result<(), SdkError> {
         Ok(())
     }
     fn forget(&self) -> Result<(), SdkError> {
         Ok(())
+    }
+    fn sign_refresh(&self, _: &str) -> Result<Vec<u8>, SdkError> {
+        Err(SdkError::NotSignedIn)
     }
 }
 
@@ -110,7 +115,10 @@ impl Http {
 
     async fn exchange(&self, mut held: OwnedMutexGuard<Option<Held>>) -> Result<String, SdkError> {
         let current = held.as_ref().ok_or(SdkError::SignedOut)?;
-        let body = Refresh { refresh_token: current.tokens.refresh_token.clone(), device: current.tokens.device };
+        let refresh_token = current.tokens.refresh_token.clone();
+        // anew for each try: a signature says nothing about another token
+        let signature = Some(self.tokens.sink.sign_refresh(&refresh_token)?.into());
+        let body = Refresh { refresh_token, device: current.tokens.device, signature };
         let call = Call::new(Method::POST, "/v1/auth/refresh").public().body(&body)?;
         match self.once::<Tokens>(&call, None).await {
             Ok(tokens) => {

@@ -1,8 +1,11 @@
 //! A store in one file, by redb. The file is locked while it is open.
+//!
+//! A file that is there is opened and never made anew, and all of it is checked: a damaged one must not pass for an empty one.
 
 use std::path::Path;
 
-use redb::{Database, DatabaseError, ReadableDatabase, TableDefinition, TableError};
+use nepto_files::Readers;
+use redb::{Builder, Database, ReadableDatabase, TableDefinition, TableError};
 
 use super::StoreError;
 use super::backend::{Backend, Batch, Durability, Entry};
@@ -15,37 +18,52 @@ pub struct FileBackend {
 }
 
 impl FileBackend {
-    /// Opens the file, or makes it. A second process is refused with [`StoreError::InUse`].
+    /// Opens a file that is there. A second process is refused with [`StoreError::InUse`], a damaged file with
+    /// [`StoreError::Damaged`].
     pub fn open(path: &Path) -> Result<Self, StoreError> {
-        restrict(path)?;
-        match Database::create(path) {
+        let damaged = |why: String| StoreError::Damaged { file: path.display().to_string(), why };
+        let size = std::fs::metadata(path).map_err(StoreError::io)?.len();
+        if size == 0 {
+            return Err(damaged("it is empty".to_owned()));
+        }
+        match Builder::new().set_check_integrity_on_open(true).open(path).map_err(redb::Error::from) {
             Ok(database) => Ok(Self { database }),
-            Err(DatabaseError::DatabaseAlreadyOpen) => Err(StoreError::InUse),
+            Err(redb::Error::DatabaseAlreadyOpen) => Err(StoreError::InUse),
+            Err(redb::Error::Corrupted(why)) => Err(damaged(why)),
+            Err(redb::Error::Io(error)) if is_about_content(error.kind()) => Err(damaged(error.to_string())),
+            Err(error @ redb::Error::UpgradeRequired(_)) => Err(damaged(error.to_string())),
             Err(other) => Err(StoreError::io(other)),
         }
     }
+
+    /// Makes a file, readable by its owner alone. It must not be there yet.
+    pub(super) fn create(path: &Path) -> Result<Self, StoreError> {
+        nepto_files::write(path, [], Readers::Owner).map_err(StoreError::io)?;
+        Ok(Self { database: Database::create(path).map_err(failed)? })
+    }
 }
 
-/// Makes the file readable by its owner alone before anything is in it.
-fn restrict(path: &Path) -> Result<(), StoreError> {
-    let mut options = std::fs::OpenOptions::new();
-    options.write(true).create_new(true);
-    #[cfg(unix)]
-    std::os::unix::fs::OpenOptionsExt::mode(&mut options, 0o600);
-    match options.open(path) {
-        Ok(_) => Ok(()),
-        Err(error) if error.kind() == std::io::ErrorKind::AlreadyExists => Ok(()),
-        Err(error) => Err(StoreError::io(error)),
+/// What is wrong with the bytes of a file, and not with the way to them.
+const fn is_about_content(kind: std::io::ErrorKind) -> bool {
+    matches!(kind, std::io::ErrorKind::InvalidData | std::io::ErrorKind::UnexpectedEof)
+}
+
+/// The file was whole when it was opened.
+fn failed(error: impl Into<redb::Error>) -> StoreError {
+    match error.into() {
+        redb::Error::Corrupted(_) => StoreError::Tampered,
+        redb::Error::DatabaseAlreadyOpen => StoreError::InUse,
+        other => StoreError::io(other),
     }
 }
 
 impl Backend for FileBackend {
     fn get(&self, key: &[u8]) -> Result<Option<Vec<u8>>, StoreError> {
-        let reading = self.database.begin_read().map_err(StoreError::io)?;
+        let reading = self.database.begin_read().map_err(failed)?;
         match reading.open_table(TABLE) {
-            Ok(table) => Ok(table.get(key).map_err(StoreError::io)?.map(|value| value.value().to_vec())),
+            Ok(table) => Ok(table.get(key).map_err(failed)?.map(|value| value.value().to_vec())),
             Err(TableError::TableDoesNotExist(_)) => Ok(None),
-            Err(other) => Err(StoreError::io(other)),
+            Err(other) => Err(failed(other)),
         }
     }
 
@@ -53,39 +71,39 @@ impl Backend for FileBackend {
         if from >= to {
             return Ok(Vec::new());
         }
-        let reading = self.database.begin_read().map_err(StoreError::io)?;
+        let reading = self.database.begin_read().map_err(failed)?;
         let table = match reading.open_table(TABLE) {
             Ok(table) => table,
             Err(TableError::TableDoesNotExist(_)) => return Ok(Vec::new()),
-            Err(other) => return Err(StoreError::io(other)),
+            Err(other) => return Err(failed(other)),
         };
-        let mut range = table.range(from..to).map_err(StoreError::io)?;
+        let mut range = table.range(from..to).map_err(failed)?;
         let mut entries = Vec::new();
         while entries.len() < limit {
             let next = if descending { range.next_back() } else { range.next() };
             let Some(entry) = next else { break };
-            let (key, value) = entry.map_err(StoreError::io)?;
+            let (key, value) = entry.map_err(failed)?;
             entries.push((key.value().to_vec(), value.value().to_vec()));
         }
         Ok(entries)
     }
 
     fn commit(&self, batch: Batch, durability: Durability) -> Result<(), StoreError> {
-        let mut writing = self.database.begin_write().map_err(StoreError::io)?;
+        let mut writing = self.database.begin_write().map_err(failed)?;
         let durability = match durability {
             Durability::Now => redb::Durability::Immediate,
             Durability::Later => redb::Durability::None,
         };
-        writing.set_durability(durability).map_err(StoreError::io)?;
+        writing.set_durability(durability).map_err(failed)?;
         {
-            let mut table = writing.open_table(TABLE).map_err(StoreError::io)?;
+            let mut table = writing.open_table(TABLE).map_err(failed)?;
             for (key, value) in &batch {
                 match value {
-                    Some(value) => drop(table.insert(key.as_slice(), value.as_slice()).map_err(StoreError::io)?),
-                    None => drop(table.remove(key.as_slice()).map_err(StoreError::io)?),
+                    Some(value) => drop(table.insert(key.as_slice(), value.as_slice()).map_err(failed)?),
+                    None => drop(table.remove(key.as_slice()).map_err(failed)?),
                 }
             }
         }
-        writing.commit().map_err(StoreError::io)
+        writing.commit().map_err(failed)
     }
 }

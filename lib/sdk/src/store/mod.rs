@@ -4,6 +4,8 @@
 //! received message is one transaction: ratchet state, history, cursor and used prekeys change together or not at all.
 
 pub mod backend;
+#[cfg(test)]
+mod damaged;
 pub mod file;
 pub(crate) mod history;
 pub(crate) mod peers;
@@ -11,6 +13,7 @@ pub(crate) mod prekeys;
 pub(crate) mod profile;
 pub(crate) mod protocol;
 pub(crate) mod queue;
+pub(crate) mod resets;
 pub mod seal;
 #[cfg(test)]
 mod tests;
@@ -19,6 +22,7 @@ use std::cell::RefCell;
 use std::path::Path;
 use std::sync::Mutex;
 
+use nepto_files::Readers;
 use rand::SeedableRng;
 use rand::rngs::StdRng;
 use serde::Serialize;
@@ -45,6 +49,17 @@ pub enum StoreError {
     /// A value opens, but can't be read.
     #[error("the profile holds a record that this version can't read: {0}")]
     Record(String),
+    /// The file is not what was written.
+    #[error(
+        "the profile {file} is damaged ({why}): put a copy of it back, or move it away and sign in anew; then its history is \
+         lost, your account is not"
+    )]
+    Damaged {
+        /// Which file.
+        file: String,
+        /// What is wrong with it.
+        why: String,
+    },
     /// Another layout.
     #[error("the profile has version {0}, which this program does not know; update it")]
     Version(u32),
@@ -80,6 +95,10 @@ pub(crate) enum Table {
     Due = 11,
     Outbox = 12,
     Receipts = 13,
+    Name = 14,
+    OwedReset = 20,
+    ResetMoments = 21,
+    SentAgain = 22,
 }
 
 /// An open store.
@@ -95,23 +114,57 @@ impl Store {
         Self::open(Box::new(MemoryBackend::default()), "", Cost::LOW, env)
     }
 
-    /// In a file, which is made if it isn't there.
+    /// In a file, which is made if it isn't there. One that is there and holds no store is an error, and stays as it is.
     pub fn in_file(path: &Path, passphrase: &str, env: &Env) -> Result<Self, StoreError> {
-        Self::open(Box::new(FileBackend::open(path)?), passphrase, Cost::PERSON, env)
+        match path.try_exists().map_err(StoreError::io)? {
+            true => Self::of_file(path, passphrase, env),
+            false => Self::create_file(path, passphrase, Cost::PERSON, env),
+        }
+    }
+
+    /// In a file that is there.
+    pub fn of_file(path: &Path, passphrase: &str, env: &Env) -> Result<Self, StoreError> {
+        let backend = FileBackend::open(path)?;
+        let Some(header) = backend.get(&[Table::Header as u8])? else {
+            let why = "it holds no header, or another kind of data".to_owned();
+            return Err(StoreError::Damaged { file: path.display().to_string(), why });
+        };
+        let keys = Keys::open(passphrase, &from_json(&header)?)?;
+        Ok(Self::new(Box::new(backend), keys, env))
+    }
+
+    /// A file has its name only once there is a store in it.
+    pub(crate) fn create_file(path: &Path, passphrase: &str, cost: Cost, env: &Env) -> Result<Self, StoreError> {
+        let unfinished = nepto_files::unfinished(path).map_err(StoreError::io)?;
+        let backend = Box::new(FileBackend::create(&unfinished)?);
+        let made = Self::open(backend, passphrase, cost, env).and_then(|store| {
+            match nepto_files::publish(&unfinished, path, Readers::Owner) {
+                Err(error) if error.kind() == std::io::ErrorKind::AlreadyExists => Err(StoreError::InUse),
+                published => published.map(|()| store).map_err(StoreError::io),
+            }
+        });
+        if made.is_err() {
+            // nobody knows its name
+            let _ = std::fs::remove_file(&unfinished);
+        }
+        made
     }
 
     /// On any backend. The cost counts only for a new store.
     pub fn open(backend: Box<dyn Backend>, passphrase: &str, cost: Cost, env: &Env) -> Result<Self, StoreError> {
-        let mut rng = env.rng();
         let keys = match backend.get(&[Table::Header as u8])? {
             Some(header) => Keys::open(passphrase, &from_json(&header)?)?,
             None => {
-                let (keys, header) = Keys::create(passphrase, cost, &mut rng)?;
+                let (keys, header) = Keys::create(passphrase, cost, &mut env.rng())?;
                 write_header(&*backend, &header)?;
                 keys
             }
         };
-        Ok(Self { backend, keys, nonces: Mutex::new(StdRng::from_rng(&mut rng)) })
+        Ok(Self::new(backend, keys, env))
+    }
+
+    fn new(backend: Box<dyn Backend>, keys: Keys, env: &Env) -> Self {
+        Self { backend, keys, nonces: Mutex::new(StdRng::from_rng(&mut env.rng())) }
     }
 
     /// Puts the data key under another passphrase. Values are not touched.

@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 
+use nepto_proto::api::Base64;
 use nepto_proto::{AccountId, DeviceId};
 use serde::{Deserialize, Serialize};
 
@@ -40,16 +41,22 @@ pub(crate) struct Peer {
     /// Another root that the server names and none of these vouched for; no sending until the user decides.
     #[serde(default)]
     pub claimed: Option<String>,
-    /// The address by which the user named the account; it must stay one of its wallets.
+    /// The address by which the user named the account, as long as it is one of its wallets.
     pub named: Option<String>,
-    /// As the server said last. Not to be relied on: handles move.
+    /// The handle by which the user named the account last.
     #[serde(default)]
     pub handle: Option<String>,
     /// By number; only certified ones.
     pub devices: Vec<KnownDevice>,
+    /// Certified ones with keys of removed devices: no sending, and nothing is heard of them, until the user decides.
+    #[serde(default)]
+    pub returned: Vec<KnownDevice>,
     /// Certified ones that were removed, whose messages may still be on their way.
     #[serde(default)]
     pub removed: Vec<RemovedDevice>,
+    /// Identity keys of devices that were removed, ever, the newest last.
+    #[serde(default)]
+    pub gone: Vec<Base64>,
     /// Devices that the server lists and no wallet certified, with the reason.
     pub refused: Vec<(DeviceId, String)>,
     /// The user compared safety numbers.
@@ -76,14 +83,31 @@ impl Peer {
         })
     }
 
+    /// When the newest of the listed devices was seen first.
+    pub fn newest_ms(&self) -> u64 {
+        self.devices.iter().map(|known| known.first_seen_ms).max().unwrap_or(0)
+    }
+
     /// The key that a device has, or had when it was removed.
     pub fn identity(&self, device: DeviceId) -> Option<&KnownDevice> {
         self.installations().find(|known| known.device == device)
     }
 
+    /// Whether a device had this key, under whatever number.
+    pub fn knows_key(&self, key: &Base64) -> bool {
+        self.gone.contains(key) || self.installations().any(|known| known.identity_key == *key)
+    }
+
     /// Whether the server lists a device, certified or not.
     pub fn lists(&self, device: DeviceId) -> bool {
-        self.device(device).is_some() || self.refused.iter().any(|(refused, _)| *refused == device)
+        self.device(device).is_some()
+            || self.is_back(device)
+            || self.refused.iter().any(|(refused, _)| *refused == device)
+    }
+
+    /// Whether a device has the key of one that was removed, and the user has not decided about it.
+    pub fn is_back(&self, device: DeviceId) -> bool {
+        self.returned.iter().any(|known| known.device == device)
     }
 
     /// Whether a chain must be asked again about a contract wallet.
@@ -97,7 +121,23 @@ impl Peer {
     }
 }
 
+/// Whom a handle or the address of a wallet meant when the user named somebody by it first. Both can move to other accounts.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) struct Meaning {
+    pub name: String,
+    pub account: AccountId,
+    pub since_ms: u64,
+}
+
 impl Txn<'_> {
+    pub fn meaning(&self, name: &str) -> Result<Option<Meaning>, StoreError> {
+        self.get_json(Table::Name, &self.blind(Table::Name, &[name.as_bytes()])?)
+    }
+
+    pub fn set_meaning(&self, meaning: &Meaning) -> Result<(), StoreError> {
+        self.put_json(Table::Name, &self.blind(Table::Name, &[meaning.name.as_bytes()])?, meaning)
+    }
+
     pub fn peer(&self, account: AccountId) -> Result<Option<Peer>, StoreError> {
         self.get_json(Table::Peer, &self.peer_key(account)?)
     }

@@ -17,6 +17,8 @@ pub(crate) struct PrekeyRow {
 
 /// Prekeys looked at in one clean-up.
 const CLEAN_MAX: usize = 10_000;
+/// Repeated-use prekeys of a kind that a device has at once: they are replaced weekly, and after a restore.
+const REPEATED_USE_MAX: usize = 32;
 
 impl Txn<'_> {
     pub fn prekey(&self, table: Table, id: u32) -> Result<Option<PrekeyRow>, StoreError> {
@@ -29,6 +31,21 @@ impl Txn<'_> {
 
     pub fn delete_prekey(&self, table: Table, id: u32) {
         self.delete(table, &id.to_be_bytes());
+    }
+
+    /// One-time prekeys with ids below a number, the newest first, up to a bound.
+    pub fn newest_one_time(&self, table: Table, below: u32, limit: usize) -> Result<Vec<(u32, PrekeyRow)>, StoreError> {
+        let below = below.to_be_bytes();
+        // repeated-use keys lie in between
+        let range = Range { to: Some(&below), descending: true, ..Range::all(&[], limit + REPEATED_USE_MAX) };
+        let mut found = Vec::new();
+        for (key, value) in self.scan(table, range)? {
+            let row: PrekeyRow = super::from_json(&value)?;
+            if let (true, Ok(id)) = (row.one_time && found.len() < limit, key.try_into()) {
+                found.push((u32::from_be_bytes(id), row));
+            }
+        }
+        Ok(found)
     }
 
     /// Marks a repeated-use prekey as replaced.

@@ -47,6 +47,11 @@ pub(crate) struct KeyState {
     pub signed_prekey: u32,
     pub last_resort: u32,
     pub rotated_at_ms: u64,
+    /// The largest ids of one-time keys that the server confirmed to have taken.
+    #[serde(default)]
+    pub uploaded_ec: u32,
+    #[serde(default)]
+    pub uploaded_kyber: u32,
 }
 
 /// Numbers that only grow.
@@ -54,8 +59,20 @@ pub(crate) struct KeyState {
 pub(crate) enum Counter {
     EcPrekey,
     SignedPrekey,
+    /// One-time and last-resort: a message names either by its id alone.
     KyberPrekey,
     Order,
+}
+
+impl Counter {
+    fn key(self) -> &'static [u8] {
+        match self {
+            Self::EcPrekey => b"next_ec",
+            Self::SignedPrekey => b"next_signed",
+            Self::KyberPrekey => b"next_kyber",
+            Self::Order => b"next_order",
+        }
+    }
 }
 
 const INSTALLATION: &[u8] = b"installation";
@@ -65,6 +82,7 @@ const CURSOR: &[u8] = b"cursor";
 const SETTINGS: &[u8] = b"settings";
 const KEY_STATE: &[u8] = b"keys";
 const NODES: &[u8] = b"nodes";
+const MISSED: &[u8] = b"missed";
 
 impl Txn<'_> {
     pub fn installation(&self) -> Result<Option<Installation>, StoreError> {
@@ -72,6 +90,9 @@ impl Txn<'_> {
     }
     pub fn set_installation(&self, installation: &Installation) -> Result<(), StoreError> {
         self.put_json(Table::Profile, INSTALLATION, installation)
+    }
+    pub fn forget_installation(&self) {
+        self.delete(Table::Profile, INSTALLATION);
     }
     pub fn registration(&self) -> Result<Option<Registration>, StoreError> {
         self.get_json(Table::Profile, REGISTRATION)
@@ -106,6 +127,13 @@ impl Txn<'_> {
     pub fn set_nodes(&self, nodes: &BTreeMap<u64, Vec<String>>) -> Result<(), StoreError> {
         self.put_json(Table::Profile, NODES, nodes)
     }
+    /// Since when own devices missed messages the last time that they did.
+    pub fn missed(&self) -> Result<BTreeMap<DeviceId, u64>, StoreError> {
+        Ok(self.get_json(Table::Profile, MISSED)?.unwrap_or_default())
+    }
+    pub fn set_missed(&self, missed: &BTreeMap<DeviceId, u64>) -> Result<(), StoreError> {
+        self.put_json(Table::Profile, MISSED, missed)
+    }
     pub fn key_state(&self) -> Result<KeyState, StoreError> {
         Ok(self.get_json(Table::Profile, KEY_STATE)?.unwrap_or_default())
     }
@@ -115,15 +143,22 @@ impl Txn<'_> {
 
     /// The next number, from 1 on.
     pub fn next(&self, counter: Counter) -> Result<u64, StoreError> {
-        let key: &[u8] = match counter {
-            Counter::EcPrekey => b"next_ec",
-            Counter::SignedPrekey => b"next_signed",
-            Counter::KyberPrekey => b"next_kyber",
-            Counter::Order => b"next_order",
-        };
-        let next: u64 = self.get_json(Table::Profile, key)?.unwrap_or(1);
-        self.put_json(Table::Profile, key, &(next + 1))?;
+        let next = self.upcoming(counter)?;
+        self.put_json(Table::Profile, counter.key(), &(next + 1))?;
         Ok(next)
+    }
+
+    /// What [`Txn::next`] will say.
+    pub fn upcoming(&self, counter: Counter) -> Result<u64, StoreError> {
+        Ok(self.get_json(Table::Profile, counter.key())?.unwrap_or(1))
+    }
+
+    /// Lets a counter go on from a number, if that is larger than where it stands.
+    pub fn skip_to(&self, counter: Counter, number: u64) -> Result<(), StoreError> {
+        if number > self.upcoming(counter)? {
+            self.put_json(Table::Profile, counter.key(), &number)?;
+        }
+        Ok(())
     }
 
     /// The next number of a prekey. Ids are 24 bits in Signal's clients; nobody gets that far.

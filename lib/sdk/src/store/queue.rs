@@ -1,7 +1,9 @@
 //! What waits to be sent, in order, and survives a crash.
 
 use nepto_proto::api::Base64;
+use nepto_proto::content::Content;
 use nepto_proto::{AccountId, ClientMsgId};
+use prost::Message as _;
 use serde::{Deserialize, Serialize};
 
 use super::seal::BLIND_BYTES;
@@ -20,6 +22,28 @@ pub(crate) struct Outgoing {
     pub sync: bool,
     /// The history holds a message of this id.
     pub shown: bool,
+    /// This device says it by itself: whoever it goes to is not accepted by it.
+    #[serde(default)]
+    pub automatic: bool,
+    /// A message that was sent before and could not be read.
+    #[serde(default)]
+    pub again: Option<Again>,
+}
+
+/// Which message is sent again.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) struct Again {
+    pub original: ClientMsgId,
+    /// Devices that came later must not get it.
+    pub written_at_ms: u64,
+}
+
+impl Outgoing {
+    /// Content for an account alone, which the history does not show. The order is drawn when it is queued.
+    pub fn new(to: AccountId, id: ClientMsgId, content: &Content) -> Self {
+        let content = content.encode_to_vec().into();
+        Self { order: 0, to, id, content, sync: false, shown: false, automatic: false, again: None }
+    }
 }
 
 /// Receipts that were earned and not sent yet.

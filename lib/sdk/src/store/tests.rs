@@ -110,9 +110,9 @@ fn nothing_at_rest_names_anybody() {
 fn a_file_keeps_what_was_committed_and_is_locked() {
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("profile.nepto");
-    let file = || super::file::FileBackend::open(&path).map(|file| Box::new(file) as Box<dyn Backend>);
-    let store = Store::open(file().unwrap(), "secret", Cost::LOW, &env()).unwrap();
-    assert!(matches!(file(), Err(StoreError::InUse)));
+    let file = |passphrase| Store::of_file(&path, passphrase, &env());
+    let store = Store::create_file(&path, "secret", Cost::LOW, &env()).unwrap();
+    assert!(matches!(file("secret"), Err(StoreError::InUse)));
     let txn = store.begin();
     for n in 0u32..50 {
         txn.put(Table::Message, &n.to_be_bytes(), vec![n as u8]);
@@ -128,15 +128,14 @@ fn a_file_keeps_what_was_committed_and_is_locked() {
         use std::os::unix::fs::PermissionsExt;
         assert_eq!(std::fs::metadata(&path).unwrap().permissions().mode() & 0o077, 0, "for its owner alone");
     }
-    let store = Store::open(file().unwrap(), "secret", Cost::LOW, &env()).unwrap();
+    let store = file("secret").unwrap();
     let rows = store.begin().scan(Table::Message, Range::all(b"", 100)).unwrap();
     assert_eq!(rows.len(), 50);
     let last = Range { descending: true, limit: 2, ..Range::all(b"", 0) };
     let rows = store.begin().scan(Table::Message, last).unwrap();
     assert_eq!(rows.iter().map(|row| row.1[0]).collect::<Vec<_>>(), [49, 48]);
     drop(store);
-    let wrong = Store::open(file().unwrap(), "guess", Cost::LOW, &env());
-    assert!(matches!(wrong, Err(StoreError::Passphrase)));
+    assert!(matches!(file("guess"), Err(StoreError::Passphrase)));
 }
 
 proptest! {

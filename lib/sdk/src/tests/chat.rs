@@ -268,7 +268,7 @@ fn what_this_version_can_not_show_is_told() {
     a.core.outdated.insert(alice);
     a.say(bob, "meet my other device");
     world.settle(&mut [&mut a, &mut a2, &mut b]);
-    let text = |body: String| Some(Kind::Text(Text { body, reply_to: None }));
+    let text = |body: String| Some(Kind::Text(Text { body, ..Text::default() }));
     for kind in [None, text("x".repeat(TEXT_BYTES_MAX + 1))] {
         let txn = a.core.store.begin();
         let content = Content { sent_at_ms: 1, expire_after_s: 0, kind };

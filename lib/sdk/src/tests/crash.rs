@@ -10,13 +10,12 @@ use super::world::{DOMAIN, Device, World};
 use crate::core::Core;
 use crate::event::Event;
 use crate::store::backend::{Backend, Batch, Durability, Entry};
-use crate::store::file::FileBackend;
 use crate::store::seal::Cost;
 use crate::store::{Store, StoreError};
 
 /// A disk whose power can be cut: what was committed for `Later` is gone then.
 #[derive(Clone, Default)]
-struct Disk(Arc<Inner>);
+pub struct Disk(Arc<Inner>);
 
 #[derive(Default)]
 struct Inner {
@@ -27,8 +26,19 @@ struct Inner {
 }
 
 impl Disk {
-    fn store(&self, world: &mut World) -> Store {
+    pub fn store(&self, world: &mut World) -> Store {
         Store::open(Box::new(self.clone()), "", Cost::LOW, &world.env()).unwrap()
+    }
+
+    /// All that is on it.
+    pub fn copy(&self) -> Batch {
+        self.0.entries.lock().unwrap().iter().map(|(key, value)| (key.clone(), Some(value.clone()))).collect()
+    }
+
+    /// Nothing is on it but what was when the copy was made.
+    pub fn put_back(&self, copy: Batch) {
+        let entries = copy.into_iter().filter_map(|(key, value)| Some((key, value?))).collect();
+        *self.0.entries.lock().unwrap() = entries;
     }
 
     fn cut_power(&self) {
@@ -144,11 +154,10 @@ fn a_file_is_opened_again_in_the_middle_of_a_conversation() {
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("profile");
     let mut world = World::new();
-    let open =
-        |env: &crate::Env| Store::open(Box::new(FileBackend::open(&path).unwrap()), "secret", Cost::LOW, env).unwrap();
+    let open = |env: &crate::Env| Store::of_file(&path, "secret", env).unwrap();
     let (alice, bob) = (world.person(), world.person());
     let mut a = world.device(&alice);
-    let store = open(&world.env());
+    let store = Store::create_file(&path, "secret", Cost::LOW, &world.env()).unwrap();
     let mut b = world.device_in(bob.account, &bob.wallet, DOMAIN, Some(store));
     world.accepted.insert((bob.account, alice.account));
     let mut expected = vec![];

@@ -92,6 +92,19 @@ fn crashing() -> Vec<Vec<u8>> {
     ]
 }
 
+#[test]
+fn the_published_vectors_hold() {
+    let package = std::env::var_os("CARGO_MANIFEST_DIR").expect("cargo runs this");
+    let path = std::path::Path::new(&package).join("../../docs/vectors.json");
+    let vectors: serde_json::Value = serde_json::from_str(&std::fs::read_to_string(path).unwrap()).unwrap();
+    let fields = vectors["pq_ratchet"].as_array().unwrap();
+    assert!(fields.len() > 10);
+    for field in fields {
+        let bytes = hex::decode(field["bytes"].as_str().unwrap()).unwrap();
+        assert_eq!(check(&bytes).is_ok(), field["accepted"].as_bool().unwrap(), "{}", field["why"]);
+    }
+}
+
 /// A message of Alice's in Bob's mailbox, not delivered yet; the first is a prekey message.
 fn one_on_the_way(first: bool) -> (World, Device, Device, Deliver) {
     let (mut world, mut a, b) = if first {

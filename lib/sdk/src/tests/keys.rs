@@ -1,8 +1,10 @@
 //! Prekeys: numbers, stock, rotation, replay.
 
-use nepto_proto::api::keys::{KeyCount, repeated_use_digest};
+use nepto_proto::api::keys::{KeyCount, NextIds, repeated_use_digest};
 
-use super::world::World;
+use super::crash::Disk;
+use super::world::{DOMAIN, World};
+use crate::SdkError;
 use crate::event::Event;
 use crate::store::{Range, Table};
 
@@ -54,7 +56,7 @@ fn one_time_keys_outlive_any_age_while_the_server_may_offer_them() {
         a.core.rotate_keys().unwrap().unwrap();
     }
     // the server has the newest repeated-use keys, and one-time keys that are older than a year
-    let repair = a.core.key_repair().unwrap();
+    let repair = a.core.key_repair(NextIds::default()).unwrap();
     let server = world.accounts.get_mut(&alice.account).unwrap().devices.get_mut(&a.number()).unwrap();
     (server.signed, server.last_resort) = (repair.signed_prekey.unwrap(), repair.last_resort.unwrap());
     assert_eq!((server.ec.len(), server.kyber.len()), (3, 3));
@@ -150,7 +152,7 @@ fn repeated_use_keys_are_rotated_weekly_and_kept_for_messages_on_their_way() {
     let upload = a.core.rotate_keys().unwrap().unwrap();
     assert!(upload.signed_prekey.as_ref().unwrap().id > server_signed(&world, &a));
     assert_ne!(a.core.key_check().unwrap(), check);
-    let repair = a.core.key_repair().unwrap();
+    let repair = a.core.key_repair(NextIds::default()).unwrap();
     assert_eq!((repair.signed_prekey, repair.last_resort), (upload.signed_prekey, upload.last_resort));
     world.pass_s(20 * DAY_S);
     world.receive_all(&mut a);
@@ -166,4 +168,123 @@ fn repeated_use_keys_are_rotated_weekly_and_kept_for_messages_on_their_way() {
 
 fn server_signed(world: &World, device: &super::world::Device) -> u32 {
     world.accounts[&device.account()].devices[&device.number()].signed.id
+}
+
+/// Somebody gets a bundle and never writes.
+fn take(world: &mut World, device: &super::world::Device, count: usize) {
+    for _ in 0..count {
+        world.bundles(device.account(), &[device.number()]);
+    }
+}
+
+#[test]
+fn a_stock_that_is_ones_own_is_known_whatever_was_handed_out_or_used() {
+    let mut world = World::new();
+    let alice = world.person();
+    let mut a = world.device(&alice);
+    assert!(world.maintain(&mut a), "of the sign-in");
+    for round in 0..4 {
+        take(&mut world, &a, 20 * round);
+        let stranger = world.person();
+        let mut s = world.device(&stranger);
+        s.say(alice.account, "hello");
+        world.settle(&mut [&mut a, &mut s]);
+        assert!(world.maintain(&mut a), "round {round}");
+        world.pass_s(8 * DAY_S);
+        let upload = a.core.rotate_keys().unwrap().unwrap();
+        world.server_device(alice.account, a.number()).take_in(&upload);
+    }
+    // keys that were made and never arrived: the server has never heard of their ids
+    a.core.one_time_keys(KeyCount { ec: 95, kyber: 95 }).unwrap().unwrap();
+    assert!(world.maintain(&mut a));
+    take(&mut world, &a, 100);
+    assert!(world.maintain(&mut a), "an empty one");
+}
+
+#[test]
+fn after_a_restore_of_the_client_the_stock_is_replaced_and_ids_go_on() {
+    let mut world = World::new();
+    let (alice, disk) = (world.person(), Disk::default());
+    let store = disk.store(&mut world);
+    let mut a = world.device_in(alice.account, &alice.wallet, DOMAIN, Some(store));
+    world.maintain(&mut a);
+    let copy = disk.copy();
+    take(&mut world, &a, 85);
+    world.pass_s(8 * DAY_S);
+    let upload = a.core.rotate_keys().unwrap().unwrap();
+    world.server_device(alice.account, a.number()).take_in(&upload);
+    assert!(world.maintain(&mut a));
+    disk.put_back(copy);
+    // the server takes no id twice: all that is uploaded is new, the repeated-use keys as well
+    assert!(!world.maintain(&mut a));
+    assert!(world.maintain(&mut a), "and then it is one's own again");
+    for n in 0..3 {
+        let stranger = world.person();
+        let mut s = world.device(&stranger);
+        s.say(alice.account, &format!("{n}"));
+        world.send_all(&mut s);
+        world.receive_all(&mut a);
+        assert_eq!(a.texts(stranger.account), [format!("{n}")]);
+    }
+}
+
+#[test]
+fn after_a_restore_of_the_server_the_stock_is_replaced() {
+    let mut world = World::new();
+    let alice = world.person();
+    let mut a = world.device(&alice);
+    world.maintain(&mut a);
+    let backup = world.server_device(alice.account, a.number()).clone();
+    // half of what is in the backup is handed out and never used: all private halves are still here
+    take(&mut world, &a, 50);
+    assert!(world.maintain(&mut a));
+    *world.server_device(alice.account, a.number()) = backup;
+    assert!(!world.maintain(&mut a), "it would hand the same keys out again");
+    let handed_out_again = world.server_device(alice.account, a.number()).ec.iter().any(|key| key.id <= 100);
+    assert!(!handed_out_again);
+    assert!(world.maintain(&mut a));
+}
+
+#[test]
+fn a_server_can_not_use_up_the_ids() {
+    let mut world = World::new();
+    let alice = world.person();
+    let mut a = world.device(&alice);
+    let server = world.server_device(alice.account, a.number());
+    let mut stock = server.stock();
+    stock.next.ec = 16_000_000;
+    assert!(matches!(a.core.knows_stock(&stock), Err(SdkError::BadKeys { .. })));
+    assert!(world.maintain(&mut a));
+}
+
+#[test]
+fn what_libsignal_signs_the_server_can_check_and_the_other_way_round() {
+    use libsignal_protocol::{IdentityKeyPair, PrivateKey};
+    use nepto_proto::xeddsa::{PublicKey, public_key, sign};
+    let mut world = World::new();
+    let alice = world.person();
+    let mut a = world.device(&alice);
+    let identity = a.core.identity_key().unwrap().serialize();
+    let server = PublicKey::from_serialized(&identity).unwrap();
+    let repair = a.core.key_repair(NextIds::default()).unwrap();
+    let keys = a.core.one_time_keys(KeyCount { ec: 90, kyber: 90 }).unwrap().unwrap();
+    for key in repair.signed_prekey.iter().chain(&repair.last_resort).chain(&keys.kyber) {
+        assert_eq!(server.verify(&key.public_key.0, &key.signature.0), Ok(()));
+    }
+    for key in &keys.ec {
+        assert!(PublicKey::from_serialized(&key.public_key.0).is_ok());
+    }
+    let env = world.env();
+    for n in 0..100u8 {
+        // both signs of `x` come up
+        let pair = IdentityKeyPair::generate(&mut env.rng());
+        let signature = pair.private_key().calculate_signature(&[n; 70], &mut env.rng()).unwrap();
+        let server = PublicKey::from_serialized(&pair.identity_key().serialize()).unwrap();
+        assert_eq!(server.verify(&[n; 70], &signature), Ok(()));
+        assert!(server.verify(&[n; 71], &signature).is_err());
+        let private: [u8; 32] = env.bytes();
+        let known = PrivateKey::deserialize(&private).unwrap().public_key().unwrap();
+        assert_eq!(known.serialize().as_ref(), public_key(&private));
+        assert!(known.verify_signature(&[n; 5], &sign(&private, &[n; 5], &env.bytes())));
+    }
 }

@@ -232,6 +232,33 @@ async fn a_goodbye_acknowledges_what_was_received() {
 }
 
 #[tokio::test]
+async fn who_missed_messages_is_told_once_and_it_is_kept() {
+    let (server, [a, _], [from_a, _from_b]) = pair().await;
+    drop(from_a);
+    let account = a.account();
+    let other = DeviceId::try_from(9).unwrap();
+    for (told, new) in [
+        (vec![(a.device(), 5)], vec![(a.device(), 5)]),
+        (vec![(a.device(), 5), (other, 6)], vec![(other, 6)]),
+        (vec![(a.device(), 7), (other, 6)], vec![(a.device(), 7)]),
+    ] {
+        server.faults.missed.lock().unwrap().clone_from(&told);
+        let mut from_a = a.connect().await.unwrap();
+        let mut missed = Vec::new();
+        until(&mut from_a, |event| {
+            if let Event::Missed { account: whose, device, since_ms } = event {
+                assert_eq!(*whose, account);
+                missed.push((*device, *since_ms));
+            }
+            (*event == Event::CaughtUp).then_some(())
+        })
+        .await;
+        assert_eq!(missed, new, "of {told:?}");
+        assert_eq!(a.missed().unwrap(), told.into_iter().collect());
+    }
+}
+
+#[tokio::test]
 async fn close_codes_are_understood() {
     let (server, [a, _], [mut from_a, _from_b]) = pair().await;
     for code in [CloseCode::Idle, CloseCode::Restart, CloseCode::SlowReader, CloseCode::Unavailable] {
@@ -437,8 +464,8 @@ async fn a_device_with_another_number_says_hello_again() {
     server.world().remove_device(first.account(), first.device());
     drop(first);
     let again = login().await.unwrap();
-    let number = DeviceId::try_from(3).unwrap();
-    assert_eq!(again.device(), number);
+    let number = again.device();
+    assert!(number > second.device(), "{number}");
     let _from_again = again.connect().await.unwrap();
     until_is(&mut from_second, |e| matches!(e, Event::DeviceAdded { device, .. } if *device == number)).await;
 }

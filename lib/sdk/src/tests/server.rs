@@ -13,18 +13,22 @@ use axum::http::{HeaderMap, StatusCode};
 use axum::response::{IntoResponse, Response};
 use axum::routing::{any, delete, get, post, put};
 use nepto_proto::api::accounts::{Account, Contact, Contacts, SetConsent};
-use nepto_proto::api::auth::{Nonce, Refresh, SignIn, Tokens, Wallets};
+use nepto_proto::api::auth::{Nonce, Refresh, SignIn, Tokens, Wallets, refresh_text};
 use nepto_proto::api::keys::{DeviceDirectory, KeyCount, KeysMatch, PrekeyBundles, PublicDevice, UploadKeys};
 use nepto_proto::api::{Problem, ServerInfo};
 use nepto_proto::certificate::{Checked, Resource};
 use nepto_proto::siwe::SiweMessage;
-use nepto_proto::wire::{CaughtUp, Cursor, Drain, Error, SendDm, Stored, Welcome, client_frame, server_frame};
+use nepto_proto::wire::{
+    CaughtUp, Cursor, DevicesChanged, Drain, Error, Missed, SendDm, Stored, Welcome, client_frame, server_frame,
+};
+use nepto_proto::xeddsa::PublicKey;
 use nepto_proto::{AccountId, CloseCode, DeviceId, ErrorCode, SessionId, frame};
 use time::OffsetDateTime;
 use tokio::sync::Notify;
 use uuid::Uuid;
 
-use super::world::{ServerAccount, ServerDevice, World};
+use super::stock::ServerDevice;
+use super::world::{ServerAccount, World};
 
 /// What to do with sockets, to annoy clients.
 #[derive(Default)]
@@ -37,16 +41,22 @@ pub struct Faults {
     pub unavailable: AtomicUsize,
     /// The next calls with a token are answered with `token_expired`.
     pub expire_tokens: AtomicUsize,
-    /// The next look-ups of directories end like this.
+    /// The next look-ups of others' directories end like this.
     pub lookups: Mutex<Vec<Answer>>,
     /// The next fetches of bundles end like this.
     pub bundles: Mutex<Vec<Answer>>,
+    /// The next sign-ins end like this.
+    pub sign_ins: Mutex<Vec<Answer>>,
     /// Refreshes are refused from now on.
     pub revoked: AtomicUsize,
     /// Profiles name this wallet, whatever the directory says.
     pub profile_wallet: Mutex<Option<String>>,
+    /// So many sockets are told that the own device list changed.
+    pub devices_changed: AtomicUsize,
     /// `Drain` is sent to the next sockets, with this time.
     pub drain_next: Mutex<Vec<u32>>,
+    /// Every welcome is followed by this: devices that miss messages, and since when.
+    pub missed: Mutex<Vec<(DeviceId, u64)>>,
 }
 
 /// An answer that is not the one that was asked for.
@@ -65,10 +75,13 @@ pub struct Server {
     pub refreshes: AtomicUsize,
     pub sockets: AtomicUsize,
     pub bundle_calls: AtomicUsize,
+    pub mismatches: AtomicUsize,
     /// Where each connection resumed, in the order of their `Hello`.
     pub resumed: Mutex<Vec<Option<Cursor>>>,
     pub acks: Mutex<BTreeMap<(AccountId, DeviceId), u64>>,
     wallets: Mutex<BTreeMap<String, AccountId>>,
+    /// Who has which handle.
+    pub handles: Mutex<BTreeMap<String, AccountId>>,
     tokens: AtomicU32,
     mail: Notify,
 }
@@ -85,9 +98,11 @@ impl Server {
             refreshes: AtomicUsize::new(0),
             sockets: AtomicUsize::new(0),
             bundle_calls: AtomicUsize::new(0),
+            mismatches: AtomicUsize::new(0),
             resumed: Mutex::default(),
             acks: Mutex::default(),
             wallets: Mutex::default(),
+            handles: Mutex::default(),
             tokens: AtomicU32::new(0),
             mail: Notify::new(),
         });
@@ -114,6 +129,16 @@ impl Server {
 
     pub fn world(&self) -> MutexGuard<'_, World> {
         self.world.lock().unwrap()
+    }
+
+    /// From now on a wallet leads to this account.
+    pub fn give_wallet(&self, wallet: &str, account: AccountId) {
+        self.wallets.lock().unwrap().insert(wallet.to_owned(), account);
+    }
+
+    /// From now on a wallet leads nowhere.
+    pub fn forget_wallet(&self, wallet: &str) {
+        self.wallets.lock().unwrap().remove(wallet);
     }
 
     fn tokens(&self, account: AccountId, device: DeviceId) -> Tokens {
@@ -171,6 +196,7 @@ async fn info(State(server): Shared) -> Json<ServerInfo> {
         // the first one is never there
         sockets: vec!["ws://127.0.0.1:1/v1/socket".into(), format!("{}/v1/socket", server.url.replace("http", "ws"))],
         server_time_ms: now as u64,
+        sign_up: Default::default(),
     })
 }
 
@@ -178,7 +204,11 @@ async fn nonce() -> Json<Nonce> {
     Json(Nonce { nonce: "abcdefgh1".into(), expires_at: now() })
 }
 
-async fn sign_in(State(server): Shared, Json(body): Json<SignIn>) -> Json<Tokens> {
+async fn sign_in(State(server): Shared, Json(body): Json<SignIn>) -> Response {
+    let due = server.faults.sign_ins.lock().unwrap().pop();
+    if let Some(answer) = due {
+        return answer.into_response();
+    }
     let message: SiweMessage = body.signed.verify(super::world::DOMAIN, &Checked).unwrap();
     let Some(Resource::Device { registration_id, identity_key }) = message.resource() else { panic!("no device") };
     let root = message.address.to_string();
@@ -192,22 +222,14 @@ async fn sign_in(State(server): Shared, Json(body): Json<SignIn>) -> Json<Tokens
         devices: BTreeMap::new(),
     });
     let same = known.devices.values().find(|device| device.public.identity_key.0 == identity_key);
-    let next = known.devices.keys().last().map_or(1, |last| u32::from(*last) + 1);
+    let taken = known.devices.keys().copied().chain(known.removed.iter().map(|removed| removed.device.device));
+    let next = taken.max().map_or(1, |last| u32::from(last) + 1);
     let device = same.map_or_else(|| DeviceId::try_from(next).unwrap(), |device| device.public.device);
     let public =
         PublicDevice { device, registration_id, identity_key: identity_key.to_vec().into(), certificate: body.signed };
-    known.devices.insert(
-        device,
-        ServerDevice {
-            public,
-            signed: body.device.signed_prekey,
-            last_resort: body.device.last_resort,
-            ec: Default::default(),
-            kyber: Default::default(),
-        },
-    );
+    known.devices.insert(device, ServerDevice::new(public, &body.device));
     world.mailboxes.entry((account, device)).or_default();
-    Json(server.tokens(account, device))
+    Json(server.tokens(account, device)).into_response()
 }
 
 async fn refresh(State(server): Shared, Json(body): Json<Refresh>) -> Response {
@@ -219,6 +241,10 @@ async fn refresh(State(server): Shared, Json(body): Json<Refresh>) -> Response {
     }
     assert_eq!(server.refreshes.load(Ordering::Relaxed), now + 1, "two refreshes in flight");
     let (account, device) = read_token(&body.refresh_token).unwrap();
+    let text = refresh_text(super::world::DOMAIN, &body.refresh_token);
+    let key = server.world().accounts[&account].devices[&device].public.identity_key.clone();
+    let key = PublicKey::from_serialized(&key.0).unwrap();
+    key.verify(text.as_bytes(), &body.signature.expect("an unsigned refresh").0).expect("signed by another key");
     Json(server.tokens(account, device)).into_response()
 }
 
@@ -232,20 +258,25 @@ async fn me(State(server): Shared, headers: HeaderMap) -> Response {
 fn profile(server: &Server, account: AccountId) -> Account {
     let named = server.faults.profile_wallet.lock().unwrap().clone();
     let wallet = named.unwrap_or_else(|| server.world().accounts[&account].wallets.root.clone());
-    Account { account, wallet, handle: None, display_name: None }
+    let handles = server.handles.lock().unwrap();
+    let handle = handles.iter().find(|(_, of)| **of == account).map(|(handle, _)| handle.clone());
+    Account { account, wallet, handle, display_name: None }
 }
 
-/// By wallet or id.
+/// By wallet, handle or id.
 async fn account(State(server): Shared, Path(reference): Path<String>) -> Response {
     let by_wallet = server.wallets.lock().unwrap().get(&reference).copied();
-    match by_wallet.or_else(|| reference.parse().ok()) {
+    let by_handle = server.handles.lock().unwrap().get(&reference).copied();
+    match by_wallet.or(by_handle).or_else(|| reference.parse().ok()) {
         Some(account) => Json(profile(&server, account)).into_response(),
         None => problem(ErrorCode::AccountUnknown),
     }
 }
 
-async fn directory(State(server): Shared, Path(account): Path<String>) -> Response {
-    let due = server.faults.lookups.lock().unwrap().pop();
+async fn directory(State(server): Shared, Path(account): Path<String>, headers: HeaderMap) -> Response {
+    let token = headers.get("authorization").and_then(|value| value.to_str().ok()?.strip_prefix("Bearer "));
+    let is_own = token.and_then(read_token).is_some_and(|(caller, _)| caller.to_string() == account);
+    let due = server.faults.lookups.lock().unwrap().pop_if(|_| !is_own);
     match due {
         Some(answer) => answer.into_response(),
         None => Json::<DeviceDirectory>(server.world().directory(account.parse().unwrap())).into_response(),
@@ -310,8 +341,7 @@ async fn upload(State(server): Shared, headers: HeaderMap, Json(body): Json<Uplo
     };
     let mut world = server.world();
     let device = world.accounts.get_mut(&account).unwrap().devices.get_mut(&device).unwrap();
-    device.ec.extend(body.ec);
-    device.kyber.extend(body.kyber);
+    device.take_in(&body);
     Json(KeyCount { ec: device.ec.len() as u32, kyber: device.kyber.len() as u32 }).into_response()
 }
 
@@ -320,9 +350,7 @@ async fn count(State(server): Shared, headers: HeaderMap) -> Response {
         Ok(caller) => caller,
         Err(refusal) => return *refusal,
     };
-    let world = server.world();
-    let device = &world.accounts[&account].devices[&device];
-    Json(KeyCount { ec: device.ec.len() as u32, kyber: device.kyber.len() as u32 }).into_response()
+    Json(server.world().server_device(account, device).stock()).into_response()
 }
 
 async fn check() -> Json<KeysMatch> {
@@ -351,6 +379,9 @@ async fn serve(server: &Server, mut ws: WebSocket) -> Result<(), axum::Error> {
                 delivered = deliver.seq;
                 ws.send(binary(0, server_frame::Kind::Deliver(deliver))).await?;
             }
+            if take(&server.faults.devices_changed) {
+                ws.send(binary(0, server_frame::Kind::DevicesChanged(DevicesChanged {}))).await?;
+            }
         }
         let frame = tokio::select! {
             frame = ws.recv() => frame,
@@ -373,6 +404,11 @@ async fn serve(server: &Server, mut ws: WebSocket) -> Result<(), axum::Error> {
                 let welcome =
                     Welcome { account: account.to_vec(), device: device.into(), epoch: 7, ..Welcome::default() };
                 ws.send(binary(frame.id, server_frame::Kind::Welcome(welcome))).await?;
+                let missed = server.faults.missed.lock().unwrap().clone();
+                for (device, since_ms) in missed {
+                    let missed = Missed { device: device.into(), since_ms };
+                    ws.send(binary(0, server_frame::Kind::Missed(missed))).await?;
+                }
                 ws.send(binary(0, server_frame::Kind::CaughtUp(CaughtUp { seq: 0 }))).await?;
                 let due = server.faults.close_next.lock().unwrap().pop();
                 if let Some(code) = due {
@@ -405,7 +441,10 @@ async fn serve(server: &Server, mut ws: WebSocket) -> Result<(), axum::Error> {
 fn submit(server: &Server, from: (AccountId, DeviceId), send: &SendDm) -> server_frame::Kind {
     match server.world().submit(from, send) {
         Ok(duplicate) => server_frame::Kind::Stored(Stored { client_msg_id: send.client_msg_id.clone(), duplicate }),
-        Err(mismatch) => server_frame::Kind::Mismatch(mismatch),
+        Err(mismatch) => {
+            server.mismatches.fetch_add(1, Ordering::Relaxed);
+            server_frame::Kind::Mismatch(mismatch)
+        }
     }
 }
 

@@ -7,9 +7,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use alloy_primitives::Address;
 use nepto_proto::api::ServerInfo;
 use nepto_proto::api::auth::Wallets;
-use nepto_proto::api::keys::{
-    DeviceDirectory, EcPrekey, KeyCount, PrekeyBundle, PrekeyBundles, PublicDevice, RemovedDevice, SignedPrekey,
-};
+use nepto_proto::api::keys::{DeviceDirectory, KeyCount, PrekeyBundle, PrekeyBundles, PublicDevice, RemovedDevice};
 use nepto_proto::certificate::{Resource, WalletLink};
 use nepto_proto::siwe::verify_eoa;
 use nepto_proto::wire::{Deliver, DeviceCiphertext, Envelope, Mismatch, SendDm};
@@ -19,6 +17,7 @@ use rand::rngs::StdRng;
 use time::OffsetDateTime;
 use uuid::Uuid;
 
+use super::stock::ServerDevice;
 use crate::SdkError;
 use crate::core::Core;
 use crate::env::{Clock, Env};
@@ -42,15 +41,6 @@ impl Clock for TestClock {
     fn now_ms(&self) -> u64 {
         self.0.load(Ordering::Relaxed)
     }
-}
-
-#[derive(Clone)]
-pub struct ServerDevice {
-    pub public: PublicDevice,
-    pub signed: SignedPrekey,
-    pub last_resort: SignedPrekey,
-    pub ec: VecDeque<EcPrekey>,
-    pub kyber: VecDeque<SignedPrekey>,
 }
 
 pub struct ServerAccount {
@@ -157,7 +147,14 @@ impl World {
 
     fn info(&self, domain: &str) -> ServerInfo {
         let uri = format!("https://{domain}");
-        ServerInfo { domain: domain.into(), uri, chains: vec![1], sockets: vec![], server_time_ms: self.clock.now_ms() }
+        ServerInfo {
+            domain: domain.into(),
+            uri,
+            chains: vec![1],
+            sockets: vec![],
+            server_time_ms: self.clock.now_ms(),
+            sign_up: Default::default(),
+        }
     }
 
     /// Links a further wallet to an account.
@@ -210,16 +207,9 @@ impl World {
             identity_key: core.identity_key().unwrap().serialize().into_vec().into(),
             certificate,
         };
-        devices.insert(
-            device,
-            ServerDevice {
-                public,
-                signed: setup.signed_prekey,
-                last_resort: setup.last_resort,
-                ec: one_time.ec.into(),
-                kyber: one_time.kyber.into(),
-            },
-        );
+        devices.insert(device, ServerDevice::new(public, &setup));
+        devices.get_mut(&device).unwrap().take_in(&one_time);
+        core.uploaded(&one_time).unwrap();
         self.mailboxes.insert((account, device), VecDeque::new());
         Device { core, events: Vec::new() }
     }
@@ -248,7 +238,7 @@ impl World {
                 device: device.public.clone(),
                 signed_prekey: device.signed.clone(),
                 ec_prekey: device.ec.pop_front(),
-                kyber_prekey: device.kyber.pop_front().unwrap_or_else(|| device.last_resort.clone()),
+                kyber_prekey: Some(device.kyber.pop_front().unwrap_or_else(|| device.last_resort.clone())),
             })
             .collect();
         PrekeyBundles { account, wallets: known.wallets.clone(), bundles }
@@ -259,13 +249,15 @@ impl World {
     pub fn submit(&mut self, (me, device): (AccountId, DeviceId), send: &SendDm) -> Result<bool, Mismatch> {
         let to = AccountId::from_bytes(&send.to).unwrap();
         self.compare(to, &send.to_devices, (me, device), send)?;
-        if !send.own_devices.is_empty() {
-            assert_ne!(to, me);
+        if send.recipient_only || to == me {
+            assert!(send.own_devices.is_empty());
+        } else {
             self.compare(me, &send.own_devices, (me, device), send)?;
         }
-        if to != me {
+        if to != me && !send.automatic {
             self.accepted.insert((me, to));
         }
+        assert!(!send.automatic || self.accepted.contains(&(to, me)), "an answer to nobody who would take it");
         if !self.stored.insert((me, device, send.client_msg_id.clone())) {
             return Ok(true);
         }
@@ -401,6 +393,7 @@ impl World {
             for device in devices.iter_mut() {
                 moved += self.receive_all(device);
                 device.core.queue_receipts().unwrap();
+                device.core.queue_resets().unwrap();
                 moved += self.send_all(device);
             }
             if moved == 0 {

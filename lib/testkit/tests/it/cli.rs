@@ -18,30 +18,30 @@ const PATIENCE: Duration = Duration::from_secs(60);
 const PHRASE: &str = "test test test test test test test test test test test junk";
 
 /// Somebody's folder, with the passphrase of a profile in it.
-struct Home(TempDir);
+pub struct Home(TempDir);
 
 /// What a command said.
-struct Said {
-    code: i32,
-    out: String,
-    err: String,
+pub struct Said {
+    pub code: i32,
+    pub out: String,
+    pub err: String,
 }
 
 impl Said {
     /// Of a command that must have worked.
-    fn well(self) -> Result<String> {
+    pub fn well(self) -> Result<String> {
         ensure!(self.code == 0, "exit code {}: {}{}", self.code, self.out, self.err);
         Ok(self.out)
     }
 
     /// The objects of a command that must have worked, one a line.
-    fn json(self) -> Result<Vec<Value>> {
+    pub fn json(self) -> Result<Vec<Value>> {
         let out = self.well()?;
         out.lines().map(|line| serde_json::from_str(line).with_context(|| line.to_owned())).collect()
     }
 
     /// The exit code and the stable code of a command with `--json` that must have failed.
-    fn failure(self) -> Result<(i32, String)> {
+    pub fn failure(self) -> Result<(i32, String)> {
         ensure!(self.code != 0, "it worked: {}", self.out);
         let error: Value = serde_json::from_str(&self.err).with_context(|| self.err.clone())?;
         ensure!(!error["detail"].as_str().unwrap_or_default().is_empty(), "no word for people: {error}");
@@ -50,10 +50,14 @@ impl Said {
 }
 
 impl Home {
-    fn new() -> Result<Self> {
+    pub fn new() -> Result<Self> {
         let home = TempDir::new()?;
         std::fs::write(home.path().join("passphrase"), "correct horse\n")?;
         Ok(Self(home))
+    }
+
+    pub fn path(&self) -> &std::path::Path {
+        self.0.path()
     }
 
     fn command(&self, line: &[&str]) -> Result<Command> {
@@ -65,7 +69,7 @@ impl Home {
     }
 
     /// Runs a command with this on its standard input.
-    async fn with_input(&self, line: &[&str], input: &str) -> Result<Said> {
+    pub async fn with_input(&self, line: &[&str], input: &str) -> Result<Said> {
         let mut child = self.command(line)?.spawn()?;
         let mut stdin = child.stdin.take().context("no standard input")?;
         // a command that reads nothing may have ended
@@ -76,7 +80,7 @@ impl Home {
         Ok(Said { code: output.status.code().unwrap_or(-1), out: text(output.stdout), err: text(output.stderr) })
     }
 
-    async fn nepto(&self, line: &str) -> Result<Said> {
+    pub async fn nepto(&self, line: &str) -> Result<Said> {
         self.with_input(&line.split_whitespace().collect::<Vec<_>>(), "").await
     }
 
@@ -88,7 +92,7 @@ impl Home {
     }
 
     /// Signs in with a new wallet and takes a handle.
-    async fn join(stack: &Stack, handle: &str) -> Result<Self> {
+    pub async fn join(stack: &Stack, handle: &str) -> Result<Self> {
         let home = Self::new()?;
         let login = format!("login --server {} --new-keystore w.json --keystore-password-file passphrase", stack.url());
         home.nepto(&login).await?.well()?;
@@ -171,16 +175,18 @@ async fn without_the_server_history_is_read_and_messages_wait() {
     let queued = alice.nepto(&format!("send {wallet} two --timeout 2 --json")).await.unwrap();
     assert!(queued.err.contains("waits in the queue"), "{}", queued.err);
     assert_eq!(queued.code, 5);
-    // a handle may be somebody else's by the time that the message leaves
-    let refused = alice.nepto("send @bob three --timeout 2 --json").await.unwrap();
+    // a handle means whom it meant before; one that was never used means nobody
+    let queued = alice.nepto("send @bob three --timeout 2 --json").await.unwrap();
+    assert!(queued.code == 5 && queued.err.contains("waits in the queue"), "{}", queued.err);
+    let refused = alice.nepto("send @carol three --timeout 2 --json").await.unwrap();
     assert!(refused.code == 5 && refused.err.contains("nothing was queued"), "{}", refused.err);
     stack.api.restart().await.unwrap();
     alice.nepto("inbox --json").await.unwrap().json().unwrap();
     let inbox = bob.nepto("inbox --json --wait 20").await.unwrap();
-    assert_eq!(texts(inbox).await, ["one", "two"]);
+    assert_eq!(texts(inbox).await, ["one", "two", "three"]);
     // signed out, it is still there
     alice.nepto("sign-out").await.unwrap().well().unwrap();
-    assert_eq!(texts(alice.nepto("history @bob --json").await.unwrap()).await, ["one", "two"]);
+    assert_eq!(texts(alice.nepto("history @bob --json").await.unwrap()).await, ["one", "two", "three"]);
 }
 
 #[tokio::test]
@@ -356,4 +362,56 @@ async fn completions_know_the_commands() {
     }
     let help = home.nepto("--help").await.unwrap().well().unwrap();
     assert!(help.contains("Exit codes") && help.contains("NEPTO_PASSPHRASE_FILE"));
+}
+
+#[tokio::test]
+async fn an_operator_invites_somebody_and_frees_a_handle() {
+    let stack = Stack::builder().set("sign_up.proof", "invite").all().await.unwrap();
+    let (operator, guest) = (Home::new().unwrap(), Home::new().unwrap());
+    let admin = async |line: &str| {
+        let line = format!("admin {line} --operator {} --json", stack.api.admin_url());
+        operator.nepto(&line).await.unwrap()
+    };
+    let login = async |more: &str| {
+        let line = format!("login --server {} --mnemonic-stdin --json {more}", stack.url());
+        guest.with_input(&line.split_whitespace().collect::<Vec<_>>(), PHRASE).await.unwrap()
+    };
+    assert_eq!(login("").await.failure().unwrap(), (4, "invite_needed".to_owned()));
+    assert_eq!(login("--invite abc").await.failure().unwrap(), (4, "invite_invalid".to_owned()));
+    let made = admin("invites new --expires 1h").await.json().unwrap();
+    let code = made[0]["codes"][0].as_str().unwrap().to_owned();
+    let listed = admin("invites list").await.json().unwrap();
+    assert_eq!((listed.len(), &listed[0]["uses_left"]), (1, &1.into()));
+    login(&format!("--invite {code}")).await.json().unwrap();
+    assert!(admin("invites list").await.json().unwrap().is_empty());
+    // handles
+    guest.nepto("profile --handle guest").await.unwrap().well().unwrap();
+    assert_eq!(admin("handles release guest").await.failure().unwrap().1, "not_found");
+    guest.nepto("profile --handle visitor").await.unwrap().well().unwrap();
+    assert_eq!(admin("handles release @gue5t").await.json().unwrap()[0]["handle"], "guest");
+}
+
+#[tokio::test]
+async fn a_command_that_is_over_soon_fills_the_stock_of_prekeys_up() -> Result<()> {
+    let stack = Stack::builder().unlimited().all().await?;
+    let alice = Home::join(&stack, "alice").await?;
+    let asker = crate::people::Person::join(&stack).await?;
+    let account = asker.client.resolve("@alice").await?.account;
+    let next = async || {
+        let bundles = asker.client.http().bundles(account, &[]).await?.bundles;
+        anyhow::Ok(bundles.first().and_then(|bundle| bundle.ec_prekey.as_ref()).map(|key| key.id))
+    };
+    // strangers get half of them
+    let mut taken = 0;
+    while next().await?.is_some() {
+        taken += 1;
+    }
+    ensure!(taken == 50, "{taken}");
+    for command in ["inbox", "send @alice hello"] {
+        let note = if command == "inbox" { "" } else { " --json" };
+        alice.nepto(&format!("{command}{note}")).await?.well()?;
+        ensure!(next().await?.is_some(), "nepto {command} left the stock as it was");
+        while next().await?.is_some() {}
+    }
+    Ok(())
 }

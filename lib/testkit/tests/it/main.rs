@@ -2,15 +2,26 @@
 
 mod chain;
 mod cli;
+mod cli_trust;
+mod consent;
 mod contract_wallets;
 mod faults;
+mod floods;
+mod frames;
 mod guarded;
+mod handles;
+mod mailbox;
+mod meddler;
 mod nats;
 mod people;
+mod readiness;
 mod redis;
+mod restores;
 mod roles;
 mod server;
+mod sessions;
 mod sign_in;
+mod sign_up;
 mod socket;
 mod talking;
 mod tokens;

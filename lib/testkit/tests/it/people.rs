@@ -194,6 +194,8 @@ pub fn opaque(id: u128, to: AccountId, devices: &[(DeviceId, u32)], bytes: &[u8]
             })
             .collect(),
         own_devices: vec![],
+        recipient_only: false,
+        automatic: false,
     }
 }
 

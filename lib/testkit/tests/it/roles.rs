@@ -4,8 +4,10 @@ use std::collections::BTreeSet;
 use std::process::Output;
 
 use nepto_testkit::{Role, Settings, Stack, program};
-use serde_json::Value;
+use serde_json::{Value, json};
 use tokio::process::Command;
+
+use crate::people::Person;
 
 async fn server(arguments: &[&str], environment: &[(&str, &str)]) -> Output {
     let mut command = Command::new(program("nepto-server").unwrap());
@@ -66,6 +68,36 @@ async fn what_needs_a_database_does_not_start_on_one_that_nobody_provisioned() {
     }
 }
 
+/// Whether an operation says what its errors look like, and what each of its parameters may be.
+fn describes_well(name: &str, operation: &Value) {
+    for (status, response) in operation["responses"].as_object().unwrap() {
+        let kinds: Vec<&String> =
+            response["content"].as_object().into_iter().flat_map(|content| content.keys()).collect();
+        match status.as_str() {
+            "default" => assert_eq!(kinds, ["application/problem+json"], "{name}"),
+            _ => assert!(!kinds.iter().any(|kind| kind.contains("problem")), "{name} {status}"),
+        }
+    }
+    assert!(
+        operation["security"] == json!([{}]) || operation["security"].is_null(),
+        "{name}: {}",
+        operation["security"]
+    );
+    let mut named = BTreeSet::new();
+    for parameter in operation["parameters"].as_array().into_iter().flatten() {
+        assert!(named.insert(parameter["name"].to_string()), "{name}: {parameter} stands there twice");
+        let schema = &parameter["schema"];
+        let has = |bounds: &[&str]| bounds.iter().all(|bound| !schema[*bound].is_null());
+        let is_bound = match schema["type"].as_str() {
+            Some("string") => has(&["pattern"]),
+            Some("integer") => has(&["minimum", "maximum"]),
+            Some("boolean") => true,
+            _ => false,
+        };
+        assert!(is_bound, "{name}: {parameter} has no pattern or no bounds, or may be null");
+    }
+}
+
 #[tokio::test]
 async fn the_description_names_every_route_and_every_failure_is_a_problem() {
     let stack = Stack::all().await.unwrap();
@@ -74,25 +106,41 @@ async fn the_description_names_every_route_and_every_failure_is_a_problem() {
         http.get(format!("{}/v1/openapi.json", stack.url())).send().await.unwrap().json().await.unwrap();
     assert!(description["openapi"].as_str().unwrap().starts_with("3.1"), "{}", description["openapi"]);
     let paths = description["paths"].as_object().unwrap();
-    let mut called = BTreeSet::new();
+    let token = Person::join(&stack).await.unwrap().client.http().access_token().await.unwrap();
+    let (mut called, mut lists) = (BTreeSet::new(), 0);
     for (path, methods) in paths {
         // a path with any id in it: whatever is wrong, it is answered as the page says
         let concrete: Vec<&str> = path
             .split('/')
             .map(|part| if part.starts_with('{') { "0190a0a0-0000-7000-8000-000000000000" } else { part })
             .collect();
-        for method in methods.as_object().unwrap().keys() {
+        for (method, operation) in methods.as_object().unwrap() {
             let method = method.to_uppercase();
+            describes_well(&format!("{method} {path}"), operation);
             let url = format!("{}{}", stack.url(), concrete.join("/"));
-            let request = http.request(method.parse().unwrap(), url).header("content-type", "application/json");
+            let request = http.request(method.parse().unwrap(), &url).header("content-type", "application/json");
             let response = request.body("{\"no such field\": 1}").send().await.unwrap();
             let status = response.status().as_u16();
             assert!(status != 404 && status != 405, "{method} {path} is described and not there");
+            // what is described as open to all asks for no token, and everything else does
+            let is_open = operation["security"] == json!([{}]);
+            assert_eq!(response.headers().contains_key("www-authenticate"), status == 401, "{method} {path}");
             if status >= 400 {
                 let kind = response.headers()["content-type"].to_str().unwrap().to_owned();
                 assert_eq!(kind, "application/problem+json", "{method} {path}");
                 let problem: Value = response.json().await.unwrap();
                 assert!(problem["code"].is_string() && problem["status"] == status, "{method} {path}: {problem}");
+                assert_eq!(problem["code"] == "unauthenticated", !is_open, "{method} {path}: {problem}");
+            }
+            // an object is not the list of its values
+            if operation["requestBody"]["content"]["application/json"]["schema"]["$ref"].is_string() {
+                let request = http.request(method.parse().unwrap(), url).header("content-type", "application/json");
+                let response = request.bearer_auth(&token).body("[]").send().await.unwrap();
+                let problem: Value = response.json().await.unwrap();
+                let is_told =
+                    problem["detail"].as_str().is_some_and(|detail| detail.contains("invalid type: sequence"));
+                assert!(problem["code"] == "malformed" && is_told, "{method} {path}: {problem}");
+                lists += 1;
             }
             called.insert(format!("{method} {path}"));
         }
@@ -102,4 +150,5 @@ async fn the_description_names_every_route_and_every_failure_is_a_problem() {
     {
         assert!(called.contains(expected), "{expected} is not described: {called:#?}");
     }
+    assert!(lists >= 9, "only {lists} operations take a body");
 }

@@ -1,10 +1,11 @@
 //! Signing in: every field, every token, every wallet.
 
 use nepto_proto::api::auth::{RevokeByWallet, SignIn};
-use nepto_proto::api::keys::{CheckKeys, DeviceSetup, SignedPrekey, UploadKeys};
-use nepto_proto::certificate::{Resource, SignedMessage};
-use nepto_proto::limits::SIGNATURE_BYTES_MAX;
+use nepto_proto::api::keys::{CheckKeys, DeviceSetup, EcPrekey, SignedPrekey, UploadKeys};
+use nepto_proto::certificate::{ByKey, Resource, SignedMessage};
+use nepto_proto::limits::{ONE_TIME_PREKEYS_LOW, SIGNATURE_BYTES_MAX};
 use nepto_proto::siwe::SiweMessage;
+use nepto_proto::xeddsa::{public_key, sign};
 use nepto_proto::{CloseCode, ErrorCode};
 use nepto_sdk::env::Env;
 use nepto_sdk::http::Http;
@@ -18,6 +19,8 @@ use crate::people::{Person, Raw, early_in_window, env_off_by, friends};
 struct Attempt {
     http: Http,
     wallet: Wallet,
+    /// The private half of the device's identity key.
+    identity: [u8; 32],
     message: SiweMessage,
 }
 
@@ -27,8 +30,10 @@ impl Attempt {
         let http = Http::new(&stack.url(), env.clone(), Box::new(())).unwrap();
         let info = http.info().await.unwrap();
         let wallet = Wallet::random(&env).unwrap();
-        let identity_key = std::array::from_fn(|index| if index == 0 { 5 } else { 7 });
+        let identity = env.bytes();
+        let identity_key = public_key(&identity);
         let message = SiweMessage {
+            scheme: None,
             domain: info.domain,
             address: wallet.address(),
             statement: None,
@@ -41,25 +46,36 @@ impl Attempt {
             request_id: None,
             resources: vec![Resource::Device { registration_id: 77.try_into().unwrap(), identity_key }.to_string()],
         };
-        Self { http, wallet, message }
+        Self { http, wallet, identity, message }
     }
 
-    fn device() -> DeviceSetup {
-        let key = |id: u32, kind: u8, bytes: usize| SignedPrekey {
-            id,
-            public_key: [vec![kind], vec![9; bytes]].concat().into(),
-            signature: vec![1; 64].into(),
-        };
-        DeviceSetup { name: "test".into(), signed_prekey: key(1, 5, 32), last_resort: key(2, 8, 1568) }
+    fn device(&self) -> DeviceSetup {
+        device_of(&self.identity)
     }
 
     async fn send(&self, signed: SignedMessage) -> Result<(), ErrorCode> {
-        let result = self.http.sign_in(&SignIn { signed, device: Self::device() }).await;
+        let result = self.http.sign_in(&SignIn { signed, device: self.device(), invite: None }).await;
         result.map(drop).map_err(|error| error.code().unwrap_or_else(|| panic!("no code: {error}")))
     }
 
+    /// Signs whatever the message says, which a careful client would not.
     async fn sign_and_send(&self) -> Result<(), ErrorCode> {
-        self.send(self.wallet.sign(&self.message).unwrap()).await
+        let message = self.message.to_string();
+        let signature = format!("0x{}", hex::encode(self.wallet.sign_text(&message).unwrap()));
+        self.send(SignedMessage { message, signature }).await
+    }
+}
+
+/// The keys that a device with this identity brings along.
+fn device_of(identity: &[u8; 32]) -> DeviceSetup {
+    let signed = |id: u32, public_key: Vec<u8>| {
+        let signature = sign(identity, &public_key, &[1; 64]).to_vec().into();
+        SignedPrekey { id, public_key: public_key.into(), signature }
+    };
+    DeviceSetup {
+        name: "test".into(),
+        signed_prekey: signed(1, public_key(&[9; 32]).to_vec()),
+        last_resort: signed(2, [vec![8], vec![9; 1568]].concat()),
     }
 }
 
@@ -70,6 +86,7 @@ async fn every_field_of_the_message_is_checked_and_a_bad_one_changes_nothing() {
     type Break = Box<dyn Fn(&mut SiweMessage)>;
     let cases: Vec<(ErrorCode, Break)> = vec![
         (ErrorCode::SiweDomain, Box::new(|message| message.domain = "evil.example.org".into())),
+        (ErrorCode::SiweDomain, Box::new(|message| message.scheme = Some("ftp".into()))),
         (ErrorCode::SiweUri, Box::new(|message| message.uri = "https://evil.example.org".into())),
         (ErrorCode::SiweChain, Box::new(|message| message.chain_id = 31_337_000)),
         (ErrorCode::NonceInvalid, Box::new(|message| message.nonce = "neverissued1234".into())),
@@ -77,7 +94,16 @@ async fn every_field_of_the_message_is_checked_and_a_bad_one_changes_nothing() {
         (ErrorCode::ClockSkew, Box::new(move |message| message.issued_at = minutes(-60))),
         (ErrorCode::SiweExpired, Box::new(move |message| message.expiration_time = Some(minutes(-1)))),
         (ErrorCode::SiweNotYetValid, Box::new(move |message| message.not_before = Some(minutes(1)))),
+        (ErrorCode::SiweMalformed, Box::new(|message| message.statement = Some("\u{202e}otpeN".into()))),
         (ErrorCode::SiweResource, Box::new(|message| message.resources.clear())),
+        (
+            ErrorCode::SiweResource,
+            Box::new(|message| message.resources[0] = message.resources[0].replace(":77:", ":+77:")),
+        ),
+        (
+            ErrorCode::SiweResource,
+            Box::new(|message| message.resources[0] = message.resources[0].replace(":77:", ":077:")),
+        ),
         (ErrorCode::SiweResource, Box::new(|message| message.resources.push("urn:nepto:revoke:1".into()))),
     ];
     for (code, break_it) in cases {
@@ -91,6 +117,22 @@ async fn every_field_of_the_message_is_checked_and_a_bad_one_changes_nothing() {
     }
 }
 
+/// EIP-4361 lets the scheme of the asking page stand before the domain; some wallets write it.
+#[tokio::test]
+async fn a_message_may_name_the_scheme_and_friends_take_the_certificate() {
+    let stack = Stack::builder().unlimited().all().await.unwrap();
+    let mut attempt = Attempt::new(&stack).await;
+    let scheme = attempt.message.uri.split_once(':').unwrap().0.to_owned();
+    attempt.message.scheme = Some(scheme);
+    let signed = attempt.wallet.sign(&attempt.message).unwrap();
+    let tokens = attempt.http.sign_in(&SignIn { invite: None, signed, device: attempt.device() }).await.unwrap();
+    let other = Person::join(&stack).await.unwrap();
+    let directory = other.client.http().directory(tokens.account).await.unwrap();
+    let certificate = &directory.devices[0].certificate;
+    assert!(certificate.message.starts_with("http"), "{}", certificate.message);
+    assert_eq!(certificate.verify(&attempt.message.domain, &ByKey).unwrap(), attempt.message);
+}
+
 #[tokio::test]
 async fn signatures_and_nonces_work_for_their_owner_and_once() {
     let stack = Stack::builder().unlimited().all().await.unwrap();
@@ -102,36 +144,17 @@ async fn signatures_and_nonces_work_for_their_owner_and_once() {
     // it might be a contract that says yes to that, and this server knows no chain to ask
     assert_eq!(attempt.send(with(&by_stranger)).await, Err(ErrorCode::ContractWallet));
     assert_eq!(attempt.send(with("0xzz")).await, Err(ErrorCode::SignatureInvalid));
+    // whoever reads certificates strictly would refuse the device
+    assert_eq!(attempt.send(with(&signed.signature[2..])).await, Err(ErrorCode::SignatureInvalid));
     assert_eq!(attempt.send(with("0x1234")).await, Err(ErrorCode::ContractWallet));
-    assert_eq!(attempt.send(with(&"00".repeat(SIGNATURE_BYTES_MAX + 1))).await, Err(ErrorCode::TooLarge));
+    assert_eq!(
+        attempt.send(with(&format!("0x{}", "00".repeat(SIGNATURE_BYTES_MAX + 1)))).await,
+        Err(ErrorCode::TooLarge)
+    );
     let changed = SignedMessage { message: signed.message.replace("Version: 1", "Version: 2"), ..signed.clone() };
     assert_eq!(attempt.send(changed).await, Err(ErrorCode::SiweMalformed));
     assert_eq!(attempt.send(signed.clone()).await, Ok(()));
     assert_eq!(attempt.send(signed).await, Err(ErrorCode::NonceInvalid), "a replay");
-}
-
-#[tokio::test]
-async fn a_refresh_token_works_once_and_reuse_ends_the_session() {
-    let stack = Stack::builder().unlimited().all().await.unwrap();
-    let attempt = Attempt::new(&stack).await;
-    let signed = attempt.wallet.sign(&attempt.message).unwrap();
-    let tokens = attempt.http.sign_in(&SignIn { signed, device: Attempt::device() }).await.unwrap();
-    let refresh = async |token: &str| {
-        let body = serde_json::json!({ "refresh_token": token, "device": tokens.device });
-        let url = format!("{}/v1/auth/refresh", stack.url());
-        let answer = reqwest::Client::new().post(url).json(&body).send().await.unwrap();
-        answer.json::<serde_json::Value>().await.unwrap()
-    };
-    let second = refresh(&tokens.refresh_token).await;
-    let second = second["refresh_token"].as_str().unwrap().to_owned();
-    // the answer was lost: the same again
-    assert_eq!(refresh(&tokens.refresh_token).await["refresh_token"], second.as_str());
-    let third = refresh(&second).await["refresh_token"].as_str().unwrap().to_owned();
-    assert_eq!(refresh(&tokens.refresh_token).await["code"], "refresh_reused");
-    assert_eq!(refresh(&third).await["code"], "refresh_invalid", "the whole family is gone");
-    let mut tampered = third;
-    tampered.replace_range(3..4, if &tampered[3..4] == "A" { "B" } else { "A" });
-    assert_eq!(refresh(&tampered).await["code"], "refresh_invalid");
 }
 
 #[tokio::test]
@@ -324,7 +347,7 @@ async fn one_time_prekeys_are_handed_out_once_whoever_asks_at_once() {
     let asker = Person::join(&stack).await.unwrap();
     let fetch = || async {
         let bundles = asker.client.http().bundles(target.account(), &[]).await.unwrap().bundles;
-        (bundles[0].ec_prekey.as_ref().map(|key| key.id), bundles[0].kyber_prekey.id)
+        (bundles[0].ec_prekey.as_ref().map(|key| key.id), bundles[0].kyber_prekey.as_ref().unwrap().id)
     };
     let fetched = futures_util::future::join_all((0..40).map(|_| fetch())).await;
     let ec: std::collections::BTreeSet<_> = fetched.iter().map(|(ec, _)| ec.unwrap()).collect();
@@ -344,66 +367,124 @@ async fn a_pool_that_runs_low_is_filled_up_by_its_device() {
     for _ in 0..85 {
         asker.client.http().bundles(target.account(), &[]).await.unwrap();
     }
-    // the server says so on the socket, and the client uploads more
-    eventually(seconds(20), async || count().await.map(|count| count.ec >= 90 && count.kyber >= 90)).await.unwrap();
+    // the server says so on the socket, and the client uploads more, whatever was taken meanwhile
+    let more = async || {
+        count().await.map(|count| {
+            let low = ONE_TIME_PREKEYS_LOW as u32;
+            count.next.ec > 101 && count.next.kyber > 102 && count.ec >= low && count.kyber >= low
+        })
+    };
+    eventually(seconds(20), more).await.unwrap();
 }
 
 #[tokio::test]
 async fn a_client_can_tell_whether_the_server_has_its_keys() {
     let stack = Stack::all().await.unwrap();
     let person = Person::join(&stack).await.unwrap();
+    let short = CheckKeys { digest: vec![7; 31].into() };
+    let refused = person.client.http().check_keys(&short).await.unwrap_err();
+    assert_eq!(refused.code(), Some(ErrorCode::Malformed), "a digest of another length is none");
     let wrong = CheckKeys { digest: vec![7; 32].into() };
     assert!(!person.client.http().check_keys(&wrong).await.unwrap().matches);
 }
 
 #[tokio::test]
-async fn nobody_drains_a_pool() {
+async fn strangers_get_half_of_a_pool_and_each_of_them_a_few() {
     let stack = Stack::builder()
         .unlimited()
         .set("limits.bundles_per_pair_per_10_minutes", 8)
-        .set("limits.one_time_prekeys_per_target_per_hour", 5)
+        .set("limits.one_time_prekeys_per_stranger_per_day", 5)
+        .set("limits.one_time_prekeys_per_contact_per_day", 7)
         .all()
         .await
         .unwrap();
-    let (target, asker) = (Person::join(&stack).await.unwrap(), Person::join(&stack).await.unwrap());
+    let target = Person::join(&stack).await.unwrap();
+    eventually(seconds(20), async || Ok(target.client.http().key_count().await?.kyber == 100)).await.unwrap();
+    // it makes no new ones, so that what is left is what was not taken
+    target.client.close().await;
     early_in_window(seconds(600)).await;
-    let mut with_one_time = 0;
-    let mut limited = None;
-    for _ in 0..10 {
-        match asker.client.http().bundles(target.account(), &[]).await {
-            Ok(bundles) => with_one_time += usize::from(bundles.bundles[0].ec_prekey.is_some()),
-            Err(error) => limited = error.code(),
+    let take = async |asker: &Person| match asker.client.http().bundles(target.account(), &[]).await {
+        Ok(bundles) => Ok(bundles.bundles[0].ec_prekey.is_some()),
+        Err(error) => Err(error.code()),
+    };
+    let mut taken = 0;
+    for n in 0..12 {
+        let asker = Person::join(&stack).await.unwrap();
+        let mut share = 0;
+        for _ in 0..8 {
+            share += usize::from(take(&asker).await.unwrap());
         }
+        assert_eq!(share, if n < 10 { 5 } else { 0 }, "stranger {n}");
+        assert_eq!(take(&asker).await, Err(Some(ErrorCode::RateLimited)));
+        taken += share;
     }
-    assert_eq!(with_one_time, 5);
-    assert_eq!(limited, Some(ErrorCode::RateLimited));
+    assert_eq!(taken, 50);
+    let friend = Person::join(&stack).await.unwrap();
+    target.client.accept(friend.account()).await.unwrap();
+    let mut share = 0;
+    for _ in 0..8 {
+        share += usize::from(take(&friend).await.unwrap());
+    }
+    assert_eq!(share, 7, "who was accepted draws from the rest");
+    let stock = target.client.http().key_count().await.unwrap();
+    assert_eq!((stock.ec, stock.kyber), (43, 43));
 }
 
 #[tokio::test]
 async fn keys_that_are_not_keys_are_refused() {
     let stack = Stack::builder().unlimited().all().await.unwrap();
-    let person = Person::join(&stack).await.unwrap();
-    let before = person.client.http().key_count().await.unwrap();
-    let good = Attempt::device();
+    let attempt = Attempt::new(&stack).await;
+    let signed = attempt.wallet.sign(&attempt.message).unwrap();
+    let tokens = attempt.http.sign_in(&SignIn { signed, device: attempt.device(), invite: None }).await.unwrap();
+    attempt.http.adopt(tokens).await.unwrap();
+    let before = attempt.http.key_count().await.unwrap();
+    let good = attempt.device();
     let bad = |change: &dyn Fn(&mut SignedPrekey)| {
-        let mut key = good.signed_prekey.clone();
+        let mut key = SignedPrekey { id: 5, ..good.signed_prekey.clone() };
         change(&mut key);
         UploadKeys { signed_prekey: Some(key), ..UploadKeys::default() }
     };
+    let zero = [vec![5], vec![0; 32]].concat();
+    let by_other = device_of(&[6; 32]);
     for upload in [
         bad(&|key| key.id = 0),
         bad(&|key| key.id = 1 << 24),
         bad(&|key| key.public_key = vec![5; 10].into()),
         bad(&|key| key.public_key = [vec![6], vec![1; 32]].concat().into()),
-        bad(&|key| key.public_key = [vec![5], vec![0; 32]].concat().into()),
+        bad(&|key| key.public_key = zero.clone().into()),
         bad(&|key| key.signature = vec![1; 63].into()),
+        bad(&|key| key.signature.0[7] ^= 1),
+        bad(&|key| *key = by_other.signed_prekey.clone()),
         UploadKeys { last_resort: Some(good.signed_prekey.clone()), ..UploadKeys::default() },
+        UploadKeys { last_resort: Some(by_other.last_resort.clone()), ..UploadKeys::default() },
+        UploadKeys { kyber: vec![by_other.last_resort.clone()], ..UploadKeys::default() },
+        UploadKeys { ec: vec![EcPrekey { id: 1, public_key: zero.clone().into() }], ..UploadKeys::default() },
     ] {
-        let error = person.client.http().upload_keys(&upload).await.unwrap_err();
-        assert_eq!(error.code(), Some(ErrorCode::KeyInvalid));
+        let error = attempt.http.upload_keys(&upload).await.unwrap_err();
+        assert_eq!(error.code(), Some(ErrorCode::KeyInvalid), "{upload:?}");
     }
     let many = UploadKeys { kyber: vec![good.last_resort.clone(); 101], ..UploadKeys::default() };
-    let error = person.client.http().upload_keys(&many).await.unwrap_err();
+    let error = attempt.http.upload_keys(&many).await.unwrap_err();
     assert!(matches!(error.code(), Some(ErrorCode::KeyLimit | ErrorCode::TooLarge)), "{error}");
-    assert_eq!(person.client.http().key_count().await.unwrap(), before);
+    assert_eq!(attempt.http.key_count().await.unwrap(), before);
+    let one = UploadKeys { kyber: vec![good.last_resort.clone()], ..UploadKeys::default() };
+    attempt.http.upload_keys(&one).await.unwrap();
+    let again = attempt.http.upload_keys(&one).await.unwrap_err();
+    assert_eq!(again.code(), Some(ErrorCode::KeyUsed));
+    assert_eq!(attempt.http.key_count().await.unwrap().next.kyber, 3);
+}
+
+#[tokio::test]
+async fn an_identity_key_is_its_own_accounts_and_of_who_has_the_private_half() {
+    let stack = Stack::builder().unlimited().all().await.unwrap();
+    let first = Attempt::new(&stack).await;
+    assert_eq!(first.sign_and_send().await, Ok(()));
+    // somebody else who names that key: with prekeys of their own, and with those that everybody can fetch
+    let mut thief = Attempt::new(&stack).await;
+    let resources = first.message.resources.clone();
+    thief.message.resources = resources;
+    assert_eq!(thief.sign_and_send().await, Err(ErrorCode::KeyInvalid));
+    thief.identity = first.identity;
+    assert_eq!(thief.sign_and_send().await, Err(ErrorCode::IdentityTaken));
+    assert_eq!(first.device().signed_prekey.signature, thief.device().signed_prekey.signature, "a replay");
 }

@@ -15,9 +15,9 @@ use uuid::Uuid;
 
 use crate::people::{Person, Raw, devices_of, friends, opaque};
 
-type Ws = tokio_tungstenite::WebSocketStream<tokio_tungstenite::MaybeTlsStream<tokio::net::TcpStream>>;
+pub type Ws = tokio_tungstenite::WebSocketStream<tokio_tungstenite::MaybeTlsStream<tokio::net::TcpStream>>;
 
-async fn connect(stack: &Stack, subprotocol: Option<&'static str>) -> Result<Ws, Error> {
+pub async fn connect(stack: &Stack, subprotocol: Option<&'static str>) -> Result<Ws, Error> {
     let mut request = stack.sockets()[0].as_str().into_client_request().unwrap();
     if let Some(subprotocol) = subprotocol {
         request.headers_mut().insert("sec-websocket-protocol", HeaderValue::from_static(subprotocol));
@@ -25,7 +25,7 @@ async fn connect(stack: &Stack, subprotocol: Option<&'static str>) -> Result<Ws,
     tokio_tungstenite::connect_async(request).await.map(|(ws, _)| ws)
 }
 
-async fn close_code(ws: &mut Ws) -> Option<u16> {
+pub async fn close_code(ws: &mut Ws) -> Option<u16> {
     loop {
         match tokio::time::timeout(seconds(20), ws.next()).await.expect("never closed") {
             Some(Ok(Message::Close(close))) => return close.map(|close| close.code.into()),
@@ -123,7 +123,7 @@ async fn requests_that_make_no_sense_are_refused_one_by_one_and_the_socket_stays
         (ErrorCode::Malformed, send(nepto_proto::wire::SendDm { to: vec![], ..good.clone() })),
         (ErrorCode::Malformed, send(nepto_proto::wire::SendDm { to_devices: twice, ..good.clone() })),
         (ErrorCode::TooLarge, send(nepto_proto::wire::SendDm { to_devices: vec![large], ..good.clone() })),
-        (ErrorCode::DeviceUnknown, send(nepto_proto::wire::SendDm { to: nobody.to_vec(), ..good.clone() })),
+        (ErrorCode::AccountUnknown, send(nepto_proto::wire::SendDm { to: nobody.to_vec(), ..good.clone() })),
         (ErrorCode::AckBeyondDelivered, client_frame::Kind::Ack(nepto_proto::wire::Ack { up_to: u64::MAX })),
         (ErrorCode::AlreadyHello, client_frame::Kind::Hello(Default::default())),
         (ErrorCode::Malformed, client_frame::Kind::Typing(Typing { to: vec![1], active: true })),

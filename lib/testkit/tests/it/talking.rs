@@ -132,22 +132,6 @@ async fn a_full_mailbox_is_told_to_the_sender() {
 }
 
 #[tokio::test]
-async fn a_full_mailbox_of_ones_own_stops_nobody() {
-    let stack = Stack::builder().set("mailbox.messages_max", 4).all().await.unwrap();
-    let (alice, mut bob) = friends(&stack).await.unwrap();
-    let tablet = alice.second_device(&stack).await.unwrap();
-    quiet(&stack).await;
-    tablet.client.disconnect();
-    for number in 0..8 {
-        alice.says(&bob, &number.to_string()).await.unwrap();
-        bob.hears_text(&number.to_string()).await.unwrap();
-        // acknowledged messages are purged within a second
-        tokio::time::sleep(std::time::Duration::from_millis(600)).await;
-    }
-    assert!(stack.api.metric("nepto_own_copies_dropped_total").await.unwrap() >= 1.0);
-}
-
-#[tokio::test]
 async fn messages_expire_and_disappear() {
     let stack =
         Stack::builder().set("mailbox.expire_after_s", 2).set("mailbox.duplicate_window_s", 1).all().await.unwrap();

@@ -7,6 +7,7 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 
 use anyhow::{Context, Result};
+use nepto_files::Readers;
 use serde::de::IgnoredAny;
 use serde_json::json;
 
@@ -54,6 +55,7 @@ impl Dev {
         let state = self.folder.join("state.json");
         let saved = self.folder.join("saved.json");
         adopt(&saved, &state)?;
+        put_aside_if_broken(&state)?;
         let launch = Launch::new("chain", &self.anvil, logs)
             .arguments(["--port", &self.port.to_string(), "--chain-id", &CHAIN_ID.to_string(), "--quiet"])
             .arguments(["--block-time", BLOCK_SECONDS, "--mixed-mining", "--slots-in-an-epoch", "1"])
@@ -75,7 +77,8 @@ impl Dev {
             let _locked = foundry::lock(&self.sources)?;
             self.script("Deploy", &[])?;
             let written = self.sources.join(format!("deployments/{CHAIN_ID}.json"));
-            fs::copy(&written, &file).with_context(|| format!("{} can't be copied", short(&written)))?;
+            let text = fs::read(&written).with_context(|| format!("{} can't be read", short(&written)))?;
+            nepto_files::write(&file, text, Readers::Owner)?;
             fs::remove_file(&written)?;
         }
         Ok(Chain {
@@ -110,12 +113,22 @@ impl Dev {
         funded
     }
 
-    /// Whether the contracts of a file are on the chain: it may have been lost, or be another one.
+    /// Whether the contracts of a file are on the chain: it may have been lost, or be another one. So may the file: what it
+    /// listed is found nowhere else, so they are deployed anew.
     fn has(&self, file: &Path) -> Result<bool> {
         if !file.exists() {
             return Ok(false);
         }
-        for contract in Contracts::read(file)?.list() {
+        let contracts = match Contracts::read(file) {
+            Ok(contracts) => contracts,
+            Err(error) => {
+                eprintln!(
+                    "{error:#}. The contracts are deployed anew; what people held of the ones before is not watched."
+                );
+                return Ok(false);
+            }
+        };
+        for contract in contracts.list() {
             if rpc::call(self.port, "eth_getCode", &json!([contract.address, "latest"]))? == "0x" {
                 return Ok(false);
             }
@@ -147,18 +160,42 @@ impl Dev {
 /// Takes what the chain wrote last for the next start, if it was written to its end: anvil writes over it, and a `kill -9`
 /// meanwhile cuts it off. The state of the start before is kept until then.
 fn adopt(saved: &Path, state: &Path) -> Result<()> {
-    let file = match File::open(saved) {
-        Ok(file) => BufReader::new(file),
-        Err(error) if error.kind() == ErrorKind::NotFound => return Ok(()),
-        Err(error) => return Err(error).with_context(|| format!("{} can't be read", short(saved))),
-    };
-    if serde_json::from_reader::<_, IgnoredAny>(file).is_ok() {
-        fs::rename(saved, state)?;
-    } else {
-        eprintln!("The chain was killed while it saved its blocks; it goes on where the start before this one ended.");
-        fs::remove_file(saved)?;
+    match is_whole(saved)? {
+        None => {}
+        Some(true) => nepto_files::keep(saved, state, Readers::Owner)?,
+        Some(false) => {
+            eprintln!(
+                "The chain was killed while it saved its blocks; it goes on where the start before this one ended."
+            );
+            fs::remove_file(saved)?;
+        }
     }
     Ok(())
+}
+
+/// Without its blocks the chain begins anew; the file stays for who knows how to mend it.
+fn put_aside_if_broken(state: &Path) -> Result<()> {
+    if is_whole(state)? == Some(false) {
+        let aside = state.with_extension("damaged");
+        fs::rename(state, &aside)?;
+        eprintln!(
+            "{} was damaged, and lies in {} now. The chain begins anew, with new contracts; if the server refuses it as another \
+             chain, remove {} to begin with nothing.",
+            short(state),
+            short(&aside),
+            state.parent().and_then(Path::parent).map(short).unwrap_or_default(),
+        );
+    }
+    Ok(())
+}
+
+/// Whether a file of JSON was written to its end; `None`: it is not there.
+fn is_whole(file: &Path) -> Result<Option<bool>> {
+    match File::open(file) {
+        Ok(file) => Ok(Some(serde_json::from_reader::<_, IgnoredAny>(BufReader::new(file)).is_ok())),
+        Err(error) if error.kind() == ErrorKind::NotFound => Ok(None),
+        Err(error) => Err(error).with_context(|| format!("{} can't be read", short(file))),
+    }
 }
 
 #[cfg(test)]
@@ -226,9 +263,30 @@ mod tests {
 
         fs::remove_file(dev.folder.join("state.json")).unwrap();
         let _child = start(&dev, data.path());
-        assert!(!dev.has(&dev.folder.join("contracts.json")).unwrap());
+        let file = dev.folder.join("contracts.json");
+        assert!(!dev.has(&file).unwrap());
         dev.chain().unwrap();
-        assert!(dev.has(&dev.folder.join("contracts.json")).unwrap());
+        assert!(dev.has(&file).unwrap());
+
+        // what a power cut left of the list
+        for broken in ["", "{ \"chain_id\": 31337,"] {
+            fs::write(&file, broken).unwrap();
+            assert_eq!(dev.chain().unwrap().contracts.len(), 5, "{broken:?}");
+            assert!(dev.has(&file).unwrap());
+        }
+    }
+
+    #[test]
+    fn a_broken_state_is_put_aside() {
+        let folder = tempfile::tempdir().unwrap();
+        let state = folder.path().join("state.json");
+        put_aside_if_broken(&state).unwrap();
+        for (text, stays) in [("", false), ("{\"a\":", false), ("{\"a\":1}", true)] {
+            fs::write(&state, text).unwrap();
+            put_aside_if_broken(&state).unwrap();
+            assert_eq!(state.exists(), stays, "{text:?}");
+        }
+        assert_eq!(fs::read_to_string(folder.path().join("state.damaged")).unwrap(), "{\"a\":");
     }
 
     #[test]

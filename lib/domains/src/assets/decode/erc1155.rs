@@ -10,7 +10,7 @@ use crate::assets::model::{Amount, Class, Effect};
 pub fn decode(event: &Event<'_>) -> Result<Vec<Effect>, Undecodable> {
     let contract = event.contract;
     if event.first() == *topics::TRANSFER_SINGLE {
-        let [_, from, to, id, value] = event.words("TransferSingle")?;
+        let [_, from, to, id, value] = event.words("TransferSingle", 4)?;
         let (from, to) = (address(from, "`from`")?, address(to, "`to`")?);
         return Ok(vec![Effect::Moved { contract, class: Class::Token(id), from, to, amount: Amount(value) }]);
     }

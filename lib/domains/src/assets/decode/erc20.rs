@@ -1,10 +1,10 @@
-//! ERC-20: `Transfer(from, to, value)`, with any of the three indexed.
+//! ERC-20: `Transfer(from, to, value)`, with `from` and `to` indexed, or nothing, or everything.
 
 use super::{Event, Undecodable, address};
 use crate::assets::model::{Amount, Class, Effect};
 
 pub fn decode(event: &Event<'_>) -> Result<Vec<Effect>, Undecodable> {
-    let [from, to, value] = event.words("Transfer")?;
+    let [from, to, value] = event.transfer()?;
     Ok(vec![Effect::Moved {
         contract: event.contract,
         class: Class::Whole,

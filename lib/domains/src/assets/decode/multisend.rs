@@ -5,13 +5,16 @@ use alloy_sol_types::SolValue;
 use nepto_chain::topics;
 use nepto_proto::api::assets::PartOutcome;
 
-use super::{Event, Undecodable, address};
+use super::{Event, Undecodable, address, undecodable};
 use crate::assets::model::{Amount, Effect};
 
 pub fn decode(event: &Event<'_>) -> Result<Vec<Effect>, Undecodable> {
     let contract = event.contract;
     if event.first() == *topics::MESSAGE_SENT {
         let what = "MessageSent";
+        if event.topics.len() != 4 {
+            return undecodable(format!("{what}: three arguments are indexed, here {}", event.topics.len() - 1));
+        }
         let (content_hash, message) =
             <(B256, String)>::abi_decode_params(event.data).map_err(|error| Undecodable(format!("{what}: {error}")))?;
         return Ok(vec![Effect::Sent {
@@ -23,7 +26,7 @@ pub fn decode(event: &Event<'_>) -> Result<Vec<Effect>, Undecodable> {
             message,
         }]);
     }
-    let [batch, recipient, amount] = event.words("a part of a message")?;
+    let [batch, recipient, amount] = event.words("a part of a message", 3)?;
     let outcome = match event.first() {
         first if first == *topics::PAID => PartOutcome::Paid,
         first if first == *topics::SKIPPED => PartOutcome::Skipped,

@@ -5,8 +5,8 @@ use nepto_chain::topics;
 use nepto_proto::chain as wire;
 use proptest::prelude::*;
 
-use super::decode;
-use crate::assets::model::{Amount, Class, Effect};
+use super::{Undecodable, decode};
+use crate::assets::model::{Amount, Class, Effect, Origin};
 use crate::collector::Pipeline;
 
 fn word(number: u64) -> B256 {
@@ -34,25 +34,41 @@ fn bob() -> Address {
     Address::repeat_byte(2)
 }
 
-/// How many of the arguments are topics is the contract's choice.
+/// What a log does; the standard of its contract is the pipeline's.
+fn effects(pipeline: Pipeline, log: &wire::Log) -> Result<Vec<Effect>, Undecodable> {
+    let standard = match pipeline {
+        Pipeline::Erc20 => wire::Standard::Erc20,
+        Pipeline::Erc721 => wire::Standard::Erc721,
+        _ => wire::Standard::Token,
+    };
+    decode(pipeline, &wire::Log { standard: standard.into(), ..log.clone() }).map(|decoded| decoded.effects)
+}
+
+/// How many of the arguments are topics is the contract's choice, as long as it is certain which word is which.
 #[test]
-fn a_transfer_is_understood_whatever_is_indexed() {
+fn a_transfer_is_understood_if_it_is_certain_which_word_is_which() {
     let arguments = [of(alice()), of(bob()), word(5)];
-    for indexed in 0..=3 {
+    let transfer = |indexed: usize| {
         let mut topics = vec![*topics::TRANSFER];
         topics.extend(&arguments[..indexed]);
-        let moved = decode(Pipeline::Erc20, &log(&topics, &arguments[indexed..])).unwrap();
-        let expected = Effect::Moved {
-            contract: Address::repeat_byte(9),
-            class: Class::Whole,
-            from: alice(),
-            to: bob(),
-            amount: Amount(U256::from(5)),
-        };
-        assert_eq!(moved, [expected]);
-        let owned = decode(Pipeline::Erc721, &log(&topics, &arguments[indexed..])).unwrap();
-        assert!(matches!(owned[..], [Effect::Owned { token, .. }] if token == U256::from(5)));
+        log(&topics, &arguments[indexed..])
+    };
+    let contract = Address::repeat_byte(9);
+    let amount = Amount(U256::from(5));
+    let moved = Effect::Moved { contract, class: Class::Whole, from: alice(), to: bob(), amount };
+    let token = U256::from(5);
+    let owned = Effect::Owned { contract, first: token, last: token, to: bob() };
+    for (indexed, as_amount, as_token) in [(0, true, true), (1, false, false), (2, true, false), (3, true, true)] {
+        let log = transfer(indexed);
+        let expected = as_amount.then(|| vec![moved.clone()]);
+        assert_eq!(effects(Pipeline::Erc20, &log).ok(), expected, "{indexed} as an amount");
+        assert_eq!(effects(Pipeline::Erc721, &log).ok(), as_token.then(|| vec![owned.clone()]), "{indexed} as a token");
     }
+    // a contract that may be anything tells only by what it indexes
+    let undeclared = wire::Log { standard: wire::Standard::Token.into(), ..transfer(0) };
+    assert!(decode(Pipeline::Erc20, &undeclared).unwrap_err().0.contains("kind must say"));
+    let undeclared = wire::Log { standard: wire::Standard::Token.into(), ..transfer(2) };
+    assert_eq!(decode(Pipeline::Erc20, &undeclared).unwrap().origin, Origin { pipeline: Pipeline::Erc20, topics: 3 });
 }
 
 #[test]
@@ -66,8 +82,8 @@ fn batches_are_taken_apart_and_must_fit_together() {
         }
         data
     };
-    let effects = decode(Pipeline::Erc1155, &log(&head, &arrays(&[7, 8], &[1, 2]))).unwrap();
-    let moved: Vec<_> = effects
+    let found = effects(Pipeline::Erc1155, &log(&head, &arrays(&[7, 8], &[1, 2]))).unwrap();
+    let moved: Vec<_> = found
         .iter()
         .map(|effect| match effect {
             Effect::Moved { class: Class::Token(id), amount, .. } => (*id, amount.0),
@@ -88,11 +104,21 @@ fn what_is_no_event_of_its_standard_is_refused_with_a_reason() {
         (Pipeline::Erc20, vec![*topics::TRANSFER, of(alice()), of(bob())], vec![word(1), word(2)]),
         (Pipeline::Erc20, vec![], vec![]),
         (Pipeline::Erc721, vec![*topics::CONSECUTIVE_TRANSFER, word(9), word(0), of(bob())], vec![word(3)]),
-        (Pipeline::Erc721, vec![*topics::CONSECUTIVE_TRANSFER, word(1), of(alice()), of(bob())], vec![word(3)]),
+        (
+            Pipeline::Erc721,
+            vec![*topics::CONSECUTIVE_TRANSFER, word(1), of(alice()), of(bob())],
+            vec![B256::repeat_byte(0xff)],
+        ),
+        (
+            Pipeline::Erc1155,
+            vec![*topics::TRANSFER_SINGLE, of(alice()), of(alice())],
+            vec![of(bob()), word(1), word(1)],
+        ),
+        (Pipeline::Staking, vec![*topics::STAKED], vec![of(alice()), word(1)]),
         (Pipeline::Staking, vec![*topics::STAKED, of(alice())], vec![]),
         (Pipeline::Multisend, vec![*topics::MESSAGE_SENT, word(1), of(alice()), word(0)], vec![word(1)]),
     ] {
-        let refused = decode(pipeline, &log(&topics, &data)).unwrap_err();
+        let refused = effects(pipeline, &log(&topics, &data)).unwrap_err();
         assert!(!refused.0.is_empty(), "{pipeline:?}");
     }
 }

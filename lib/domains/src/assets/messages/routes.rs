@@ -14,6 +14,7 @@ use utoipa_axum::routes;
 
 use crate::assets::ops::Assets;
 use crate::assets::request::{address, page_of, token_id};
+use crate::parameters::{self, ContractPath, WalletPath};
 
 pub fn routes(assets: Assets) -> OpenApiRouter {
     OpenApiRouter::new().routes(routes!(all)).routes(routes!(one)).routes(routes!(payments)).with_state(assets)
@@ -21,22 +22,35 @@ pub fn routes(assets: Assets) -> OpenApiRouter {
 
 #[derive(Deserialize, IntoParams)]
 #[serde(deny_unknown_fields)]
-struct Page {
+struct MessagePage {
     /// `next` of the page before
+    #[param(value_type = parameters::Number, required = false, inline)]
     after: Option<String>,
     /// 1 to 200
+    #[param(value_type = parameters::Limit, required = false, inline)]
+    limit: Option<usize>,
+}
+
+#[derive(Deserialize, IntoParams)]
+#[serde(deny_unknown_fields)]
+struct PaymentPage {
+    /// `next` of the page before
+    #[param(value_type = parameters::PaymentMark, required = false, inline)]
+    after: Option<String>,
+    /// 1 to 200
+    #[param(value_type = parameters::Limit, required = false, inline)]
     limit: Option<usize>,
 }
 
 /// The messages of a MultiSender, the newest first
 #[utoipa::path(get, path = "/v1/assets/{chain_id}/contracts/{contract}/messages", tag = "assets",
-    params(("chain_id" = u64, Path), ("contract" = String, Path), Page),
+    params(ContractPath, MessagePage),
     responses((status = 200, body = SentMessages), (status = "default", body = Problem)))]
 async fn all(
     State(assets): State<Assets>,
     _caller: Caller,
     Path((chain, contract)): Path<(u64, String)>,
-    Query(page): Query<Page>,
+    Query(page): Query<MessagePage>,
 ) -> Result<Json<SentMessages>, Failure> {
     let after = page.after.as_deref().map(token_id).transpose()?;
     assets.messages(chain, &address(&contract)?, after, page_of(page.limit)?).await.map(Json)
@@ -44,7 +58,7 @@ async fn all(
 
 /// A message of a MultiSender, with what each recipient got
 #[utoipa::path(get, path = "/v1/assets/{chain_id}/contracts/{contract}/messages/{batch}", tag = "assets",
-    params(("chain_id" = u64, Path), ("contract" = String, Path), ("batch" = String, Path)),
+    params(ContractPath, ("batch" = inline(parameters::Number), Path)),
     responses((status = 200, body = MessageWithParts), (status = "default", body = Problem)))]
 async fn one(
     State(assets): State<Assets>,
@@ -56,13 +70,13 @@ async fn one(
 
 /// The payments with a message that a wallet got, the newest first
 #[utoipa::path(get, path = "/v1/assets/{chain_id}/wallets/{wallet}/payments", tag = "assets",
-    params(("chain_id" = u64, Path), ("wallet" = String, Path), Page),
+    params(WalletPath, PaymentPage),
     responses((status = 200, body = Payments), (status = "default", body = Problem)))]
 async fn payments(
     State(assets): State<Assets>,
     _caller: Caller,
     Path((chain, wallet)): Path<(u64, String)>,
-    Query(page): Query<Page>,
+    Query(page): Query<PaymentPage>,
 ) -> Result<Json<Payments>, Failure> {
     let mark = |text: &str| {
         text.parse().map_err(|()| Failure::new(ErrorCode::Malformed, "`after` is the `next` of another page"))

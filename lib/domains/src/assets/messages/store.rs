@@ -12,7 +12,7 @@ use time::OffsetDateTime;
 use crate::assets::store::{
     PartRow, SentRow, Store, hex, message_of, read_address, read_amount, read_token, token_hex,
 };
-use crate::assets::text::lines;
+use crate::text::lines;
 
 /// Parts of a message that are told; our own MultiSender takes 400.
 const PARTS_MAX: i64 = 1_000;

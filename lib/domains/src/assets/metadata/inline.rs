@@ -1,4 +1,4 @@
-//! Files that stand in their own address: `data:` (RFC 2397), as contracts make them.
+//! Files that stand in their own address: `data:` (RFC 2397), as contracts make them, or without even that.
 
 use base64::Engine;
 use base64::alphabet;
@@ -16,13 +16,21 @@ const BASE64: GeneralPurpose = GeneralPurpose::new(
         .with_decode_allow_trailing_bits(true),
 );
 
+fn too_large(bytes_max: usize) -> Problem {
+    Problem::new(MetadataReason::TooLarge, format!("larger than {bytes_max} bytes"))
+}
+
+/// A file that stands where an address should, as it is.
+pub fn plain(text: &str, bytes_max: usize) -> Result<Vec<u8>, Problem> {
+    if text.len() > bytes_max { Err(too_large(bytes_max)) } else { Ok(text.as_bytes().to_vec()) }
+}
+
 /// The file in what comes after `data:`. What it says of its type is not believed, and so not read.
 pub fn read(rest: &str, bytes_max: usize) -> Result<Vec<u8>, Problem> {
-    let too_large = || Problem::new(MetadataReason::TooLarge, format!("larger than {bytes_max} bytes"));
     let (head, body) = rest.split_once(',').ok_or_else(|| Problem::unreadable("a data: address has a comma"))?;
     // three characters for a byte at the most
     if body.len() / 3 > bytes_max {
-        return Err(too_large());
+        return Err(too_large(bytes_max));
     }
     let mut file: Vec<u8> = percent_decode_str(body).collect();
     let is_base64 = head.rsplit(';').next().is_some_and(|last| last.trim().eq_ignore_ascii_case("base64"));
@@ -38,7 +46,7 @@ pub fn read(rest: &str, bytes_max: usize) -> Result<Vec<u8>, Problem> {
         }
         file = BASE64.decode(file).map_err(|error| Problem::unreadable(format!("not base64: {error}")))?;
     }
-    if file.len() > bytes_max { Err(too_large()) } else { Ok(file) }
+    if file.len() > bytes_max { Err(too_large(bytes_max)) } else { Ok(file) }
 }
 
 #[cfg(test)]

@@ -135,7 +135,7 @@ impl Outside {
     async fn file(&self, uri: &str, wanted: &Wanted) -> Result<Option<Bytes>, Problem> {
         match self.gateways.locate(uri, wanted.bytes_max)? {
             Place::Here(file) => Ok(Some(file.into())),
-            Place::Web(url, word) => match self.fetcher.fetch(&url, word, wanted).await {
+            Place::Web(url, word) => match self.fetcher.fetch(&url, &word, wanted).await {
                 Ok(file) => Ok(Some(file)),
                 Err(FetchError::Busy) => Ok(None),
                 Err(error) => Err(error.into()),

@@ -73,6 +73,7 @@ mod tests {
             chain_id: 1,
             wallet: Address::repeat_byte(1).to_string(),
             contract: Address::repeat_byte(2).to_string(),
+            standard: "erc721".into(),
             token: token.map(str::to_owned),
             what: "held".into(),
             amount: "1".into(),

@@ -28,9 +28,14 @@ impl From<FetchError> for Problem {
     fn from(error: FetchError) -> Self {
         let reason = match &error {
             FetchError::Forbidden(_) => MetadataReason::Forbidden,
-            FetchError::Unreachable(_) | FetchError::TimedOut | FetchError::Resting | FetchError::Busy => {
-                MetadataReason::Unreachable
-            }
+            // closed names and names that don't exist are told alike
+            FetchError::Nowhere { .. }
+            | FetchError::Unreachable
+            | FetchError::Broken
+            | FetchError::TimedOut
+            | FetchError::HostRests
+            | FetchError::FileRests
+            | FetchError::Busy => MetadataReason::Unreachable,
             FetchError::Status(_) | FetchError::Redirects => MetadataReason::Refused,
             FetchError::TooLarge(_) => MetadataReason::TooLarge,
             FetchError::WrongType(_) | FetchError::Compressed(_) => MetadataReason::Unreadable,
@@ -62,6 +67,12 @@ pub fn parse_reason(text: &str) -> MetadataReason {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_name_of_our_network_is_told_like_one_that_does_not_exist() {
+        let told = |is_closed| Problem::from(FetchError::Nowhere { is_closed });
+        assert_eq!(told(true), told(false));
+    }
 
     #[test]
     fn reasons_are_written_as_on_the_wire_and_read_back() {

@@ -21,6 +21,7 @@ use super::cache::Cached;
 use super::contract::TokenKey;
 use super::page::Mark;
 use crate::assets::request::{address, page_of, token_id};
+use crate::parameters::{self, TokenPath};
 
 /// Bytes of an image that wait for a client's connection.
 const CHUNK_BYTES: usize = 64 * 1024;
@@ -42,8 +43,10 @@ pub fn routes(metadata: Metadata) -> OpenApiRouter {
 #[serde(deny_unknown_fields)]
 struct Page {
     /// `next` of the page before
+    #[param(value_type = parameters::TokenMark, required = false, inline)]
     after: Option<String>,
     /// Tokens of a page, 50 without it, 200 at the most
+    #[param(value_type = parameters::Limit, required = false, inline)]
     limit: Option<usize>,
 }
 
@@ -68,7 +71,7 @@ fn key((chain, contract, token): (u64, String, String)) -> Result<TokenKey, Fail
 
 /// A token, and what is said about it
 #[utoipa::path(get, path = "/v1/assets/{chain_id}/contracts/{contract}/tokens/{token}", tag = "assets",
-    params(("chain_id" = u64, Path), ("contract" = String, Path), ("token" = String, Path)),
+    params(TokenPath),
     responses((status = 200, body = Token), (status = "default", body = Problem)))]
 async fn token(
     State(metadata): State<Metadata>,
@@ -80,7 +83,7 @@ async fn token(
 
 /// Finds out anew what is said about a token; answers what is known until then
 #[utoipa::path(post, path = "/v1/assets/{chain_id}/contracts/{contract}/tokens/{token}/refresh", tag = "assets",
-    params(("chain_id" = u64, Path), ("contract" = String, Path), ("token" = String, Path)),
+    params(TokenPath),
     responses((status = 202, body = Token), (status = "default", body = Problem)))]
 async fn refresh(
     State(metadata): State<Metadata>,
@@ -93,7 +96,7 @@ async fn refresh(
 
 /// The image of a token: PNG, JPEG, GIF, WebP or AVIF
 #[utoipa::path(get, path = "/v1/assets/{chain_id}/contracts/{contract}/tokens/{token}/image", tag = "assets",
-    params(("chain_id" = u64, Path), ("contract" = String, Path), ("token" = String, Path)),
+    params(TokenPath),
     responses((status = 200, description = "The image", content_type = "image/*"),
         (status = 304, description = "The one that the client has"), (status = "default", body = Problem)))]
 async fn image(

@@ -9,7 +9,7 @@ use super::contract::TokenKey;
 use super::document::Document;
 use super::problem::{Problem, parse_reason, reason_text};
 use crate::assets::store::{AttributeRow, TokenRow};
-use crate::assets::text;
+use crate::text;
 
 /// Characters of a URI that are kept to be shown.
 const URI_CHARS_MAX: usize = 2_048;

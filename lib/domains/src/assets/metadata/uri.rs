@@ -40,8 +40,9 @@ impl Gateways {
     /// Where a URI leads; a file within it has a bound.
     pub fn locate(&self, uri: &str, bytes_max: usize) -> Result<Place, Problem> {
         let uri = uri.trim();
+        // the file itself and no URI: nothing in it is percent-encoded (RFC 3986, section 2.4)
         if uri.starts_with('{') {
-            return inline::read(&format!(",{uri}"), bytes_max).map(Place::Here);
+            return inline::plain(uri, bytes_max).map(Place::Here);
         }
         let (scheme, rest) = uri.split_once(':').unwrap_or(("", uri));
         match scheme.to_ascii_lowercase().as_str() {
@@ -52,6 +53,7 @@ impl Gateways {
             }
             "ipfs" => self.ipfs(rest),
             "ar" => self.arweave(rest),
+            "" if names_ipfs(rest) => self.ipfs(rest),
             "" => Err(Problem::forbidden("the contract names no address")),
             other => {
                 let shown: String = other.chars().filter(char::is_ascii_graphic).take(SCHEME_SHOWN).collect();
@@ -69,7 +71,7 @@ impl Gateways {
         if !CID_CHARS.contains(&id.len()) || !id.bytes().all(|byte| byte.is_ascii_alphanumeric()) {
             return Err(Problem::forbidden("no content id of IPFS"));
         }
-        below(gateway, &["ipfs", id], path)
+        below(gateway, "ipfs", &format!("{id}/{path}"))
     }
 
     /// `ar://<transaction id>/<path>`
@@ -82,26 +84,41 @@ impl Gateways {
         if id.len() != ARWEAVE_ID_CHARS || !id.bytes().all(is_letter) {
             return Err(Problem::forbidden("no transaction of Arweave"));
         }
-        below(gateway, &[id], path)
+        below(gateway, id, path)
     }
 }
 
-/// A path below a gateway, and never anything else of its server.
-fn below(gateway: &Url, first: &[&str], path: &str) -> Result<Place, Problem> {
+/// What many write without a scheme: `/ipfs/<content id>/<path>`, and a content id alone (46 characters of version 0, or base 32
+/// of version 1).
+fn names_ipfs(text: &str) -> bool {
+    let id = text.split('/').next().unwrap_or_default();
+    let is_base32 = |byte: u8| byte.is_ascii_lowercase() || matches!(byte, b'2'..=b'7');
+    let is_id = match id.as_bytes() {
+        [b'Q', b'm', rest @ ..] => rest.len() == 44 && rest.iter().all(u8::is_ascii_alphanumeric),
+        [b'b', rest @ ..] => CID_CHARS.contains(&id.len()) && rest.iter().copied().all(is_base32),
+        _ => false,
+    };
+    is_id || text.starts_with("/ipfs/") || text.starts_with("ipfs/")
+}
+
+/// A path below a part of a gateway, and never anything else of its server, wherever that redirects to.
+fn below(gateway: &Url, part: &str, path: &str) -> Result<Place, Problem> {
     let wrong = || Problem::forbidden("the path leads out of what the contract names");
-    let mut url = gateway.clone();
+    let mut below = gateway.clone();
+    below.path_segments_mut().map_err(|()| wrong())?.pop_if_empty().push(part);
+    let mut url = below.clone();
     {
         let mut parts = url.path_segments_mut().map_err(|()| wrong())?;
-        parts.pop_if_empty().extend(first);
         for part in path.split('/').filter(|part| !part.is_empty()) {
             let part = percent_decode_str(part).decode_utf8().map_err(|_| wrong())?;
-            if matches!(part.as_ref(), "." | "..") || part.contains('\\') {
+            // some servers decode before they look for `..`
+            if part.split('/').any(|step| matches!(step, "." | "..")) || part.contains('\\') {
                 return Err(wrong());
             }
             parts.push(&part);
         }
     }
-    Ok(Place::Web(url, Word::Operators))
+    Ok(Place::Web(url, Word::Operators { below }))
 }
 
 /// Puts the id of a token where ERC-1155 wants it: hexadecimal, 64 digits.
@@ -116,6 +133,7 @@ mod tests {
     use proptest::prelude::*;
 
     const CID: &str = "QmYwAPJzv5CZsnA625s3Xf2nemtYgPpHdWEz79ojWnPbdG";
+    const IPFS: &str = "http://127.0.0.1:8080/base/ipfs";
     const TX: &str = "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNO-_";
 
     fn gateways(ipfs: &str, arweave: &str) -> Gateways {
@@ -131,6 +149,10 @@ mod tests {
         gateways("http://127.0.0.1:8080/base/", "https://ar.example.org")
     }
 
+    fn operators(below: &str) -> Word {
+        Word::Operators { below: below.parse().unwrap() }
+    }
+
     fn located(uri: &str) -> (String, Word) {
         match both().locate(uri, 1_000) {
             Ok(Place::Web(url, word)) => (url.to_string(), word),
@@ -140,7 +162,7 @@ mod tests {
 
     #[test]
     fn every_kind_of_uri_is_understood() {
-        let ipfs = |rest: &str| (format!("http://127.0.0.1:8080/base/ipfs/{CID}{rest}"), Word::Operators);
+        let ipfs = |rest: &str| (format!("{IPFS}/{CID}{rest}"), operators(IPFS));
         for (uri, expected) in [
             (" https://example.org/1.json\n".to_owned(), ("https://example.org/1.json".to_owned(), Word::Strangers)),
             ("HTTP://127.0.0.1/".to_owned(), ("http://127.0.0.1/".to_owned(), Word::Strangers)),
@@ -151,13 +173,47 @@ mod tests {
             (format!("ipfs://{CID}/Ape #1?.png"), ipfs("/Ape%20%231%3F.png")),
             (format!("ipfs://{CID}/Ape%20%231.png"), ipfs("/Ape%20%231.png")),
             (format!("ipfs://{CID}/a%2Fb/100%/"), ipfs("/a%2Fb/100%25")),
-            (format!("ar://{TX}/1.json"), (format!("https://ar.example.org/{TX}/1.json"), Word::Operators)),
+            (
+                format!("ar://{TX}/1.json"),
+                (format!("https://ar.example.org/{TX}/1.json"), operators(&format!("https://ar.example.org/{TX}"))),
+            ),
         ] {
             assert_eq!(located(&uri), expected, "{uri}");
         }
         let held = Place::Here(b"{\"a\":1}".to_vec());
         assert_eq!(both().locate("data:application/json;base64,eyJhIjoxfQ==", 100), Ok(held.clone()));
         assert_eq!(both().locate("{\"a\":1}", 100), Ok(held));
+    }
+
+    #[test]
+    fn what_is_json_is_no_uri_and_nothing_in_it_is_decoded() {
+        for text in [
+            r#"{"name":"50%20off"}"#,
+            r#"{"name":"said %22yes%22"}"#,
+            r#"{"image":"https://example.org/a%2Fb.png"}"#,
+            r#"{"image":"data:image/svg+xml,%3Csvg xmlns=%22http://www.w3.org/2000/svg%22/%3E"}"#,
+            "{\"data:\":\"ipfs://\"}",
+        ] {
+            assert_eq!(both().locate(&format!(" {text}\n"), 100), Ok(Place::Here(text.as_bytes().to_vec())), "{text}");
+            assert_eq!(both().locate(text, text.len() - 1).unwrap_err().reason, MetadataReason::TooLarge);
+        }
+        // that of a `data:` URI is
+        let decoded = Place::Here(br#"{"name":"50 off"}"#.to_vec());
+        assert_eq!(both().locate(r#"data:application/json;utf8,{"name":"50%20off"}"#, 100), Ok(decoded));
+    }
+
+    #[test]
+    fn ipfs_is_known_without_its_scheme() {
+        let v1 = "bafybeigdyrzt5sfp7udm7hu76uh7y26nf3efuylqabf3oclgtqy55fbzdi";
+        for (uri, path) in [
+            (format!("{CID}/1.json"), format!("{CID}/1.json")),
+            (format!("{v1}/1"), format!("{v1}/1")),
+            (v1.to_owned(), v1.to_owned()),
+            (format!("/ipfs/{CID}/1"), format!("{CID}/1")),
+            (format!("ipfs/{CID}/1"), format!("{CID}/1")),
+        ] {
+            assert_eq!(located(&uri), (format!("{IPFS}/{path}"), operators(IPFS)), "{uri}");
+        }
     }
 
     #[test]
@@ -175,6 +231,11 @@ mod tests {
             &format!("ipfs://{CID}/%2e%2e/admin"),
             &format!("ipfs://{CID}/a/%2E./admin"),
             &format!("ipfs://{CID}/..\\admin"),
+            &format!("ipfs://{CID}/..%2f..%2fadmin"),
+            &format!("ipfs://{CID}/a%2F..%2F..%2F..%2Fadmin"),
+            &format!("{CID}/../../admin"),
+            "/ipfs/../admin",
+            "QmShort/1",
             &format!("ipfs://{CID}@127.0.0.1/x"),
             &format!("ipfs://user@{CID}"),
             &format!("ipfs://../{CID}"),

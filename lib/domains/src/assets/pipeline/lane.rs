@@ -11,7 +11,7 @@ use nepto_kit::clock::backoff;
 use nepto_kit::consumer::Heartbeat;
 use nepto_kit::db::DbError;
 use nepto_kit::lease::Lease;
-use nepto_kit::{crash, nats, outbox};
+use nepto_kit::{crash, dead_letters, nats, outbox};
 use nepto_proto::chain as wire;
 use nepto_proto::event::{Grade, OwnershipChanged};
 use nepto_proto::subject::CHAIN_STREAM;
@@ -23,7 +23,8 @@ use super::Watched;
 use super::understand::Tried;
 use crate::assets::model::{Amount, Folded, Holding};
 use crate::assets::ops::Assets;
-use crate::assets::store::{Applied, Change, CursorRow, STALE, folds};
+use crate::assets::shapes::Shapes;
+use crate::assets::store::{Applied, Change, CursorRow, FORM, STALE, folds};
 use crate::collector::{Pipeline, ReplaySteps};
 
 /// A worker that is gone is replaced after this.
@@ -34,8 +35,8 @@ const FETCH_MAX: usize = 32;
 const FETCH_EXPIRES: Duration = Duration::from_millis(500);
 /// How often a lane that hears nothing asks whether it misses something.
 const ASK_EVERY: Duration = Duration::from_secs(2);
-/// Events that are committed without waiting for more.
-const COMMIT_AT: u64 = 8_000;
+/// Effects of events that are committed without waiting for more. One event may have many: a batch, a range.
+const COMMIT_AT: usize = 8_000;
 /// Final deltas that are folded without waiting for a quiet moment; twice as many wait for the fold before.
 const FOLD_AT: usize = 50_000;
 /// Holdings that are folded in one transaction.
@@ -57,9 +58,11 @@ pub struct Lane {
 }
 
 /// What the lane knows, as it stands in the database.
-struct State {
-    cursor: CursorRow,
+pub(super) struct State {
+    pub(super) cursor: CursorRow,
     unfolded: Vec<Applied>,
+    /// With what the pending steps found out.
+    pub(super) shapes: Shapes,
     /// When missing steps were asked for, and up to which they come.
     asked: Option<Instant>,
     coming: i64,
@@ -136,10 +139,16 @@ impl Lane {
     async fn work(&self, lease: &Lease, beat: &Heartbeat, attempt: &mut u32) -> anyhow::Result<()> {
         let ctx = &self.assets.ctx;
         let store = &self.assets.store;
-        let cursor = store.cursor(self.pipeline, self.chain).await?;
+        let mut cursor = store.cursor(self.pipeline, self.chain).await?;
+        if cursor.as_ref().is_some_and(|cursor| cursor.form != Some(FORM)) {
+            tracing::warn!(pipeline = self.pipeline.as_str(), chain = self.chain, "all steps are taken anew");
+            store.begin_anew(self.pipeline, self.chain).await?;
+            cursor = None;
+        }
         let mut state = State {
             cursor: cursor.unwrap_or_else(|| CursorRow::new(self.pipeline, self.chain)),
             unfolded: store.unfolded(self.pipeline, self.chain).await?,
+            shapes: store.shapes(self.pipeline, self.chain).await?,
             asked: None,
             coming: 0,
             folding: JoinSet::new(),
@@ -195,6 +204,7 @@ impl Lane {
         for message in messages {
             let step = match wire::Step::decode(message.payload.clone()) {
                 Ok(step) if step.chain_id == self.chain => step,
+                _ if dead_letters::is_dropped(message.headers.as_ref()) => continue,
                 _ => {
                     let id = Tried::again(0, message)?.to_string();
                     self.put_aside(message.payload.to_vec(), "not a step of this chain", &id).await?;
@@ -203,7 +213,11 @@ impl Lane {
             };
             if let Some(wire::step::What::Retry(retry)) = &step.what {
                 self.flush(state, &mut pending).await?;
-                self.retry(state, Tried::again(step.number, message)?, retry).await?;
+                let tried = Tried::again(step.number, message)?;
+                match dead_letters::is_dropped(message.headers.as_ref()) {
+                    true => self.drop_aside(state, tried, retry).await?,
+                    false => self.retry(state, tried, retry).await?,
+                }
                 continue;
             }
             let taken = pending.after.as_ref().map_or(state.cursor.step, |after| after.step);
@@ -244,11 +258,11 @@ impl Lane {
             wire::step::What::Retry(retry) => retry.blocks,
         };
         let late = blocks.first().is_some_and(|block| block.number as i64 <= before.height);
-        if pending.after.is_some() && (pending.late != late || pending.folded.events >= COMMIT_AT) {
+        if pending.after.is_some() && (pending.late != late || pending.folded.effects >= COMMIT_AT) {
             self.flush(state, pending).await?;
         }
         pending.late = late;
-        self.understand(Tried::first(step.number), &blocks, &mut pending.folded, &mut after).await?;
+        self.understand(Tried::first(step.number), &blocks, &mut state.shapes, &mut pending.folded, &mut after).await?;
         pending.after = Some(after);
         Ok(())
     }
@@ -256,7 +270,7 @@ impl Lane {
     /// Commits what is pending.
     async fn flush(&self, state: &mut State, pending: &mut Pending) -> anyhow::Result<()> {
         let Pending { after: Some(after), folded, late } = std::mem::take(pending) else { return Ok(()) };
-        self.apply(state, after, &folded, late, Vec::new()).await?;
+        self.apply(state, after, folded, late, Vec::new()).await?;
         if state.foldable_deltas() >= 2 * FOLD_AT {
             self.end_fold(state).await?;
         } else if let Some(folding) = state.folding.try_join_next() {
@@ -268,41 +282,21 @@ impl Lane {
         Ok(())
     }
 
-    /// What was put aside is taken once more, unless it was taken since or its block was given up.
-    async fn retry(&self, state: &mut State, tried: Tried, retry: &wire::Retry) -> anyhow::Result<()> {
-        let store = &self.assets.store;
-        for block in &retry.blocks {
-            if store.was_reverted(self.pipeline, self.chain, tried.step, block.number).await? {
-                continue;
-            }
-            let mut after = state.cursor.clone();
-            let mut folded = Folded::default();
-            self.understand(tried, std::slice::from_ref(block), &mut folded, &mut after).await?;
-            if folded.events == 0 {
-                continue;
-            }
-            let late = block.number as i64 <= state.cursor.height;
-            let retried = block.logs.iter().map(|log| (block.number, log.index)).collect();
-            match self.apply(state, after, &folded, late, retried).await {
-                Err(error) if error.downcast_ref::<DbError>().is_some_and(|e| matches!(e, DbError::Exists)) => {}
-                done => done?,
-            }
-        }
-        Ok(())
-    }
-
-    async fn apply(
+    pub(super) async fn apply(
         &self,
         state: &mut State,
         after: CursorRow,
-        folded: &Folded,
+        mut folded: Folded,
         late: bool,
         retried: Vec<(u64, u32)>,
     ) -> anyhow::Result<()> {
+        self.assets.store.settle(self.chain, &mut folded, late).await?;
+        let folded = &folded;
         let after =
             CursorRow { seq: state.cursor.seq + 1, events: state.cursor.events + folded.events as i64, ..after };
         let changes = folded.deltas.iter().map(|((block, holding), delta)| (*block, *holding, delta.amount));
-        let events = self.events(changes.filter(|(block, ..)| *block as i64 > after.final_height), Grade::Provisional);
+        let open = changes.filter(|(block, ..)| *block as i64 > after.final_height);
+        let events = self.events(&state.shapes, open, Grade::Provisional);
         let change =
             Change { pipeline: self.pipeline, before: &state.cursor, after: &after, folded, late, retried, events };
         let has_events = !change.events.is_empty();
@@ -327,11 +321,11 @@ impl Lane {
         let after = CursorRow { seq: state.cursor.seq + 1, ..after };
         let gone = state.unfolded.iter().flat_map(|applied| &applied.deltas).filter(|delta| delta.block > height);
         let undone = gone.map(|delta| (delta.block, delta.holding, delta.amount.negated()));
-        let events = self.events(undone, Grade::Reverted);
+        let events = self.events(&state.shapes, undone, Grade::Reverted);
         let has_events = !events.is_empty();
         let store = &self.assets.store;
         store
-            .revert(self.pipeline, &state.cursor, &after, &mut state.unfolded, height, events)
+            .revert(self.pipeline, &state.cursor, &after, &mut state.unfolded, &mut state.shapes, height, events)
             .await
             .map_err(explain)?;
         crash::at(self.pipeline.as_str(), "reverted");
@@ -369,7 +363,8 @@ impl Lane {
     async fn folded(&self, state: &mut State, Folding { count, seq }: Folding) -> anyhow::Result<()> {
         let store = &self.assets.store;
         let deltas = state.unfolded.iter().take(count).flat_map(|applied| &applied.deltas);
-        let mut events = self.events(deltas.map(|delta| (delta.block, delta.holding, delta.amount)), Grade::Final);
+        let deltas = deltas.map(|delta| (delta.block, delta.holding, delta.amount));
+        let mut events = self.events(&state.shapes, deltas, Grade::Final);
         let has_events = !events.is_empty();
         while events.len() > EVENTS_AT_ONCE {
             store.tell(events.drain(..EVENTS_AT_ONCE).collect()).await?;
@@ -392,7 +387,12 @@ impl Lane {
     }
 
     /// What other domains should know: changes of wallets that belong to accounts.
-    fn events(&self, changes: impl Iterator<Item = (u64, Holding, Amount)>, grade: Grade) -> Vec<outbox::Row> {
+    fn events(
+        &self,
+        shapes: &Shapes,
+        changes: impl Iterator<Item = (u64, Holding, Amount)>,
+        grade: Grade,
+    ) -> Vec<outbox::Row> {
         let wallets = self.watched.wallets();
         if wallets.is_empty() {
             return Vec::new();
@@ -400,11 +400,15 @@ impl Lane {
         let ctx = &self.assets.ctx;
         let event = |(block, holding, amount): (u64, Holding, Amount)| {
             let account = *wallets.get(&holding.holder)?;
+            if !shapes.counts(&holding.contract, holding.origin) {
+                return None;
+            }
             let event = OwnershipChanged {
                 account,
                 wallet: holding.holder.to_string(),
                 chain_id: self.chain,
                 contract: holding.contract.to_string(),
+                standard: holding.origin.pipeline.as_str().to_owned(),
                 token: holding.class.token(),
                 what: holding.class.what().to_owned(),
                 change: amount.signed(),

@@ -15,6 +15,8 @@ use nepto_kit::consumer::Consumer;
 
 use self::lane::Lane;
 pub use self::lane::lease_of;
+#[cfg(test)]
+pub use self::understand::read;
 use self::watched::Watched;
 use super::ops::Assets;
 use crate::collector::Pipeline;

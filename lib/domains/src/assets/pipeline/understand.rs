@@ -4,15 +4,18 @@ use std::fmt;
 
 use async_nats::header::NATS_MESSAGE_ID;
 use async_nats::jetstream::Message as NatsMessage;
+use nepto_kit::db::DbError;
 use nepto_kit::{crash, dead_letters};
 use nepto_proto::chain as wire;
 use nepto_proto::subject::{self, CHAIN_STREAM};
 use prost::Message;
 
-use super::lane::Lane;
-use crate::assets::decode::decode;
+use super::lane::{Lane, State};
+use crate::assets::decode::{Decoded, decode};
 use crate::assets::model::{Folded, place};
+use crate::assets::shapes::{Noted, Other, Shapes, Unread, shapes_of};
 use crate::assets::store::CursorRow;
+use crate::collector::Pipeline;
 
 /// When an event was tried to be understood: with its step, or again, by a message of this sequence.
 #[derive(Clone, Copy)]
@@ -41,36 +44,150 @@ impl fmt::Display for Tried {
     }
 }
 
+/// A log that is to be put aside.
+pub struct Aside {
+    pub letter: wire::Retry,
+    pub reason: String,
+}
+
+/// What logs do, and what is to be put aside of them. Pure.
+pub fn read(pipeline: Pipeline, blocks: &[wire::Block], shapes: &mut Shapes, folded: &mut Folded) -> Vec<Aside> {
+    let mut asides = Vec::new();
+    for block in blocks {
+        for log in &block.logs {
+            let place = place(block, log);
+            let alone = || wire::Block { logs: vec![log.clone()], hash: block.hash.clone(), ..*block };
+            match decode(pipeline, log) {
+                Ok(Decoded { contract, origin, effects }) => {
+                    folded.add(place, origin, effects);
+                    if shapes_of(pipeline).is_empty() {
+                        continue;
+                    }
+                    let other = shapes.note(contract, origin.topics, place, alone, &mut folded.noted);
+                    asides.extend(other.map(|Other { sample, reason }| Aside {
+                        letter: wire::Retry { blocks: vec![sample], is_counted: true },
+                        reason,
+                    }));
+                }
+                Err(reason) => {
+                    if let Ok(contract) = log.address[..].try_into() {
+                        folded.noted.unread.insert(Unread::log(contract, (block.number, log.index)));
+                    }
+                    asides.push(Aside {
+                        letter: wire::Retry { blocks: vec![alone()], is_counted: false },
+                        reason: reason.to_string(),
+                    });
+                }
+            }
+        }
+    }
+    asides
+}
+
 impl Lane {
     /// Decodes all logs; what can't be understood is put aside first.
     pub async fn understand(
         &self,
         tried: Tried,
         blocks: &[wire::Block],
+        shapes: &mut Shapes,
         folded: &mut Folded,
         after: &mut CursorRow,
     ) -> anyhow::Result<()> {
-        for block in blocks {
-            for log in &block.logs {
-                match decode(self.pipeline, log) {
-                    Ok(effects) => folded.add(place(block, log), effects),
-                    Err(reason) => {
-                        let alone = wire::Block { logs: vec![log.clone()], hash: block.hash.clone(), ..*block };
-                        let step = wire::Step {
-                            chain_id: self.chain,
-                            number: tried.step,
-                            final_height: 0,
-                            what: Some(wire::step::What::Retry(wire::Retry { blocks: vec![alone] })),
-                        };
-                        let at = format!("block {}, log {}: {reason}", block.number, log.index);
-                        let id = format!("{tried}:{}:{}", block.number, log.index);
-                        self.put_aside(step.encode_to_vec(), &at, &id).await?;
-                        after.dead_letters += 1;
-                    }
+        for aside in read(self.pipeline, blocks, shapes, folded) {
+            self.put_logs_aside(tried, aside).await?;
+            after.dead_letters += 1;
+        }
+        Ok(())
+    }
+
+    /// What was put aside is taken once more, unless it was taken since or its block was given up.
+    pub(super) async fn retry(&self, state: &mut State, tried: Tried, retry: &wire::Retry) -> anyhow::Result<()> {
+        for block in &retry.blocks {
+            if self.is_gone(tried, block).await? {
+                continue;
+            }
+            if retry.is_counted {
+                self.look_again(state, tried, block).await?;
+                continue;
+            }
+            let (mut after, mut shapes) = (state.cursor.clone(), state.shapes.clone());
+            let mut folded = Folded::default();
+            self.understand(tried, std::slice::from_ref(block), &mut shapes, &mut folded, &mut after).await?;
+            if folded.events == 0 {
+                continue;
+            }
+            let places = || block.logs.iter().map(|log| (block.number, log.index));
+            for (contract, at) in block.logs.iter().filter_map(|log| log.address[..].try_into().ok()).zip(places()) {
+                let unread = Unread::log(contract, at);
+                if !folded.noted.unread.contains(&unread) {
+                    folded.noted.read.insert(unread);
                 }
+            }
+            let before = std::mem::replace(&mut state.shapes, shapes);
+            match self.apply(state, after, folded, true, places().collect()).await {
+                Err(error) if error.downcast_ref::<DbError>().is_some_and(|e| matches!(e, DbError::Exists)) => {
+                    state.shapes = before;
+                }
+                done => done?,
             }
         }
         Ok(())
+    }
+
+    /// The first log of a shape that did not count comes back: it has its sums already, and counts by now or does not.
+    async fn look_again(&self, state: &State, tried: Tried, block: &wire::Block) -> anyhow::Result<()> {
+        for log in &block.logs {
+            let counts =
+                decode(self.pipeline, log).is_ok_and(|decoded| state.shapes.counts(&decoded.contract, decoded.origin));
+            if !counts {
+                let alone = wire::Block { logs: vec![log.clone()], hash: block.hash.clone(), ..*block };
+                let letter = wire::Retry { blocks: vec![alone], is_counted: true };
+                let reason = "its contract's first event has another number of topics".to_owned();
+                self.put_logs_aside(tried, Aside { letter, reason }).await?;
+            }
+        }
+        Ok(())
+    }
+
+    /// An operator dropped what was put aside: it is nothing that anybody waits for any more.
+    pub(super) async fn drop_aside(&self, state: &mut State, tried: Tried, retry: &wire::Retry) -> anyhow::Result<()> {
+        let mut noted = Noted::default();
+        for block in &retry.blocks {
+            if self.is_gone(tried, block).await? {
+                continue;
+            }
+            for log in &block.logs {
+                let Ok(contract) = log.address[..].try_into() else { continue };
+                noted.read.insert(match retry.is_counted {
+                    true => Unread::shape(contract, (log.topics.len() / 32) as u8),
+                    false => Unread::log(contract, (block.number, log.index)),
+                });
+            }
+        }
+        if noted.is_empty() {
+            return Ok(());
+        }
+        let folded = Folded { noted, ..Folded::default() };
+        self.apply(state, state.cursor.clone(), folded, false, Vec::new()).await
+    }
+
+    /// Whether a block that was put aside was given up since.
+    async fn is_gone(&self, tried: Tried, block: &wire::Block) -> anyhow::Result<bool> {
+        Ok(self.assets.store.was_reverted(self.pipeline, self.chain, tried.step, block.number).await?)
+    }
+
+    async fn put_logs_aside(&self, tried: Tried, Aside { letter, reason }: Aside) -> anyhow::Result<()> {
+        let Some((block, log)) =
+            letter.blocks.first().and_then(|block| Some((block.number, block.logs.first()?.index)))
+        else {
+            return Ok(());
+        };
+        let at = format!("block {block}, log {log}: {reason}");
+        let id = format!("{tried}:{block}:{log}");
+        let what = Some(wire::step::What::Retry(letter));
+        let step = wire::Step { chain_id: self.chain, number: tried.step, final_height: 0, what };
+        self.put_aside(step.encode_to_vec(), &at, &id).await
     }
 
     /// Makes a dead letter; one of the same id is the same one, put aside again because a commit failed.
@@ -80,6 +197,7 @@ impl Lane {
         metrics::counter!("nepto_consumed_total", "consumer" => self.pipeline.as_str(), "outcome" => "dead")
             .increment(1);
         let mut headers = dead_letters::headers(&subject::chain(self.pipeline.as_str(), self.chain), reason);
+        dead_letters::tell_when_dropped(&mut headers);
         headers.insert(NATS_MESSAGE_ID, format!("{}:{}:{id}", self.pipeline.as_str(), self.chain));
         let subject = subject::dead_letter(CHAIN_STREAM, self.pipeline.as_str());
         ctx.jetstream.publish_with_headers(subject, headers, body.into()).await?.await?;

@@ -9,9 +9,10 @@ use prost::Message;
 use surrealdb::types::SurrealValue;
 
 use super::packed::{AppliedBody, AppliedDelta, AppliedRow};
-use super::rows::{Rows, is_named_by_contract, row_id};
-use super::{AssetRow, CursorRow, DeltaKey, Store, amount_bytes, asset_id, cursor_id, read_amount, scope};
+use super::rows::{self, Rows, ShapeRow, is_named_by_contract, row_id, shape_id, shape_row, unread_id};
+use super::{CursorRow, DeltaKey, HeldRow, Store, amount_bytes, cursor_id, held_id, read_amount, scope};
 use crate::assets::model::{Amount, Delta, Folded, Holding};
+use crate::assets::shapes::{Shapes, Unread};
 use crate::collector::Pipeline;
 
 /// A change that is not folded yet, as it is remembered.
@@ -52,9 +53,9 @@ impl Fold {
 
 /// A sum that is to replace one that was folded up to `before`.
 #[derive(Debug, Clone, SurrealValue)]
-struct ChangedAsset {
+struct ChangedSum {
     before: i64,
-    row: AssetRow,
+    row: HeldRow,
 }
 
 #[derive(Debug, Clone, SurrealValue)]
@@ -78,7 +79,7 @@ pub struct Change<'a> {
 
 impl Store {
     /// Commits a change, and answers how to take it out again. Throws `stale` if the cursor is another one; fails with
-    /// `Exists` if something of it was retried before.
+    /// `Exists` if something of it was retried before. Whom tokens are taken from must be settled ([`Self::settle`]).
     pub async fn apply(&self, change: Change<'_>) -> Result<Applied, DbError> {
         let Change { pipeline, before, after, folded, late, .. } = change;
         let (chain, seq) = (after.chain as u64, after.seq);
@@ -88,24 +89,29 @@ impl Store {
             amount: delta.amount,
         };
         let mut applied = Applied { seq, late, deltas: folded.deltas.iter().map(added).collect(), rows: Vec::new() };
-        let Rows { deltas, owned, ranges, sent, parts, keys } =
+        let Rows { deltas, turns, unread, sent, parts, keys } =
             Rows::new(DeltaKey { chain, pipeline, late, seq }, folded, after.final_height as u64);
         applied.rows = keys;
-        let retried: Vec<RecordId> = change
-            .retried
-            .iter()
-            .map(|(block, log)| {
-                RecordId::new("retried", array![pipeline.as_str(), chain as i64, *block as i64, i64::from(*log)])
-            })
-            .collect();
+        // one whose block is given up may come again in another
+        let retried: Vec<AppliedRow> = change.retried.iter().map(|at| rows::retried(*at, pipeline)).collect();
+        applied.rows.extend(retried.iter().cloned());
+        let retried: Vec<RecordId> = retried.iter().map(|row| row_id(chain, row)).collect();
+        let noted = &folded.noted;
+        let shape = |((contract, topics), shape): (&(Address, u8), _)| {
+            shape_row(shape_id(chain, pipeline, contract, *topics), shape)
+        };
+        let shapes: Vec<ShapeRow> = noted.shapes.iter().map(shape).collect();
+        let read: Vec<RecordId> = noted.read.iter().map(|unread| unread_id(chain, pipeline, unread)).collect();
         let statement = format!(
             "{{
             LET $seq = $cursor_id.seq ?? 0;
             IF $seq != $expected {{ THROW 'stale' }};
             FOR $id IN $retried {{ CREATE $id RETURN NONE; }};
             INSERT INTO delta $deltas RETURN NONE;
-            INSERT IGNORE INTO owned $owned RETURN NONE;
-            INSERT IGNORE INTO minted_range $ranges RETURN NONE;
+            INSERT IGNORE INTO turn $turns RETURN NONE;
+            FOR $shape IN $shapes {{ UPSERT $shape.id CONTENT $shape RETURN NONE; }};
+            DELETE $read RETURN NONE;
+            INSERT IGNORE INTO unread $unread RETURN NONE;
             INSERT IGNORE INTO sent $sent RETURN NONE;
             INSERT IGNORE INTO sent_part $parts RETURN NONE;
             IF $body != NONE {{ CREATE $applied_id SET body = $body RETURN NONE }};
@@ -121,8 +127,10 @@ impl Store {
             cursor: after.clone(),
             retried: retried,
             deltas: deltas,
-            owned: owned,
-            ranges: ranges,
+            turns: turns,
+            shapes: shapes,
+            read: read,
+            unread: unread,
             sent: sent,
             parts: parts,
             body: body,
@@ -133,20 +141,27 @@ impl Store {
         Ok(applied)
     }
 
-    /// Takes out everything of blocks above a height, which was never final, and commits the cursor. `unfolded` becomes what
-    /// is left.
+    /// Takes out everything of blocks above a height, which was never final, and commits the cursor. `unfolded` and `shapes`
+    /// become what is left.
+    #[expect(clippy::too_many_arguments, reason = "two of them are what it changes")]
     pub async fn revert(
         &self,
         pipeline: Pipeline,
         before: &CursorRow,
         after: &CursorRow,
         unfolded: &mut Vec<Applied>,
+        shapes: &mut Shapes,
         height: u64,
         events: Vec<outbox::Row>,
     ) -> Result<(), DbError> {
         let chain = after.chain as u64;
         let (mut gone, mut named, mut changed, mut emptied) = (Vec::new(), Vec::new(), Vec::new(), Vec::new());
         let mut left = unfolded.clone();
+        let mut left_shapes = shapes.clone();
+        for (contract, topics) in left_shapes.revert(height) {
+            gone.push(shape_id(chain, pipeline, &contract, topics));
+            gone.push(unread_id(chain, pipeline, &Unread::shape(contract, topics)));
+        }
         for applied in &mut left {
             if applied.highest().is_none_or(|highest| highest <= height) {
                 continue;
@@ -198,6 +213,7 @@ impl Store {
         self.db.execute(&statement, variables).await?;
         left.retain(|applied| applied.highest().is_some());
         *unfolded = left;
+        *shapes = left_shapes;
         Ok(())
     }
 
@@ -208,7 +224,7 @@ impl Store {
         let rows: Vec<AppliedRowOf> = self.db.run(statement, variables).await?;
         let read = |row: &AppliedRowOf| {
             let body = AppliedBody::decode(&row.body[..]).ok()?;
-            let deltas = body.deltas().collect();
+            let deltas = body.deltas(pipeline).collect();
             Some(Applied { seq: key::number(&row.id, 2)?, late: body.late, deltas, rows: body.rows })
         };
         Ok(rows.iter().filter_map(read).collect())
@@ -217,25 +233,24 @@ impl Store {
     /// Folds deltas into their holdings, a part of a fold that ends at `seq`. A holding says itself how far it is folded,
     /// because a fold may have been broken off. Throws `stale` if another worker changes it meanwhile.
     pub async fn fold(&self, chain: u64, seq: i64, folds: &[Fold]) -> Result<(), DbError> {
-        let ids: Vec<RecordId> = folds.iter().map(|fold| asset_id(chain, &fold.holding)).collect();
-        let known: Vec<AssetRow> = self.db.run("SELECT * FROM $ids", vars! { ids: ids.clone() }).await?;
-        let known: HashMap<String, AssetRow> =
-            known.into_iter().map(|row| (format!("{:?}", row.id.key), row)).collect();
+        let ids: Vec<RecordId> = folds.iter().map(|fold| held_id(chain, &fold.holding)).collect();
+        let known: Vec<HeldRow> = self.db.run("SELECT * FROM $ids", vars! { ids: ids.clone() }).await?;
+        let known: HashMap<String, HeldRow> = known.into_iter().map(|row| (format!("{:?}", row.id.key), row)).collect();
         let (mut fresh, mut changed) = (Vec::new(), Vec::new());
         for (id, fold) in ids.into_iter().zip(folds) {
             let scope = scope(chain, &fold.holding);
             match known.get(&format!("{:?}", id.key)) {
-                None => fresh.push(AssetRow { id, scope, amount: amount_bytes(fold.sum_after(0)), folded: seq }),
+                None => fresh.push(HeldRow { id, scope, amount: amount_bytes(fold.sum_after(0)), folded: seq }),
                 Some(row) if row.folded < seq => {
                     let amount = amount_bytes(read_amount(&row.amount).plus(fold.sum_after(row.folded)));
                     let before = row.folded;
-                    changed.push(ChangedAsset { before, row: AssetRow { id, scope, amount, folded: seq } });
+                    changed.push(ChangedSum { before, row: HeldRow { id, scope, amount, folded: seq } });
                 }
                 Some(_) => {}
             }
         }
         let statement = "{
-            INSERT INTO asset $fresh RETURN NONE;
+            INSERT INTO held $fresh RETURN NONE;
             FOR $changed IN $changed {
                 LET $done = (UPDATE $changed.row.id CONTENT $changed.row WHERE folded = $changed.before RETURN VALUE true);
                 IF array::len($done) = 0 { THROW 'stale' };

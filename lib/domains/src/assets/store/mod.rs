@@ -2,18 +2,20 @@
 //!
 //! Amounts are kept twice over. `delta` has what changed for a holder, in the order in which a pipeline took it (`seq`): a row
 //! for each block that may still be given up, and one for all that is final at once. Rows are only added, and a
-//! reorganization takes out those of its blocks. `asset` has a row for each holding with the sum of its final deltas up to
+//! reorganization takes out those of its blocks. `held` has a row for each holding with the sum of its final deltas up to
 //! `folded`, so that nobody adds up a long history. What is held is the one plus the deltas that came later. Adding rows is
-//! three times as fast as changing them, and a fold changes a row once for many deltas.
+//! three times as fast as changing them, and a fold changes a row once for many deltas. A holding names its pipeline, so
+//! `folded` is a `seq` of that one alone.
 
 mod apply;
 mod linked;
 mod metadata;
-mod owners;
 mod packed;
 mod read;
 mod rows;
 mod schema;
+mod shapes;
+mod turns;
 
 use alloy_primitives::{Address, B256, U256};
 use nepto_kit::db::{Bytes, Db, DbError, RecordId, array, key, vars};
@@ -21,7 +23,7 @@ use surrealdb::types::SurrealValue;
 
 pub use apply::{Applied, Change, folds};
 pub use metadata::{AttributeRow, TokenRow};
-pub use read::{FoldedSum, HOLDINGS_MAX, Tail, Tails, held, newest};
+pub use read::{FoldedSum, HOLDINGS_MAX, Tail, held, newest};
 pub use rows::{PartRow, SentRow, message_of};
 pub use schema::{BY_CHAIN, BY_PIPELINE, SCHEMA};
 
@@ -44,7 +46,12 @@ pub struct CursorRow {
     pub folded: i64,
     pub events: i64,
     pub dead_letters: i64,
+    /// How what it did is kept: [`FORM`], or nothing of before.
+    pub form: Option<i64>,
 }
+
+/// How rows are kept. A pipeline that finds another form deletes what it did, and takes all steps anew.
+pub const FORM: i64 = 2;
 
 impl CursorRow {
     /// At the beginning.
@@ -60,13 +67,14 @@ impl CursorRow {
             folded: 0,
             events: 0,
             dead_letters: 0,
+            form: Some(FORM),
         }
     }
 }
 
 /// The sum of a holding's deltas up to `folded`.
 #[derive(Debug, Clone, SurrealValue)]
-pub struct AssetRow {
+pub struct HeldRow {
     pub id: RecordId,
     pub scope: String,
     pub amount: Bytes,
@@ -100,16 +108,28 @@ impl Store {
         let cursor = cursor_id(pipeline, chain);
         self.db.run("SELECT * OMIT id FROM ONLY $cursor", vars! { cursor: cursor }).await
     }
+
+    /// Deletes what a pipeline did, its cursor last, so that it takes all steps anew. Broken off, it is done again.
+    pub async fn begin_anew(&self, pipeline: Pipeline, chain: u64) -> Result<(), DbError> {
+        let of = pipeline.as_str();
+        for table in ["applied", "reverted", "retried"] {
+            self.db.delete_under(table, &format!("'{of}', {chain}")).await?;
+        }
+        for table in ["delta", "shape"] {
+            self.db.delete_under(table, &format!("{chain}, '{of}'")).await?;
+        }
+        self.db.execute("DELETE $cursor RETURN NONE", vars! { cursor: cursor_id(pipeline, chain) }).await
+    }
 }
 
 pub fn cursor_id(pipeline: Pipeline, chain: u64) -> RecordId {
     RecordId::new("cursor", array![pipeline.as_str(), chain as i64])
 }
 
-/// `asset:[chain, holder, contract, class]`
-pub fn asset_id(chain: u64, holding: &Holding) -> RecordId {
-    let Holding { holder, contract, class } = holding;
-    RecordId::new("asset", array![chain as i64, hex(holder), hex(contract), class.to_key()])
+/// `held:[chain, holder, contract, origin, class]`
+pub fn held_id(chain: u64, holding: &Holding) -> RecordId {
+    let Holding { holder, contract, origin, class } = holding;
+    RecordId::new("held", array![chain as i64, hex(holder), hex(contract), origin.to_key(), class.to_key()])
 }
 
 /// Where a change's deltas are. Those of blocks below others that were taken before are kept apart, so that the rest is in
@@ -135,7 +155,8 @@ impl DeltaKey {
 
 /// What all holders of one thing have in common.
 pub fn scope(chain: u64, holding: &Holding) -> String {
-    format!("{chain}:{}:{}", hex(&holding.contract), holding.class.to_key())
+    let Holding { contract, origin, class, .. } = holding;
+    format!("{chain}:{}:{}:{}", hex(contract), origin.to_key(), class.to_key())
 }
 
 /// Lowercase, without `0x`: shorter keys.
@@ -167,4 +188,40 @@ pub fn read_address(id: &RecordId, place: usize) -> Option<Address> {
 /// A token or batch at a place of a key.
 pub fn read_token(id: &RecordId, place: usize) -> Option<U256> {
     U256::from_str_radix(key::text(id, place)?, 16).ok()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::testing::database;
+    use nepto_kit::domain::Domain;
+
+    #[tokio::test]
+    async fn what_is_kept_in_an_older_form_is_taken_anew() {
+        let before = Domain { schema: &SCHEMA[..2], ..crate::assets::domain() };
+        let db = database(before).await;
+        for pipeline in ["erc20", "staking"] {
+            let statement = "{
+                CREATE type::record('cursor', [$pipeline, 7]) CONTENT { pipeline: $pipeline, chain: 7, step: 9, seq: 9,
+                    height: 9, hash: '', final_height: 5, folded: 3, events: 9, dead_letters: 0 };
+                CREATE type::record('delta', [7, $pipeline, 'aa', false, 9, 9, 9]) SET body = <bytes>'x';
+                CREATE type::record('applied', [$pipeline, 7, 9]) SET body = <bytes>'x';
+                CREATE type::record('retried', [$pipeline, 7, 9, 1]);
+                CREATE type::record('reverted', [$pipeline, 7, 8]) SET height = 3;
+                RETURN 1;
+            }";
+            db.run::<i64>(statement, vars! { pipeline: pipeline }).await.unwrap();
+        }
+        db.migrate(SCHEMA).await.unwrap();
+        let store = Store::new(&db);
+        let cursor = store.cursor(Pipeline::Erc20, 7).await.unwrap().unwrap();
+        assert_eq!((cursor.step, cursor.form), (9, None));
+        store.begin_anew(Pipeline::Erc20, 7).await.unwrap();
+        assert_eq!(store.cursor(Pipeline::Erc20, 7).await.unwrap(), None);
+        assert!(store.cursor(Pipeline::Staking, 7).await.unwrap().is_some(), "the others have their own");
+        for table in ["delta", "applied", "retried", "reverted"] {
+            let count: i64 = db.run(&format!("RETURN count(SELECT VALUE id FROM {table})"), vars! {}).await.unwrap();
+            assert_eq!(count, 1, "{table}");
+        }
+    }
 }

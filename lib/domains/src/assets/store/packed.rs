@@ -3,7 +3,8 @@
 use alloy_primitives::{Address, B256, U256};
 use prost::Message;
 
-use crate::assets::model::{Amount, Class, Delta, Holding};
+use crate::assets::model::{Amount, Class, Delta, Holding, Origin};
+use crate::collector::Pipeline;
 
 /// The body of a row of `delta`: what changed for one holder.
 #[derive(Clone, PartialEq, Message)]
@@ -29,6 +30,9 @@ struct DeltaBody {
     transaction: Vec<u8>,
     #[prost(bytes, optional, tag = "7")]
     other: Option<Vec<u8>>,
+    /// Of the origin; the pipeline is in the row's key.
+    #[prost(uint32, tag = "8")]
+    topics: u32,
 }
 
 impl DeltasBody {
@@ -41,6 +45,7 @@ impl DeltasBody {
             time_s: delta.time_s,
             transaction: delta.transaction.to_vec(),
             other: delta.other.map(|other| other.to_vec()),
+            topics: holding.origin.topics.into(),
         });
     }
 
@@ -51,16 +56,18 @@ impl DeltasBody {
     }
 
     /// Blocks, holdings and their deltas; nothing where the bytes are not such a body.
-    pub fn read(bytes: &[u8], holder: Address) -> Vec<(u64, Holding, Delta)> {
+    pub fn read(bytes: &[u8], pipeline: Pipeline, holder: Address) -> Vec<(u64, Holding, Delta)> {
         let body = Self::decode(bytes).unwrap_or_default();
-        body.deltas.iter().filter_map(|delta| Some((delta.block, delta.holding(holder)?, delta.read()?))).collect()
+        let read = |delta: &DeltaBody| Some((delta.block, delta.holding(pipeline, holder)?, delta.read()?));
+        body.deltas.iter().filter_map(read).collect()
     }
 }
 
 impl DeltaBody {
-    fn holding(&self, holder: Address) -> Option<Holding> {
+    fn holding(&self, pipeline: Pipeline, holder: Address) -> Option<Holding> {
         let contract = Address::try_from(&self.contract[..]).ok()?;
-        Some(Holding { holder, contract, class: Class::from_key(&self.class)? })
+        let origin = Origin { pipeline, topics: self.topics as u8 };
+        Some(Holding { holder, contract, origin, class: Class::from_key(&self.class)? })
     }
 
     fn read(&self) -> Option<Delta> {
@@ -101,6 +108,8 @@ struct AppliedDeltaBody {
     class: String,
     #[prost(bytes, tag = "5")]
     amount: Vec<u8>,
+    #[prost(uint32, tag = "6")]
+    topics: u32,
 }
 
 /// A row of a table other than `delta`, by the parts of its key.
@@ -119,6 +128,9 @@ pub struct AppliedRow {
     /// The log, where it is a part of the key.
     #[prost(uint32, tag = "5")]
     pub log: u32,
+    /// The origin or pipeline, where it is a part of the key.
+    #[prost(string, tag = "6")]
+    pub from: String,
 }
 
 /// A delta as it is remembered until it is folded.
@@ -137,15 +149,17 @@ impl AppliedBody {
             contract: delta.holding.contract.to_vec(),
             class: delta.holding.class.to_key(),
             amount: delta.amount.0.to_be_bytes_trimmed_vec(),
+            topics: delta.holding.origin.topics.into(),
         };
         Self { deltas: deltas.iter().map(body).collect(), rows, late }
     }
 
-    pub fn deltas(&self) -> impl Iterator<Item = AppliedDelta> + '_ {
-        self.deltas.iter().filter_map(|body| {
+    pub fn deltas(&self, pipeline: Pipeline) -> impl Iterator<Item = AppliedDelta> + '_ {
+        self.deltas.iter().filter_map(move |body| {
             let holding = Holding {
                 holder: Address::try_from(&body.holder[..]).ok()?,
                 contract: Address::try_from(&body.contract[..]).ok()?,
+                origin: Origin { pipeline, topics: body.topics as u8 },
                 class: Class::from_key(&body.class)?,
             };
             let amount = Amount(U256::try_from_be_slice(&body.amount)?);
@@ -163,18 +177,20 @@ mod tests {
         #[test]
         fn what_is_packed_is_read_back(
             amount in any::<[u8; 32]>(), time_s: u64, transaction in any::<[u8; 32]>(), other in any::<Option<[u8; 20]>>(),
-            block: u64, token in any::<Option<[u8; 32]>>(),
+            block: u64, token in any::<Option<[u8; 32]>>(), topics: u8,
         ) {
             let amount = Amount(U256::from_be_bytes(amount));
             let delta = Delta { amount, time_s, transaction: transaction.into(), other: other.map(Address::from) };
             let class = token.map_or(Class::Whole, |token| Class::Token(U256::from_be_bytes(token)));
-            let holding = Holding { holder: Address::repeat_byte(1), contract: Address::repeat_byte(2), class };
+            let (holder, pipeline) = (Address::repeat_byte(1), Pipeline::Erc721);
+            let origin = Origin { pipeline, topics };
+            let holding = Holding { holder, contract: Address::repeat_byte(2), origin, class };
             let mut body = DeltasBody::default();
             body.add(block, &holding, &delta);
-            prop_assert_eq!(DeltasBody::read(&body.encode_to_vec(), holding.holder), [(block, holding, delta)]);
+            prop_assert_eq!(DeltasBody::read(&body.encode_to_vec(), pipeline, holder), [(block, holding, delta)]);
             let applied = AppliedDelta { block, holding, amount };
             let body = AppliedBody::new(&[applied], Vec::new(), false).encode_to_vec();
-            let read: Vec<_> = AppliedBody::decode(&body[..]).unwrap().deltas().collect();
+            let read: Vec<_> = AppliedBody::decode(&body[..]).unwrap().deltas(pipeline).collect();
             prop_assert_eq!(read, [applied]);
         }
     }

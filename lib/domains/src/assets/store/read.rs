@@ -1,6 +1,6 @@
 //! Reading what is held.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use alloy_primitives::Address;
 use nepto_kit::db::{Bytes, DbError, RecordId, key, vars};
@@ -8,8 +8,8 @@ use surrealdb::types::SurrealValue;
 
 use super::packed::DeltasBody;
 use super::rows::DeltaRow;
-use super::{CursorRow, Store, amount_bytes, asset_id, cursor_id, hex, read_address, read_amount, scope};
-use crate::assets::model::{Amount, Class, Delta, Holding};
+use super::{CursorRow, Store, amount_bytes, cursor_id, held_id, hex, read_address, read_amount, scope};
+use crate::assets::model::{Amount, Class, Delta, Holding, Origin};
 use crate::collector::Pipeline;
 
 /// Rows of deltas of one holder that are read at once. Nobody has so many that are not folded.
@@ -56,7 +56,7 @@ struct RawHistory {
 }
 
 #[derive(Debug, Clone, SurrealValue)]
-struct RawAsset {
+struct RawSum {
     id: RecordId,
     amount: Bytes,
     folded: i64,
@@ -64,14 +64,16 @@ struct RawAsset {
 
 /// What is held of each thing: as far as known, or only what is final.
 ///
-/// The tails must have been read before the sums: what was folded between the two is in both, and known by its `seq`.
+/// The tails must have been read before the sums: what was folded between the two is in both, and known by its `seq`. A
+/// block above the cursor's height is told in parts, and counts when it is there to its end.
 pub fn held(tails: &[Tails], folded: &[FoldedSum], only_final: bool) -> BTreeMap<Holding, Amount> {
     let up_to: BTreeMap<Holding, i64> = folded.iter().map(|sum| (sum.holding, sum.folded)).collect();
     let mut held: BTreeMap<Holding, Amount> = folded.iter().map(|sum| (sum.holding, sum.amount)).collect();
     for Tails { cursor, tail } in tails {
         for tail in tail {
             let is_folded = up_to.get(&tail.holding).is_some_and(|folded| tail.seq <= *folded);
-            if !is_folded && (!only_final || tail.block as i64 <= cursor.final_height) {
+            let up_to = if only_final { cursor.final_height.min(cursor.height) } else { cursor.height };
+            if !is_folded && tail.block as i64 <= up_to {
                 let amount = held.entry(tail.holding).or_insert(Amount::ZERO);
                 *amount = amount.plus(tail.delta.amount);
             }
@@ -119,18 +121,42 @@ impl Store {
 
     /// The sum of one holding.
     pub async fn folded(&self, chain: u64, holding: &Holding) -> Result<Option<FoldedSum>, DbError> {
-        let variables = vars! { id: asset_id(chain, holding) };
-        let row: Option<RawAsset> = self.db.run("SELECT id, amount, folded FROM ONLY $id", variables).await?;
-        Ok(row.as_ref().and_then(read_asset))
+        let variables = vars! { id: held_id(chain, holding) };
+        let row: Option<RawSum> = self.db.run("SELECT id, amount, folded FROM ONLY $id", variables).await?;
+        Ok(row.as_ref().and_then(read_sum))
     }
 
     /// The sums of everything that a holder has on a chain, and whether these are all.
     pub async fn all_folded(&self, chain: u64, holder: &Address) -> Result<(Vec<FoldedSum>, bool), DbError> {
         let statement =
-            "SELECT id, amount, folded FROM asset:[$chain, $holder, NONE]..[$chain, $holder, []] LIMIT $limit";
+            "SELECT id, amount, folded FROM held:[$chain, $holder, NONE]..[$chain, $holder, []] LIMIT $limit";
         let variables = vars! { chain: chain as i64, holder: hex(holder), limit: HOLDINGS_MAX as i64 };
-        let rows: Vec<RawAsset> = self.db.run(statement, variables).await?;
-        Ok((rows.iter().filter_map(read_asset).collect(), rows.len() < HOLDINGS_MAX))
+        let rows: Vec<RawSum> = self.db.run(statement, variables).await?;
+        Ok((rows.iter().filter_map(read_sum).collect(), rows.len() < HOLDINGS_MAX))
+    }
+
+    /// Everything that somebody holds on a chain, and whether it is all. A contract that is an ERC-20 and an ERC-721 at once
+    /// has an amount; how many tokens it is beside that is left out.
+    pub async fn amounts(
+        &self,
+        chain: u64,
+        holder: &Address,
+        only_final: bool,
+    ) -> Result<(BTreeMap<Holding, Amount>, bool), DbError> {
+        let mut tails = Vec::new();
+        for pipeline in Pipeline::ALL {
+            tails.push(self.tail(chain, pipeline, holder).await?);
+        }
+        let (folded, are_all) = self.all_folded(chain, holder).await?;
+        let mut amounts = held(&tails, &folded, only_final);
+        let contracts: BTreeSet<Address> = amounts.keys().map(|holding| holding.contract).collect();
+        let mains = self.mains(chain, &contracts).await?;
+        amounts.retain(|holding, _| {
+            let Holding { contract, origin, class, .. } = holding;
+            let is_count = (origin.pipeline, *class) == (Pipeline::Erc721, Class::Whole);
+            mains.count(holding) && !(is_count && mains.of(Pipeline::Erc20, contract).is_some())
+        });
+        Ok((amounts, are_all))
     }
 
     /// The deltas of a holding in blocks above a height, folded or not; `None` if the holder has too many to tell.
@@ -204,12 +230,12 @@ impl Store {
         limit: i64,
     ) -> Result<Vec<FoldedSum>, DbError> {
         let none = amount_bytes(Amount::ZERO);
-        let statement = "SELECT id, amount, folded FROM asset
+        let statement = "SELECT id, amount, folded FROM held
             WHERE scope = $scope AND amount != $none AND id > $after ORDER BY id LIMIT $limit";
-        let after = asset_id(chain, &Holding { holder: after.unwrap_or(Address::ZERO), ..*of });
+        let after = held_id(chain, &Holding { holder: after.unwrap_or(Address::ZERO), ..*of });
         let variables = vars! { scope: scope(chain, of), none: none, after: after, limit: limit };
-        let rows: Vec<RawAsset> = self.db.run(statement, variables).await?;
-        Ok(rows.iter().filter_map(read_asset).collect())
+        let rows: Vec<RawSum> = self.db.run(statement, variables).await?;
+        Ok(rows.iter().filter_map(read_sum).collect())
     }
 
     /// Whether a block, of a step of this number, was given up since.
@@ -223,15 +249,17 @@ impl Store {
     }
 }
 
-fn read_asset(row: &RawAsset) -> Option<FoldedSum> {
+fn read_sum(row: &RawSum) -> Option<FoldedSum> {
     let (holder, contract) = (read_address(&row.id, 1)?, read_address(&row.id, 2)?);
-    let holding = Holding { holder, contract, class: Class::from_key(key::text(&row.id, 3)?)? };
+    let (origin, class) = (Origin::from_key(key::text(&row.id, 3)?)?, Class::from_key(key::text(&row.id, 4)?)?);
+    let holding = Holding { holder, contract, origin, class };
     Some(FoldedSum { holding, amount: read_amount(&row.amount), folded: row.folded })
 }
 
 fn read_deltas(row: &DeltaRow) -> Vec<Tail> {
-    let key = read_address(&row.id, 2).zip(key::number(&row.id, 4));
-    let Some((holder, seq)) = key else { return Vec::new() };
+    let pipeline = Pipeline::ALL.into_iter().find(|known| key::text(&row.id, 1) == Some(known.as_str()));
+    let key = pipeline.zip(read_address(&row.id, 2)).zip(key::number(&row.id, 4));
+    let Some(((pipeline, holder), seq)) = key else { return Vec::new() };
     let tail = |(block, holding, delta)| Tail { seq, block, holding, delta };
-    DeltasBody::read(&row.body, holder).into_iter().map(tail).collect()
+    DeltasBody::read(&row.body, pipeline, holder).into_iter().map(tail).collect()
 }

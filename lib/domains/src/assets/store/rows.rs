@@ -9,10 +9,13 @@ use surrealdb::types::SurrealValue;
 
 use super::packed::{AppliedRow, DeltasBody};
 use super::{DeltaKey, amount_bytes, hash_hex, hex, token_hex};
-use crate::assets::model::{Effect, Folded, Ownership, Sending};
+use crate::assets::model::{Effect, Folded, Sending, Single, Turn};
+use crate::assets::shapes::{Shape, Unread};
+use crate::collector::Pipeline;
 
-const OWNED: &str = "owned";
-const MINTED_RANGE: &str = "minted_range";
+const TURN: &str = "turn";
+const UNREAD: &str = "unread";
+const RETRIED: &str = "retried";
 const SENT: &str = "sent";
 const SENT_PART: &str = "sent_part";
 
@@ -23,20 +26,28 @@ pub struct DeltaRow {
     pub body: Bytes,
 }
 
-/// Who got a token.
+/// Who got a token that can be only one.
 #[derive(Debug, Clone, SurrealValue)]
-pub struct OwnedRow {
+pub struct TurnRow {
     pub id: RecordId,
     pub owner: String,
+    pub time_s: i64,
+    pub tx: String,
 }
 
-/// Who got a range of tokens.
+/// What is not in the sums.
 #[derive(Debug, Clone, SurrealValue)]
-pub struct RangeRow {
+pub struct UnreadRow {
     pub id: RecordId,
-    pub last: String,
-    pub owner: String,
+}
+
+/// A shape of a contract.
+#[derive(Debug, Clone, SurrealValue)]
+pub struct ShapeRow {
+    pub id: RecordId,
     pub block: i64,
+    pub log: i64,
+    pub sample: Bytes,
 }
 
 /// A message with payments.
@@ -66,8 +77,8 @@ pub struct PartRow {
 #[derive(Debug, Default)]
 pub struct Rows {
     pub deltas: Vec<DeltaRow>,
-    pub owned: Vec<OwnedRow>,
-    pub ranges: Vec<RangeRow>,
+    pub turns: Vec<TurnRow>,
+    pub unread: Vec<UnreadRow>,
     pub sent: Vec<SentRow>,
     pub parts: Vec<PartRow>,
     /// How those that are no deltas are taken out again.
@@ -78,8 +89,24 @@ impl Rows {
     /// What is folded becomes rows.
     pub fn new(key: DeltaKey, folded: &Folded, final_height: u64) -> Self {
         let mut rows = Self { deltas: deltas(key, folded, final_height), ..Self::default() };
-        for ownership in &folded.ownerships {
-            rows.add_ownership(key.chain, ownership);
+        for (single, turns) in &folded.turns {
+            for turn in turns {
+                rows.add_turn(key.chain, single, turn);
+            }
+        }
+        for unread in &folded.noted.unread {
+            rows.unread.push(UnreadRow { id: unread_id(key.chain, key.pipeline, unread) });
+            // a shape goes with its row
+            if unread.block > 0 {
+                rows.keys.push(AppliedRow {
+                    table: UNREAD.to_owned(),
+                    block: unread.block,
+                    of: hex(&unread.contract),
+                    number: String::new(),
+                    log: unread.log,
+                    from: key.pipeline.as_str().to_owned(),
+                });
+            }
         }
         for sending in &folded.sendings {
             rows.add_sending(key.chain, sending);
@@ -87,21 +114,22 @@ impl Rows {
         rows
     }
 
-    fn add_ownership(&mut self, chain: u64, Ownership { contract, first, last, to, place }: &Ownership) {
-        let is_range = first != last;
+    fn add_turn(&mut self, chain: u64, Single { origin, contract, token }: &Single, turn: &Turn) {
+        let Turn { place, owner } = turn;
         let key = AppliedRow {
-            table: if is_range { MINTED_RANGE } else { OWNED }.to_owned(),
+            table: TURN.to_owned(),
             block: place.block,
             of: hex(contract),
-            number: token_hex(first),
+            number: token_hex(token),
             log: place.log,
+            from: origin.to_key(),
         };
-        let (id, owner) = (row_id(chain, &key), hex(to));
-        if is_range {
-            self.ranges.push(RangeRow { id, last: token_hex(last), owner, block: place.block as i64 });
-        } else {
-            self.owned.push(OwnedRow { id, owner });
-        }
+        self.turns.push(TurnRow {
+            id: row_id(chain, &key),
+            owner: hex(owner),
+            time_s: place.time_s as i64,
+            tx: hash_hex(&place.transaction),
+        });
         self.keys.push(key);
     }
 
@@ -112,6 +140,7 @@ impl Rows {
             of: hex(of),
             number,
             log: place.log,
+            from: String::new(),
         };
         match effect {
             Effect::Sent { contract, batch, sender, token, content_hash, message } => {
@@ -163,16 +192,47 @@ pub fn message_of(chain: u64, contract: &Address, batch: &U256) -> String {
 
 /// Whether the contract chose the key: it may have said the same of an earlier block, whose row stays.
 pub fn is_named_by_contract(row: &AppliedRow) -> bool {
-    [MINTED_RANGE, SENT].contains(&row.table.as_str())
+    row.table == SENT
+}
+
+/// A log of a block that was put aside before, and is taken now.
+pub fn retried((block, log): (u64, u32), pipeline: Pipeline) -> AppliedRow {
+    AppliedRow {
+        table: RETRIED.to_owned(),
+        block,
+        of: String::new(),
+        number: String::new(),
+        log,
+        from: pipeline.as_str().to_owned(),
+    }
 }
 
 /// The key of a row that is no delta.
-pub fn row_id(chain: u64, AppliedRow { table, block, of, number, log }: &AppliedRow) -> RecordId {
-    let (chain, of, number) = (chain as i64, of.clone(), number.clone());
+pub fn row_id(chain: u64, AppliedRow { table, block, of, number, log, from }: &AppliedRow) -> RecordId {
+    let (chain, of, number, from) = (chain as i64, of.clone(), number.clone(), from.clone());
     let (block, log) = (*block as i64, i64::from(*log));
     match table.as_str() {
-        OWNED => RecordId::new(OWNED, array![chain, of, number, block, log]),
+        TURN => RecordId::new(TURN, array![chain, from, of, number, block, log]),
+        RETRIED => RecordId::new(RETRIED, array![from, chain, block, log]),
+        UNREAD => RecordId::new(UNREAD, array![chain, of, block, log, from]),
         SENT_PART => RecordId::new(SENT_PART, array![chain, of, block, log]),
         table => RecordId::new(table, array![chain, of, number]),
     }
+}
+
+/// `unread:[chain, contract, block, log, pipeline]`
+pub fn unread_id(chain: u64, pipeline: Pipeline, unread: &Unread) -> RecordId {
+    let Unread { contract, block, log } = unread;
+    RecordId::new(UNREAD, array![chain as i64, hex(contract), *block as i64, i64::from(*log), pipeline.as_str()])
+}
+
+/// `shape:[chain, pipeline, contract, topics]`
+pub fn shape_id(chain: u64, pipeline: Pipeline, contract: &Address, topics: u8) -> RecordId {
+    RecordId::new("shape", array![chain as i64, pipeline.as_str(), hex(contract), i64::from(topics)])
+}
+
+/// A shape as it is kept.
+pub fn shape_row(id: RecordId, shape: &Shape) -> ShapeRow {
+    let (block, log) = shape.first;
+    ShapeRow { id, block: block as i64, log: i64::from(log), sample: shape.sample.encode_to_vec().into() }
 }

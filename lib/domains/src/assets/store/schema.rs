@@ -2,11 +2,11 @@
 
 use nepto_kit::db::Migration;
 
-pub const SCHEMA: &[Migration] = &[FIRST, METADATA];
+pub const SCHEMA: &[Migration] = &[FIRST, METADATA, ORIGINS];
 
 /// Tables whose keys begin with the chain, but for what is known from elsewhere: what accounts want to hear about, and
 /// what is said about tokens.
-pub const BY_CHAIN: [&str; 6] = ["delta", "asset", "owned", "minted_range", "sent", "sent_part"];
+pub const BY_CHAIN: [&str; 7] = ["delta", "held", "turn", "shape", "unread", "sent", "sent_part"];
 /// Tables whose keys begin with the pipeline and the chain.
 pub const BY_PIPELINE: [&str; 4] = ["cursor", "reverted", "applied", "retried"];
 
@@ -109,5 +109,35 @@ const METADATA: Migration = Migration {
         DEFINE FIELD IF NOT EXISTS tried_at_ms ON nft TYPE int;
         DEFINE FIELD IF NOT EXISTS next_try_at_ms ON nft TYPE int;
         DEFINE INDEX IF NOT EXISTS nft_next_try ON nft FIELDS next_try_at_ms;
+    ",
+};
+
+/// Amounts have an origin, and tokens a line of turns: what was kept before is not understood any more. Each pipeline deletes its own
+/// and takes all steps anew ([`super::FORM`]); what none of them owns alone goes here.
+const ORIGINS: Migration = Migration {
+    number: 3,
+    statements: "
+        REMOVE TABLE IF EXISTS asset;
+        REMOVE TABLE IF EXISTS owned;
+        REMOVE TABLE IF EXISTS minted_range;
+        DEFINE FIELD IF NOT EXISTS form ON cursor TYPE option<int>;
+        -- held:[chain, holder, contract, origin, class]: the sum of a holding's deltas
+        DEFINE TABLE IF NOT EXISTS held SCHEMAFULL;
+        DEFINE FIELD IF NOT EXISTS scope ON held TYPE string;
+        DEFINE FIELD IF NOT EXISTS amount ON held TYPE bytes;
+        DEFINE FIELD IF NOT EXISTS folded ON held TYPE int;
+        DEFINE INDEX IF NOT EXISTS held_scope ON held FIELDS scope;
+        -- turn:[chain, origin, contract, token, block, log]: who got a token that can be only one
+        DEFINE TABLE IF NOT EXISTS turn SCHEMAFULL;
+        DEFINE FIELD IF NOT EXISTS owner ON turn TYPE string;
+        DEFINE FIELD IF NOT EXISTS time_s ON turn TYPE int;
+        DEFINE FIELD IF NOT EXISTS tx ON turn TYPE string;
+        -- shape:[chain, pipeline, contract, topics]: which events a contract logs, with the first of them
+        DEFINE TABLE IF NOT EXISTS shape SCHEMAFULL;
+        DEFINE FIELD IF NOT EXISTS block ON shape TYPE int;
+        DEFINE FIELD IF NOT EXISTS log ON shape TYPE int;
+        DEFINE FIELD IF NOT EXISTS sample ON shape TYPE bytes;
+        -- unread:[chain, contract, block, log, pipeline]: what is not in the sums; at block 0, all of a shape
+        DEFINE TABLE IF NOT EXISTS unread SCHEMAFULL;
     ",
 };

@@ -12,6 +12,7 @@ use utoipa_axum::router::OpenApiRouter;
 use utoipa_axum::routes;
 
 use crate::assets::ops::Assets;
+use crate::parameters;
 
 pub fn routes(assets: Assets) -> OpenApiRouter {
     OpenApiRouter::new().routes(routes!(track, all)).routes(routes!(one)).with_state(assets)
@@ -37,7 +38,7 @@ async fn all(State(assets): State<Assets>, Caller(claims): Caller) -> Result<Jso
 
 /// One of them
 #[utoipa::path(get, path = "/v1/assets/{chain_id}/transactions/{hash}", tag = "assets",
-    params(("chain_id" = u64, Path), ("hash" = String, Path)),
+    params(("chain_id" = inline(parameters::ChainId), Path), ("hash" = inline(parameters::Hash), Path)),
     responses((status = 200, body = Transaction), (status = "default", body = Problem)))]
 async fn one(
     State(assets): State<Assets>,
@@ -48,5 +49,6 @@ async fn one(
 }
 
 fn hash(text: &str) -> Result<B256, Failure> {
-    text.parse().map_err(|_| Failure::new(ErrorCode::Malformed, format!("{text:?} is not the hash of a transaction")))
+    let hash = text.strip_prefix("0x").filter(|digits| digits.len() == 64).and_then(|digits| digits.parse().ok());
+    hash.ok_or_else(|| Failure::new(ErrorCode::Malformed, format!("{text:?} is not the hash of a transaction")))
 }

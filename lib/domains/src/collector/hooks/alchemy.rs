@@ -1,7 +1,10 @@
 //! Alchemy Notify: address activity, NFT activity, and custom webhooks (GraphQL).
 //!
-//! Shapes: <https://www.alchemy.com/docs/reference/notify-api-quickstart>. Fields that are not needed may be anything, and
-//! what is no log (ether that moves, an internal transaction) is passed over.
+//! Shapes: <https://www.alchemy.com/docs/reference/notify-api-quickstart> and, for custom webhooks,
+//! <https://www.alchemy.com/docs/reference/custom-webhooks-faq>. Fields that are not needed may be anything, and what is no log
+//! (ether that moves, an internal transaction) is passed over. A provider repeats what is refused, and pauses the webhook.
+
+use std::str::FromStr;
 
 use alloy_primitives::{Address, B256, U64};
 use serde::Deserialize;
@@ -19,7 +22,9 @@ struct Delivery {
 struct Event {
     #[serde(default)]
     activity: Vec<Activity>,
-    data: Option<GraphQl>,
+    /// What the query of a custom webhook found. Its owner chooses the fields; what is not there is `null`.
+    #[serde(default)]
+    data: Value,
 }
 
 #[derive(Deserialize)]
@@ -38,68 +43,44 @@ struct ActivityLog {
     removed: bool,
 }
 
-#[derive(Deserialize)]
-struct GraphQl {
-    block: GraphQlBlock,
-}
-
-#[derive(Deserialize)]
-struct GraphQlBlock {
-    hash: B256,
-    number: Value,
-    #[serde(default)]
-    logs: Vec<GraphQlLog>,
-}
-
-#[derive(Deserialize)]
-struct GraphQlLog {
-    index: Option<Value>,
-    account: GraphQlAccount,
-}
-
-#[derive(Deserialize)]
-struct GraphQlAccount {
-    address: Address,
-}
-
 /// The logs that a delivery tells of.
 pub fn read(body: &[u8]) -> Result<Vec<Hint>, String> {
-    let delivery: Delivery = serde_json::from_slice(body).map_err(|error| error.to_string())?;
+    let delivery: Delivery = nepto_kit::json::from_slice(body).map_err(|error| error.to_string())?;
     match delivery.r#type.as_str() {
         "ADDRESS_ACTIVITY" | "NFT_ACTIVITY" => {
             let logs = delivery.event.activity.into_iter().filter_map(|activity| activity.log);
-            Ok(logs.map(of_activity).collect())
+            Ok(logs.filter_map(of_activity).collect())
         }
-        "GRAPHQL" => of_block(delivery.event.data.ok_or("a GRAPHQL delivery without event.data")?.block),
+        "GRAPHQL" => Ok(of_block(&delivery.event.data["block"])),
         // metadata that changed, and what may come: no logs
         _ => Ok(Vec::new()),
     }
 }
 
-fn of_activity(log: ActivityLog) -> Hint {
-    Hint {
+fn of_activity(log: ActivityLog) -> Option<Hint> {
+    Some(Hint {
         block: log.block_number.to(),
         hash: log.block_hash,
-        log: log.log_index.to::<u64>() as u32,
+        log: u32::try_from(log.log_index.to::<u64>()).ok()?,
         contract: log.address,
         is_removed: log.removed,
-    }
+    })
 }
 
-fn of_block(block: GraphQlBlock) -> Result<Vec<Hint>, String> {
-    let height = number(&block.number).ok_or("the block has no number")?;
-    let hint = |log: GraphQlLog| {
-        // the owner of the query chooses its fields: without the index a log can't be told from others
-        let index = number(log.index.as_ref()?)?;
-        Some(Hint {
-            block: height,
-            hash: block.hash,
-            log: index as u32,
-            contract: log.account.address,
-            is_removed: false,
-        })
+/// A delivery comes for every block, also without a match. Without block, contract and index a log can't be told from others:
+/// nothing is noted of it, and the watcher, which is woken all the same, finds it.
+fn of_block(block: &Value) -> Vec<Hint> {
+    let (Some(height), Some(hash)) = (number(&block["number"]), text(&block["hash"])) else { return Vec::new() };
+    let hint = |log: &Value| {
+        let log_index = u32::try_from(number(&log["index"])?).ok()?;
+        let contract = text(&log["account"]["address"])?;
+        Some(Hint { block: height, hash, log: log_index, contract, is_removed: false })
     };
-    Ok(block.logs.into_iter().filter_map(hint).collect())
+    block["logs"].as_array().into_iter().flatten().filter_map(hint).collect()
+}
+
+fn text<T: FromStr>(value: &Value) -> Option<T> {
+    value.as_str()?.parse().ok()
 }
 
 /// A number, as JSON has it or as text, decimal or hexadecimal.

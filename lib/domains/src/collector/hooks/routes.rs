@@ -17,6 +17,7 @@ use utoipa_axum::routes;
 
 use super::Hooks;
 use crate::collector::ops::Collector;
+use crate::parameters;
 
 const SIGNATURE_HEADER: &str = "x-alchemy-signature";
 
@@ -31,7 +32,8 @@ pub fn routes(collector: Collector, hooks: Hooks) -> OpenApiRouter {
 }
 
 /// What Alchemy Notify delivers, signed in `X-Alchemy-Signature`
-#[utoipa::path(post, path = "/v1/hooks/alchemy/{id}", tag = "hooks", security(()), params(("id" = String, Path)),
+#[utoipa::path(post, path = "/v1/hooks/alchemy/{id}", tag = "hooks", security(()),
+    params(("id" = inline(parameters::Hook), Path)),
     request_body(content = Vec<u8>, content_type = "application/json"),
     responses((status = 200, body = HintsNoted), (status = "default", body = Problem)))]
 async fn alchemy(

@@ -47,9 +47,54 @@ fn every_shape_is_understood() {
     assert_eq!(alchemy::read(other.to_string().as_bytes()).unwrap(), []);
 }
 
+/// Whoever writes a query chooses its fields, and a delivery comes for every block.
+#[test]
+fn a_custom_webhook_tells_what_its_query_asks_for() {
+    let read = |data: serde_json::Value| {
+        let delivery = json!({ "webhookId": "wh_1", "id": "whevt_1", "type": "GRAPHQL",
+            "event": { "data": data, "sequenceNumber": "10000000000579857000" } });
+        alchemy::read(delivery.to_string().as_bytes()).unwrap()
+    };
+    let address = Address::repeat_byte(1);
+    let whole = json!({ "index": 3, "account": { "address": address } });
+    let block = |logs: serde_json::Value| json!({ "block": { "hash": hash(), "number": 14_628_003, "logs": logs } });
+    let told = [Hint { block: 14_628_003, ..hint(3) }];
+    assert_eq!(read(block(json!([whole]))), told);
+    // one log that can't be told from others takes nothing from those beside it
+    for odd in [
+        json!({ "index": 1, "topics": [], "data": "0x" }),
+        json!({ "account": { "address": address } }),
+        json!({ "index": 1, "account": null }),
+        json!({ "index": 1, "account": { "address": "0x12" } }),
+        json!({ "index": u64::MAX, "account": { "address": address } }),
+        json!(null),
+        json!("0x"),
+    ] {
+        assert_eq!(read(block(json!([odd, whole]))), told, "{odd}");
+    }
+    for nothing in [
+        json!(null),
+        json!({}),
+        json!({ "block": null }),
+        json!({ "block": {} }),
+        json!({ "block": { "logs": [] } }),
+        json!({ "block": { "logs": [whole] } }),
+        json!({ "block": { "hash": hash(), "logs": [whole] } }),
+        json!({ "block": { "hash": null, "number": 5, "logs": [whole] } }),
+        json!({ "block": { "hash": hash(), "number": null, "logs": [whole] } }),
+        json!({ "block": [{ "hash": hash() }] }),
+        json!({ "transactions": [{ "hash": hash() }] }),
+        block(json!(null)),
+    ] {
+        assert_eq!(read(nothing.clone()), [], "{nothing}");
+    }
+}
+
 #[test]
 fn what_is_none_is_refused() {
-    for text in ["", "[]", "{}", r#"{"type":"GRAPHQL","event":{}}"#, r#"{"type":"ADDRESS_ACTIVITY"}"#] {
+    for text in
+        ["", "[]", "{}", r#"["GRAPHQL",{"activity":[]}]"#, r#"{"type":"GRAPHQL"}"#, r#"{"type":"ADDRESS_ACTIVITY"}"#]
+    {
         assert!(alchemy::read(text.as_bytes()).is_err(), "{text}");
     }
     let broken = json!({ "type": "NFT_ACTIVITY", "event": { "activity": [{ "log": { "address": "0x12" } }] } });

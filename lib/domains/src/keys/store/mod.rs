@@ -1,5 +1,6 @@
 //! All SurrealQL and Redis of this domain.
 
+mod prekeys;
 mod removed;
 mod schema;
 
@@ -7,15 +8,16 @@ use std::sync::LazyLock;
 use std::time::Duration;
 
 use nepto_kit::clock::from_ms;
-use nepto_kit::db::{Bytes, Db, DbError, RecordId, key, vars};
+use nepto_kit::db::{Bytes, Db, DbError, RecordId, vars};
 use nepto_kit::outbox;
+use nepto_kit::redis::Redis;
 use nepto_proto::api::keys as api;
 use nepto_proto::certificate::SignedMessage;
 use nepto_proto::{AccountId, DeviceId, RegistrationId};
 use redis::Script;
-use redis::aio::ConnectionManager;
 use surrealdb::types::{SurrealValue, array};
 
+pub use self::prekeys::Taken;
 pub use self::removed::RemovedRow;
 pub use self::schema::SCHEMA;
 use super::device_list::DeviceList;
@@ -58,6 +60,12 @@ pub struct DeviceRow {
     last_resort: Signed,
     pub ec_left: i64,
     pub kyber_left: i64,
+    ec_top: i64,
+    kyber_top: i64,
+    signed_top: i64,
+    last_resort_top: i64,
+    ec_sum: i64,
+    kyber_sum: i64,
     created_at_ms: i64,
     last_seen_at_ms: i64,
 }
@@ -78,6 +86,12 @@ impl DeviceRow {
             last_resort: (&request.setup.last_resort).into(),
             ec_left: 0,
             kyber_left: 0,
+            ec_top: 0,
+            kyber_top: 0,
+            signed_top: i64::from(request.setup.signed_prekey.id),
+            last_resort_top: i64::from(request.setup.last_resort.id),
+            ec_sum: 0,
+            kyber_sum: 0,
             created_at_ms: now_ms,
             last_seen_at_ms: now_ms,
         }
@@ -102,6 +116,23 @@ impl DeviceRow {
             created_at: from_ms(self.created_at_ms),
             last_seen_at: from_ms(self.last_seen_at_ms),
         })
+    }
+
+    /// What there is of its one-time prekeys, and which ids come next.
+    pub fn stock(&self) -> api::KeyStock {
+        let next = |top: i64| u32::try_from(top + 1).unwrap_or(u32::MAX);
+        api::KeyStock {
+            ec: self.ec_left as u32,
+            kyber: self.kyber_left as u32,
+            ec_sum: self.ec_sum.unsigned_abs(),
+            kyber_sum: self.kyber_sum.unsigned_abs(),
+            next: api::NextIds {
+                ec: next(self.ec_top),
+                kyber: next(self.kyber_top),
+                signed_prekey: next(self.signed_top),
+                last_resort: next(self.last_resort_top),
+            },
+        }
     }
 
     /// Its repeated-use keys.
@@ -133,33 +164,6 @@ impl From<RosterRow> for DeviceList {
     }
 }
 
-#[derive(Debug, Clone, SurrealValue)]
-struct EcRow {
-    id: RecordId,
-    public_key: Bytes,
-}
-
-#[derive(Debug, Clone, SurrealValue)]
-struct KyberRow {
-    id: RecordId,
-    public_key: Bytes,
-    signature: Bytes,
-}
-
-/// A device with the one-time keys that were taken for this caller and for nobody else.
-#[derive(Debug, Clone, SurrealValue)]
-struct TakenRow {
-    device: DeviceRow,
-    ec: Option<EcRow>,
-    kyber: Option<KyberRow>,
-}
-
-/// A bundle, and what is left of the pools it was taken from.
-pub struct Taken {
-    pub bundle: api::PrekeyBundle,
-    pub left: api::KeyCount,
-}
-
 /// Lua: a cached list gives way to a newer revision only.
 static PUT_LIST: LazyLock<Script> = LazyLock::new(|| {
     Script::new(
@@ -175,19 +179,24 @@ const CACHE_TTL: Duration = Duration::from_secs(300);
 #[derive(Clone)]
 pub struct Store {
     db: Db,
-    redis: ConnectionManager,
+    redis: Redis,
 }
 
 impl Store {
-    pub fn new(db: Db, redis: ConnectionManager) -> Self {
+    pub fn new(db: Db, redis: Redis) -> Self {
         Self { db, redis }
     }
 
-    /// Registers a device under the next free number, or renews the one with this identity key. Throws `device_limit`.
+    /// Registers a device under the next free number, or renews the one with this identity key. Throws `device_limit`, and
+    /// `identity_taken` if another account ever had the key.
     pub async fn register(&self, account: AccountId, row: DeviceRow, devices_max: usize) -> Result<i64, DbError> {
         self.db
             .run(
                 "{
+                    LET $identity = type::record('identity', encoding::base64::encode($row.identity_key));
+                    LET $owner = (SELECT VALUE account FROM ONLY $identity);
+                    IF $owner AND $owner != $account { THROW 'identity_taken' };
+                    IF !$owner { CREATE $identity SET account = $account };
                     LET $roster = (SELECT * FROM ONLY $roster_id)
                         ?? { revision: 0, last_device: 0, devices: [] };
                     LET $same = (SELECT VALUE device FROM device:[$account, NONE]..[$account, []]
@@ -196,6 +205,8 @@ impl Store {
                         UPDATE type::record('device', [$account, $same]) SET name = $row.name, wallet = $row.wallet,
                             message = $row.message, signature = $row.signature, signed_prekey = $row.signed_prekey,
                             last_resort = $row.last_resort, registration_id = $row.registration_id,
+                            signed_top = math::max([signed_top, $row.signed_top]),
+                            last_resort_top = math::max([last_resort_top, $row.last_resort_top]),
                             last_seen_at_ms = $row.last_seen_at_ms;
                         LET $devices = $roster.devices.map(|$entry| IF $entry.device = $same
                             { { device: $same, registration_id: $row.registration_id } } ELSE { $entry });
@@ -271,6 +282,13 @@ impl Store {
             .await
     }
 
+    /// The account that had an identity key first.
+    pub async fn identity_owner(&self, identity_key: &[u8]) -> Result<Option<AccountId>, DbError> {
+        let statement = "SELECT VALUE account FROM ONLY type::record('identity', encoding::base64::encode($key))";
+        let owner: Option<String> = self.db.run(statement, vars! { key: Bytes::from(identity_key.to_vec()) }).await?;
+        Ok(owner.and_then(|owner| owner.parse().ok()))
+    }
+
     /// Numbers and registration ids, with the revision of the list.
     pub async fn list(&self, account: AccountId) -> Result<DeviceList, DbError> {
         let row: Option<RosterRow> =
@@ -307,100 +325,6 @@ impl Store {
         self.db.run(statement, vars! { below: below, limit: limit }).await
     }
 
-    /// Replaces repeated-use keys and adds one-time keys. Throws `device_unknown` and `key_limit`; a one-time id that is
-    /// there already is [`DbError::Exists`].
-    pub async fn upload(
-        &self,
-        account: AccountId,
-        device: DeviceId,
-        keys: &api::UploadKeys,
-        keys_max: usize,
-    ) -> Result<api::KeyCount, DbError> {
-        #[derive(SurrealValue)]
-        struct Left {
-            ec_left: i64,
-            kyber_left: i64,
-        }
-        let key = |table: &str, id: u32| {
-            RecordId::new(table, array![account.to_string(), i64::from(device.get()), i64::from(id)])
-        };
-        let ec: Vec<EcRow> = keys
-            .ec
-            .iter()
-            .map(|prekey| EcRow { id: key("ec_prekey", prekey.id), public_key: prekey.public_key.0.clone().into() })
-            .collect();
-        let kyber: Vec<KyberRow> = keys
-            .kyber
-            .iter()
-            .map(|prekey| KyberRow {
-                id: key("kyber_prekey", prekey.id),
-                public_key: prekey.public_key.0.clone().into(),
-                signature: prekey.signature.0.clone().into(),
-            })
-            .collect();
-        let left: Left = self
-            .db
-            .run(
-                "{
-                    LET $row = (SELECT ec_left, kyber_left FROM ONLY $id);
-                    IF !$row { THROW 'device_unknown' };
-                    LET $ec_left = $row.ec_left + array::len($ec);
-                    LET $kyber_left = $row.kyber_left + array::len($kyber);
-                    IF $ec_left > $max OR $kyber_left > $max { THROW 'key_limit' };
-                    IF array::len($ec) > 0 { INSERT INTO ec_prekey $ec };
-                    IF array::len($kyber) > 0 { INSERT INTO kyber_prekey $kyber };
-                    UPDATE $id SET ec_left = $ec_left, kyber_left = $kyber_left,
-                        signed_prekey = $signed ?? signed_prekey, last_resort = $last_resort ?? last_resort;
-                    RETURN { ec_left: $ec_left, kyber_left: $kyber_left };
-                }",
-                vars! {
-                    id: device_id(account, device),
-                    ec: ec,
-                    kyber: kyber,
-                    signed: keys.signed_prekey.as_ref().map(Signed::from),
-                    last_resort: keys.last_resort.as_ref().map(Signed::from),
-                    max: keys_max as i64,
-                },
-            )
-            .await?;
-        Ok(api::KeyCount { ec: left.ec_left as u32, kyber: left.kyber_left as u32 })
-    }
-
-    /// A bundle of a device, with one one-time key of each kind taken out for good. Two callers at once never get the
-    /// same: both delete the same row, and one of the transactions is tried again.
-    pub async fn take_bundle(&self, account: AccountId, device: DeviceId) -> Result<Option<Taken>, DbError> {
-        let row: Option<TakenRow> = self
-            .db
-            .run(
-                "{
-                    LET $device = (SELECT * OMIT id FROM ONLY $id);
-                    IF !$device { RETURN NONE };
-                    LET $ec = (SELECT * FROM ec_prekey:[$account, $n, NONE]..[$account, $n, []] LIMIT 1)[0];
-                    LET $kyber = (SELECT * FROM kyber_prekey:[$account, $n, NONE]..[$account, $n, []] LIMIT 1)[0];
-                    IF $ec { DELETE $ec.id };
-                    IF $kyber { DELETE $kyber.id };
-                    LET $ec_left = $device.ec_left - (IF $ec { 1 } ELSE { 0 });
-                    LET $kyber_left = $device.kyber_left - (IF $kyber { 1 } ELSE { 0 });
-                    UPDATE $id SET ec_left = $ec_left, kyber_left = $kyber_left;
-                    RETURN { device: object::extend($device, { ec_left: $ec_left, kyber_left: $kyber_left }),
-                        ec: $ec, kyber: $kyber };
-                }",
-                vars! {
-                    id: device_id(account, device),
-                    account: account.to_string(),
-                    n: i64::from(device.get()),
-                },
-            )
-            .await?;
-        Ok(row.and_then(Taken::from_row))
-    }
-
-    /// A bundle without one-time keys.
-    pub async fn bundle(&self, account: AccountId, device: DeviceId) -> Result<Option<Taken>, DbError> {
-        let device = self.device(account, device).await?;
-        Ok(device.and_then(|device| Taken::from_row(TakenRow { device, ec: None, kyber: None })))
-    }
-
     /// Puts a list into Redis for the gateways.
     pub async fn cache(&self, account: AccountId, list: &DeviceList) -> redis::RedisResult<()> {
         PUT_LIST
@@ -411,35 +335,6 @@ impl Store {
             .invoke_async(&mut self.redis.clone())
             .await
     }
-}
-
-impl Taken {
-    fn from_row(row: TakenRow) -> Option<Self> {
-        let (signed_prekey, last_resort) = row.device.repeated_use();
-        let left = api::KeyCount { ec: row.device.ec_left as u32, kyber: row.device.kyber_left as u32 };
-        let ec_prekey = row.ec.and_then(|key| {
-            Some(api::EcPrekey { id: one_time_id(&key.id)?, public_key: key.public_key.to_vec().into() })
-        });
-        let one_time = row.kyber.and_then(|key| {
-            Some(api::SignedPrekey {
-                id: one_time_id(&key.id)?,
-                public_key: key.public_key.to_vec().into(),
-                signature: key.signature.to_vec().into(),
-            })
-        });
-        let bundle = api::PrekeyBundle {
-            device: row.device.to_public()?,
-            signed_prekey,
-            ec_prekey,
-            kyber_prekey: one_time.unwrap_or(last_resort),
-        };
-        Some(Self { bundle, left })
-    }
-}
-
-/// The key's own id, the last part of its record id.
-fn one_time_id(id: &RecordId) -> Option<u32> {
-    u32::try_from(key::number(id, 2)?).ok()
 }
 
 /// What others see of a device: its number and installation, its identity, message and signature of its certificate.

@@ -58,4 +58,31 @@ pub const SCHEMA: &[Migration] = &[
             DEFINE INDEX IF NOT EXISTS removed_device_age ON removed_device FIELDS removed_at_ms;
         ",
     },
+    Migration {
+        number: 3,
+        statements: "
+            -- the largest ids that were ever taken, and the sums of the tags of the one-time prekeys that are there
+            DEFINE FIELD IF NOT EXISTS ec_top ON device TYPE int;
+            DEFINE FIELD IF NOT EXISTS kyber_top ON device TYPE int;
+            DEFINE FIELD IF NOT EXISTS signed_top ON device TYPE int;
+            DEFINE FIELD IF NOT EXISTS last_resort_top ON device TYPE int;
+            DEFINE FIELD IF NOT EXISTS ec_sum ON device TYPE int;
+            DEFINE FIELD IF NOT EXISTS kyber_sum ON device TYPE int;
+            DEFINE FIELD IF NOT EXISTS tag ON ec_prekey TYPE int;
+            DEFINE FIELD IF NOT EXISTS tag ON kyber_prekey TYPE int;
+            -- one-time prekeys whose signatures nobody checked: their devices upload new ones when they connect
+            DELETE ec_prekey WHERE tag = NONE;
+            DELETE kyber_prekey WHERE tag = NONE;
+            UPDATE device SET ec_left = 0, kyber_left = 0, ec_sum = 0, kyber_sum = 0, ec_top = 0, kyber_top = 0,
+                signed_top = signed_prekey.id, last_resort_top = last_resort.id WHERE ec_top = NONE;
+            -- identity:[key]: the one account that an identity key belongs to, for good
+            DEFINE TABLE IF NOT EXISTS identity SCHEMAFULL;
+            DEFINE FIELD IF NOT EXISTS account ON identity TYPE string;
+            FOR $known IN (SELECT account, identity_key, created_at_ms FROM device ORDER BY created_at_ms) {
+                INSERT IGNORE INTO identity {
+                    id: type::record('identity', encoding::base64::encode($known.identity_key)), account: $known.account
+                };
+            };
+        ",
+    },
 ];

@@ -3,15 +3,18 @@
 //! Frames of the client are worked off in their order; deliveries go on meanwhile. Nothing here waits without a bound: not
 //! for the client, not for Redis, not for JetStream.
 
+mod closing;
 mod open;
+mod pieces;
+mod price;
 mod requests;
+mod typing;
 
 use std::convert::Infallible;
 use std::pin::Pin;
 use std::time::Duration;
 
 use axum::body::Bytes;
-use axum::extract::ws::{CloseFrame, Message, WebSocket};
 use futures_util::future::BoxFuture;
 use futures_util::stream::FuturesUnordered;
 use futures_util::{FutureExt, SinkExt, StreamExt};
@@ -27,12 +30,21 @@ use nepto_proto::{ClientMsgId, CloseCode, ErrorCode};
 use prost::Message as _;
 use tokio::time::{Instant, Sleep, sleep, sleep_until, timeout};
 use tokio_util::sync::WaitForCancellationFutureOwned;
-use tungstenite::error::ProtocolError;
+use tungstenite::Message;
+use tungstenite::error::Error as SocketError;
 
+use self::closing::{breaks_protocol, broken, close};
 use self::open::{Begun, hello};
+pub use self::pieces::Pieces;
+pub use self::price::Allowance;
+use self::price::Passage;
 use self::requests::Checking;
+use self::typing::Typing;
+use super::acked::Acked;
 use super::gateway::{Gateway, Place};
-use super::mailbox::{self, Page, StoredEnvelope};
+use super::handshake::Socket;
+use super::hellos;
+use super::mailbox::{self, Missed, Page, StoredEnvelope, missed};
 use super::session::{Effect, Session};
 use super::submit;
 
@@ -42,8 +54,6 @@ const WORK_MAX: usize = 64;
 const READ_AGAIN_AFTER: Duration = Duration::from_millis(50);
 /// A stopping gateway waits so long for the answers of a connection.
 const FINISH_WITHIN: Duration = Duration::from_secs(2);
-/// A client has so long to take its close frame.
-const CLOSE_WITHIN: Duration = Duration::from_secs(1);
 
 /// Why the loop ended.
 type Closed = CloseCode;
@@ -51,29 +61,24 @@ type Closed = CloseCode;
 /// Serves a socket from its first frame to its close.
 ///
 /// Each phase is boxed: a socket that idles should hold only what it still needs.
-pub async fn serve(place: Place, mut socket: WebSocket) {
-    let (here, begun) = match Box::pin(hello(place.gateway(), &mut socket)).await {
+pub async fn serve(mut place: Place, mut socket: Socket) {
+    let gateway = place.gateway().clone();
+    let limits = &gateway.ctx.config.gateway;
+    let mut allowance = Allowance::new(limits.frames_per_second, limits.frames_burst, Instant::now());
+    let (here, begun) = match Box::pin(hello(&gateway, &mut socket, &mut allowance)).await {
         Ok(begun) => begun,
         Err(code) => return Box::pin(close(&mut socket, code)).await,
     };
+    place.greeted();
     let claims = begun.claims;
-    let connection = Connection::new(place.gateway(), &mut socket, begun);
+    let connection = Connection::new(&gateway, &mut socket, begun, allowance);
     let code = Box::pin(connection.run_to_close()).await;
+    if code == CloseCode::Abuse {
+        hellos::bar(&gateway.ctx, claims.session).await;
+    }
     tracing::debug!(account = %claims.account, device = %claims.device, reason = code.reason(), "socket closed");
     Box::pin(close(&mut socket, code)).await;
     Box::pin(here.leave()).await;
-}
-
-async fn close(socket: &mut WebSocket, code: CloseCode) {
-    metrics::counter!("nepto_gateway_closed_total", "reason" => code.reason()).increment(1);
-    let frame = CloseFrame { code: code.get(), reason: code.reason().into() };
-    let farewell = async {
-        if socket.send(Message::Close(Some(frame))).await.is_ok() {
-            // TCP takes what was written back if it is closed with something unread
-            while let Some(Ok(_)) = socket.recv().await {}
-        }
-    };
-    let _ = timeout(CLOSE_WITHIN, farewell).await;
 }
 
 /// An answer in the making; `None` says nothing.
@@ -81,7 +86,7 @@ type Work = BoxFuture<'static, Option<Bytes>>;
 
 struct Connection<'a> {
     gateway: &'a Gateway,
-    socket: &'a mut WebSocket,
+    socket: &'a mut Socket,
     claims: Claims,
     /// Of this connection.
     epoch: u64,
@@ -89,20 +94,25 @@ struct Connection<'a> {
     mailbox_epoch: u64,
     live: Subscription,
     session: Session,
+    /// Devices that miss messages, still to be told.
+    missed: Vec<Missed>,
+    /// This device was told that it is one of them, and has acknowledged nothing since.
+    misses: bool,
     reading: Option<BoxFuture<'static, anyhow::Result<Page>>>,
     checking: Option<Checking>,
     work: FuturesUnordered<Work>,
     errors: u32,
     heard_at: Instant,
     pinged_at: Instant,
-    typed_at: Option<Instant>,
+    allowance: Allowance,
+    typing: Typing,
     timer: Pin<Box<Sleep>>,
     stopping: Pin<Box<WaitForCancellationFutureOwned>>,
 }
 
 impl<'a> Connection<'a> {
-    fn new(gateway: &'a Gateway, socket: &'a mut WebSocket, begun: Begun) -> Self {
-        let Begun { claims, epoch, mailbox_epoch, live, session } = begun;
+    fn new(gateway: &'a Gateway, socket: &'a mut Socket, begun: Begun, allowance: Allowance) -> Self {
+        let Begun { claims, epoch, mailbox_epoch, live, session, missed } = begun;
         let now = Instant::now();
         Self {
             gateway,
@@ -112,13 +122,16 @@ impl<'a> Connection<'a> {
             mailbox_epoch,
             live,
             session,
+            missed,
+            misses: false,
             reading: None,
             checking: None,
             work: FuturesUnordered::new(),
             errors: 0,
             heard_at: now,
             pinged_at: now,
-            typed_at: None,
+            allowance,
+            typing: Typing::default(),
             timer: Box::pin(sleep_until(now + PING_EVERY)),
             stopping: Box::pin(gateway.ctx.stop.clone().cancelled_owned()),
         }
@@ -131,6 +144,9 @@ impl<'a> Connection<'a> {
 
     /// Only ends by closing.
     async fn run(&mut self) -> Result<Infallible, Closed> {
+        for missed in std::mem::take(&mut self.missed) {
+            self.tell_missed(missed).await?;
+        }
         let start = self.session.start();
         self.apply(start).await?;
         loop {
@@ -138,7 +154,7 @@ impl<'a> Connection<'a> {
             let takes_frames = self.checking.is_none() && self.work.len() < WORK_MAX;
             tokio::select! {
                 arrivals = self.live.next() => self.on_arrivals(arrivals).await?,
-                message = self.socket.recv(), if takes_frames => self.on_message(message).await?,
+                message = self.socket.next(), if takes_frames => self.on_message(message).await?,
                 Some(answer) = self.work.next() => self.feed_answers(answer).await?,
                 checked = pending(&mut self.checking) => self.on_checked(checked).await?,
                 page = pending(&mut self.reading) => self.on_page(page).await?,
@@ -205,6 +221,10 @@ impl<'a> Connection<'a> {
                 self.apply(effect).await
             }
             Control::MailboxAnew => Err(CloseCode::Unavailable),
+            Control::DevicesChanged => {
+                self.feed(encode_server(0, server_frame::Kind::DevicesChanged(wire::DevicesChanged {}))).await
+            }
+            Control::Missed { device, since_ms } => self.tell_missed(Missed { device, since_ms }).await,
             Control::PrekeysLow { ec, kyber } => {
                 let low = wire::PrekeysLow { ec, kyber };
                 self.feed(encode_server(0, server_frame::Kind::PrekeysLow(low))).await
@@ -212,22 +232,47 @@ impl<'a> Connection<'a> {
         }
     }
 
-    async fn on_message(&mut self, message: Option<Result<Message, axum::Error>>) -> Result<(), Closed> {
+    async fn tell_missed(&mut self, missed: Missed) -> Result<(), Closed> {
+        self.misses |= missed.device == self.claims.device;
+        let missed = wire::Missed { device: missed.device.into(), since_ms: missed.since_ms };
+        self.feed(encode_server(0, server_frame::Kind::Missed(missed))).await
+    }
+
+    /// It has taken in what it was told before it acknowledged something.
+    fn forget_missed(&mut self) {
+        if std::mem::take(&mut self.misses) {
+            let (ctx, Claims { account, device, .. }) = (self.gateway.ctx.clone(), self.claims);
+            ctx.tasks.clone().spawn(async move {
+                if let Err(error) = missed::forget(&ctx, account, device).await {
+                    // it is told again with the next connection
+                    tracing::warn!(%account, %device, error = format!("{error:#}"), "a mark was not removed");
+                }
+            });
+        }
+    }
+
+    async fn on_message(&mut self, message: Option<Result<Message, SocketError>>) -> Result<(), Closed> {
         self.heard_at = Instant::now();
         match message {
             Some(Ok(Message::Binary(bytes))) => {
+                let length = bytes.len();
                 let frame = frame::decode_client(bytes).map_err(|_| CloseCode::Malformed)?;
-                self.on_frame(frame).await
+                self.on_frame(frame, length).await
             }
-            Some(Ok(Message::Ping(_) | Message::Pong(_))) => Ok(()),
-            Some(Ok(Message::Text(_))) => Err(CloseCode::Malformed),
+            Some(Ok(Message::Ping(_) | Message::Pong(_))) => self.spend(price::CONTROL).map(drop),
+            Some(Ok(Message::Text(_) | Message::Frame(_))) => Err(CloseCode::Malformed),
             Some(Ok(Message::Close(_))) | None => Err(CloseCode::Normal),
             Some(Err(error)) => Err(broken(&error)),
         }
     }
 
-    async fn on_frame(&mut self, frame: ClientFrame) -> Result<(), Closed> {
+    async fn on_frame(&mut self, frame: ClientFrame, bytes: usize) -> Result<(), Closed> {
         use client_frame::Kind;
+        if let Some(wait) = self.spend(price::of(frame.kind.as_ref(), bytes))? {
+            let id = if let Some(Kind::SendDm(send)) = frame.kind { send.client_msg_id } else { Vec::new() };
+            let failure = Failure::rate_limited(wait, "too many frames on this connection");
+            return self.refuse(frame.id, id, failure).await;
+        }
         match frame.kind {
             Some(Kind::SendDm(send)) => {
                 let id = send.client_msg_id.clone();
@@ -243,10 +288,15 @@ impl<'a> Connection<'a> {
                     let failure = Failure::new(ErrorCode::AckBeyondDelivered, format!("up to {}", ack.up_to));
                     return self.refuse(frame.id, Vec::new(), failure).await;
                 }
+                if effects.is_empty() {
+                    return self.spend(price::EMPTY_ACK).map(drop);
+                }
+                self.forget_missed();
                 self.apply(effects).await
             }
             Some(Kind::Typing(typing)) => self.on_typing(frame.id, &typing).await,
             Some(Kind::PresenceQuery(query)) => self.on_presence_query(frame.id, &query).await,
+            Some(Kind::Ping(_)) => self.feed(encode_server(frame.id, server_frame::Kind::Pong(wire::Pong {}))).await,
             Some(Kind::Hello(_)) => self.refuse(frame.id, Vec::new(), Failure::new(ErrorCode::AlreadyHello, "")).await,
             None => self.refuse(frame.id, Vec::new(), Failure::new(ErrorCode::UnknownFrame, "")).await,
         }
@@ -325,9 +375,10 @@ impl<'a> Connection<'a> {
                 Effect::CaughtUp(seq) => {
                     self.feed(encode_server(0, server_frame::Kind::CaughtUp(wire::CaughtUp { seq }))).await?;
                 }
-                Effect::Purge(up_to) => {
+                Effect::Purge { up_to, stored_at_ms, messages } => {
                     let Claims { account, device, .. } = self.claims;
-                    self.gateway.acknowledge(account, device, self.mailbox_epoch, up_to);
+                    let part = Acked { up_to, stored_at_ms: stored_at_ms.cast_signed(), messages };
+                    self.gateway.acknowledge(account, device, self.mailbox_epoch, part);
                 }
                 Effect::Read { after, limit } => {
                     let (ctx, reads) = (self.gateway.ctx.clone(), self.gateway.reads.clone());
@@ -362,8 +413,21 @@ impl<'a> Connection<'a> {
         let failure_code = failure.code;
         let error = error_frame(failure, client_msg_id);
         self.feed(encode_server(reply_to, server_frame::Kind::Error(error))).await?;
+        self.spend(price::REFUSAL)?;
         self.errors += u32::from(breaks_protocol(failure_code));
         if self.errors > self.gateway.ctx.config.gateway.errors_max { Err(CloseCode::Abuse) } else { Ok(()) }
+    }
+
+    /// What a frame costs; how long to wait if it is too much.
+    fn spend(&mut self, cost: u32) -> Result<Option<Duration>, Closed> {
+        match self.allowance.spend(cost, Instant::now()) {
+            Passage::Free => Ok(None),
+            Passage::Limited(wait) => {
+                metrics::counter!("nepto_rate_limited_total", "kind" => "frames").increment(1);
+                Ok(Some(wait))
+            }
+            Passage::Over => Err(CloseCode::Abuse),
+        }
     }
 
     /// An answer, and what else is ready: messages are stored in groups, and answered so.
@@ -418,27 +482,4 @@ fn error_frame(failure: Failure, client_msg_id: Vec<u8>) -> wire::Error {
     let retry_after_ms = failure.retry_after.map_or(0, |wait| wait.as_millis() as u32);
     let detail = if failure.detail.is_empty() { failure.code.title().into() } else { failure.detail };
     wire::Error { retry_after_ms, client_msg_id, ..frame::error(failure.code, detail) }
-}
-
-/// Refusals that a correct client never sees; too many of them end the connection.
-fn breaks_protocol(code: ErrorCode) -> bool {
-    use ErrorCode::{AckBeyondDelivered, AlreadyHello, Malformed, ToSelf, TooLarge, UnknownFrame};
-    matches!(code, Malformed | UnknownFrame | TooLarge | AckBeyondDelivered | AlreadyHello | ToSelf)
-}
-
-/// Why a connection broke: too large a message, one against RFC 6455, or the network.
-fn broken(error: &axum::Error) -> CloseCode {
-    use std::error::Error;
-    let mut source: Option<&(dyn Error + 'static)> = Some(error);
-    while let Some(error) = source {
-        match error.downcast_ref::<tungstenite::Error>() {
-            Some(tungstenite::Error::Capacity(_)) => return CloseCode::TooLarge,
-            Some(tungstenite::Error::Protocol(ProtocolError::ResetWithoutClosingHandshake)) => {
-                return CloseCode::Normal;
-            }
-            Some(tungstenite::Error::Protocol(_) | tungstenite::Error::Utf8(_)) => return CloseCode::Malformed,
-            _ => source = error.source(),
-        }
-    }
-    CloseCode::Normal
 }

@@ -1,84 +1,84 @@
-//! What a client asks for: messages to be stored, typing to be passed on, presence.
+//! What a client asks for: messages to be stored, presence.
 
 use std::time::Duration;
 
-use axum::body::Bytes;
 use futures_util::future::BoxFuture;
+use nepto_kit::Failure;
 use nepto_kit::http::RequestId;
 use nepto_kit::limit::Limit;
-use nepto_kit::{Ctx, Failure};
 use nepto_proto::frame::{self, encode_server};
 use nepto_proto::limits::PRESENCE_QUERY_MAX;
-use nepto_proto::subject::Live;
 use nepto_proto::wire::{self, server_frame};
 use nepto_proto::{AccountId, ErrorCode};
-use prost::Message as _;
-use redis::AsyncCommands;
 use tokio::time::Instant;
 
-use super::{Closed, Connection, error_frame};
-use crate::accounts::Verdict;
-use crate::keys::DeviceList;
+use super::{Closed, Connection, error_frame, price};
 use crate::messaging::checks::{self, Refusal};
-use crate::messaging::mailbox::StoreError;
+use crate::messaging::mailbox::{StoreError, Stored};
 use crate::messaging::presence;
+use crate::messaging::shares::{self, Admitted};
 use crate::messaging::submit::ReadSend;
 
-/// Typing is passed on at most this often.
-const TYPING_EVERY: Duration = Duration::from_millis(300);
-
 /// A message on its way into the store.
-pub type Checking = BoxFuture<'static, (u32, ReadSend, Result<checks::Cleared, Refusal>)>;
+pub type Checking = BoxFuture<'static, Checked>;
+/// The frame's id, the message, and whether it may be stored.
+type Checked = (u32, ReadSend, Result<Admitted, Refusal>);
 
 impl Connection<'_> {
     /// Looks a message's limits, consent and devices up. The next frame is read when that is done, so that messages are
     /// stored in the order in which they were sent.
     pub(super) fn check(&mut self, reply_to: u32, send: ReadSend) {
-        let ctx = self.gateway.ctx.clone();
+        let (ctx, fullness) = (self.gateway.ctx.clone(), self.gateway.fullness.clone());
         let from = (self.claims.account, self.claims.device);
         let request_id = RequestId::from(send.id.to_string().as_str());
         self.checking = Some(Box::pin(request_id.scope(async move {
-            let verdict = checks::check(&ctx, from, send.to, send.id, &send.send).await;
+            let verdict = shares::admit(&ctx, &fullness, from, &send).await;
             (reply_to, send, verdict)
         })));
     }
 
-    pub(super) async fn on_checked(
-        &mut self,
-        (reply_to, send, verdict): (u32, ReadSend, Result<checks::Cleared, Refusal>),
-    ) -> Result<(), Closed> {
-        let cleared = match verdict {
-            Ok(cleared) => cleared,
+    pub(super) async fn on_checked(&mut self, (reply_to, send, verdict): Checked) -> Result<(), Closed> {
+        let Admitted { cleared, room, taken } = match verdict {
+            Ok(admitted) => admitted,
             Err(Refusal::Mismatch(mismatch)) => {
+                self.spend(price::REFUSAL)?;
                 return self.feed(encode_server(reply_to, server_frame::Kind::Mismatch(mismatch))).await;
             }
             Err(Refusal::Failure(failure)) => return self.refuse(reply_to, send.id.to_vec(), failure).await,
         };
         let id = send.id;
         let (account, device) = (self.claims.account, self.claims.device);
-        let (recipient, own) = send.into_submissions(account, device, cleared);
+        let (mut recipient, own) = send.into_submissions(account, device, cleared);
+        if let Some(room) = room {
+            recipient.copies.retain(|copy| room.contains(&copy.device));
+        }
         let started = Instant::now();
         let to = recipient.to;
         let first = self.gateway.store.submit(recipient);
-        let store = self.gateway.store.clone();
+        let (ctx, store) = (self.gateway.ctx.clone(), self.gateway.store.clone());
         self.work.push(Box::pin(async move {
             let fate = async {
                 let stored = first.await?;
                 match own {
                     None => Ok(stored),
                     Some(own) => match store.submit(own).await {
-                        Ok(_) => Ok(stored),
-                        // The recipient has the message. A device of one's own that never fetches must not stop that.
-                        Err(StoreError::MailboxFull) => {
-                            metrics::counter!("nepto_own_copies_dropped_total").increment(1);
-                            Ok(stored)
-                        }
+                        // The recipient has the message. Devices of one's own that never fetch must not stop that: they are
+                        // marked, and told.
+                        Ok(_) | Err(StoreError::MailboxFull) => Ok(stored),
                         Err(unavailable) => Err(unavailable),
                     },
                 }
             };
-            let kind = match fate.await {
+            let fate = fate.await;
+            if !matches!(fate, Ok(Stored { duplicate: false, .. })) {
+                taken.give_back(&ctx);
+            }
+            let kind = match fate {
                 Ok(stored) => {
+                    if let Err(failure) = checks::noted(&ctx, account, to, cleared).await {
+                        failure.log();
+                        return Some(encode_server(reply_to, server_frame::Kind::Error(error_frame(failure, id.to_vec()))));
+                    }
                     metrics::histogram!("nepto_dm_store_seconds").record(started.elapsed());
                     tracing::debug!(request_id = %id, from = %account, %device, %to, duplicate = stored.duplicate, "stored");
                     let client_msg_id = id.to_vec();
@@ -87,36 +87,16 @@ impl Connection<'_> {
                 Err(error) => {
                     tracing::warn!(request_id = %id, %error, "not stored");
                     let code = match error {
-                        StoreError::MailboxFull => ErrorCode::MailboxFull,
+                        StoreError::MailboxFull => {
+                            checks::not_stored(&ctx, account, to, id, cleared).await;
+                            ErrorCode::MailboxFull
+                        }
                         StoreError::Unavailable(_) => ErrorCode::Unavailable,
                     };
                     server_frame::Kind::Error(frame::send_error(id, code, error.to_string()))
                 }
             };
             Some(encode_server(reply_to, kind))
-        }));
-        Ok(())
-    }
-
-    pub(super) async fn on_typing(&mut self, reply_to: u32, typing: &wire::Typing) -> Result<(), Closed> {
-        let to = match AccountId::from_bytes(&typing.to) {
-            Ok(to) => to,
-            Err(error) => return self.refuse(reply_to, Vec::new(), error.into()).await,
-        };
-        let now = Instant::now();
-        // a stop is always passed on, so that nobody types for ever
-        if typing.active && self.typed_at.is_some_and(|at| now - at < TYPING_EVERY) {
-            return Ok(());
-        }
-        self.typed_at = Some(now);
-        let ctx = self.gateway.ctx.clone();
-        let (account, device) = (self.claims.account, self.claims.device);
-        let typing = wire::TypingFrom { from: account.to_vec(), from_device: device.into(), active: typing.active };
-        self.work.push(Box::pin(async move {
-            if let Err(error) = pass_typing_on(&ctx, account, to, typing).await {
-                tracing::debug!(%error, "typing was not passed on");
-            }
-            None
         }));
         Ok(())
     }
@@ -154,19 +134,4 @@ impl Connection<'_> {
         }));
         Ok(())
     }
-}
-
-/// To all devices of somebody who has accepted us. What Redis does not know is not worth asking for.
-async fn pass_typing_on(ctx: &Ctx, from: AccountId, to: AccountId, typing: wire::TypingFrom) -> anyhow::Result<()> {
-    let keys = [Verdict::cache_key(from, to), DeviceList::cache_key(to)];
-    let known: Vec<Option<String>> = ctx.redis.clone().mget(&keys[..]).await?;
-    let [Some(verdict), Some(devices)] = known.as_slice() else { return Ok(()) };
-    if Verdict::parse(verdict) != Some(Verdict::Accepted) {
-        return Ok(());
-    }
-    let payload = Bytes::from(typing.encode_to_vec());
-    for (device, _) in DeviceList::decode(devices).unwrap_or_default().devices {
-        ctx.nats.publish(Live::Typing.subject(to, device), payload.clone()).await?;
-    }
-    Ok(())
 }

@@ -1,6 +1,11 @@
-//! The mailboxes, as streams of JetStream: reading in batches, purging, and [storing](store).
+//! The mailboxes, as streams of JetStream: reading in batches, counting, purging, [storing](store), and what was
+//! [missed] for want of room.
 
+pub mod missed;
+mod publish;
 mod store;
+
+use std::collections::HashMap;
 
 use std::time::Duration;
 
@@ -8,12 +13,13 @@ use async_nats::HeaderValue;
 use bytes::Bytes;
 use futures_util::StreamExt;
 use nepto_kit::{Ctx, subscriptions};
-use nepto_proto::subject::Shard;
+use nepto_proto::subject::{Shard, parse_mailbox};
 use nepto_proto::{AccountId, DeviceId};
 use serde::Deserialize;
 use tokio::time::timeout;
 
-pub use store::{Store, StoreError, Submission};
+pub use missed::Missed;
+pub use store::{DeviceCopy, Store, StoreError, Stored, Submission};
 
 /// Headers of JetStream (NATS ADR-31, direct get).
 mod header {
@@ -126,14 +132,51 @@ pub async fn read(
     timeout(READ_TIMEOUT, read).await.map_err(|_| anyhow::anyhow!("direct get does not answer"))?
 }
 
-/// Purges a mailbox up to and including a sequence, or all of it.
-pub async fn purge(ctx: &Ctx, account: AccountId, device: DeviceId, up_to: Option<u64>) -> anyhow::Result<()> {
+/// How many messages each device's mailbox holds; those that hold none are left out. One question for all of an account.
+pub async fn counts(
+    nats: &async_nats::Client,
+    shard: Shard,
+    account: AccountId,
+) -> anyhow::Result<HashMap<DeviceId, u64>> {
+    #[derive(Deserialize)]
+    struct Reply {
+        error: Option<ApiError>,
+        state: Option<State>,
+    }
+    #[derive(Deserialize)]
+    struct State {
+        #[serde(default)]
+        subjects: HashMap<String, u64>,
+    }
+    let request = serde_json::json!({ "subjects_filter": shard.mailboxes_of(account) });
+    let subject = format!("$JS.API.STREAM.INFO.{}", shard.stream());
+    let reply: Reply = serde_json::from_slice(&nats.request(subject, request.to_string().into()).await?.payload)?;
+    if let Some(error) = reply.error {
+        anyhow::bail!("stream info: {}", error.description);
+    }
+    let subjects = reply.state.map(|state| state.subjects).unwrap_or_default();
+    Ok(subjects.into_iter().filter_map(|(subject, count)| Some((parse_mailbox(&subject)?.1, count))).collect())
+}
+
+/// Purges a mailbox up to and including a sequence.
+pub async fn purge(ctx: &Ctx, account: AccountId, device: DeviceId, up_to: u64) -> anyhow::Result<()> {
+    let shard = ctx.config.nats.shards.of(account);
+    purge_subject(ctx, shard, shard.mailbox(account, device), Some(up_to)).await
+}
+
+/// Purges all that is kept for a device.
+pub async fn purge_all(ctx: &Ctx, account: AccountId, device: DeviceId) -> anyhow::Result<()> {
+    let shard = ctx.config.nats.shards.of(account);
+    purge_subject(ctx, shard, shard.mailbox(account, device), None).await?;
+    missed::forget(ctx, account, device).await
+}
+
+async fn purge_subject(ctx: &Ctx, shard: Shard, subject: String, up_to: Option<u64>) -> anyhow::Result<()> {
     #[derive(Deserialize)]
     struct Reply {
         error: Option<ApiError>,
     }
-    let shard = ctx.config.nats.shards.of(account);
-    let mut request = serde_json::json!({ "filter": shard.mailbox(account, device) });
+    let mut request = serde_json::json!({ "filter": subject });
     if let Some(up_to) = up_to {
         // up to, but not including, this one
         request["seq"] = up_to.saturating_add(1).into();

@@ -1,9 +1,11 @@
 //! Storing with group commit.
 //!
-//! What must hold: a message is acknowledged to its sender only after JetStream acknowledged it, and the messages of one
-//! [`Submission`] are stored all or not at all.
+//! What must hold: a message is acknowledged to its sender only after JetStream acknowledged a copy of it for every device
+//! that it is for, or, for a device whose mailbox is full, a [mark](super::missed) that says so. It is refused only if no
+//! device had room.
 
-use std::sync::Arc;
+use std::collections::HashMap;
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use async_nats::HeaderMap;
@@ -11,14 +13,15 @@ use async_nats::header::NATS_MESSAGE_ID;
 use bytes::Bytes;
 use futures_util::future::join_all;
 use nepto_kit::Ctx;
-use nepto_kit::clock::Random;
-use nepto_proto::subject::{Shard, Shards};
-use nepto_proto::{AccountId, DeviceId};
-use serde::Deserialize;
+use nepto_kit::clock::{Clock, Random};
+use nepto_proto::event::Control;
+use nepto_proto::subject::{Live, Shard, Shards};
+use nepto_proto::{AccountId, ClientMsgId, DeviceId};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc, oneshot};
-use tokio::time::timeout;
+use tokio::time::{Instant, timeout};
 
-use super::ApiError;
+use super::missed::{self, Missed};
+use super::publish::{Refused, publish};
 
 /// Headers of JetStream (NATS ADR-50, atomic batch publishing).
 mod header {
@@ -27,18 +30,6 @@ mod header {
     pub const BATCH_COMMIT: &str = "Nats-Batch-Commit";
 }
 
-/// Error codes of the NATS server (`errors.json`).
-mod err_code {
-    /// The stream refused to store. The server has one code for many reasons; a full mailbox is told by its words.
-    pub const STORE_FAILED: u64 = 10_077;
-    /// Those words (`store.go`, `ErrMaxMsgsPerSubject`).
-    pub const MAXIMUM_PER_SUBJECT: &str = "maximum messages per subject exceeded";
-    /// An id of the batch was seen before.
-    pub const BATCH_CONTAINS_DUPLICATE: u64 = 10_201;
-}
-
-/// JetStream must answer in this time.
-const STORE_TIMEOUT: Duration = Duration::from_secs(5);
 /// Letters that wait for a shard at most; a full queue is answered with `unavailable`.
 const QUEUE_MAX: usize = 8_192;
 /// Bytes of one group commit, about.
@@ -51,37 +42,67 @@ const BATCH_MIN: usize = 8;
 const BATCHES_MAX: usize = 2;
 /// A batch that takes longer gives its turn away.
 const TURN_MAX: Duration = Duration::from_millis(100);
+/// A full mailbox rejects the whole batch that a copy for it is in. So long messages to its account stay out of batches.
+const FULL_REMEMBERED: Duration = Duration::from_secs(60);
+/// Such accounts of a shard; past it all are forgotten, and noticed again.
+const FULL_MAX: usize = 1_024;
 
 /// One message to the devices of one person.
 #[derive(Debug)]
 pub struct Submission {
-    /// The recipient.
+    /// The sending device.
+    pub from: (AccountId, DeviceId),
+    /// What the sender calls it.
+    pub id: ClientMsgId,
+    /// Whom the message is for.
+    pub recipient: AccountId,
+    /// Whose mailboxes these copies go into: the recipient's, or the sender's own.
     pub to: AccountId,
-    /// `<sender account>:<sender device>:<client_msg_id>`, so that nobody shadows another's id, and `:own` behind it for
-    /// the sender's own devices. `:<recipient device>` makes it the id of one copy.
-    pub id: String,
-    /// An encoded `Envelope` for each device.
-    pub copies: Vec<(DeviceId, Bytes)>,
+    /// Of somebody whom the recipient has not accepted: what a stranger could not store leaves no mark.
+    pub request: bool,
+    /// One for each device.
+    pub copies: Vec<DeviceCopy>,
+}
+
+/// What goes into one mailbox.
+#[derive(Debug)]
+pub struct DeviceCopy {
+    /// Whose.
+    pub device: DeviceId,
+    /// Tells two installations under one device number apart.
+    pub registration_id: u32,
+    /// An encoded `Envelope`.
+    pub envelope: Bytes,
 }
 
 impl Submission {
     fn bytes(&self) -> usize {
-        self.copies.iter().map(|(_, envelope)| envelope.len()).sum()
+        self.copies.iter().map(|copy| copy.envelope.len()).sum()
+    }
+
+    /// What JetStream knows repetitions by: sender, message, recipient and mailbox, so that nobody shadows another's id, and
+    /// no recipient or installation another one's copy.
+    fn copy_id(&self, copy: &DeviceCopy) -> String {
+        let ((sender, from_device), id, recipient) = (self.from, self.id, self.recipient);
+        let own = if self.to == recipient { "" } else { "own:" };
+        format!("{sender}:{from_device}:{id}:{recipient}:{own}{}:{}", copy.device, copy.registration_id)
     }
 }
 
 /// What became of a message.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Stored {
     /// It was there before; nothing was stored twice.
     pub duplicate: bool,
+    /// Devices whose mailbox was full. All others have it.
+    pub missed: Vec<DeviceId>,
 }
 
-/// Why a message was not stored. Nothing of it was.
+/// Why a message was not stored.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum StoreError {
-    /// One of the mailboxes is full.
-    #[error("a mailbox of the recipient is full")]
+    /// No mailbox had room. Nothing was stored.
+    #[error("the mailboxes of all of the recipient's devices are full")]
     MailboxFull,
     /// No acknowledgement: it may have been stored. A retry with the same id is safe.
     #[error("the message store does not answer: {0}")]
@@ -109,8 +130,10 @@ impl Store {
         let lane = |shard| {
             let batches = batches.clone();
             let (sender, receiver) = mpsc::channel(QUEUE_MAX);
-            let (nats, random, batch_max) = (ctx.nats.clone(), ctx.random.clone(), ctx.config.gateway.batch_max);
-            (sender, Lane { nats, random, shard, batch_max, receiver, batches })
+            let (nats, clock, random) = (ctx.nats.clone(), ctx.clock.clone(), ctx.random.clone());
+            let batch_max = ctx.config.gateway.batch_max;
+            let full = Mutex::default();
+            (sender, Lane { nats, clock, random, shard, batch_max, receiver, batches, full })
         };
         let (senders, lanes): (Vec<_>, Vec<_>) = shards.all().map(lane).unzip();
         (Self { lanes: senders.into(), shards }, lanes)
@@ -130,19 +153,15 @@ impl Store {
 /// The writer of one shard.
 pub struct Lane {
     nats: async_nats::Client,
+    clock: Clock,
     random: Random,
     shard: Shard,
     batch_max: usize,
     receiver: mpsc::Receiver<Pending>,
     /// Shared by all lanes.
     batches: Arc<Semaphore>,
-}
-
-#[derive(Deserialize)]
-struct PubAck {
-    error: Option<ApiError>,
-    #[serde(default)]
-    duplicate: bool,
+    /// Accounts with a full mailbox, and when that was seen. A hint: it only decides what goes together.
+    full: Mutex<HashMap<AccountId, Instant>>,
 }
 
 /// What goes into one commit.
@@ -172,13 +191,6 @@ impl Group {
     fn is_batch(&self) -> bool {
         self.pending.len() >= BATCH_MIN || self.batches > 1
     }
-}
-
-/// How a commit failed.
-enum CommitError {
-    Duplicate,
-    Full,
-    Other(String),
 }
 
 impl Lane {
@@ -230,8 +242,28 @@ impl Lane {
         }
     }
 
-    /// Commits a group as one batch, and if the server refuses that for one of its messages, one after the other.
-    async fn commit_batch(&self, group: Vec<Pending>, mut turn: Option<OwnedSemaphorePermit>) {
+    /// Whether a mailbox of an account was full a moment ago.
+    fn was_full(&self, account: AccountId) -> bool {
+        let full = self.full.lock().unwrap_or_else(PoisonError::into_inner);
+        full.get(&account).is_some_and(|seen| seen.elapsed() < FULL_REMEMBERED)
+    }
+
+    fn note_full(&self, account: AccountId) {
+        let mut full = self.full.lock().unwrap_or_else(PoisonError::into_inner);
+        if full.len() >= FULL_MAX {
+            full.clear();
+        }
+        full.insert(account, Instant::now());
+    }
+
+    /// Commits a group as one batch, but for those who would spoil it.
+    async fn commit_batch(&self, group: Vec<Pending>, turn: Option<OwnedSemaphorePermit>) {
+        let (alone, group) = group.into_iter().partition(|pending| self.was_full(pending.message.to));
+        tokio::join!(self.commit_each(alone), self.commit_together(group, turn));
+    }
+
+    /// Commits a group as one batch, and if the server refuses that for one of its messages, message by message.
+    async fn commit_together(&self, group: Vec<Pending>, mut turn: Option<OwnedSemaphorePermit>) {
         let outcome = {
             let messages: Vec<&Submission> = group.iter().map(|pending| &pending.message).collect();
             let mut commit = std::pin::pin!(self.commit(&messages));
@@ -246,98 +278,108 @@ impl Lane {
         };
         drop(turn);
         match outcome {
-            Ok(stored) => answer_all(group, Ok(stored)),
-            Err(CommitError::Other(reason)) => answer_all(group, Err(StoreError::Unavailable(reason))),
-            Err(CommitError::Duplicate | CommitError::Full) => {
-                let mut group = group.into_iter();
-                while let Some(pending) = group.next() {
-                    let fate = self.commit_one(&pending.message).await;
-                    let gone = matches!(fate, Err(StoreError::Unavailable(_)));
-                    let _ = pending.done.send(fate.clone());
-                    if gone {
-                        return answer_all(group.collect(), fate);
-                    }
-                }
-            }
+            Ok(duplicate) => answer_all(group, Ok(Stored { duplicate, missed: Vec::new() })),
+            Err(Refused::Other(reason)) => answer_all(group, Err(StoreError::Unavailable(reason))),
+            Err(Refused::Duplicate | Refused::Full | Refused::Exists) => self.commit_each(group).await,
         }
     }
 
     async fn commit_one(&self, message: &Submission) -> Result<Stored, StoreError> {
+        if self.was_full(message.to) {
+            return self.commit_copies(message).await;
+        }
         match self.commit(&[message]).await {
-            Ok(stored) => Ok(stored),
-            Err(CommitError::Full) => Err(StoreError::MailboxFull),
-            Err(CommitError::Other(reason)) => Err(StoreError::Unavailable(reason)),
-            // A retry: what was stored before is left out by the server, copies for devices that came later are stored.
-            Err(CommitError::Duplicate) => {
-                for (device, envelope) in &message.copies {
-                    match self.publish(message, *device, envelope).await {
-                        Ok(_) => {}
-                        Err(CommitError::Full) => return Err(StoreError::MailboxFull),
-                        Err(CommitError::Other(reason)) => return Err(StoreError::Unavailable(reason)),
-                        Err(CommitError::Duplicate) => {}
-                    }
-                }
-                Ok(Stored { duplicate: true })
-            }
+            Ok(duplicate) => Ok(Stored { duplicate, missed: Vec::new() }),
+            Err(Refused::Other(reason)) => Err(StoreError::Unavailable(reason)),
+            // A retry, or a full mailbox, which stops neither the other devices nor what a later try adds.
+            Err(Refused::Duplicate | Refused::Full | Refused::Exists) => self.commit_copies(message).await,
         }
     }
 
+    /// Stores each copy for itself, for the devices that have room: what was there before is left out by the server.
+    async fn commit_copies(&self, message: &Submission) -> Result<Stored, StoreError> {
+        let answers = join_all(message.copies.iter().map(|copy| self.publish(message, copy))).await;
+        let (mut duplicate, mut missed) = (false, Vec::new());
+        for (copy, answer) in message.copies.iter().zip(answers) {
+            match answer {
+                Ok(repeated) => duplicate |= repeated,
+                Err(Refused::Full) => missed.push(copy.device),
+                Err(Refused::Duplicate | Refused::Exists) => duplicate = true,
+                Err(Refused::Other(reason)) => return Err(StoreError::Unavailable(reason)),
+            }
+        }
+        if !missed.is_empty() {
+            self.note_full(message.to);
+        }
+        if !message.request {
+            for device in &missed {
+                self.mark(message, *device).await?;
+            }
+        }
+        if missed.len() == message.copies.len() {
+            return Err(StoreError::MailboxFull);
+        }
+        Ok(Stored { duplicate, missed })
+    }
+
+    /// Marks a device that misses this message, and tells the devices of its owner, as far as they are known here.
+    async fn mark(&self, message: &Submission, device: DeviceId) -> Result<(), StoreError> {
+        metrics::counter!("nepto_mailbox_copies_missed_total").increment(1);
+        let missed = Missed { device, since_ms: self.clock.now_ms().unsigned_abs() };
+        match missed::mark(&self.nats, self.shard, message.to, missed).await {
+            Ok(true) => {}
+            Ok(false) => return Ok(()),
+            Err(refused) => return Err(StoreError::Unavailable(format!("a full mailbox was not marked: {refused:?}"))),
+        }
+        tracing::info!(account = %message.to, %device, "a full mailbox: the device misses messages from now on");
+        let control = Control::Missed { device, since_ms: missed.since_ms };
+        let Ok(control) = serde_json::to_vec(&control).map(Bytes::from) else { return Ok(()) };
+        let sender = (message.from.0 == message.to).then_some(message.from.1);
+        for other in message.copies.iter().map(|copy| copy.device).chain(sender) {
+            // who does not hear it now is told with the next connection
+            let _ = self.nats.publish(Live::Control.subject(message.to, other), control.clone()).await;
+        }
+        Ok(())
+    }
+
     /// All copies of these messages in one atomic batch, or as a plain publish where it is only one.
-    async fn commit(&self, messages: &[&Submission]) -> Result<Stored, CommitError> {
-        let copies: Vec<(&Submission, DeviceId, &Bytes)> = messages
-            .iter()
-            .flat_map(|message| message.copies.iter().map(|(device, envelope)| (*message, *device, envelope)))
-            .collect();
+    async fn commit(&self, messages: &[&Submission]) -> Result<bool, Refused> {
+        let copies: Vec<(&Submission, &DeviceCopy)> =
+            messages.iter().flat_map(|message| message.copies.iter().map(|copy| (*message, copy))).collect();
         match copies.as_slice() {
-            [] => return Ok(Stored { duplicate: false }),
-            [(message, device, envelope)] => return self.publish(message, *device, envelope).await,
+            [] => return Ok(false),
+            [(message, copy)] => return self.publish(message, copy).await,
             _ => {}
         }
         let batch_id = self.random.alphanumeric(24);
         let mut reply = None;
-        for (index, (message, device, envelope)) in copies.iter().enumerate() {
-            let mut headers = self.headers(message, *device);
+        for (index, (message, copy)) in copies.iter().enumerate() {
+            let mut headers = headers(message, copy);
             headers.insert(header::BATCH_ID, batch_id.as_str());
             headers.insert(header::BATCH_SEQUENCE, (index + 1).to_string());
-            let subject = self.shard.mailbox(message.to, *device);
-            let envelope = Bytes::clone(envelope);
+            let subject = self.shard.mailbox(message.to, copy.device);
+            let envelope = copy.envelope.clone();
             if index + 1 < copies.len() {
                 let sent = self.nats.publish_with_headers(subject, headers, envelope).await;
-                sent.map_err(|error| CommitError::Other(error.to_string()))?;
+                sent.map_err(|error| Refused::Other(error.to_string()))?;
             } else {
                 headers.insert(header::BATCH_COMMIT, "1");
-                reply = Some(self.request(subject, headers, envelope).await?);
+                reply = Some(publish(&self.nats, subject, headers, envelope).await?);
             }
         }
-        reply.ok_or_else(|| CommitError::Other("nothing to commit".to_owned()))
+        reply.ok_or_else(|| Refused::Other("nothing to commit".to_owned()))
     }
 
-    async fn publish(&self, message: &Submission, device: DeviceId, envelope: &Bytes) -> Result<Stored, CommitError> {
-        let subject = self.shard.mailbox(message.to, device);
-        self.request(subject, self.headers(message, device), envelope.clone()).await
+    async fn publish(&self, message: &Submission, copy: &DeviceCopy) -> Result<bool, Refused> {
+        let subject = self.shard.mailbox(message.to, copy.device);
+        publish(&self.nats, subject, headers(message, copy), copy.envelope.clone()).await
     }
+}
 
-    fn headers(&self, message: &Submission, device: DeviceId) -> HeaderMap {
-        let mut headers = HeaderMap::new();
-        headers.insert(NATS_MESSAGE_ID, format!("{}:{device}", message.id));
-        headers
-    }
-
-    async fn request(&self, subject: String, headers: HeaderMap, payload: Bytes) -> Result<Stored, CommitError> {
-        let request = async_nats::Request::new().headers(headers).payload(payload).timeout(Some(STORE_TIMEOUT));
-        let reply = self.nats.send_request(subject, request).await;
-        let reply = reply.map_err(|error| CommitError::Other(error.to_string()))?;
-        let ack: PubAck =
-            serde_json::from_slice(&reply.payload).map_err(|error| CommitError::Other(error.to_string()))?;
-        match ack.error {
-            None => Ok(Stored { duplicate: ack.duplicate }),
-            Some(error) => Err(match error.err_code {
-                err_code::STORE_FAILED if error.description == err_code::MAXIMUM_PER_SUBJECT => CommitError::Full,
-                err_code::BATCH_CONTAINS_DUPLICATE => CommitError::Duplicate,
-                _ => CommitError::Other(error.description),
-            }),
-        }
-    }
+fn headers(message: &Submission, copy: &DeviceCopy) -> HeaderMap {
+    let mut headers = HeaderMap::new();
+    headers.insert(NATS_MESSAGE_ID, message.copy_id(copy));
+    headers
 }
 
 fn answer_all(group: Vec<Pending>, fate: Result<Stored, StoreError>) {

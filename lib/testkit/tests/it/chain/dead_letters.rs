@@ -24,11 +24,11 @@ fn letter(world: &World, amount: u64) -> Vec<u8> {
         cut: false,
     };
     let block = wire::Block { number: 1, hash: vec![1; 32], time_s: 1, logs: vec![log] };
-    let what = Some(wire::step::What::Retry(wire::Retry { blocks: vec![block] }));
+    let what = Some(wire::step::What::Retry(wire::Retry { blocks: vec![block], is_counted: false }));
     wire::Step { chain_id: 31337, number: 1, final_height: 0, what }.encode_to_vec()
 }
 
-async fn operator(world: &World, arguments: &[&str]) -> String {
+pub async fn operator(world: &World, arguments: &[&str]) -> String {
     let mut command = Command::new(program("nepto").unwrap());
     command.args(["admin", "--operator", &world.stack.api.admin_url()]).args(arguments);
     let output = command.output().await.unwrap();
@@ -56,6 +56,14 @@ async fn what_was_put_aside_can_be_given_back_and_counts_once() {
     put_aside(b"nonsense".to_vec(), "not a step").await;
     let listed = operator(&world, &["dead-letters", "list"]).await;
     assert!(listed.contains("the decoder did not know it") && listed.contains("erc20"), "{listed}");
+    // a page that the operator's browser shows sends it, or has its own name lead here
+    let replay = format!("{}/dead-letters/1/replay", world.stack.api.admin_url());
+    for (name, value) in [("origin", "https://evil.example"), ("host", "evil.example:9464")] {
+        let answer = reqwest::Client::new().post(&replay).header(name, value).send().await.unwrap();
+        assert_eq!(answer.status(), 403, "{name}");
+        assert_eq!(answer.json::<serde_json::Value>().await.unwrap()["code"], "operators_only");
+    }
+    assert!(operator(&world, &["dead-letters", "list"]).await.contains("the decoder did not know it"));
     operator(&world, &["dead-letters", "replay", "1"]).await;
     let amount = async || world.balance(world.contracts.token.0, alice, "").await;
     eventually(seconds(5), async || Ok(amount().await? == "40")).await.unwrap();
@@ -76,7 +84,7 @@ async fn what_was_put_aside_can_be_given_back_and_counts_once() {
     assert!(status.contains("100.00 % of them proven complete") && status.contains("no gaps"), "{status}");
 }
 
-async fn letters(world: &World) -> anyhow::Result<Vec<DeadLetter>> {
+pub async fn letters(world: &World) -> anyhow::Result<Vec<DeadLetter>> {
     let letters: DeadLetters =
         reqwest::get(format!("{}/dead-letters", world.stack.api.admin_url())).await?.json().await?;
     Ok(letters.letters)

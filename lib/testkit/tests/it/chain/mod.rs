@@ -9,6 +9,7 @@ mod hooks;
 mod late;
 mod listener;
 mod messages;
+mod odd_tokens;
 mod reorgs;
 mod transactions;
 mod world;

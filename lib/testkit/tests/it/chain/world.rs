@@ -95,6 +95,22 @@ impl World {
         Ok(answer["amount"].as_str().context("no amount")?.to_owned())
     }
 
+    /// Whether everything that a contract logged is in what the server says of it.
+    pub async fn is_complete(&self, contract: Address) -> Result<bool> {
+        let answer = self.read("contracts").await?;
+        let contracts = answer["contracts"].as_array().context("no contracts")?;
+        let of = contracts.iter().find(|known| known["address"] == contract.to_string().as_str());
+        of.and_then(|of| of["is_complete"].as_bool()).context("not watched")
+    }
+
+    /// Who finally holds a thing, with the amounts.
+    pub async fn holders(&self, contract: Address, more: &str) -> Result<BTreeMap<String, String>> {
+        let answer = self.read(&format!("{}/contracts/{contract}/holders?{more}", self.anvil.chain_id())).await?;
+        let holders = answer["holders"].as_array().context("no holders")?;
+        let text = |value: &Value| value.as_str().unwrap_or_default().to_owned();
+        Ok(holders.iter().map(|holder| (text(&holder["wallet"]), text(&holder["amount"]))).collect())
+    }
+
     /// Everything that somebody holds: contract, token and what, with the amount.
     pub async fn holdings(&self, holder: Address) -> Result<BTreeMap<(String, String, String), String>> {
         let answer = self.read(&format!("{}/wallets/{holder}", self.anvil.chain_id())).await?;

@@ -222,14 +222,18 @@ async fn a_gateway_of_the_operator_is_asked_wherever_it_is() {
     let path = format!("/ipfs/{CID}/a%20b/1");
     world.stranger.answer(&path, Answer::json("{\"name\": \"from afar\"}"));
     world.describes_passes(&format!("ipfs://ipfs/{CID}/a b/")).await.unwrap();
-    world.gives_passes(2).await.unwrap();
+    // it redirects to what strangers have no business with
+    world.stranger.answer(&format!("/ipfs/{CID}/a%20b/3"), Answer::Redirect("/admin".into()));
+    world.gives_passes(3).await.unwrap();
     assert_eq!(world.described(&world.pass(1)).await.unwrap()["name"], "from afar");
+    assert_eq!(world.described(&world.pass(3)).await.unwrap()["problem"]["reason"], "forbidden");
+    assert_eq!(world.stranger.asked_for("/admin"), 0);
     assert_eq!(world.described(&world.pass(2)).await.unwrap()["problem"]["reason"], "refused");
     // the same address on a stranger's word is not asked
     world.describes_passes(&world.stranger.url(&format!("/ipfs/{CID}/a%20b/"))).await.unwrap();
     world.gives_passes(1).await.unwrap();
-    assert_eq!(world.described(&world.pass(3)).await.unwrap()["problem"]["reason"], "forbidden");
-    assert_eq!(world.stranger.heads().len(), 2);
+    assert_eq!(world.described(&world.pass(4)).await.unwrap()["problem"]["reason"], "forbidden");
+    assert_eq!(world.stranger.heads().len(), 3);
 }
 
 #[tokio::test]

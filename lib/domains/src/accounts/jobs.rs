@@ -1,0 +1,15 @@
+//! Background jobs.
+
+use std::time::Duration;
+
+use nepto_kit::job::Job;
+
+use super::ops::Accounts;
+
+pub fn jobs(accounts: &Accounts) -> Vec<Job> {
+    let accounts = accounts.clone();
+    vec![Job::new("rested-handle-expiry", Duration::from_secs(3_600), Duration::from_secs(60), move || {
+        let accounts = accounts.clone();
+        async move { Ok(format!("{} handles are free again", accounts.forget_rested().await?)) }
+    })]
+}

@@ -1,0 +1,224 @@
+//! Prekeys: uploading them, and handing them out.
+
+use nepto_kit::db::{Bytes, DbError, RecordId, key, vars};
+use nepto_proto::api::keys::{self as api, TAG_MODULUS, one_time_tag, sum_of_tags};
+use nepto_proto::{AccountId, DeviceId};
+use surrealdb::types::{SurrealValue, array};
+
+use super::{DeviceRow, Signed, Store, device_id};
+
+#[derive(Debug, Clone, SurrealValue)]
+struct EcRow {
+    id: RecordId,
+    public_key: Bytes,
+    tag: i64,
+}
+
+#[derive(Debug, Clone, SurrealValue)]
+struct KyberRow {
+    id: RecordId,
+    public_key: Bytes,
+    signature: Bytes,
+    tag: i64,
+}
+
+/// A device with the one-time keys that were taken for this caller and for nobody else.
+#[derive(Debug, Clone, SurrealValue)]
+struct TakenRow {
+    device: DeviceRow,
+    ec: Option<EcRow>,
+    kyber: Option<KyberRow>,
+}
+
+/// A bundle, and what is left of the pools it was taken from.
+pub struct Taken {
+    pub bundle: api::PrekeyBundle,
+    /// Whether a one-time key of some kind is in it.
+    pub has_one_time: bool,
+    pub left: api::KeyCount,
+}
+
+impl Store {
+    /// Replaces repeated-use keys and adds one-time keys; with `replace` those that are there go first. Throws
+    /// `device_unknown`, `key_limit`, and `key_used` for an id that is not larger than every one of its kind before.
+    pub async fn upload(
+        &self,
+        account: AccountId,
+        device: DeviceId,
+        keys: &api::UploadKeys,
+        keys_max: usize,
+    ) -> Result<api::KeyCount, DbError> {
+        #[derive(SurrealValue)]
+        struct Left {
+            ec_left: i64,
+            kyber_left: i64,
+        }
+        let key = |table: &str, id: u32| {
+            RecordId::new(table, array![account.to_string(), i64::from(device.get()), i64::from(id)])
+        };
+        let tag = |id: u32, public_key: &[u8]| one_time_tag(id, public_key).cast_signed();
+        let ec: Vec<EcRow> = keys
+            .ec
+            .iter()
+            .map(|prekey| EcRow {
+                id: key("ec_prekey", prekey.id),
+                public_key: prekey.public_key.0.clone().into(),
+                tag: tag(prekey.id, &prekey.public_key.0),
+            })
+            .collect();
+        let kyber: Vec<KyberRow> = keys
+            .kyber
+            .iter()
+            .map(|prekey| KyberRow {
+                id: key("kyber_prekey", prekey.id),
+                public_key: prekey.public_key.0.clone().into(),
+                signature: prekey.signature.0.clone().into(),
+                tag: tag(prekey.id, &prekey.public_key.0),
+            })
+            .collect();
+        let sum = |tags: Vec<i64>| sum_of_tags(tags.into_iter().map(i64::unsigned_abs)).cast_signed();
+        let (ec_sum, kyber_sum) =
+            (sum(ec.iter().map(|row| row.tag).collect()), sum(kyber.iter().map(|row| row.tag).collect()));
+        let lowest_and_highest = |ids: Vec<u32>| {
+            let bound = |id: Option<&u32>| id.map(|id| i64::from(*id));
+            (bound(ids.iter().min()), bound(ids.iter().max()))
+        };
+        let (ec_first, ec_last) = lowest_and_highest(keys.ec.iter().map(|key| key.id).collect());
+        let (kyber_first, kyber_last) = lowest_and_highest(keys.kyber.iter().map(|key| key.id).collect());
+        let left: Left = self
+            .db
+            .run(
+                "{
+                    LET $row = (SELECT * OMIT id FROM ONLY $id);
+                    IF !$row { THROW 'device_unknown' };
+                    IF ($ec_first != NONE AND $ec_first <= $row.ec_top)
+                        OR ($kyber_first != NONE AND $kyber_first <= $row.kyber_top) { THROW 'key_used' };
+                    IF $signed != NONE AND $signed.id <= $row.signed_top
+                        AND ($signed.id != $row.signed_prekey.id OR $signed.public_key != $row.signed_prekey.public_key)
+                        { THROW 'key_used' };
+                    IF $last_resort != NONE AND $last_resort.id <= $row.last_resort_top
+                        AND ($last_resort.id != $row.last_resort.id
+                            OR $last_resort.public_key != $row.last_resort.public_key)
+                        { THROW 'key_used' };
+                    LET $kept = IF $replace { { ec_left: 0, kyber_left: 0, ec_sum: 0, kyber_sum: 0 } } ELSE { $row };
+                    LET $ec_left = $kept.ec_left + array::len($ec);
+                    LET $kyber_left = $kept.kyber_left + array::len($kyber);
+                    IF $ec_left > $max OR $kyber_left > $max { THROW 'key_limit' };
+                    IF $replace {
+                        DELETE ec_prekey:[$account, $n, NONE]..[$account, $n, []];
+                        DELETE kyber_prekey:[$account, $n, NONE]..[$account, $n, []];
+                    };
+                    IF array::len($ec) > 0 { INSERT INTO ec_prekey $ec };
+                    IF array::len($kyber) > 0 { INSERT INTO kyber_prekey $kyber };
+                    UPDATE $id SET ec_left = $ec_left, kyber_left = $kyber_left,
+                        ec_sum = ($kept.ec_sum + $ec_sum) % $modulus,
+                        kyber_sum = ($kept.kyber_sum + $kyber_sum) % $modulus,
+                        ec_top = $ec_last ?? ec_top, kyber_top = $kyber_last ?? kyber_top,
+                        signed_top = math::max([signed_top, $signed.id ?? 0]),
+                        last_resort_top = math::max([last_resort_top, $last_resort.id ?? 0]),
+                        signed_prekey = $signed ?? signed_prekey, last_resort = $last_resort ?? last_resort;
+                    RETURN { ec_left: $ec_left, kyber_left: $kyber_left };
+                }",
+                vars! {
+                    id: device_id(account, device),
+                    account: account.to_string(),
+                    n: i64::from(device.get()),
+                    ec: ec,
+                    kyber: kyber,
+                    ec_sum: ec_sum,
+                    kyber_sum: kyber_sum,
+                    ec_first: ec_first,
+                    ec_last: ec_last,
+                    kyber_first: kyber_first,
+                    kyber_last: kyber_last,
+                    modulus: TAG_MODULUS.cast_signed(),
+                    replace: keys.replace,
+                    signed: keys.signed_prekey.as_ref().map(Signed::from),
+                    last_resort: keys.last_resort.as_ref().map(Signed::from),
+                    max: keys_max as i64,
+                },
+            )
+            .await?;
+        Ok(api::KeyCount { ec: left.ec_left as u32, kyber: left.kyber_left as u32 })
+    }
+
+    /// A bundle of a device, with one one-time key of each kind taken out for good, the oldest first, as long as more than
+    /// `reserved` are left. Two callers at once never get the same: both delete the same row, and one of the transactions
+    /// is tried again.
+    pub async fn take_bundle(
+        &self,
+        account: AccountId,
+        device: DeviceId,
+        reserved: usize,
+    ) -> Result<Option<Taken>, DbError> {
+        let row: Option<TakenRow> = self
+            .db
+            .run(
+                "{
+                    LET $device = (SELECT * OMIT id FROM ONLY $id);
+                    IF !$device { RETURN NONE };
+                    LET $ec = IF $device.ec_left > $reserved {
+                        (SELECT * FROM ec_prekey:[$account, $n, NONE]..[$account, $n, []] LIMIT 1)[0]
+                    };
+                    LET $kyber = IF $device.kyber_left > $reserved {
+                        (SELECT * FROM kyber_prekey:[$account, $n, NONE]..[$account, $n, []] LIMIT 1)[0]
+                    };
+                    LET $left = {
+                        ec_left: $device.ec_left - (IF $ec { 1 } ELSE { 0 }),
+                        kyber_left: $device.kyber_left - (IF $kyber { 1 } ELSE { 0 }),
+                        ec_sum: ($device.ec_sum - ($ec.tag ?? 0) + $modulus) % $modulus,
+                        kyber_sum: ($device.kyber_sum - ($kyber.tag ?? 0) + $modulus) % $modulus
+                    };
+                    IF $ec { DELETE $ec.id };
+                    IF $kyber { DELETE $kyber.id };
+                    IF $ec OR $kyber { UPDATE $id MERGE $left };
+                    RETURN { device: object::extend($device, $left), ec: $ec, kyber: $kyber };
+                }",
+                vars! {
+                    id: device_id(account, device),
+                    account: account.to_string(),
+                    n: i64::from(device.get()),
+                    reserved: reserved as i64,
+                    modulus: TAG_MODULUS.cast_signed(),
+                },
+            )
+            .await?;
+        Ok(row.and_then(Taken::from_row))
+    }
+
+    /// A bundle without one-time keys.
+    pub async fn bundle(&self, account: AccountId, device: DeviceId) -> Result<Option<Taken>, DbError> {
+        let device = self.device(account, device).await?;
+        Ok(device.and_then(|device| Taken::from_row(TakenRow { device, ec: None, kyber: None })))
+    }
+}
+
+impl Taken {
+    fn from_row(row: TakenRow) -> Option<Self> {
+        let (signed_prekey, last_resort) = row.device.repeated_use();
+        let left = api::KeyCount { ec: row.device.ec_left as u32, kyber: row.device.kyber_left as u32 };
+        let has_one_time = row.ec.is_some() || row.kyber.is_some();
+        let ec_prekey = row.ec.and_then(|key| {
+            Some(api::EcPrekey { id: one_time_id(&key.id)?, public_key: key.public_key.to_vec().into() })
+        });
+        let one_time = row.kyber.and_then(|key| {
+            Some(api::SignedPrekey {
+                id: one_time_id(&key.id)?,
+                public_key: key.public_key.to_vec().into(),
+                signature: key.signature.to_vec().into(),
+            })
+        });
+        let bundle = api::PrekeyBundle {
+            device: row.device.to_public()?,
+            signed_prekey,
+            ec_prekey,
+            kyber_prekey: Some(one_time.unwrap_or(last_resort)),
+        };
+        Some(Self { bundle, has_one_time, left })
+    }
+}
+
+/// The key's own id, the last part of its record id.
+fn one_time_id(id: &RecordId) -> Option<u32> {
+    u32::try_from(key::number(id, 2)?).ok()
+}

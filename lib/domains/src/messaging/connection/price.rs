@@ -1,0 +1,146 @@
+//! What frames cost. A connection has an allowance that refills at a steady rate, in memory: counting costs nothing.
+//!
+//! Stored messages and acknowledgements of deliveries are free, because they have limits of their own and bring something
+//! about. Everything else has a price, and so has what is refused. Past the allowance frames are refused; whoever goes on
+//! like that is closed.
+
+use std::time::Duration;
+
+use nepto_proto::wire::client_frame::Kind;
+use tokio::time::Instant;
+
+/// A ping or a pong of WebSocket.
+pub const CONTROL: u32 = 1;
+/// An acknowledgement of nothing new.
+pub const EMPTY_ACK: u32 = 1;
+/// A refusal, beside what the frame itself costs: somebody had to look it up, and to write an answer.
+pub const REFUSAL: u32 = 2;
+
+/// Each whole block of so many bytes costs as much as a ping, except in messages, whose bytes are counted elsewhere.
+const BLOCK_BYTES: usize = 4_096;
+
+/// What a frame of so many bytes costs before anybody looks at it.
+pub fn of(kind: Option<&Kind>, bytes: usize) -> u32 {
+    let blocks = (bytes / BLOCK_BYTES) as u32;
+    blocks
+        + match kind {
+            Some(Kind::SendDm(_)) => return 0,
+            Some(Kind::Ack(_)) => 0,
+            Some(Kind::Typing(_) | Kind::Ping(_)) => 1,
+            // up to 500 accounts, and a question to another domain
+            Some(Kind::PresenceQuery(_)) => 4,
+            // nobody who follows the protocol sends these
+            Some(Kind::Hello(_)) | None => 4,
+        }
+}
+
+/// Whether something may pass.
+#[derive(Debug, PartialEq, Eq)]
+pub enum Passage {
+    /// It may.
+    Free,
+    /// Not now; after this time it could.
+    Limited(Duration),
+    /// The connection was limited, and went on: that is enough.
+    Over,
+}
+
+/// So much at once, and so much a second from then on (a leaky bucket as a meter: ITU-T I.371, as GCRA).
+#[derive(Debug)]
+pub struct Allowance {
+    /// Time that one unit takes to come back.
+    every: Duration,
+    /// Time that all of it takes.
+    whole: Duration,
+    /// When everything that was spent has come back.
+    full_at: Instant,
+}
+
+impl Allowance {
+    pub fn new(per_second: u32, burst: u32, now: Instant) -> Self {
+        let every = Duration::from_secs(1) / per_second.max(1);
+        Self { every, whole: every * burst.max(1), full_at: now }
+    }
+
+    /// Spends this much. What is refused is spent as well, and one at least; who has spent twice the allowance is through.
+    pub fn spend(&mut self, cost: u32, now: Instant) -> Passage {
+        let owed = self.full_at.max(now) - now + self.every * cost;
+        if owed <= self.whole {
+            self.full_at = now + owed;
+            return Passage::Free;
+        }
+        let owed = if cost == 0 { owed + self.every } else { owed };
+        self.full_at = now + owed;
+        if owed > self.whole * 2 { Passage::Over } else { Passage::Limited(owed - self.whole) }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    const SECOND: Duration = Duration::from_secs(1);
+
+    #[test]
+    fn what_is_spent_comes_back() {
+        let start = Instant::now();
+        let mut allowance = Allowance::new(10, 20, start);
+        for _ in 0..20 {
+            assert_eq!(allowance.spend(1, start), Passage::Free);
+        }
+        assert_eq!(allowance.spend(1, start), Passage::Limited(SECOND / 10));
+        assert_eq!(allowance.spend(1, start + SECOND), Passage::Free);
+    }
+
+    #[test]
+    fn who_stays_limited_is_through() {
+        let start = Instant::now();
+        let mut allowance = Allowance::new(10, 20, start);
+        let spent = (0..).find(|_| allowance.spend(1, start) == Passage::Over).unwrap();
+        assert_eq!(spent, 40, "twice the allowance");
+        // what is free costs as well once one is limited
+        let mut allowance = Allowance::new(10, 20, start);
+        assert_eq!(allowance.spend(21, start), Passage::Limited(SECOND / 10));
+        assert_eq!(allowance.spend(0, start), Passage::Limited(SECOND / 5));
+        assert_eq!((0..).find(|_| allowance.spend(0, start) == Passage::Over), Some(18));
+    }
+
+    #[test]
+    fn large_frames_cost_more_except_messages() {
+        let ack = Kind::Ack(Default::default());
+        assert_eq!((of(Some(&ack), 10), of(Some(&ack), 256 * 1_024)), (0, 64));
+        assert_eq!((of(None, 10), of(None, 4_096)), (4, 5));
+        assert_eq!(of(Some(&Kind::SendDm(Default::default())), 256 * 1_024), 0);
+    }
+
+    proptest! {
+        #[test]
+        fn nobody_gets_more_than_the_burst_and_the_rate(
+            steps in proptest::collection::vec((0u32..6, 0u64..400), 1..200)
+        ) {
+            let start = Instant::now();
+            let (per_second, burst) = (20, 40);
+            let mut allowance = Allowance::new(per_second, burst, start);
+            let (mut now, mut passed) = (start, 0);
+            for (cost, wait_ms) in steps {
+                now += Duration::from_millis(wait_ms);
+                if allowance.spend(cost, now) == Passage::Free {
+                    passed += cost;
+                }
+                let most = f64::from(burst) + (now - start).as_secs_f64() * f64::from(per_second);
+                prop_assert!(f64::from(passed) <= most + 0.001, "{passed} of {most}");
+            }
+        }
+
+        #[test]
+        fn who_keeps_to_the_rate_is_never_refused(waits in proptest::collection::vec(50u64..500, 1..500)) {
+            let mut now = Instant::now();
+            let mut allowance = Allowance::new(20, 1, now);
+            for wait_ms in waits {
+                prop_assert_eq!(allowance.spend(1, now), Passage::Free);
+                now += Duration::from_millis(wait_ms);
+            }
+        }
+    }
+}

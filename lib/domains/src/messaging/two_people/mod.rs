@@ -1,0 +1,301 @@
+//! Two people, and everything that they can do to each other in six steps: who may write, what is a request, who is a
+//! contact, how many requests are left. The law is `model.rs`; here it is compared with the real checks, over the real
+//! store, a real Redis and a real NATS.
+//!
+//! Exhaustive, without trying all interleavings: two paths that lead to the same state, of the law and of what Redis
+//! remembers, go on alike, so only one of them is gone on with. Every step is tried from every state, on accounts that are
+//! new each time.
+
+mod model;
+
+use std::collections::{HashMap, HashSet};
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Mutex};
+
+use futures_util::StreamExt;
+use nepto_kit::config::{Config, Database};
+use nepto_kit::domain::Parts;
+use nepto_kit::outbox::Outbox;
+use nepto_kit::service::Service;
+use nepto_kit::{Ctx, Failure};
+use nepto_proto::api::accounts::Consent;
+use nepto_proto::api::auth::Wallets;
+use nepto_proto::wire::{CiphertextType, DeviceCiphertext, SendDm};
+use nepto_proto::{AccountId, ClientMsgId, DeviceId, ErrorCode};
+use nepto_testkit::{Nats, Redis};
+use redis::AsyncCommands;
+
+use self::model::{Act, Fate, Person, REQUESTS_MAX, happens};
+use super::checks::{self, Refusal};
+use crate::accounts::{Accounts, Verdict, writing_key};
+use crate::auth::{FindAccount, FoundAccount};
+use crate::keys::{DeviceList, ListDevices};
+use crate::testing::{account, database};
+
+/// Steps of a path.
+const STEPS_MAX: usize = 6;
+/// Paths that are gone at once.
+const PATHS_AT_ONCE: usize = 16;
+/// RFC 8410, 10.1: no token is looked at here.
+const TOKEN_KEY: &str = "-----BEGIN PUBLIC KEY-----
+MCowBQYDK2VwAyEAGb9ECWmEzf6FQbrBZ9w7lshQhqowtrbLDFw4rXAxZuE=
+-----END PUBLIC KEY-----
+";
+
+type Step = (usize, Act);
+/// A state: each person with what Redis remembers of their standing. Whose is whose does not matter.
+type State = [String; 2];
+
+/// Device lists by account, as the domain `keys` has them.
+type Lists = Arc<Mutex<HashMap<AccountId, DeviceList>>>;
+
+struct World {
+    ctx: Ctx,
+    accounts: Accounts,
+    lists: Lists,
+    people: AtomicU64,
+}
+
+impl World {
+    async fn new(nats: &Nats, redis: &Redis) -> Self {
+        let folder = tempfile::tempdir().unwrap();
+        let mut config = Config::default();
+        config.nats.url = format!("nats://{}", nats.address());
+        config.redis.url = redis.url();
+        config.tokens.verifying_key_file = folder.path().join("tokens.pub.pem");
+        std::fs::write(&config.tokens.verifying_key_file, TOKEN_KEY).unwrap();
+        config.database = Database { url: "mem://".into(), ..Database::default() };
+        config.limits.request_messages = REQUESTS_MAX.into();
+        config.limits.new_contacts_per_day = u32::MAX;
+        let ctx = Ctx::connect(config, false).await.unwrap();
+        let domain = crate::accounts::domain();
+        let db = database(domain).await;
+        let parts = Parts { ctx: ctx.clone(), outbox: Outbox::new(&ctx, &db), db };
+        let lists = Lists::default();
+        let mut services = (domain.mount)(&parts).unwrap().services;
+        services.extend([everybody_exists(), lists_of(&ctx, lists.clone())]);
+        for service in services {
+            tokio::spawn(service.serve(ctx.clone()));
+        }
+        Self { accounts: Accounts::new(&parts), ctx, lists, people: AtomicU64::new(0) }
+    }
+
+    /// Two people who never met, each with two devices.
+    async fn pair(&self) -> Pair<'_> {
+        let number = self.people.fetch_add(2, Ordering::Relaxed);
+        let accounts = [number, number + 1].map(|number| account(number.into()));
+        let pair = Pair { world: self, accounts, sent: [None, None] };
+        for account in accounts {
+            pair.relist(account, true).await;
+        }
+        pair
+    }
+}
+
+fn everybody_exists() -> Service {
+    Service::new(|asked: FindAccount| async move {
+        let FindAccount::Id(account) = asked else { return Ok(None) };
+        let wallets = Wallets { root: account.to_string(), wallets: Vec::new(), links: Vec::new() };
+        Ok(Some(FoundAccount { account, wallets }))
+    })
+}
+
+fn lists_of(ctx: &Ctx, lists: Lists) -> Service {
+    let ctx = ctx.clone();
+    Service::new(move |asked: ListDevices| {
+        let (ctx, list) = (ctx.clone(), lists.lock().unwrap()[&asked.account].clone());
+        async move {
+            let () = ctx.redis.clone().set(DeviceList::cache_key(asked.account), list.encode()).await?;
+            Ok::<_, Failure>(list)
+        }
+    })
+}
+
+struct Pair<'w> {
+    world: &'w World,
+    accounts: [AccountId; 2],
+    sent: [Option<ClientMsgId>; 2],
+}
+
+impl Pair<'_> {
+    async fn act(&mut self, (who, act): Step) -> Fate {
+        let [me, other] = [self.accounts[who], self.accounts[1 - who]];
+        let consent = match act {
+            Act::Accept => Consent::Accepted,
+            Act::Block => Consent::Blocked,
+            Act::Unblock => Consent::Requested,
+            Act::Relink => {
+                let had_any = !self.list(me).devices.is_empty();
+                self.relist(me, !had_any).await;
+                return Fate::None;
+            }
+            Act::Wait => return self.wait().await,
+            Act::Flush => return self.flush().await,
+            Act::WrongDevices => {
+                let others = self.write(who, act, [true, false]).await;
+                let own = self.write(who, act, [false, true]).await;
+                assert_eq!(others, own);
+                return own;
+            }
+            Act::Write | Act::Retry | Act::WriteAndDie => return self.write(who, act, [false, false]).await,
+        };
+        self.world.accounts.decide(me, other, consent).await.unwrap();
+        Fate::None
+    }
+
+    /// Writes, leaving a device of the other or one's own out if asked to.
+    async fn write(&mut self, who: usize, act: Act, [theirs, own]: [bool; 2]) -> Fate {
+        let [me, other] = [self.accounts[who], self.accounts[1 - who]];
+        let device = DeviceId::try_from(1).unwrap();
+        let known = self.sent[who].filter(|_| act == Act::Retry);
+        let random = || ClientMsgId::new(self.world.ctx.random.uuid(&self.world.ctx.clock));
+        let id = known.unwrap_or_else(random);
+        let mut to_devices = copies(self.list(other));
+        let mut own_devices = copies(self.list(me).without(device));
+        if theirs {
+            to_devices.pop();
+        }
+        if own {
+            own_devices.clear();
+        }
+        let client_msg_id = id.to_vec();
+        let send = SendDm { client_msg_id, to: other.to_vec(), to_devices, own_devices, ..SendDm::default() };
+        let ctx = &self.world.ctx;
+        let cleared = match checks::check(ctx, (me, device), other, id, &send).await {
+            Ok(cleared) => cleared,
+            Err(Refusal::Mismatch(mismatch)) => {
+                assert_eq!(mismatch.account, if own { me } else { other }.to_vec());
+                return Fate::Mismatch;
+            }
+            Err(Refusal::Failure(failure)) => {
+                return match failure.code {
+                    ErrorCode::DeviceUnknown => Fate::DeviceUnknown,
+                    ErrorCode::Blocked => Fate::Blocked,
+                    ErrorCode::YouBlocked => Fate::YouBlocked,
+                    ErrorCode::RequestLimit => Fate::RequestLimit,
+                    _ => panic!("{failure:?}"),
+                };
+            }
+        };
+        self.sent[who] = Some(id);
+        if act != Act::WriteAndDie {
+            checks::noted(ctx, me, other, cleared).await.unwrap();
+        }
+        Fate::Stored { request: cleared.request }
+    }
+
+    fn list(&self, of: AccountId) -> DeviceList {
+        self.world.lists.lock().unwrap().get(&of).cloned().unwrap_or_default()
+    }
+
+    /// Gives an account two new devices, or none.
+    async fn relist(&self, of: AccountId, linked: bool) {
+        let revision = self.list(of).revision + 1;
+        let device = |number: u32| (number.try_into().unwrap(), (revision as u32 * 2 + number).try_into().unwrap());
+        let devices = if linked { vec![device(1), device(2)] } else { Vec::new() };
+        let list = DeviceList { revision, devices };
+        let () = self.world.ctx.redis.clone().set(DeviceList::cache_key(of), list.encode()).await.unwrap();
+        self.world.lists.lock().unwrap().insert(of, list);
+    }
+
+    /// Everything that Redis knows of the two.
+    async fn flush(&self) -> Fate {
+        let [one, other] = self.accounts;
+        let pairs = [(one, other), (other, one)];
+        let keys = pairs.map(|(from, to)| [DeviceList::cache_key(from), checks::requests_key(from, to)]);
+        self.forget(keys.as_flattened()).await;
+        self.wait().await
+    }
+
+    /// What Redis knows for minutes or less.
+    async fn wait(&self) -> Fate {
+        let [one, other] = self.accounts;
+        let pairs = [(one, other), (other, one)];
+        let keys = pairs.map(|(from, to)| [Verdict::cache_key(from, to), writing_key(from, to)]);
+        self.forget(keys.as_flattened()).await
+    }
+
+    async fn forget(&self, keys: &[String]) -> Fate {
+        let () = self.world.ctx.redis.clone().del(keys).await.unwrap();
+        Fate::None
+    }
+
+    /// What each is listed with among the other's contacts.
+    async fn contacts(&self) -> [Option<Consent>; 2] {
+        let [one, other] = self.accounts;
+        self.world.accounts.contacts_of_two(one, other).await
+    }
+
+    /// The state, as far as anything that follows may depend on it.
+    async fn state(&self, people: [Person; 2]) -> State {
+        let [one, other] = self.accounts;
+        let keys = [Verdict::cache_key(one, other), Verdict::cache_key(other, one)];
+        let cached: Vec<Option<String>> = self.world.ctx.redis.clone().mget(&keys).await.unwrap();
+        let mut state = [0, 1].map(|who: usize| {
+            let standing = cached[who].as_deref().map(|text| text.split('@').next().unwrap_or_default());
+            format!("{:?} {standing:?}", people[who])
+        });
+        state.sort();
+        state
+    }
+}
+
+fn copies(list: DeviceList) -> Vec<DeviceCiphertext> {
+    let copy = |(device, registration): &(DeviceId, nepto_proto::RegistrationId)| DeviceCiphertext {
+        device: (*device).into(),
+        registration_id: registration.get(),
+        r#type: CiphertextType::Session.into(),
+        ciphertext: b"x".to_vec().into(),
+    };
+    list.devices.iter().map(copy).collect()
+}
+
+/// Whether this is a step that somebody in this state can take.
+fn can(people: [Person; 2], (who, act): Step) -> bool {
+    let has_session = people[who].linked || matches!(act, Act::Relink | Act::Wait | Act::Flush);
+    has_session && (act != Act::Retry || people[who].last.is_some())
+}
+
+fn steps() -> impl Iterator<Item = Step> {
+    let of_one = Act::OF_ONE.into_iter().flat_map(|act| [(0, act), (1, act)]);
+    of_one.chain(Act::OF_BOTH.map(|act| (0, act)))
+}
+
+/// Goes a path to its end, where the law and what happened must be the same.
+async fn walk(world: &World, path: Vec<Step>) -> (Vec<Step>, [Person; 2], State) {
+    let mut pair = world.pair().await;
+    let mut people = [Person::NEW; 2];
+    for step in &path {
+        let found = pair.act(*step).await;
+        let expected = happens(&mut people, step.0, step.1);
+        assert_eq!(found, expected, "after {path:?}, of which this is {step:?}");
+    }
+    assert_eq!(pair.contacts().await, people.map(|person| person.consent), "the contacts after {path:?}");
+    let state = pair.state(people).await;
+    (path, people, state)
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn whatever_two_people_do_in_six_steps_the_law_holds() {
+    let (nats, redis) = tokio::join!(Nats::start(), Redis::start());
+    let (nats, redis) = (nats.unwrap(), redis.unwrap());
+    let world = World::new(&nats, &redis).await;
+    let mut known: HashSet<State> = HashSet::new();
+    let mut from = vec![walk(&world, Vec::new()).await];
+    let mut walked = 0;
+    for length in 1..=STEPS_MAX {
+        let paths: Vec<Vec<Step>> = from
+            .iter()
+            .flat_map(|(path, people, _)| {
+                let next = steps().filter(|step| can(*people, *step));
+                next.map(|step| path.iter().copied().chain([step]).collect())
+            })
+            .collect();
+        walked += paths.len();
+        let walks = futures_util::stream::iter(paths).map(|path| walk(&world, path)).buffered(PATHS_AT_ONCE);
+        let reached: Vec<_> = walks.collect().await;
+        from = reached.into_iter().filter(|(_, _, state)| known.insert(state.clone())).collect();
+        println!("{length} steps: {walked} paths, {} states", known.len());
+    }
+    assert!(known.len() > 100, "only {} states", known.len());
+}

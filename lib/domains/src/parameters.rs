@@ -1,0 +1,116 @@
+//! What the parameters of the HTTP API look like, for its description. They are read by the types and functions that the handlers
+//! name; what is described here is what those take, and no more.
+
+use utoipa::openapi::schema::{ObjectBuilder, Schema, Type};
+use utoipa::openapi::{KnownFormat, RefOr, SchemaFormat};
+use utoipa::{IntoParams, PartialSchema, ToSchema};
+
+macro_rules! texts {
+    ($($(#[$doc:meta])* $name:ident = $pattern:literal;)+) => {$(
+        $(#[$doc])*
+        pub struct $name;
+
+        impl PartialSchema for $name {
+            fn schema() -> RefOr<Schema> {
+                ObjectBuilder::new().schema_type(Type::String).pattern(Some($pattern)).into()
+            }
+        }
+
+        impl ToSchema for $name {}
+    )+};
+}
+
+macro_rules! numbers {
+    ($($(#[$doc:meta])* $name:ident = $least:literal to $most:literal;)+) => {$(
+        $(#[$doc])*
+        pub struct $name;
+
+        impl PartialSchema for $name {
+            fn schema() -> RefOr<Schema> {
+                let number = ObjectBuilder::new().schema_type(Type::Integer);
+                let number = number.format(Some(SchemaFormat::KnownFormat(KnownFormat::Int64)));
+                number.minimum(Some($least)).maximum(Some($most)).into()
+            }
+        }
+
+        impl ToSchema for $name {}
+    )+};
+}
+
+texts! {
+    /// A UUID, with or without hyphens.
+    AccountId = "^([0-9a-fA-F]{32}|[0-9a-fA-F]{8}(-[0-9a-fA-F]{4}){3}-[0-9a-fA-F]{12})$";
+    /// An account's id, an address of one of its wallets, or its handle.
+    Reference = "^@?[0-9A-Za-z_-]{3,42}$";
+    /// Of a wallet or contract.
+    Address = "^0x[0-9a-fA-F]{40}$";
+    /// Of a transaction.
+    Hash = "^0x[0-9a-fA-F]{64}$";
+    /// Of 256 bits, decimal.
+    Number = "^[0-9]{1,78}$";
+    /// Numbers of devices, ten at the most.
+    Devices = "^(12[0-7]|1[01][0-9]|[1-9][0-9]?)(,(12[0-7]|1[01][0-9]|[1-9][0-9]?)){0,9}$";
+    /// Whose of three things.
+    What = "^(held|staked|rewarded)$";
+    /// Which of the things that one contract may be.
+    Standard = "^(erc20|erc721|erc1155)$";
+    /// A place in the list of tokens: the `next` of the page before.
+    TokenMark = "^[0-9]{1,19}:0x[0-9a-fA-F]{40}:[0-9]{1,78}:0x[0-9a-fA-F]{40}$";
+    /// A place in the list of payments: the `next` of the page before.
+    PaymentMark = "^[0-9]{1,19}:[0-9]{1,9}$";
+    /// As the operator wrote it into the configuration.
+    Hook = "^[^/?#]{1,128}$";
+}
+
+numbers! {
+    /// EIP-155, with the bound of EIP-2294.
+    ChainId = 0 to 9_223_372_036_854_775_771_u64;
+    /// Its height.
+    Block = 0 to 9_223_372_036_854_775_807_u64;
+    /// Of an account.
+    Device = 1 to 127;
+    /// Entries of a page.
+    Limit = 1 to 200;
+}
+
+/// A wallet on a chain.
+#[derive(IntoParams)]
+#[into_params(parameter_in = Path)]
+#[expect(dead_code, reason = "only described")]
+pub struct WalletPath {
+    /// EIP-155
+    #[param(value_type = ChainId, inline)]
+    chain_id: u64,
+    /// Any capitals
+    #[param(value_type = Address, inline)]
+    wallet: String,
+}
+
+/// A contract.
+#[derive(IntoParams)]
+#[into_params(parameter_in = Path)]
+#[expect(dead_code, reason = "only described")]
+pub struct ContractPath {
+    /// EIP-155
+    #[param(value_type = ChainId, inline)]
+    chain_id: u64,
+    /// Any capitals
+    #[param(value_type = Address, inline)]
+    contract: String,
+}
+
+/// A token of a contract.
+#[derive(IntoParams)]
+#[into_params(parameter_in = Path)]
+#[expect(dead_code, reason = "only described")]
+pub struct TokenPath {
+    /// EIP-155
+    #[param(value_type = ChainId, inline)]
+    chain_id: u64,
+    /// Any capitals
+    #[param(value_type = Address, inline)]
+    contract: String,
+    /// Its id, decimal
+    #[param(value_type = Number, inline)]
+    token: String,
+}

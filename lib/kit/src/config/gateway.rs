@@ -1,0 +1,62 @@
+//! The socket gateway.
+
+use serde::Deserialize;
+
+use super::ConfigError;
+
+/// The socket gateway.
+#[derive(Debug, Clone, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct Gateway {
+    /// Sockets of one process at most.
+    pub sockets_max: usize,
+    /// A frame that the client's side does not take in this time closes the socket.
+    pub write_timeout_ms: u64,
+    /// Bad requests of one connection until it is closed.
+    pub errors_max: u32,
+    /// What a connection may spend on frames that store and acknowledge nothing: typing costs 1, a ping 1, a refusal 2.
+    pub frames_per_second: u32,
+    /// So much at once. Past it frames are refused; past twice as much the connection is closed with 4429.
+    pub frames_burst: u32,
+    /// For so long the session of such a connection is kept out.
+    pub barred_s: u64,
+    /// Messages of one group commit at most.
+    pub batch_max: usize,
+    /// Clients are told to come back within this time when the gateway stops.
+    pub reconnect_spread_ms: u32,
+}
+
+impl Default for Gateway {
+    fn default() -> Self {
+        Self {
+            sockets_max: 16_000,
+            write_timeout_ms: 10_000,
+            errors_max: 100,
+            frames_per_second: 20,
+            frames_burst: 400,
+            barred_s: 60,
+            batch_max: 500,
+            reconnect_spread_ms: 3_000,
+        }
+    }
+}
+
+/// The most that a burst can be: what it takes to come back must stay a time that a clock can hold.
+const FRAMES_MAX: u32 = 1_000_000;
+
+pub fn check(gateway: &Gateway) -> Result<(), ConfigError> {
+    let bad = |field, problem: &str| Err(ConfigError::Value { field, problem: problem.to_owned() });
+    if !(1..=1_000).contains(&gateway.batch_max) {
+        return bad("gateway.batch_max", "must be 1 to 1000 (the bound of JetStream's atomic batches)");
+    }
+    if !(1..=FRAMES_MAX).contains(&gateway.frames_per_second) {
+        return bad("gateway.frames_per_second", "must be 1 to 1000000");
+    }
+    if !(1..=FRAMES_MAX).contains(&gateway.frames_burst) {
+        return bad("gateway.frames_burst", "must be 1 to 1000000");
+    }
+    if gateway.barred_s == 0 {
+        return bad("gateway.barred_s", "must be at least 1");
+    }
+    Ok(())
+}

@@ -1,0 +1,450 @@
+//! A listener and its connections: who gets one, and how long each may take for its part.
+
+use std::io::{self, IoSlice};
+use std::net::SocketAddr;
+use std::pin::Pin;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU8, Ordering};
+use std::task::{Context, Poll, ready};
+use std::time::Duration;
+
+use axum::Router;
+use axum::body::Body;
+use axum::extract::{ConnectInfo, FromRequestParts};
+use axum::http::StatusCode;
+use axum::http::request::Parts;
+use hyper::server::conn::http1;
+use hyper_util::rt::{TokioIo, TokioTimer};
+use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
+use tokio::net::{TcpListener, TcpSocket, TcpStream};
+use tokio::time::{Instant, Sleep, sleep};
+use tokio_util::sync::CancellationToken;
+use tokio_util::task::TaskTracker;
+use tower::ServiceExt;
+
+use super::Origin;
+use super::newcomer::Newcomer;
+use super::pace::Pace;
+use super::shares::{Bounds, Share, Shares};
+use crate::config::{self, Http};
+use crate::{Ctx, Failure};
+
+/// After a connection that could not be accepted.
+const ACCEPT_AGAIN_AFTER: Duration = Duration::from_millis(50);
+/// Connections that wait to be accepted: the most that Linux allows by itself. Who finds no place among them tries again after
+/// a second, which a flood must not do to others.
+const BACKLOG: u32 = 4_096;
+/// Connections to the operator's listener: a few scrapers and a person.
+const OPERATORS_MAX: usize = 256;
+/// The head of a request. Tokens and proxies' headers are a few KB. What follows a head at once lies in the same buffer, also
+/// what a socket sends before it may.
+const HEAD_BYTES_MAX: usize = 16 * 1024;
+
+/// Who may connect.
+pub struct Door {
+    shares: Shares,
+    /// New connections. Who is refused and comes again at once must not cost more than that.
+    pace: Pace,
+    /// Whether the other end is who it is, and not a proxy for everybody.
+    peers_count: bool,
+}
+
+impl Door {
+    /// Of the public listener.
+    pub fn public(http: &Http) -> Self {
+        let bounds = Bounds {
+            all: http.connections_max,
+            network: http.connections_per_address_max,
+            prefix: http.connections_per_prefix_max,
+        };
+        Self {
+            shares: Shares::new("connections", bounds),
+            pace: Pace::new(http.connections_per_address_per_second, http.connections_per_prefix_per_second),
+            peers_count: !http.behind_proxy,
+        }
+    }
+
+    /// Of the operator's listener.
+    pub fn operators() -> Self {
+        let bounds = Bounds { all: OPERATORS_MAX, network: OPERATORS_MAX, prefix: OPERATORS_MAX };
+        let pace = Pace::new(u32::MAX, u32::MAX);
+        Self { shares: Shares::new("operators", bounds), pace, peers_count: false }
+    }
+
+    fn enter(&self, peer: SocketAddr) -> Option<Share> {
+        let origin: Option<Origin> = self.peers_count.then(|| peer.ip().into());
+        if origin.is_some_and(|origin| !self.pace.at_once(origin, Instant::now())) {
+            metrics::counter!("nepto_rate_limited_total", "kind" => "connections").increment(1);
+            return None;
+        }
+        match self.shares.take(origin) {
+            Ok(share) => Some(share),
+            Err(full) => {
+                tracing::debug!(%peer, ?full, "no place for a connection");
+                None
+            }
+        }
+    }
+}
+
+/// How long a connection may take.
+#[derive(Debug, Clone, Copy)]
+struct Patience {
+    /// For the head of a request.
+    head: Duration,
+    /// Without a request.
+    idle: Duration,
+    /// For taking anything of an answer.
+    write: Duration,
+}
+
+impl Patience {
+    fn new(http: &Http) -> Self {
+        Self {
+            head: config::millis(http.head_timeout_ms),
+            idle: config::millis(http.idle_timeout_ms),
+            write: config::millis(http.write_timeout_ms),
+        }
+    }
+}
+
+/// Serves until the process stops, and then until the requests under way are answered.
+pub async fn serve(ctx: &Ctx, what: &str, address: SocketAddr, door: Door, router: Router) -> anyhow::Result<()> {
+    let listener = bind(address).map_err(|error| {
+        anyhow::anyhow!("{what} can't listen on {address}: {error}; choose another port in the configuration")
+    })?;
+    tracing::info!(what, address = %listener.local_addr()?, "listening");
+    let patience = Patience::new(&ctx.config.http);
+    let connections = TaskTracker::new();
+    loop {
+        let (stream, peer) = tokio::select! {
+            () = ctx.stop.cancelled() => break,
+            accepted = listener.accept() => match accepted {
+                Ok(accepted) => accepted,
+                Err(error) => {
+                    // out of open files, or a client that was gone before it was served
+                    tracing::warn!(what, %error, "a connection was not accepted");
+                    sleep(ACCEPT_AGAIN_AFTER).await;
+                    continue;
+                }
+            },
+        };
+        // closed without a word: who has its share already is told nothing that costs anything
+        let Some(share) = door.enter(peer) else { continue };
+        connections.spawn(converse(stream, peer, share, patience, router.clone(), ctx.stop.clone()));
+    }
+    connections.close();
+    connections.wait().await;
+    Ok(())
+}
+
+fn bind(address: SocketAddr) -> io::Result<TcpListener> {
+    let socket = if address.is_ipv4() { TcpSocket::new_v4() } else { TcpSocket::new_v6() }?;
+    socket.set_reuseaddr(true)?;
+    socket.bind(address)?;
+    socket.listen(BACKLOG)
+}
+
+/// Serves one connection until one side closes it, or a WebSocket takes it over.
+async fn converse(
+    stream: TcpStream,
+    peer: SocketAddr,
+    share: Share,
+    patience: Patience,
+    router: Router,
+    stop: CancellationToken,
+) {
+    // Without it a frame that follows another waits for the client's delayed ACK: 40 ms (RFC 896, RFC 1122 4.2.3.2).
+    if stream.set_nodelay(true).is_err() {
+        return;
+    }
+    let stage = Arc::new(Stage::default());
+    let stream = Timed::new(stream, share, patience, stage.clone());
+    let service = hyper::service::service_fn(move |mut request: hyper::Request<hyper::body::Incoming>| {
+        request.extensions_mut().insert(ConnectInfo(peer));
+        request.extensions_mut().insert(Acquaintance(stage.clone()));
+        stage.set(Stage::ANSWERING);
+        let (answer, stage) = (router.clone().oneshot(request.map(Body::new)), stage.clone());
+        async move {
+            let answer = answer.await?;
+            let upgrades = answer.status() == StatusCode::SWITCHING_PROTOCOLS;
+            stage.set(if upgrades { Stage::UPGRADED } else { Stage::WAITING });
+            Ok::<_, std::convert::Infallible>(answer)
+        }
+    });
+    let connection = http1::Builder::new()
+        .timer(TokioTimer::new())
+        .header_read_timeout(patience.idle)
+        .max_buf_size(HEAD_BYTES_MAX)
+        .serve_connection(TokioIo::new(stream), service)
+        .with_upgrades();
+    let mut connection = std::pin::pin!(connection);
+    let served = tokio::select! {
+        served = connection.as_mut() => served,
+        () = stop.cancelled() => {
+            connection.as_mut().graceful_shutdown();
+            connection.await
+        }
+    };
+    if let Err(error) = served {
+        tracing::debug!(%peer, %error, "a connection broke");
+    }
+}
+
+/// What a connection is at.
+struct Stage(AtomicU8);
+
+impl Stage {
+    /// A head is coming.
+    const HEAD: u8 = 0;
+    /// A request is being read and answered.
+    const ANSWERING: u8 = 1;
+    /// Nothing is asked.
+    const WAITING: u8 = 2;
+    /// It is a WebSocket, with times of its own, and nobody knows whose.
+    const UPGRADED: u8 = 3;
+    /// It is that of somebody.
+    const KNOWN: u8 = 4;
+
+    fn set(&self, stage: u8) {
+        self.0.store(stage, Ordering::Relaxed);
+    }
+
+    fn get(&self) -> u8 {
+        self.0.load(Ordering::Relaxed)
+    }
+
+    fn is(&self, stage: u8) -> bool {
+        self.get() == stage
+    }
+
+    fn is_socket(&self) -> bool {
+        self.get() >= Self::UPGRADED
+    }
+}
+
+impl Default for Stage {
+    fn default() -> Self {
+        Self(AtomicU8::new(Self::HEAD))
+    }
+}
+
+/// A connection that is about to become a WebSocket. Frames of strangers must not be collected: what it sends is bounded to a
+/// hello until it is made.
+#[derive(Clone)]
+pub struct Acquaintance(Arc<Stage>);
+
+impl Acquaintance {
+    /// It has said who it is.
+    pub fn make(&self) {
+        self.0.set(Stage::KNOWN);
+    }
+}
+
+impl<S: Send + Sync> FromRequestParts<S> for Acquaintance {
+    type Rejection = Failure;
+
+    async fn from_request_parts(parts: &mut Parts, _: &S) -> Result<Self, Failure> {
+        let known = parts.extensions.get::<Self>().cloned();
+        known.ok_or_else(|| Failure::internal(anyhow::anyhow!("the listener does not say what is connected")))
+    }
+}
+
+/// A stream that fails when the other end takes too long for a head, or takes nothing of an answer. hyper has one time
+/// for the head and the pause before it, which must be long, as a proxy's connections pause.
+struct Timed {
+    stream: TcpStream,
+    stage: Arc<Stage>,
+    patience: Patience,
+    head_due: Option<Pin<Box<Sleep>>>,
+    write_due: Option<Pin<Box<Sleep>>>,
+    /// What it sends until it is known.
+    newcomer: Newcomer,
+    _share: Share,
+}
+
+impl Timed {
+    fn new(stream: TcpStream, share: Share, patience: Patience, stage: Arc<Stage>) -> Self {
+        let head_due = Some(Box::pin(sleep(patience.head)));
+        Self { stream, stage, patience, head_due, write_due: None, newcomer: Newcomer::default(), _share: share }
+    }
+
+    /// What writing came to; pending for too long is an error.
+    fn written<T>(&mut self, cx: &mut Context<'_>, written: Poll<io::Result<T>>) -> Poll<io::Result<T>> {
+        if written.is_ready() || self.stage.is_socket() {
+            self.write_due = None;
+            return written;
+        }
+        let due = self.write_due.get_or_insert_with(|| Box::pin(sleep(self.patience.write)));
+        ready!(due.as_mut().poll(cx));
+        Poll::Ready(Err(io::Error::new(io::ErrorKind::TimedOut, "the client takes nothing of its answer")))
+    }
+}
+
+fn no_hello() -> io::Error {
+    io::Error::new(io::ErrorKind::FileTooLarge, "that is no hello")
+}
+
+impl AsyncRead for Timed {
+    fn poll_read(mut self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
+        if self.stage.is(Stage::HEAD) {
+            if let Some(due) = &mut self.head_due
+                && due.as_mut().poll(cx).is_ready()
+            {
+                let slow = io::Error::new(io::ErrorKind::TimedOut, "the head of a request took too long");
+                return Poll::Ready(Err(slow));
+            }
+        } else {
+            self.head_due = None;
+        }
+        // also where nothing more comes: what was sent too early is in a buffer already
+        if self.stage.is(Stage::UPGRADED) && self.newcomer.frames(&[]).is_err() {
+            return Poll::Ready(Err(no_hello()));
+        }
+        let before = buf.filled().len();
+        ready!(Pin::new(&mut self.stream).poll_read(cx, buf))?;
+        let (this, came) = (&mut *self, &buf.filled()[before..]);
+        if !came.is_empty() && this.stage.is(Stage::WAITING) {
+            this.stage.set(Stage::HEAD);
+            this.head_due = Some(Box::pin(sleep(this.patience.head)));
+            this.newcomer = Newcomer::default();
+        }
+        match this.stage.get() {
+            Stage::HEAD => this.newcomer.head(came),
+            Stage::ANSWERING if !came.is_empty() => this.newcomer.ahead(),
+            Stage::UPGRADED if this.newcomer.frames(came).is_err() => return Poll::Ready(Err(no_hello())),
+            _ => {}
+        }
+        Poll::Ready(Ok(()))
+    }
+}
+
+impl AsyncWrite for Timed {
+    fn poll_write(mut self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &[u8]) -> Poll<io::Result<usize>> {
+        let written = Pin::new(&mut self.stream).poll_write(cx, buf);
+        self.written(cx, written)
+    }
+
+    fn poll_write_vectored(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        bufs: &[IoSlice<'_>],
+    ) -> Poll<io::Result<usize>> {
+        let written = Pin::new(&mut self.stream).poll_write_vectored(cx, bufs);
+        self.written(cx, written)
+    }
+
+    fn is_write_vectored(&self) -> bool {
+        self.stream.is_write_vectored()
+    }
+
+    fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.stream).poll_flush(cx)
+    }
+
+    fn poll_shutdown(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.stream).poll_shutdown(cx)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use axum::routing::get;
+    use tokio::io::{AsyncReadExt, AsyncWriteExt};
+
+    use super::*;
+
+    const PATIENCE: Patience =
+        Patience { head: Duration::from_secs(5), idle: Duration::from_secs(75), write: Duration::from_secs(15) };
+    const REQUEST: &[u8] = b"GET / HTTP/1.1\r\nHost: a\r\n\r\n";
+
+    /// A connection to a router, and our end of it.
+    async fn conversation() -> TcpStream {
+        let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let ours = TcpStream::connect(listener.local_addr().unwrap()).await.unwrap();
+        let (stream, peer) = listener.accept().await.unwrap();
+        let router = Router::new()
+            .route("/", get(|| async { "hello" }))
+            .route("/large", get(|| async { vec![7_u8; 64 * 1024 * 1024] }));
+        let share = Door::operators().enter(peer).unwrap();
+        tokio::spawn(converse(stream, peer, share, PATIENCE, router, CancellationToken::new()));
+        ours
+    }
+
+    /// What is said until the connection is closed, and when that is.
+    async fn heard(ours: &mut TcpStream) -> (String, Duration) {
+        let started = Instant::now();
+        let mut heard = Vec::new();
+        // a connection that is given up may end with a reset
+        let _ = ours.read_to_end(&mut heard).await;
+        (String::from_utf8_lossy(&heard).into_owned(), started.elapsed())
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn who_says_nothing_or_half_of_it_is_not_waited_for() {
+        for said in ["", "GET / HTTP/1.1\r\nHost: a\r\n"] {
+            let mut ours = conversation().await;
+            ours.write_all(said.as_bytes()).await.unwrap();
+            let (heard, after) = heard(&mut ours).await;
+            assert_eq!(heard, "", "{said:?}");
+            assert!((PATIENCE.head..PATIENCE.head * 2).contains(&after), "{said:?}: {after:?}");
+        }
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_connection_may_pause_between_requests_and_then_must_not_dawdle() {
+        let mut ours = conversation().await;
+        ours.write_all(REQUEST).await.unwrap();
+        ours.read_exact(&mut [0; 12]).await.unwrap();
+        sleep(PATIENCE.idle - Duration::from_secs(1)).await;
+        ours.write_all(REQUEST).await.unwrap();
+        sleep(Duration::from_secs(1)).await;
+        ours.write_all(b"GET / HTTP/1.1\r\n").await.unwrap();
+        let (said, after) = heard(&mut ours).await;
+        assert_eq!(said.matches("HTTP/1.1 200").count(), 1, "{said}");
+        assert!(after < PATIENCE.head * 2, "{after:?}");
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_head_that_comes_byte_by_byte_is_not_waited_for() {
+        let mut ours = conversation().await;
+        let started = Instant::now();
+        let mut closed = false;
+        for byte in b"GET / HTTP/1.1\r\nX-Slow: ".iter().chain(std::iter::repeat_n(&b'a', 100)) {
+            sleep(Duration::from_millis(500)).await;
+            if ours.write_all(&[*byte]).await.is_err() {
+                closed = true;
+                break;
+            }
+        }
+        assert!(closed && started.elapsed() < PATIENCE.head * 2, "{:?}", started.elapsed());
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn who_takes_nothing_of_an_answer_is_left() {
+        let mut ours = conversation().await;
+        ours.write_all(b"GET /large HTTP/1.1\r\nHost: a\r\n\r\n").await.unwrap();
+        sleep(PATIENCE.write * 2).await;
+        let (said, _) = heard(&mut ours).await;
+        assert!(said.starts_with("HTTP/1.1 200") && said.len() < 64 * 1024 * 1024, "{} bytes", said.len());
+    }
+
+    #[tokio::test]
+    async fn a_full_door_closes_and_opens_again() {
+        let http = Http { connections_per_address_max: 2, ..Http::default() };
+        let door = Door::public(&http);
+        let peer = |host| SocketAddr::from(([192, 0, 2, host], 5_000));
+        let held = [door.enter(peer(1)).unwrap(), door.enter(peer(1)).unwrap()];
+        assert!(door.enter(peer(1)).is_none());
+        assert!(door.enter(peer(2)).is_some());
+        drop(held);
+        assert!(door.enter(peer(1)).is_some());
+        let quick = Door::public(&Http { connections_per_address_per_second: 2, ..http.clone() });
+        let held = [quick.enter(peer(1)), quick.enter(peer(1))];
+        drop(held);
+        assert!(quick.enter(peer(1)).is_none(), "there are places, but it comes too often");
+        assert!(quick.enter(peer(2)).is_some());
+        let proxied = Door::public(&Http { behind_proxy: true, ..http });
+        assert!((0..20).map(|_| proxied.enter(peer(1))).collect::<Option<Vec<_>>>().is_some());
+    }
+}

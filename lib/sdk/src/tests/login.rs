@@ -1,0 +1,63 @@
+//! What signing in leaves behind, when it works and when it does not.
+
+use std::path::Path;
+
+use nepto_proto::ErrorCode;
+
+use super::server::{Answer, Server};
+use super::world::DOMAIN;
+use crate::{Client, Env, LoginOptions, Place, SdkError, Wallet};
+
+fn place(path: &Path) -> Place {
+    Place::File { path: path.to_owned(), passphrase: "secret".to_owned().into() }
+}
+
+async fn login(server: &Server, path: &Path, wallet: &Wallet) -> Result<Client, SdkError> {
+    let place = place(path);
+    let options = LoginOptions { domain: Some(DOMAIN.to_owned()), place, ..LoginOptions::new(&server.url) };
+    Client::login(options, wallet).await
+}
+
+#[tokio::test]
+async fn a_profile_that_nobody_signed_in_with_is_not_kept() {
+    let (server, folder) = (Server::start().await, tempfile::tempdir().unwrap());
+    let (path, wallet) = (folder.path().join("profile"), Wallet::random(&Env::system()).unwrap());
+    let fails = async |answer: Answer| {
+        server.faults.sign_ins.lock().unwrap().push(answer);
+        login(&server, &path, &wallet).await.err().unwrap();
+        std::fs::read_dir(folder.path()).unwrap().count()
+    };
+    assert_eq!(fails(Answer::Refusal(ErrorCode::DeviceLimit)).await, 0);
+    // nobody knows whether there is a device now: its keys stay, for the next try
+    assert_eq!(fails(Answer::Page).await, 1);
+    assert_eq!(fails(Answer::Refusal(ErrorCode::DeviceLimit)).await, 1, "it was there before");
+    let opened = Client::open(place(&path), Env::system()).await;
+    assert!(matches!(opened.err(), Some(SdkError::NotSignedIn)));
+    login(&server, &path, &wallet).await.unwrap();
+    // and nothing is made by looking
+    let nowhere = folder.path().join("nowhere");
+    assert!(matches!(Client::open(place(&nowhere), Env::system()).await.err(), Some(SdkError::NotSignedIn)));
+    assert!(!nowhere.exists());
+}
+
+#[tokio::test]
+async fn a_profile_whose_device_was_removed_signs_in_with_new_keys() {
+    let (server, folder) = (Server::start().await, tempfile::tempdir().unwrap());
+    let (path, wallet) = (folder.path().join("profile"), Wallet::random(&Env::system()).unwrap());
+    let keys = |client: &Client| {
+        let world = server.world();
+        let devices = &world.accounts[&client.account()].devices;
+        devices.values().map(|device| device.public.identity_key.clone()).collect::<Vec<_>>()
+    };
+    let first = login(&server, &path, &wallet).await.unwrap();
+    let (number, known) = (first.device(), keys(&first));
+    drop(first);
+    let again = login(&server, &path, &wallet).await.unwrap();
+    assert_eq!((again.device(), keys(&again)), (number, known.clone()), "the same device");
+    server.world().remove_device(again.account(), number);
+    drop(again);
+    let anew = login(&server, &path, &wallet).await.unwrap();
+    let now = keys(&anew);
+    assert_ne!(anew.device(), number);
+    assert!(now.len() == 1 && now != known, "whoever heard of the removal would ask about the old key");
+}
