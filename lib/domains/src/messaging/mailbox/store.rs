@@ -233,13 +233,25 @@ impl Lane {
         None
     }
 
-    /// Commits what is not worth a batch message by message, all at once.
+    /// Commits what is not worth a batch message by message, all at once. What has to go copy by copy comes after that, for each
+    /// recipient one after the other: frames of one connection are stored in their order.
     async fn commit_each(&self, group: Vec<Pending>) {
-        let fates = join_all(group.iter().map(|pending| self.commit_one(&pending.message))).await;
+        let fates = join_all(group.iter().map(|pending| self.commit_whole(&pending.message))).await;
+        let mut by_copy: HashMap<AccountId, Vec<Pending>> = HashMap::new();
         for (pending, fate) in group.into_iter().zip(fates) {
-            // who asked may be gone; the message is stored all the same
-            let _ = pending.done.send(fate);
+            match fate {
+                // who asked may be gone; the message is stored all the same
+                Some(fate) => drop(pending.done.send(fate)),
+                None => by_copy.entry(pending.message.to).or_default().push(pending),
+            }
         }
+        let of_one = |messages: Vec<Pending>| async move {
+            for pending in messages {
+                let fate = self.commit_copies(&pending.message).await;
+                let _ = pending.done.send(fate);
+            }
+        };
+        join_all(by_copy.into_values().map(of_one)).await;
     }
 
     /// Whether a mailbox of an account was full a moment ago.
@@ -284,15 +296,16 @@ impl Lane {
         }
     }
 
-    async fn commit_one(&self, message: &Submission) -> Result<Stored, StoreError> {
+    /// Stores all copies of a message or none; `None` if it has to go copy by copy: a retry, or a full mailbox, which stops
+    /// neither the other devices nor what a later try adds.
+    async fn commit_whole(&self, message: &Submission) -> Option<Result<Stored, StoreError>> {
         if self.was_full(message.to) {
-            return self.commit_copies(message).await;
+            return None;
         }
         match self.commit(&[message]).await {
-            Ok(duplicate) => Ok(Stored { duplicate, missed: Vec::new() }),
-            Err(Refused::Other(reason)) => Err(StoreError::Unavailable(reason)),
-            // A retry, or a full mailbox, which stops neither the other devices nor what a later try adds.
-            Err(Refused::Duplicate | Refused::Full | Refused::Exists) => self.commit_copies(message).await,
+            Ok(duplicate) => Some(Ok(Stored { duplicate, missed: Vec::new() })),
+            Err(Refused::Other(reason)) => Some(Err(StoreError::Unavailable(reason))),
+            Err(Refused::Duplicate | Refused::Full | Refused::Exists) => None,
         }
     }
 
