@@ -94,8 +94,8 @@ async fn connections_that_say_nothing_are_few_and_short() {
 #[tokio::test]
 async fn sockets_that_say_no_hello_are_few_and_those_that_do_are_not() {
     let stack = Stack::builder()
-        .set("http.connections_per_address_per_second", 1_000)
-        .set("http.requests_per_address_per_second", 1_000)
+        .set("http.connections_per_address_per_second", 800)
+        .set("http.requests_per_address_per_second", 800)
         .split(1)
         .await
         .unwrap();
