@@ -281,11 +281,11 @@ async fn a_device_that_was_away_for_too_long_is_told_what_it_missed_and_stops_no
     let told = old.until(is_it).await.unwrap();
     let Event::Missed { since_ms, .. } = told else { unreachable!() };
     assert_eq!(old.client.missed().unwrap(), [(device, since_ms)].into());
-    let mut third = phone.second_device(&stack).await.unwrap();
     old.until(|event| matches!(event, Event::CaughtUp)).await.unwrap();
     eventually(seconds(10), async || Ok(marks().await? == 0)).await.unwrap();
     let waiting = async || stack.nats.mailbox(Shards::DEFAULT, phone.account(), device).await;
     eventually(seconds(10), async || Ok(waiting().await? < 20)).await.unwrap();
+    let mut third = phone.second_device(&stack).await.unwrap();
     // it has room again, and hears everything from here on
     for number in 60..70 {
         alice.says(&phone, &number.to_string()).await.unwrap();
