@@ -290,6 +290,7 @@ async fn a_device_that_was_away_for_too_long_is_told_what_it_missed_and_stops_no
     old.until(|event| matches!(event, Event::CaughtUp)).await.unwrap();
     eventually(seconds(10), async || Ok(marks().await? == 0)).await.unwrap();
     let waiting = async || stack.nats.mailbox(Shards::DEFAULT, phone.account(), device).await;
+    assert!(waiting().await.unwrap() < 40, "what it acknowledged made room before the mark went");
     eventually(seconds(10), async || Ok(waiting().await? < 20)).await.unwrap();
     let mut third = phone.second_device(&stack).await.unwrap();
     // it has room again, and hears everything from here on

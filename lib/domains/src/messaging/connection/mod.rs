@@ -238,12 +238,17 @@ impl<'a> Connection<'a> {
         self.feed(encode_server(0, server_frame::Kind::Missed(missed))).await
     }
 
-    /// It has taken in what it was told before it acknowledged something.
-    fn forget_missed(&mut self) {
+    /// It has taken in what it was told before it acknowledged something. What it acknowledged makes room at once: a full mailbox
+    /// must not wait for the next purge, or what is sent meanwhile misses a device that is there.
+    fn forget_missed(&mut self, up_to: u64) {
         if std::mem::take(&mut self.misses) {
             let (ctx, Claims { account, device, .. }) = (self.gateway.ctx.clone(), self.claims);
             ctx.tasks.clone().spawn(async move {
-                if let Err(error) = missed::forget(&ctx, account, device).await {
+                let forgotten = async {
+                    mailbox::purge(&ctx, account, device, up_to).await?;
+                    missed::forget(&ctx, account, device).await
+                };
+                if let Err(error) = forgotten.await {
                     // it is told again with the next connection
                     tracing::warn!(%account, %device, error = format!("{error:#}"), "a mark was not removed");
                 }
@@ -291,7 +296,7 @@ impl<'a> Connection<'a> {
                 if effects.is_empty() {
                     return self.spend(price::EMPTY_ACK).map(drop);
                 }
-                self.forget_missed();
+                self.forget_missed(ack.up_to);
                 self.apply(effects).await
             }
             Some(Kind::Typing(typing)) => self.on_typing(frame.id, &typing).await,
