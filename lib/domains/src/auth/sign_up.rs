@@ -1,13 +1,14 @@
 //! What a new account costs: how many may come from one place, and what the operator wants to see of a wallet. Whoever has
 //! an account is never asked.
 
-use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
+use std::net::IpAddr;
 use std::time::Duration;
 
 use alloy_primitives::Address;
 use nepto_chain::holdings::{Ago, Holdings, What};
 use nepto_chain::rpc::RpcError;
 use nepto_kit::config::{Config, Proof, SignUp};
+use nepto_kit::http::Origin;
 use nepto_kit::limit::Limit;
 use nepto_kit::{Ctx, Failure};
 use nepto_proto::api::{self, SignUpProof};
@@ -175,13 +176,9 @@ impl Auth {
     }
 }
 
-/// What is rented as a whole: the /24 around an IPv4 address, the /48 around one of IPv6.
+/// What is rented as a whole around the address that a limit counts.
 fn prefix_of(address: &str) -> String {
-    match address.parse() {
-        Ok(IpAddr::V4(address)) => Ipv4Addr::from_bits(address.to_bits() & (!0 << 8)).to_string(),
-        Ok(IpAddr::V6(address)) => Ipv6Addr::from_bits(address.to_bits() & (!0 << 80)).to_string(),
-        Err(_) => address.to_owned(),
-    }
+    address.parse::<IpAddr>().map_or_else(|_| address.to_owned(), |address| Origin::from(address).prefix.to_string())
 }
 
 #[cfg(test)]
