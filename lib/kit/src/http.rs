@@ -1,5 +1,6 @@
 //! HTTP: problem documents, JSON bodies with typed errors, callers, request ids, and the routes of the two listeners.
 
+pub mod frame_header;
 mod gate;
 mod listener;
 mod newcomer;

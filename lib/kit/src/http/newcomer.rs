@@ -5,6 +5,8 @@
 
 use nepto_proto::limits::HELLO_BYTES_MAX;
 
+use super::frame_header::FrameHeaderReader;
+
 /// Follows what comes.
 #[derive(Default)]
 pub struct Newcomer {
@@ -13,7 +15,7 @@ pub struct Newcomer {
     surplus: bool,
     /// Of all frames.
     bytes: usize,
-    header: Header,
+    header: FrameHeaderReader,
     /// Of the frame that is coming: its mask and payload.
     left: usize,
 }
@@ -47,7 +49,8 @@ impl Newcomer {
             self.left -= skipped;
             let Some((&byte, rest)) = bytes[skipped..].split_first() else { return Ok(()) };
             bytes = rest;
-            if let Some(announced) = self.header.after(byte) {
+            if let Some(header) = self.header.read(byte) {
+                let announced = header.bytes_to_follow();
                 if announced > HELLO_BYTES_MAX as u64 {
                     return Err(NoHello);
                 }
@@ -75,42 +78,6 @@ impl HeadEnd {
             (Self::Line, b'\r') => Self::Return,
             _ => Self::InLine,
         }
-    }
-}
-
-/// The header of a frame, as far as it came.
-#[derive(Default)]
-struct Header {
-    begun: bool,
-    masked: bool,
-    /// Bytes of the length that are still to come.
-    lengths: u8,
-    length: u64,
-}
-
-impl Header {
-    /// The bytes that follow the header, once it is there.
-    fn after(&mut self, byte: u8) -> Option<u64> {
-        if !self.begun {
-            self.begun = true;
-            return None;
-        }
-        if self.lengths == 0 {
-            self.masked = byte & 0x80 != 0;
-            match byte & 0x7f {
-                126 => self.lengths = 2,
-                127 => self.lengths = 8,
-                short => self.length = u64::from(short),
-            }
-        } else {
-            self.length = self.length << 8 | u64::from(byte);
-            self.lengths -= 1;
-        }
-        if self.lengths > 0 {
-            return None;
-        }
-        let Self { masked, length, .. } = std::mem::take(self);
-        Some(length.saturating_add(if masked { 4 } else { 0 }))
     }
 }
 

@@ -7,6 +7,7 @@ use std::io;
 use std::pin::Pin;
 use std::task::{Context, Poll, ready};
 
+use nepto_kit::http::frame_header::{FrameHeader, FrameHeaderReader};
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::time::Instant;
 
@@ -14,8 +15,6 @@ use super::price::{Allowance, Passage};
 
 /// A piece of at least so many bytes is free.
 const PIECE_BYTES: u64 = 1_024;
-/// Opcode, length, extended length, mask (RFC 6455, 5.2).
-const HEADER_BYTES_MAX: usize = 14;
 
 /// A client cut its messages into too many small pieces.
 #[derive(Debug, thiserror::Error)]
@@ -62,60 +61,34 @@ impl<S: AsyncWrite + Unpin> AsyncWrite for Pieces<S> {
     }
 }
 
-/// Where the stream stands between one frame and the next. What is wrong with a frame is for the library to say.
+/// Where the stream stands between one frame and the next.
 #[derive(Debug, Default)]
 struct Frames {
-    header: [u8; HEADER_BYTES_MAX],
-    known: usize,
-    /// Bytes of the payload that are still to come.
-    payload: u64,
+    header: FrameHeaderReader,
+    /// Bytes of the frame that are still to come.
+    left: u64,
 }
 
 impl Frames {
     /// Takes bytes as they come and counts the small pieces that begin in them.
     fn read(&mut self, mut bytes: &[u8]) -> u32 {
         let mut small = 0u32;
-        while let Some(first) = bytes.first() {
-            if self.payload > 0 {
-                let passed = self.payload.min(bytes.len() as u64);
-                self.payload -= passed;
-                bytes = bytes.get(passed as usize..).unwrap_or_default();
-                continue;
-            }
-            self.header[self.known] = *first;
-            self.known += 1;
-            bytes = &bytes[1..];
-            if let Some((piece, length)) = self.complete() {
-                small = small.saturating_add(u32::from(piece && length < PIECE_BYTES));
-                self.payload = length;
-                self.known = 0;
+        loop {
+            let passed = self.left.min(bytes.len() as u64);
+            self.left -= passed;
+            let Some((&byte, rest)) = bytes[passed as usize..].split_first() else { return small };
+            bytes = rest;
+            if let Some(header) = self.header.read(byte) {
+                small = small.saturating_add(u32::from(is_small_piece(&header)));
+                self.left = header.bytes_to_follow();
             }
         }
-        small
     }
+}
 
-    /// Whether the frame is a piece of a message, and its length; `None` while its header is not whole.
-    fn complete(&self) -> Option<(bool, u64)> {
-        let header = &self.header[..self.known];
-        let (flags, length) = (*header.first()?, *header.get(1)?);
-        let extended = match length & 0x7f {
-            126 => 2,
-            127 => 8,
-            _ => 0,
-        };
-        let mask = if length & 0x80 != 0 { 4 } else { 0 };
-        if header.len() < 2 + extended + mask {
-            return None;
-        }
-        let length = match extended {
-            0 => u64::from(length & 0x7f),
-            _ => header[2..2 + extended].iter().fold(0, |number, byte| (number << 8) | u64::from(*byte)),
-        };
-        let (is_last, opcode) = (flags & 0x80 != 0, flags & 0x0f);
-        // control frames are never cut; whole messages of data are no pieces
-        let piece = opcode < 8 && (!is_last || opcode == 0);
-        Some((piece, length))
-    }
+/// Control frames are never cut; whole messages of data are no pieces.
+const fn is_small_piece(header: &FrameHeader) -> bool {
+    header.opcode < 8 && (!header.is_last || header.opcode == 0) && header.length < PIECE_BYTES
 }
 
 #[cfg(test)]
