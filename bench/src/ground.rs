@@ -14,10 +14,14 @@ const NATS_CONFIGURATION: &str = include_str!("../../nats/server.conf");
 /// Access tokens outlive every run.
 const TOKEN_TTL_S: i64 = 24 * 3600;
 /// Limits that one person would meet who writes and asks all the time.
-const OF_ONE_PERSON: [&str; 3] = [
+const OF_ONE_PERSON: [&str; 7] = [
     "limits.sends_per_account_per_minute",
     "limits.sends_per_pair_per_minute",
     "limits.requests_per_account_per_minute",
+    "mailbox.bytes_per_account_per_day",
+    "mailbox.bytes_per_new_account_per_day",
+    "mailbox.bytes_per_pair_per_day",
+    "mailbox.bytes_per_recipient_per_day",
 ];
 /// Open files of a server beside its connections: what it insists on.
 const FILES_OF_A_SERVER: u64 = 1_000;
