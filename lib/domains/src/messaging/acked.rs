@@ -8,8 +8,8 @@
 //! acknowledgements become one purge. The router asks what was noted, and need not read the mailboxes of those who are
 //! connected. If Redis forgets it, the mailbox still knows.
 
-use std::collections::{HashMap, VecDeque};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::collections::{BTreeSet, HashMap, HashSet, VecDeque};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use futures_util::StreamExt;
@@ -54,11 +54,21 @@ pub struct Acked {
 /// What waits to be noted and purged.
 #[derive(Clone)]
 pub struct Purger {
-    waiting: Arc<Mutex<HashMap<Device, Acknowledged>>>,
+    waiting: Arc<Mutex<Waiting>>,
     /// A retry within this time must be recognised.
     window_ms: i64,
     /// So many messages of one device don't wait for that.
     waiting_max: u32,
+}
+
+/// Of all devices. Costs follow what is acknowledged and what is due, not how many devices wait.
+#[derive(Default)]
+struct Waiting {
+    devices: HashMap<Device, Acknowledged>,
+    /// When something of each device is to be purged, milliseconds since 1970.
+    due: BTreeSet<(i64, Device)>,
+    /// Those of which Redis does not know the latest.
+    unnoted: HashSet<Device>,
 }
 
 /// Of one device.
@@ -67,7 +77,6 @@ struct Acknowledged {
     epoch: u64,
     /// The oldest first, each with the time until which it grows.
     parts: VecDeque<(Acked, i64)>,
-    noted: bool,
 }
 
 impl Acknowledged {
@@ -79,16 +88,17 @@ impl Acknowledged {
         self.parts.iter().fold(0, |sum, (part, _)| sum.saturating_add(part.messages))
     }
 
-    fn add(&mut self, more: Acked, now_ms: i64, spread_ms: impl FnOnce() -> i64) {
+    /// Answers whether it was news.
+    fn add(&mut self, more: Acked, now_ms: i64, spread_ms: impl FnOnce() -> i64) -> bool {
         if more.up_to <= self.up_to() {
-            return;
+            return false;
         }
-        self.noted = false;
         let is_full = self.parts.len() >= PARTS_MAX;
         match self.parts.back_mut().filter(|(_, until_ms)| is_full || now_ms < *until_ms) {
             Some((part, _)) => *part = Acked { messages: part.messages.saturating_add(more.messages), ..more },
             None => self.parts.push_back((more, now_ms + spread_ms())),
         }
+        true
     }
 }
 
@@ -103,13 +113,33 @@ impl Purger {
 
     /// All of this may go, and goes once it is old enough. What is acknowledged within `spread_ms` goes together.
     pub fn acknowledge(&self, device: Device, epoch: u64, part: Acked, now_ms: i64, spread_ms: impl FnOnce() -> i64) {
-        let mut waiting = self.waiting.lock().unwrap_or_else(PoisonError::into_inner);
-        let known =
-            waiting.entry(device).or_insert_with(|| Acknowledged { epoch, parts: VecDeque::new(), noted: false });
+        let mut waiting = self.lock();
+        let Waiting { devices, due, unnoted } = &mut *waiting;
+        let known = devices.entry(device).or_insert_with(|| Acknowledged { epoch, parts: VecDeque::new() });
+        due.remove(&(self.due_ms(known), device));
         if known.epoch != epoch {
-            *known = Acknowledged { epoch, parts: VecDeque::new(), noted: false };
+            *known = Acknowledged { epoch, parts: VecDeque::new() };
         }
-        known.add(part, now_ms, spread_ms);
+        if known.add(part, now_ms, spread_ms) {
+            unnoted.insert(device);
+        }
+        due.insert((self.due_ms(known), device));
+    }
+
+    /// When something of a device is to be purged.
+    fn due_ms(&self, known: &Acknowledged) -> i64 {
+        if known.messages() >= self.waiting_max {
+            return i64::MIN;
+        }
+        let part_due_ms = |(part, until_ms): &(Acked, i64)| {
+            let whole_ms = if part.messages >= AT_ONCE { i64::MIN } else { *until_ms };
+            whole_ms.max(part.stored_at_ms + self.window_ms)
+        };
+        known.parts.front().map_or(i64::MAX, part_due_ms)
+    }
+
+    fn lock(&self) -> MutexGuard<'_, Waiting> {
+        self.waiting.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// Notes and purges until the process stops, and then purges what is old enough. What was acknowledged in a mailbox that
@@ -155,36 +185,42 @@ impl Purger {
 
     /// Takes what it is time to purge: the device, the epoch, up to where.
     fn take(&self, now_ms: i64, stopping: bool) -> Vec<(Device, u64, u64)> {
+        let mut waiting = self.lock();
+        let Waiting { devices, due, .. } = &mut *waiting;
+        if stopping {
+            // what still grows does not grow any more
+            for part in devices.values_mut().flat_map(|known| &mut known.parts) {
+                part.1 = i64::MIN;
+            }
+            *due = devices.iter().map(|(device, known)| (self.due_ms(known), *device)).collect();
+        }
         let mut ripe = Vec::new();
-        let mut waiting = self.waiting.lock().unwrap_or_else(PoisonError::into_inner);
-        waiting.retain(|device, known| {
-            if known.messages() >= self.waiting_max {
-                ripe.push((*device, known.epoch, known.up_to()));
-                return false;
-            }
-            let is_ripe = |(part, until_ms): &mut (Acked, i64)| {
-                let is_whole = stopping || *until_ms <= now_ms || part.messages >= AT_ONCE;
-                is_whole && part.stored_at_ms + self.window_ms <= now_ms
-            };
+        while let Some((_, device)) = due.first().copied().filter(|(due_ms, _)| *due_ms <= now_ms) {
+            due.pop_first();
+            let Some(known) = devices.get_mut(&device) else { continue };
             let mut up_to = None;
-            while let Some((part, _)) = known.parts.pop_front_if(is_ripe) {
-                up_to = Some(part.up_to);
+            while self.due_ms(known) <= now_ms {
+                let part = match known.messages() >= self.waiting_max {
+                    true => known.parts.drain(..).next_back(),
+                    false => known.parts.pop_front(),
+                };
+                up_to = part.map(|(part, _)| part.up_to);
             }
-            ripe.extend(up_to.map(|up_to| (*device, known.epoch, up_to)));
-            !known.parts.is_empty()
-        });
+            ripe.extend(up_to.map(|up_to| (device, known.epoch, up_to)));
+            match known.parts.is_empty() {
+                true => drop(devices.remove(&device)),
+                false => drop(due.insert((self.due_ms(known), device))),
+            }
+        }
         ripe
     }
 
     async fn note(&self, ctx: &Ctx) -> redis::RedisResult<()> {
         let news: Vec<(String, String)> = {
-            let mut waiting = self.waiting.lock().unwrap_or_else(PoisonError::into_inner);
-            let news = waiting.iter_mut().filter(|(_, acknowledged)| !acknowledged.noted);
-            news.map(|(device, acknowledged)| {
-                acknowledged.noted = true;
-                (key(*device), format!("{}:{}", acknowledged.epoch, acknowledged.up_to()))
-            })
-            .collect()
+            let mut waiting = self.lock();
+            let unnoted = std::mem::take(&mut waiting.unnoted);
+            let known = unnoted.into_iter().filter_map(|device| Some((device, waiting.devices.get(&device)?)));
+            known.map(|(device, known)| (key(device), format!("{}:{}", known.epoch, known.up_to()))).collect()
         };
         for chunk in news.chunks(CHUNK) {
             let mut pipeline = redis::pipe();
@@ -277,7 +313,7 @@ mod tests {
                 assert!((oldest_kept..=second.unsigned_abs() - 120).contains(&up_to), "{up_to} after {second} s");
             }
         }
-        let left: u32 = purger.waiting.lock().unwrap().values().map(Acknowledged::messages).sum();
+        let left: u32 = purger.lock().devices.values().map(Acknowledged::messages).sum();
         assert!((120..=180).contains(&left), "{left}");
     }
 
