@@ -264,7 +264,7 @@ fn trace(message: &async_nats::jetstream::Message, (account, device): Device) {
     if tracing::enabled!(tracing::Level::DEBUG) {
         let headers = message.headers.as_ref();
         let id = headers.and_then(|headers| headers.get(NATS_MESSAGE_ID)).map_or("", |id| id.as_str());
-        let request_id = id.split(':').nth(2).unwrap_or("-");
+        let request_id = id.split(':').next().unwrap_or("-");
         tracing::debug!(request_id, to = %account, %device, "looked after");
     }
 }

@@ -10,6 +10,8 @@ use std::time::Duration;
 
 use async_nats::HeaderMap;
 use async_nats::header::NATS_MESSAGE_ID;
+use base64::Engine as _;
+use base64::prelude::BASE64_URL_SAFE_NO_PAD;
 use bytes::Bytes;
 use futures_util::future::join_all;
 use nepto_kit::Ctx;
@@ -17,6 +19,7 @@ use nepto_kit::clock::{Clock, Random};
 use nepto_proto::event::Control;
 use nepto_proto::subject::{Live, Shard, Shards};
 use nepto_proto::{AccountId, ClientMsgId, DeviceId};
+use sha2::{Digest as _, Sha256};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc, oneshot};
 use tokio::time::{Instant, timeout};
 
@@ -80,12 +83,19 @@ impl Submission {
         self.copies.iter().map(|copy| copy.envelope.len()).sum()
     }
 
-    /// What JetStream knows repetitions by: sender, message, recipient and mailbox, so that nobody shadows another's id, and
-    /// no recipient or installation another one's copy.
+    /// What JetStream knows repetitions by: the message, and a digest of sender, recipient and mailbox, so that nobody shadows
+    /// another's id, and no recipient or installation another one's copy. Short, because JetStream keeps and compares it with
+    /// every message: 128 bits of SHA-256.
     fn copy_id(&self, copy: &DeviceCopy) -> String {
-        let ((sender, from_device), id, recipient) = (self.from, self.id, self.recipient);
-        let own = if self.to == recipient { "" } else { "own:" };
-        format!("{sender}:{from_device}:{id}:{recipient}:{own}{}:{}", copy.device, copy.registration_id)
+        let (sender, from_device) = self.from;
+        let digest = Sha256::new()
+            .chain_update(sender.uuid())
+            .chain_update([from_device.get()])
+            .chain_update(self.recipient.uuid())
+            .chain_update([u8::from(self.to != self.recipient), copy.device.get()])
+            .chain_update(copy.registration_id.to_be_bytes())
+            .finalize();
+        format!("{}:{}", self.id, BASE64_URL_SAFE_NO_PAD.encode(&digest[..16]))
     }
 }
 
