@@ -11,11 +11,31 @@ use crate::Failure;
 use crate::clock::Clock;
 use crate::redis::Redis;
 
+/// Takes from all counters or from none, and reads other keys. KEYS: counters, then what is read. ARGV: how many counters,
+/// then for each the amount, the maximum and the time to live in seconds. Answers 0, or which counter was exhausted, from 1;
+/// and then the values.
 static TAKE: LazyLock<Script> = LazyLock::new(|| {
     Script::new(
-        r"local count = redis.call('INCRBY', KEYS[1], ARGV[1])
-          if count == tonumber(ARGV[1]) then redis.call('EXPIRE', KEYS[1], ARGV[2]) end
-          return count",
+        r"local known = redis.call('MGET', unpack(KEYS))
+          local counters = tonumber(ARGV[1])
+          for i = 1, counters do
+            if tonumber(known[i] or '0') + tonumber(ARGV[3 * i - 1]) > tonumber(ARGV[3 * i]) then return {i} end
+          end
+          for i = 1, counters do
+            redis.call('INCRBY', KEYS[i], ARGV[3 * i - 1])
+            if not known[i] then redis.call('EXPIRE', KEYS[i], ARGV[3 * i + 1]) end
+          end
+          return {0, unpack(known, counters + 1)}",
+    )
+});
+
+/// Gives back. KEYS: counters. ARGV: for each the amount. One that expired stays away.
+static GIVE_BACK: LazyLock<Script> = LazyLock::new(|| {
+    Script::new(
+        r"for i = 1, #KEYS do
+            if redis.call('EXISTS', KEYS[i]) == 1 then redis.call('DECRBY', KEYS[i], ARGV[i]) end
+          end
+          return 0",
     )
 });
 
@@ -58,13 +78,6 @@ pub async fn take_place(
     })
 }
 
-static GIVE_BACK: LazyLock<Script> = LazyLock::new(|| {
-    Script::new(
-        r"if redis.call('EXISTS', KEYS[1]) == 1 then redis.call('DECRBY', KEYS[1], ARGV[1]) end
-          return 0",
-    )
-});
-
 /// A limit: so many within a window.
 #[derive(Debug, Clone, Copy)]
 pub struct Limit {
@@ -89,24 +102,6 @@ impl Limit {
         format!("limit:{}:{subject}:{window}", self.kind)
     }
 
-    /// Takes `amount` from a subject's allowance and says whether it was there.
-    pub async fn try_take(
-        &self,
-        redis: &Redis,
-        clock: &Clock,
-        subject: &str,
-        amount: u32,
-    ) -> Result<bool, redis::RedisError> {
-        let (window, _) = self.window_at(clock);
-        let count: u64 = TAKE
-            .key(self.key(subject, window))
-            .arg(amount)
-            .arg(self.window.as_secs().max(1))
-            .invoke_async(&mut redis.clone())
-            .await?;
-        Ok(count <= u64::from(self.max))
-    }
-
     /// Takes a place for one of different things, or fails with `rate_limited`; what has one already is free.
     pub async fn take_member(&self, redis: &Redis, clock: &Clock, subject: &str, member: &str) -> Result<(), Failure> {
         let (window, left) = self.window_at(clock);
@@ -121,24 +116,96 @@ impl Limit {
         Failure::rate_limited(left, format!("at most {} within {} s", self.max, self.window.as_secs()))
     }
 
-    /// Undoes a [`Limit::try_take`] that was of no use, while its window lasts.
-    pub async fn give_back(
-        &self,
+    /// Takes `amount`, or takes nothing and fails with `rate_limited`.
+    pub async fn take(&self, redis: &Redis, clock: &Clock, subject: &str, amount: u32) -> Result<(), Failure> {
+        let cost = Cost { limit: *self, subject: subject.to_owned(), amount: amount.into(), refundable: false };
+        match Taken::default().add(redis, clock, &[cost]).await? {
+            Ok(()) => Ok(()),
+            Err(Exhausted { left, .. }) => Err(self.refused(left)),
+        }
+    }
+}
+
+/// What something costs of one allowance.
+#[derive(Debug, Clone)]
+pub struct Cost {
+    /// Which allowance.
+    pub limit: Limit,
+    /// Whose; part of the key.
+    pub subject: String,
+    /// How much of it.
+    pub amount: u64,
+    /// Whether it is given back if it was of no use. What counts attempts is not.
+    pub refundable: bool,
+}
+
+/// An allowance in which there was not enough left.
+#[derive(Debug, Clone, Copy)]
+pub struct Exhausted {
+    /// Which allowance.
+    pub limit: Limit,
+    /// When it is there again.
+    pub left: Duration,
+}
+
+/// What was taken from allowances and may be given back, each with its key.
+#[derive(Debug, Default)]
+pub struct Taken(Vec<(String, u64)>);
+
+impl Taken {
+    /// Takes more, all or nothing: answers the allowance that was exhausted, if one was.
+    pub async fn add(
+        &mut self,
         redis: &Redis,
         clock: &Clock,
-        subject: &str,
-        amount: u32,
-    ) -> Result<(), redis::RedisError> {
-        let (window, _) = self.window_at(clock);
-        GIVE_BACK.key(self.key(subject, window)).arg(amount).invoke_async(&mut redis.clone()).await
+        costs: &[Cost],
+    ) -> Result<Result<(), Exhausted>, redis::RedisError> {
+        Ok(self.add_and_read(redis, clock, costs, &[]).await?.map(drop))
     }
 
-    /// Takes `amount`, or fails with `rate_limited`.
-    pub async fn take(&self, redis: &Redis, clock: &Clock, subject: &str, amount: u32) -> Result<(), Failure> {
-        if self.try_take(redis, clock, subject, amount).await? {
+    /// The same, and reads keys on the way: their values, if everything was taken.
+    pub async fn add_and_read(
+        &mut self,
+        redis: &Redis,
+        clock: &Clock,
+        costs: &[Cost],
+        keys: &[String],
+    ) -> Result<Result<Vec<Option<String>>, Exhausted>, redis::RedisError> {
+        let mut script = TAKE.prepare_invoke();
+        script.arg(costs.len());
+        let mut taken = Vec::with_capacity(costs.len());
+        for Cost { limit, subject, amount, refundable } in costs {
+            let (window, _) = limit.window_at(clock);
+            let key = limit.key(subject, window);
+            script.key(key.as_str()).arg(*amount).arg(limit.max).arg(limit.window.as_secs().max(1));
+            if *refundable {
+                taken.push((key, *amount));
+            }
+        }
+        for key in keys {
+            script.key(key);
+        }
+        let answer: Vec<Option<String>> = script.invoke_async(&mut redis.clone()).await?;
+        let mut answer = answer.into_iter();
+        let which: Option<usize> = answer.next().flatten().and_then(|which| which.parse().ok());
+        match which.and_then(|which| costs.get(which.checked_sub(1)?)) {
+            Some(Cost { limit, .. }) => Ok(Err(Exhausted { limit: *limit, left: limit.window_at(clock).1 })),
+            None => {
+                self.0.append(&mut taken);
+                Ok(Ok(answer.collect()))
+            }
+        }
+    }
+
+    /// Gives everything back that was of no use, as far as its windows last.
+    pub async fn give_back(self, redis: &Redis) -> Result<(), redis::RedisError> {
+        if self.0.is_empty() {
             return Ok(());
         }
-        let (_, left) = self.window_at(clock);
-        Err(self.refused(left))
+        let mut script = GIVE_BACK.prepare_invoke();
+        for (key, amount) in &self.0 {
+            script.key(key).arg(*amount);
+        }
+        script.invoke_async(&mut redis.clone()).await
     }
 }

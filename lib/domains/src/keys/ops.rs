@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use futures_util::future::try_join_all;
 use nepto_kit::domain::Parts;
-use nepto_kit::limit::Limit;
+use nepto_kit::limit::{self, Cost, Limit};
 use nepto_kit::outbox::{Outbox, Row};
 use nepto_kit::{Ctx, Failure};
 use nepto_proto::api::auth::Wallets;
@@ -210,14 +210,9 @@ impl Keys {
         is_stranger: bool,
     ) -> Result<Option<Taken>, Failure> {
         let (redis, clock) = (&self.ctx.redis, &self.ctx.clock);
-        let shares = self.shares(caller, target, device, is_stranger);
-        let mut taken_of = Vec::new();
-        for (limit, subject) in &shares {
-            if limit.try_take(redis, clock, subject, 1).await? {
-                taken_of.push((limit, subject));
-            }
-        }
-        let taken = if taken_of.len() == shares.len() {
+        let mut share = limit::Taken::default();
+        let found = share.add(redis, clock, &self.shares(caller, target, device, is_stranger)).await?;
+        let taken = if found.is_ok() {
             let reserved = if is_stranger { ONE_TIME_PREKEYS_RESERVED } else { 0 };
             self.store.take_bundle(target, device, reserved).await?
         } else {
@@ -226,9 +221,7 @@ impl Keys {
         if !taken.as_ref().is_some_and(|taken| taken.has_one_time) {
             metrics::counter!("nepto_prekey_drain_refused_total").increment(1);
             // who got nothing has used nothing up
-            for (limit, subject) in taken_of {
-                limit.give_back(redis, clock, subject, 1).await?;
-            }
+            share.give_back(redis).await?;
         }
         if let Some(taken) = &taken {
             self.nudge_if_low(target, device, taken.left).await;
@@ -237,25 +230,29 @@ impl Keys {
     }
 
     /// What a one-time key counts against: what a caller may have of a device's, and what all strangers together may have.
-    fn shares(
-        &self,
-        caller: AccountId,
-        target: AccountId,
-        device: DeviceId,
-        is_stranger: bool,
-    ) -> Vec<(Limit, String)> {
+    fn shares(&self, caller: AccountId, target: AccountId, device: DeviceId, is_stranger: bool) -> Vec<Cost> {
         let limits = &self.ctx.config.limits;
         let (kind, max) = match is_stranger {
             true => ("one_time_prekeys_of_stranger", limits.one_time_prekeys_per_stranger_per_day),
             false => ("one_time_prekeys_of_contact", limits.one_time_prekeys_per_contact_per_day),
         };
         let of_caller = Limit { kind, max, window: Duration::from_secs(86_400) };
-        let mut shares = vec![(of_caller, format!("{caller}:{target}:{device}"))];
+        let mut shares = vec![Cost {
+            limit: of_caller,
+            subject: format!("{caller}:{target}:{device}"),
+            amount: 1,
+            refundable: true,
+        }];
         if is_stranger {
             let max = limits.one_time_prekeys_to_strangers_per_10_minutes;
             let window = Duration::from_secs(600);
             let of_strangers = Limit { kind: "one_time_prekeys_of_strangers", max, window };
-            shares.push((of_strangers, format!("{target}:{device}")));
+            shares.push(Cost {
+                limit: of_strangers,
+                subject: format!("{target}:{device}"),
+                amount: 1,
+                refundable: true,
+            });
         }
         shares
     }

@@ -1,38 +1,22 @@
 //! What a gateway asks before it stores a message: limits, consent, device lists. One round trip to Redis, and another one
 //! for a request; the owning domains are asked only where Redis does not know.
 
-use std::sync::LazyLock;
 use std::time::Duration;
 
-use nepto_kit::limit::{Limit, Membership, take_place};
+use nepto_kit::limit::{Cost, Exhausted, Limit, Membership, Taken, take_place};
 use nepto_kit::{Ctx, Failure};
 use nepto_proto::wire::{Mismatch, SendDm};
 use nepto_proto::{AccountId, ClientMsgId, DeviceId, ErrorCode};
-use redis::{AsyncCommands, Script};
+use redis::AsyncCommands;
 
 use crate::accounts::{BeginsToWrite, MayWrite, Standing, Verdict, WhoAccepts, Wrote};
 use crate::keys::{DeviceList, ListDevices};
 
 const MINUTE: Duration = Duration::from_secs(60);
+/// When what others take may be different.
+pub const ASK_AGAIN_AFTER: Duration = Duration::from_secs(600);
 /// How long the messages of an unanswered request are counted.
 const REQUEST_MEMORY: Duration = Duration::from_secs(30 * 86_400);
-
-/// KEYS: account limit, pair limit, consent, devices of the recipient, devices of the sender.
-/// ARGV: account maximum, pair maximum, window.
-/// Answers: which limit was hit (0 none, 1 account, 2 pair), consent, devices, devices.
-static CHECK: LazyLock<Script> = LazyLock::new(|| {
-    Script::new(
-        r"local function take(key, max, ttl)
-            local count = redis.call('INCR', key)
-            if count == 1 then redis.call('EXPIRE', key, ttl) end
-            return count <= tonumber(max)
-          end
-          if not take(KEYS[1], ARGV[1], ARGV[3]) then return {1, '', '', ''} end
-          if not take(KEYS[2], ARGV[2], ARGV[3]) then return {2, '', '', ''} end
-          local known = redis.call('MGET', KEYS[3], KEYS[4], KEYS[5])
-          return {0, known[1] or '', known[2] or '', known[3] or ''}",
-    )
-});
 
 /// A message that may be stored.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -60,7 +44,7 @@ impl From<Failure> for Refusal {
     }
 }
 
-/// Checks a message of a device. What it is refused for is decided before anything is used up: neither a request nor a new
+/// Checks a message of a device. What is known of the two comes from [`ask_redis`]. What it is refused for is decided before anything is used up: neither a request nor a new
 /// contact is taken by a message for other devices than there are, and a repetition takes none a second time.
 pub async fn check(
     ctx: &Ctx,
@@ -68,9 +52,9 @@ pub async fn check(
     to: AccountId,
     id: ClientMsgId,
     send: &SendDm,
+    known: Known,
 ) -> Result<Cleared, Refusal> {
     let (sender, device) = from;
-    let known = ask_redis(ctx, sender, to).await?;
     let recipient_devices = match known.recipient_devices {
         Some(list) => list,
         None => ctx.call(&ListDevices { account: to }).await?,
@@ -162,39 +146,54 @@ pub fn requests_key(sender: AccountId, to: AccountId) -> String {
     format!("limit:request_ids:{sender}:{to}")
 }
 
-struct Known {
+/// What Redis knows of a sender and a recipient.
+#[derive(Debug, Default)]
+pub struct Known {
     verdict: Option<Verdict>,
     recipient_devices: Option<DeviceList>,
     sender_devices: Option<DeviceList>,
 }
 
-async fn ask_redis(ctx: &Ctx, sender: AccountId, to: AccountId) -> Result<Known, Failure> {
+/// Counts a message against the limits a minute and takes its other costs, or takes nothing and fails with `rate_limited`;
+/// and reads what is known of the two.
+pub async fn ask_redis(
+    ctx: &Ctx,
+    sender: AccountId,
+    to: AccountId,
+    costs: impl IntoIterator<Item = Cost>,
+) -> Result<(Known, Taken), Failure> {
     let limits = &ctx.config.limits;
-    let per_account = Limit { kind: "sends", max: limits.sends_per_account_per_minute, window: MINUTE };
-    let per_pair = Limit { kind: "sends_to", max: limits.sends_per_pair_per_minute, window: MINUTE };
-    let (window, left) = per_account.window_at(&ctx.clock);
-    let (limited, verdict, recipient, own): (u8, String, String, String) = CHECK
-        .key(per_account.key(&sender.to_string(), window))
-        .key(per_pair.key(&format!("{sender}:{to}"), window))
-        .key(Verdict::cache_key(sender, to))
-        .key(DeviceList::cache_key(to))
-        .key(DeviceList::cache_key(sender))
-        .arg(per_account.max)
-        .arg(per_pair.max)
-        .arg(MINUTE.as_secs())
-        .invoke_async(&mut ctx.redis.clone())
-        .await?;
-    match limited {
-        0 => {}
-        which => {
-            let limit = if which == 1 { per_account } else { per_pair };
+    let a_minute = |kind, max, subject| {
+        let limit = Limit { kind, max, window: MINUTE };
+        Cost { limit, subject, amount: 1, refundable: false }
+    };
+    let mut all = vec![
+        a_minute("sends", limits.sends_per_account_per_minute, sender.to_string()),
+        a_minute("sends_to", limits.sends_per_pair_per_minute, format!("{sender}:{to}")),
+    ];
+    all.extend(costs);
+    let keys = [Verdict::cache_key(sender, to), DeviceList::cache_key(to), DeviceList::cache_key(sender)];
+    let mut taken = Taken::default();
+    match taken.add_and_read(&ctx.redis, &ctx.clock, &all, &keys).await? {
+        Ok(values) => {
+            let value = |at: usize| values.get(at).and_then(Option::as_deref).unwrap_or_default();
+            let known = Known {
+                verdict: Verdict::parse(value(0)),
+                recipient_devices: DeviceList::decode(value(1)),
+                sender_devices: DeviceList::decode(value(2)),
+            };
+            Ok((known, taken))
+        }
+        Err(Exhausted { limit, left }) => {
             metrics::counter!("nepto_rate_limited_total", "kind" => limit.kind).increment(1);
-            return Err(Failure::rate_limited(left, format!("at most {} messages a minute", limit.max)));
+            let (what, left) = match limit.kind {
+                "sends" | "sends_to" => ("messages a minute", left),
+                "bytes_of" => ("bytes a day of one account", left),
+                "bytes_of_to" => ("bytes a day of one account for one other", left),
+                // others' messages on their way count until it is known that they are refused
+                _ => ("bytes a day for one account", left.min(ASK_AGAIN_AFTER)),
+            };
+            Err(Failure::rate_limited(left, format!("at most {} {what}", limit.max)))
         }
     }
-    Ok(Known {
-        verdict: Verdict::parse(&verdict),
-        recipient_devices: DeviceList::decode(&recipient),
-        sender_devices: DeviceList::decode(&own),
-    })
 }

@@ -5,16 +5,14 @@
 //! stored whatever strangers did. Nobody's bytes are without a bound, whoever accepted them. A message that was not stored,
 //! or not anew, costs nothing.
 
-use std::sync::LazyLock;
 use std::time::Duration;
 
-use nepto_kit::limit::Limit;
+use nepto_kit::limit::{Cost, Exhausted, Limit, Taken};
 use nepto_kit::{Ctx, Failure};
 use nepto_proto::wire::DeviceCiphertext;
 use nepto_proto::{AccountId, DeviceId, ErrorCode};
-use redis::Script;
 
-use super::checks::{self, Cleared, Refusal};
+use super::checks::{self, ASK_AGAIN_AFTER, Cleared, Refusal};
 use super::fullness::Fullness;
 use super::mailbox;
 use super::submit::ReadSend;
@@ -22,33 +20,6 @@ use super::submit::ReadSend;
 const DAY: Duration = Duration::from_secs(86_400);
 /// What a message counts at least: it takes a place in a mailbox, however small it is.
 const MESSAGE_BYTES_MIN: u64 = 4 * 1024;
-/// When it may be different in a crowded store, or among the requests of a mailbox.
-const ASK_AGAIN_AFTER: Duration = Duration::from_secs(600);
-
-/// Takes from all allowances or from none. KEYS: counters. ARGV: for each the amount and the maximum, then the time to live.
-/// Answers 0, or which one was exhausted, from 1.
-static TAKE: LazyLock<Script> = LazyLock::new(|| {
-    Script::new(
-        r"local used = redis.call('MGET', unpack(KEYS))
-          for i = 1, #KEYS do
-            if tonumber(used[i] or '0') + tonumber(ARGV[2 * i - 1]) > tonumber(ARGV[2 * i]) then return i end
-          end
-          for i = 1, #KEYS do
-            redis.call('INCRBY', KEYS[i], ARGV[2 * i - 1])
-            if not used[i] then redis.call('EXPIRE', KEYS[i], ARGV[#ARGV]) end
-          end
-          return 0",
-    )
-});
-/// Gives back. KEYS: counters. ARGV: for each the amount. One that expired stays away.
-static GIVE_BACK: LazyLock<Script> = LazyLock::new(|| {
-    Script::new(
-        r"for i = 1, #KEYS do
-            if redis.call('EXISTS', KEYS[i]) == 1 then redis.call('DECRBY', KEYS[i], ARGV[i]) end
-          end
-          return 0",
-    )
-});
 
 /// A message that may be stored.
 pub struct Admitted {
@@ -67,19 +38,11 @@ pub async fn admit(
     from: (AccountId, DeviceId),
     send: &ReadSend,
 ) -> Result<Admitted, Refusal> {
-    let checked = checks::check(ctx, from, send.to, send.id, &send.send);
-    // one way to Redis and back for both
-    let (checked, taken) = tokio::join!(checked, Taken::of_message(ctx, from.0, send));
-    let (cleared, mut taken) = match (checked, taken) {
-        (Ok(cleared), Ok(taken)) => (cleared, taken),
-        (Ok(cleared), Err(failure)) => {
-            checks::not_stored(ctx, from.0, send.to, send.id, cleared).await;
-            return Err(failure.into());
-        }
-        (Err(refusal), taken) => {
-            if let Ok(taken) = taken {
-                taken.give_back(ctx);
-            }
+    let (known, mut taken) = checks::ask_redis(ctx, from.0, send.to, costs(ctx, from.0, send)).await?;
+    let cleared = match checks::check(ctx, from, send.to, send.id, &send.send, known).await {
+        Ok(cleared) => cleared,
+        Err(refusal) => {
+            give_back(ctx, taken);
             return Err(refusal);
         }
     };
@@ -87,7 +50,7 @@ pub async fn admit(
         Ok(room) => Ok(Admitted { cleared, room, taken }),
         Err(failure) => {
             checks::not_stored(ctx, from.0, send.to, send.id, cleared).await;
-            taken.give_back(ctx);
+            give_back(ctx, taken);
             Err(failure.into())
         }
     }
@@ -135,8 +98,8 @@ async fn room_for_request(ctx: &Ctx, send: &ReadSend, taken: &mut Taken) -> Resu
         return Err(waits(ErrorCode::RequestsFull, ASK_AGAIN_AFTER, detail));
     }
     let limit = Limit { kind: "request_bytes_to", max: config.request_bytes_per_recipient_per_day, window: DAY };
-    let cost = [Cost { limit, subject: send.to.to_string(), amount: bytes(copies) }];
-    if let Some((limit, left)) = taken.add(ctx, &cost).await? {
+    let cost = [Cost { limit, subject: send.to.to_string(), amount: bytes(copies), refundable: true }];
+    if let Err(Exhausted { limit, left }) = taken.add(&ctx.redis, &ctx.clock, &cost).await? {
         metrics::counter!("nepto_requests_refused_total").increment(1);
         let detail = format!("all strangers together may send {} bytes a day to one account", limit.max);
         return Err(waits(ErrorCode::RequestsFull, left, &detail));
@@ -167,90 +130,34 @@ fn bytes(copies: &[DeviceCiphertext]) -> u64 {
     copies.iter().map(|copy| copy.ciphertext.len() as u64).sum()
 }
 
-/// What a message costs of an allowance.
-struct Cost {
-    limit: Limit,
-    subject: String,
-    amount: u64,
+/// What a message costs of allowances of bytes.
+fn costs(ctx: &Ctx, sender: AccountId, send: &ReadSend) -> [Cost; 3] {
+    let (config, to) = (&ctx.config.mailbox, send.to);
+    let to_recipient = bytes(&send.send.to_devices).max(MESSAGE_BYTES_MIN);
+    let all = to_recipient + bytes(&send.send.own_devices);
+    let max = match is_new(ctx, sender) {
+        true => config.bytes_per_new_account_per_day,
+        false => config.bytes_per_account_per_day,
+    };
+    let cost = |kind, max, subject, amount| {
+        let limit = Limit { kind, max, window: DAY };
+        Cost { limit, subject, amount, refundable: true }
+    };
+    [
+        cost("bytes_of", max, sender.to_string(), all),
+        cost("bytes_of_to", config.bytes_per_pair_per_day, format!("{sender}:{to}"), to_recipient),
+        cost("bytes_to", config.bytes_per_recipient_per_day, to.to_string(), to_recipient),
+    ]
 }
 
-/// What was taken from allowances.
-#[derive(Debug, Default)]
-pub struct Taken(Vec<(String, u64)>);
-
-impl Taken {
-    async fn of_message(ctx: &Ctx, sender: AccountId, send: &ReadSend) -> Result<Self, Failure> {
-        let (config, to) = (&ctx.config.mailbox, send.to);
-        let to_recipient = bytes(&send.send.to_devices).max(MESSAGE_BYTES_MIN);
-        let amount = to_recipient + bytes(&send.send.own_devices);
-        let max = match is_new(ctx, sender) {
-            true => config.bytes_per_new_account_per_day,
-            false => config.bytes_per_account_per_day,
-        };
-        let limit = |kind, max| Limit { kind, max, window: DAY };
-        let costs = [
-            Cost { limit: limit("bytes_of", max), subject: sender.to_string(), amount },
-            Cost {
-                limit: limit("bytes_of_to", config.bytes_per_pair_per_day),
-                subject: format!("{sender}:{to}"),
-                amount: to_recipient,
-            },
-            Cost {
-                limit: limit("bytes_to", config.bytes_per_recipient_per_day),
-                subject: to.to_string(),
-                amount: to_recipient,
-            },
-        ];
-        let mut taken = Self::default();
-        match taken.add(ctx, &costs).await? {
-            None => Ok(taken),
-            Some((limit, left)) => {
-                metrics::counter!("nepto_rate_limited_total", "kind" => limit.kind).increment(1);
-                let (whose, left) = match limit.kind {
-                    "bytes_of" => ("of one account", left),
-                    "bytes_of_to" => ("of one account for one other", left),
-                    // others' messages on their way count until it is known that they are refused
-                    _ => ("for one account", left.min(ASK_AGAIN_AFTER)),
-                };
-                Err(Failure::rate_limited(left, format!("at most {} bytes a day {whose}", limit.max)))
-            }
+/// Gives everything back, some time soon: the message was not stored, or had been before.
+pub fn give_back(ctx: &Ctx, taken: Taken) {
+    let ctx = ctx.clone();
+    ctx.tasks.clone().spawn(async move {
+        if let Err(error) = taken.give_back(&ctx.redis).await {
+            tracing::debug!(%error, "an allowance was not given back");
         }
-    }
-
-    /// Takes more, all or nothing. Answers the allowance that was exhausted, if one was, and when it is there again.
-    async fn add(&mut self, ctx: &Ctx, costs: &[Cost]) -> Result<Option<(Limit, Duration)>, Failure> {
-        let mut script = TAKE.prepare_invoke();
-        let mut keys = Vec::with_capacity(costs.len());
-        for Cost { limit, subject, amount } in costs {
-            let (window, _) = limit.window_at(&ctx.clock);
-            let key = limit.key(subject, window);
-            script.key(key.as_str()).arg(*amount).arg(limit.max);
-            keys.push((key, *amount));
-        }
-        let which: usize = script.arg(DAY.as_secs()).invoke_async(&mut ctx.redis.clone()).await?;
-        match which.checked_sub(1).and_then(|which| costs.get(which)) {
-            Some(Cost { limit, .. }) => Ok(Some((*limit, limit.window_at(&ctx.clock).1))),
-            None => {
-                self.0.append(&mut keys);
-                Ok(None)
-            }
-        }
-    }
-
-    /// Gives everything back, some time soon: the message was not stored, or had been before.
-    pub fn give_back(self, ctx: &Ctx) {
-        let ctx = ctx.clone();
-        ctx.tasks.clone().spawn(async move {
-            let mut script = GIVE_BACK.prepare_invoke();
-            for (key, amount) in &self.0 {
-                script.key(key).arg(*amount);
-            }
-            let given: redis::RedisResult<u8> = script.invoke_async(&mut ctx.redis.clone()).await;
-            if let Err(error) = given {
-                tracing::debug!(%error, "an allowance was not given back");
-            }
-        });
-    }
+    });
 }
 
 #[cfg(test)]

@@ -71,7 +71,7 @@ impl Connection<'_> {
             };
             let fate = fate.await;
             if !matches!(fate, Ok(Stored { duplicate: false, .. })) {
-                taken.give_back(&ctx);
+                shares::give_back(&ctx, taken);
             }
             let kind = match fate {
                 Ok(stored) => {

@@ -161,7 +161,8 @@ impl Pair<'_> {
         let client_msg_id = id.to_vec();
         let send = SendDm { client_msg_id, to: other.to_vec(), to_devices, own_devices, ..SendDm::default() };
         let ctx = &self.world.ctx;
-        let cleared = match checks::check(ctx, (me, device), other, id, &send).await {
+        let (known, _) = checks::ask_redis(ctx, me, other, None).await.unwrap();
+        let cleared = match checks::check(ctx, (me, device), other, id, &send, known).await {
             Ok(cleared) => cleared,
             Err(Refusal::Mismatch(mismatch)) => {
                 assert_eq!(mismatch.account, if own { me } else { other }.to_vec());
