@@ -1,6 +1,6 @@
 //! Rate limits: counters in Redis that expire with their window.
 //!
-//! `limit:{kind}:{subject}:{window}`, one Lua script a check. Redis may be flushed; a limit then starts anew.
+//! `limit:{kind}:{subject}:{window}`, one round trip a check. Redis may be flushed; a limit then starts anew.
 
 use std::sync::LazyLock;
 use std::time::Duration;
@@ -10,24 +10,6 @@ use redis::Script;
 use crate::Failure;
 use crate::clock::Clock;
 use crate::redis::Redis;
-
-/// Takes from all counters or from none, and reads other keys. KEYS: counters, then what is read. ARGV: how many counters,
-/// then for each the amount, the maximum and the time to live in seconds. Answers 0, or which counter was exhausted, from 1;
-/// and then the values.
-static TAKE: LazyLock<Script> = LazyLock::new(|| {
-    Script::new(
-        r"local known = redis.call('MGET', unpack(KEYS))
-          local counters = tonumber(ARGV[1])
-          for i = 1, counters do
-            if tonumber(known[i] or '0') + tonumber(ARGV[3 * i - 1]) > tonumber(ARGV[3 * i]) then return {i} end
-          end
-          for i = 1, counters do
-            redis.call('INCRBY', KEYS[i], ARGV[3 * i - 1])
-            if not known[i] then redis.call('EXPIRE', KEYS[i], ARGV[3 * i + 1]) end
-          end
-          return {0, unpack(known, counters + 1)}",
-    )
-});
 
 /// Gives back. KEYS: counters. ARGV: for each the amount. One that expired stays away.
 static GIVE_BACK: LazyLock<Script> = LazyLock::new(|| {
@@ -163,7 +145,8 @@ impl Taken {
         Ok(self.add_and_read(redis, clock, costs, &[]).await?.map(drop))
     }
 
-    /// The same, and reads keys on the way: their values, if everything was taken.
+    /// The same, and reads keys on the way: their values, if everything was taken. Plain commands in one pipeline: a script
+    /// costs Redis twice as much (`bench/README.md`), and what is refused need only be undone afterwards. Until then it counts.
     pub async fn add_and_read(
         &mut self,
         redis: &Redis,
@@ -171,30 +154,37 @@ impl Taken {
         costs: &[Cost],
         keys: &[String],
     ) -> Result<Result<Vec<Option<String>>, Exhausted>, redis::RedisError> {
-        let mut script = TAKE.prepare_invoke();
-        script.arg(costs.len());
-        let mut taken = Vec::with_capacity(costs.len());
-        for Cost { limit, subject, amount, refundable } in costs {
-            let (window, _) = limit.window_at(clock);
-            let key = limit.key(subject, window);
-            script.key(key.as_str()).arg(*amount).arg(limit.max).arg(limit.window.as_secs().max(1));
-            if *refundable {
-                taken.push((key, *amount));
+        let counters: Vec<String> =
+            costs.iter().map(|cost| cost.limit.key(&cost.subject, cost.limit.window_at(clock).0)).collect();
+        let mut pipeline = redis::Pipeline::with_capacity(costs.len() + 1);
+        for (key, cost) in counters.iter().zip(costs) {
+            pipeline.incr(key, cost.amount);
+        }
+        if !keys.is_empty() {
+            pipeline.mget(keys);
+        }
+        let mut answers: Vec<redis::Value> = pipeline.query_async(&mut redis.clone()).await?;
+        let values = if keys.is_empty() { None } else { answers.pop() };
+        let counts: Vec<u64> = answers.into_iter().map(redis::from_redis_value).collect::<Result<_, _>>()?;
+        let exhausted = costs.iter().zip(&counts).find(|(cost, count)| **count > u64::from(cost.limit.max));
+        let mut after = redis::pipe();
+        for ((key, cost), count) in counters.iter().zip(costs).zip(&counts) {
+            if *count == cost.amount {
+                after.expire(key, cost.limit.window.as_secs().max(1).cast_signed()).ignore();
+            }
+            if exhausted.is_some() && cost.refundable {
+                after.decr(key, cost.amount).ignore();
             }
         }
-        for key in keys {
-            script.key(key);
+        if !after.is_empty() {
+            after.exec_async(&mut redis.clone()).await?;
         }
-        let answer: Vec<Option<String>> = script.invoke_async(&mut redis.clone()).await?;
-        let mut answer = answer.into_iter();
-        let which: Option<usize> = answer.next().flatten().and_then(|which| which.parse().ok());
-        match which.and_then(|which| costs.get(which.checked_sub(1)?)) {
-            Some(Cost { limit, .. }) => Ok(Err(Exhausted { limit: *limit, left: limit.window_at(clock).1 })),
-            None => {
-                self.0.append(&mut taken);
-                Ok(Ok(answer.collect()))
-            }
+        if let Some((Cost { limit, .. }, _)) = exhausted {
+            return Ok(Err(Exhausted { limit: *limit, left: limit.window_at(clock).1 }));
         }
+        let refundable = counters.into_iter().zip(costs).filter(|(_, cost)| cost.refundable);
+        self.0.extend(refundable.map(|(key, cost)| (key, cost.amount)));
+        Ok(Ok(values.map(redis::from_redis_value).transpose()?.unwrap_or_default()))
     }
 
     /// Gives everything back that was of no use, as far as its windows last.
