@@ -2,10 +2,12 @@
 
 use bytes::{BufMut, Bytes, BytesMut};
 use prost::Message;
-use prost::encoding::{WireType, encode_key, encode_varint, encoded_len_varint, key_len};
+use prost::encoding::{
+    self, DecodeContext, WireType, decode_key, encode_key, encode_varint, encoded_len_varint, key_len, skip_field,
+};
 
 use crate::limits::FRAME_BYTES_MAX;
-use crate::wire::{ClientFrame, Error, ServerFrame, server_frame};
+use crate::wire::{self, ClientFrame, Error, ServerFrame, server_frame};
 use crate::{ClientMsgId, ErrorCode};
 
 /// Bytes that are not a frame.
@@ -29,6 +31,72 @@ pub fn decode_client(bytes: Bytes) -> Result<ClientFrame, FrameError> {
 pub fn decode_server(bytes: Bytes) -> Result<ServerFrame, FrameError> {
     within_limit(&bytes)?;
     Ok(ServerFrame::decode(bytes)?)
+}
+
+/// Field number of `id` in a `ClientFrame` and of `reply_to` in a `ServerFrame`: the envelope is the same in both directions.
+const FRAME_ID: u32 = 1;
+
+/// A message that a client sends as a kind of frame, with its field number in the `oneof` of `ClientFrame`.
+pub trait ClientKind: Message + Default {
+    /// As in nepto.proto.
+    const NUMBER: u32;
+
+    /// Reads it from an [`UnreadFrame`].
+    fn read(message: Bytes) -> Result<Self, FrameError> {
+        Ok(Self::decode(message)?)
+    }
+}
+
+macro_rules! client_kinds {
+    ($($message:ident = $number:literal),+ $(,)?) => {
+        $(impl ClientKind for wire::$message {
+            const NUMBER: u32 = $number;
+        })+
+    };
+}
+
+client_kinds! { Hello = 2, SendDm = 3, Ack = 4, Typing = 5, PresenceQuery = 6, Ping = 7 }
+
+/// A frame whose message nobody has read yet: a gateway passes it on to the domain that the kind belongs to.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct UnreadFrame {
+    /// `id` of a client's frame, `reply_to` of a gateway's.
+    pub id: u32,
+    /// The kind's number and its encoded message; `None` for a kind that is not known.
+    pub kind: Option<(u32, Bytes)>,
+}
+
+/// Reads the envelope of a frame of either direction, as protobuf has it: fields that are not `known` are passed over, of several kinds
+/// the last one counts, and a kind that stands there twice is one message.
+pub fn open_envelope(mut bytes: Bytes, known: impl Fn(u32) -> bool) -> Result<UnreadFrame, FrameError> {
+    within_limit(&bytes)?;
+    let mut frame = UnreadFrame::default();
+    while !bytes.is_empty() {
+        let (field, wire_type) = decode_key(&mut bytes)?;
+        if field == FRAME_ID {
+            encoding::uint32::merge(wire_type, &mut frame.id, &mut bytes, DecodeContext::default())?;
+        } else if known(field) {
+            let mut message = Bytes::new();
+            encoding::bytes::merge(wire_type, &mut message, &mut bytes, DecodeContext::default())?;
+            if let Some((_, before)) = frame.kind.take().filter(|(number, _)| *number == field) {
+                message = [before, message].concat().into();
+            }
+            frame.kind = Some((field, message));
+        } else {
+            skip_field(wire_type, field, &mut bytes, DecodeContext::default())?;
+        }
+    }
+    Ok(frame)
+}
+
+/// A frame of either direction with a kind by its number, for kinds that are not in nepto.proto.
+pub fn encode_kind(id: u32, number: u32, message: &impl Message) -> Bytes {
+    let mut frame = BytesMut::new();
+    if id != 0 {
+        encoding::uint32::encode(FRAME_ID, &id, &mut frame);
+    }
+    encoding::message::encode(number, message, &mut frame);
+    frame.freeze()
 }
 
 fn within_limit(bytes: &Bytes) -> Result<(), FrameError> {
@@ -114,7 +182,21 @@ mod tests {
         }
 
         #[test]
+        fn an_unread_frame_says_what_prost_reads(pieces in pieces()) {
+            let bytes = Bytes::from(pieces.concat());
+            let read = decode_client(bytes.clone()).unwrap();
+            let unread = open_envelope(bytes, is_known).unwrap();
+            let kind = unread.kind.map(|(number, message)| match number {
+                4 => client_frame::Kind::Ack(wire::Ack::decode(message).unwrap()),
+                5 => client_frame::Kind::Typing(wire::Typing::decode(message).unwrap()),
+                other => panic!("{other}"),
+            });
+            prop_assert_eq!((unread.id, kind), (read.id, read.kind));
+        }
+
+        #[test]
         fn any_bytes_are_refused_or_read_but_never_a_panic(bytes in proptest::collection::vec(any::<u8>(), 0..600)) {
+            let _ = open_envelope(bytes.clone().into(), is_known);
             let _ = decode_client(bytes.clone().into());
             let _ = decode_server(bytes.into());
         }
@@ -131,8 +213,48 @@ mod tests {
     #[test]
     fn an_unknown_kind_is_read_as_none() {
         // field 15, length-delimited, empty
-        let frame = decode_client(Bytes::from_static(&[0x08, 0x05, 0x7a, 0x00])).unwrap();
+        let bytes = Bytes::from_static(&[0x08, 0x05, 0x7a, 0x00]);
+        let frame = decode_client(bytes.clone()).unwrap();
         assert_eq!((frame.id, frame.kind), (5, None::<client_frame::Kind>));
+        assert_eq!(open_envelope(bytes, is_known).unwrap(), UnreadFrame { id: 5, kind: None });
+    }
+
+    fn is_known(number: u32) -> bool {
+        (2..=7).contains(&number)
+    }
+
+    fn number_of<M: ClientKind>() -> u32 {
+        M::NUMBER
+    }
+
+    #[test]
+    fn kinds_have_the_numbers_of_the_proto_file() {
+        use client_frame::Kind;
+        for (kind, number) in [
+            (Kind::Hello(Default::default()), number_of::<wire::Hello>()),
+            (Kind::SendDm(Default::default()), number_of::<wire::SendDm>()),
+            (Kind::Ack(Default::default()), number_of::<wire::Ack>()),
+            (Kind::Typing(Default::default()), number_of::<wire::Typing>()),
+            (Kind::PresenceQuery(Default::default()), number_of::<wire::PresenceQuery>()),
+            (Kind::Ping(Default::default()), number_of::<wire::Ping>()),
+        ] {
+            let frame = ClientFrame { id: 9, kind: Some(kind) }.encode_to_vec();
+            let read = open_envelope(frame.into(), |field| field == number).unwrap();
+            assert_eq!(read, UnreadFrame { id: 9, kind: Some((number, Bytes::new())) });
+        }
+    }
+
+    /// A frame in pieces: fields of the envelope in any order, known and unknown, each with a message that can be read.
+    fn pieces() -> impl Strategy<Value = Vec<Bytes>> {
+        let ack = |up_to: u64| wire::Ack { up_to };
+        let piece = prop_oneof![
+            any::<u32>().prop_map(|id| Bytes::from(ClientFrame { id, kind: None }.encode_to_vec())),
+            any::<u64>().prop_map(move |up_to| encode_kind(0, wire::Ack::NUMBER, &ack(up_to))),
+            any::<bool>()
+                .prop_map(|active| { encode_kind(0, wire::Typing::NUMBER, &wire::Typing { to: vec![1, 2], active }) }),
+            (8u32..3_000, any::<u64>()).prop_map(move |(number, up_to)| encode_kind(0, number, &ack(up_to))),
+        ];
+        proptest::collection::vec(piece, 0..6)
     }
 
     #[test]

@@ -259,6 +259,19 @@ async fn who_missed_messages_is_told_once_and_it_is_kept() {
 }
 
 #[tokio::test]
+async fn frames_of_kinds_that_are_not_known_are_ignored() {
+    let (server, [a, b], [from_a, mut from_b]) = pair().await;
+    drop(from_a);
+    server.faults.unknown_kinds.store(usize::MAX, Ordering::Relaxed);
+    let mut from_a = a.connect().await.unwrap();
+    until_is(&mut from_a, |event| *event == Event::CaughtUp).await;
+    let sent = a.send_text(b.account(), "hello", None, None).unwrap();
+    a.wait_sent(sent.id.id).await.unwrap();
+    assert_eq!(text(&mut from_b).await, "hello");
+    assert!(a.is_connected() && b.is_connected());
+}
+
+#[tokio::test]
 async fn close_codes_are_understood() {
     let (server, [a, _], [mut from_a, _from_b]) = pair().await;
     for code in [CloseCode::Idle, CloseCode::Restart, CloseCode::SlowReader, CloseCode::Unavailable] {
