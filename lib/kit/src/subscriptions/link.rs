@@ -20,8 +20,8 @@ use tokio_rustls::rustls::pki_types::ServerName;
 use tokio_rustls::rustls::{ClientConfig, RootCertStore};
 use tokio_util::sync::CancellationToken;
 
+use super::Shared;
 use super::wire::{self, ServerOp};
-use super::{Confirm, Shared};
 use crate::config::Nats;
 use crate::nats;
 
@@ -236,8 +236,8 @@ struct Serving<'a> {
     writing: BytesMut,
     /// Something was written and may lie in a buffer of TLS.
     unflushed: bool,
-    /// For each question that is open, who waits for its answer.
-    pings: VecDeque<Vec<Confirm>>,
+    /// For each question that is open, the subscriptions that its answer confirms.
+    pings: VecDeque<Vec<u64>>,
     /// Questions in a row whose only purpose is to hear whether the server is still there.
     idle_pings: usize,
     /// A subscription was refused since the last answer.
@@ -291,14 +291,14 @@ impl<'a> Serving<'a> {
 
     /// Takes what is to be said, and asks the server to confirm it if somebody waits for that.
     fn say(&mut self) {
-        let Some(outbox) = self.shared.table().outbox.as_mut().map(std::mem::take) else { return };
+        let Some(outbox) = self.shared.table().take_outbox() else { return };
         self.writing.unsplit(outbox.bytes);
         if !outbox.confirm.is_empty() {
             self.ask(outbox.confirm);
         }
     }
 
-    fn ask(&mut self, confirm: Vec<Confirm>) {
+    fn ask(&mut self, confirm: Vec<u64>) {
         self.writing.extend_from_slice(PING);
         self.pings.push_back(confirm);
     }
@@ -312,15 +312,15 @@ impl<'a> Serving<'a> {
                 ServerOp::Pong => {
                     self.idle_pings = 0;
                     let refused = self.refused.take();
-                    if !table.restored {
+                    if !table.is_restored() {
                         if let Some(error) = refused {
                             bail!("it refuses what we had subscribed to: {error}");
                         }
                         table.restored();
                         continue;
                     }
-                    for confirm in self.pings.pop_front().into_iter().flatten() {
-                        let _ = confirm.send(refused.clone().map_or(Ok(()), Err));
+                    for sid in self.pings.pop_front().into_iter().flatten() {
+                        table.confirmed(sid, refused.as_deref());
                     }
                 }
                 ServerOp::Error(error) if keeps_open(&error) => {

@@ -1,6 +1,8 @@
 //! The NATS client protocol, as far as a connection that only listens needs it
 //! (<https://docs.nats.io/reference/reference-protocols/nats-protocol>).
 
+use std::sync::OnceLock;
+
 use async_nats::ServerInfo;
 use bytes::{Buf, Bytes, BytesMut};
 
@@ -26,13 +28,14 @@ pub enum ServerOp {
 #[error("not the NATS protocol: {0}")]
 pub struct NotNats(String);
 
-/// A message as it arrived.
-#[derive(Debug, Clone)]
+/// A message as it arrived, once for all who listen.
+#[derive(Debug)]
 pub struct Message {
     subject: Bytes,
     headers: Bytes,
     /// What it carries.
     pub payload: Bytes,
+    frame: OnceLock<Bytes>,
 }
 
 impl Message {
@@ -48,6 +51,11 @@ impl Message {
             let (found, value) = line.split_once(':')?;
             (found == name).then(|| value.trim())
         })
+    }
+
+    /// The frame that it becomes for everybody who listens: encoded by the first one, shared by all.
+    pub fn frame(&self, encode: impl FnOnce(&Self) -> Bytes) -> Bytes {
+        self.frame.get_or_init(|| encode(self)).clone()
     }
 
     /// What it takes in memory, about.
@@ -103,6 +111,7 @@ fn take_message(read: &mut BytesMut, body: usize) -> Result<Option<ServerOp>, No
         subject: whole.slice(subject_at),
         headers: whole.slice(body..body + header_bytes),
         payload: whole.slice(body + header_bytes..end),
+        frame: OnceLock::new(),
     };
     read.advance(end + 2);
     Ok(Some(ServerOp::Message(sid as u64, message)))

@@ -19,7 +19,7 @@ use futures_util::future::BoxFuture;
 use futures_util::stream::FuturesUnordered;
 use futures_util::{FutureExt, SinkExt, StreamExt};
 use nepto_kit::Failure;
-use nepto_kit::subscriptions::{self, Arrivals, Subscription};
+use nepto_kit::subscriptions::{self, Arrivals, Listener};
 use nepto_kit::token::Claims;
 use nepto_proto::event::Control;
 use nepto_proto::frame::{self, encode_server};
@@ -92,7 +92,7 @@ struct Connection<'a> {
     epoch: u64,
     /// Of the mailbox that it reads.
     mailbox_epoch: u64,
-    live: Subscription,
+    live: Listener,
     session: Session,
     /// Devices that miss messages, still to be told.
     missed: Vec<Missed>,
@@ -167,7 +167,7 @@ impl<'a> Connection<'a> {
     /// What is there already goes out with the same flush.
     async fn on_arrivals(&mut self, arrivals: Arrivals) -> Result<(), Closed> {
         for message in arrivals.messages {
-            self.on_live(message).await?;
+            self.on_live(&message).await?;
         }
         if !arrivals.missed {
             return Ok(());
@@ -189,7 +189,7 @@ impl<'a> Connection<'a> {
         Ok(())
     }
 
-    async fn on_live(&mut self, message: subscriptions::Message) -> Result<(), Closed> {
+    async fn on_live(&mut self, message: &subscriptions::Message) -> Result<(), Closed> {
         match Live::parse(message.subject()) {
             Some(Live::Dm) => match StoredEnvelope::from_live(message) {
                 Some(message) => {
@@ -198,7 +198,7 @@ impl<'a> Connection<'a> {
                 }
                 None => Ok(()),
             },
-            Some(Live::Typing) => match wire::TypingFrom::decode(message.payload) {
+            Some(Live::Typing) => match wire::TypingFrom::decode(message.payload.clone()) {
                 Ok(typing) => self.feed(encode_server(0, server_frame::Kind::TypingFrom(typing))).await,
                 Err(_) => Ok(()),
             },

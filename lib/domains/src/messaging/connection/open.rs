@@ -2,7 +2,7 @@
 
 use axum::body::Bytes;
 use futures_util::{SinkExt, StreamExt};
-use nepto_kit::subscriptions::Subscription;
+use nepto_kit::subscriptions::Listener;
 use nepto_kit::token::{self, Claims};
 use nepto_kit::{Ctx, Failure};
 use nepto_proto::frame::{self, encode_server};
@@ -29,7 +29,7 @@ pub struct Begun {
     pub claims: Claims,
     pub epoch: u64,
     pub mailbox_epoch: u64,
-    pub live: Subscription,
+    pub live: Listener,
     pub session: Session,
     /// Devices of the account that miss messages.
     pub missed: Vec<Missed>,
@@ -86,7 +86,8 @@ async fn open(gateway: &Gateway, hello: &Hello) -> Result<(Here, Begun, wire::We
     hellos::admit(ctx, &claims).await?;
     let (account, device) = (claims.account, claims.device);
     // first the subscription, then the mailbox: what is stored in between is seen twice rather than never
-    let live = gateway.subscriptions.subscribe(Live::all(account, device)).await?;
+    let live = gateway.subscriptions.listener();
+    live.subscribe(&Live::all(account, device), 0).await?;
     let missed = async {
         let _turn = gateway.reads.acquire().await;
         let missed = missed::of(&ctx.nats, ctx.config.nats.shards.of(account), account).await;

@@ -57,7 +57,7 @@ pub struct StoredEnvelope {
 
 impl StoredEnvelope {
     /// Reads the headers that JetStream puts on what it republishes.
-    pub fn from_live(message: subscriptions::Message) -> Option<Self> {
+    pub fn from_live(message: &subscriptions::Message) -> Option<Self> {
         Self::new(|name| message.header(name), message.payload.clone())
     }
 
