@@ -2,7 +2,7 @@
 
 use std::collections::BTreeSet;
 
-use nepto_domains::messaging::Gateway;
+use nepto_domains::gateway::Gateway;
 use nepto_kit::{Ctx, http};
 
 use crate::meta;
@@ -95,7 +95,7 @@ pub async fn jobs(ctx: &Ctx, running: &mut Running) -> anyhow::Result<()> {
 
 /// The sockets.
 pub async fn gateway(ctx: &Ctx, running: &mut Running) -> anyhow::Result<axum::Router> {
-    let (gateway, parts) = Gateway::new(ctx).await?;
+    let (gateway, parts) = Gateway::new(ctx, &nepto_domains::all()).await?;
     for (name, part) in parts {
         running.start(name, part);
     }

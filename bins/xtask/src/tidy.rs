@@ -86,6 +86,18 @@ fn files(folder: &Path, ending: &str, found: &mut Vec<PathBuf>) {
 }
 
 #[test]
+fn the_gateway_knows_no_domain() {
+    let mut sources = Vec::new();
+    files(&root().join("lib/domains/src/gateway"), "rs", &mut sources);
+    assert!(sources.len() > 5, "{sources:?}");
+    for source in sources {
+        let text = std::fs::read_to_string(&source).expect("a source");
+        let foreign = ["crate::", "nepto_chain", "nepto_domains"].into_iter().find(|name| text.contains(name));
+        assert_eq!(foreign, None, "{}: the gateway imports the kit and the wire only", source.display());
+    }
+}
+
+#[test]
 fn every_metric_is_in_the_operators_book() {
     let root = root();
     let book = std::fs::read_to_string(root.join("docs/OPERATIONS.md")).expect("the book");

@@ -6,6 +6,7 @@ pub mod auth;
 mod chains;
 pub mod collector;
 mod forget;
+pub mod gateway;
 pub mod keys;
 pub mod messaging;
 mod parameters;

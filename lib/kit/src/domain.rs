@@ -6,6 +6,7 @@ use utoipa_axum::router::OpenApiRouter;
 use crate::Ctx;
 use crate::consumer::Consumer;
 use crate::db::{Db, Migration};
+use crate::frames::MountFrames;
 use crate::job::Job;
 use crate::outbox::Outbox;
 use crate::service::Service;
@@ -19,6 +20,8 @@ pub struct Domain {
     pub schema: &'static [Migration],
     /// Makes its facets. Nothing runs yet.
     pub mount: fn(&Parts) -> anyhow::Result<Facets>,
+    /// What it has to do with sockets, if anything.
+    pub frames: Option<MountFrames>,
 }
 
 /// What a domain is made from.

@@ -14,6 +14,7 @@ pub mod dead_letters;
 pub mod domain;
 pub mod error;
 pub mod fetch;
+pub mod frames;
 pub mod health;
 pub mod http;
 pub mod job;

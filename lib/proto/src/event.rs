@@ -4,8 +4,8 @@ use serde::{Deserialize, Serialize};
 
 use crate::{AccountId, DeviceId, SessionId, subject};
 
-/// To the sessions of a device, over `live.<account>.<device>.control`. Travels at most once: whoever says it must not
-/// rely on its arrival, and every receiver has a slower way to learn the same.
+/// To the connections of a device about themselves, over `live.<account>.<device>.control`. Travels at most once: whoever
+/// publishes it must not rely on its arrival, and every receiver has a slower way to learn the same.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(tag = "kind", rename_all = "snake_case", deny_unknown_fields)]
 pub enum Control {
@@ -19,12 +19,16 @@ pub enum Control {
         /// Which one; others of this device stay.
         session: SessionId,
     },
-    /// Something waits in the mailbox: drain it.
+}
+
+/// To the connections of a device about its mailbox, over `live.<account>.<device>.mailbox`. As unreliable as [`Control`].
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(tag = "kind", rename_all = "snake_case", deny_unknown_fields)]
+pub enum MailboxNotice {
+    /// Something waits in it: drain it.
     Nudge,
-    /// The mailboxes were made anew: cursors mean nothing any more, connect again.
-    MailboxAnew,
-    /// The account has other devices than before.
-    DevicesChanged,
+    /// The mailboxes were recreated: cursors mean nothing any more, connect again.
+    Recreated,
     /// The mailbox of a device of the account was full: it misses messages.
     Missed {
         /// Which; maybe the one that is told.
@@ -32,6 +36,14 @@ pub enum Control {
         /// Since when, milliseconds since 1970.
         since_ms: u64,
     },
+}
+
+/// To the connections of a device about keys, over `live.<account>.<device>.keys`. As unreliable as [`Control`].
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(tag = "kind", rename_all = "snake_case", deny_unknown_fields)]
+pub enum KeysNotice {
+    /// The account has other devices than before.
+    DevicesChanged,
     /// One-time prekeys run out.
     PrekeysLow {
         /// EC prekeys left.

@@ -7,6 +7,8 @@
 //! | `live.<account>.<device>.dm` | republished | the same, with its sequence in headers |
 //! | `live.<account>.<device>.typing` | core | a [`TypingFrom`](crate::wire::TypingFrom) |
 //! | `live.<account>.<device>.control` | core | a [`Control`](crate::event::Control) |
+//! | `live.<account>.<device>.mailbox` | core | a [`MailboxNotice`](crate::event::MailboxNotice) |
+//! | `live.<account>.<device>.keys` | core | a [`KeysNotice`](crate::event::KeysNotice) |
 //! | `events.<domain>.<event>` | stream `EVENTS` | an [`event`](crate::event) |
 //! | `dlq.<stream>.<consumer>` | stream `DLQ` | what a consumer gave up |
 //! | `probe.write` | stream `PROBE` | nothing: whether it is stored is what counts |
@@ -14,7 +16,8 @@
 //! | `hint.chain.<chain>` | core | nothing: look at the chain now |
 //! | `chain.<pipeline>.<chain>` | stream `CHAIN` | a [`Step`](crate::chain::Step) |
 //!
-//! A gateway holds one subscription per socket, `live.<account>.<device>.*`: the subscription table is the routing table.
+//! A gateway subscribes to `live.<account>.<device>.*` for each socket, and to what domains ask for: the subscription table is
+//! the routing table.
 
 use serde::Deserialize;
 
@@ -133,16 +136,25 @@ pub enum Live {
     Dm,
     /// Somebody types.
     Typing,
-    /// A word to the session itself.
+    /// Something about the connection itself.
     Control,
+    /// Something about the mailbox.
+    Mailbox,
+    /// Something about devices and their keys.
+    Keys,
 }
 
 impl Live {
+    /// Every kind.
+    pub const ALL: [Self; 5] = [Self::Dm, Self::Typing, Self::Control, Self::Mailbox, Self::Keys];
+
     const fn token(self) -> &'static str {
         match self {
             Self::Dm => "dm",
             Self::Typing => "typing",
             Self::Control => "control",
+            Self::Mailbox => "mailbox",
+            Self::Keys => "keys",
         }
     }
 
@@ -158,12 +170,8 @@ impl Live {
 
     /// The kind, from the last token of a subject.
     pub fn parse(subject: &str) -> Option<Self> {
-        match subject.rsplit('.').next()? {
-            "dm" => Some(Self::Dm),
-            "typing" => Some(Self::Typing),
-            "control" => Some(Self::Control),
-            _ => None,
-        }
+        let token = subject.rsplit('.').next()?;
+        Self::ALL.into_iter().find(|kind| kind.token() == token)
     }
 }
 
@@ -227,7 +235,7 @@ mod tests {
     fn live_subjects_are_read_back() {
         let account = AccountId::new(Uuid::from_u128(7));
         let device = DeviceId::try_from(3).unwrap();
-        for kind in [Live::Dm, Live::Typing, Live::Control] {
+        for kind in Live::ALL {
             assert_eq!(Live::parse(&kind.subject(account, device)), Some(kind));
         }
     }

@@ -31,7 +31,7 @@ pub(crate) use {ops::Accounts, store::writing_key};
 
 /// The domain.
 pub fn domain() -> Domain {
-    Domain { name: "accounts", schema: store::SCHEMA, mount }
+    Domain { name: "accounts", schema: store::SCHEMA, mount, frames: None }
 }
 
 fn mount(parts: &Parts) -> anyhow::Result<Facets> {

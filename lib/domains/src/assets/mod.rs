@@ -40,7 +40,7 @@ pub use pipeline::lease_of;
 
 /// The domain.
 pub fn domain() -> Domain {
-    Domain { name: "assets", schema: store::SCHEMA, mount }
+    Domain { name: "assets", schema: store::SCHEMA, mount, frames: None }
 }
 
 fn mount(parts: &Parts) -> anyhow::Result<Facets> {

@@ -45,7 +45,7 @@ use crate::chains::{finality_of, urls_of};
 
 /// The domain.
 pub fn domain() -> Domain {
-    Domain { name: "auth", schema: store::SCHEMA, mount }
+    Domain { name: "auth", schema: store::SCHEMA, mount, frames: None }
 }
 
 fn mount(parts: &Parts) -> anyhow::Result<Facets> {

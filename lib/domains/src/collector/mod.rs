@@ -36,7 +36,7 @@ pub use watcher::{Backfill, lease_of};
 
 /// The domain.
 pub fn domain() -> Domain {
-    Domain { name: "collector", schema: store::SCHEMA, mount }
+    Domain { name: "collector", schema: store::SCHEMA, mount, frames: None }
 }
 
 fn mount(parts: &Parts) -> anyhow::Result<Facets> {

@@ -13,6 +13,7 @@
 
 mod consumers;
 mod device_list;
+mod frames;
 mod jobs;
 mod model;
 mod ops;
@@ -35,7 +36,7 @@ pub use model::{check_setup, identity_taken};
 
 /// The domain.
 pub fn domain() -> Domain {
-    Domain { name: "keys", schema: store::SCHEMA, mount }
+    Domain { name: "keys", schema: store::SCHEMA, mount, frames: Some(frames::mount) }
 }
 
 fn mount(parts: &Parts) -> anyhow::Result<Facets> {

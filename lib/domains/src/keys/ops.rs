@@ -12,7 +12,7 @@ use nepto_proto::api::keys::{
     DeviceDirectory, KeyCount, KeyStock, OwnDevice, PrekeyBundles, PublicDevice, UploadKeys, repeated_use_digest,
 };
 use nepto_proto::certificate::SignedMessage;
-use nepto_proto::event::{Control, DeviceRemoved};
+use nepto_proto::event::{DeviceRemoved, KeysNotice};
 use nepto_proto::limits::{
     DEVICES_PER_ACCOUNT_MAX, ONE_TIME_PREKEYS_LOW, ONE_TIME_PREKEYS_MAX, ONE_TIME_PREKEYS_RESERVED,
 };
@@ -100,7 +100,7 @@ impl Keys {
     async fn changed(&self, account: AccountId) -> Result<(), Failure> {
         let list = self.list(account).await?;
         for (device, _) in list.devices {
-            self.tell(account, device, &Control::DevicesChanged).await;
+            self.notify(account, device, &KeysNotice::DevicesChanged).await;
         }
         Ok(())
     }
@@ -329,14 +329,14 @@ impl Keys {
         if left.ec.min(left.kyber) as usize >= ONE_TIME_PREKEYS_LOW {
             return;
         }
-        self.tell(account, device, &Control::PrekeysLow { ec: left.ec, kyber: left.kyber }).await;
+        self.notify(account, device, &KeysNotice::PrekeysLow { ec: left.ec, kyber: left.kyber }).await;
     }
 
-    /// A word to the sessions of a device, if it is connected. What it does not hear it learns when it connects.
-    async fn tell(&self, account: AccountId, device: DeviceId, control: &Control) {
-        let Ok(control) = serde_json::to_vec(control) else { return };
-        if let Err(error) = self.ctx.nats.publish(Live::Control.subject(account, device), control.into()).await {
-            tracing::warn!(%error, "a device was not told");
+    /// To the connections of a device, if it has one. What it does not hear it learns when it connects.
+    async fn notify(&self, account: AccountId, device: DeviceId, notice: &KeysNotice) {
+        let Ok(notice) = serde_json::to_vec(notice) else { return };
+        if let Err(error) = self.ctx.nats.publish(Live::Keys.subject(account, device), notice.into()).await {
+            tracing::warn!(%error, "a device was not notified");
         }
     }
 

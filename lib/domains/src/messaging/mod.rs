@@ -1,38 +1,34 @@
-//! Direct messages: mailboxes, the sockets in front of them, receipts' way, typing, presence.
+//! Direct messages: mailboxes, how a message gets into one and out of it over a socket, typing, and who is there.
 //!
 //! What must hold:
 //! - `stored` is said only after JetStream has synced the message for every device of the recipient whose mailbox has room,
 //!   and for the others that they miss it; where none has room it is refused;
 //! - strangers have a share of a mailbox, and nobody's bytes are without a bound;
 //! - every message reaches its device in the order of the mailbox, and again after a reconnect until it is acknowledged;
-//! - a gateway holds no state that its death would lose, and never touches a database;
+//! - a gateway that dies loses no message: what a connection knows, the mailbox knows;
 //! - the server sees ciphertexts only.
 
 mod acked;
-mod checks;
-mod connection;
 mod consumers;
+mod delivery;
+mod frames;
 mod fullness;
-mod gateway;
-mod handshake;
-mod hellos;
 mod jobs;
 mod mailbox;
-mod presence;
+mod mailboxes;
+mod presence_query;
+mod requests;
 mod router;
-mod session;
-mod shares;
-mod submit;
+mod send;
 #[cfg(test)]
 mod two_people;
+mod typing;
 
 use nepto_kit::domain::{Domain, Facets, Parts};
 
-pub use gateway::Gateway;
-
 /// The domain. Its messages live in JetStream, so it has no tables.
 pub fn domain() -> Domain {
-    Domain { name: "messaging", schema: &[], mount }
+    Domain { name: "messaging", schema: &[], mount, frames: Some(frames::mount) }
 }
 
 /// The sequence in `<epoch>:<sequence>`; 0 if it is of another epoch.

@@ -21,12 +21,13 @@ use futures_util::future::try_join_all;
 use futures_util::{StreamExt, TryStreamExt};
 use nepto_kit::consumer::Heartbeat;
 use nepto_kit::{Ctx, lease, nats};
-use nepto_proto::event::{Control, Event, MessageWaiting};
-use nepto_proto::subject::{Live, Shard, parse_mailbox};
+use nepto_proto::event::{Event, MailboxNotice, MessageWaiting};
+use nepto_proto::subject::{Shard, parse_mailbox};
 use nepto_proto::{AccountId, DeviceId};
 use redis::Script;
 
-use super::{acked, epoch_place, mailbox, presence};
+use super::{acked, epoch_place, mailbox};
+use crate::gateway::connected;
 
 /// The queue, as `worker --queues` knows it.
 pub const NAME: &str = "message-router";
@@ -197,7 +198,7 @@ impl Router {
             .await?;
         let waiting: Vec<Device> =
             looks.iter().filter(|(_, look)| matches!(look, Look::WaitsFrom(_))).map(|(device, _)| *device).collect();
-        let connected: HashSet<Device> = presence::connected(&self.ctx, &waiting).await?.into_iter().collect();
+        let connected: HashSet<Device> = connected(&self.ctx, &waiting).await?.into_iter().collect();
         let (mut nudge, mut away) = (HashSet::new(), HashSet::new());
         let again_ms = now_ms + self.ctx.config.mailbox.grace_ms as i64;
         let mut look_after = |seq: u64, message: &mut Watched| match looks.get(&message.device) {
@@ -245,9 +246,7 @@ impl Router {
 
     async fn nudge(&self, (account, device): Device) -> anyhow::Result<()> {
         metrics::counter!("nepto_router_nudges_total").increment(1);
-        let control = serde_json::to_vec(&Control::Nudge)?;
-        self.ctx.nats.publish(Live::Control.subject(account, device), control.into()).await?;
-        Ok(())
+        mailbox::notify(&self.ctx.nats, account, device, &MailboxNotice::Nudge).await
     }
 
     async fn announce(&self, (account, device): Device) -> anyhow::Result<()> {

@@ -13,7 +13,8 @@ use async_nats::HeaderValue;
 use bytes::Bytes;
 use futures_util::StreamExt;
 use nepto_kit::{Ctx, subscriptions};
-use nepto_proto::subject::{Shard, parse_mailbox};
+use nepto_proto::event::MailboxNotice;
+use nepto_proto::subject::{Live, Shard, parse_mailbox};
 use nepto_proto::{AccountId, DeviceId};
 use serde::Deserialize;
 use tokio::time::timeout;
@@ -77,6 +78,17 @@ impl StoredEnvelope {
             envelope,
         })
     }
+}
+
+/// Tells the connections of a device something about its mailbox. What they miss they learn with their next ping or hello.
+pub async fn notify(
+    nats: &async_nats::Client,
+    account: AccountId,
+    device: DeviceId,
+    notice: &MailboxNotice,
+) -> anyhow::Result<()> {
+    let notice = serde_json::to_vec(notice)?;
+    Ok(nats.publish(Live::Mailbox.subject(account, device), notice.into()).await?)
 }
 
 /// A part of a mailbox, oldest first.

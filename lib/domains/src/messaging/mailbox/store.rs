@@ -16,14 +16,15 @@ use bytes::Bytes;
 use futures_util::future::join_all;
 use nepto_kit::Ctx;
 use nepto_kit::clock::{Clock, Random};
-use nepto_proto::event::Control;
-use nepto_proto::subject::{Live, Shard, Shards};
+use nepto_proto::event::MailboxNotice;
+use nepto_proto::subject::{Shard, Shards};
 use nepto_proto::{AccountId, ClientMsgId, DeviceId};
 use sha2::{Digest as _, Sha256};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc, oneshot};
 use tokio::time::{Instant, timeout};
 
 use super::missed::{self, Missed};
+use super::notify;
 use super::publish::{Refused, publish};
 
 /// Headers of JetStream (NATS ADR-50, atomic batch publishing).
@@ -33,7 +34,7 @@ mod header {
     pub const BATCH_COMMIT: &str = "Nats-Batch-Commit";
 }
 
-/// Letters that wait for a shard at most; a full queue is answered with `unavailable`.
+/// Messages that wait for a shard at most; a full queue is answered with `unavailable`.
 const QUEUE_MAX: usize = 8_192;
 /// Bytes of one group commit, about.
 const GROUP_BYTES_MAX: usize = 8 * 1024 * 1024;
@@ -355,12 +356,11 @@ impl Lane {
             Err(refused) => return Err(StoreError::Unavailable(format!("a full mailbox was not marked: {refused:?}"))),
         }
         tracing::info!(account = %message.to, %device, "a full mailbox: the device misses messages from now on");
-        let control = Control::Missed { device, since_ms: missed.since_ms };
-        let Ok(control) = serde_json::to_vec(&control).map(Bytes::from) else { return Ok(()) };
+        let notice = MailboxNotice::Missed { device, since_ms: missed.since_ms };
         let sender = (message.from.0 == message.to).then_some(message.from.1);
         for other in message.copies.iter().map(|copy| copy.device).chain(sender) {
             // who does not hear it now is told with the next connection
-            let _ = self.nats.publish(Live::Control.subject(message.to, other), control.clone()).await;
+            let _ = notify(&self.nats, message.to, other, &notice).await;
         }
         Ok(())
     }

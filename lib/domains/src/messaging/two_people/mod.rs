@@ -26,7 +26,8 @@ use nepto_testkit::{Nats, Redis};
 use redis::AsyncCommands;
 
 use self::model::{Act, Fate, Person, REQUESTS_MAX, happens};
-use super::checks::{self, Refusal};
+use super::requests;
+use super::send::{self, Refusal};
 use crate::accounts::{Accounts, Verdict, writing_key};
 use crate::auth::{FindAccount, FoundAccount};
 use crate::keys::{DeviceList, ListDevices};
@@ -159,10 +160,10 @@ impl Pair<'_> {
             own_devices.clear();
         }
         let client_msg_id = id.to_vec();
-        let send = SendDm { client_msg_id, to: other.to_vec(), to_devices, own_devices, ..SendDm::default() };
+        let sent = SendDm { client_msg_id, to: other.to_vec(), to_devices, own_devices, ..SendDm::default() };
         let ctx = &self.world.ctx;
-        let (known, _) = checks::ask_redis(ctx, me, other, None).await.unwrap();
-        let cleared = match checks::check(ctx, (me, device), other, id, &send, known).await {
+        let (known, _) = send::ask_redis(ctx, me, other, None).await.unwrap();
+        let cleared = match send::check(ctx, (me, device), other, id, &sent, known).await {
             Ok(cleared) => cleared,
             Err(Refusal::Mismatch(mismatch)) => {
                 assert_eq!(mismatch.account, if own { me } else { other }.to_vec());
@@ -180,7 +181,7 @@ impl Pair<'_> {
         };
         self.sent[who] = Some(id);
         if act != Act::WriteAndDie {
-            checks::noted(ctx, me, other, cleared).await.unwrap();
+            send::noted(ctx, me, other, cleared).await.unwrap();
         }
         Fate::Stored { request: cleared.request }
     }
@@ -203,7 +204,7 @@ impl Pair<'_> {
     async fn flush(&self) -> Fate {
         let [one, other] = self.accounts;
         let pairs = [(one, other), (other, one)];
-        let keys = pairs.map(|(from, to)| [DeviceList::cache_key(from), checks::requests_key(from, to)]);
+        let keys = pairs.map(|(from, to)| [DeviceList::cache_key(from), requests::key(from, to)]);
         self.forget(keys.as_flattened()).await;
         self.wait().await
     }

@@ -1,6 +1,6 @@
-//! The state of one socket: what was delivered, what was acknowledged, and whether the mailbox must be read.
+//! The delivery of a mailbox over one socket: what was delivered, what was acknowledged, and whether it must be read.
 //!
-//! A state machine without I/O: it takes what happened and says what to do. The loop around it is in `connection`.
+//! A state machine without I/O: it takes what happened and says what to do. What does it is in `frames.rs`.
 //!
 //! What must hold, whatever arrives in whatever order:
 //! - deliveries are in the order of the mailbox, none twice, and none is skipped: a gap is closed by reading, never passed;
@@ -13,12 +13,12 @@ use nepto_proto::limits::ACK_WINDOW;
 
 use super::mailbox::{Page, StoredEnvelope};
 
-/// What the loop should do.
+/// What should be done.
 #[derive(Debug, PartialEq, Eq)]
 pub enum Effect {
     /// Send this to the client.
     Deliver(StoredEnvelope),
-    /// Read up to `limit` messages after this sequence, then call [`Session::read`].
+    /// Read up to `limit` messages after this sequence, then call [`DeliveryState::read`].
     Read {
         /// After this one.
         after: u64,
@@ -44,7 +44,7 @@ pub struct BeyondDelivered;
 
 /// The delivery side of a connection.
 #[derive(Debug)]
-pub struct Session {
+pub struct DeliveryState {
     /// The last message delivered, or where the client resumed.
     cursor: u64,
     /// The last message known to be stored for this device.
@@ -66,7 +66,7 @@ pub struct Session {
 /// A replica may lag behind the leader: a read that does not find what is known to be stored is repeated so often.
 const FRUITLESS_MAX: u8 = 5;
 
-impl Session {
+impl DeliveryState {
     /// A client that has stored everything up to `resume`.
     pub fn new(resume: u64) -> Self {
         Self {
@@ -193,72 +193,72 @@ mod tests {
         StoredEnvelope { seq, previous_seq, stored_at_ms: 0, envelope: Bytes::new() }
     }
 
-    fn caught_up(resume: u64) -> Session {
-        let mut session = Session::new(resume);
-        assert_eq!(session.start(), Some(Effect::Read { after: resume, limit: 256 }));
+    fn caught_up(resume: u64) -> DeliveryState {
+        let mut delivery = DeliveryState::new(resume);
+        assert_eq!(delivery.start(), Some(Effect::Read { after: resume, limit: 256 }));
         let mut effects = Vec::new();
-        session.read(Page::default(), &mut effects);
+        delivery.read(Page::default(), &mut effects);
         assert_eq!(effects, [Effect::CaughtUp(resume)]);
-        session
+        delivery
     }
 
     #[test]
     fn live_messages_are_delivered_in_order_and_once() {
-        let mut session = caught_up(4);
-        assert_eq!(session.live(message(5, 4)), Some(Effect::Deliver(message(5, 4))));
-        assert_eq!(session.live(message(5, 4)), None);
+        let mut delivery = caught_up(4);
+        assert_eq!(delivery.live(message(5, 4)), Some(Effect::Deliver(message(5, 4))));
+        assert_eq!(delivery.live(message(5, 4)), None);
         // everything before it was purged: no gap
-        assert_eq!(session.live(message(9, 0)), Some(Effect::Deliver(message(9, 0))));
+        assert_eq!(delivery.live(message(9, 0)), Some(Effect::Deliver(message(9, 0))));
     }
 
     #[test]
     fn a_gap_is_closed_by_reading() {
-        let mut session = caught_up(4);
-        assert_eq!(session.live(message(9, 7)), Some(Effect::Read { after: 4, limit: 256 }));
+        let mut delivery = caught_up(4);
+        assert_eq!(delivery.live(message(9, 7)), Some(Effect::Read { after: 4, limit: 256 }));
         let mut effects = Vec::new();
-        session.read(Page { messages: vec![message(7, 0), message(9, 0)], more: false }, &mut effects);
+        delivery.read(Page { messages: vec![message(7, 0), message(9, 0)], more: false }, &mut effects);
         assert_eq!(effects, [Effect::Deliver(message(7, 0)), Effect::Deliver(message(9, 0))]);
     }
 
     #[test]
     fn only_what_was_delivered_can_be_acknowledged() {
-        let mut session = caught_up(4);
+        let mut delivery = caught_up(4);
         let mut effects = Vec::new();
-        assert_eq!(session.acknowledge(5, &mut effects), Err(BeyondDelivered));
-        session.live(message(5, 4));
-        assert_eq!(session.acknowledge(5, &mut effects), Ok(()));
+        assert_eq!(delivery.acknowledge(5, &mut effects), Err(BeyondDelivered));
+        delivery.live(message(5, 4));
+        assert_eq!(delivery.acknowledge(5, &mut effects), Ok(()));
         assert_eq!(effects, [Effect::Purge { up_to: 5, stored_at_ms: 0, messages: 1 }]);
         effects.clear();
-        assert_eq!(session.acknowledge(5, &mut effects), Ok(()));
+        assert_eq!(delivery.acknowledge(5, &mut effects), Ok(()));
         assert_eq!(effects, [], "an acknowledgement that says nothing new purges nothing");
     }
 
     #[test]
     fn a_nudge_during_a_read_means_another_one() {
-        let mut session = Session::new(4);
-        assert!(session.start().is_some());
-        assert_eq!(session.nudge(), None, "one at a time");
+        let mut delivery = DeliveryState::new(4);
+        assert!(delivery.start().is_some());
+        assert_eq!(delivery.nudge(), None, "one at a time");
         let mut effects = Vec::new();
-        session.read(Page::default(), &mut effects);
+        delivery.read(Page::default(), &mut effects);
         assert_eq!(effects, [Effect::Read { after: 4, limit: 256 }]);
         effects.clear();
-        session.read(Page::default(), &mut effects);
+        delivery.read(Page::default(), &mut effects);
         assert_eq!(effects, [Effect::CaughtUp(4)]);
     }
 
     #[test]
     fn a_message_that_is_never_found_does_not_keep_us_reading_for_ever() {
-        let mut session = caught_up(4);
-        assert!(session.live(message(9, 7)).is_some());
+        let mut delivery = caught_up(4);
+        assert!(delivery.live(message(9, 7)).is_some());
         let mut reads = 0;
         let mut effects = vec![Effect::Read { after: 4, limit: 256 }];
         while effects.iter().any(|effect| matches!(effect, Effect::Read { .. })) {
             effects.clear();
-            session.read(Page::default(), &mut effects);
+            delivery.read(Page::default(), &mut effects);
             reads += 1;
             assert!(reads < 20);
         }
-        assert_eq!(session.live(message(10, 0)), Some(Effect::Deliver(message(10, 0))));
+        assert_eq!(delivery.live(message(10, 0)), Some(Effect::Deliver(message(10, 0))));
     }
 
     /// What may happen to a connection.
@@ -287,7 +287,7 @@ mod tests {
 
     /// A mailbox, a connection to it, and what the client got.
     struct World {
-        session: Session,
+        delivery: DeliveryState,
         mailbox: Vec<u64>,
         next_seq: u64,
         purged_to: u64,
@@ -307,7 +307,7 @@ mod tests {
                     Effect::CaughtUp(_) => {}
                 }
             }
-            assert!(self.session.unacknowledged.len() <= ACK_WINDOW as usize);
+            assert!(self.delivery.unacknowledged.len() <= ACK_WINDOW as usize);
         }
 
         fn previous(&self, seq: u64) -> u64 {
@@ -324,7 +324,7 @@ mod tests {
                 more: waiting.len() > take,
             };
             let mut effects = Vec::new();
-            self.session.read(page, &mut effects);
+            self.delivery.read(page, &mut effects);
             self.apply(effects);
         }
 
@@ -336,33 +336,33 @@ mod tests {
                     self.mailbox.push(seq);
                     if matches!(event, Event::Store) {
                         let previous = self.previous(seq);
-                        let effects = self.session.live(message(seq, previous)).into_iter().collect();
+                        let effects = self.delivery.live(message(seq, previous)).into_iter().collect();
                         self.apply(effects);
                     }
                 }
                 Event::LiveAgain(pick) if !self.mailbox.is_empty() => {
                     let seq = self.mailbox[pick % self.mailbox.len()];
                     let previous = self.previous(seq);
-                    let effects = self.session.live(message(seq, previous)).into_iter().collect();
+                    let effects = self.delivery.live(message(seq, previous)).into_iter().collect();
                     self.apply(effects);
                 }
                 Event::LiveAgain(_) => {}
                 Event::ReadEnds(cut) => self.end_read(cut),
                 Event::ReadFails => {
                     if self.pending_read.take().is_some() {
-                        let effects = self.session.read_failed().into_iter().collect();
+                        let effects = self.delivery.read_failed().into_iter().collect();
                         self.apply(effects);
                     }
                 }
                 Event::Acknowledge(pick) if !self.delivered.is_empty() => {
                     let up_to = self.delivered[pick % self.delivered.len()];
                     let mut effects = Vec::new();
-                    assert_eq!(self.session.acknowledge(up_to, &mut effects), Ok(()));
+                    assert_eq!(self.delivery.acknowledge(up_to, &mut effects), Ok(()));
                     self.apply(effects);
                 }
                 Event::Acknowledge(_) => {}
                 Event::Nudge => {
-                    let effects = self.session.nudge().into_iter().collect();
+                    let effects = self.delivery.nudge().into_iter().collect();
                     self.apply(effects);
                 }
             }
@@ -372,10 +372,10 @@ mod tests {
     proptest! {
         #[test]
         fn whatever_happens_everything_arrives_once_and_in_order(events in proptest::collection::vec(event(), 0..400)) {
-            let mut session = Session::new(0);
-            let started = session.start();
+            let mut delivery = DeliveryState::new(0);
+            let started = delivery.start();
             let mut world = World {
-                session,
+                delivery,
                 mailbox: vec![],
                 next_seq: 0,
                 purged_to: 0,
@@ -391,7 +391,7 @@ mod tests {
                 world.end_read(256);
                 if let Some(last) = world.delivered.last().copied() {
                     let mut effects = Vec::new();
-                    prop_assert_eq!(world.session.acknowledge(last, &mut effects), Ok(()));
+                    prop_assert_eq!(world.delivery.acknowledge(last, &mut effects), Ok(()));
                     world.apply(effects);
                 }
                 world.step(Event::Nudge);

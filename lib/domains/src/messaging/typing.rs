@@ -3,7 +3,7 @@
 use std::collections::VecDeque;
 use std::time::Duration;
 
-use axum::body::Bytes;
+use bytes::Bytes;
 use nepto_kit::Ctx;
 use nepto_proto::AccountId;
 use nepto_proto::subject::Live;
@@ -12,7 +12,6 @@ use prost::Message as _;
 use redis::AsyncCommands;
 use tokio::time::Instant;
 
-use super::{Closed, Connection};
 use crate::accounts::Verdict;
 use crate::keys::DeviceList;
 
@@ -31,7 +30,7 @@ pub struct Typing {
 impl Typing {
     /// Whether this is passed on. A start not too soon after another one; a stop once after a start that was passed on, and
     /// then always, so that nobody types for ever.
-    fn passes(&mut self, to: AccountId, active: bool, now: Instant) -> bool {
+    pub fn passes(&mut self, to: AccountId, active: bool, now: Instant) -> bool {
         let known = self.to.iter().position(|other| *other == to);
         if !active {
             return known.and_then(|index| self.to.remove(index)).is_some();
@@ -50,30 +49,8 @@ impl Typing {
     }
 }
 
-impl Connection<'_> {
-    pub(super) async fn on_typing(&mut self, reply_to: u32, typing: &wire::Typing) -> Result<(), Closed> {
-        let to = match AccountId::from_bytes(&typing.to) {
-            Ok(to) => to,
-            Err(error) => return self.refuse(reply_to, Vec::new(), error.into()).await,
-        };
-        if !self.typing.passes(to, typing.active, Instant::now()) {
-            return Ok(());
-        }
-        let ctx = self.gateway.ctx.clone();
-        let (account, device) = (self.claims.account, self.claims.device);
-        let typing = wire::TypingFrom { from: account.to_vec(), from_device: device.into(), active: typing.active };
-        self.work.push(Box::pin(async move {
-            if let Err(error) = pass_on(&ctx, account, to, typing).await {
-                tracing::debug!(%error, "typing was not passed on");
-            }
-            None
-        }));
-        Ok(())
-    }
-}
-
 /// To all devices of somebody who has accepted us. What Redis does not know is not worth asking for.
-async fn pass_on(ctx: &Ctx, from: AccountId, to: AccountId, typing: wire::TypingFrom) -> anyhow::Result<()> {
+pub async fn pass_on(ctx: &Ctx, from: AccountId, to: AccountId, typing: wire::TypingFrom) -> anyhow::Result<()> {
     let keys = [Verdict::cache_key(from, to), DeviceList::cache_key(to)];
     let known: Vec<Option<String>> = ctx.redis.clone().mget(&keys[..]).await?;
     let [Some(verdict), Some(devices)] = known.as_slice() else { return Ok(()) };

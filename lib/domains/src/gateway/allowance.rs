@@ -1,37 +1,27 @@
 //! What frames cost. A connection has an allowance that refills at a steady rate, in memory: counting costs nothing.
 //!
-//! Stored messages and acknowledgements of deliveries are free, because they have limits of their own and bring something
-//! about. Everything else has a price, and so has what is refused. Past the allowance frames are refused; whoever goes on
-//! like that is closed.
+//! The domains say what each kind costs: nothing, where it has limits of its own and brings something about. What is refused
+//! costs something in any case. Past the allowance frames are refused; whoever goes on like that is closed.
 
 use std::time::Duration;
 
-use nepto_proto::wire::client_frame::Kind;
+use nepto_kit::frames::Price;
 use tokio::time::Instant;
 
 /// A ping or a pong of WebSocket.
 pub const CONTROL: u32 = 1;
-/// An acknowledgement of nothing new.
-pub const EMPTY_ACK: u32 = 1;
 /// A refusal, beside what the frame itself costs: somebody had to look it up, and to write an answer.
 pub const REFUSAL: u32 = 2;
 
-/// Each whole block of so many bytes costs as much as a ping, except in messages, whose bytes are counted elsewhere.
+/// Each whole block of so many bytes costs as much as a ping, except in frames that are free.
 const BLOCK_BYTES: usize = 4_096;
 
 /// What a frame of so many bytes costs before anybody looks at it.
-pub fn of(kind: Option<&Kind>, bytes: usize) -> u32 {
-    let blocks = (bytes / BLOCK_BYTES) as u32;
-    blocks
-        + match kind {
-            Some(Kind::SendDm(_)) => return 0,
-            Some(Kind::Ack(_)) => 0,
-            Some(Kind::Typing(_) | Kind::Ping(_)) => 1,
-            // up to 500 accounts, and a question to another domain
-            Some(Kind::PresenceQuery(_)) => 4,
-            // nobody who follows the protocol sends these
-            Some(Kind::Hello(_)) | None => 4,
-        }
+pub fn cost(price: Price, bytes: usize) -> u32 {
+    match price {
+        Price::Free => 0,
+        Price::Units(units) => units + (bytes / BLOCK_BYTES) as u32,
+    }
 }
 
 /// Whether something may pass.
@@ -107,11 +97,10 @@ mod tests {
     }
 
     #[test]
-    fn large_frames_cost_more_except_messages() {
-        let ack = Kind::Ack(Default::default());
-        assert_eq!((of(Some(&ack), 10), of(Some(&ack), 256 * 1_024)), (0, 64));
-        assert_eq!((of(None, 10), of(None, 4_096)), (4, 5));
-        assert_eq!(of(Some(&Kind::SendDm(Default::default())), 256 * 1_024), 0);
+    fn large_frames_cost_more_except_those_that_are_free() {
+        assert_eq!((cost(Price::Units(0), 10), cost(Price::Units(0), 256 * 1_024)), (0, 64));
+        assert_eq!((cost(Price::Units(4), 10), cost(Price::Units(4), 4_096)), (4, 5));
+        assert_eq!(cost(Price::Free, 256 * 1_024), 0);
     }
 
     proptest! {

@@ -1,5 +1,5 @@
 //! From an HTTP request to a WebSocket (RFC 6455, 4.2). Not the framework's own, because the stream below is counted; see
-//! `connection/pieces.rs`.
+//! `pieces.rs`.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -19,8 +19,10 @@ use tokio_tungstenite::WebSocketStream;
 use tungstenite::handshake::server::create_response_with_body;
 use tungstenite::protocol::{Role, WebSocketConfig};
 
-use super::connection::{self, Allowance, Pieces};
-use super::gateway::{Gateway, Place};
+use super::allowance::Allowance;
+use super::permit::ConnectionPermit;
+use super::pieces::Pieces;
+use super::{Gateway, connection};
 
 /// The WebSocket subprotocol.
 const SUBPROTOCOL: &str = "nepto.v1";
@@ -59,8 +61,8 @@ pub async fn upgrade(
     if gateway.ctx.stop.is_cancelled() {
         return Failure::new(ErrorCode::Unavailable, "this gateway is stopping").into_response();
     }
-    let place = match Place::take(&gateway, origin, acquaintance) {
-        Ok(place) => place,
+    let permit = match ConnectionPermit::take(&gateway, origin, acquaintance) {
+        Ok(permit) => permit,
         Err(full) if full.is_theirs() => {
             let detail = "your address has as many sockets as it may; close some, or say hello on those that are open";
             return Failure::rate_limited(COME_BACK_AFTER, detail).into_response();
@@ -70,8 +72,8 @@ pub async fn upgrade(
     response.headers_mut().insert(header::SEC_WEBSOCKET_PROTOCOL, HeaderValue::from_static(SUBPROTOCOL));
     let tasks = gateway.ctx.tasks.clone();
     tasks.spawn(async move {
-        match open(on_upgrade, place.gateway()).await {
-            Ok(socket) => connection::serve(place, socket).await,
+        match open(on_upgrade, permit.gateway()).await {
+            Ok(socket) => connection::serve(permit, socket).await,
             Err(error) => tracing::debug!(%error, "a client left before it had a socket"),
         }
     });

@@ -11,7 +11,7 @@ use tungstenite::error::{Error as SocketError, ProtocolError};
 use tungstenite::protocol::CloseFrame;
 
 use super::pieces::TooManyPieces;
-use crate::messaging::handshake::Socket;
+use super::upgrade::Socket;
 
 /// A client has so long to take its close frame.
 const CLOSE_WITHIN: Duration = Duration::from_secs(1);

@@ -1,20 +1,19 @@
-//! Who is connected: `presence:{account}:{device}` = `node:epoch`, 45 s, refreshed every 15 s by the node that holds the
-//! socket. Redis may be flushed; the next refresh writes it again.
+//! Which device is connected where, and that the newer of two connections stays: `presence:{account}:{device}` =
+//! `node:epoch`, 45 s, refreshed every 15 s by the node that holds the socket. Redis may be flushed; the next refresh writes
+//! it again.
 
 use std::collections::HashMap;
 use std::sync::{Arc, LazyLock, Mutex, PoisonError};
 use std::time::Duration;
 
 use futures_util::StreamExt;
+use nepto_kit::frames::Connections;
 use nepto_kit::token::{self, Claims, SessionState};
 use nepto_kit::{Ctx, Failure};
 use nepto_proto::event::Control;
 use nepto_proto::subject::Live;
 use nepto_proto::{AccountId, DeviceId};
 use redis::{AsyncCommands, Script};
-
-use crate::accounts::WhoAccepts;
-use crate::keys::{DeviceList, ListDevices};
 
 const TTL: Duration = Duration::from_secs(45);
 const REFRESH_EVERY: Duration = Duration::from_secs(15);
@@ -25,7 +24,7 @@ const CALLS_MAX: usize = 16;
 
 /// Writes the presence of a new connection and returns its epoch: the time of Redis in microseconds, so that connections of
 /// one device are ordered wherever they are.
-static APPEAR: LazyLock<Script> = LazyLock::new(|| {
+static CONNECT: LazyLock<Script> = LazyLock::new(|| {
     Script::new(
         r"local time = redis.call('TIME')
           local epoch = string.format('%d%06d', time[1], time[2])
@@ -43,7 +42,7 @@ static REFRESH: LazyLock<Script> = LazyLock::new(|| {
     )
 });
 /// Compare-and-delete, so that an old connection can't erase its successor.
-static VANISH: LazyLock<Script> = LazyLock::new(|| {
+static DISCONNECT: LazyLock<Script> = LazyLock::new(|| {
     Script::new("if redis.call('GET', KEYS[1]) == ARGV[1] then return redis.call('DEL', KEYS[1]) end return 0")
 });
 
@@ -59,21 +58,28 @@ struct Connection {
     claims: Claims,
 }
 
+impl Connections for Presence {
+    fn devices(&self) -> Vec<(AccountId, DeviceId)> {
+        self.here.lock().unwrap_or_else(PoisonError::into_inner).keys().copied().collect()
+    }
+}
+
 impl Presence {
     pub fn new(ctx: &Ctx) -> Self {
         Self { ctx: ctx.clone(), here: Mutex::default() }
     }
 
     /// A device has connected: tells older connections to close. It is here until what is returned is dropped.
-    pub async fn appear(self: &Arc<Self>, claims: Claims) -> Result<Here, Failure> {
+    pub async fn connect(self: &Arc<Self>, claims: Claims) -> Result<PresenceGuard, Failure> {
         let key = key(claims.account, claims.device);
         let epoch: u64 =
-            APPEAR.key(key).arg(&*self.ctx.node).arg(TTL.as_secs()).invoke_async(&mut self.ctx.redis.clone()).await?;
+            CONNECT.key(key).arg(&*self.ctx.node).arg(TTL.as_secs()).invoke_async(&mut self.ctx.redis.clone()).await?;
         let connection = Connection { epoch, claims };
         self.here.lock().unwrap_or_else(PoisonError::into_inner).insert((claims.account, claims.device), connection);
-        let here = Here { presence: self.clone(), account: claims.account, device: claims.device, epoch };
-        self.tell(claims.account, claims.device, &Control::Superseded { epoch }).await;
-        Ok(here)
+        let (account, device) = (claims.account, claims.device);
+        let guard = PresenceGuard { presence: self.clone(), account, device, epoch };
+        self.notify(account, device, &Control::Superseded { epoch }).await;
+        Ok(guard)
     }
 
     /// The last connection of a device to this node.
@@ -91,10 +97,10 @@ impl Presence {
     }
 
     /// A connection has closed.
-    async fn vanish(&self, account: AccountId, device: DeviceId, epoch: u64) {
+    async fn disconnect(&self, account: AccountId, device: DeviceId, epoch: u64) {
         self.forget(account, device, epoch);
         let gone: Result<i64, _> =
-            VANISH.key(key(account, device)).arg(self.value(epoch)).invoke_async(&mut self.ctx.redis.clone()).await;
+            DISCONNECT.key(key(account, device)).arg(self.value(epoch)).invoke_async(&mut self.ctx.redis.clone()).await;
         if let Err(error) = gone {
             tracing::debug!(%error, "a presence was not removed and will expire");
         }
@@ -121,13 +127,6 @@ impl Presence {
         }
     }
 
-    /// Says the same to every session of this node.
-    pub async fn tell_all(&self, control: &Control) {
-        for connection in self.connections() {
-            self.tell(connection.claims.account, connection.claims.device, control).await;
-        }
-    }
-
     fn connections(&self) -> Vec<Connection> {
         self.here.lock().unwrap_or_else(PoisonError::into_inner).values().copied().collect()
     }
@@ -147,10 +146,10 @@ impl Presence {
         for ((connection, alive), state) in chunk.iter().zip(alive).zip(&states) {
             let (account, device) = (connection.claims.account, connection.claims.device);
             if alive == 0 {
-                self.tell(account, device, &Control::Superseded { epoch: connection.epoch + 1 }).await;
+                self.notify(account, device, &Control::Superseded { epoch: connection.epoch + 1 }).await;
             }
             if state.as_deref() == Some(SessionState::Revoked.as_str()) {
-                self.tell(account, device, &Control::Revoked { session: connection.claims.session }).await;
+                self.notify(account, device, &Control::Revoked { session: connection.claims.session }).await;
             }
         }
         // Redis forgot these sessions, or was flushed: ask who owns them
@@ -160,17 +159,17 @@ impl Presence {
             .for_each_concurrent(CALLS_MAX, |connection| async {
                 if let Ok(SessionState::Revoked) = token::session_state(&self.ctx, &connection.claims).await {
                     let control = Control::Revoked { session: connection.claims.session };
-                    self.tell(connection.claims.account, connection.claims.device, &control).await;
+                    self.notify(connection.claims.account, connection.claims.device, &control).await;
                 }
             })
             .await;
         Ok(())
     }
 
-    async fn tell(&self, account: AccountId, device: DeviceId, control: &Control) {
+    async fn notify(&self, account: AccountId, device: DeviceId, control: &Control) {
         let Ok(control) = serde_json::to_vec(control) else { return };
         if let Err(error) = self.ctx.nats.publish(Live::Control.subject(account, device), control.into()).await {
-            tracing::warn!(%error, "a session was not told");
+            tracing::warn!(%error, "a connection was not notified");
         }
     }
 
@@ -180,7 +179,7 @@ impl Presence {
 }
 
 /// A connection that is here. However it ends, it does not stay behind as a ghost.
-pub struct Here {
+pub struct PresenceGuard {
     presence: Arc<Presence>,
     account: AccountId,
     device: DeviceId,
@@ -188,14 +187,14 @@ pub struct Here {
     pub epoch: u64,
 }
 
-impl Here {
+impl PresenceGuard {
     /// Leaves in good order: nobody takes the device for connected any more.
     pub async fn leave(self) {
-        self.presence.vanish(self.account, self.device, self.epoch).await;
+        self.presence.disconnect(self.account, self.device, self.epoch).await;
     }
 }
 
-impl Drop for Here {
+impl Drop for PresenceGuard {
     fn drop(&mut self) {
         self.presence.forget(self.account, self.device, self.epoch);
     }
@@ -203,22 +202,6 @@ impl Drop for Here {
 
 fn key(account: AccountId, device: DeviceId) -> String {
     format!("presence:{account}:{device}")
-}
-
-/// Which of these accounts have a connected device, among those that have accepted the asker (and the asker itself).
-pub async fn online(ctx: &Ctx, asker: AccountId, accounts: &[AccountId]) -> Result<Vec<AccountId>, Failure> {
-    let others: Vec<AccountId> = accounts.iter().copied().filter(|account| *account != asker).collect();
-    let mut visible = match others.is_empty() {
-        true => Vec::new(),
-        false => ctx.call(&WhoAccepts { asker, accounts: others }).await?,
-    };
-    visible.extend(accounts.iter().copied().find(|account| *account == asker));
-    let devices = device_lists(ctx, &visible).await?;
-    let asked: Vec<(AccountId, DeviceId)> =
-        devices.iter().flat_map(|(account, list)| list.devices.iter().map(|(device, _)| (*account, *device))).collect();
-    let mut found: Vec<AccountId> = connected(ctx, &asked).await?.into_iter().map(|(account, _)| account).collect();
-    found.dedup();
-    Ok(found)
 }
 
 /// Which of these devices are connected.
@@ -230,20 +213,4 @@ pub async fn connected(ctx: &Ctx, devices: &[(AccountId, DeviceId)]) -> redis::R
         found.extend(chunk.iter().zip(present).filter(|(_, value)| value.is_some()).map(|(asked, _)| *asked));
     }
     Ok(found)
-}
-
-async fn device_lists(ctx: &Ctx, accounts: &[AccountId]) -> Result<Vec<(AccountId, DeviceList)>, Failure> {
-    let mut lists = Vec::with_capacity(accounts.len());
-    for chunk in accounts.chunks(CHUNK) {
-        let keys: Vec<String> = chunk.iter().map(|account| DeviceList::cache_key(*account)).collect();
-        let known: Vec<Option<String>> = ctx.redis.clone().mget(&keys).await?;
-        for (account, text) in chunk.iter().zip(known) {
-            let list = match text.as_deref().and_then(DeviceList::decode) {
-                Some(list) => list,
-                None => ctx.call(&ListDevices { account: *account }).await?,
-            };
-            lists.push((*account, list));
-        }
-    }
-    Ok(lists)
 }

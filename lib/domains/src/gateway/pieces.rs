@@ -11,7 +11,7 @@ use nepto_kit::http::frame_header::{FrameHeader, FrameHeaderReader};
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::time::Instant;
 
-use super::price::{Allowance, Passage};
+use super::allowance::{Allowance, Passage};
 
 /// A piece of at least so many bytes is free.
 const PIECE_BYTES: u64 = 1_024;

@@ -1,0 +1,75 @@
+//! The socket gateway: holds connections, and knows no domain. It imports the kit and the wire, and a test says so.
+//!
+//! What must hold:
+//! - `kill -9` of a gateway loses nothing that was acknowledged: it holds no state that its death would lose, and no database;
+//! - of two connections of a device the newer one stays, wherever they are;
+//! - what a connection may send, keep open and have under way is bounded, and who goes past it is told, then closed;
+//! - nothing here waits without a bound: not for a client, not for Redis, not for NATS.
+//!
+//! What frames mean is the domains' business: each brings a [`FrameHandler`](nepto_kit::frames::FrameHandler).
+
+mod allowance;
+mod closing;
+mod connection;
+mod hello;
+mod hellos;
+mod permit;
+mod pieces;
+mod presence;
+mod routes;
+mod upgrade;
+
+use std::sync::Arc;
+
+use axum::Router;
+use axum::routing::get;
+use futures_util::FutureExt;
+use nepto_kit::Ctx;
+use nepto_kit::domain::Domain;
+use nepto_kit::frames::{FrameHandler, Part};
+use nepto_kit::subscriptions::Subscriptions;
+
+use self::permit::Permits;
+use self::presence::Presence;
+pub use self::presence::connected;
+use self::routes::Routes;
+use self::upgrade::upgrade;
+
+/// What the connections of a process share.
+pub struct Gateway {
+    ctx: Ctx,
+    presence: Arc<Presence>,
+    subscriptions: Subscriptions,
+    /// The domains behind the sockets; everywhere else they are known by their place here.
+    handlers: Vec<Arc<dyn FrameHandler>>,
+    routes: Routes,
+    permits: Permits,
+}
+
+impl Gateway {
+    /// A gateway before these domains, and what must run beside its connections. Fails if two of them want the same frames.
+    pub async fn new(ctx: &Ctx, domains: &[Domain]) -> anyhow::Result<(Arc<Self>, Vec<Part>)> {
+        let (subscriptions, link) =
+            Subscriptions::connect(&ctx.config.nats, &ctx.node, &ctx.health, ctx.stop.clone()).await?;
+        let presence = Arc::new(Presence::new(ctx));
+        let refreshing = presence.clone();
+        let mut parts: Vec<Part> = vec![
+            ("subscriptions".to_owned(), Box::pin(link.run().map(Ok))),
+            ("presence".to_owned(), Box::pin(async move { refreshing.run().map(Ok).await })),
+        ];
+        let mut handlers = Vec::new();
+        for mount in domains.iter().filter_map(|domain| domain.frames) {
+            let frames = mount(ctx.clone(), presence.clone()).await?;
+            handlers.push(frames.handler);
+            parts.extend(frames.parts);
+        }
+        let routes = Routes::of(&handlers)?;
+        let permits = Permits::new(&ctx.config);
+        Ok((Arc::new(Self { ctx: ctx.clone(), presence, subscriptions, handlers, routes, permits }), parts))
+    }
+
+    /// The route of the socket.
+    pub fn routes(self: Arc<Self>) -> Router {
+        Router::new().route("/v1/socket", get(upgrade)).with_state(self)
+    }
+}
