@@ -5,6 +5,8 @@ pub mod assets;
 pub mod auth;
 mod chains;
 pub mod collector;
+#[cfg(test)]
+mod example;
 mod forget;
 pub mod gateway;
 pub mod keys;
