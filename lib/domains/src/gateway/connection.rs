@@ -359,13 +359,17 @@ impl<'a> Connection<'a> {
         let drain = encode_server(0, server_frame::Kind::Drain(wire::Drain { reconnect_in_ms }));
         let finish = async {
             self.feed(drain).await?;
-            while self.awaited > 0 {
-                let Some((place, order, outcome)) = self.running.next().await else { break };
+            loop {
+                // at once: the client need not wait for what is slow to hear that it should go
+                self.flush().await?;
+                if self.awaited == 0 {
+                    return Ok::<_, Closed>(());
+                }
+                let Some((place, order, outcome)) = self.running.next().await else { return Ok(()) };
                 if order != Order::Background {
                     self.settle(place, order, outcome).await?;
                 }
             }
-            self.flush().await
         };
         match timeout(FINISH_WITHIN, finish).await {
             Ok(Err(code)) => code,
