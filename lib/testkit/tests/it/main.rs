@@ -1,5 +1,6 @@
 //! Tests of the whole against real servers: one target, a module per topic.
 
+mod allowances;
 mod chain;
 mod cli;
 mod cli_trust;
