@@ -1,5 +1,7 @@
 //! The rules that rows of profiles and handles keep.
 
+use std::collections::HashMap;
+
 use futures_util::future::join_all;
 use nepto_kit::db::DbError;
 use nepto_proto::AccountId;
@@ -132,6 +134,20 @@ async fn a_name_and_a_handle_change_together_or_not_at_all() {
     let wanted = Profile { handle: Some("bob".into()), ..wanted };
     assert_eq!(store.profile(account(2)).await.unwrap(), wanted, "the name stays");
     assert_eq!(store.profile(account(3)).await.unwrap(), Profile::default());
+}
+
+#[tokio::test]
+async fn many_profiles_are_read_at_once_and_each_is_its_own() {
+    let store = store().await;
+    take(&store, account(1), "alice", 0).await.unwrap();
+    let named = Change { display_name: Some(Some("B".into())), handle: None };
+    store.change_profile(account(2), named, 0).await.unwrap();
+    take(&store, account(4), "dora", 0).await.unwrap();
+    let wanted = [account(3), account(2), account(1)];
+    let profiles = store.profiles(&wanted).await.unwrap();
+    let alice = Profile { handle: Some("alice".into()), display_name: None };
+    let bob = Profile { handle: None, display_name: Some("B".into()) };
+    assert_eq!(profiles, HashMap::from([(account(1), alice), (account(2), bob)]));
 }
 
 #[tokio::test]

@@ -3,6 +3,8 @@
 //! A handle that is taken, and one that rests, has a guard by what it looks like: whoever takes a handle that looks the same
 //! meets it in the same transaction.
 
+use std::collections::HashMap;
+
 use nepto_kit::db::{DbError, Migration, RecordId, vars};
 use nepto_proto::AccountId;
 use surrealdb::types::SurrealValue;
@@ -66,6 +68,22 @@ impl Store {
         let row: Option<Profile> =
             self.db.run("SELECT handle, display_name FROM ONLY $id", vars! { id: profile_id(account) }).await?;
         Ok(row.unwrap_or_default())
+    }
+
+    /// What accounts say of themselves; who says nothing is left out.
+    pub async fn profiles(&self, accounts: &[AccountId]) -> Result<HashMap<AccountId, Profile>, DbError> {
+        #[derive(SurrealValue)]
+        struct Row {
+            account: String,
+            handle: Option<String>,
+            display_name: Option<String>,
+        }
+        let ids: Vec<RecordId> = accounts.iter().map(|account| profile_id(*account)).collect();
+        let statement = "SELECT record::id(id) AS account, handle, display_name FROM $ids";
+        let rows: Vec<Row> = self.db.run(statement, vars! { ids: ids }).await?;
+        let profile =
+            |Row { account, handle, display_name }| Some((account.parse().ok()?, Profile { handle, display_name }));
+        Ok(rows.into_iter().filter_map(profile).collect())
     }
 
     /// Changes a profile, and lets the handle rest that is given up. Throws `handle_taken` where another account has one that
