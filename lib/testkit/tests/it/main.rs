@@ -19,6 +19,7 @@ mod redis;
 mod restores;
 mod roles;
 mod server;
+mod services;
 mod sessions;
 mod sign_in;
 mod sign_up;
