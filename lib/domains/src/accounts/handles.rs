@@ -76,7 +76,7 @@ pub fn normalize_handle(text: &str) -> Option<String> {
 
 /// What a handle looks like at a glance; handles with the same one look alike. In the manner of the skeletons of [UTS #39],
 /// for the few characters that handles have: digits are the letters they stand for, `i` and `l` are both like `1`, `m` is
-/// `rn` and `w` is `vv`; underscores count once, and at the end not at all. No two digits look alike.
+/// `rn`, `w` is `vv` and `d` is `cl`; underscores count once, and at the end not at all. No two digits look alike.
 ///
 /// [UTS #39]: https://www.unicode.org/reports/tr39/#Confusable_Detection
 pub fn skeleton(handle: &str) -> String {
@@ -96,6 +96,7 @@ pub fn skeleton(handle: &str) -> String {
             '9' => skeleton.push('q'),
             'm' => skeleton.push_str("rn"),
             'w' => skeleton.push_str("vv"),
+            'd' => skeleton.push_str("cl"),
             other => skeleton.push(other),
         }
     }
@@ -139,6 +140,8 @@ mod tests {
             ("marc", "rnarc"),
             ("wolf", "vvolf"),
             ("eve", "3ve"),
+            ("claude", "daucle"),
+            ("clara", "dara"),
         ] {
             assert_eq!(skeleton(one), skeleton(other), "{one} {other}");
         }
@@ -175,7 +178,7 @@ mod tests {
         #[test]
         fn a_skeleton_is_its_own(handle in "[a-z][a-z0-9_]{2,31}") {
             let once = skeleton(&handle);
-            // `rn` and `vv` stay what they are
+            // `rn`, `vv` and `cl` stay what they are
             prop_assert_eq!(skeleton(&once), once);
         }
     }

@@ -15,7 +15,7 @@ use surrealdb::types::{SurrealValue, Value, array};
 pub use self::handles::{Change, NewHandle, Profile};
 use super::model::{Standing, Verdict, consent_text, parse_consent};
 
-pub const SCHEMA: &[Migration] = &[PROFILES, handles::LIKENESSES];
+pub const SCHEMA: &[Migration] = &[PROFILES, handles::LIKENESSES, handles::D_IS_LIKE_CL];
 
 const PROFILES: Migration = Migration {
     number: 1,
