@@ -223,6 +223,8 @@ pub struct Limits {
     pub one_time_prekeys_per_contact_per_day: u32,
     /// One-time prekeys of a device for all strangers together.
     pub one_time_prekeys_to_strangers_per_10_minutes: u32,
+    /// Uploads of keys of one device, taken in or not.
+    pub key_uploads_per_device_per_minute: u32,
     /// Nonces, sign-ins and other unauthenticated requests of one address.
     pub sign_ins_per_address_per_minute: u32,
     /// Requests of one account to the HTTP API.
@@ -246,6 +248,7 @@ impl Default for Limits {
             one_time_prekeys_per_stranger_per_day: 3,
             one_time_prekeys_per_contact_per_day: 20,
             one_time_prekeys_to_strangers_per_10_minutes: 50,
+            key_uploads_per_device_per_minute: 12,
             sign_ins_per_address_per_minute: 60,
             requests_per_account_per_minute: 600,
             presence_accounts_per_minute: 30_000,
