@@ -12,12 +12,14 @@ use crate::app::App;
 use crate::commands::history;
 use crate::commands::send::{warn, why_not_sent};
 use crate::connection::Connection;
-use crate::failure::{Exit, Failure};
+use crate::failure::Failure;
 use crate::json;
 use crate::names::Names;
 
 /// Lines read ahead.
 const LINES_MAX: usize = 16;
+/// Of what was written, what the server has not said yes or no to.
+const NOT_STORED: &str = "what is not stored yet";
 /// Messages whose fate is looked at in the end.
 const SENT_MAX: usize = 100_000;
 
@@ -49,7 +51,10 @@ pub async fn run(
                     sent.clear();
                 }
             }
-            event = connection.next() => arrived(app, &client, &names, peer, &event?)?,
+            event = connection.next() => {
+                let event = event.map_err(|failure| if sent.is_empty() { failure } else { failure.while_queued(NOT_STORED) })?;
+                arrived(app, &client, &names, peer, &event)?;
+            }
         }
     }
     stored(app, &client, &mut connection, &names, peer, timeout).await?;
@@ -74,13 +79,7 @@ async fn stored(
     });
     let all = all.await;
     failed?;
-    all.map_err(|failure| match failure.exit {
-        Exit::Unreachable => {
-            let detail = format!("{}; what is not stored yet waits in the queue of this profile", failure.detail);
-            Failure { detail, ..failure }
-        }
-        _ => failure,
-    })
+    all.map_err(|failure| failure.while_queued(NOT_STORED))
 }
 
 /// The first message that was refused is the error.

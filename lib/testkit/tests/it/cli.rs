@@ -253,7 +253,15 @@ async fn devices_of_one_phrase_are_listed_and_revoked() {
     let devices = desk.nepto("devices list --json").await.unwrap().json().unwrap();
     assert_eq!(devices.len(), 2);
     assert!(devices[0]["this"] == true && devices[1]["this"] == false, "{devices:?}");
+    let send = "send 0xf39Fd6e51aad88F6F4ce6aB8827279cffFb92266 --json";
+    phone.nepto(&format!("{send} early")).await.unwrap().json().unwrap();
     desk.nepto("devices revoke 2").await.unwrap().well().unwrap();
+    let late = phone.nepto(&format!("{send} late")).await.unwrap();
+    assert!(late.err.contains("waits in the queue") && late.err.contains("signed in again"), "{}", late.err);
+    assert_eq!(late.failure().unwrap(), (3, "session_revoked".to_owned()));
+    let later = phone.nepto(&format!("{send} later")).await.unwrap();
+    assert!(later.err.contains("nothing was queued"), "{}", later.err);
+    assert_eq!(later.failure().unwrap().0, 3);
     assert_eq!(phone.nepto("whoami --json").await.unwrap().failure().unwrap().0, 3, "signed out");
     // the wallet alone can do it too, without a profile
     let stranger = Home::new().unwrap();
