@@ -1,6 +1,7 @@
-//! What accounts are called. Handles and names come from the server, and are asked for once.
+//! What accounts are called. Handles and names come from the server, and are asked for once; until it has answered, accounts
+//! are called what the profile knows them by.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 
 use alloy_primitives::Address;
 use nepto_proto::AccountId;
@@ -9,7 +10,7 @@ use nepto_sdk::{Client, SdkError};
 
 use crate::text::clean_name;
 
-/// Accounts asked for at once; beyond them, numbers are shown.
+/// Accounts asked for at once; beyond them, what the profile knows is shown.
 const LOOKUPS_MAX: usize = 200;
 
 /// Names of accounts.
@@ -17,11 +18,13 @@ const LOOKUPS_MAX: usize = 200;
 pub struct Names {
     me: AccountId,
     known: HashMap<AccountId, Account>,
+    /// Those that the server was not asked for.
+    unasked: HashSet<AccountId>,
 }
 
 impl Names {
     pub fn new(me: AccountId) -> Self {
-        Self { me, known: HashMap::new() }
+        Self { me, known: HashMap::new(), unasked: HashSet::new() }
     }
 
     /// Takes what the server says of an account. Its wallet is shown only if it is an address at all.
@@ -29,29 +32,44 @@ impl Names {
         if account.wallet.parse::<Address>().is_err() {
             account.wallet.clear();
         }
+        self.unasked.remove(&account.account);
         self.known.insert(account.account, account);
+    }
+
+    /// Takes what the profile knows of an account, unless the server said more.
+    pub fn remember(&mut self, client: &Client, account: AccountId) {
+        if !self.known.contains_key(&account)
+            && let Ok(Some(known)) = client.known_account(account)
+        {
+            self.insert(known);
+            self.unasked.insert(account);
+        }
     }
 
     /// Whether the server was not asked for it yet.
     pub fn lacks(&self, account: AccountId) -> bool {
-        account != self.me && !self.known.contains_key(&account)
+        account != self.me && (!self.known.contains_key(&account) || self.unasked.contains(&account))
     }
 
     pub fn get(&self, account: AccountId) -> Option<&Account> {
         self.known.get(&account)
     }
 
-    /// Asks the server for those that are not known. Without a network numbers have to do.
+    /// Asks the server for those that it was not asked for. Without a network what the profile knows has to do.
     pub async fn learn(&mut self, client: &Client, accounts: impl IntoIterator<Item = AccountId>) {
-        let mut asked = 0;
+        let mut may_ask = LOOKUPS_MAX;
         for account in accounts {
-            if !self.lacks(account) || asked == LOOKUPS_MAX {
+            if !self.lacks(account) {
                 continue;
             }
-            asked += 1;
+            self.remember(client, account);
+            if may_ask == 0 {
+                continue;
+            }
+            may_ask -= 1;
             match look_up(client, account).await {
                 Ok(found) => self.insert(found),
-                Err(error) if error.is_temporary() || matches!(error, SdkError::SignedOut) => return,
+                Err(error) if error.is_temporary() || matches!(error, SdkError::SignedOut) => may_ask = 0,
                 Err(_) => {}
             }
         }

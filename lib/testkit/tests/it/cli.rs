@@ -172,6 +172,8 @@ async fn without_the_server_history_is_read_and_messages_wait() {
         let history = alice.nepto(&format!("history {peer} --json")).await.unwrap();
         assert_eq!(texts(history).await, ["one"]);
     }
+    let nothing = alice.nepto(&format!("history {wallet} --before 1")).await.unwrap();
+    assert!(nothing.err.contains("with @bob here"), "{}", nothing.err);
     let queued = alice.nepto(&format!("send {wallet} two --timeout 2 --json")).await.unwrap();
     assert!(queued.err.contains("waits in the queue"), "{}", queued.err);
     assert_eq!(queued.code, 5);
