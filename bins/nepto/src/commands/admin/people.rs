@@ -11,7 +11,7 @@ use time::OffsetDateTime;
 use super::{Operator, done};
 use crate::app::App;
 use crate::commands::table;
-use crate::duration::parse_wait;
+use crate::duration::parse_lifetime;
 use crate::failure::Failure;
 use crate::text::clean_line;
 
@@ -29,8 +29,8 @@ pub enum InvitesWhat {
         /// New accounts that each lets in
         #[arg(long, default_value_t = 1, value_parser = clap::value_parser!(u32).range(1..=10_000))]
         uses: u32,
-        /// How long they are good, for example 12h or 30d
-        #[arg(long, value_name = "TIME", default_value = "14d", value_parser = parse_wait)]
+        /// How long they are good, with a unit: 12h, 30d
+        #[arg(long, value_name = "TIME", default_value = "14d", value_parser = parse_lifetime)]
         expires: Duration,
     },
     /// Show those that still work
