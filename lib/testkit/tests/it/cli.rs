@@ -392,6 +392,7 @@ async fn an_operator_invites_somebody_and_frees_a_handle() {
     let code = made[0]["codes"][0].as_str().unwrap().to_owned();
     let listed = admin("invites list").await.json().unwrap();
     assert_eq!((listed.len(), &listed[0]["uses_left"]), (1, &1.into()));
+    assert_eq!(listed[0]["id"], made[0]["ids"][0], "the id that stands beside the code");
     login(&format!("--invite {code}")).await.json().unwrap();
     assert!(admin("invites list").await.json().unwrap().is_empty());
     // handles
