@@ -56,6 +56,7 @@ pub async fn run(app: App, args: ChatArgs) -> Result<(), Failure> {
     if on_terminal {
         live::run(&app, client, connection, names, account, args.history.unwrap_or(HISTORY).max(1)).await
     } else {
-        pipe::run(&app, client, connection, names, account, (args.history.unwrap_or(0), args.timeout)).await
+        let peer = (account, args.peer.as_str());
+        pipe::run(&app, client, connection, names, peer, (args.history.unwrap_or(0), args.timeout)).await
     }
 }

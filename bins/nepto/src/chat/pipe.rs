@@ -28,7 +28,7 @@ pub async fn run(
     client: Client,
     mut connection: Connection,
     names: Names,
-    peer: AccountId,
+    (peer, called): (AccountId, &str),
     (begin_with, timeout): (usize, Duration),
 ) -> Result<(), Failure> {
     let mut before = client.history(peer, None, begin_with)?;
@@ -47,7 +47,7 @@ pub async fn run(
                 sent.push(message.id);
                 if sent.len() == SENT_MAX {
                     stored(app, &client, &mut connection, &names, peer, timeout).await?;
-                    check(&client, &sent)?;
+                    check(&client, &sent, called)?;
                     sent.clear();
                 }
             }
@@ -59,7 +59,7 @@ pub async fn run(
     }
     stored(app, &client, &mut connection, &names, peer, timeout).await?;
     connection.farewell(&client, |event| drop(warn(app, &client, &names, event))).await;
-    check(&client, &sent)
+    check(&client, &sent, called)
 }
 
 /// Waits until the server has everything, and prints what arrives meanwhile.
@@ -82,9 +82,23 @@ async fn stored(
     all.map_err(|failure| failure.while_queued(NOT_STORED))
 }
 
-/// The first message that was refused is the error.
-fn check(client: &Client, sent: &[MessageId]) -> Result<(), Failure> {
-    sent.iter().find_map(|id| why_not_sent(client, *id)).map_or(Ok(()), Err)
+/// The first message that was refused is the error, which says how many there are.
+fn check(client: &Client, sent: &[MessageId], peer: &str) -> Result<(), Failure> {
+    let refused: Vec<(MessageId, Failure)> =
+        sent.iter().filter_map(|id| Some((*id, why_not_sent(client, *id)?))).collect();
+    let count = refused.len();
+    let Some((first, failure)) = refused.into_iter().next() else { return Ok(()) };
+    let number = client.message(first)?.map_or(0, |message| message.order);
+    Err(refusal(failure, (count, sent.len()), number, peer))
+}
+
+fn refusal(failure: Failure, (refused, all): (usize, usize), number: u64, peer: &str) -> Failure {
+    let begin = match all {
+        1 => String::new(),
+        _ => format!("{refused} of {all} lines were refused, the first of them #{number}: "),
+    };
+    let again = format!("to try one again: /retry N in nepto chat {peer}, where N is its number, like {number}");
+    Failure { detail: format!("{begin}{}; {again}", failure.detail.trim_end_matches('.')), ..failure }
 }
 
 fn arrived(app: &App, client: &Client, names: &Names, peer: AccountId, event: &Event) -> Result<(), Failure> {
@@ -115,4 +129,23 @@ fn read_lines() -> mpsc::Receiver<std::io::Result<String>> {
         }
     });
     receiver
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use nepto_proto::ErrorCode;
+
+    #[test]
+    fn lines_that_were_refused_are_counted_and_can_be_sent_again() {
+        let failure = || Failure::refused(ErrorCode::MailboxFull, "the message was not sent: It is full.");
+        let several = refusal(failure(), (8, 9), 12, "@bob");
+        assert_eq!(
+            several.detail,
+            "8 of 9 lines were refused, the first of them #12: the message was not sent: It is full; \
+             to try one again: /retry N in nepto chat @bob, where N is its number, like 12"
+        );
+        assert_eq!((several.code, several.exit), (failure().code, failure().exit));
+        assert!(refusal(failure(), (1, 1), 12, "@bob").detail.starts_with("the message was not sent"));
+    }
 }
