@@ -49,7 +49,7 @@ pub struct ChatArgs {
 
 pub async fn run(app: App, args: ChatArgs) -> Result<(), Failure> {
     let client = app.client().await?;
-    let mut names = Names::new(client.account());
+    let mut names = Names::of(&client);
     let account = known_or(&client, &args.peer, &mut names, find(&client, &args.peer)).await?;
     let connection = Connection::open(&client).await?;
     let on_terminal = std::io::stdin().is_terminal() && std::io::stdout().is_terminal() && !app.json();

@@ -4,7 +4,7 @@
 use std::collections::{HashMap, HashSet};
 
 use alloy_primitives::Address;
-use nepto_proto::AccountId;
+use nepto_proto::{AccountId, DeviceId};
 use nepto_proto::api::accounts::Account;
 use nepto_sdk::{Client, SdkError};
 
@@ -17,14 +17,21 @@ const LOOKUPS_MAX: usize = 200;
 #[derive(Debug, Clone)]
 pub struct Names {
     me: AccountId,
+    /// The device that this runs on.
+    device: Option<DeviceId>,
     known: HashMap<AccountId, Account>,
     /// Those that the server was not asked for.
     unasked: HashSet<AccountId>,
 }
 
 impl Names {
+    /// For who is signed in on this device.
+    pub fn of(client: &Client) -> Self {
+        Self { device: Some(client.device()), ..Self::new(client.account()) }
+    }
+
     pub fn new(me: AccountId) -> Self {
-        Self { me, known: HashMap::new(), unasked: HashSet::new() }
+        Self { me, device: None, known: HashMap::new(), unasked: HashSet::new() }
     }
 
     /// Takes what the server says of an account. Its wallet is shown only if it is an address at all.
@@ -78,6 +85,14 @@ impl Names {
     /// The account in a sentence about its devices.
     pub fn subject(&self, account: AccountId) -> String {
         if account == self.me { "your account".to_owned() } else { self.label(account) }
+    }
+
+    /// One of the account's devices, in a sentence.
+    pub fn device(&self, account: AccountId, device: DeviceId) -> String {
+        if account == self.me && self.device == Some(device) {
+            return "this device".to_owned();
+        }
+        format!("device {device} of {}", self.subject(account))
     }
 
     /// A short name. Handles are unique; a chosen name is not, so a part of the wallet's address stands beside it.
@@ -188,6 +203,17 @@ mod tests {
         }
         names.insert(account(Some("alice"), None));
         assert_eq!(names.reference(other), "0xf39Fd6e51aad88F6F4ce6aB8827279cffFb92266");
+    }
+
+    #[test]
+    fn the_device_in_front_of_one_is_this_one() {
+        let me = AccountId::new(Uuid::from_u128(1));
+        let [here, other] = [7, 8].map(|number| DeviceId::try_from(number).unwrap());
+        let names = Names { device: Some(here), ..Names::new(me) };
+        assert_eq!(names.device(me, here), "this device");
+        assert_eq!(names.device(me, other), "device 8 of your account");
+        let peer = AccountId::new(Uuid::from_u128(2));
+        assert_eq!(names.device(peer, here), "device 7 of account …000000000002");
     }
 
     #[test]

@@ -79,7 +79,7 @@ pub async fn run(app: &App, args: ContactsArgs) -> Result<(), Failure> {
     if id == client.account() {
         return Err(Failure::usage("that is your own account"));
     }
-    let mut names = Names::new(client.account());
+    let mut names = Names::of(&client);
     names.insert(account);
     match consent {
         Consent::Accepted => client.accept(id).await?,

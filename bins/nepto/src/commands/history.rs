@@ -33,7 +33,7 @@ pub struct HistoryArgs {
 
 pub async fn run(app: &App, args: HistoryArgs) -> Result<(), Failure> {
     let client = app.client().await?;
-    let mut names = Names::new(client.account());
+    let mut names = Names::of(&client);
     let peer = known_or(&client, &args.peer, &mut names, find(&client, &args.peer)).await?;
     names.learn(&client, [peer]).await;
     client.sweep()?;

@@ -76,7 +76,7 @@ impl Filter {
 
 pub async fn run(app: &App, args: InboxArgs) -> Result<(), Failure> {
     let client = app.client().await?;
-    let mut names = Names::new(client.account());
+    let mut names = Names::of(&client);
     let peer = match &args.peer {
         Some(peer) => Some(find(&client, peer).await?.account),
         None => None,

@@ -59,7 +59,7 @@ pub struct SendArgs {
 pub async fn run(app: &App, args: SendArgs) -> Result<(), Failure> {
     let client = app.client().await?;
     let text = text(args.text)?;
-    let mut names = Names::new(client.account());
+    let mut names = Names::of(&client);
     let ask = find_within(&client, &args.peer, args.timeout);
     let to = known_or(&client, &args.peer, &mut names, ask).await?;
     let reply_to = args.reply_to.map(|reference| find_message(&client, to, &reference)).transpose()?;
