@@ -31,7 +31,7 @@ pub struct LoginArgs {
     #[arg(long, value_name = "URL")]
     server: String,
 
-    /// What your list of devices calls this one [default: nepto on the machine's name]
+    /// What your list of devices calls this one [default: as before, or nepto on the machine's name]
     #[arg(long, value_name = "NAME")]
     device_name: Option<String>,
 
@@ -85,6 +85,7 @@ pub async fn run(app: &App, args: LoginArgs) -> Result<(), Failure> {
     let options = LoginOptions {
         place,
         nodes: named,
+        keeps_name: args.device_name.is_none(),
         device_name: args.device_name.unwrap_or_else(default_device_name),
         invite: args.invite,
         domain: args.domain,
