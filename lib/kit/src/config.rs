@@ -306,6 +306,14 @@ pub enum ConfigError {
     /// An environment variable that names no field.
     #[error("the environment variable {0} must look like NEPTO_<SECTION>__<FIELD>")]
     Variable(String),
+    /// A setting of the environment that names no field, or does not fit it.
+    #[error("the environment variable {name} is not valid: {source}")]
+    Environment {
+        /// Which variable.
+        name: String,
+        /// What is wrong.
+        source: toml::de::Error,
+    },
     /// Well-formed, but makes no sense.
     #[error("the configuration is not valid: {field}: {problem}")]
     Value {
@@ -355,6 +363,9 @@ impl Config {
     /// Reads a text, then the environment.
     pub fn parse(text: &str, environment: impl IntoIterator<Item = (String, String)>) -> Result<Self, ConfigError> {
         let mut table: toml::Table = text.parse()?;
+        let mut before = table.clone().try_into::<Self>().map(drop);
+        // the variable since which it has not been valid
+        let mut since = None;
         for (name, value) in environment {
             let Some(path) = name.strip_prefix("NEPTO_") else { continue };
             if OTHER_VARIABLES.contains(&name.as_str()) {
@@ -363,10 +374,20 @@ impl Config {
             let path = path.to_ascii_lowercase();
             let (section, field) = path.split_once("__").ok_or_else(|| ConfigError::Variable(name.clone()))?;
             let section = table.entry(section).or_insert_with(|| toml::Table::new().into());
-            let section = section.as_table_mut().ok_or(ConfigError::Variable(name))?;
+            let section = section.as_table_mut().ok_or_else(|| ConfigError::Variable(name.clone()))?;
             section.insert(field.to_owned(), literal(&value));
+            let after = table.clone().try_into::<Self>().map(drop);
+            match (&before, &after) {
+                (Ok(()), Err(_)) => since = Some(name),
+                (Err(_), Ok(())) => since = None,
+                _ => {}
+            }
+            before = after;
         }
-        let config: Self = table.try_into()?;
+        let config: Self = table.try_into().map_err(|source| match since {
+            Some(name) => ConfigError::Environment { name, source },
+            None => ConfigError::Parse(source),
+        })?;
         config.check()?;
         Ok(config)
     }
@@ -449,6 +470,14 @@ mod tests {
         }
         let error = Config::parse("", environment(&[("NEPTO_NATS__URLL", "x")])).unwrap_err().to_string();
         assert!(error.contains("urll"), "{error}");
+        // the file is not blamed for what the environment says, nor the other way round
+        let [good, bad] = [("NEPTO_NATS__SHARDS", "2"), ("NEPTO_NATS__URLL", "x")];
+        for pairs in [[good, bad], [bad, good]] {
+            let error = Config::parse("[nats]\nreplicas = 3\n", environment(&pairs)).unwrap_err();
+            assert!(matches!(&error, ConfigError::Environment { name, .. } if name == bad.0), "{error}");
+        }
+        let error = Config::parse("[nats]\nurll = 3\n", environment(&[good])).unwrap_err();
+        assert!(matches!(error, ConfigError::Parse(_)), "{error}");
     }
 
     #[test]
