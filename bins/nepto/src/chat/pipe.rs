@@ -34,6 +34,7 @@ pub async fn run(
     let mut before = client.history(peer, None, begin_with)?;
     before.reverse();
     history::print(app, &client, &names, &before)?;
+    let chat = format!("{} chat {called}", app.nepto());
     let mut lines = read_lines();
     let mut sent: Vec<MessageId> = Vec::new();
     loop {
@@ -47,7 +48,7 @@ pub async fn run(
                 sent.push(message.id);
                 if sent.len() == SENT_MAX {
                     stored(app, &client, &mut connection, &names, peer, timeout).await?;
-                    check(&client, &sent, called)?;
+                    check(&client, &sent, &chat)?;
                     sent.clear();
                 }
             }
@@ -59,7 +60,7 @@ pub async fn run(
     }
     stored(app, &client, &mut connection, &names, peer, timeout).await?;
     connection.farewell(&client, |event| drop(warn(app, &client, &names, event))).await;
-    check(&client, &sent, called)
+    check(&client, &sent, &chat)
 }
 
 /// Waits until the server has everything, and prints what arrives meanwhile.
@@ -83,21 +84,21 @@ async fn stored(
 }
 
 /// The first message that was refused is the error, which says how many there are.
-fn check(client: &Client, sent: &[MessageId], peer: &str) -> Result<(), Failure> {
+fn check(client: &Client, sent: &[MessageId], chat: &str) -> Result<(), Failure> {
     let refused: Vec<(MessageId, Failure)> =
         sent.iter().filter_map(|id| Some((*id, why_not_sent(client, *id)?))).collect();
     let count = refused.len();
     let Some((first, failure)) = refused.into_iter().next() else { return Ok(()) };
     let number = client.message(first)?.map_or(0, |message| message.order);
-    Err(refusal(failure, (count, sent.len()), number, peer))
+    Err(refusal(failure, (count, sent.len()), number, chat))
 }
 
-fn refusal(failure: Failure, (refused, all): (usize, usize), number: u64, peer: &str) -> Failure {
+fn refusal(failure: Failure, (refused, all): (usize, usize), number: u64, chat: &str) -> Failure {
     let begin = match all {
         1 => String::new(),
         _ => format!("{refused} of {all} lines were refused, the first of them #{number}: "),
     };
-    let again = format!("to try one again: /retry N in nepto chat {peer}, where N is its number, like {number}");
+    let again = format!("to try one again: /retry N in {chat}, where N is its number, like {number}");
     Failure { detail: format!("{begin}{}; {again}", failure.detail.trim_end_matches('.')), ..failure }
 }
 
@@ -139,13 +140,13 @@ mod tests {
     #[test]
     fn lines_that_were_refused_are_counted_and_can_be_sent_again() {
         let failure = || Failure::refused(ErrorCode::MailboxFull, "the message was not sent: It is full.");
-        let several = refusal(failure(), (8, 9), 12, "@bob");
+        let several = refusal(failure(), (8, 9), 12, "nepto chat @bob");
         assert_eq!(
             several.detail,
             "8 of 9 lines were refused, the first of them #12: the message was not sent: It is full; \
              to try one again: /retry N in nepto chat @bob, where N is its number, like 12"
         );
         assert_eq!((several.code, several.exit), (failure().code, failure().exit));
-        assert!(refusal(failure(), (1, 1), 12, "@bob").detail.starts_with("the message was not sent"));
+        assert!(refusal(failure(), (1, 1), 12, "nepto chat @bob").detail.starts_with("the message was not sent"));
     }
 }

@@ -40,7 +40,8 @@ pub async fn run(app: &App, args: HistoryArgs) -> Result<(), Failure> {
     let mut messages = client.history(peer, args.before, args.limit)?;
     messages.reverse();
     if messages.is_empty() {
-        app.note(format!("No messages with {} here. Write one: nepto send {} TEXT", names.peer(peer), args.peer));
+        let (nepto, name) = (app.nepto(), names.peer(peer));
+        app.note(format!("No messages with {name} here. Write one: {nepto} send {} TEXT", args.peer));
     }
     print(app, &client, &names, &messages)
 }

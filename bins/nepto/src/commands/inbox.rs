@@ -150,7 +150,7 @@ fn remind(app: &App, client: &Client, shown: &HashMap<AccountId, u64>) -> Result
     let waiting = client.requests()?.iter().filter(|request| !shown.contains_key(&request.peer)).count();
     if waiting > 0 {
         let people = if waiting == 1 { "1 person waits".to_owned() } else { format!("{waiting} people wait") };
-        app.note(format!("{people} for your decision: nepto contacts"));
+        app.note(format!("{people} for your decision: {} contacts", app.nepto()));
     }
     Ok(())
 }
@@ -234,7 +234,8 @@ fn title(app: &App, names: &Names, conversation: &Conversation) -> Result<(), Fa
     if conversation.state == ConversationState::Requested {
         let reference = names.reference(conversation.peer);
         let title = format!("{peer} wants to write to you");
-        let hint = format!("  nepto contacts accept {reference}   or   nepto contacts block {reference}");
+        let nepto = app.nepto();
+        let hint = format!("  {nepto} contacts accept {reference}   or   {nepto} contacts block {reference}");
         app.show(&[vec![span(Style::Warn, title)], vec![span(Style::Dim, hint)]])
     } else {
         app.show(&[vec![span(Style::Bold, format!("{peer} · {} new", conversation.unread))]])
@@ -290,8 +291,9 @@ async fn narrate(app: &App, client: &Client, names: &mut Names, event: &Event) -
         Event::Request(message) => {
             let reference = names.reference(message.conversation);
             app.note(format!(
-                "{} wants to write to you: nepto contacts accept {reference}",
-                names.peer(message.conversation)
+                "{} wants to write to you: {} contacts accept {reference}",
+                names.peer(message.conversation),
+                app.nepto()
             ));
             history::print(app, client, names, std::slice::from_ref(message))
         }
