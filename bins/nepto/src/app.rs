@@ -52,7 +52,10 @@ impl App {
     /// The folder of the profile.
     pub fn folder(&self) -> Result<PathBuf, Failure> {
         if let Some(folder) = &self.global.profile {
-            return Ok(folder.clone());
+            return match folder.is_file() {
+                true => Err(Failure::usage(format!("{} is a file, and a profile is a folder", folder.display()))),
+                false => Ok(folder.clone()),
+            };
         }
         let data = match std::env::var_os("XDG_DATA_HOME").map(PathBuf::from).filter(|path| path.is_absolute()) {
             Some(data) => data,

@@ -337,6 +337,10 @@ async fn scripts_can_tell_what_went_wrong() {
     assert_eq!(code("send").await, (2, "usage".to_owned()));
     assert_eq!(code(&format!("login --server {url}")).await.0, 2, "no wallet was named");
     assert_eq!(code(&format!("login --server {url} --keystore none.json")).await.0, 2);
+    let folder = home.nepto(&format!("login --server {url} --keystore .")).await.unwrap();
+    assert!(folder.code == 2 && folder.err.contains(". is a folder"), "{}", folder.err);
+    let file = home.nepto("whoami --profile passphrase").await.unwrap();
+    assert!(file.code == 2 && file.err.contains("passphrase is a file"), "{}", file.err);
     let login = ["login", "--server", &url, "--key-stdin", "--json"];
     let bad_key = home.with_input(&login, "not a key\n").await.unwrap().failure().unwrap();
     assert_eq!(bad_key, (1, "wallet".to_owned()));
