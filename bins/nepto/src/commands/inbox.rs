@@ -11,7 +11,7 @@ use nepto_sdk::model::{Conversation, ConversationState, Message, Status};
 use nepto_sdk::{Client, Event};
 use tokio::time::{Instant, timeout_at};
 
-use super::send::{warn, warns_about};
+use super::send::{warn, warning, warns_about};
 use super::{find, history};
 use crate::app::App;
 use crate::connection::{Connection, DEFAULT_TIMEOUT};
@@ -104,8 +104,12 @@ pub async fn run(app: &App, args: InboxArgs) -> Result<(), Failure> {
     }
     let warned = warnings.iter().map(|(account, _)| *account);
     names.learn(&client, unread.iter().map(|conversation| conversation.peer).chain(warned)).await;
-    for (_, event) in &warnings {
-        warn(app, &client, &names, event)?;
+    let warnings: Vec<Event> = warnings.into_iter().map(|(_, event)| event).collect();
+    for same in warnings.chunk_by(|one, next| !app.json() && warning(one, &names) == warning(next, &names)) {
+        match same {
+            [event] => warn(app, &client, &names, event)?,
+            _ => app.note(told_together(same, &names)),
+        }
     }
     if unread.is_empty() && !args.follow {
         app.note("Nothing new.");
@@ -127,6 +131,12 @@ pub async fn run(app: &App, args: InboxArgs) -> Result<(), Failure> {
     // what was shown last must still be told to have been read
     connection.farewell(&client, |event| drop(warn(app, &client, &names, event))).await;
     over
+}
+
+/// Several warnings of the same words.
+fn told_together(same: &[Event], names: &Names) -> String {
+    let text = same.first().and_then(|event| warning(event, names)).unwrap_or_default();
+    format!("note: {text} ({} times)", same.len())
 }
 
 /// Who reads a pipe may have stopped: then nothing else ends us.
@@ -322,6 +332,15 @@ mod tests {
     use nepto_proto::ClientMsgId;
     use nepto_sdk::model::{Body, MessageId};
     use uuid::Uuid;
+
+    #[test]
+    fn what_was_lost_several_times_is_one_line() {
+        let [me, account] = [1, 2].map(|n| AccountId::new(Uuid::from_u128(n)));
+        let device = nepto_proto::DeviceId::try_from(3).unwrap();
+        let lost = |reason: &str| Event::Undecryptable { account, device, reason: reason.to_owned() };
+        let text = told_together(&[lost("one"), lost("other")], &Names::new(me));
+        assert!(text.contains("could not be decrypted") && text.ends_with("(2 times)"), "{text}");
+    }
 
     #[test]
     fn what_was_printed_with_the_unread_ones_is_not_printed_again() {
