@@ -221,7 +221,9 @@ mod tests {
     fn what_is_queued_is_told_where_nobody_was_reached() {
         let queued = |code| Failure::refused(code, "no").while_queued("the message").detail;
         assert!(queued(ErrorCode::SessionRevoked).ends_with("goes out once you have signed in again"));
-        assert!(queued(ErrorCode::Unavailable).contains("; the message waits in the queue of this profile and goes out"));
+        assert!(
+            queued(ErrorCode::Unavailable).contains("; the message waits in the queue of this profile and goes out")
+        );
         assert_eq!(queued(ErrorCode::Blocked), "no");
         assert!(Failure::from(SdkError::SignedOut).before_queued().detail.ends_with("; nothing was queued"));
     }

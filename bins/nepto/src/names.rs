@@ -4,8 +4,8 @@
 use std::collections::{HashMap, HashSet};
 
 use alloy_primitives::Address;
-use nepto_proto::{AccountId, DeviceId};
 use nepto_proto::api::accounts::Account;
+use nepto_proto::{AccountId, DeviceId};
 use nepto_sdk::{Client, SdkError};
 
 use crate::text::clean_name;
