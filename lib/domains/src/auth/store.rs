@@ -21,6 +21,7 @@ use surrealdb::types::{SurrealValue, array};
 pub use self::contract_wallets::ContractWalletRow;
 use self::contract_wallets::contract_wallet_id;
 use self::invites::invite_id;
+pub use self::invites::shown_id;
 use super::RootWallet;
 use super::invites::Code;
 
