@@ -28,12 +28,13 @@ pub fn check_setup(setup: &DeviceSetup, identity_key: &[u8]) -> Result<(), Failu
     check_kyber(&setup.last_resort, &identity)
 }
 
-/// How many keys a device uploads and their ids: what can be seen without looking at a key.
+/// How many keys a device uploads, their ids, and how long they are: what can be seen without any arithmetic.
 pub fn check_ids(keys: &UploadKeys) -> Result<(), Failure> {
     if keys.ec.len() > ONE_TIME_PREKEYS_MAX || keys.kyber.len() > ONE_TIME_PREKEYS_MAX {
         return Err(key_limit());
     }
-    keys.signed_prekey.iter().chain(&keys.last_resort).try_for_each(|key| check_id(key.id))?;
+    keys.signed_prekey.iter().try_for_each(|key| check_id(key.id))?;
+    keys.last_resort.iter().chain(&keys.kyber).try_for_each(check_kyber_form)?;
     check_one_time_ids(keys.ec.iter().map(|key| key.id))?;
     check_one_time_ids(keys.kyber.iter().map(|key| key.id))
 }
@@ -121,11 +122,16 @@ fn check_signed_ec(key: &SignedPrekey, identity: &PublicKey) -> Result<(), Failu
 }
 
 fn check_kyber(key: &SignedPrekey, identity: &PublicKey) -> Result<(), Failure> {
+    check_kyber_form(key)?;
+    check_signature(key, identity, "a Kyber prekey")
+}
+
+fn check_kyber_form(key: &SignedPrekey) -> Result<(), Failure> {
     check_id(key.id)?;
     if key.public_key.0.len() != KYBER_KEY_BYTES || key.public_key.0[0] != KYBER_KEY_TYPE {
         return Err(invalid("a Kyber prekey must be 0x08 and 1568 bytes (Kyber-1024)"));
     }
-    check_signature(key, identity, "a Kyber prekey")
+    Ok(())
 }
 
 /// Whoever does not have the private half of the identity key can't make one of these.
@@ -204,7 +210,10 @@ mod tests {
         let next = NextIds { ec: 11, kyber: 21, signed_prekey: 4, last_resort: 6 };
         let stock = KeyStock { ec: 90, kyber: 0, ec_sum: 0, kyber_sum: 0, next };
         // nobody has signed any of these
-        let forged = |id: u32, text: u8| SignedPrekey { id, public_key: vec![text].into(), signature: vec![].into() };
+        let forged = |id: u32, text: u8| {
+            let public_key = [vec![KYBER_KEY_TYPE], vec![text; 1_568]].concat().into();
+            SignedPrekey { id, public_key, signature: vec![].into() }
+        };
         let (signed, last_resort) = (forged(3, 3), forged(5, 5));
         let ec = |ids: std::ops::Range<u32>| UploadKeys {
             ec: ids.map(|id| EcPrekey { id, public_key: vec![].into() }).collect(),

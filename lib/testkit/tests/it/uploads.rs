@@ -26,7 +26,10 @@ async fn uploads_are_refused_for_their_numbers_before_their_signatures_and_are_c
     let kim = Person::join(&stack).await.unwrap();
     let http = kim.client.http();
     let stock = http.key_count().await.unwrap();
-    let forged = |id: u32| SignedPrekey { id, public_key: vec![].into(), signature: vec![].into() };
+    let forged = |id: u32| {
+        let public_key = [&[8][..], &[9; 1_568]].concat().into();
+        SignedPrekey { id, public_key, signature: vec![0; 64].into() }
+    };
     let kyber = |id: u32| UploadKeys { kyber: vec![forged(id)], replace: true, ..UploadKeys::default() };
     assert_eq!(refusal(&kim.client, &kyber(stock.next.kyber - 1)).await, ErrorCode::KeyUsed);
     let more = UploadKeys { replace: false, ..kyber(stock.next.kyber) };
