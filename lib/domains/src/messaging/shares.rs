@@ -109,7 +109,8 @@ async fn room_for_request(
     let counts = mailbox::counts(&ctx.nats, shard, send.to).await;
     let counts = counts.map_err(|error| Failure::unavailable("JetStream", error))?;
     let devices = copies.iter().filter_map(|copy| DeviceId::try_from(copy.device).ok());
-    let has_room = |device: &DeviceId| counts.get(device).copied().unwrap_or(0) < config.requests_below() / part;
+    let below = (config.requests_below() / part).max(1);
+    let has_room = |device: &DeviceId| counts.get(device).copied().unwrap_or(0) < below;
     let room: Vec<DeviceId> = devices.filter(has_room).collect();
     if room.is_empty() {
         metrics::counter!("nepto_requests_refused_total").increment(1);
