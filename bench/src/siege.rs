@@ -11,6 +11,7 @@ use std::thread::JoinHandle;
 use std::time::Duration;
 
 use anyhow::{Context, Result, anyhow, ensure};
+use clap::ValueEnum;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpSocket, TcpStream};
 use tokio::time::{sleep, timeout};
@@ -30,7 +31,7 @@ const ASK_AGAIN_AFTER: Duration = Duration::from_millis(10);
 const PATIENCE: Duration = Duration::from_secs(30);
 
 /// A kind of flood.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
 pub enum Flood {
     /// 32 connections ask for the description of the API.
     Description,
@@ -49,17 +50,6 @@ pub enum Flood {
 }
 
 impl Flood {
-    /// All of them.
-    pub const ALL: [Self; 7] = [
-        Self::Description,
-        Self::Readiness,
-        Self::Tokens,
-        Self::Preflights,
-        Self::Bodies,
-        Self::Silence,
-        Self::Sockets,
-    ];
-
     /// For people.
     pub const fn name(self) -> &'static str {
         match self {
