@@ -58,8 +58,11 @@ pub async fn serve(mut permit: ConnectionPermit, mut socket: Socket) {
     };
     permit.greeted();
     let claims = handshake.claims;
+    let who = (claims.account, claims.device);
+    gateway.spent.resume(who, &mut allowance, Instant::now());
     let connection = Connection::new(&gateway, &mut socket, guard.epoch, handshake, allowance);
-    let code = Box::pin(connection.run_to_close()).await;
+    let (code, allowance) = Box::pin(connection.run_to_close()).await;
+    gateway.spent.keep(who, &allowance, Instant::now());
     if code == CloseCode::Abuse {
         hellos::bar(&gateway.ctx, claims.session).await;
     }
@@ -142,9 +145,9 @@ impl<'a> Connection<'a> {
         }
     }
 
-    async fn run_to_close(mut self) -> Closed {
+    async fn run_to_close(mut self) -> (Closed, Allowance) {
         let Err(code) = self.run().await;
-        code
+        (code, self.allowance)
     }
 
     /// Only ends by closing.

@@ -29,6 +29,7 @@ use nepto_kit::domain::Domain;
 use nepto_kit::frames::{FrameHandler, Part};
 use nepto_kit::subscriptions::Subscriptions;
 
+use self::allowance::Spent;
 use self::permit::Permits;
 use self::presence::Presence;
 pub use self::presence::connected;
@@ -44,6 +45,7 @@ pub struct Gateway {
     handlers: Vec<Arc<dyn FrameHandler>>,
     routes: Routes,
     permits: Permits,
+    spent: Spent,
 }
 
 impl Gateway {
@@ -65,7 +67,8 @@ impl Gateway {
         }
         let routes = Routes::of(&handlers)?;
         let permits = Permits::new(&ctx.config);
-        Ok((Arc::new(Self { ctx: ctx.clone(), presence, subscriptions, handlers, routes, permits }), parts))
+        let spent = Spent::default();
+        Ok((Arc::new(Self { ctx: ctx.clone(), presence, subscriptions, handlers, routes, permits, spent }), parts))
     }
 
     /// The route of the socket.

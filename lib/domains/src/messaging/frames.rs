@@ -26,7 +26,7 @@ use super::delivery::{self, DeliveryState};
 use super::fullness::Fullness;
 use super::mailbox::{self, Missed, Page, Store, StoredEnvelope, missed};
 use super::mailboxes::Mailboxes;
-use super::send::{self, Refusal, Sending};
+use super::send::{self, Begun, Refusal, Sending};
 use super::{presence_query, typing};
 
 /// Mailboxes of a process that are read at once: after a lost connection to NATS, everybody's.
@@ -157,6 +157,7 @@ async fn open(messaging: &Arc<Messaging>, opening: Opening<'_>) -> Result<Device
         delivery: DeliveryState::new(resume),
         missed,
         misses: false,
+        contact: None,
         typing: typing::Typing::default(),
     })
 }
@@ -173,13 +174,15 @@ struct DeviceSession {
     missed: Vec<Missed>,
     /// This device was told that it is one of them, and has acknowledged nothing since.
     misses: bool,
+    /// The last recipient, if they have accepted us: it is likely that of the next message.
+    contact: Option<AccountId>,
     typing: typing::Typing,
 }
 
 /// What work results in.
 enum Done {
     /// A message of this request is in its queue, or is refused.
-    Begun(u32, ClientMsgId, send::Begun),
+    Begun(u32, ClientMsgId, Result<Begun, Refusal>),
     /// A part of the mailbox was read.
     Read(anyhow::Result<Page>),
 }
@@ -253,7 +256,10 @@ impl FrameSession for DeviceSession {
 
     fn done(&mut self, done: Done, out: &mut Out) -> Result<(), CloseCode> {
         match done {
-            Done::Begun(_, _, Ok(rest)) => out.answer(Order::Parallel, rest),
+            Done::Begun(_, _, Ok(Begun { contact, rest })) => {
+                self.contact = contact;
+                out.answer(Order::Parallel, rest);
+            }
             Done::Begun(reply_to, _, Err(Refusal::Mismatch(mismatch))) => {
                 out.spend(REFUSAL);
                 out.reply(reply_to, server_frame::Kind::Mismatch(mismatch));
@@ -293,7 +299,8 @@ impl DeviceSession {
         match send::read(self.account, send) {
             Ok(message) => {
                 let (sending, from, id) = (self.messaging.sending.clone(), (self.account, self.device), message.id);
-                let begun = send::begin(sending, from, reply_to, message);
+                let is_contact = self.contact == Some(message.to);
+                let begun = send::begin(sending, from, is_contact, reply_to, message);
                 out.run(Order::InSequence, begun.map(move |begun| Done::Begun(reply_to, id, begun)));
             }
             Err(failure) => out.refuse_message(reply_to, failure, client_msg_id),

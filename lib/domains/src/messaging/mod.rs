@@ -10,6 +10,7 @@
 
 mod acked;
 mod consumers;
+mod costs;
 mod delivery;
 mod frames;
 mod fullness;

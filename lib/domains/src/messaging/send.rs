@@ -4,8 +4,8 @@
 //! What must hold:
 //! - messages of one connection are stored in the order in which they were sent: [`begin`] runs in sequence and ends when the
 //!   message is in its queue, the rest runs beside the next one;
-//! - what a message is refused for is decided before anything is used up, and what it took is given back if it is not stored,
-//!   or was there before: neither a request nor a new contact is taken by a message for other devices than there are;
+//! - what a message is refused for is decided before anything is used up, and what it took is given back if it stored nothing:
+//!   neither a request nor a new contact is taken by a message for other devices than there are;
 //! - strangers together have a share of a mailbox, in messages and in bytes, and what accepted people send is stored whatever
 //!   strangers did. Nobody's bytes are without a bound, whoever accepted them (docs/adr/0019);
 //! - only what was stored is writing to somebody; its sender is told after that is noted, so that whoever was interrupted in
@@ -20,7 +20,7 @@ use std::time::Duration;
 use bytes::Bytes;
 use futures_util::future::BoxFuture;
 use nepto_kit::http::RequestId;
-use nepto_kit::limit::{Cost, Exhausted, Limit, Taken};
+use nepto_kit::limit::{Cost, Limit, Taken};
 use nepto_kit::{Ctx, Failure, frames};
 use nepto_proto::frame::{self, encode_server};
 use nepto_proto::limits::CIPHERTEXT_BYTES_MAX;
@@ -31,16 +31,11 @@ use tokio::time::Instant;
 
 use super::fullness::Fullness;
 use super::mailbox::{DeviceCopy, Store, StoreError, Stored, Submission};
-use super::requests;
+use super::{costs, requests};
 use crate::accounts::{BeginsToWrite, MayWrite, Standing, Verdict, WhoAccepts, Wrote};
 use crate::keys::{DeviceList, ListDevices};
 
 const MINUTE: Duration = Duration::from_secs(60);
-pub const DAY: Duration = Duration::from_secs(86_400);
-/// When what others take may be different.
-pub const ASK_AGAIN_AFTER: Duration = Duration::from_secs(600);
-/// What a message counts at least: it takes a place in a mailbox, however small it is.
-const MESSAGE_BYTES_MIN: u64 = 4 * 1024;
 
 /// What sending needs.
 pub struct Sending {
@@ -49,8 +44,13 @@ pub struct Sending {
     pub fullness: Arc<Fullness>,
 }
 
-/// A message that is in its queue: what is left to do gives the answer. Or why it may not be stored.
-pub type Begun = Result<BoxFuture<'static, Option<Bytes>>, Refusal>;
+/// A message that is in its queue.
+pub struct Begun {
+    /// Its recipient, if they have accepted the sender.
+    pub contact: Option<AccountId>,
+    /// What is left to do, which gives the answer.
+    pub rest: BoxFuture<'static, Option<Bytes>>,
+}
 
 /// Why a message may not be stored.
 #[derive(Debug)]
@@ -74,7 +74,8 @@ impl From<Failure> for Refusal {
 pub struct ReadSend {
     /// Chosen by the sender.
     pub id: ClientMsgId,
-    to: AccountId,
+    /// Who is to get it.
+    pub to: AccountId,
     send: SendDm,
 }
 
@@ -117,24 +118,33 @@ fn check_copies(copies: &[DeviceCiphertext]) -> Result<(), Failure> {
 
 // 2. Everything up to its queue, in sequence.
 
-/// Takes a message as far as its queue.
-pub async fn begin(sending: Arc<Sending>, from: (AccountId, DeviceId), reply_to: u32, message: ReadSend) -> Begun {
+/// Takes a message as far as its queue. Whether the recipient has most likely accepted the sender only decides what is taken at
+/// once.
+pub async fn begin(
+    sending: Arc<Sending>,
+    from: (AccountId, DeviceId),
+    is_contact: bool,
+    reply_to: u32,
+    message: ReadSend,
+) -> Result<Begun, Refusal> {
     let id = message.id;
-    let admitting = admit(&sending, from, &message);
+    let admitting = admit(&sending, from, is_contact, &message);
     let Admitted { cleared, room, taken } = RequestId::from(id.to_string().as_str()).scope(admitting).await?;
+    let contact = (!cleared.request).then_some(message.to);
     let queued = Queued { from, to: message.to, id, cleared, reply_to, since: Instant::now() };
     let (mut recipient, own) = message.into_submissions(from, cleared);
     if let Some(room) = room {
         recipient.copies.retain(|copy| room.contains(&copy.device));
     }
     let first = sending.store.submit(recipient);
-    Ok(Box::pin(async move {
-        let outcome = store_all(&sending.store, first, own).await;
-        if !matches!(outcome, Ok(Stored { duplicate: false, .. })) {
-            give_back(&sending.ctx, taken);
+    let rest = async move {
+        let (outcome, is_paid) = store_all(&sending.store, first, own).await;
+        if !is_paid {
+            costs::give_back(&sending.ctx, taken);
         }
         Some(queued.answer(&sending.ctx, outcome).await)
-    }))
+    };
+    Ok(Begun { contact, rest: Box::pin(rest) })
 }
 
 /// A message that may be stored.
@@ -146,22 +156,34 @@ struct Admitted {
     taken: Taken,
 }
 
-async fn admit(sending: &Sending, from: (AccountId, DeviceId), message: &ReadSend) -> Result<Admitted, Refusal> {
+/// What all who are accepted may send to one account is not for strangers to use up: it is taken at once only for who is most
+/// likely one of them, and for the others once that is known.
+async fn admit(
+    sending: &Sending,
+    from: (AccountId, DeviceId),
+    is_contact: bool,
+    message: &ReadSend,
+) -> Result<Admitted, Refusal> {
     let ctx = &sending.ctx;
     let (sender, _) = from;
-    let (known, mut taken) = ask_redis(ctx, sender, message.to, costs(ctx, sender, message)).await?;
+    let of_recipient = is_contact.then(|| costs::of_recipient(ctx, message.to, &message.send));
+    let costs = costs::of_sender(ctx, sender, message.to, &message.send).into_iter().chain(of_recipient);
+    let (known, mut taken) = ask_redis(ctx, sender, message.to, costs).await?;
     let cleared = match check(ctx, from, message.to, message.id, &message.send, known).await {
         Ok(cleared) => cleared,
         Err(refusal) => {
-            give_back(ctx, taken);
+            costs::give_back(ctx, taken);
             return Err(refusal);
         }
     };
-    match room_in_store(sending, sender, message, cleared, &mut taken).await {
+    if is_contact && cleared.request {
+        costs::give_back(ctx, taken.split_last());
+    }
+    match room_in_store(sending, sender, is_contact, message, cleared, &mut taken).await {
         Ok(room) => Ok(Admitted { cleared, room, taken }),
         Err(failure) => {
-            cleared.undo(ctx, sender, message.to, message.id).await;
-            give_back(ctx, taken);
+            cleared.undo(ctx, from, message.to, message.id).await;
+            costs::give_back(ctx, taken);
             Err(failure.into())
         }
     }
@@ -207,53 +229,8 @@ pub async fn ask_redis(
             };
             Ok((known, taken))
         }
-        Err(Exhausted { limit, left }) => {
-            metrics::counter!("nepto_rate_limited_total", "kind" => limit.kind).increment(1);
-            let (what, left) = match limit.kind {
-                "sends" | "sends_to" => ("messages a minute", left),
-                "bytes_of" => ("bytes a day of one account", left),
-                "bytes_of_to" => ("bytes a day of one account for one other", left),
-                // others' messages on their way count until it is known that they are refused
-                _ => ("bytes a day for one account", left.min(ASK_AGAIN_AFTER)),
-            };
-            Err(Failure::rate_limited(left, format!("at most {} {what}", limit.max)))
-        }
+        Err(allowance) => Err(costs::exhausted(allowance)),
     }
-}
-
-/// What a message costs of allowances of bytes.
-fn costs(ctx: &Ctx, sender: AccountId, message: &ReadSend) -> [Cost; 3] {
-    let (config, to) = (&ctx.config.mailbox, message.to);
-    let to_recipient = bytes(&message.send.to_devices).max(MESSAGE_BYTES_MIN);
-    let all = to_recipient + bytes(&message.send.own_devices);
-    let max = match is_new(ctx, sender) {
-        true => config.bytes_per_new_account_per_day,
-        false => config.bytes_per_account_per_day,
-    };
-    let cost = |kind, max, subject, amount| {
-        let limit = Limit { kind, max, window: DAY };
-        Cost { limit, subject, amount, refundable: true }
-    };
-    [
-        cost("bytes_of", max, sender.to_string(), all),
-        cost("bytes_of_to", config.bytes_per_pair_per_day, format!("{sender}:{to}"), to_recipient),
-        cost("bytes_to", config.bytes_per_recipient_per_day, to.to_string(), to_recipient),
-    ]
-}
-
-/// Of all ciphertexts.
-pub fn bytes(copies: &[DeviceCiphertext]) -> u64 {
-    copies.iter().map(|copy| copy.ciphertext.len() as u64).sum()
-}
-
-/// Gives everything back, some time soon: the message was not stored, or had been before.
-fn give_back(ctx: &Ctx, taken: Taken) {
-    let ctx = ctx.clone();
-    ctx.tasks.clone().spawn(async move {
-        if let Err(error) = taken.give_back(&ctx.redis).await {
-            tracing::debug!(%error, "an allowance was not given back");
-        }
-    });
 }
 
 // 4. Devices and consent; the owning domains are asked only where Redis does not know.
@@ -271,9 +248,9 @@ pub struct Cleared {
 
 impl Cleared {
     /// The message was refused after all: it was none of the few that somebody who was not accepted may send.
-    async fn undo(self, ctx: &Ctx, sender: AccountId, to: AccountId, id: ClientMsgId) {
+    async fn undo(self, ctx: &Ctx, from: (AccountId, DeviceId), to: AccountId, id: ClientMsgId) {
         if self.counted {
-            requests::uncount(ctx, sender, to, id).await;
+            requests::uncount(ctx, from, to, id).await;
         }
     }
 }
@@ -327,12 +304,12 @@ pub async fn check(
         return Err(Refusal::Mismatch(mismatch));
     }
     let request = standing.verdict == Verdict::Requested;
-    let counted = request && requests::count(ctx, sender, to, id).await?;
+    let counted = request && requests::count(ctx, from, to, id).await?;
     let cleared = Cleared { request, counted, unsettled: !standing.settled };
     if cleared.unsettled
         && let Err(failure) = ctx.call(&BeginsToWrite { from: sender, to }).await
     {
-        cleared.undo(ctx, sender, to, id).await;
+        cleared.undo(ctx, from, to, id).await;
         return Err(failure.into());
     }
     Ok(cleared)
@@ -348,37 +325,33 @@ async fn may_answer(ctx: &Ctx, sender: AccountId, to: AccountId) -> Result<Verdi
 
 // 5. What it may take of the store.
 
-/// For a request, the devices that have room for it.
+/// For a request, the devices that have room for it. For anything else its share of what the recipient takes in a day, unless it
+/// `is_paid`.
 async fn room_in_store(
     sending: &Sending,
     sender: AccountId,
+    is_paid: bool,
     message: &ReadSend,
     cleared: Cleared,
     taken: &mut Taken,
 ) -> Result<Option<Vec<DeviceId>>, Failure> {
     let ctx = &sending.ctx;
-    let is_newcomer = cleared.request || is_new(ctx, sender);
+    let is_new = costs::is_new(ctx, sender);
+    let is_newcomer = cleared.request || is_new;
     if is_newcomer && sending.fullness.is_crowded(&ctx.config.mailbox) {
         metrics::counter!("nepto_store_crowded_total").increment(1);
-        return Err(requests::waits(ErrorCode::StoreCrowded, ASK_AGAIN_AFTER, "try again later"));
+        return Err(costs::waits(ErrorCode::StoreCrowded, costs::ASK_AGAIN_AFTER, "try again later"));
     }
-    match cleared.request {
-        false => Ok(None),
-        true => requests::room(ctx, message.to, &message.send.to_devices, taken).await.map(Some),
+    if cleared.request {
+        return requests::room(ctx, message.to, &message.send.to_devices, is_new, taken).await.map(Some);
     }
-}
-
-fn is_new(ctx: &Ctx, account: AccountId) -> bool {
-    is_younger(account, ctx.clock.now_ms(), Duration::from_secs(ctx.config.mailbox.new_account_for_s))
-}
-
-/// Account ids are UUIDs of version 7: they say when they were made.
-fn is_younger(account: AccountId, now_ms: i64, than: Duration) -> bool {
-    let made_at_ms = account.uuid().get_timestamp().map(|made| {
-        let (s, ns) = made.to_unix();
-        s.saturating_mul(1_000).saturating_add(u64::from(ns) / 1_000_000).cast_signed()
-    });
-    made_at_ms.is_some_and(|made_at_ms| i128::from(now_ms) - i128::from(made_at_ms) < than.as_millis().cast_signed())
+    if !is_paid
+        && let Err(allowance) =
+            taken.add(&ctx.redis, &ctx.clock, &[costs::of_recipient(ctx, message.to, &message.send)]).await?
+    {
+        return Err(costs::exhausted(allowance));
+    }
+    Ok(None)
 }
 
 // 6. Its ciphertexts become messages in mailboxes.
@@ -414,20 +387,20 @@ impl ReadSend {
 
 // 7. It is stored, noted and answered, beside the next message.
 
+/// What became of it, and whether it is paid for: anything that may have been stored is.
 async fn store_all(
     store: &Store,
     first: impl Future<Output = Result<Stored, StoreError>>,
     own: Option<Submission>,
-) -> Result<Stored, StoreError> {
-    let stored = first.await?;
-    match own {
-        None => Ok(stored),
-        Some(own) => match store.submit(own).await {
-            // The recipient has the message. Devices of one's own that never fetch must not stop that: they are marked, and
-            // told.
-            Ok(_) | Err(StoreError::MailboxFull) => Ok(stored),
-            Err(unavailable) => Err(unavailable),
-        },
+) -> (Result<Stored, StoreError>, bool) {
+    let first = first.await;
+    let is_paid = first.as_ref().is_ok_and(|stored| stored.added);
+    let Some(own) = own.filter(|_| first.is_ok()) else { return (first, is_paid) };
+    match store.submit(own).await {
+        Ok(own) => (first, is_paid || own.added),
+        // The recipient has the message. Devices of one's own that never fetch must not stop that: they are marked, and told.
+        Err(StoreError::MailboxFull) => (first, is_paid),
+        Err(unavailable) => (Err(unavailable), true),
     }
 }
 
@@ -459,7 +432,7 @@ impl Queued {
                 tracing::warn!(request_id = %id, %error, "not stored");
                 let code = match error {
                     StoreError::MailboxFull => {
-                        cleared.undo(ctx, account, to, id).await;
+                        cleared.undo(ctx, (account, device), to, id).await;
                         ErrorCode::MailboxFull
                     }
                     StoreError::Unavailable(_) => ErrorCode::Unavailable,

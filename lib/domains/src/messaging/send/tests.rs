@@ -1,7 +1,5 @@
 //! The pure steps of a message's way. The others are tested with the whole, and in `two_people`.
 
-use nepto_kit::clock::{Clock, Random};
-use time::OffsetDateTime;
 use uuid::Uuid;
 
 use super::*;
@@ -58,13 +56,4 @@ fn only_the_recipients_copies_are_a_request() {
     assert_eq!((flags(&recipient), recipient.request), (vec![true, true], true));
     let own = own.unwrap();
     assert_eq!((flags(&own), own.request), (vec![false], false));
-}
-
-#[test]
-fn the_id_of_an_account_tells_how_old_it_is() {
-    let clock = Clock::manual(OffsetDateTime::from_unix_timestamp(1_700_000_000).unwrap());
-    let account = AccountId::new(Random::seeded(1).uuid(&clock));
-    let is_new = |later: Duration| is_younger(account, clock.now_ms() + later.as_millis() as i64, DAY);
-    assert!(is_new(Duration::ZERO) && is_new(DAY - Duration::from_millis(1)));
-    assert!(!is_new(DAY));
 }

@@ -1,0 +1,118 @@
+//! What a message costs of the allowances of its day (docs/adr/0019), and what is said where one is used up.
+
+use std::time::Duration;
+
+use nepto_kit::limit::{Cost, Exhausted, Limit, Taken};
+use nepto_kit::{Ctx, Failure};
+use nepto_proto::wire::{DeviceCiphertext, SendDm};
+use nepto_proto::{AccountId, ErrorCode};
+
+pub const DAY: Duration = Duration::from_secs(86_400);
+/// When what others take may be different.
+pub const ASK_AGAIN_AFTER: Duration = Duration::from_secs(600);
+/// What a message counts at least: it takes a place in a mailbox, however small it is.
+const MESSAGE_BYTES_MIN: u64 = 4 * 1024;
+
+/// The refusal where an allowance is exhausted.
+pub fn exhausted(Exhausted { limit, left }: Exhausted) -> Failure {
+    metrics::counter!("nepto_rate_limited_total", "kind" => limit.kind).increment(1);
+    let (what, left) = match limit.kind {
+        "sends" | "sends_to" => ("messages a minute", left),
+        "bytes_of" => ("bytes a day of one account", left),
+        "bytes_of_to" => ("bytes a day of one account for one other", left),
+        "receipt_bytes_of" => ("bytes of receipts a day of one account", left),
+        "receipt_bytes_of_to" => ("bytes of receipts a day of one account for one other", left),
+        // others' messages on their way count until it is known that they are refused
+        _ => ("bytes a day for one account", left.min(ASK_AGAIN_AFTER)),
+    };
+    Failure::rate_limited(left, format!("at most {} {what}", limit.max))
+}
+
+/// What a message costs its sender. Receipts, which are for the recipient's devices only, have half as much for themselves:
+/// clients send them by themselves, and whoever makes a client send many must not keep its owner from writing.
+pub fn of_sender(ctx: &Ctx, sender: AccountId, to: AccountId, send: &SendDm) -> [Cost; 2] {
+    let config = &ctx.config.mailbox;
+    let max = match is_new(ctx, sender) {
+        true => config.bytes_per_new_account_per_day,
+        false => config.bytes_per_account_per_day,
+    };
+    let ([of, of_pair], part) = match send.recipient_only {
+        false => (["bytes_of", "bytes_of_to"], 1),
+        true => (["receipt_bytes_of", "receipt_bytes_of_to"], 2),
+    };
+    let to_recipient = bytes_to_recipient(&send.to_devices);
+    let all = to_recipient + bytes(&send.own_devices);
+    let cost = |kind, max, subject, amount| {
+        let limit = Limit { kind, max, window: DAY };
+        Cost { limit, subject, amount, refundable: true }
+    };
+    [
+        cost(of, max / part, sender.to_string(), all),
+        cost(of_pair, config.bytes_per_pair_per_day / part, format!("{sender}:{to}"), to_recipient),
+    ]
+}
+
+/// What it costs of that which all whom the recipient has accepted may send to them.
+pub fn of_recipient(ctx: &Ctx, to: AccountId, send: &SendDm) -> Cost {
+    let limit = Limit { kind: "bytes_to", max: ctx.config.mailbox.bytes_per_recipient_per_day, window: DAY };
+    let amount = bytes_to_recipient(&send.to_devices);
+    Cost { limit, subject: to.to_string(), amount, refundable: true }
+}
+
+/// Bytes that a message takes of its recipient's mailboxes.
+pub fn bytes_to_recipient(copies: &[DeviceCiphertext]) -> u64 {
+    bytes(copies).max(MESSAGE_BYTES_MIN)
+}
+
+/// Of all ciphertexts.
+fn bytes(copies: &[DeviceCiphertext]) -> u64 {
+    copies.iter().map(|copy| copy.ciphertext.len() as u64).sum()
+}
+
+/// Gives everything back, some time soon: the message stored nothing.
+pub fn give_back(ctx: &Ctx, taken: Taken) {
+    let ctx = ctx.clone();
+    ctx.tasks.clone().spawn(async move {
+        if let Err(error) = taken.give_back(&ctx.redis).await {
+            tracing::debug!(%error, "an allowance was not given back");
+        }
+    });
+}
+
+/// A refusal that time mends.
+pub fn waits(code: ErrorCode, retry_after: Duration, detail: &str) -> Failure {
+    let mut failure = Failure::new(code, format!("{} ({detail})", code.title()));
+    failure.retry_after = Some(retry_after);
+    failure
+}
+
+/// Whether an account is so new that it has less.
+pub fn is_new(ctx: &Ctx, account: AccountId) -> bool {
+    is_younger(account, ctx.clock.now_ms(), Duration::from_secs(ctx.config.mailbox.new_account_for_s))
+}
+
+/// Account ids are UUIDs of version 7: they say when they were made.
+fn is_younger(account: AccountId, now_ms: i64, than: Duration) -> bool {
+    let made_at_ms = account.uuid().get_timestamp().map(|made| {
+        let (s, ns) = made.to_unix();
+        s.saturating_mul(1_000).saturating_add(u64::from(ns) / 1_000_000).cast_signed()
+    });
+    made_at_ms.is_some_and(|made_at_ms| i128::from(now_ms) - i128::from(made_at_ms) < than.as_millis().cast_signed())
+}
+
+#[cfg(test)]
+mod tests {
+    use nepto_kit::clock::{Clock, Random};
+    use time::OffsetDateTime;
+
+    use super::*;
+
+    #[test]
+    fn the_id_of_an_account_tells_how_old_it_is() {
+        let clock = Clock::manual(OffsetDateTime::from_unix_timestamp(1_700_000_000).unwrap());
+        let account = AccountId::new(Random::seeded(1).uuid(&clock));
+        let is_new = |later: Duration| is_younger(account, clock.now_ms() + later.as_millis() as i64, DAY);
+        assert!(is_new(Duration::ZERO) && is_new(DAY - Duration::from_millis(1)));
+        assert!(!is_new(DAY));
+    }
+}
