@@ -1,10 +1,12 @@
-//! What is shown of tokens: their descriptions and images.
+//! What this domain reads of the configuration: what is shown of tokens, their descriptions and images.
 
 use std::path::PathBuf;
 
+use nepto_kit::config::{Config, ConfigError, Declared, Section};
+use nepto_kit::fetch::Url;
 use serde::Deserialize;
 
-use super::ConfigError;
+pub const SECTIONS: &[Declared] = &[Declared::of::<Assets>(), Declared::of::<Limits>()];
 
 /// Bytes of one description: it is kept in the database.
 const METADATA_BYTES: std::ops::RangeInclusive<usize> = 1_024..=4 * 1_024 * 1_024;
@@ -46,29 +48,51 @@ impl Default for Assets {
     }
 }
 
-pub(super) fn check(assets: &Assets) -> Result<(), ConfigError> {
-    let bad = |field, problem: &str| Err(ConfigError::Value { field, problem: problem.to_owned() });
-    for (field, gateway) in
-        [("assets.ipfs_gateway", &assets.ipfs_gateway), ("assets.arweave_gateway", &assets.arweave_gateway)]
-    {
-        let url = gateway.parse::<reqwest::Url>();
-        let is_base = url.is_ok_and(|url| {
-            matches!(url.scheme(), "http" | "https")
-                && (url.username(), url.password()) == ("", None)
-                && (url.query(), url.fragment()) == (None, None)
-        });
-        if !gateway.is_empty() && !is_base {
-            return bad(field, "must be an address like https://gateway.example.org, or empty");
+impl Section for Assets {
+    const NAME: &'static str = "assets";
+
+    fn check(&self, _: &Config) -> Result<(), ConfigError> {
+        let bad = |field, problem: &str| Err(ConfigError::value(field, problem));
+        for (field, gateway) in
+            [("assets.ipfs_gateway", &self.ipfs_gateway), ("assets.arweave_gateway", &self.arweave_gateway)]
+        {
+            let url = gateway.parse::<Url>();
+            let is_base = url.is_ok_and(|url| {
+                matches!(url.scheme(), "http" | "https")
+                    && (url.username(), url.password()) == ("", None)
+                    && (url.query(), url.fragment()) == (None, None)
+            });
+            if !gateway.is_empty() && !is_base {
+                return bad(field, "must be an address like https://gateway.example.org, or empty");
+            }
         }
+        if !METADATA_BYTES.contains(&self.metadata_bytes_max) {
+            return bad("assets.metadata_bytes_max", "must be 1024 to 4194304");
+        }
+        if self.metadata_refresh_after_s == 0 {
+            return bad("assets.metadata_refresh_after_s", "must be at least 1");
+        }
+        if self.image_bytes_max == 0 || self.image_bytes_max as u64 > self.image_cache_bytes_max {
+            return bad("assets.image_bytes_max", "must be at least 1 and not exceed image_cache_bytes_max");
+        }
+        Ok(())
     }
-    if !METADATA_BYTES.contains(&assets.metadata_bytes_max) {
-        return bad("assets.metadata_bytes_max", "must be 1024 to 4194304");
+}
+
+/// Rate limits.
+#[derive(Debug, Clone, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct Limits {
+    /// Descriptions and images of tokens that are fetched for one account.
+    pub token_fetches_per_account_per_minute: u32,
+}
+
+impl Default for Limits {
+    fn default() -> Self {
+        Self { token_fetches_per_account_per_minute: 300 }
     }
-    if assets.metadata_refresh_after_s == 0 {
-        return bad("assets.metadata_refresh_after_s", "must be at least 1");
-    }
-    if assets.image_bytes_max == 0 || assets.image_bytes_max as u64 > assets.image_cache_bytes_max {
-        return bad("assets.image_bytes_max", "must be at least 1 and not exceed image_cache_bytes_max");
-    }
-    Ok(())
+}
+
+impl Section for Limits {
+    const NAME: &'static str = "limits";
 }

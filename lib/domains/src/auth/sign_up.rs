@@ -2,12 +2,13 @@
 //! an account is never asked.
 
 use std::net::IpAddr;
+use std::sync::Arc;
 use std::time::Duration;
 
 use alloy_primitives::Address;
 use nepto_chain::holdings::{Ago, Holdings, What};
 use nepto_chain::rpc::RpcError;
-use nepto_kit::config::{Config, Proof, SignUp};
+use nepto_kit::config::Config;
 use nepto_kit::http::Origin;
 use nepto_kit::limit::Limit;
 use nepto_kit::{Ctx, Failure};
@@ -15,9 +16,10 @@ use nepto_proto::api::{self, SignUpProof};
 use nepto_proto::event::WalletLinked;
 use nepto_proto::{AccountId, ErrorCode};
 
+use super::config::{Proof, SignUp};
 use super::invites::Code;
-use super::ops::Auth;
-use crate::chains::urls_of;
+use super::issuer::Issuer;
+use crate::chains::{Chains, urls_of};
 
 const HOUR: Duration = Duration::from_secs(3_600);
 const DAY: Duration = Duration::from_secs(86_400);
@@ -26,15 +28,15 @@ const ASKED_WITHIN: Duration = Duration::from_secs(8);
 
 /// What stands between a wallet and its first account.
 pub struct Gate {
-    rules: SignUp,
+    rules: Arc<SignUp>,
     /// Where balances, tokens and transactions are looked for.
     holdings: Option<Holdings>,
 }
 
 impl Gate {
     pub fn new(config: &Config) -> Result<Self, RpcError> {
-        let rules = config.sign_up.clone();
-        let chain = config.chains.iter().find(|chain| rules.asks_a_chain() && chain.id == rules.chain);
+        let (rules, chains) = (config.section::<SignUp>(), config.section::<Chains>());
+        let chain = chains.get(rules.chain).filter(|_| rules.asks_a_chain());
         let holdings = chain.map(|chain| Holdings::new(urls_of(chain), chain.concurrency_max)).transpose()?;
         Ok(Self { rules, holdings })
     }
@@ -84,7 +86,7 @@ impl Gate {
     }
 
     async fn ask(&self, holdings: &Holdings, wallet: Address) -> Result<bool, RpcError> {
-        let SignUp { proof, contract, token, at_least, held_blocks, age_days, .. } = self.rules;
+        let SignUp { proof, contract, token, at_least, held_blocks, age_days, .. } = *self.rules;
         let what = match (proof, contract, token) {
             (Proof::Age, ..) => {
                 let ago = Ago::Time(DAY * age_days);
@@ -100,7 +102,11 @@ impl Gate {
 }
 
 /// What clients are told before anybody signs.
-pub fn needs(rules: &SignUp) -> api::SignUp {
+pub fn sign_up_needs(config: &Config) -> api::SignUp {
+    needs(&config.section::<SignUp>())
+}
+
+fn needs(rules: &SignUp) -> api::SignUp {
     let SignUp { proof, chain, contract, token, at_least, held_blocks, age_days, .. } = rules;
     let where_to = format!("of chain {chain}");
     let for_some_time = match held_blocks {
@@ -148,7 +154,7 @@ pub fn needs(rules: &SignUp) -> api::SignUp {
     }
 }
 
-impl Auth {
+impl Issuer {
     /// Checks all that a new account needs, and changes nothing but counters: the wallet may sign again, and need not.
     pub(super) async fn check_sign_up(
         &self,
@@ -156,17 +162,17 @@ impl Auth {
         address: &str,
         invite: Option<&Code>,
     ) -> Result<(), Failure> {
-        self.gate.limit(&self.ctx, address).await?;
+        self.gate.limit(&self.auth.ctx, address).await?;
         self.gate.check(wallet, invite).await
     }
 
     /// The account of a wallet; makes one where there is none, and uses the invite up that it needs.
     pub(super) async fn sign_up(&self, wallet: &str, invite: Option<Code>) -> Result<AccountId, Failure> {
-        let new = AccountId::new(self.ctx.random.uuid(&self.ctx.clock));
-        let event = self.event(&WalletLinked { account: new, wallet: wallet.to_owned() });
-        let now_ms = self.ctx.clock.now_ms();
+        let new = AccountId::new(self.auth.ctx.random.uuid(&self.auth.ctx.clock));
+        let event = self.auth.event(&WalletLinked { account: new, wallet: wallet.to_owned() });
+        let now_ms = self.auth.ctx.clock.now_ms();
         let invite = invite.filter(|_| self.gate.rules.proof != Proof::None);
-        let made = self.store.account_of_wallet_or_new(wallet, new, invite.as_ref(), now_ms, event).await;
+        let made = self.auth.store.account_of_wallet_or_new(wallet, new, invite.as_ref(), now_ms, event).await;
         made.map_err(|error| match Failure::from(error) {
             failure if failure.code == ErrorCode::InviteInvalid => {
                 Failure::new(failure.code, "this invite code is unknown, used up or expired; ask for another one")
@@ -183,6 +189,8 @@ fn prefix_of(address: &str) -> String {
 
 #[cfg(test)]
 mod tests {
+    use nepto_kit::config::Declared;
+
     use super::*;
 
     #[test]
@@ -201,7 +209,8 @@ mod tests {
 
     fn told(rules: &str) -> api::SignUp {
         let chain = "[[chains]]\nid = 10\nrpc = [\"http://127.0.0.1:1\"]\n";
-        needs(&Config::parse(&format!("[sign_up]\nchain = 10\n{rules}\n{chain}"), []).unwrap().sign_up)
+        let text = format!("[sign_up]\nchain = 10\n{rules}\n{chain}");
+        sign_up_needs(&Config::parse(&text, [], &[Declared::of::<Chains>(), Declared::of::<SignUp>()]).unwrap())
     }
 
     #[test]

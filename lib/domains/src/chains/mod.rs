@@ -1,15 +1,20 @@
-//! The chains of the configuration, as `nepto-chain` takes them.
+//! The chains of the configuration, and the same as `nepto-chain` takes them.
+
+mod config;
 
 use nepto_chain::block::Finality;
 use nepto_chain::rpc::Addresses;
-use nepto_kit::config::{self, Chain, Tag};
+
+pub(crate) use config::address_without_typo;
+pub use config::{Chain, Chains, Contract, Hook, HookProvider, Receipts, Standard};
+use config::{Finality as Declared, Tag};
 
 /// When a block of a chain is final.
 pub fn finality_of(chain: &Chain) -> Finality {
     match chain.finality {
-        config::Finality::Depth(depth) => Finality::Depth(depth),
-        config::Finality::Tag(Tag::Finalized) => Finality::Finalized,
-        config::Finality::Tag(Tag::Safe) => Finality::Safe,
+        Declared::Depth(depth) => Finality::Depth(depth),
+        Declared::Tag(Tag::Finalized) => Finality::Finalized,
+        Declared::Tag(Tag::Safe) => Finality::Safe,
     }
 }
 

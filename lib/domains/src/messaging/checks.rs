@@ -9,6 +9,7 @@ use nepto_proto::wire::{Mismatch, SendDm};
 use nepto_proto::{AccountId, ClientMsgId, DeviceId, ErrorCode};
 use redis::AsyncCommands;
 
+use super::config::Limits;
 use crate::accounts::{BeginsToWrite, MayWrite, Standing, Verdict, WhoAccepts, Wrote};
 use crate::keys::{DeviceList, ListDevices};
 
@@ -131,7 +132,7 @@ async fn may_answer(ctx: &Ctx, sender: AccountId, to: AccountId) -> Result<Verdi
 
 /// The messages of a request are counted by their ids: one that is sent again is still one. Whether this one is new.
 async fn count_request(ctx: &Ctx, sender: AccountId, to: AccountId, id: ClientMsgId) -> Result<bool, Failure> {
-    let max = ctx.config.limits.request_messages;
+    let max = ctx.config.section::<Limits>().request_messages;
     let key = requests_key(sender, to);
     match take_place(&ctx.redis, (&key, &id.to_vec()), max, REQUEST_MEMORY).await? {
         Membership::Refused => {
@@ -162,7 +163,7 @@ pub async fn ask_redis(
     to: AccountId,
     costs: impl IntoIterator<Item = Cost>,
 ) -> Result<(Known, Taken), Failure> {
-    let limits = &ctx.config.limits;
+    let limits = ctx.config.section::<Limits>();
     let a_minute = |kind, max, subject| {
         let limit = Limit { kind, max, window: MINUTE };
         Cost { limit, subject, amount: 1, refundable: false }

@@ -13,6 +13,7 @@ use nepto_proto::wire::DeviceCiphertext;
 use nepto_proto::{AccountId, DeviceId, ErrorCode};
 
 use super::checks::{self, ASK_AGAIN_AFTER, Cleared, Refusal};
+use super::config::Mailbox;
 use super::fullness::Fullness;
 use super::mailbox;
 use super::submit::ReadSend;
@@ -65,7 +66,7 @@ async fn admit_to_store(
     taken: &mut Taken,
 ) -> Result<Option<Vec<DeviceId>>, Failure> {
     let is_newcomer = cleared.request || is_new(ctx, sender);
-    if is_newcomer && fullness.is_crowded(&ctx.config.mailbox) {
+    if is_newcomer && fullness.is_crowded(&ctx.config.section::<Mailbox>()) {
         metrics::counter!("nepto_store_crowded_total").increment(1);
         return Err(waits(ErrorCode::StoreCrowded, ASK_AGAIN_AFTER, "try again later"));
     }
@@ -77,7 +78,7 @@ async fn admit_to_store(
 
 /// The devices of the recipient that take one more request. Requests are few, so their mailboxes are asked.
 async fn room_for_request(ctx: &Ctx, send: &ReadSend, taken: &mut Taken) -> Result<Vec<DeviceId>, Failure> {
-    let config = &ctx.config.mailbox;
+    let config = ctx.config.section::<Mailbox>();
     let copies = &send.send.to_devices;
     if copies.iter().any(|copy| copy.ciphertext.len() > config.request_bytes_max as usize) {
         let detail = format!(
@@ -114,7 +115,7 @@ fn waits(code: ErrorCode, retry_after: Duration, detail: &str) -> Failure {
 }
 
 fn is_new(ctx: &Ctx, account: AccountId) -> bool {
-    is_younger(account, ctx.clock.now_ms(), Duration::from_secs(ctx.config.mailbox.new_account_for_s))
+    is_younger(account, ctx.clock.now_ms(), Duration::from_secs(ctx.config.section::<Mailbox>().new_account_for_s))
 }
 
 /// Account ids are UUIDs of version 7: they say when they were made.
@@ -132,7 +133,7 @@ fn bytes(copies: &[DeviceCiphertext]) -> u64 {
 
 /// What a message costs of allowances of bytes.
 fn costs(ctx: &Ctx, sender: AccountId, send: &ReadSend) -> [Cost; 3] {
-    let (config, to) = (&ctx.config.mailbox, send.to);
+    let (config, to) = (ctx.config.section::<Mailbox>(), send.to);
     let to_recipient = bytes(&send.send.to_devices).max(MESSAGE_BYTES_MIN);
     let all = to_recipient + bytes(&send.send.own_devices);
     let max = match is_new(ctx, sender) {
