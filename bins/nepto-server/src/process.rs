@@ -3,15 +3,21 @@
 use std::time::Duration;
 
 use nepto_kit::domain::Domain;
-use nepto_kit::{Config, Ctx, http, telemetry};
+use nepto_kit::telemetry::{self, PrometheusHandle};
+use nepto_kit::{Config, Ctx, http};
 use tokio::signal::unix::{SignalKind, signal};
 use tokio::task::JoinSet;
 
+use crate::facets::Facets;
 use crate::{Role, backfill, open_files, provision};
 
 /// Runs a role until it is told to stop or a part of it fails.
 pub fn run(role: Role, config: Config) -> anyhow::Result<()> {
     let metrics = telemetry::start(&config.log)?;
+    if let Role::CheckConfig = role {
+        println!("the configuration is valid");
+        return Ok(());
+    }
     surrealdb_server::tls::install_default_crypto_provider()?;
     let runtime = tokio::runtime::Builder::new_multi_thread()
         .enable_all()
@@ -19,13 +25,9 @@ pub fn run(role: Role, config: Config) -> anyhow::Result<()> {
         .thread_stack_size(10 * 1024 * 1024)
         .build()?;
     runtime.block_on(async move {
-        if matches!(role, Role::CheckConfig) {
-            println!("the configuration is valid");
-            return Ok(());
-        }
         let (facets, domains) = (role.facets(), role.domains());
         facets.check()?;
-        if matches!(role, Role::All | Role::Provision { .. }) {
+        if let Role::All | Role::Provision { .. } = role {
             provision::keys(&config)?;
         }
         if facets.listens() {
@@ -35,34 +37,38 @@ pub fn run(role: Role, config: Config) -> anyhow::Result<()> {
         let span = tracing::info_span!("node", node = %ctx.node);
         let _entered = span.enter();
         match role {
-            Role::All | Role::Provision { .. } => {
-                provision::stores(&ctx, &domains, matches!(role, Role::Provision { restored: true })).await?;
-            }
+            Role::All => provision::stores(&ctx, &domains, false).await?,
+            Role::Provision { restored } => provision::stores(&ctx, &domains, restored).await?,
             _ => provision::check(&ctx, &domains).await?,
         }
-        if let Role::Provision { .. } = &role {
-            return Ok(());
+        match &role {
+            Role::Provision { .. } => Ok(()),
+            Role::ForgetChain { chain } => forget_chain(&ctx, *chain).await,
+            Role::Watcher { backfill: Some(range), chain } => backfill::run(&ctx, *chain, range).await,
+            _ => serve(&ctx, &facets, metrics).await,
         }
-        if let Role::Watcher { backfill: Some(range), chain } = &role {
-            return backfill::run(&ctx, *chain, range).await;
-        }
-        if let Role::ForgetChain { chain } = role {
-            let rows = nepto_domains::forget_chain(&ctx, chain).await?;
-            println!("Forgot {rows} rows of chain {chain}. The next start reads it from the beginning.");
-            return Ok(());
-        }
-        let mut running = Running::default();
-        let operators = facets.start(&ctx, &mut running).await?;
-        running.start("metrics".to_owned(), telemetry::keep_up(ctx.clone(), metrics.clone()));
-        let (admin_ctx, admin) = (ctx.clone(), http::admin(&ctx, metrics, operators));
-        running.start("admin listener".to_owned(), async move {
-            let address = admin_ctx.config.admin.listen;
-            http::serve(&admin_ctx, "admin listener", address, http::Door::operators(), admin).await
-        });
-        let ended = running.until_stop(&ctx).await;
-        stop(&ctx, running).await;
-        ended
     })
+}
+
+async fn forget_chain(ctx: &Ctx, chain: u64) -> anyhow::Result<()> {
+    let rows = nepto_domains::forget_chain(ctx, chain).await?;
+    println!("Forgot {rows} rows of chain {chain}. The next start reads it from the beginning.");
+    Ok(())
+}
+
+/// Runs facets until the process is told to stop.
+async fn serve(ctx: &Ctx, facets: &Facets<'_>, metrics: PrometheusHandle) -> anyhow::Result<()> {
+    let mut running = Running::default();
+    let operators = facets.start(ctx, &mut running).await?;
+    running.start("metrics".to_owned(), telemetry::keep_up(ctx.clone(), metrics.clone()));
+    let (admin_ctx, admin) = (ctx.clone(), http::admin(ctx, metrics, operators));
+    running.start("admin listener".to_owned(), async move {
+        let address = admin_ctx.config.admin.listen;
+        http::serve(&admin_ctx, "admin listener", address, http::Door::operators(), admin).await
+    });
+    let ended = running.until_stop(ctx).await;
+    stop(ctx, running).await;
+    ended
 }
 
 /// The parts of a process, each of which must run for as long as the process does.
