@@ -22,7 +22,8 @@ fn whole_sample() -> String {
         Some(setting) if is_setting(setting) => setting,
         _ => line,
     });
-    uncommented.collect::<Vec<_>>().join("\n")
+    // the one that every other field of its section may stand beside
+    uncommented.collect::<Vec<_>>().join("\n").replace("proof = \"none\"", "proof = \"nft\"")
 }
 
 #[test]
