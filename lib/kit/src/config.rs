@@ -221,6 +221,29 @@ impl Default for Log {
     }
 }
 
+/// A name in a configuration that means nothing.
+#[derive(Debug, thiserror::Error)]
+pub enum UnknownName {
+    /// A section that does not exist.
+    #[error("there is no section [{section}]; there are {known}")]
+    Section {
+        /// As it is written.
+        section: String,
+        /// Those that exist.
+        known: String,
+    },
+    /// A field that does not exist.
+    #[error("there is no field `{field}` in [{section}]; there are {known}")]
+    Field {
+        /// Where.
+        section: String,
+        /// As it is written.
+        field: String,
+        /// Those that exist.
+        known: String,
+    },
+}
+
 /// A configuration that can't be used.
 #[derive(Debug, thiserror::Error)]
 pub enum ConfigError {
@@ -235,27 +258,20 @@ pub enum ConfigError {
     /// Not TOML, or a value of the wrong kind.
     #[error("the configuration is not valid: {0}")]
     Parse(#[from] toml::de::Error),
-    /// A section that does not exist.
-    #[error("the configuration is not valid: there is no section [{section}]; there are {known}")]
-    Section {
-        /// As it is written.
-        section: String,
-        /// Those that exist.
-        known: String,
-    },
-    /// A field that does not exist.
-    #[error("the configuration is not valid: there is no field `{field}` in [{section}]; there are {known}")]
-    Field {
-        /// Where.
-        section: String,
-        /// As it is written.
-        field: String,
-        /// Those that exist.
-        known: String,
-    },
+    /// A section or a field that does not exist.
+    #[error("the configuration is not valid: {0}")]
+    Unknown(#[from] UnknownName),
     /// An environment variable that names no field.
     #[error("the environment variable {0} must look like NEPTO_<SECTION>__<FIELD>")]
     Variable(String),
+    /// A setting of the environment that names no field, or does not fit it.
+    #[error("the environment variable {name} is not valid: {problem}")]
+    Environment {
+        /// Which variable.
+        name: String,
+        /// What is wrong.
+        problem: String,
+    },
     /// Well-formed, but makes no sense.
     #[error("the configuration is not valid: {field}: {problem}")]
     Value {
@@ -395,6 +411,20 @@ mod tests {
         }
         let error = Config::parse("", environment(&[("NEPTO_NATS__URLL", "x")]), &[]).unwrap_err().to_string();
         assert!(error.contains("urll"), "{error}");
+        // the file is not blamed for what the environment says, nor the other way round
+        let [good, bad] = [("NEPTO_NATS__SHARDS", "2"), ("NEPTO_NATS__URLL", "x")];
+        for pairs in [[good, bad], [bad, good]] {
+            let error = Config::parse("[nats]\nreplicas = 3\n", environment(&pairs), &[]).unwrap_err();
+            assert!(matches!(&error, ConfigError::Environment { name, .. } if name == bad.0), "{error}");
+        }
+        let error = Config::parse("[nats]\nurll = 3\n", environment(&[good]), &[]).unwrap_err();
+        assert!(matches!(error, ConfigError::Unknown(_)), "{error}");
+        // the same for a value of the wrong kind
+        let wrong = environment(&[("NEPTO_NATS__REPLICAS", "x"), good]);
+        let error = Config::parse("[nats]\nreplicas = 3\n", wrong, &[]).unwrap_err();
+        assert!(matches!(&error, ConfigError::Environment { name, .. } if name == "NEPTO_NATS__REPLICAS"), "{error}");
+        let error = Config::parse("[nats]\nreplicas = true\n", environment(&[good]), &[]).unwrap_err();
+        assert!(matches!(error, ConfigError::Parse(_)), "{error}");
     }
 
     #[test]

@@ -18,6 +18,8 @@ pub struct Limits {
     pub one_time_prekeys_per_contact_per_day: u32,
     /// One-time prekeys of a device for all strangers together.
     pub one_time_prekeys_to_strangers_per_10_minutes: u32,
+    /// Uploads of keys of one device, taken in or not.
+    pub key_uploads_per_device_per_minute: u32,
 }
 
 impl Default for Limits {
@@ -27,6 +29,7 @@ impl Default for Limits {
             one_time_prekeys_per_stranger_per_day: 3,
             one_time_prekeys_per_contact_per_day: 20,
             one_time_prekeys_to_strangers_per_10_minutes: 50,
+            key_uploads_per_device_per_minute: 12,
         }
     }
 }
