@@ -3,6 +3,9 @@
 //! A process opens a domain once and mounts the facets that its role needs; the others are never built. What a facet needs
 //! is known before anything is opened, so a process connects to no database that none of its facets has.
 
+use std::any::Any;
+use std::sync::{Arc, Mutex, PoisonError};
+
 use futures_util::future::BoxFuture;
 use utoipa_axum::router::OpenApiRouter;
 
@@ -46,6 +49,7 @@ pub struct Parts {
     /// The process.
     pub ctx: Ctx,
     tables: Option<(Db, Outbox)>,
+    made: Arc<Mutex<Vec<Box<dyn Any + Send + Sync>>>>,
 }
 
 /// What a domain answers.
@@ -87,7 +91,7 @@ impl Domain {
     /// Opens its database, if it has one.
     pub async fn open(&self, ctx: &Ctx) -> anyhow::Result<Parts> {
         if !self.has_tables() {
-            return Ok(Parts { ctx: ctx.clone(), tables: None });
+            return Ok(Parts { ctx: ctx.clone(), tables: None, made: Arc::default() });
         }
         let databases = ctx.databases.as_ref().ok_or_else(|| anyhow::anyhow!("this role runs without a database"))?;
         let db = databases.of(self.name).await?;
@@ -109,7 +113,22 @@ impl Domain {
 impl Parts {
     /// Of a domain with this database.
     pub fn new(ctx: &Ctx, db: Db) -> Self {
-        Self { ctx: ctx.clone(), tables: Some((db.clone(), Outbox::new(ctx, &db))) }
+        Self { ctx: ctx.clone(), tables: Some((db.clone(), Outbox::new(ctx, &db))), made: Arc::default() }
+    }
+
+    /// What several facets are made of, a domain's use-cases above all: made by the first that asks, and given to the others.
+    pub fn shared<T: Clone + Send + Sync + 'static>(
+        &self,
+        make: impl FnOnce(&Self) -> anyhow::Result<T>,
+    ) -> anyhow::Result<T> {
+        let made = || self.made.lock().unwrap_or_else(PoisonError::into_inner);
+        let known = made().iter().find_map(|one| one.downcast_ref::<T>().cloned());
+        if let Some(known) = known {
+            return Ok(known);
+        }
+        let new = make(self)?;
+        made().push(Box::new(new.clone()));
+        Ok(new)
     }
 
     /// The domain's own database.
@@ -124,5 +143,46 @@ impl Parts {
 
     fn tables(&self) -> anyhow::Result<&(Db, Outbox)> {
         self.tables.as_ref().ok_or_else(|| anyhow::anyhow!("this domain has no tables"))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use nepto_testkit::{Nats, Redis};
+
+    use super::*;
+    use crate::Config;
+
+    /// RFC 8410, 10.1: no token is looked at here.
+    const TOKEN_KEY: &str = "-----BEGIN PUBLIC KEY-----
+MCowBQYDK2VwAyEAGb9ECWmEzf6FQbrBZ9w7lshQhqowtrbLDFw4rXAxZuE=
+-----END PUBLIC KEY-----
+";
+
+    const DOMAIN: Domain = Domain {
+        name: "doors",
+        queues: &["doors-opened"],
+        workers: Some(|_| Ok(vec![Consumer::new("doors-closed", |_| async { Ok(()) })])),
+        ..Domain::NONE
+    };
+
+    #[tokio::test]
+    async fn what_facets_share_is_made_once_and_a_queue_has_one_name() {
+        let (nats, redis) = tokio::join!(Nats::start(), Redis::start());
+        let (nats, redis, folder) = (nats.unwrap(), redis.unwrap(), tempfile::tempdir().unwrap());
+        let mut config = Config::default();
+        config.nats.url = nats.url();
+        config.redis.url = redis.url();
+        config.tokens.verifying_key_file = folder.path().join("tokens.pub.pem");
+        std::fs::write(&config.tokens.verifying_key_file, TOKEN_KEY).unwrap();
+        let ctx = Ctx::connect(config, false).await.unwrap();
+        let parts = DOMAIN.open(&ctx).await.unwrap();
+        let first = parts.shared(|_| Ok(Arc::new("made"))).unwrap();
+        let again = parts.clone().shared(|_| anyhow::bail!("it is there")).unwrap();
+        assert!(Arc::ptr_eq(&first, &again));
+        assert_eq!(parts.shared(|_| Ok(7)).unwrap(), 7, "something else");
+        assert!(parts.db().is_err() && parts.outbox().is_err(), "it has no tables");
+        let error = DOMAIN.consumers(&parts).err().unwrap().to_string();
+        assert!(error.contains("doors-opened") && error.contains("doors-closed"), "{error}");
     }
 }

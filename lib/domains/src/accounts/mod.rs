@@ -37,11 +37,11 @@ pub fn domain() -> Domain {
         schema: store::SCHEMA,
         sections: config::SECTIONS,
         api: Some(|parts| {
-            let accounts = ops::Accounts::new(parts)?;
+            let accounts = parts.shared(ops::Accounts::new)?;
             Ok(Api { services: services::services(&accounts), routes: routes::routes(accounts) })
         }),
-        jobs: Some(|parts| Ok(jobs::jobs(&ops::Accounts::new(parts)?))),
-        operators: Some(|parts| Ok(admin::routes(ops::Accounts::new(parts)?))),
+        jobs: Some(|parts| Ok(jobs::jobs(&parts.shared(ops::Accounts::new)?))),
+        operators: Some(|parts| Ok(admin::routes(parts.shared(ops::Accounts::new)?))),
         ..Domain::NONE
     }
 }

@@ -46,7 +46,7 @@ pub fn domain() -> Domain {
         schema: store::SCHEMA,
         sections: config::SECTIONS,
         api: Some(|parts| {
-            let assets = ops::Assets::new(parts)?;
+            let assets = parts.shared(ops::Assets::new)?;
             let metadata = metadata::Metadata::new(&assets);
             Ok(Api {
                 services: services::services(&assets),
@@ -57,9 +57,9 @@ pub fn domain() -> Domain {
             })
         }),
         queues: consumers::QUEUES,
-        workers: Some(|parts| Ok(consumers::consumers(&ops::Assets::new(parts)?))),
-        jobs: Some(|parts| Ok(metadata::jobs(&metadata::Metadata::new(&ops::Assets::new(parts)?)))),
-        watchers: Some(|parts| transactions::watchers(&ops::Assets::new(parts)?)),
+        workers: Some(|parts| Ok(consumers::consumers(&parts.shared(ops::Assets::new)?))),
+        jobs: Some(|parts| Ok(metadata::jobs(&metadata::Metadata::new(&parts.shared(ops::Assets::new)?)))),
+        watchers: Some(|parts| transactions::watchers(&parts.shared(ops::Assets::new)?)),
         ..Domain::NONE
     }
 }

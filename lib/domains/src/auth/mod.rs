@@ -46,13 +46,13 @@ pub fn domain() -> Domain {
         sections: config::SECTIONS,
         // the only facet that has the signing key
         api: Some(|parts| {
-            let auth = ops::Auth::new(parts)?;
+            let auth = parts.shared(ops::Auth::new)?;
             Ok(Api { services: services::services(&auth), routes: routes::routes(issuer::Issuer::new(auth)?) })
         }),
         queues: consumers::QUEUES,
-        workers: Some(|parts| Ok(consumers::consumers(&ops::Auth::new(parts)?))),
-        jobs: Some(|parts| Ok(jobs::jobs(&ops::Auth::new(parts)?))),
-        operators: Some(|parts| Ok(invites::routes(ops::Auth::new(parts)?))),
+        workers: Some(|parts| Ok(consumers::consumers(&parts.shared(ops::Auth::new)?))),
+        jobs: Some(|parts| Ok(jobs::jobs(&parts.shared(ops::Auth::new)?))),
+        operators: Some(|parts| Ok(invites::routes(parts.shared(ops::Auth::new)?))),
         ..Domain::NONE
     }
 }

@@ -46,13 +46,13 @@ pub fn domain() -> Domain {
         schema: store::SCHEMA,
         sections: SECTIONS,
         api: Some(|parts| {
-            let collector = ops::Collector::new(parts)?;
+            let collector = parts.shared(ops::Collector::new)?;
             let hooks = hooks::Hooks::load(&collector.chains)?;
             Ok(Api { services: services::services(&collector), routes: hooks::routes(collector, hooks) })
         }),
-        jobs: Some(|parts| Ok(jobs::jobs(&ops::Collector::new(parts)?))),
-        watchers: Some(|parts| watcher::watchers(&ops::Collector::new(parts)?)),
-        operators: Some(|parts| Ok(status::routes(ops::Collector::new(parts)?))),
+        jobs: Some(|parts| Ok(jobs::jobs(&parts.shared(ops::Collector::new)?))),
+        watchers: Some(|parts| watcher::watchers(&parts.shared(ops::Collector::new)?)),
+        operators: Some(|parts| Ok(status::routes(parts.shared(ops::Collector::new)?))),
         ..Domain::NONE
     }
 }

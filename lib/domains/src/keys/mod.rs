@@ -42,12 +42,12 @@ pub fn domain() -> Domain {
         schema: store::SCHEMA,
         sections: config::SECTIONS,
         api: Some(|parts| {
-            let keys = ops::Keys::new(parts)?;
+            let keys = parts.shared(ops::Keys::new)?;
             Ok(Api { services: services::services(&keys), routes: routes::routes(keys) })
         }),
         queues: consumers::QUEUES,
-        workers: Some(|parts| Ok(consumers::consumers(&ops::Keys::new(parts)?))),
-        jobs: Some(|parts| Ok(jobs::jobs(&ops::Keys::new(parts)?))),
+        workers: Some(|parts| Ok(consumers::consumers(&parts.shared(ops::Keys::new)?))),
+        jobs: Some(|parts| Ok(jobs::jobs(&parts.shared(ops::Keys::new)?))),
         ..Domain::NONE
     }
 }
