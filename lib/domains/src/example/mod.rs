@@ -6,9 +6,9 @@
 mod frames;
 mod tests;
 
-use nepto_kit::domain::{Domain, Facets};
+use nepto_kit::domain::Domain;
 
 /// The domain.
 pub fn domain() -> Domain {
-    Domain { name: "example", schema: &[], mount: |_| Ok(Facets::default()), frames: Some(frames::mount) }
+    Domain { name: "example", frames: Some(frames::mount), ..Domain::NONE }
 }

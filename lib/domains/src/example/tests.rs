@@ -84,13 +84,15 @@ async fn context() -> (Ctx, Signer, Nats, Redis) {
     let (nats, redis) = tokio::join!(Nats::start(), Redis::start());
     let (nats, redis) = (nats.unwrap(), redis.unwrap());
     let folder = tempfile::tempdir().unwrap();
-    let mut config = Config::default();
-    config.nats.url = nats.url();
-    config.redis.url = redis.url();
-    config.tokens.signing_key_file = folder.path().join("tokens.pem");
-    config.tokens.verifying_key_file = folder.path().join("tokens.pub.pem");
-    make_token_keys(&config.tokens).unwrap();
-    let signer = Signer::load(&config.tokens.signing_key_file).unwrap();
+    let [private, public] = ["tokens.pem", "tokens.pub.pem"].map(|name| folder.path().join(name));
+    let text = format!(
+        "[nats]\nurl = {:?}\n[redis]\nurl = {:?}\n[tokens]\nsigning_key_file = {private:?}\nverifying_key_file = {public:?}\n",
+        nats.url(),
+        redis.url()
+    );
+    let config = Config::parse(&text, [], &crate::sections()).unwrap();
+    make_token_keys(&config).unwrap();
+    let signer = Signer::load(&private).unwrap();
     (Ctx::connect(config, false).await.unwrap(), signer, nats, redis)
 }
 

@@ -50,7 +50,7 @@ type Closed = CloseCode;
 /// Each phase is boxed: a socket that idles should hold only what it still needs.
 pub async fn serve(mut permit: ConnectionPermit, mut socket: Socket) {
     let gateway = permit.gateway().clone();
-    let limits = &gateway.ctx.config.gateway;
+    let limits = &gateway.config;
     let mut allowance = Allowance::new(limits.frames_per_second, limits.frames_burst, Instant::now());
     let (guard, handshake) = match Box::pin(hello(&gateway, &mut socket, &mut allowance)).await {
         Ok(welcomed) => welcomed,
@@ -357,7 +357,7 @@ impl<'a> Connection<'a> {
 
     /// The gateway stops: tell the client, answer what it still waits for, close.
     async fn finish(&mut self) -> Closed {
-        let spread = self.gateway.ctx.config.gateway.reconnect_spread_ms;
+        let spread = self.gateway.config.reconnect_spread_ms;
         let reconnect_in_ms = self.gateway.ctx.random.below(u64::from(spread.max(1))) as u32;
         let drain = encode_server(0, server_frame::Kind::Drain(wire::Drain { reconnect_in_ms }));
         let finish = async {
@@ -390,7 +390,7 @@ impl<'a> Connection<'a> {
         self.feed(refusal.into_frame()).await?;
         self.spend(allowance::REFUSAL)?;
         self.errors += u32::from(breaks_protocol(code));
-        if self.errors > self.gateway.ctx.config.gateway.errors_max { Err(CloseCode::Abuse) } else { Ok(()) }
+        if self.errors > self.gateway.config.errors_max { Err(CloseCode::Abuse) } else { Ok(()) }
     }
 
     /// What a frame costs; how long to wait if it is too much.
@@ -410,7 +410,7 @@ impl<'a> Connection<'a> {
     }
 
     async fn feed_message(&mut self, message: Message) -> Result<(), Closed> {
-        let limit = Duration::from_millis(self.gateway.ctx.config.gateway.write_timeout_ms);
+        let limit = Duration::from_millis(self.gateway.config.write_timeout_ms);
         match timeout(limit, self.socket.feed(message)).await {
             Ok(Ok(())) => Ok(()),
             Ok(Err(_)) => Err(CloseCode::Normal),
@@ -419,7 +419,7 @@ impl<'a> Connection<'a> {
     }
 
     async fn flush(&mut self) -> Result<(), Closed> {
-        let limit = Duration::from_millis(self.gateway.ctx.config.gateway.write_timeout_ms);
+        let limit = Duration::from_millis(self.gateway.config.write_timeout_ms);
         match timeout(limit, self.socket.flush()).await {
             Ok(Ok(())) => Ok(()),
             Ok(Err(_)) => Err(CloseCode::Normal),

@@ -10,6 +10,7 @@
 
 mod allowance;
 mod closing;
+mod config;
 mod connection;
 mod hello;
 mod hellos;
@@ -30,6 +31,7 @@ use nepto_kit::frames::{FrameHandler, Part};
 use nepto_kit::subscriptions::Subscriptions;
 
 use self::allowance::Spent;
+pub use self::config::SECTIONS;
 use self::permit::Permits;
 use self::presence::Presence;
 pub use self::presence::connected;
@@ -39,6 +41,7 @@ use self::upgrade::upgrade;
 /// What the connections of a process share.
 pub struct Gateway {
     ctx: Ctx,
+    config: Arc<config::Gateway>,
     presence: Arc<Presence>,
     subscriptions: Subscriptions,
     /// The domains behind the sockets; everywhere else they are known by their place here.
@@ -66,9 +69,10 @@ impl Gateway {
             parts.extend(frames.parts);
         }
         let routes = Routes::of(&handlers)?;
-        let permits = Permits::new(&ctx.config);
-        let spent = Spent::default();
-        Ok((Arc::new(Self { ctx: ctx.clone(), presence, subscriptions, handlers, routes, permits, spent }), parts))
+        let config = ctx.config.section::<config::Gateway>();
+        let (permits, spent) = (Permits::new(&ctx.config.http, &config), Spent::default());
+        let ctx = ctx.clone();
+        Ok((Arc::new(Self { ctx, config, presence, subscriptions, handlers, routes, permits, spent }), parts))
     }
 
     /// The route of the socket.

@@ -2,10 +2,10 @@
 
 use std::sync::Arc;
 
-use nepto_kit::config::Config;
+use nepto_kit::config::Http;
 use nepto_kit::http::{Acquaintance, Bounds, Full, Origin, Share, Shares};
 
-use super::Gateway;
+use super::{Gateway, config};
 
 /// What there is room for.
 pub struct Permits {
@@ -16,8 +16,8 @@ pub struct Permits {
 }
 
 impl Permits {
-    pub fn new(config: &Config) -> Self {
-        let (http, all) = (&config.http, config.gateway.sockets_max);
+    pub fn new(http: &Http, gateway: &config::Gateway) -> Self {
+        let all = gateway.sockets_max;
         let sockets =
             Bounds { all, network: http.connections_per_address_max, prefix: http.connections_per_prefix_max };
         let greetings = Bounds { all, network: http.greetings_per_address_max, prefix: http.greetings_per_prefix_max };

@@ -81,7 +81,7 @@ pub async fn upgrade(
 }
 
 async fn open(on_upgrade: OnUpgrade, gateway: &Gateway) -> hyper::Result<Socket> {
-    let limits = &gateway.ctx.config.gateway;
+    let limits = &gateway.config;
     let allowance = Allowance::new(limits.frames_per_second, limits.frames_burst, Instant::now());
     let stream = Pieces::new(TokioIo::new(on_upgrade.await?), allowance);
     let config = WebSocketConfig::default()

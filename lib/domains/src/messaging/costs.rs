@@ -7,6 +7,8 @@ use nepto_kit::{Ctx, Failure};
 use nepto_proto::wire::{DeviceCiphertext, SendDm};
 use nepto_proto::{AccountId, ErrorCode};
 
+use super::config::Mailbox;
+
 pub const DAY: Duration = Duration::from_secs(86_400);
 /// When what others take may be different.
 pub const ASK_AGAIN_AFTER: Duration = Duration::from_secs(600);
@@ -31,7 +33,7 @@ pub fn exhausted(Exhausted { limit, left }: Exhausted) -> Failure {
 /// What a message costs its sender. Receipts, which are for the recipient's devices only, have half as much for themselves:
 /// clients send them by themselves, and whoever makes a client send many must not keep its owner from writing.
 pub fn of_sender(ctx: &Ctx, sender: AccountId, to: AccountId, send: &SendDm) -> [Cost; 2] {
-    let config = &ctx.config.mailbox;
+    let config = ctx.config.section::<Mailbox>();
     let max = match is_new(ctx, sender) {
         true => config.bytes_per_new_account_per_day,
         false => config.bytes_per_account_per_day,
@@ -54,7 +56,8 @@ pub fn of_sender(ctx: &Ctx, sender: AccountId, to: AccountId, send: &SendDm) -> 
 
 /// What it costs of that which all whom the recipient has accepted may send to them.
 pub fn of_recipient(ctx: &Ctx, to: AccountId, send: &SendDm) -> Cost {
-    let limit = Limit { kind: "bytes_to", max: ctx.config.mailbox.bytes_per_recipient_per_day, window: DAY };
+    let limit =
+        Limit { kind: "bytes_to", max: ctx.config.section::<Mailbox>().bytes_per_recipient_per_day, window: DAY };
     let amount = bytes_to_recipient(&send.to_devices);
     Cost { limit, subject: to.to_string(), amount, refundable: true }
 }
@@ -88,7 +91,7 @@ pub fn waits(code: ErrorCode, retry_after: Duration, detail: &str) -> Failure {
 
 /// Whether an account is so new that it has less.
 pub fn is_new(ctx: &Ctx, account: AccountId) -> bool {
-    is_younger(account, ctx.clock.now_ms(), Duration::from_secs(ctx.config.mailbox.new_account_for_s))
+    is_younger(account, ctx.clock.now_ms(), Duration::from_secs(ctx.config.section::<Mailbox>().new_account_for_s))
 }
 
 /// Account ids are UUIDs of version 7: they say when they were made.

@@ -22,6 +22,7 @@ use tokio::sync::Semaphore;
 use tokio::time::{Instant, sleep};
 
 use super::acked::{Acked, Purger};
+use super::config::Mailbox;
 use super::delivery::{self, DeliveryState};
 use super::fullness::Fullness;
 use super::mailbox::{self, Missed, Page, Store, StoredEnvelope, missed};
@@ -87,15 +88,15 @@ fn register_health(ctx: &Ctx, fullness: &Arc<Fullness>) {
             async move { jetstream.get_stream(shard.stream()).await.map(drop).map_err(|error| error.to_string()) }
         });
     }
-    let (full, config) = (fullness.clone(), ctx.config.clone());
-    ctx.health.register("message store", move || std::future::ready(full.check(&config.mailbox)));
+    let (full, config) = (fullness.clone(), ctx.config.section::<Mailbox>());
+    ctx.health.register("message store", move || std::future::ready(full.check(&config)));
 }
 
 impl Messaging {
     /// This part of a mailbox may go: some time soon, and not with everybody else's. The epoch is that of the connection.
     fn acknowledge(&self, account: AccountId, device: DeviceId, epoch: u64, part: Acked) {
         let spread_ms = || {
-            let every = self.ctx.config.mailbox.purge_every_ms;
+            let every = self.ctx.config.section::<Mailbox>().purge_every_ms;
             (every / 2 + self.ctx.random.below(every)).cast_signed()
         };
         self.purger.acknowledge((account, device), epoch, part, self.ctx.clock.now_ms(), spread_ms);

@@ -11,6 +11,7 @@ use nepto_proto::AccountId;
 use nepto_proto::event::MailboxNotice;
 use nepto_proto::subject::{Shard, Shards};
 
+use super::config::Mailbox;
 use super::fullness::Fullness;
 use super::mailbox::notify;
 
@@ -90,7 +91,7 @@ impl Mailboxes {
             }
             let looked = self.look_at_all(ctx).await;
             let bytes = self.known.iter().map(|known| known.bytes.load(Ordering::Relaxed));
-            fullness.note_streams(&ctx.config.mailbox, bytes);
+            fullness.note_streams(&ctx.config.section::<Mailbox>(), bytes);
             match looked {
                 Ok(true) => notify_all(ctx, connections).await,
                 Ok(false) => {}

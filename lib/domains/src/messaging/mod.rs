@@ -9,6 +9,7 @@
 //! - the server sees ciphertexts only.
 
 mod acked;
+mod config;
 mod consumers;
 mod costs;
 mod delivery;
@@ -25,11 +26,26 @@ mod send;
 mod two_people;
 mod typing;
 
-use nepto_kit::domain::{Domain, Facets, Parts};
+use std::time::Duration;
+
+use nepto_kit::Config;
+use nepto_kit::domain::Domain;
+use nepto_kit::nats::Bounds;
+
+#[cfg(test)]
+pub(crate) use router::NAME as ROUTER;
 
 /// The domain. Its messages live in JetStream, so it has no tables.
 pub fn domain() -> Domain {
-    Domain { name: "messaging", schema: &[], mount, frames: Some(frames::mount) }
+    Domain {
+        name: "messaging",
+        sections: config::SECTIONS,
+        queues: consumers::QUEUES,
+        workers: Some(|parts| Ok(consumers::consumers(&parts.ctx))),
+        jobs: Some(|parts| Ok(jobs::jobs(&parts.ctx))),
+        frames: Some(frames::mount),
+        ..Domain::NONE
+    }
 }
 
 /// The sequence in `<epoch>:<sequence>`; 0 if it is of another epoch.
@@ -38,8 +54,15 @@ fn epoch_place(place: &str, epoch: u64) -> u64 {
     place.and_then(|(_, seq)| seq.parse().ok()).unwrap_or(0)
 }
 
-fn mount(parts: &Parts) -> anyhow::Result<Facets> {
-    Ok(Facets { consumers: consumers::consumers(parts), jobs: jobs::jobs(parts), ..Facets::default() })
+/// What the streams of the mailboxes may hold.
+pub fn stream_bounds(config: &Config) -> Bounds {
+    let mailbox = config.section::<config::Mailbox>();
+    Bounds {
+        max_age: Duration::from_secs(mailbox.expire_after_s),
+        duplicate_window: Duration::from_secs(mailbox.duplicate_window_s),
+        messages_per_subject_max: mailbox.messages_max,
+        bytes_max: mailbox.shard_bytes_max,
+    }
 }
 
 #[cfg(test)]

@@ -12,6 +12,7 @@ use nepto_proto::wire::{self, server_frame};
 use nepto_proto::{AccountId, DeviceId, ErrorCode};
 use redis::AsyncCommands;
 
+use super::config::Limits;
 use crate::accounts::WhoAccepts;
 use crate::gateway::connected;
 use crate::keys::{DeviceList, ListDevices};
@@ -31,7 +32,7 @@ pub fn read(query: &wire::PresenceQuery) -> Result<Vec<AccountId>, Failure> {
 /// Answers it, within the asker's limit.
 pub async fn answer(ctx: Ctx, reply_to: u32, asker: AccountId, accounts: Vec<AccountId>) -> Option<Bytes> {
     let online = async {
-        let max = ctx.config.limits.presence_accounts_per_minute;
+        let max = ctx.config.section::<Limits>().presence_accounts_per_minute;
         let limit = Limit { kind: "presence", max, window: Duration::from_secs(60) };
         limit.take(&ctx.redis, &ctx.clock, &asker.to_string(), accounts.len() as u32).await?;
         online(&ctx, asker, &accounts).await

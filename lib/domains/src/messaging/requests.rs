@@ -10,6 +10,7 @@ use nepto_proto::wire::DeviceCiphertext;
 use nepto_proto::{AccountId, ClientMsgId, DeviceId, ErrorCode};
 use redis::Script;
 
+use super::config::{Limits, Mailbox};
 use super::costs::{ASK_AGAIN_AFTER, DAY, bytes_to_recipient, waits};
 use super::mailbox;
 
@@ -46,14 +47,14 @@ pub async fn count(
     to: AccountId,
     id: ClientMsgId,
 ) -> Result<bool, Failure> {
-    let max = ctx.config.limits.request_messages;
+    let max = ctx.config.section::<Limits>().request_messages;
     let answer: u8 = COUNT
         .key(key(sender, to))
         .arg(member(device, id))
         .arg(max)
         .arg(REQUEST_MEMORY.as_secs())
         .arg(ctx.clock.now_ms())
-        .arg(ctx.config.mailbox.duplicate_window_s.saturating_mul(1_000))
+        .arg(ctx.config.section::<Mailbox>().duplicate_window_s.saturating_mul(1_000))
         .invoke_async(&mut ctx.redis.clone())
         .await?;
     match answer {
@@ -89,7 +90,7 @@ pub async fn room(
     is_new: bool,
     taken: &mut Taken,
 ) -> Result<Vec<DeviceId>, Failure> {
-    let config = &ctx.config.mailbox;
+    let config = ctx.config.section::<Mailbox>();
     let part = if is_new { 2 } else { 1 };
     if copies.iter().any(|copy| copy.ciphertext.len() > config.request_bytes_max as usize) {
         let detail = format!(

@@ -29,6 +29,7 @@ use nepto_proto::{AccountId, ClientMsgId, DeviceId, ErrorCode};
 use prost::Message as _;
 use tokio::time::Instant;
 
+use super::config::{Limits, Mailbox};
 use super::fullness::Fullness;
 use super::mailbox::{DeviceCopy, Store, StoreError, Stored, Submission};
 use super::{costs, requests};
@@ -207,7 +208,7 @@ pub async fn ask_redis(
     to: AccountId,
     costs: impl IntoIterator<Item = Cost>,
 ) -> Result<(Known, Taken), Failure> {
-    let limits = &ctx.config.limits;
+    let limits = ctx.config.section::<Limits>();
     let a_minute = |kind, max, subject| {
         let limit = Limit { kind, max, window: MINUTE };
         Cost { limit, subject, amount: 1, refundable: false }
@@ -338,7 +339,7 @@ async fn room_in_store(
     let ctx = &sending.ctx;
     let is_new = costs::is_new(ctx, sender);
     let is_newcomer = cleared.request || is_new;
-    if is_newcomer && sending.fullness.is_crowded(&ctx.config.mailbox) {
+    if is_newcomer && sending.fullness.is_crowded(&ctx.config.section::<Mailbox>()) {
         metrics::counter!("nepto_store_crowded_total").increment(1);
         return Err(costs::waits(ErrorCode::StoreCrowded, costs::ASK_AGAIN_AFTER, "try again later"));
     }

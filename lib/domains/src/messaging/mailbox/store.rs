@@ -26,6 +26,7 @@ use tokio::time::{Instant, timeout};
 use super::missed::{self, Missed};
 use super::notify;
 use super::publish::{Refused, publish};
+use crate::messaging::config::Batches;
 
 /// Headers of JetStream (NATS ADR-50, atomic batch publishing).
 mod header {
@@ -151,7 +152,7 @@ impl Store {
             let batches = batches.clone();
             let (sender, receiver) = mpsc::channel(QUEUE_MAX);
             let (nats, clock, random) = (ctx.nats.clone(), ctx.clock.clone(), ctx.random.clone());
-            let batch_max = ctx.config.gateway.batch_max;
+            let batch_max = ctx.config.section::<Batches>().batch_max;
             let full = Mutex::default();
             (sender, Lane { nats, clock, random, shard, batch_max, receiver, batches, full })
         };
