@@ -29,9 +29,19 @@ pub fn all() -> Vec<Domain> {
     vec![auth::domain(), accounts::domain(), keys::domain(), messaging::domain(), collector::domain(), assets::domain()]
 }
 
+/// Every domain, and the one that is for tests alone.
+#[cfg(test)]
+fn all_and_example() -> Vec<Domain> {
+    all().into_iter().chain([example::domain()]).collect()
+}
+
 /// What they, and the sockets in front of them, read of the configuration.
 pub fn sections() -> Vec<Declared> {
-    all().iter().flat_map(|domain| domain.sections).chain(gateway::SECTIONS).copied().collect()
+    sections_of(&all())
+}
+
+fn sections_of(domains: &[Domain]) -> Vec<Declared> {
+    domains.iter().flat_map(|domain| domain.sections).chain(gateway::SECTIONS).copied().collect()
 }
 
 /// What they say about the streams of `nats/streams.toml`.

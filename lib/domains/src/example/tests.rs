@@ -3,24 +3,32 @@
 use std::net::SocketAddr;
 use std::time::Duration;
 
+use async_nats::jetstream::consumer::pull;
+use axum::Router;
 use bytes::Bytes;
 use futures_util::{SinkExt, StreamExt};
-use nepto_kit::Ctx;
 use nepto_kit::config::Config;
-use nepto_kit::domain::Domain;
+use nepto_kit::domain::{Domain, Parts};
 use nepto_kit::http::{self, Door};
 use nepto_kit::token::{Claims, SessionState, Signer};
+use nepto_kit::{Ctx, nats};
+use nepto_proto::event::Event as _;
 use nepto_proto::frame::{ClientKind, UnreadFrame, encode_kind, open_envelope};
+use nepto_proto::subject::EVENTS_STREAM;
 use nepto_proto::wire::{self, Hello, Ping, SendDm};
 use nepto_proto::{CloseCode, ErrorCode, SessionId};
 use nepto_testkit::{Nats, Port, Redis, eventually, seconds};
 use prost::Message as _;
 use redis::AsyncCommands;
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::net::TcpStream;
 use tokio_tungstenite::{MaybeTlsStream, WebSocketStream};
 use tungstenite::Message;
 use tungstenite::client::IntoClientRequest as _;
 
+use super::consumers::QUEUES;
 use super::frames::{BOARD, Follow, GO_ON, Say, Wait};
+use super::{CountNotes, NoteMade};
 use crate::auth::make_token_keys;
 use crate::gateway::Gateway;
 use crate::testing::account;
@@ -42,24 +50,48 @@ struct World {
 }
 
 impl World {
+    /// Sockets with these domains behind them.
     async fn with(domains: &[Domain]) -> Self {
-        let (ctx, signer, nats, redis) = context().await;
-        let (gateway, parts) = Gateway::new(&ctx, domains).await.unwrap();
-        for (_, part) in parts {
-            tokio::spawn(part);
+        let (ctx, signer, nats, redis) = context("").await;
+        let router = gateway(&ctx, domains).await;
+        Self::serve(ctx, signer, router, (nats, redis)).await
+    }
+
+    /// Everything that the example has, beside the sockets of all domains; and what its jobs are made of.
+    async fn whole(settings: &str) -> (Self, Domain, Parts) {
+        let (ctx, signer, nats, redis) = context(settings).await;
+        provision(&ctx).await;
+        let domains = crate::all_and_example();
+        let example = domains.iter().copied().find(|domain| domain.name == "example").unwrap();
+        let parts = example.open(&ctx).await.unwrap();
+        parts.db().unwrap().migrate(example.schema).await.unwrap();
+        tokio::spawn(parts.outbox().unwrap().clone().serve());
+        let api = example.api.unwrap()(&parts).unwrap();
+        for service in api.services {
+            tokio::spawn(service.serve(ctx.clone()));
         }
+        for consumer in example.consumers(&parts).unwrap() {
+            tokio::spawn(consumer.serve(ctx.clone()));
+        }
+        let (routes, description) = api.routes.split_for_parts();
+        assert!(description.paths.paths.contains_key("/v1/example/notes"));
+        let router = gateway(&ctx, &domains).await.merge(routes);
+        (Self::serve(ctx, signer, router, (nats, redis)).await, example, parts)
+    }
+
+    async fn serve(ctx: Ctx, signer: Signer, router: Router, (nats, redis): (Nats, Redis)) -> Self {
         let port = Port::reserve().unwrap();
         let (serving, address) = (ctx.clone(), port.address());
-        let router = http::public(&ctx, gateway.routes());
+        let router = http::public(&ctx, router);
         tokio::spawn(async move {
             http::serve(&serving, "listener", address, Door::public(&serving.config.http), router).await
         });
-        eventually(seconds(10), async || Ok(tokio::net::TcpStream::connect(address).await.is_ok())).await.unwrap();
+        eventually(seconds(10), async || Ok(TcpStream::connect(address).await.is_ok())).await.unwrap();
         Self { ctx, address, signer, _port: port, _redis: redis, _nats: nats }
     }
 
-    /// The first device of an account, connected and welcomed.
-    async fn connect(&self, number: u128) -> Socket {
+    /// An access token of the first device of an account.
+    async fn sign_in(&self, number: u128) -> String {
         let now_s = self.ctx.clock.now_ms() / 1_000;
         let claims = Claims {
             account: account(number),
@@ -70,34 +102,83 @@ impl World {
         };
         let live = SessionState::Live.as_str();
         let () = self.ctx.redis.clone().set(SessionState::key(claims.session), live).await.unwrap();
+        self.signer.sign(&claims).unwrap()
+    }
+
+    /// The first device of an account, connected and welcomed.
+    async fn connect(&self, number: u128) -> Socket {
+        let access_token = self.sign_in(number).await;
         let mut request = format!("ws://{}/v1/socket", self.address).into_client_request().unwrap();
         request.headers_mut().insert("sec-websocket-protocol", "nepto.v1".parse().unwrap());
         let (ws, _) = tokio_tungstenite::connect_async(request).await.unwrap();
         let mut socket = Socket { ws };
-        socket.send(1, &Hello { access_token: self.signer.sign(&claims).unwrap(), resume: None }).await;
+        socket.send(1, &Hello { access_token, resume: None }).await;
         assert_eq!(socket.next().await, (1, WELCOME));
         socket
     }
+
+    /// Makes a note over HTTP; the status of the answer.
+    async fn make_note(&self, token: &str, text: &str) -> u16 {
+        let body = serde_json::json!({ "text": text }).to_string();
+        let head = format!(
+            "POST /v1/example/notes HTTP/1.1\r\nhost: localhost\r\nconnection: close\r\nauthorization: Bearer {token}\r\n\
+             content-type: application/json\r\ncontent-length: {}\r\n\r\n",
+            body.len()
+        );
+        let mut stream = TcpStream::connect(self.address).await.unwrap();
+        stream.write_all((head + &body).as_bytes()).await.unwrap();
+        let mut answer = String::new();
+        stream.read_to_string(&mut answer).await.unwrap();
+        answer.split(' ').nth(1).unwrap().parse().unwrap()
+    }
+
+    async fn notes(&self) -> u64 {
+        self.ctx.call(&CountNotes {}).await.unwrap()
+    }
 }
 
-async fn context() -> (Ctx, Signer, Nats, Redis) {
+/// The routes of a gateway, with all that runs beside it.
+async fn gateway(ctx: &Ctx, domains: &[Domain]) -> Router {
+    let (gateway, parts) = Gateway::new(ctx, domains).await.unwrap();
+    for (_, part) in parts {
+        tokio::spawn(part);
+    }
+    gateway.routes()
+}
+
+/// The streams, and the example's consumer as `nats/streams.toml` would declare it.
+async fn provision(ctx: &Ctx) {
+    nats::provision(&ctx.jetstream, &ctx.config.nats, &crate::streams(&ctx.config), false).await.unwrap();
+    let events = ctx.jetstream.get_stream(EVENTS_STREAM).await.unwrap();
+    for queue in QUEUES {
+        let consumer = pull::Config {
+            durable_name: Some((*queue).to_owned()),
+            filter_subject: NoteMade::subject(),
+            ..pull::Config::default()
+        };
+        events.create_consumer(consumer).await.unwrap();
+    }
+}
+
+async fn context(settings: &str) -> (Ctx, Signer, Nats, Redis) {
     let (nats, redis) = tokio::join!(Nats::start(), Redis::start());
     let (nats, redis) = (nats.unwrap(), redis.unwrap());
     let folder = tempfile::tempdir().unwrap();
     let [private, public] = ["tokens.pem", "tokens.pub.pem"].map(|name| folder.path().join(name));
     let text = format!(
-        "[nats]\nurl = {:?}\n[redis]\nurl = {:?}\n[tokens]\nsigning_key_file = {private:?}\nverifying_key_file = {public:?}\n",
+        "[nats]\nurl = {:?}\nshards = 1\n[redis]\nurl = {:?}\n[database]\nurl = \"mem://\"\n\
+         [tokens]\nsigning_key_file = {private:?}\nverifying_key_file = {public:?}\n{settings}",
         nats.url(),
         redis.url()
     );
-    let config = Config::parse(&text, [], &crate::sections()).unwrap();
+    let config = Config::parse(&text, [], &crate::sections_of(&crate::all_and_example())).unwrap();
     make_token_keys(&config).unwrap();
     let signer = Signer::load(&private).unwrap();
-    (Ctx::connect(config, false).await.unwrap(), signer, nats, redis)
+    (Ctx::connect(config, true).await.unwrap(), signer, nats, redis)
 }
 
 struct Socket {
-    ws: WebSocketStream<MaybeTlsStream<tokio::net::TcpStream>>,
+    ws: WebSocketStream<MaybeTlsStream<TcpStream>>,
 }
 
 impl Socket {
@@ -136,6 +217,15 @@ impl Socket {
         Say::decode(said).unwrap()
     }
 
+    /// The next frame of the example's kinds.
+    async fn next_of_example(&mut self) -> (u32, u32, Bytes) {
+        loop {
+            if let UnreadFrame { id, kind: Some((kind @ Say::NUMBER.., bytes)) } = self.frame().await {
+                return (id, kind, bytes);
+            }
+        }
+    }
+
     /// Nothing comes for a while.
     async fn is_silent(&mut self) -> bool {
         tokio::time::timeout(Duration::from_millis(300), self.ws.next()).await.is_err()
@@ -152,6 +242,26 @@ impl Socket {
             }
         }
     }
+}
+
+#[tokio::test]
+async fn what_one_folder_and_one_line_bring_reaches_a_socket_from_a_request() {
+    let (world, example, parts) = World::whole("[example]\ncharacters_max = 5\nkeep_for_s = 0\n").await;
+    let (token, mut ann) = (world.sign_in(1).await, world.connect(2).await);
+    ann.send(2, &Follow::default()).await;
+    assert_eq!(ann.next_of_example().await, (2, Follow::NUMBER, Bytes::new()));
+    // a route, the event in the outbox, its consumer, the live subject, a frame
+    assert_eq!(world.make_note(&token, "hello").await, 204);
+    let (0, Say::NUMBER, said) = ann.next_of_example().await else { panic!("another frame") };
+    assert_eq!(Say::decode(said).unwrap().text, "hello");
+    // a setting, an operation, a job
+    assert_eq!(world.make_note(&token, "hello!").await, ErrorCode::TooLarge.status());
+    assert_eq!(world.make_note("nobody", "hello").await, 401);
+    assert_eq!(world.notes().await, 1);
+    for job in example.jobs.unwrap()(&parts).unwrap() {
+        tokio::spawn(job.serve(world.ctx.clone()));
+    }
+    eventually(seconds(10), async || Ok(world.notes().await == 0)).await.unwrap();
 }
 
 #[tokio::test]
@@ -206,7 +316,7 @@ async fn a_kind_that_no_domain_here_takes_is_an_unknown_frame() {
 
 #[tokio::test]
 async fn two_domains_that_take_the_same_frames_do_not_start() {
-    let (ctx, _, _nats, _redis) = context().await;
+    let (ctx, _, _nats, _redis) = context("").await;
     let refused = Gateway::new(&ctx, &[crate::example::domain(), crate::example::domain()]).await.err().unwrap();
     assert!(refused.to_string().contains("both take frames of the kind 2000"), "{refused}");
 }
