@@ -3,6 +3,7 @@
 use nepto_kit::config::{Config, ConfigError, Declared, Section};
 use serde::Deserialize;
 
+/// The sections that the gateway declares.
 pub const SECTIONS: &[Declared] = &[Declared::of::<Gateway>(), Declared::of::<Limits>()];
 
 /// The socket gateway.
