@@ -3,13 +3,14 @@
 use std::time::Duration;
 
 use async_nats::ServerAddr;
+use async_nats::jetstream::ErrorCode;
 use async_nats::jetstream::consumer::{AckPolicy, pull};
 use async_nats::jetstream::stream::{
-    Config as StreamConfig, DiscardPolicy, Info, Republish, RetentionPolicy, StorageType,
+    Config as StreamConfig, ConsumerErrorKind, DiscardPolicy, Info, Republish, RetentionPolicy, StorageType,
 };
 use async_nats::jetstream::{self, Context};
 use bytes::Bytes;
-use nepto_proto::subject::{EVENTS_STREAM, PROBE_SUBJECT, REPUBLISH_DM, Shard};
+use nepto_proto::subject::{DEAD_LETTERS_STREAM, EVENTS_STREAM, PROBE_SUBJECT, REPUBLISH_DM, Shard};
 use percent_encoding::percent_decode_str;
 use serde::Deserialize;
 use tokio::sync::watch;
@@ -119,6 +120,12 @@ struct Stream {
     atomic_batches: bool,
     #[serde(default)]
     direct_get: bool,
+    /// Bounded in bytes by the configuration; refuses what is new when it is full.
+    #[serde(default)]
+    dead_letters: bool,
+    /// Consumers that there were once.
+    #[serde(default)]
+    retired: Vec<String>,
     /// Past it the oldest messages of a subject make room.
     messages_per_subject_max: Option<i64>,
     #[serde(default)]
@@ -143,6 +150,9 @@ struct Consumer {
     per_chain: bool,
     #[serde(default)]
     filter: String,
+    /// Several, instead of one.
+    #[serde(default)]
+    filters: Vec<String>,
     ack_wait_s: u64,
     ack_pending_max: i64,
 }
@@ -159,7 +169,7 @@ fn restorations(config: &StreamConfig) -> u64 {
     config.metadata.get(RESTORED).and_then(|count| count.parse().ok()).unwrap_or(0)
 }
 
-/// Creates or updates every stream and consumer. Idempotent; deletes nothing. `restored` starts a new epoch.
+/// Creates or updates every stream and consumer. Idempotent; deletes nothing but retired consumers. `restored` starts a new epoch.
 pub async fn provision(jetstream: &Context, config: &Config, restored: bool) -> anyhow::Result<()> {
     let declaration: Declaration = toml::from_str(STREAMS)?;
     for stream in &declaration.stream {
@@ -168,8 +178,9 @@ pub async fn provision(jetstream: &Context, config: &Config, restored: bool) -> 
         for shard in shards {
             let mut wanted = stream.config(config, shard);
             let name = wanted.name.clone();
-            let before =
-                jetstream.get_stream(&name).await.map_or(0, |stream| restorations(&stream.cached_info().config));
+            let known = jetstream.get_stream(&name).await.ok().map(|stream| stream.cached_info().clone());
+            check_room(known.as_ref(), &wanted)?;
+            let before = known.map_or(0, |known| restorations(&known.config));
             wanted.metadata.insert(RESTORED.to_owned(), (before + u64::from(restored)).to_string());
             let found = jetstream
                 .create_or_update_stream(wanted)
@@ -184,9 +195,38 @@ pub async fn provision(jetstream: &Context, config: &Config, restored: bool) -> 
                     })?;
                 }
             }
+            for retired in &stream.retired {
+                retire(&existing, retired).await?;
+            }
         }
     }
     Ok(())
+}
+
+/// A stream that refuses what is new must not make room by dropping what is old: JetStream would, if it got a smaller bound.
+fn check_room(known: Option<&Info>, wanted: &StreamConfig) -> anyhow::Result<()> {
+    let Some(known) = known.filter(|_| wanted.name == DEAD_LETTERS_STREAM) else { return Ok(()) };
+    let (bytes, bound) = (known.state.bytes, wanted.max_bytes);
+    anyhow::ensure!(
+        i64::try_from(bytes).is_ok_and(|bytes| bytes <= bound),
+        "{bytes} bytes of dead letters wait, more than nats.dead_letters_bytes_max = {bound}: raise it, or replay or drop some \
+         first (`nepto admin dead-letters`)"
+    );
+    Ok(())
+}
+
+/// Deletes a consumer that there was once: nobody works it off, and what it keeps would fill the stream.
+async fn retire(stream: &jetstream::stream::Stream, consumer: &str) -> anyhow::Result<()> {
+    match stream.delete_consumer(consumer).await {
+        Ok(_) => tracing::info!(consumer, "a retired consumer was deleted"),
+        Err(error) if is_absent(error.kind()) => {}
+        Err(error) => anyhow::bail!("the retired consumer {consumer} can't be deleted: {error}"),
+    }
+    Ok(())
+}
+
+fn is_absent(error: ConsumerErrorKind) -> bool {
+    matches!(error, ConsumerErrorKind::JetStream(error) if error.error_code() == ErrorCode::CONSUMER_NOT_FOUND)
 }
 
 impl Stream {
@@ -216,6 +256,10 @@ impl Stream {
             max_bytes: -1,
             ..StreamConfig::default()
         };
+        if self.dead_letters {
+            stream.max_bytes = config.nats.dead_letters_bytes_max;
+            stream.discard = DiscardPolicy::New;
+        }
         if self.sharded {
             let mailbox = &config.mailbox;
             stream.max_age = Duration::from_secs(mailbox.expire_after_s);
@@ -253,6 +297,7 @@ impl Consumer {
         pull::Config {
             durable_name: Some(name),
             filter_subject: filter,
+            filter_subjects: self.filters.clone(),
             ack_policy: AckPolicy::Explicit,
             ack_wait: Duration::from_secs(self.ack_wait_s),
             max_ack_pending: self.ack_pending_max,
