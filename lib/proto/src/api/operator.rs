@@ -1,5 +1,7 @@
-//! The operator's listener, beside health, metrics and chains: what consumers gave up, handles that rest,
+//! The operator's listener, beside health, metrics and chains: what consumers gave up, background jobs, handles that rest,
 //! invites.
+
+use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
 use time::OffsetDateTime;
@@ -25,8 +27,68 @@ pub struct DeadLetter {
 /// A page of them, the oldest first.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct DeadLetters {
-    /// At most 200; the next page begins after the last number.
+    /// At most 200, and fewer where most that were looked at are not meant.
     pub letters: Vec<DeadLetter>,
+    /// Where the next page begins (`after`); absent if there are no more.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub next: Option<u64>,
+}
+
+/// Which dead letters are meant: those for which all of this is true.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct DeadLetterFilter {
+    /// Given up by this consumer.
+    pub consumer: Option<String>,
+    /// Would go back to this subject.
+    pub subject: Option<String>,
+    /// With this in the reason, letter for letter.
+    pub reason: Option<String>,
+    /// Given up at least so many seconds ago.
+    pub older_than_s: Option<u64>,
+    /// Given up at most so many seconds ago.
+    pub newer_than_s: Option<u64>,
+}
+
+/// How many there are.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct CountedDeadLetters {
+    /// Of the consumer that was asked for, or of all.
+    pub letters: u64,
+    /// The highest number so far; what is given up later has a higher one.
+    pub last: u64,
+    /// Of all letters, with their headers.
+    pub bytes: u64,
+    /// How many bytes there may be; past it consumers keep what they would give up.
+    pub bytes_max: Option<u64>,
+}
+
+/// One with what it carries.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ShownDeadLetter {
+    /// As in a list.
+    #[serde(flatten)]
+    pub letter: DeadLetter,
+    /// All of them; several values of one name are joined by commas.
+    pub headers: BTreeMap<String, String>,
+    /// The body, if it is UTF-8: JSON of an event.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub text: Option<String>,
+    /// The body, base64.
+    pub body: String,
+}
+
+/// What became of some that were to be given back or dropped.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct SettledDeadLetters {
+    /// That were given back or dropped.
+    pub settled: u64,
+    /// That were looked at, those that are not meant included.
+    pub looked_at: u64,
+    /// Where to go on (`after`); absent if there are no more.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub next: Option<u64>,
+    /// Those that could not be, each with its number and the reason. They stay.
+    pub refused: Vec<String>,
 }
 
 /// A handle that rested and is free now.
