@@ -27,6 +27,8 @@ pub mod redis;
 pub mod service;
 pub mod subscriptions;
 pub mod telemetry;
+#[cfg(test)]
+mod testing;
 pub mod token;
 
 pub use config::Config;

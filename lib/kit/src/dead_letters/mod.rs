@@ -15,6 +15,8 @@ use nepto_proto::subject::{self, DEAD_LETTERS_STREAM};
 
 use crate::{Ctx, Failure};
 
+#[cfg(test)]
+pub(crate) use self::read::Reader;
 pub use self::routes::routes;
 
 const SUBJECT_HEADER: &str = "Nepto-Subject";
