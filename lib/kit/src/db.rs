@@ -77,6 +77,7 @@ pub struct Databases {
 /// One domain's database.
 #[derive(Clone)]
 pub struct Db {
+    name: Arc<str>,
     inner: Arc<Surreal<Any>>,
     random: Random,
 }
@@ -114,11 +115,16 @@ impl Databases {
     pub async fn of(&self, domain: &str) -> Result<Db, DbError> {
         let inner = self.root.clone();
         inner.use_ns(NAMESPACE).use_db(domain).await?;
-        Ok(Db { inner: Arc::new(inner), random: self.random.clone() })
+        Ok(Db { name: domain.into(), inner: Arc::new(inner), random: self.random.clone() })
     }
 }
 
 impl Db {
+    /// The domain that it belongs to.
+    pub fn name(&self) -> &str {
+        &self.name
+    }
+
     /// `/readyz` writes a row and reads it: a database on a full disk, or one that became read-only, still answers.
     pub fn register(&self, domain: &str, health: &Health) {
         let db = self.clone();

@@ -4,6 +4,7 @@
 //! A role gets a [`Ctx`], mounts one facet of each [`Domain`](domain::Domain), and ends when [`Ctx::stop`] is cancelled.
 
 mod address;
+mod batch;
 pub mod clock;
 pub mod config;
 pub mod consumer;
