@@ -163,7 +163,7 @@ impl Auth {
     /// The account of a wallet; makes one where there is none, and uses the invite up that it needs.
     pub(super) async fn sign_up(&self, wallet: &str, invite: Option<Code>) -> Result<AccountId, Failure> {
         let new = AccountId::new(self.ctx.random.uuid(&self.ctx.clock));
-        let event = self.event(&WalletLinked { account: new, wallet: wallet.to_owned() });
+        let event = self.event_about(wallet, &WalletLinked { account: new, wallet: wallet.to_owned(), version: 0 });
         let now_ms = self.ctx.clock.now_ms();
         let invite = invite.filter(|_| self.gate.rules.proof != Proof::None);
         let made = self.store.account_of_wallet_or_new(wallet, new, invite.as_ref(), now_ms, event).await;

@@ -191,23 +191,26 @@ impl Store {
         let account: String = self
             .db
             .run(
-                "{
-                    LET $known = (SELECT VALUE account FROM ONLY $wallet_id);
-                    IF $known { RETURN $known };
-                    IF $invite_id != NONE {
-                        LET $invite = (SELECT * FROM ONLY $invite_id);
-                        IF !$invite OR $invite.expires_at_ms <= $now { THROW 'invite_invalid' };
-                        IF $invite.uses_left > 1 {
-                            UPDATE $invite_id SET uses_left -= 1;
-                        } ELSE {
-                            DELETE $invite_id;
-                        };
-                    };
-                    CREATE $wallet_id SET account = $new;
-                    CREATE $account_id SET root = $wallet, wallets = [$wallet], links = [], created_at_ms = $now;
-                    INSERT INTO outbox $events;
-                    RETURN $new;
-                }",
+                &format!(
+                    "{{
+                        LET $known = (SELECT VALUE account FROM ONLY $wallet_id);
+                        IF $known {{ RETURN $known }};
+                        IF $invite_id != NONE {{
+                            LET $invite = (SELECT * FROM ONLY $invite_id);
+                            IF !$invite OR $invite.expires_at_ms <= $now {{ THROW 'invite_invalid' }};
+                            IF $invite.uses_left > 1 {{
+                                UPDATE $invite_id SET uses_left -= 1;
+                            }} ELSE {{
+                                DELETE $invite_id;
+                            }};
+                        }};
+                        CREATE $wallet_id SET account = $new;
+                        CREATE $account_id SET root = $wallet, wallets = [$wallet], links = [], created_at_ms = $now;
+                        {insert}
+                        RETURN $new;
+                    }}",
+                    insert = outbox::INSERT_NUMBERED
+                ),
                 vars! {
                     wallet_id: RecordId::new("wallet", wallet),
                     account_id: account_id(new),
@@ -249,19 +252,22 @@ impl Store {
         let rows = |links: Vec<WalletLink>| links.into_iter().map(Link::from).collect::<Vec<_>>();
         self.db
             .execute(
-                "{
-                    LET $owner = (SELECT VALUE account FROM ONLY $wallet_id);
-                    IF $owner AND $owner != $account { THROW 'wallet_linked' };
-                    LET $row = (SELECT wallets, links FROM ONLY $account_id);
-                    IF $row.links != $seen { THROW 'unavailable' };
-                    IF !$owner {
-                        IF array::len($row.wallets) >= $max { THROW 'wallet_limit' };
-                        CREATE $wallet_id SET account = $account;
-                        UPDATE $account_id SET wallets += $wallet;
-                        INSERT INTO outbox $events;
-                    };
-                    UPDATE $account_id SET links = $links;
-                }",
+                &format!(
+                    "{{
+                        LET $owner = (SELECT VALUE account FROM ONLY $wallet_id);
+                        IF $owner AND $owner != $account {{ THROW 'wallet_linked' }};
+                        LET $row = (SELECT wallets, links FROM ONLY $account_id);
+                        IF $row.links != $seen {{ THROW 'unavailable' }};
+                        IF !$owner {{
+                            IF array::len($row.wallets) >= $max {{ THROW 'wallet_limit' }};
+                            CREATE $wallet_id SET account = $account;
+                            UPDATE $account_id SET wallets += $wallet;
+                            {insert}
+                        }};
+                        UPDATE $account_id SET links = $links;
+                    }}",
+                    insert = outbox::INSERT_NUMBERED
+                ),
                 vars! {
                     wallet_id: RecordId::new("wallet", wallet),
                     account_id: account_id(account),
@@ -299,7 +305,7 @@ impl Store {
                         DELETE $gone;
                         {insert}
                     }}",
-                    insert = outbox::INSERT
+                    insert = outbox::INSERT_NUMBERED
                 ),
                 vars! {
                     account_id: account_id(account),

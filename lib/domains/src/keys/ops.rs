@@ -12,7 +12,7 @@ use nepto_proto::api::keys::{
     DeviceDirectory, KeyCount, KeyStock, OwnDevice, PrekeyBundles, PublicDevice, UploadKeys, repeated_use_digest,
 };
 use nepto_proto::certificate::SignedMessage;
-use nepto_proto::event::{Control, DeviceRemoved};
+use nepto_proto::event::{Control, DeviceRemoved, WalletUnlinked};
 use nepto_proto::limits::{
     DEVICES_PER_ACCOUNT_MAX, ONE_TIME_PREKEYS_LOW, ONE_TIME_PREKEYS_MAX, ONE_TIME_PREKEYS_RESERVED,
 };
@@ -103,6 +103,16 @@ impl Keys {
             self.tell(account, device, &Control::DevicesChanged).await;
         }
         Ok(())
+    }
+
+    /// Removes the devices that a wallet certified which left its account. If it is back by now, the event is an older one than what
+    /// holds, and these devices are those that it has certified since.
+    pub async fn wallet_unlinked(&self, event: WalletUnlinked) -> Result<(), Failure> {
+        let owner = self.ctx.call(&FindAccount::Wallet(event.wallet.clone())).await?;
+        if owner.is_some_and(|owner| owner.account == event.account) {
+            return Ok(());
+        }
+        self.remove_devices_of(event.account, &event.wallet).await.map(drop)
     }
 
     /// Removes the devices that a wallet certified; how many.

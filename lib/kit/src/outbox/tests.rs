@@ -5,7 +5,7 @@ use std::time::{Duration, Instant};
 use async_nats::jetstream::consumer::{DeliverPolicy, pull};
 use futures_util::StreamExt;
 use nepto_proto::AccountId;
-use nepto_proto::event::DeviceRemoved;
+use nepto_proto::event::{DeviceRemoved, WalletLinked};
 use nepto_proto::subject::EVENTS_STREAM;
 use nepto_testkit::{eventually, seconds};
 use surrealdb::types::vars;
@@ -93,4 +93,31 @@ async fn a_wake_is_enough_for_the_relay_of_the_process_that_wrote() {
     }
     took.sort();
     assert!(took[2] < POLL / 2, "{took:?}");
+}
+
+#[tokio::test]
+async fn events_about_one_thing_are_numbered_with_the_change() {
+    let ground = Ground::new().await;
+    let db = ground.database("outbox").await;
+    let event = |wallet: &str| {
+        let linked = WalletLinked { account: AccountId::new(Uuid::nil()), wallet: wallet.to_owned(), version: 0 };
+        Row::about(&linked, wallet, &ground.ctx.clock, &ground.ctx.random)
+    };
+    let change = async |events: Vec<Row>| {
+        db.execute(&format!("{{ {INSERT_NUMBERED} }}"), vars! { events: events }).await.unwrap();
+    };
+    change(vec![event("0xA"), event("0xB")]).await;
+    futures_util::future::join_all((0..8).map(|_| change(vec![event("0xA")]))).await;
+    let rows: Vec<Row> = db.run("SELECT * FROM outbox", vars! {}).await.unwrap();
+    let mut versions: Vec<(String, u64)> = rows
+        .iter()
+        .map(|row| {
+            let event: WalletLinked = serde_json::from_slice(&row.message().unwrap().body).unwrap();
+            (event.wallet, event.version)
+        })
+        .collect();
+    versions.sort();
+    let expected: Vec<(String, u64)> =
+        (1..=9).map(|number| ("0xA".to_owned(), number)).chain([("0xB".to_owned(), 1)]).collect();
+    assert_eq!(versions, expected);
 }
