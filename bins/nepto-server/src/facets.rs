@@ -3,7 +3,7 @@
 use std::collections::BTreeSet;
 
 use nepto_domains::messaging::Gateway;
-use nepto_kit::{Ctx, http};
+use nepto_kit::{Ctx, http, job};
 
 use crate::meta;
 use crate::process::Running;
@@ -86,8 +86,10 @@ pub async fn workers(ctx: &Ctx, running: &mut Running, only: Only<'_>) -> anyhow
 /// The background jobs.
 pub async fn jobs(ctx: &Ctx, running: &mut Running) -> anyhow::Result<()> {
     for domain in nepto_domains::all() {
-        for job in (domain.mount)(&domain.parts(ctx).await?)?.jobs {
-            running.start(format!("job {}", job.name), job.serve(ctx.clone()));
+        let parts = domain.parts(ctx).await?;
+        let jobs = (domain.mount)(&parts)?.jobs;
+        if !jobs.is_empty() {
+            running.start(format!("jobs of {}", domain.name), job::serve(ctx.clone(), parts.db, jobs));
         }
     }
     Ok(())

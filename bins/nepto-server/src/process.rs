@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use nepto_kit::{Config, Ctx, http, telemetry};
+use nepto_kit::{Config, Ctx, http, job, telemetry};
 use tokio::signal::unix::{SignalKind, signal};
 use tokio::task::JoinSet;
 
@@ -49,7 +49,8 @@ pub fn run(role: Role, config: Config) -> anyhow::Result<()> {
             return Ok(());
         }
         let mut running = Running::default();
-        let operators = start(&role, &ctx, &mut running).await?;
+        let domains = nepto_domains::all().iter().map(|domain| domain.name).collect();
+        let operators = start(&role, &ctx, &mut running).await?.merge(job::routes(&ctx, domains));
         if matches!(role, Role::Provision { .. }) {
             return Ok(());
         }

@@ -15,7 +15,7 @@ use crate::address;
 use crate::clock::{Random, backoff};
 use crate::config::Database;
 use crate::health::Health;
-use crate::outbox;
+use crate::{job, outbox};
 
 pub use surrealdb::types::{Bytes, Datetime, RecordId, array, vars};
 
@@ -216,6 +216,7 @@ impl Db {
         self.execute("DEFINE TABLE IF NOT EXISTS migration SCHEMALESS", vars! {}).await?;
         self.execute("DEFINE TABLE IF NOT EXISTS probe SCHEMALESS", vars! {}).await?;
         self.apply(outbox::TABLE).await?;
+        self.apply(job::TABLES).await?;
         for migration in migrations {
             if self.has_seen(migration).await? {
                 continue;

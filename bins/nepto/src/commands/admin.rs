@@ -1,6 +1,7 @@
 //! For operators: what the server's operator listener tells. It is on the server's machine and asks for no sign-in.
 
 mod dead_letters;
+mod jobs;
 mod people;
 
 use std::time::Duration;
@@ -38,6 +39,9 @@ enum What {
     /// What consumers gave up
     #[command(subcommand)]
     DeadLetters(dead_letters::DeadLettersWhat),
+    /// Background jobs
+    #[command(subcommand)]
+    Jobs(jobs::JobsWhat),
     /// Codes that let new accounts in
     #[command(subcommand)]
     Invites(people::InvitesWhat),
@@ -60,6 +64,7 @@ pub async fn run(app: &App, args: AdminArgs) -> Result<(), Failure> {
         What::Invites(what) => people::invites(app, &operator, what).await,
         What::Handles(what) => people::handles(app, &operator, what).await,
         What::DeadLetters(what) => dead_letters::run(app, &operator, what).await,
+        What::Jobs(what) => jobs::run(app, &operator, what).await,
     }
 }
 

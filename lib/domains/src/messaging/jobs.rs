@@ -8,7 +8,11 @@ use nepto_kit::job::Job;
 
 pub fn jobs(parts: &Parts) -> Vec<Job> {
     let ctx = parts.ctx.clone();
-    vec![Job::new("mailbox-audit", Duration::from_secs(300), Duration::from_secs(60), move || audit(ctx.clone()))]
+    vec![
+        Job::every("mailbox-audit", Duration::from_secs(300))
+            .within(Duration::from_secs(60))
+            .run(move |_| audit(ctx.clone())),
+    ]
 }
 
 /// How full the mailboxes are, and whether anything in them is older than it may get.

@@ -91,6 +91,83 @@ pub struct SettledDeadLetters {
     pub refused: Vec<String>,
 }
 
+/// A background job.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct JobStatus {
+    /// Its name.
+    pub name: String,
+    /// The domain that it belongs to.
+    pub domain: String,
+    /// `every 600 s`, or a cron expression with its time zone.
+    pub schedule: String,
+    /// When it runs next.
+    #[serde(with = "time::serde::rfc3339")]
+    pub due_at: OffsetDateTime,
+    /// It runs only when an operator says so.
+    pub is_paused: bool,
+    /// It was asked to run, and will within a second or two.
+    pub is_asked: bool,
+    /// Since when it runs; absent if it does not.
+    #[serde(default, with = "time::serde::rfc3339::option", skip_serializing_if = "Option::is_none")]
+    pub running_since: Option<OffsetDateTime>,
+    /// The newest run.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub last: Option<JobRun>,
+}
+
+/// A run of a job.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct JobRun {
+    /// The fencing token: a later run has a higher one.
+    pub number: u64,
+    /// When it should have begun.
+    #[serde(with = "time::serde::rfc3339")]
+    pub due_at: OffsetDateTime,
+    /// When it began.
+    #[serde(with = "time::serde::rfc3339")]
+    pub started_at: OffsetDateTime,
+    /// When it ended; absent while it runs, and if it never said.
+    #[serde(default, with = "time::serde::rfc3339::option", skip_serializing_if = "Option::is_none")]
+    pub ended_at: Option<OffsetDateTime>,
+    /// How it ended.
+    pub outcome: JobOutcome,
+    /// What it did, or why it failed.
+    pub detail: String,
+    /// The process (`node.name`).
+    pub node: String,
+    /// An operator asked for it.
+    pub is_manual: bool,
+}
+
+/// How a run of a job ended.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum JobOutcome {
+    /// It has not.
+    Running,
+    /// Well.
+    Ok,
+    /// With an error.
+    Failed,
+    /// It took longer than it may.
+    Timeout,
+    /// Its process was gone, or stood still, and another run took its place.
+    Superseded,
+}
+
+impl JobOutcome {
+    /// As on the wire.
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Running => "running",
+            Self::Ok => "ok",
+            Self::Failed => "failed",
+            Self::Timeout => "timeout",
+            Self::Superseded => "superseded",
+        }
+    }
+}
+
 /// A handle that rested and is free now.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct ReleasedHandle {
