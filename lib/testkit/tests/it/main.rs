@@ -25,3 +25,4 @@ mod sign_up;
 mod socket;
 mod talking;
 mod tokens;
+mod work;
