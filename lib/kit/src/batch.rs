@@ -1,5 +1,5 @@
-//! Several messages as one (NATS ADR-50, atomic batch publishing): a stream stores all of them, in their order and with one sync of
-//! its disk, or none.
+//! Several messages as one (NATS ADR-50, atomic batch publishing): a stream stores all of them, in their order and with
+//! one sync of its disk, or none.
 
 use std::time::Duration;
 
@@ -17,6 +17,7 @@ pub const MESSAGES_MAX: usize = 1_000;
 const COMMIT_WITHIN: Duration = Duration::from_secs(5);
 
 /// A message of a batch.
+#[derive(Debug, Clone)]
 pub struct Part {
     /// Of the stream that all parts go to.
     pub subject: String,
@@ -29,7 +30,8 @@ pub struct Part {
 /// Why a batch was not stored.
 #[derive(Debug, thiserror::Error)]
 pub enum BatchError {
-    /// JetStream says no to the batch: a message of it was stored before, or there is no room, or … Each alone may do better.
+    /// JetStream says no to the batch: a message of it was stored before, or there is no room, or … Each alone may do
+    /// better.
     #[error("the batch was refused: {0}")]
     Refused(String),
     /// No answer: it may have been stored.

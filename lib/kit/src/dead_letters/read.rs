@@ -17,7 +17,7 @@ use crate::{Ctx, Failure};
 /// Letters that are read at once.
 const READ_MAX: usize = 500;
 /// And their bytes, about.
-const READ_BYTES_MAX: usize = 16 * 1024 * 1024;
+const READ_BYTES_MAX: usize = 8 * 1024 * 1024;
 /// A reader that was left behind goes by itself after this.
 const LEFT_BEHIND: Duration = Duration::from_secs(30);
 
