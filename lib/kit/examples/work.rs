@@ -11,7 +11,8 @@ use axum::http::Request;
 use nepto_kit::config::Config;
 use nepto_kit::db::{Db, vars};
 use nepto_kit::outbox::{INSERT, Outbox, Row};
-use nepto_kit::{Ctx, dead_letters, nats};
+use nepto_kit::nats::{self, Bounds, Wanted};
+use nepto_kit::{Ctx, dead_letters};
 use nepto_proto::AccountId;
 use nepto_proto::api::operator::{CountedDeadLetters, SettledDeadLetters};
 use nepto_proto::event::{DeviceRemoved, Event};
@@ -43,8 +44,16 @@ async fn main() -> Result<()> {
         folder.path().join("database").display(),
         key.display().to_string()
     );
-    let ctx = Ctx::connect(Config::parse(&settings, [])?, true).await?;
-    nats::provision(&ctx.jetstream, &ctx.config, false).await?;
+    let ctx = Ctx::connect(Config::parse(&settings, [], &[])?, true).await?;
+    // mailboxes are of no interest here
+    let sharded = Bounds {
+        max_age: Duration::from_secs(3_600),
+        duplicate_window: Duration::from_secs(120),
+        messages_per_subject_max: 100,
+        bytes_max: -1,
+    };
+    let wanted = Wanted { sharded, chains: Vec::new() };
+    nats::provision(&ctx.jetstream, &ctx.config.nats, &wanted, false).await?;
     let db = ctx.databases.as_ref().context("a database")?.of("work").await?;
     db.migrate(&[]).await?;
     for _ in 0..RUNS {

@@ -1,18 +1,32 @@
 //! A process to test in, with real servers and an embedded database that keeps nothing.
 
+use std::time::Duration;
+
 use nepto_proto::event::Event;
 use nepto_testkit::{Nats, Redis};
 use tempfile::TempDir;
 
 use crate::config::Config;
 use crate::db::Db;
-use crate::{Ctx, nats};
+use crate::nats::{self, Bounds, Wanted};
+use crate::Ctx;
 
 /// Somebody's (RFC 8410, 10.1). No test checks a token.
 const PUBLIC_KEY: &str = "-----BEGIN PUBLIC KEY-----
 MCowBQYDK2VwAyEAGb9ECWmEzf6FQbrBZ9w7lshQhqowtrbLDFw4rXAxZuE=
 -----END PUBLIC KEY-----
 ";
+
+/// No chains, and mailboxes that nobody writes into.
+const WANTED: Wanted = Wanted {
+    sharded: Bounds {
+        max_age: Duration::from_secs(3_600),
+        duplicate_window: Duration::from_secs(120),
+        messages_per_subject_max: 100,
+        bytes_max: -1,
+    },
+    chains: Vec::new(),
+};
 
 /// What a test stands on. The streams are provisioned.
 pub struct Ground {
@@ -28,7 +42,7 @@ impl Ground {
         let folder = tempfile::tempdir().unwrap();
         std::fs::write(folder.path().join("tokens.pub.pem"), PUBLIC_KEY).unwrap();
         let ctx = process(&nats, &redis, &folder).await;
-        nats::provision(&ctx.jetstream, &ctx.config, false).await.unwrap();
+        nats::provision(&ctx.jetstream, &ctx.config.nats, &WANTED, false).await.unwrap();
         Self { ctx, nats, redis, folder }
     }
 
@@ -62,5 +76,5 @@ async fn process(nats: &Nats, redis: &Redis, folder: &TempDir) -> Ctx {
         redis.url(),
         key.display().to_string()
     );
-    Ctx::connect(Config::parse(&settings, []).unwrap(), true).await.unwrap()
+    Ctx::connect(Config::parse(&settings, [], &[]).unwrap(), true).await.unwrap()
 }

@@ -1,9 +1,20 @@
-//! What this domain does about events of others.
+//! The queue workers: the five pipelines, and what this domain does about events of others.
 
 use nepto_kit::consumer::Consumer;
 use nepto_proto::event::{WalletLinked, WalletUnlinked};
 
 use super::ops::Assets;
+use super::pipeline;
+use crate::collector::Pipeline;
+
+pub const QUEUES: &[&str] = &[
+    Pipeline::Erc20.as_str(),
+    Pipeline::Erc721.as_str(),
+    Pipeline::Erc1155.as_str(),
+    Pipeline::Staking.as_str(),
+    Pipeline::Multisend.as_str(),
+    "assets-wallets",
+];
 
 pub fn consumers(assets: &Assets) -> Vec<Consumer> {
     let (linked, unlinked) = (assets.clone(), assets.clone());
@@ -19,5 +30,7 @@ pub fn consumers(assets: &Assets) -> Vec<Consumer> {
             async move { assets.wallet_unlinked(event).await }
         })
         .ordered_by(|event: &WalletUnlinked| event.wallet.clone());
-    vec![wallets.into()]
+    let mut consumers = pipeline::consumers(assets);
+    consumers.push(wallets.into());
+    consumers
 }

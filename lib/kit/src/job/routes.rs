@@ -9,6 +9,7 @@ use nepto_proto::api::operator::{JobOutcome, JobRun, JobStatus};
 
 use super::store::{JobRow, RunRow, Store};
 use crate::clock::from_ms;
+use crate::domain::Domain;
 use crate::http::Path;
 use crate::{Ctx, Failure};
 
@@ -16,14 +17,15 @@ use crate::{Ctx, Failure};
 #[derive(Clone)]
 struct Jobs {
     ctx: Ctx,
-    domains: Vec<&'static str>,
+    domains: Vec<Domain>,
 }
 
-/// `/jobs`, in a process that opens the databases of these domains.
-pub fn routes(ctx: &Ctx, domains: Vec<&'static str>) -> Router {
+/// `/jobs`, in a process that has the database. Those of all domains: whoever asks need not know which process runs which.
+pub fn routes(ctx: &Ctx, domains: &[Domain]) -> Router {
     if ctx.databases.is_none() {
         return Router::new();
     }
+    let domains = domains.iter().filter(|domain| domain.jobs.is_some()).copied().collect();
     Router::new()
         .route("/jobs", get(list))
         .route("/jobs/{name}/runs", get(history))
@@ -36,10 +38,9 @@ pub fn routes(ctx: &Ctx, domains: Vec<&'static str>) -> Router {
 impl Jobs {
     async fn stores(&self) -> Result<Vec<Store>, Failure> {
         let mut stores = Vec::new();
-        if let Some(databases) = &self.ctx.databases {
-            for domain in &self.domains {
-                stores.push(Store(databases.of(domain).await?));
-            }
+        for domain in &self.domains {
+            let db = domain.database(&self.ctx).await.map_err(|error| Failure::unavailable("the database", error))?;
+            stores.push(Store(db));
         }
         Ok(stores)
     }
