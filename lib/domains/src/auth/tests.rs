@@ -102,6 +102,10 @@ async fn what_happens_to_a_wallet_is_numbered_whichever_account_it_belongs_to() 
     assert_eq!(versions.into_iter().collect::<BTreeSet<_>>(), (1..=6).collect());
     let last: i64 = db.run("RETURN (SELECT VALUE number FROM ONLY event_version:`0xB`)", vars! {}).await.unwrap();
     assert_eq!(last, 6);
+    assert_eq!(store.numbered_account_of_wallet("0xB").await.unwrap(), None, "it left");
+    let mine = store.wallets(account(1)).await.unwrap().unwrap();
+    store.link(account(1), "0xB", (mine.links, vec![link()]), 3, of_b()).await.unwrap();
+    assert_eq!(store.numbered_account_of_wallet("0xB").await.unwrap(), Some((account(1), 7)));
 }
 
 /// A session of the first account, at the beginning of time.

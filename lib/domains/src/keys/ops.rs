@@ -116,21 +116,20 @@ impl Keys {
         Ok(())
     }
 
-    /// Removes the devices that a wallet certified which left its account. If it is back by now, the event is an older one than what
-    /// holds, and these devices are those that it has certified since.
+    /// Removes the devices that a wallet had certified when it left its account.
     pub async fn wallet_unlinked(&self, event: WalletUnlinked) -> Result<(), Failure> {
-        let owner = self.ctx.call(&FindAccount::Wallet(event.wallet.clone())).await?;
-        if owner.is_some_and(|owner| owner.account == event.account) {
-            return Ok(());
-        }
-        self.remove_devices_of(event.account, &event.wallet).await.map(drop)
+        self.remove_those(event.account, |row| row.ends_with(&event.wallet, event.version)).await.map(drop)
     }
 
     /// Removes the devices that a wallet certified; how many.
     pub async fn remove_devices_of(&self, account: AccountId, wallet: &str) -> Result<u32, Failure> {
+        self.remove_those(account, |row| row.wallet == wallet).await
+    }
+
+    async fn remove_those(&self, account: AccountId, which: impl Fn(&DeviceRow) -> bool) -> Result<u32, Failure> {
         let mut removed = 0;
         for row in self.store.devices(account).await? {
-            if let Some(device) = row.number().filter(|_| row.wallet == wallet) {
+            if let Some(device) = row.number().filter(|_| which(&row)) {
                 match self.remove(account, device, None).await {
                     Err(failure) if failure.code == ErrorCode::DeviceUnknown => {}
                     done => {

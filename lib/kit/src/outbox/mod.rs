@@ -72,6 +72,11 @@ pub const INSERT_NUMBERED: &str = "
         CREATE $event.id SET subject = $event.subject, body = $event.body, about = $event.about, version = $last.number;
     };";
 
+/// The row whose `number` is that of the last event about something.
+pub fn version_id(about: &str) -> RecordId {
+    RecordId::new("event_version", about)
+}
+
 impl Row {
     /// An event as a row.
     pub fn new<E: Event>(event: &E, clock: &Clock, random: &Random) -> Self {
