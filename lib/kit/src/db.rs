@@ -32,6 +32,9 @@ const PROBE: &str = "{
 }";
 /// A query that takes longer is given up.
 const QUERY_TIMEOUT: Duration = Duration::from_secs(10);
+/// The row that says that the outbox and the jobs have the tables of this version; another name where these change.
+const OWN_TABLES: &str = "own-2";
+
 /// Why the database did not do what it was asked.
 #[derive(Debug, thiserror::Error)]
 pub enum DbError {
@@ -198,17 +201,18 @@ impl Db {
         }
     }
 
-    /// Whether all migrations were applied.
+    /// Whether all migrations were applied, and our own tables are there.
     pub async fn is_migrated(&self, migrations: &[Migration]) -> Result<bool, DbError> {
+        let is_ours = self.has_seen(OWN_TABLES.to_owned()).await?;
         match migrations.last() {
-            Some(last) => self.has_seen(last).await,
-            None => Ok(true),
+            Some(last) => Ok(is_ours && self.has_seen(last.number).await?),
+            None => Ok(is_ours),
         }
     }
 
-    async fn has_seen(&self, migration: &Migration) -> Result<bool, DbError> {
-        let statement = "RETURN record::exists(type::record('migration', $number))";
-        self.run(statement, vars! { number: migration.number }).await
+    async fn has_seen(&self, migration: impl SurrealValue) -> Result<bool, DbError> {
+        let statement = "RETURN record::exists(type::record('migration', $migration))";
+        self.run(statement, vars! { migration: migration }).await
     }
 
     /// Applies the migrations that this database has not seen.
@@ -217,8 +221,10 @@ impl Db {
         self.execute("DEFINE TABLE IF NOT EXISTS probe SCHEMALESS", vars! {}).await?;
         self.apply(outbox::TABLE).await?;
         self.apply(job::TABLES).await?;
+        let ours = vars! { ours: OWN_TABLES.to_owned() };
+        self.execute("UPSERT type::record('migration', $ours) SET at = time::now()", ours).await?;
         for migration in migrations {
-            if self.has_seen(migration).await? {
+            if self.has_seen(migration.number).await? {
                 continue;
             }
             let applied = self.apply(migration.statements).await;

@@ -6,10 +6,10 @@ use nepto_proto::event::Event;
 use nepto_testkit::{Nats, Redis};
 use tempfile::TempDir;
 
+use crate::Ctx;
 use crate::config::Config;
 use crate::db::Db;
 use crate::nats::{self, Bounds, Wanted};
-use crate::Ctx;
 
 /// Somebody's (RFC 8410, 10.1). No test checks a token.
 const PUBLIC_KEY: &str = "-----BEGIN PUBLIC KEY-----

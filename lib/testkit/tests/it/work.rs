@@ -1,13 +1,19 @@
 //! Work that waits, as an operator sees it: background jobs and dead letters.
 
+use std::time::{Duration, Instant};
+
 use async_nats::HeaderMap;
+use futures_util::StreamExt;
 use nepto_proto::AccountId;
 use nepto_proto::api::operator::{DeadLetter, JobRun, JobStatus};
-use nepto_proto::event::{DeviceRemoved, Event};
+use nepto_proto::event::{DeviceRemoved, Event, WalletUnlinked};
 use nepto_testkit::{Role, Settings, Stack, eventually, program, seconds};
 use serde::de::DeserializeOwned;
 use tokio::process::Command;
+use tokio::time::timeout;
 use uuid::Uuid;
+
+use crate::people::Person;
 
 /// `nepto admin … --json`: whether it went well, and what it said.
 async fn admin(stack: &Stack, arguments: &[&str]) -> (bool, String) {
@@ -43,6 +49,12 @@ async fn two_processes_run_a_job_once_and_an_operator_has_a_say() {
         Ok(told::<JobStatus>(&stack, &["jobs", "list"]).await.into_iter().find(|job| job.name == JOB))
     };
     eventually(seconds(10), async || Ok(job().await?.is_some())).await.unwrap();
+    // a domain without tables has jobs all the same
+    let audited = async || {
+        let jobs = told::<JobStatus>(&stack, &["jobs", "list"]).await;
+        Ok(jobs.iter().any(|job| (job.name.as_str(), job.domain.as_str()) == ("mailbox-audit", "messaging")))
+    };
+    eventually(seconds(10), audited).await.unwrap();
     order(&stack, &["jobs", "pause", JOB]).await;
     assert!(job().await.unwrap().unwrap().is_paused);
     let runs = async || told::<JobRun>(&stack, &["jobs", "history", JOB]).await;
@@ -60,6 +72,33 @@ async fn two_processes_run_a_job_once_and_an_operator_has_a_say() {
     let (well, said) = admin(&stack, &["jobs", "run", "no-such-job"]).await;
     assert!(!well && said.contains("no-such-job"), "{said}");
     drop(crons);
+}
+
+#[tokio::test]
+async fn what_a_worker_writes_is_published_beside_it_and_at_once() {
+    let stack = Stack::builder().unlimited().split(1).await.unwrap();
+    let mut people = Vec::new();
+    for _ in 0..9 {
+        people.push(Person::join(&stack).await.unwrap());
+    }
+    // nobody else has the database of this domain open
+    stack.api.term().await.unwrap();
+    let mut told = stack.nats.client().await.unwrap().subscribe(DeviceRemoved::subject()).await.unwrap();
+    let js = stack.nats.jetstream().await.unwrap();
+    let mut took = Vec::new();
+    for person in &people {
+        let (account, wallet) = (person.account(), person.wallet().unwrap().address().to_string());
+        let event = serde_json::to_vec(&WalletUnlinked { account, wallet, version: 2 }).unwrap();
+        js.publish(WalletUnlinked::subject(), event.into()).await.unwrap().await.unwrap();
+        let begun = Instant::now();
+        let removed = timeout(seconds(5), told.next()).await.expect("nobody was told").unwrap();
+        took.push(begun.elapsed());
+        let removed: DeviceRemoved = serde_json::from_slice(&removed.payload).unwrap();
+        assert_eq!(removed.account, account);
+    }
+    took.sort();
+    // a relay that nobody wakes looks twice a second
+    assert!(took[6] < Duration::from_millis(250), "{took:?}");
 }
 
 #[tokio::test]
