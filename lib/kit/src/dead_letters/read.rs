@@ -113,7 +113,9 @@ impl Reader {
         if self.left == 0 {
             return Ok(Vec::new());
         }
-        let batch = self.consumer.batch().max_messages(READ_MAX).max_bytes(READ_BYTES_MAX);
+        // as many as there are, and not one more: whoever asks for that waits
+        let count = usize::try_from(self.left).map_or(READ_MAX, |left| left.min(READ_MAX));
+        let batch = self.consumer.fetch().max_messages(count).max_bytes(READ_BYTES_MAX);
         let mut batch = batch.messages().await.map_err(unavailable)?;
         let mut letters = Vec::new();
         while let Some(message) = batch.next().await {

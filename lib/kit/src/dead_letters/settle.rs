@@ -5,7 +5,6 @@
 //! each event more than once anyway.
 
 use std::collections::HashMap;
-use std::future::IntoFuture;
 use std::time::Duration;
 
 use async_nats::HeaderMap;
