@@ -24,10 +24,14 @@ fn signed(id: u32) -> SignedPrekey {
 }
 
 fn row(mine: AccountId, identity: u8, registration: u32) -> DeviceRow {
+    certified(mine, identity, registration, 3)
+}
+
+fn certified(mine: AccountId, identity: u8, registration: u32, wallet_version: u64) -> DeviceRow {
     let request = RegisterDevice {
         account: mine,
         wallet: "0xA".into(),
-        wallet_version: 3,
+        wallet_version,
         registration_id: registration.try_into().unwrap(),
         identity_key: vec![identity; 33].into(),
         certificate: SignedMessage { message: "m".into(), signature: "0x".into() },
@@ -145,7 +149,7 @@ async fn a_wallet_that_left_takes_what_it_had_certified_until_then() {
     assert_eq!(ended(0).await, 1, "an event of before there were numbers");
     assert!(!store.devices(mine).await.unwrap()[0].ends_with("0xB", 4), "another wallet");
     // and once more, when the wallet was back
-    store.register(mine, DeviceRow { wallet_version: Some(5), ..row(mine, 1, 100) }, 3).await.unwrap();
+    store.register(mine, certified(mine, 1, 100, 5), 3).await.unwrap();
     assert_eq!((ended(4).await, ended(6).await), (0, 1));
 }
 

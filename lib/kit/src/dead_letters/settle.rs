@@ -25,7 +25,7 @@ use crate::{Ctx, Failure};
 /// Letters that are deleted at once, where they are not deleted as a whole.
 const DELETES_AT_ONCE: usize = 64;
 
-/// From so many on an atomic batch is cheaper than a sync of the disk for each (`bench/README.md`).
+/// Fewer go one by one: JetStream opens a store of its own for each batch, which pays only if it saves some syncs of the disk.
 const BATCH_MIN: usize = 8;
 /// Consumers have so long to make room for what is given back.
 const ROOM_WITHIN: Duration = Duration::from_secs(10);

@@ -40,7 +40,7 @@ pub(crate) const TABLE: &str = "
 /// Rows that are read, published and deleted at once: half of what JetStream takes as one batch.
 const BATCH: usize = 500;
 const _: () = assert!(BATCH <= batch::MESSAGES_MAX);
-/// From so many on an atomic batch is cheaper than a sync of the disk for each (`bench/README.md`).
+/// Fewer go one by one: JetStream opens a store of its own for each batch, which pays only if it saves some syncs of the disk.
 const BATCH_MIN: usize = 8;
 /// How often the relay looks without being woken.
 const POLL: Duration = Duration::from_millis(500);

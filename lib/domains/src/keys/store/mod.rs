@@ -54,7 +54,7 @@ pub struct DeviceRow {
     pub identity_key: Bytes,
     name: String,
     pub wallet: String,
-    pub wallet_version: Option<i64>,
+    wallet_version: Option<i64>,
     message: String,
     signature: String,
     signed_prekey: Signed,
