@@ -341,9 +341,14 @@ pub fn jetstream(client: &async_nats::Client) -> Context {
 
 #[cfg(test)]
 mod tests {
-    use nepto_proto::subject::Shards;
+    use async_nats::jetstream::consumer::PullConsumer;
+    use nepto_proto::AccountId;
+    use nepto_proto::event::{Event, WalletLinked};
+    use nepto_proto::subject::{EVENTS_STREAM, Shards};
+    use uuid::Uuid;
 
     use super::*;
+    use crate::testing::{Ground, WANTED};
 
     #[test]
     fn the_declaration_is_read_and_has_a_stream_for_each_shard() {
@@ -362,5 +367,40 @@ mod tests {
         assert_eq!(streams[2].subjects, ["dm.2.*.*", "missed.2.*.*"]);
         assert_eq!((streams[2].max_age.as_secs(), streams[2].max_messages_per_subject), (9, 7));
         assert!(streams[2].discard_new_per_subject && streams[2].allow_atomic_publish);
+    }
+
+    #[tokio::test]
+    async fn what_a_retired_consumer_had_left_goes_to_the_one_that_took_its_place() {
+        let ground = Ground::new().await;
+        let js = &ground.ctx.jetstream;
+        let events = js.get_stream(EVENTS_STREAM).await.unwrap();
+        // as a version before left it
+        events.delete_consumer("assets-wallets").await.unwrap();
+        let before = pull::Config {
+            durable_name: Some("assets-wallet-linked".to_owned()),
+            filter_subject: WalletLinked::subject(),
+            ..pull::Config::default()
+        };
+        events.create_consumer(before).await.unwrap();
+        ground.publish(&WalletLinked { account: AccountId::new(Uuid::nil()), wallet: "0xA".into(), version: 0 }).await;
+        provision(js, &ground.ctx.config.nats, &WANTED, false).await.unwrap();
+        let now: PullConsumer = events.get_consumer("assets-wallets").await.unwrap();
+        assert_eq!(now.cached_info().num_pending, 1);
+        assert!(events.get_consumer::<pull::Config>("assets-wallet-linked").await.is_err());
+        provision(js, &ground.ctx.config.nats, &WANTED, false).await.unwrap();
+    }
+
+    #[tokio::test]
+    async fn dead_letters_are_not_dropped_for_a_smaller_bound() {
+        let ground = Ground::new().await;
+        let js = &ground.ctx.jetstream;
+        for _ in 0..3 {
+            js.publish("dlq.EVENTS.somebody", vec![7; 100_000].into()).await.unwrap().await.unwrap();
+        }
+        let smaller = Nats { dead_letters_bytes_max: 200_000, ..ground.ctx.config.nats.clone() };
+        let error = provision(js, &smaller, &WANTED, false).await.unwrap_err().to_string();
+        assert!(error.contains("dead_letters_bytes_max = 200000"), "{error}");
+        let letters = js.get_stream(DEAD_LETTERS_STREAM).await.unwrap();
+        assert_eq!(letters.cached_info().state.messages, 3);
     }
 }

@@ -18,7 +18,7 @@ MCowBQYDK2VwAyEAGb9ECWmEzf6FQbrBZ9w7lshQhqowtrbLDFw4rXAxZuE=
 ";
 
 /// No chains, and mailboxes that nobody writes into.
-const WANTED: Wanted = Wanted {
+pub const WANTED: Wanted = Wanted {
     sharded: Bounds {
         max_age: Duration::from_secs(3_600),
         duplicate_window: Duration::from_secs(120),
