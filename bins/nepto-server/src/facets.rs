@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 
 use nepto_domains::gateway::Gateway;
 use nepto_kit::domain::{Domain, Parts};
-use nepto_kit::{Ctx, http};
+use nepto_kit::{Ctx, http, job};
 
 use crate::meta;
 use crate::process::Running;
@@ -96,7 +96,7 @@ impl Facets<'_> {
             let mut mounting = Mounting { domain: &domain, parts: &parts, running };
             api.extend(mounting.api(self.api)?);
             mounting.workers(self.workers)?;
-            mounting.jobs(self.jobs)?;
+            mounting.jobs(self.jobs).await?;
             mounting.watchers(self.watchers)?;
         }
         let mut public = axum::Router::new();
@@ -139,11 +139,14 @@ impl Mounting<'_> {
         Ok(())
     }
 
-    fn jobs(&mut self, wanted: bool) -> anyhow::Result<()> {
+    async fn jobs(&mut self, wanted: bool) -> anyhow::Result<()> {
         let Some(mount) = self.domain.jobs.filter(|_| wanted) else { return Ok(()) };
-        for job in mount(self.parts)? {
-            self.running.start(format!("job {}", job.name), job.serve(self.parts.ctx.clone()));
-        }
+        let (ctx, jobs) = (self.parts.ctx.clone(), mount(self.parts)?);
+        let db = match self.domain.has_tables() {
+            true => self.parts.db()?.clone(),
+            false => self.domain.database(&ctx).await?,
+        };
+        self.running.start(format!("jobs of {}", self.domain.name), job::serve(ctx, db, jobs));
         Ok(())
     }
 

@@ -2,9 +2,8 @@
 
 use std::time::Duration;
 
-use nepto_kit::domain::Domain;
 use nepto_kit::telemetry::{self, PrometheusHandle};
-use nepto_kit::{Config, Ctx, http};
+use nepto_kit::{Config, Ctx, http, job};
 use tokio::signal::unix::{SignalKind, signal};
 use tokio::task::JoinSet;
 
@@ -33,13 +32,14 @@ pub fn run(role: Role, config: Config) -> anyhow::Result<()> {
         if facets.listens() {
             open_files::check(&config)?;
         }
-        let ctx = Ctx::connect(config, domains.iter().any(Domain::has_tables)).await?;
+        let with_database = domains.iter().any(|domain| domain.needs_database(facets.jobs));
+        let ctx = Ctx::connect(config, with_database).await?;
         let span = tracing::info_span!("node", node = %ctx.node);
         let _entered = span.enter();
         match role {
             Role::All => provision::stores(&ctx, &domains, false).await?,
             Role::Provision { restored } => provision::stores(&ctx, &domains, restored).await?,
-            _ => provision::check(&ctx, &domains).await?,
+            _ => provision::check(&ctx, &domains, facets.jobs).await?,
         }
         match &role {
             Role::Provision { .. } => Ok(()),
@@ -59,7 +59,7 @@ async fn forget_chain(ctx: &Ctx, chain: u64) -> anyhow::Result<()> {
 /// Runs facets until the process is told to stop.
 async fn serve(ctx: &Ctx, facets: &Facets<'_>, metrics: PrometheusHandle) -> anyhow::Result<()> {
     let mut running = Running::default();
-    let operators = facets.start(ctx, &mut running).await?;
+    let operators = facets.start(ctx, &mut running).await?.merge(job::routes(ctx, &nepto_domains::all()));
     running.start("metrics".to_owned(), telemetry::keep_up(ctx.clone(), metrics.clone()));
     let (admin_ctx, admin) = (ctx.clone(), http::admin(ctx, metrics, operators));
     running.start("admin listener".to_owned(), async move {

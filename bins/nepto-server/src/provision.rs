@@ -16,18 +16,18 @@ pub fn keys(config: &Config) -> anyhow::Result<()> {
 /// Streams, consumers and schemas.
 pub async fn stores(ctx: &Ctx, domains: &[Domain], restored: bool) -> anyhow::Result<()> {
     nats::provision(&ctx.jetstream, &ctx.config.nats, &streams(&ctx.config), restored).await?;
-    for domain in domains.iter().filter(|domain| domain.has_tables()) {
-        let parts = domain.open(ctx).await?;
-        parts.db()?.migrate(domain.schema).await.map_err(|error| error.context(domain.name))?;
+    for domain in domains.iter().filter(|domain| domain.needs_database(true)) {
+        let db = domain.database(ctx).await?;
+        db.migrate(domain.schema).await.map_err(|error| error.context(domain.name))?;
     }
     tracing::info!("streams, consumers and schemas are in place");
     Ok(())
 }
 
 /// That the schemas of this version are there, for roles that make none.
-pub async fn check(ctx: &Ctx, domains: &[Domain]) -> anyhow::Result<()> {
-    for domain in domains.iter().filter(|domain| domain.has_tables()) {
-        let migrated = domain.open(ctx).await?.db()?.is_migrated(domain.schema).await;
+pub async fn check(ctx: &Ctx, domains: &[Domain], runs_jobs: bool) -> anyhow::Result<()> {
+    for domain in domains.iter().filter(|domain| domain.needs_database(runs_jobs)) {
+        let migrated = domain.database(ctx).await?.is_migrated(domain.schema).await;
         anyhow::ensure!(
             migrated.map_err(|error| anyhow::Error::from(error).context(domain.name))?,
             "the database lacks the tables of {}; run `nepto-server provision`",

@@ -127,11 +127,19 @@ pub struct Nats {
     pub replicas: usize,
     /// Streams that the mailboxes are spread over. Can't be changed once messages are stored.
     pub shards: Shards,
+    /// Bytes of all dead letters together. JetStream sets them aside; past them consumers keep what they would give up.
+    pub dead_letters_bytes_max: i64,
 }
 
 impl Default for Nats {
     fn default() -> Self {
-        Self { url: "nats://127.0.0.1:4222".into(), credentials_file: None, replicas: 1, shards: Shards::DEFAULT }
+        Self {
+            url: "nats://127.0.0.1:4222".into(),
+            credentials_file: None,
+            replicas: 1,
+            shards: Shards::DEFAULT,
+            dead_letters_bytes_max: 256 * 1024 * 1024,
+        }
     }
 }
 
@@ -364,6 +372,10 @@ impl Config {
         let bad = |field, problem: &str| Err(ConfigError::value(field, problem));
         if !(1..=5).contains(&self.nats.replicas) {
             return bad("nats.replicas", "must be 1 to 5");
+        }
+        // room for two messages of the largest size, with their headers
+        if self.nats.dead_letters_bytes_max < 1024 * 1024 {
+            return bad("nats.dead_letters_bytes_max", "must be 1048576 (1 MiB) or more");
         }
         if self.public.chains.is_empty() {
             return bad("public.chains", "at least one chain must be accepted");

@@ -15,7 +15,7 @@ use crate::address;
 use crate::clock::{Random, backoff};
 use crate::config::Database;
 use crate::health::Health;
-use crate::outbox;
+use crate::{job, outbox};
 
 pub use surrealdb::types::{Bytes, Datetime, RecordId, array, vars};
 
@@ -32,6 +32,9 @@ const PROBE: &str = "{
 }";
 /// A query that takes longer is given up.
 const QUERY_TIMEOUT: Duration = Duration::from_secs(10);
+/// The row that says that the outbox and the jobs have the tables of this version; another name where these change.
+const OWN_TABLES: &str = "own-2";
+
 /// Why the database did not do what it was asked.
 #[derive(Debug, thiserror::Error)]
 pub enum DbError {
@@ -77,6 +80,7 @@ pub struct Databases {
 /// One domain's database.
 #[derive(Clone)]
 pub struct Db {
+    name: Arc<str>,
     inner: Arc<Surreal<Any>>,
     random: Random,
 }
@@ -114,11 +118,16 @@ impl Databases {
     pub async fn of(&self, domain: &str) -> Result<Db, DbError> {
         let inner = self.root.clone();
         inner.use_ns(NAMESPACE).use_db(domain).await?;
-        Ok(Db { inner: Arc::new(inner), random: self.random.clone() })
+        Ok(Db { name: domain.into(), inner: Arc::new(inner), random: self.random.clone() })
     }
 }
 
 impl Db {
+    /// The domain that it belongs to.
+    pub fn name(&self) -> &str {
+        &self.name
+    }
+
     /// `/readyz` writes a row and reads it: a database on a full disk, or one that became read-only, still answers.
     pub fn register(&self, domain: &str, health: &Health) {
         let db = self.clone();
@@ -192,17 +201,18 @@ impl Db {
         }
     }
 
-    /// Whether all migrations were applied.
+    /// Whether all migrations were applied, and our own tables are there.
     pub async fn is_migrated(&self, migrations: &[Migration]) -> Result<bool, DbError> {
+        let is_ours = self.has_seen(OWN_TABLES.to_owned()).await?;
         match migrations.last() {
-            Some(last) => self.has_seen(last).await,
-            None => Ok(true),
+            Some(last) => Ok(is_ours && self.has_seen(last.number).await?),
+            None => Ok(is_ours),
         }
     }
 
-    async fn has_seen(&self, migration: &Migration) -> Result<bool, DbError> {
-        let statement = "RETURN record::exists(type::record('migration', $number))";
-        self.run(statement, vars! { number: migration.number }).await
+    async fn has_seen(&self, migration: impl SurrealValue) -> Result<bool, DbError> {
+        let statement = "RETURN record::exists(type::record('migration', $migration))";
+        self.run(statement, vars! { migration: migration }).await
     }
 
     /// Applies the migrations that this database has not seen.
@@ -210,8 +220,11 @@ impl Db {
         self.execute("DEFINE TABLE IF NOT EXISTS migration SCHEMALESS", vars! {}).await?;
         self.execute("DEFINE TABLE IF NOT EXISTS probe SCHEMALESS", vars! {}).await?;
         self.apply(outbox::TABLE).await?;
+        self.apply(job::TABLES).await?;
+        let ours = vars! { ours: OWN_TABLES.to_owned() };
+        self.execute("UPSERT type::record('migration', $ours) SET at = time::now()", ours).await?;
         for migration in migrations {
-            if self.has_seen(migration).await? {
+            if self.has_seen(migration.number).await? {
                 continue;
             }
             let applied = self.apply(migration.statements).await;

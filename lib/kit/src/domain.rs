@@ -26,7 +26,7 @@ pub type Mount<T> = fn(&Parts) -> anyhow::Result<T>;
 pub struct Domain {
     /// Its name: the database, the Redis prefix, the subject token, the `--domains` argument.
     pub name: &'static str,
-    /// Its tables. A domain without any has no database.
+    /// Its tables. A domain without any has a database only for the due times of its jobs.
     pub schema: &'static [Migration],
     /// What it reads of the configuration.
     pub sections: &'static [Declared],
@@ -87,18 +87,28 @@ impl Domain {
         frames: None,
     };
 
-    /// Whether it has a database.
+    /// Whether it has tables of its own.
     pub const fn has_tables(&self) -> bool {
         !self.schema.is_empty()
     }
 
-    /// Opens its database, if it has one.
+    /// Whether it needs a database: for its tables, or for the due times of its jobs in a process that runs them.
+    pub const fn needs_database(&self, runs_jobs: bool) -> bool {
+        self.has_tables() || (runs_jobs && self.jobs.is_some())
+    }
+
+    /// Its database.
+    pub async fn database(&self, ctx: &Ctx) -> anyhow::Result<Db> {
+        let databases = ctx.databases.as_ref().ok_or_else(|| anyhow::anyhow!("this role runs without a database"))?;
+        Ok(databases.of(self.name).await?)
+    }
+
+    /// Opens it, with its tables if it has any.
     pub async fn open(&self, ctx: &Ctx) -> anyhow::Result<Parts> {
         if !self.has_tables() {
             return Ok(Parts { ctx: ctx.clone(), tables: None, made: Arc::default() });
         }
-        let databases = ctx.databases.as_ref().ok_or_else(|| anyhow::anyhow!("this role runs without a database"))?;
-        let db = databases.of(self.name).await?;
+        let db = self.database(ctx).await?;
         db.register(self.name, &ctx.health);
         Ok(Parts::new(ctx, db))
     }

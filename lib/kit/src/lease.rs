@@ -57,8 +57,13 @@ impl Lease {
             () = self.ctx.stop.cancelled() => None,
             ended = work => Some(ended),
         };
-        release(&self.ctx, &self.key, &self.holder).await;
+        self.free().await;
         ended
+    }
+
+    /// Frees it, if it is ours.
+    pub async fn free(&self) {
+        release(&self.ctx, &self.key, &self.holder).await;
     }
 }
 

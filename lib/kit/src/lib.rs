@@ -4,6 +4,7 @@
 //! A role gets a [`Ctx`], mounts its facets of the [`Domain`](domain::Domain)s, and ends when [`Ctx::stop`] is cancelled.
 
 pub mod address;
+mod batch;
 pub mod clock;
 pub mod config;
 pub mod consumer;
@@ -28,6 +29,8 @@ pub mod redis;
 pub mod service;
 pub mod subscriptions;
 pub mod telemetry;
+#[cfg(test)]
+mod testing;
 pub mod token;
 
 pub use config::Config;

@@ -3,13 +3,14 @@
 use std::time::Duration;
 
 use async_nats::ServerAddr;
+use async_nats::jetstream::ErrorCode;
 use async_nats::jetstream::consumer::{AckPolicy, pull};
 use async_nats::jetstream::stream::{
-    Config as StreamConfig, DiscardPolicy, Info, Republish, RetentionPolicy, StorageType,
+    Config as StreamConfig, ConsumerErrorKind, DiscardPolicy, Info, Republish, RetentionPolicy, StorageType,
 };
 use async_nats::jetstream::{self, Context};
 use bytes::Bytes;
-use nepto_proto::subject::{PROBE_SUBJECT, REPUBLISH_DM, Shard};
+use nepto_proto::subject::{DEAD_LETTERS_STREAM, PROBE_SUBJECT, REPUBLISH_DM, Shard};
 use percent_encoding::percent_decode_str;
 use serde::Deserialize;
 use tokio::sync::watch;
@@ -119,6 +120,12 @@ struct Stream {
     atomic_batches: bool,
     #[serde(default)]
     direct_get: bool,
+    /// Bounded in bytes by the configuration; refuses what is new when it is full.
+    #[serde(default)]
+    dead_letters: bool,
+    /// Consumers that there were once.
+    #[serde(default)]
+    retired: Vec<String>,
     /// Past it the oldest messages of a subject make room.
     messages_per_subject_max: Option<i64>,
     #[serde(default)]
@@ -143,6 +150,9 @@ struct Consumer {
     per_chain: bool,
     #[serde(default)]
     filter: String,
+    /// Several, instead of one.
+    #[serde(default)]
+    filters: Vec<String>,
     ack_wait_s: u64,
     ack_pending_max: i64,
 }
@@ -181,7 +191,7 @@ pub struct Bounds {
     pub bytes_max: i64,
 }
 
-/// Creates or updates every stream and consumer. Idempotent; deletes nothing. `restored` starts a new epoch.
+/// Creates or updates every stream and consumer. Idempotent; deletes nothing but retired consumers. `restored` starts a new epoch.
 pub async fn provision(jetstream: &Context, config: &Nats, wanted: &Wanted, restored: bool) -> anyhow::Result<()> {
     let declaration: Declaration = toml::from_str(STREAMS)?;
     for stream in &declaration.stream {
@@ -190,8 +200,9 @@ pub async fn provision(jetstream: &Context, config: &Nats, wanted: &Wanted, rest
         for shard in shards {
             let mut made = stream.config(config, shard, &wanted.sharded);
             let name = made.name.clone();
-            let before =
-                jetstream.get_stream(&name).await.map_or(0, |stream| restorations(&stream.cached_info().config));
+            let known = jetstream.get_stream(&name).await.ok().map(|stream| stream.cached_info().clone());
+            check_room(known.as_ref(), &made)?;
+            let before = known.map_or(0, |known| restorations(&known.config));
             made.metadata.insert(RESTORED.to_owned(), (before + u64::from(restored)).to_string());
             let found = jetstream
                 .create_or_update_stream(made)
@@ -206,9 +217,38 @@ pub async fn provision(jetstream: &Context, config: &Nats, wanted: &Wanted, rest
                     })?;
                 }
             }
+            for retired in &stream.retired {
+                retire(&existing, retired).await?;
+            }
         }
     }
     Ok(())
+}
+
+/// A stream that refuses what is new must not make room by dropping what is old: JetStream would, if it got a smaller bound.
+fn check_room(known: Option<&Info>, wanted: &StreamConfig) -> anyhow::Result<()> {
+    let Some(known) = known.filter(|_| wanted.name == DEAD_LETTERS_STREAM) else { return Ok(()) };
+    let (bytes, bound) = (known.state.bytes, wanted.max_bytes);
+    anyhow::ensure!(
+        i64::try_from(bytes).is_ok_and(|bytes| bytes <= bound),
+        "{bytes} bytes of dead letters wait, more than nats.dead_letters_bytes_max = {bound}: raise it, or replay or drop some \
+         first (`nepto admin dead-letters`)"
+    );
+    Ok(())
+}
+
+/// Deletes a consumer that there was once: nobody works it off, and what it keeps would fill the stream.
+async fn retire(stream: &jetstream::stream::Stream, consumer: &str) -> anyhow::Result<()> {
+    match stream.delete_consumer(consumer).await {
+        Ok(_) => tracing::info!(consumer, "a retired consumer was deleted"),
+        Err(error) if is_absent(error.kind()) => {}
+        Err(error) => anyhow::bail!("the retired consumer {consumer} can't be deleted: {error}"),
+    }
+    Ok(())
+}
+
+fn is_absent(error: ConsumerErrorKind) -> bool {
+    matches!(error, ConsumerErrorKind::JetStream(error) if error.error_code() == ErrorCode::CONSUMER_NOT_FOUND)
 }
 
 impl Stream {
@@ -238,6 +278,10 @@ impl Stream {
             max_bytes: -1,
             ..StreamConfig::default()
         };
+        if self.dead_letters {
+            stream.max_bytes = config.dead_letters_bytes_max;
+            stream.discard = DiscardPolicy::New;
+        }
         if self.sharded {
             stream.max_age = sharded.max_age;
             stream.duplicate_window = sharded.duplicate_window;
@@ -273,6 +317,7 @@ impl Consumer {
         pull::Config {
             durable_name: Some(name),
             filter_subject: filter,
+            filter_subjects: self.filters.clone(),
             ack_policy: AckPolicy::Explicit,
             ack_wait: Duration::from_secs(self.ack_wait_s),
             max_ack_pending: self.ack_pending_max,
@@ -296,9 +341,14 @@ pub fn jetstream(client: &async_nats::Client) -> Context {
 
 #[cfg(test)]
 mod tests {
-    use nepto_proto::subject::Shards;
+    use async_nats::jetstream::consumer::PullConsumer;
+    use nepto_proto::AccountId;
+    use nepto_proto::event::{Event, WalletLinked};
+    use nepto_proto::subject::{EVENTS_STREAM, Shards};
+    use uuid::Uuid;
 
     use super::*;
+    use crate::testing::{Ground, WANTED};
 
     #[test]
     fn the_declaration_is_read_and_has_a_stream_for_each_shard() {
@@ -317,5 +367,40 @@ mod tests {
         assert_eq!(streams[2].subjects, ["dm.2.*.*", "missed.2.*.*"]);
         assert_eq!((streams[2].max_age.as_secs(), streams[2].max_messages_per_subject), (9, 7));
         assert!(streams[2].discard_new_per_subject && streams[2].allow_atomic_publish);
+    }
+
+    #[tokio::test]
+    async fn what_a_retired_consumer_had_left_goes_to_the_one_that_took_its_place() {
+        let ground = Ground::new().await;
+        let js = &ground.ctx.jetstream;
+        let events = js.get_stream(EVENTS_STREAM).await.unwrap();
+        // as a version before left it
+        events.delete_consumer("assets-wallets").await.unwrap();
+        let before = pull::Config {
+            durable_name: Some("assets-wallet-linked".to_owned()),
+            filter_subject: WalletLinked::subject(),
+            ..pull::Config::default()
+        };
+        events.create_consumer(before).await.unwrap();
+        ground.publish(&WalletLinked { account: AccountId::new(Uuid::nil()), wallet: "0xA".into(), version: 0 }).await;
+        provision(js, &ground.ctx.config.nats, &WANTED, false).await.unwrap();
+        let now: PullConsumer = events.get_consumer("assets-wallets").await.unwrap();
+        assert_eq!(now.cached_info().num_pending, 1);
+        assert!(events.get_consumer::<pull::Config>("assets-wallet-linked").await.is_err());
+        provision(js, &ground.ctx.config.nats, &WANTED, false).await.unwrap();
+    }
+
+    #[tokio::test]
+    async fn dead_letters_are_not_dropped_for_a_smaller_bound() {
+        let ground = Ground::new().await;
+        let js = &ground.ctx.jetstream;
+        for _ in 0..3 {
+            js.publish("dlq.EVENTS.somebody", vec![7; 100_000].into()).await.unwrap().await.unwrap();
+        }
+        let smaller = Nats { dead_letters_bytes_max: 200_000, ..ground.ctx.config.nats.clone() };
+        let error = provision(js, &smaller, &WANTED, false).await.unwrap_err().to_string();
+        assert!(error.contains("dead_letters_bytes_max = 200000"), "{error}");
+        let letters = js.get_stream(DEAD_LETTERS_STREAM).await.unwrap();
+        assert_eq!(letters.cached_info().state.messages, 3);
     }
 }

@@ -91,19 +91,25 @@ event!(
 event!(
     /// A wallet belongs to an account now: the first one, or one that was linked.
     "auth" "wallet_linked" WalletLinked {
-        /// Whose it is.
+        /// The account that has it now.
         account: AccountId,
         /// EIP-55.
         wallet: String,
+        /// The number of this event among all about this wallet, from 1; 0 of one from before they were numbered.
+        #[serde(default)]
+        version: u64,
     }
 );
 event!(
     /// A wallet left its account; devices that it certified must go.
     "auth" "wallet_unlinked" WalletUnlinked {
-        /// Whose it was.
+        /// The account that had it.
         account: AccountId,
         /// EIP-55.
         wallet: String,
+        /// The number of this event among all about this wallet, from 1; 0 of one from before they were numbered.
+        #[serde(default)]
+        version: u64,
     }
 );
 event!(

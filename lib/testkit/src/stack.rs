@@ -178,7 +178,8 @@ impl Builder {
     #[must_use]
     pub fn store_bytes(mut self, bytes: u64) -> Self {
         self.store_bytes = Some(bytes);
-        self
+        // JetStream sets the bytes of dead letters aside
+        self.set("nats.dead_letters_bytes_max", 1024 * 1024)
     }
 
     /// Starts NATS, Redis and one process with every role.

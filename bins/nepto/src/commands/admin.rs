@@ -1,15 +1,18 @@
 //! For operators: what the server's operator listener tells. It is on the server's machine and asks for no sign-in.
 
+mod dead_letters;
+mod jobs;
 mod people;
 
 use std::time::Duration;
 
 use clap::{Args, Subcommand};
 use nepto_proto::api::chain::ChainStatus;
-use nepto_proto::api::operator::DeadLetters;
-use reqwest::Method;
+use reqwest::{Method, RequestBuilder};
+use serde::Serialize;
 use serde::de::DeserializeOwned;
-use serde_json::{Value, json};
+use serde_json::Value;
+use time::OffsetDateTime;
 
 use super::table;
 use crate::app::App;
@@ -35,7 +38,10 @@ enum What {
     Chain(Chain),
     /// What consumers gave up
     #[command(subcommand)]
-    DeadLetters(Letters),
+    DeadLetters(dead_letters::DeadLettersWhat),
+    /// Background jobs
+    #[command(subcommand)]
+    Jobs(jobs::JobsWhat),
     /// Codes that let new accounts in
     #[command(subcommand)]
     Invites(people::InvitesWhat),
@@ -50,96 +56,20 @@ enum Chain {
     Status,
 }
 
-#[derive(Debug, Subcommand)]
-enum Letters {
-    /// Show them, the oldest first
-    List {
-        /// Only of this consumer
-        #[arg(long)]
-        consumer: Option<String>,
-    },
-    /// Give one back to its consumer, after what was wrong is mended; or all
-    Replay {
-        /// Its number
-        #[arg(required_unless_present = "all")]
-        number: Option<u64>,
-        /// Every one, of this consumer if one is named
-        #[arg(long, conflicts_with = "number")]
-        all: bool,
-        /// Only of this consumer
-        #[arg(long, requires = "all")]
-        consumer: Option<String>,
-    },
-    /// Drop one for good
-    Drop {
-        /// Its number
-        number: u64,
-    },
-}
-
 pub async fn run(app: &App, args: AdminArgs) -> Result<(), Failure> {
-    let operator = Operator { url: args.operator.trim_end_matches('/').to_owned() };
+    let url = args.operator.trim_end_matches('/').to_owned();
+    let operator = Operator { url, http: reqwest::Client::new() };
     match args.what {
         What::Chain(Chain::Status) => chains(app, &operator).await,
         What::Invites(what) => people::invites(app, &operator, what).await,
         What::Handles(what) => people::handles(app, &operator, what).await,
-        What::DeadLetters(Letters::List { consumer }) => list(app, &operator, consumer.as_deref()).await,
-        What::DeadLetters(Letters::Drop { number }) => {
-            operator.order(Method::DELETE, &format!("/dead-letters/{number}")).await?;
-            done(app, &json!({ "dropped": number }), &format!("Dropped {number}."))
-        }
-        What::DeadLetters(Letters::Replay { number: Some(number), .. }) => {
-            operator.order(Method::POST, &format!("/dead-letters/{number}/replay")).await?;
-            done(app, &json!({ "replayed": 1 }), &format!("Gave {number} back."))
-        }
-        What::DeadLetters(Letters::Replay { consumer, .. }) => {
-            let mut replayed = 0;
-            // what is put aside again meanwhile has a higher number, and is left for the next time
-            let all = letters(&operator, consumer.as_deref()).await?;
-            for letter in all.letters {
-                operator.order(Method::POST, &format!("/dead-letters/{}/replay", letter.number)).await?;
-                replayed += 1;
-            }
-            done(app, &json!({ "replayed": replayed }), &format!("Gave {replayed} back."))
-        }
+        What::DeadLetters(what) => dead_letters::run(app, &operator, what).await,
+        What::Jobs(what) => jobs::run(app, &operator, what).await,
     }
 }
 
 fn done(app: &App, json: &serde_json::Value, text: &str) -> Result<(), Failure> {
     if app.json() { app.say_json(json) } else { app.say(text) }
-}
-
-async fn letters(operator: &Operator, consumer: Option<&str>) -> Result<DeadLetters, Failure> {
-    let mut all = DeadLetters { letters: Vec::new() };
-    loop {
-        let after = all.letters.last().map_or(0, |last| last.number);
-        let consumer = consumer.map(|consumer| format!("&consumer={consumer}")).unwrap_or_default();
-        let page: DeadLetters = operator.get(&format!("/dead-letters?after={after}{consumer}")).await?;
-        if page.letters.is_empty() {
-            return Ok(all);
-        }
-        all.letters.extend(page.letters);
-    }
-}
-
-async fn list(app: &App, operator: &Operator, consumer: Option<&str>) -> Result<(), Failure> {
-    let all = letters(operator, consumer).await?;
-    if app.json() {
-        return all.letters.iter().try_for_each(|letter| app.say_json(letter));
-    }
-    if all.letters.is_empty() {
-        return app.say("Nothing was given up.");
-    }
-    let rows: Vec<[String; 4]> = all
-        .letters
-        .iter()
-        .map(|letter| {
-            let at = letter.at.to_offset(app.offset);
-            let when = format!("{} {:02}:{:02}", at.date(), at.hour(), at.minute());
-            [letter.number.to_string(), clean_line(&letter.consumer), when, clean_line(&letter.reason)]
-        })
-        .collect();
-    table::print(app, ["NUMBER", "CONSUMER", "SINCE", "REASON"], &rows)
 }
 
 async fn chains(app: &App, operator: &Operator) -> Result<(), Failure> {
@@ -218,6 +148,7 @@ fn show(app: &App, chain: &ChainStatus) -> Result<(), Failure> {
 /// The operator's listener of a server.
 struct Operator {
     url: String,
+    http: reqwest::Client,
 }
 
 impl Operator {
@@ -225,20 +156,33 @@ impl Operator {
         self.ask(Method::GET, path, None).await
     }
 
+    /// The same with parameters.
+    async fn query<T: DeserializeOwned>(
+        &self,
+        method: Method,
+        path: &str,
+        query: &impl Serialize,
+    ) -> Result<T, Failure> {
+        read(self.answer(self.request(method, path).query(query), path).await?).await
+    }
+
     async fn ask<T: DeserializeOwned>(&self, method: Method, path: &str, body: Option<Value>) -> Result<T, Failure> {
-        let response = self.send(method, path, body).await?;
-        response.json().await.map_err(|error| Failure::other(format!("an answer that can't be read: {error}")))
-    }
-
-    async fn order(&self, method: Method, path: &str) -> Result<(), Failure> {
-        self.send(method, path, None).await.map(drop)
-    }
-
-    async fn send(&self, method: Method, path: &str, body: Option<Value>) -> Result<reqwest::Response, Failure> {
-        let mut request = reqwest::Client::new().request(method, format!("{}{path}", self.url)).timeout(ANSWER_WITHIN);
+        let mut request = self.request(method, path);
         if let Some(body) = body {
             request = request.header("content-type", "application/json").body(body.to_string());
         }
+        read(self.answer(request, path).await?).await
+    }
+
+    async fn order(&self, method: Method, path: &str) -> Result<(), Failure> {
+        self.answer(self.request(method, path), path).await.map(drop)
+    }
+
+    fn request(&self, method: Method, path: &str) -> RequestBuilder {
+        self.http.request(method, format!("{}{path}", self.url)).timeout(ANSWER_WITHIN)
+    }
+
+    async fn answer(&self, request: RequestBuilder, path: &str) -> Result<reqwest::Response, Failure> {
         let response = request.send().await.map_err(|_| {
             let detail = format!("{} does not answer; name the server's admin.listen with --operator", self.url);
             Failure::new(Exit::Unreachable, "unreachable", detail)
@@ -252,4 +196,19 @@ impl Operator {
             .map_err(|_| Failure::other(format!("{} is no operator's listener that knows {path}", self.url)))?;
         Err(Failure::refused(problem.code, clean_line(&problem.detail)))
     }
+}
+
+async fn read<T: DeserializeOwned>(response: reqwest::Response) -> Result<T, Failure> {
+    response.json().await.map_err(|error| Failure::other(format!("an answer that can't be read: {error}")))
+}
+
+fn when(app: &App, at: OffsetDateTime) -> String {
+    let at = at.to_offset(app.offset);
+    format!("{} {:02}:{:02}", at.date(), at.hour(), at.minute())
+}
+
+/// What stands in a path between two slashes, and is nothing else.
+fn one_part(text: &str) -> Result<&str, Failure> {
+    let plain = !text.is_empty() && text.chars().all(|c| c.is_ascii_alphanumeric() || matches!(c, '_' | '-'));
+    plain.then_some(text).ok_or_else(|| Failure::usage(format!("{text:?} has other characters than a-z, 0-9, _ and -")))
 }

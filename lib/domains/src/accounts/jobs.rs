@@ -8,8 +8,10 @@ use super::ops::Accounts;
 
 pub fn jobs(accounts: &Accounts) -> Vec<Job> {
     let accounts = accounts.clone();
-    vec![Job::new("rested-handle-expiry", Duration::from_secs(3_600), Duration::from_secs(60), move || {
-        let accounts = accounts.clone();
-        async move { Ok(format!("{} handles are free again", accounts.forget_rested().await?)) }
-    })]
+    vec![Job::every("rested-handle-expiry", Duration::from_secs(3_600)).within(Duration::from_secs(60)).run(
+        move |_| {
+            let accounts = accounts.clone();
+            async move { Ok(format!("{} handles are free again", accounts.forget_rested().await?)) }
+        },
+    )]
 }

@@ -13,22 +13,24 @@ pub const QUEUES: &[&str] = &[
     Pipeline::Erc1155.as_str(),
     Pipeline::Staking.as_str(),
     Pipeline::Multisend.as_str(),
-    "assets-wallet-linked",
-    "assets-wallet-unlinked",
+    "assets-wallets",
 ];
 
 pub fn consumers(assets: &Assets) -> Vec<Consumer> {
     let (linked, unlinked) = (assets.clone(), assets.clone());
-    let mut consumers = pipeline::consumers(assets);
-    consumers.extend([
-        Consumer::of_event("assets-wallet-linked", move |event: WalletLinked| {
+    // one consumer for both: a wallet that comes and goes must not come last
+    let wallets = Consumer::events("assets-wallets")
+        .on(move |event: WalletLinked| {
             let assets = linked.clone();
-            async move { assets.wallet_linked(event.account, &event.wallet).await }
-        }),
-        Consumer::of_event("assets-wallet-unlinked", move |event: WalletUnlinked| {
+            async move { assets.wallet_linked(event).await }
+        })
+        .ordered_by(|event: &WalletLinked| event.wallet.clone())
+        .on(move |event: WalletUnlinked| {
             let assets = unlinked.clone();
-            async move { assets.wallet_unlinked(event.account, &event.wallet).await }
-        }),
-    ]);
+            async move { assets.wallet_unlinked(event).await }
+        })
+        .ordered_by(|event: &WalletUnlinked| event.wallet.clone());
+    let mut consumers = pipeline::consumers(assets);
+    consumers.push(wallets.into());
     consumers
 }

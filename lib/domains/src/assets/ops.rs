@@ -7,6 +7,7 @@ use nepto_kit::domain::Parts;
 use nepto_kit::outbox::Outbox;
 use nepto_kit::{Ctx, Failure};
 use nepto_proto::api::assets as api;
+use nepto_proto::event::{WalletLinked, WalletUnlinked};
 use nepto_proto::{AccountId, ErrorCode};
 use time::OffsetDateTime;
 
@@ -57,12 +58,12 @@ impl Assets {
         Ok(Self { chains: ctx.config.section(), ctx, store, outbox })
     }
 
-    pub async fn wallet_linked(&self, account: AccountId, wallet: &str) -> Result<(), Failure> {
-        Ok(self.store.link(&address(wallet)?, account).await?)
+    pub async fn wallet_linked(&self, event: WalletLinked) -> Result<(), Failure> {
+        Ok(self.store.link(&address(&event.wallet)?, event.account, event.version).await?)
     }
 
-    pub async fn wallet_unlinked(&self, account: AccountId, wallet: &str) -> Result<(), Failure> {
-        Ok(self.store.unlink(&address(wallet)?, account).await?)
+    pub async fn wallet_unlinked(&self, event: WalletUnlinked) -> Result<(), Failure> {
+        Ok(self.store.unlink(&address(&event.wallet)?, event.account, event.version).await?)
     }
 
     pub async fn cursors(&self, chain: u64) -> Result<Vec<Cursor>, Failure> {

@@ -64,20 +64,24 @@ impl Issuer {
         self.check_identity(&message, &identity_key).await?;
         let wallet = message.address.to_string();
         let invite = request.invite.as_deref().filter(|code| !code.trim().is_empty());
-        let account = match self.auth.store.account_of_wallet(&wallet).await? {
-            Some(account) => {
+        let (account, wallet_version) = match self.auth.store.numbered_account_of_wallet(&wallet).await? {
+            Some(known) => {
                 self.auth.use_nonce(&message).await?;
-                account
+                known
             }
             None => {
                 let invite = invite.map(Code::read).transpose()?;
-                self.sign_up(message.clone(), address.to_owned(), invite).await?
+                let account = self.sign_up(message.clone(), address.to_owned(), invite).await?;
+                // if it has left again already, whatever number says so is higher
+                let known = self.auth.store.numbered_account_of_wallet(&wallet).await?;
+                (account, known.filter(|(owner, _)| *owner == account).map_or(0, |(_, version)| version))
             }
         };
         self.auth.note_contract(&message, signer).await?;
         let register = RegisterDevice {
             account,
             wallet: wallet.clone(),
+            wallet_version,
             registration_id,
             identity_key: identity_key.to_vec().into(),
             certificate: request.signed,

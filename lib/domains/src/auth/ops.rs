@@ -63,6 +63,11 @@ impl Auth {
         Row::new(event, &self.ctx.clock, &self.ctx.random)
     }
 
+    /// An event about a wallet, whose number is written with the change.
+    pub(super) fn event_about<E: Event>(&self, wallet: &str, event: &E) -> Row {
+        Row::about(event, wallet, &self.ctx.clock, &self.ctx.random)
+    }
+
     /// Reads a message and checks all that needs no nonce: form, fields, signature. Also says who signed: the wallet's key,
     /// or its contract on the chain that the message names. That must be the chain that the contract is known on: on another
     /// one somebody else may own this address.

@@ -151,7 +151,8 @@ impl Auth {
         let left = without_words(account, &seen, broken, &self.ctx.config.public.domain);
         let gone = seen.wallets.iter().filter(|wallet| !left.wallets.contains(wallet));
         let gone: Vec<String> = gone.cloned().collect();
-        let event = |wallet: &String| self.event(&WalletUnlinked { account, wallet: wallet.clone() });
+        let event =
+            |wallet: &String| self.event_about(wallet, &WalletUnlinked { account, wallet: wallet.clone(), version: 0 });
         let events = gone.iter().map(event).collect();
         tracing::info!(%account, wallets = gone.len(), "links ended with the word of a contract wallet");
         self.store.unlink(account, seen, left, &gone, events).await?;

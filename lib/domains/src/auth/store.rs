@@ -2,6 +2,7 @@
 
 mod contract_wallets;
 mod invites;
+mod owners;
 
 use std::sync::LazyLock;
 use std::time::Duration;
@@ -22,7 +23,6 @@ pub use self::contract_wallets::ContractWalletRow;
 use self::contract_wallets::contract_wallet_id;
 use self::invites::invite_id;
 pub use self::invites::shown_id;
-use super::RootWallet;
 use super::invites::Code;
 
 pub const SCHEMA: &[Migration] = &[
@@ -193,23 +193,26 @@ impl Store {
         let account: String = self
             .db
             .run(
-                "{
-                    LET $known = (SELECT VALUE account FROM ONLY $wallet_id);
-                    IF $known { RETURN $known };
-                    IF $invite_id != NONE {
-                        LET $invite = (SELECT * FROM ONLY $invite_id);
-                        IF !$invite OR $invite.expires_at_ms <= $now { THROW 'invite_invalid' };
-                        IF $invite.uses_left > 1 {
-                            UPDATE $invite_id SET uses_left -= 1;
-                        } ELSE {
-                            DELETE $invite_id;
-                        };
-                    };
-                    CREATE $wallet_id SET account = $new;
-                    CREATE $account_id SET root = $wallet, wallets = [$wallet], links = [], created_at_ms = $now;
-                    INSERT INTO outbox $events;
-                    RETURN $new;
-                }",
+                &format!(
+                    "{{
+                        LET $known = (SELECT VALUE account FROM ONLY $wallet_id);
+                        IF $known {{ RETURN $known }};
+                        IF $invite_id != NONE {{
+                            LET $invite = (SELECT * FROM ONLY $invite_id);
+                            IF !$invite OR $invite.expires_at_ms <= $now {{ THROW 'invite_invalid' }};
+                            IF $invite.uses_left > 1 {{
+                                UPDATE $invite_id SET uses_left -= 1;
+                            }} ELSE {{
+                                DELETE $invite_id;
+                            }};
+                        }};
+                        CREATE $wallet_id SET account = $new;
+                        CREATE $account_id SET root = $wallet, wallets = [$wallet], links = [], created_at_ms = $now;
+                        {insert}
+                        RETURN $new;
+                    }}",
+                    insert = outbox::INSERT_NUMBERED
+                ),
                 vars! {
                     wallet_id: RecordId::new("wallet", wallet),
                     account_id: account_id(new),
@@ -224,32 +227,11 @@ impl Store {
         Ok(account.parse().unwrap_or(new))
     }
 
-    /// The account of a wallet.
-    pub async fn account_of_wallet(&self, wallet: &str) -> Result<Option<AccountId>, DbError> {
-        let id = RecordId::new("wallet", wallet);
-        let account: Option<String> = self.db.run("SELECT VALUE account FROM ONLY $id", vars! { id: id }).await?;
-        Ok(account.and_then(|account| account.parse().ok()))
-    }
-
     /// The wallets of an account.
     pub async fn wallets(&self, account: AccountId) -> Result<Option<Wallets>, DbError> {
         let row: Option<AccountRow> =
             self.db.run("SELECT root, wallets, links FROM ONLY $id", vars! { id: account_id(account) }).await?;
         Ok(row.map(Wallets::from))
-    }
-
-    /// The wallets that accounts are known by, of those that there are.
-    pub async fn root_wallets(&self, accounts: &[AccountId]) -> Result<Vec<RootWallet>, DbError> {
-        #[derive(SurrealValue)]
-        struct Row {
-            account: String,
-            root: String,
-        }
-        let ids: Vec<RecordId> = accounts.iter().map(|account| account_id(*account)).collect();
-        let statement = "SELECT record::id(id) AS account, root FROM $ids";
-        let rows: Vec<Row> = self.db.run(statement, vars! { ids: ids }).await?;
-        let wallet = |Row { account, root }| Some(RootWallet { account: account.parse().ok()?, wallet: root });
-        Ok(rows.into_iter().filter_map(wallet).collect())
     }
 
     /// Replaces the links of an account, if they are still the ones that the caller saw, and adds a wallet unless it belongs
@@ -265,19 +247,22 @@ impl Store {
         let rows = |links: Vec<WalletLink>| links.into_iter().map(Link::from).collect::<Vec<_>>();
         self.db
             .execute(
-                "{
-                    LET $owner = (SELECT VALUE account FROM ONLY $wallet_id);
-                    IF $owner AND $owner != $account { THROW 'wallet_linked' };
-                    LET $row = (SELECT wallets, links FROM ONLY $account_id);
-                    IF $row.links != $seen { THROW 'unavailable' };
-                    IF !$owner {
-                        IF array::len($row.wallets) >= $max { THROW 'wallet_limit' };
-                        CREATE $wallet_id SET account = $account;
-                        UPDATE $account_id SET wallets += $wallet;
-                        INSERT INTO outbox $events;
-                    };
-                    UPDATE $account_id SET links = $links;
-                }",
+                &format!(
+                    "{{
+                        LET $owner = (SELECT VALUE account FROM ONLY $wallet_id);
+                        IF $owner AND $owner != $account {{ THROW 'wallet_linked' }};
+                        LET $row = (SELECT wallets, links FROM ONLY $account_id);
+                        IF $row.links != $seen {{ THROW 'unavailable' }};
+                        IF !$owner {{
+                            IF array::len($row.wallets) >= $max {{ THROW 'wallet_limit' }};
+                            CREATE $wallet_id SET account = $account;
+                            UPDATE $account_id SET wallets += $wallet;
+                            {insert}
+                        }};
+                        UPDATE $account_id SET links = $links;
+                    }}",
+                    insert = outbox::INSERT_NUMBERED
+                ),
                 vars! {
                     wallet_id: RecordId::new("wallet", wallet),
                     account_id: account_id(account),
@@ -315,7 +300,7 @@ impl Store {
                         DELETE $gone;
                         {insert}
                     }}",
-                    insert = outbox::INSERT
+                    insert = outbox::INSERT_NUMBERED
                 ),
                 vars! {
                     account_id: account_id(account),

@@ -1,11 +1,13 @@
 //! The rules that rows keep.
 
+use std::collections::BTreeSet;
 use std::time::Duration;
 
 use futures_util::future::join_all;
 use nepto_kit::clock::{Clock, Random};
-use nepto_kit::db::DbError;
+use nepto_kit::db::{DbError, vars};
 use nepto_kit::outbox;
+use nepto_proto::api::auth::Wallets;
 use nepto_proto::certificate::{SignedMessage, WalletLink};
 use nepto_proto::event::WalletLinked;
 use nepto_proto::{AccountId, DeviceId, SessionId};
@@ -33,8 +35,8 @@ async fn link_wallet(store: &Store, account: AccountId, wallet: &str, max: usize
 }
 
 fn event() -> outbox::Row {
-    let event = WalletLinked { account: account(1), wallet: "0xA".into() };
-    outbox::Row::new(&event, &Clock::default(), &Random::default())
+    let event = WalletLinked { account: account(1), wallet: "0xA".into(), version: 0 };
+    outbox::Row::about(&event, "0xA", &Clock::default(), &Random::default())
 }
 
 fn session(number: u128) -> SessionId {
@@ -76,6 +78,34 @@ async fn a_wallet_is_linked_to_one_account_and_within_the_limit() {
     // a link that somebody else made meanwhile is not written over
     let changed = store.link(mine, "0xC", (vec![], vec![link()]), 3, event()).await;
     assert_eq!(thrown(changed), "unavailable");
+}
+
+#[tokio::test]
+async fn what_happens_to_a_wallet_is_numbered_whichever_account_it_belongs_to() {
+    let db = database(super::domain()).await;
+    let store = Store::new(db.clone(), no_redis());
+    let of_b = || {
+        let event = WalletLinked { account: account(1), wallet: "0xB".into(), version: 0 };
+        outbox::Row::about(&event, "0xB", &Clock::default(), &Random::default())
+    };
+    for number in [1, 2] {
+        let mine = account(number);
+        let first = format!("0xA{number}");
+        store.account_of_wallet_or_new(&first, mine, None, 0, of_b()).await.unwrap();
+        let seen = store.wallets(mine).await.unwrap().unwrap();
+        store.link(mine, "0xB", (seen.links, vec![link()]), 3, of_b()).await.unwrap();
+        let seen = store.wallets(mine).await.unwrap().unwrap();
+        let left = Wallets { root: first.clone(), wallets: vec![first], links: vec![] };
+        store.unlink(mine, seen, left, &["0xB".to_owned()], vec![of_b()]).await.unwrap();
+    }
+    let versions: Vec<i64> = db.run("SELECT VALUE version FROM outbox", vars! {}).await.unwrap();
+    assert_eq!(versions.into_iter().collect::<BTreeSet<_>>(), (1..=6).collect());
+    let last: i64 = db.run("RETURN (SELECT VALUE number FROM ONLY event_version:`0xB`)", vars! {}).await.unwrap();
+    assert_eq!(last, 6);
+    assert_eq!(store.numbered_account_of_wallet("0xB").await.unwrap(), None, "it left");
+    let mine = store.wallets(account(1)).await.unwrap().unwrap();
+    store.link(account(1), "0xB", (mine.links, vec![link()]), 3, of_b()).await.unwrap();
+    assert_eq!(store.numbered_account_of_wallet("0xB").await.unwrap(), Some((account(1), 7)));
 }
 
 /// A session of the first account, at the beginning of time.

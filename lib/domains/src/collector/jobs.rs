@@ -9,11 +9,11 @@ use super::ops::Collector;
 pub fn jobs(collector: &Collector) -> Vec<Job> {
     let (gaps, sightings) = (collector.clone(), collector.clone());
     vec![
-        Job::new("chain-gap-scan", Duration::from_secs(300), Duration::from_secs(60), move || {
+        Job::every("chain-gap-scan", Duration::from_secs(300)).within(Duration::from_secs(60)).run(move |_| {
             let collector = gaps.clone();
             async move { collector.scan_gaps().await }
         }),
-        Job::new("sighting-expiry", Duration::from_secs(3_600), Duration::from_secs(60), move || {
+        Job::every("sighting-expiry", Duration::from_secs(3_600)).within(Duration::from_secs(60)).run(move |_| {
             let collector = sightings.clone();
             async move { Ok(format!("{} old sightings forgotten", collector.forget_sightings().await?)) }
         }),

@@ -11,6 +11,6 @@ pub fn consumers(keys: &Keys) -> Vec<Consumer> {
     let keys = keys.clone();
     vec![Consumer::of_event("keys-wallet-unlinked", move |event: WalletUnlinked| {
         let keys = keys.clone();
-        async move { keys.remove_devices_of(event.account, &event.wallet).await.map(drop) }
+        async move { keys.wallet_unlinked(event).await }
     })]
 }

@@ -76,6 +76,9 @@ operation!(
         account: AccountId,
         /// The certifying wallet, EIP-55.
         wallet: String,
+        /// The number of the last event about the wallet: if it leaves, it has a higher one. 0 if nobody knows.
+        #[serde(default)]
+        wallet_version: u64,
         /// The installation.
         registration_id: RegistrationId,
         /// Its Signal identity.

@@ -13,7 +13,7 @@ use nepto_proto::api::keys::{
     DeviceDirectory, KeyCount, KeyStock, OwnDevice, PrekeyBundles, PublicDevice, UploadKeys, repeated_use_digest,
 };
 use nepto_proto::certificate::SignedMessage;
-use nepto_proto::event::{DeviceRemoved, KeysNotice};
+use nepto_proto::event::{DeviceRemoved, KeysNotice, WalletUnlinked};
 use nepto_proto::limits::{
     DEVICES_PER_ACCOUNT_MAX, ONE_TIME_PREKEYS_LOW, ONE_TIME_PREKEYS_MAX, ONE_TIME_PREKEYS_RESERVED,
 };
@@ -116,11 +116,20 @@ impl Keys {
         Ok(())
     }
 
+    /// Removes the devices that a wallet had certified when it left its account.
+    pub async fn wallet_unlinked(&self, event: WalletUnlinked) -> Result<(), Failure> {
+        self.remove_those(event.account, |row| row.ends_with(&event.wallet, event.version)).await.map(drop)
+    }
+
     /// Removes the devices that a wallet certified; how many.
     pub async fn remove_devices_of(&self, account: AccountId, wallet: &str) -> Result<u32, Failure> {
+        self.remove_those(account, |row| row.wallet == wallet).await
+    }
+
+    async fn remove_those(&self, account: AccountId, which: impl Fn(&DeviceRow) -> bool) -> Result<u32, Failure> {
         let mut removed = 0;
         for row in self.store.devices(account).await? {
-            if let Some(device) = row.number().filter(|_| row.wallet == wallet) {
+            if let Some(device) = row.number().filter(|_| which(&row)) {
                 match self.remove(account, device, None).await {
                     Err(failure) if failure.code == ErrorCode::DeviceUnknown => {}
                     done => {

@@ -24,9 +24,14 @@ fn signed(id: u32) -> SignedPrekey {
 }
 
 fn row(mine: AccountId, identity: u8, registration: u32) -> DeviceRow {
+    certified(mine, identity, registration, 3)
+}
+
+fn certified(mine: AccountId, identity: u8, registration: u32, wallet_version: u64) -> DeviceRow {
     let request = RegisterDevice {
         account: mine,
         wallet: "0xA".into(),
+        wallet_version,
         registration_id: registration.try_into().unwrap(),
         identity_key: vec![identity; 33].into(),
         certificate: SignedMessage { message: "m".into(), signature: "0x".into() },
@@ -129,6 +134,23 @@ async fn a_device_is_removed_for_its_certificate_only_while_it_has_that() {
     assert!(matches!(refused, Err(DbError::Thrown(code)) if code == "device_unknown"));
     store.remove(mine, device(1), Some(certificate), 7, event()).await.unwrap();
     assert!(store.devices(mine).await.unwrap().is_empty());
+}
+
+#[tokio::test]
+async fn a_wallet_that_left_takes_what_it_had_certified_until_then() {
+    let store = store().await;
+    let mine = account(1);
+    let ended = async |version: u64| {
+        let devices = store.devices(mine).await.unwrap();
+        devices.iter().filter(|row| row.ends_with("0xA", version)).count()
+    };
+    store.register(mine, row(mine, 1, 100), 3).await.unwrap();
+    assert_eq!((ended(2).await, ended(3).await, ended(4).await), (0, 0, 1), "it was certified as of 3");
+    assert_eq!(ended(0).await, 1, "an event of before there were numbers");
+    assert!(!store.devices(mine).await.unwrap()[0].ends_with("0xB", 4), "another wallet");
+    // and once more, when the wallet was back
+    store.register(mine, certified(mine, 1, 100, 5), 3).await.unwrap();
+    assert_eq!((ended(4).await, ended(6).await), (0, 1));
 }
 
 #[tokio::test]

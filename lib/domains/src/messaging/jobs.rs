@@ -9,7 +9,11 @@ use super::config::Mailbox;
 
 pub fn jobs(ctx: &Ctx) -> Vec<Job> {
     let ctx = ctx.clone();
-    vec![Job::new("mailbox-audit", Duration::from_secs(300), Duration::from_secs(60), move || audit(ctx.clone()))]
+    vec![
+        Job::every("mailbox-audit", Duration::from_secs(300))
+            .within(Duration::from_secs(60))
+            .run(move |_| audit(ctx.clone())),
+    ]
 }
 
 /// How full the mailboxes are, and whether anything in them is older than it may get.

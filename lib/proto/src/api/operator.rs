@@ -1,5 +1,7 @@
-//! The operator's listener, beside health, metrics and chains: what consumers gave up, handles that rest,
+//! The operator's listener, beside health, metrics and chains: what consumers gave up, background jobs, handles that rest,
 //! invites.
+
+use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
 use time::OffsetDateTime;
@@ -25,8 +27,145 @@ pub struct DeadLetter {
 /// A page of them, the oldest first.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct DeadLetters {
-    /// At most 200; the next page begins after the last number.
+    /// At most 200, and fewer where most that were looked at are not meant.
     pub letters: Vec<DeadLetter>,
+    /// Where the next page begins (`after`); absent if there are no more.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub next: Option<u64>,
+}
+
+/// Which dead letters are meant: those for which all of this is true.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct DeadLetterFilter {
+    /// Given up by this consumer.
+    pub consumer: Option<String>,
+    /// Would go back to this subject.
+    pub subject: Option<String>,
+    /// With this in the reason, letter for letter.
+    pub reason: Option<String>,
+    /// Given up at least so many seconds ago.
+    pub older_than_s: Option<u64>,
+    /// Given up at most so many seconds ago.
+    pub newer_than_s: Option<u64>,
+}
+
+/// How many there are.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct CountedDeadLetters {
+    /// Of the consumer that was asked for, or of all.
+    pub letters: u64,
+    /// The highest number so far; what is given up later has a higher one.
+    pub last: u64,
+    /// Of all letters, with their headers.
+    pub bytes: u64,
+    /// How many bytes there may be; past it consumers keep what they would give up.
+    pub bytes_max: Option<u64>,
+}
+
+/// One with what it carries.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ShownDeadLetter {
+    /// As in a list.
+    #[serde(flatten)]
+    pub letter: DeadLetter,
+    /// All of them; several values of one name are joined by commas.
+    pub headers: BTreeMap<String, String>,
+    /// The body, if it is UTF-8: JSON of an event.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub text: Option<String>,
+    /// The body, base64.
+    pub body: String,
+}
+
+/// What became of some that were to be given back or dropped.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct SettledDeadLetters {
+    /// That were given back or dropped.
+    pub settled: u64,
+    /// That were looked at, those that are not meant included.
+    pub looked_at: u64,
+    /// Where to go on (`after`); absent if there are no more.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub next: Option<u64>,
+    /// Those that could not be, each with its number and the reason. They stay.
+    pub refused: Vec<String>,
+}
+
+/// A background job.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct JobStatus {
+    /// Its name.
+    pub name: String,
+    /// The domain that it belongs to.
+    pub domain: String,
+    /// `every 600 s`, or a cron expression with its time zone.
+    pub schedule: String,
+    /// When it runs next.
+    #[serde(with = "time::serde::rfc3339")]
+    pub due_at: OffsetDateTime,
+    /// It runs only when an operator says so.
+    pub is_paused: bool,
+    /// It was asked to run, and will within a second or two.
+    pub is_asked: bool,
+    /// Since when it runs; absent if it does not.
+    #[serde(default, with = "time::serde::rfc3339::option", skip_serializing_if = "Option::is_none")]
+    pub running_since: Option<OffsetDateTime>,
+    /// The newest run.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub last: Option<JobRun>,
+}
+
+/// A run of a job.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct JobRun {
+    /// The fencing token: a later run has a higher one.
+    pub number: u64,
+    /// When it should have begun.
+    #[serde(with = "time::serde::rfc3339")]
+    pub due_at: OffsetDateTime,
+    /// When it began.
+    #[serde(with = "time::serde::rfc3339")]
+    pub started_at: OffsetDateTime,
+    /// When it ended; absent while it runs, and if it never said.
+    #[serde(default, with = "time::serde::rfc3339::option", skip_serializing_if = "Option::is_none")]
+    pub ended_at: Option<OffsetDateTime>,
+    /// How it ended.
+    pub outcome: JobOutcome,
+    /// What it did, or why it failed.
+    pub detail: String,
+    /// The process (`node.name`).
+    pub node: String,
+    /// An operator asked for it.
+    pub is_manual: bool,
+}
+
+/// How a run of a job ended.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum JobOutcome {
+    /// It has not.
+    Running,
+    /// Well.
+    Ok,
+    /// With an error.
+    Failed,
+    /// It took longer than it may.
+    Timeout,
+    /// Its process was gone, or stood still, and another run took its place.
+    Superseded,
+}
+
+impl JobOutcome {
+    /// As on the wire.
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Running => "running",
+            Self::Ok => "ok",
+            Self::Failed => "failed",
+            Self::Timeout => "timeout",
+            Self::Superseded => "superseded",
+        }
+    }
 }
 
 /// A handle that rested and is free now.

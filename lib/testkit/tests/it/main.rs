@@ -28,3 +28,4 @@ mod socket;
 mod talking;
 mod tokens;
 mod uploads;
+mod work;

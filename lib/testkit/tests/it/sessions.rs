@@ -1,17 +1,20 @@
 //! Sessions go on only with the device's own signature, and when somebody is told that one ended, it has.
 
+use futures_util::StreamExt;
 use libsignal_protocol::{IdentityKeyPair, KeyPair};
 use nepto_proto::api::auth::{SignIn, Tokens, refresh_text};
 use nepto_proto::api::keys::{DeviceSetup, SignedPrekey};
 use nepto_proto::certificate::Resource;
+use nepto_proto::event::{Event, WalletUnlinked};
 use nepto_proto::siwe::SiweMessage;
 use nepto_proto::subject::EVENTS_STREAM;
 use nepto_proto::{CloseCode, ErrorCode};
 use nepto_sdk::env::Env;
 use nepto_sdk::http::Http;
 use nepto_sdk::{Client, LoginOptions, Wallet};
-use nepto_testkit::Stack;
+use nepto_testkit::{Stack, eventually, seconds};
 use serde_json::{Value, json};
+use tokio::time::timeout;
 
 use crate::people::{Person, Raw};
 
@@ -187,6 +190,34 @@ async fn an_unlinked_wallet_takes_its_devices_with_it_whatever_queue_is_down() {
     assert!(laptop.http().refreshed_token(&token).await.is_err());
     assert_eq!(alice.client.devices().await.unwrap().len(), 1);
     closed_as_signed_out(&mut socket).await;
+}
+
+#[tokio::test]
+async fn a_late_word_that_a_wallet_left_spares_what_it_certified_since() {
+    let stack = Stack::builder().unlimited().all().await.unwrap();
+    let alice = Person::join(&stack).await.unwrap();
+    let (root, second) = (alice.wallet().unwrap(), Wallet::random(&Env::system()).unwrap());
+    let wallet = second.address().to_string();
+    let mut told = stack.nats.client().await.unwrap().subscribe(WalletUnlinked::subject()).await.unwrap();
+    alice.client.link_wallet(&root, &second).await.unwrap();
+    alice.client.unlink_wallet(second.address()).await.unwrap();
+    let left = timeout(seconds(5), told.next()).await.expect("nobody was told").unwrap();
+    let left: WalletUnlinked = serde_json::from_slice(&left.payload).unwrap();
+    assert_eq!((left.wallet.as_str(), left.version), (wallet.as_str(), 2));
+    // it is back, and certifies a device
+    alice.client.link_wallet(&root, &second).await.unwrap();
+    Client::login(LoginOptions::new(stack.url()), &second).await.unwrap();
+    let jetstream = stack.nats.jetstream().await.unwrap();
+    let tell = async |event: WalletUnlinked| {
+        let body = serde_json::to_vec(&event).unwrap();
+        jetstream.publish(WalletUnlinked::subject(), body.into()).await.unwrap().await.unwrap();
+        let heard = async || Ok(stack.nats.pending(EVENTS_STREAM, "keys-wallet-unlinked").await?.is_empty());
+        eventually(seconds(10), heard).await.unwrap();
+    };
+    tell(left.clone()).await;
+    assert_eq!(alice.client.devices().await.unwrap().len(), 2);
+    tell(WalletUnlinked { version: 4, ..left }).await;
+    assert_eq!(alice.client.devices().await.unwrap().len(), 1, "a newer one does not");
 }
 
 async fn closed_as_signed_out(socket: &mut Raw) {

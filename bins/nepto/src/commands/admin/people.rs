@@ -6,9 +6,8 @@ use clap::Subcommand;
 use nepto_proto::api::operator::{Invites, MakeInvites, NewInvites, ReleasedHandle};
 use reqwest::Method;
 use serde_json::json;
-use time::OffsetDateTime;
 
-use super::{Operator, done};
+use super::{Operator, done, one_part, when};
 use crate::app::App;
 use crate::commands::table;
 use crate::duration::parse_lifetime;
@@ -110,15 +109,4 @@ pub async fn handles(app: &App, operator: &Operator, what: HandlesWhat) -> Resul
     let path = format!("/handles/{}/release", one_part(handle.trim_start_matches('@'))?);
     let released: ReleasedHandle = operator.ask(Method::POST, &path, None).await?;
     done(app, &json!(released), &format!("@{} is free.", clean_line(&released.handle)))
-}
-
-/// What stands in a path between two slashes, and is nothing else.
-fn one_part(text: &str) -> Result<&str, Failure> {
-    let plain = !text.is_empty() && text.chars().all(|c| c.is_ascii_alphanumeric() || c == '_');
-    plain.then_some(text).ok_or_else(|| Failure::usage(format!("{text:?} has other characters than a-z, 0-9 and _")))
-}
-
-fn when(app: &App, at: OffsetDateTime) -> String {
-    let at = at.to_offset(app.offset);
-    format!("{} {:02}:{:02}", at.date(), at.hour(), at.minute())
 }

@@ -155,8 +155,10 @@ fn not_found(detail: impl Into<String>) -> Failure {
 
 pub fn jobs(metadata: &Metadata) -> Vec<Job> {
     let metadata = metadata.clone();
-    vec![Job::new("token-metadata-prune", Duration::from_secs(3_600), Duration::from_secs(60), move || {
-        let metadata = metadata.clone();
-        async move { metadata.prune().await }
-    })]
+    vec![Job::every("token-metadata-prune", Duration::from_secs(3_600)).within(Duration::from_secs(60)).run(
+        move |_| {
+            let metadata = metadata.clone();
+            async move { metadata.prune().await }
+        },
+    )]
 }

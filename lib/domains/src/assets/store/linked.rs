@@ -5,7 +5,7 @@ use std::collections::HashMap;
 use alloy_primitives::Address;
 use nepto_kit::db::{DbError, RecordId, vars};
 use nepto_proto::AccountId;
-use surrealdb::types::SurrealValue;
+use surrealdb::types::{SurrealValue, Variables};
 
 use super::{Store, hex};
 
@@ -22,22 +22,29 @@ struct Linked {
 }
 
 impl Store {
-    /// A wallet belongs to an account.
-    pub async fn link(&self, wallet: &Address, account: AccountId) -> Result<(), DbError> {
+    /// A wallet belongs to an account, unless something newer is known of it.
+    pub async fn link(&self, wallet: &Address, account: AccountId, version: u64) -> Result<(), DbError> {
         let statement = "{
-            UPSERT $id SET account = $account;
+            LET $known = (SELECT VALUE version FROM ONLY $id) ?? 0;
+            IF $known > $version { RETURN NONE };
+            UPSERT $id SET account = $account, version = $version;
             UPSERT linked_revision:all SET revision = (revision ?? 0) + 1;
         }";
-        self.db.execute(statement, vars! { id: linked_id(wallet), account: account.to_string() }).await
+        self.db.execute(statement, linked(wallet, account, version)).await
     }
 
-    /// It belongs to that account no longer.
-    pub async fn unlink(&self, wallet: &Address, account: AccountId) -> Result<(), DbError> {
+    /// It belongs to that account no longer, unless something newer is known of it. The row stays, without an account: it keeps an
+    /// older event that comes late from linking the wallet again.
+    pub async fn unlink(&self, wallet: &Address, account: AccountId, version: u64) -> Result<(), DbError> {
         let statement = "{
-            DELETE $id WHERE account = $account;
+            LET $row = (SELECT account, version FROM ONLY $id);
+            IF ($row.version ?? 0) > $version { RETURN NONE };
+            -- an event from before there were versions
+            IF $version = 0 AND $row.account != $account { RETURN NONE };
+            UPSERT $id SET account = NONE, version = $version;
             UPSERT linked_revision:all SET revision = (revision ?? 0) + 1;
         }";
-        self.db.execute(statement, vars! { id: linked_id(wallet), account: account.to_string() }).await
+        self.db.execute(statement, linked(wallet, account, version)).await
     }
 
     /// All of them with the revision of the table, if it is another one than `known`.
@@ -50,7 +57,7 @@ impl Store {
             IF $revision = $known { RETURN NONE };
             RETURN {
                 revision: $revision,
-                wallets: (SELECT record::id(id) AS address, account FROM linked)
+                wallets: (SELECT record::id(id) AS address, account FROM linked WHERE account != NONE)
             };
         }";
         let linked: Option<Linked> = self.db.run(statement, vars! { known: known }).await?;
@@ -59,6 +66,7 @@ impl Store {
     }
 }
 
-fn linked_id(wallet: &Address) -> RecordId {
-    RecordId::new("linked", hex(wallet))
+fn linked(wallet: &Address, account: AccountId, version: u64) -> Variables {
+    let id = RecordId::new("linked", hex(wallet));
+    vars! { id: id, account: account.to_string(), version: version.cast_signed() }
 }

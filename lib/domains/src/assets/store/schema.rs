@@ -2,7 +2,7 @@
 
 use nepto_kit::db::Migration;
 
-pub const SCHEMA: &[Migration] = &[FIRST, METADATA, ORIGINS];
+pub const SCHEMA: &[Migration] = &[FIRST, METADATA, ORIGINS, TOMBSTONES];
 
 /// Tables whose keys begin with the chain, but for what is known from elsewhere: what accounts want to hear about, and
 /// what is said about tokens.
@@ -139,5 +139,14 @@ const ORIGINS: Migration = Migration {
         DEFINE FIELD IF NOT EXISTS sample ON shape TYPE bytes;
         -- unread:[chain, contract, block, log, pipeline]: what is not in the sums; at block 0, all of a shape
         DEFINE TABLE IF NOT EXISTS unread SCHEMAFULL;
+    ",
+};
+
+/// A wallet that left its account is remembered, with the number of the event that said so.
+const TOMBSTONES: Migration = Migration {
+    number: 4,
+    statements: "
+        DEFINE FIELD OVERWRITE account ON linked TYPE option<string>;
+        DEFINE FIELD IF NOT EXISTS version ON linked TYPE option<int>;
     ",
 };

@@ -54,6 +54,7 @@ pub struct DeviceRow {
     pub identity_key: Bytes,
     name: String,
     pub wallet: String,
+    wallet_version: Option<i64>,
     message: String,
     signature: String,
     signed_prekey: Signed,
@@ -80,6 +81,7 @@ impl DeviceRow {
             identity_key: request.identity_key.0.clone().into(),
             name: request.setup.name.trim().to_owned(),
             wallet: request.wallet.clone(),
+            wallet_version: Some(request.wallet_version.cast_signed()),
             message: request.certificate.message.clone(),
             signature: request.certificate.signature.clone(),
             signed_prekey: (&request.setup.signed_prekey).into(),
@@ -100,6 +102,13 @@ impl DeviceRow {
     /// Its number.
     pub fn number(&self) -> Option<DeviceId> {
         number(self.device)
+    }
+
+    /// Whether it goes when a wallet leaves, as the event with this number says. What the wallet certified after it was back
+    /// stays, however late the event is.
+    pub fn ends_with(&self, wallet: &str, version: u64) -> bool {
+        let certified_at = self.wallet_version.unwrap_or(0).cast_unsigned();
+        self.wallet == wallet && (version == 0 || certified_at < version)
     }
 
     /// As others see it; `None` for a row that breaks the schema.
@@ -203,7 +212,7 @@ impl Store {
                         WHERE identity_key = $row.identity_key)[0];
                     IF $same {
                         UPDATE type::record('device', [$account, $same]) SET name = $row.name, wallet = $row.wallet,
-                            message = $row.message, signature = $row.signature, signed_prekey = $row.signed_prekey,
+                            wallet_version = $row.wallet_version, message = $row.message, signature = $row.signature, signed_prekey = $row.signed_prekey,
                             last_resort = $row.last_resort, registration_id = $row.registration_id,
                             signed_top = math::max([signed_top, $row.signed_top]),
                             last_resort_top = math::max([last_resort_top, $row.last_resort_top]),

@@ -85,4 +85,11 @@ pub const SCHEMA: &[Migration] = &[
             };
         ",
     },
+    Migration {
+        number: 4,
+        statements: "
+            -- the number of the last event about the wallet when it certified the device; none before this was kept
+            DEFINE FIELD IF NOT EXISTS wallet_version ON device TYPE option<int>;
+        ",
+    },
 ];

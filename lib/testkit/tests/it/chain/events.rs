@@ -13,7 +13,7 @@ use super::world::{World, word};
 
 /// Hears every change of the wallet, which the pipelines know from their start on.
 async fn listener(world: &World) -> Result<Listener<OwnershipChanged>> {
-    let linked = async || Ok(world.stack.nats.pending("EVENTS", "assets-wallet-linked").await?.is_empty());
+    let linked = async || Ok(world.stack.nats.pending("EVENTS", "assets-wallets").await?.is_empty());
     eventually(seconds(10), linked).await?;
     let listener = Listener::start(&world.stack.nats).await?;
     world.stack.api.restart().await?;

@@ -1,0 +1,123 @@
+//! Over a real JetStream.
+
+use std::time::{Duration, Instant};
+
+use async_nats::jetstream::consumer::{DeliverPolicy, pull};
+use futures_util::StreamExt;
+use nepto_proto::AccountId;
+use nepto_proto::event::{DeviceRemoved, WalletLinked};
+use nepto_proto::subject::EVENTS_STREAM;
+use nepto_testkit::{eventually, seconds};
+use surrealdb::types::vars;
+use uuid::Uuid;
+
+use super::*;
+use crate::testing::Ground;
+
+fn removed(number: u128) -> DeviceRemoved {
+    DeviceRemoved { account: AccountId::new(Uuid::from_u128(number)), device: 1.try_into().unwrap() }
+}
+
+/// Rows in their order: a millisecond has one.
+fn rows(clock: &Clock, random: &Random, numbers: std::ops::Range<u128>) -> Vec<Row> {
+    numbers
+        .map(|number| {
+            clock.advance(Duration::from_millis(1));
+            Row::new(&removed(number), clock, random)
+        })
+        .collect()
+}
+
+async fn insert(db: &Db, rows: Vec<Row>) {
+    for some in rows.chunks(1_000) {
+        db.execute(&format!("{{ {INSERT} }}"), vars! { events: some.to_vec() }).await.unwrap();
+    }
+}
+
+async fn is_empty(db: &Db) -> bool {
+    db.run::<Vec<RecordId>>("SELECT VALUE id FROM outbox LIMIT 1", vars! {}).await.unwrap().is_empty()
+}
+
+/// The accounts of all events, in the order of the stream.
+async fn published(ctx: &Ctx, count: usize) -> Vec<u128> {
+    let stream = ctx.jetstream.get_stream(EVENTS_STREAM).await.unwrap();
+    let config = pull::Config { deliver_policy: DeliverPolicy::All, ..Default::default() };
+    let consumer = stream.create_consumer(config).await.unwrap();
+    let mut messages = consumer.fetch().max_messages(count).expires(seconds(5)).messages().await.unwrap();
+    let mut seen = Vec::new();
+    while let Some(message) = messages.next().await {
+        let event: DeviceRemoved = serde_json::from_slice(&message.unwrap().payload).unwrap();
+        seen.push(event.account.uuid().as_u128());
+    }
+    seen
+}
+
+#[tokio::test]
+async fn several_relays_publish_everything_once_and_in_order() {
+    const EVENTS: u128 = 3_000;
+    let ground = Ground::new().await;
+    let db = ground.database("outbox").await;
+    let clock = Clock::manual(time::OffsetDateTime::UNIX_EPOCH + Duration::from_secs(1_800_000_000));
+    let mut rows = rows(&clock, &ground.ctx.random, 0..EVENTS);
+    // somebody published this one, and died
+    let early = &rows[1_234];
+    let part = early.message().unwrap();
+    ground.ctx.jetstream.publish_with_headers(part.subject, part.headers, part.body).await.unwrap().await.unwrap();
+    // the order in which they are written is not the order in which they happened
+    rows[..1_000].reverse();
+    insert(&db, rows).await;
+    for ctx in [ground.ctx.clone(), ground.process().await, ground.process().await] {
+        tokio::spawn(Outbox::new(&ctx, &db).serve());
+    }
+    eventually(seconds(20), async || Ok(is_empty(&db).await)).await.unwrap();
+    let mut seen = published(&ground.ctx, EVENTS as usize + 1).await;
+    assert_eq!(seen.remove(0), 1_234, "that was there before");
+    assert_eq!(seen, (0..EVENTS).filter(|number| *number != 1_234).collect::<Vec<_>>());
+}
+
+#[tokio::test]
+async fn a_wake_is_enough_for_the_relay_of_the_process_that_wrote() {
+    let ground = Ground::new().await;
+    let db = ground.database("outbox").await;
+    let outbox = Outbox::new(&ground.ctx, &db);
+    tokio::spawn(outbox.clone().serve());
+    // it looked once and sleeps
+    tokio::time::sleep(Duration::from_millis(100)).await;
+    let mut took = Vec::new();
+    for number in 0..5 {
+        let begun = Instant::now();
+        insert(&db, vec![Row::new(&removed(number), &ground.ctx.clock, &ground.ctx.random)]).await;
+        outbox.wake();
+        eventually(seconds(5), async || Ok(is_empty(&db).await)).await.unwrap();
+        took.push(begun.elapsed());
+    }
+    took.sort();
+    assert!(took[2] < POLL / 2, "{took:?}");
+}
+
+#[tokio::test]
+async fn events_about_one_thing_are_numbered_with_the_change() {
+    let ground = Ground::new().await;
+    let db = ground.database("outbox").await;
+    let event = |wallet: &str| {
+        let linked = WalletLinked { account: AccountId::new(Uuid::nil()), wallet: wallet.to_owned(), version: 0 };
+        Row::about(&linked, wallet, &ground.ctx.clock, &ground.ctx.random)
+    };
+    let change = async |events: Vec<Row>| {
+        db.execute(&format!("{{ {INSERT_NUMBERED} }}"), vars! { events: events }).await.unwrap();
+    };
+    change(vec![event("0xA"), event("0xB")]).await;
+    futures_util::future::join_all((0..8).map(|_| change(vec![event("0xA")]))).await;
+    let rows: Vec<Row> = db.run("SELECT * FROM outbox", vars! {}).await.unwrap();
+    let mut versions: Vec<(String, u64)> = rows
+        .iter()
+        .map(|row| {
+            let event: WalletLinked = serde_json::from_slice(&row.message().unwrap().body).unwrap();
+            (event.wallet, event.version)
+        })
+        .collect();
+    versions.sort();
+    let expected: Vec<(String, u64)> =
+        (1..=9).map(|number| ("0xA".to_owned(), number)).chain([("0xB".to_owned(), 1)]).collect();
+    assert_eq!(versions, expected);
+}

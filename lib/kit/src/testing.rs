@@ -1,0 +1,80 @@
+//! A process to test in, with real servers and an embedded database that keeps nothing.
+
+use std::time::Duration;
+
+use nepto_proto::event::Event;
+use nepto_testkit::{Nats, Redis};
+use tempfile::TempDir;
+
+use crate::Ctx;
+use crate::config::Config;
+use crate::db::Db;
+use crate::nats::{self, Bounds, Wanted};
+
+/// Somebody's (RFC 8410, 10.1). No test checks a token.
+const PUBLIC_KEY: &str = "-----BEGIN PUBLIC KEY-----
+MCowBQYDK2VwAyEAGb9ECWmEzf6FQbrBZ9w7lshQhqowtrbLDFw4rXAxZuE=
+-----END PUBLIC KEY-----
+";
+
+/// No chains, and mailboxes that nobody writes into.
+pub const WANTED: Wanted = Wanted {
+    sharded: Bounds {
+        max_age: Duration::from_secs(3_600),
+        duplicate_window: Duration::from_secs(120),
+        messages_per_subject_max: 100,
+        bytes_max: -1,
+    },
+    chains: Vec::new(),
+};
+
+/// What a test stands on. The streams are provisioned.
+pub struct Ground {
+    pub ctx: Ctx,
+    pub nats: Nats,
+    pub redis: Redis,
+    folder: TempDir,
+}
+
+impl Ground {
+    pub async fn new() -> Self {
+        let (nats, redis) = tokio::try_join!(Nats::start(), Redis::start()).unwrap();
+        let folder = tempfile::tempdir().unwrap();
+        std::fs::write(folder.path().join("tokens.pub.pem"), PUBLIC_KEY).unwrap();
+        let ctx = process(&nats, &redis, &folder).await;
+        nats::provision(&ctx.jetstream, &ctx.config.nats, &WANTED, false).await.unwrap();
+        Self { ctx, nats, redis, folder }
+    }
+
+    /// Another process, with the same servers and the same database.
+    pub async fn process(&self) -> Ctx {
+        let mut ctx = process(&self.nats, &self.redis, &self.folder).await;
+        ctx.databases = self.ctx.databases.clone();
+        ctx
+    }
+
+    /// The database of a domain.
+    pub async fn database(&self, domain: &str) -> Db {
+        let db = self.ctx.databases.as_ref().unwrap().of(domain).await.unwrap();
+        db.migrate(&[]).await.unwrap();
+        db
+    }
+
+    /// Publishes an event as a relay does.
+    pub async fn publish<E: Event>(&self, event: &E) {
+        let body = serde_json::to_vec(event).unwrap();
+        self.ctx.jetstream.publish(E::subject(), body.into()).await.unwrap().await.unwrap();
+    }
+}
+
+async fn process(nats: &Nats, redis: &Redis, folder: &TempDir) -> Ctx {
+    let key = folder.path().join("tokens.pub.pem");
+    let settings = format!(
+        "[nats]\nurl = {:?}\nshards = 1\ndead_letters_bytes_max = 1048576\n[redis]\nurl = {:?}\n[database]\nurl = \"mem://\"\n\
+         [tokens]\nverifying_key_file = {:?}\n",
+        nats.url(),
+        redis.url(),
+        key.display().to_string()
+    );
+    Ctx::connect(Config::parse(&settings, [], &[]).unwrap(), true).await.unwrap()
+}
