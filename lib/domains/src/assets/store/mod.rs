@@ -22,6 +22,7 @@ use nepto_kit::db::{Bytes, Db, DbError, RecordId, array, key, vars};
 use surrealdb::types::SurrealValue;
 
 pub use apply::{Applied, Change, folds};
+pub use linked::Linked;
 pub use metadata::{AttributeRow, TokenRow};
 pub use read::{FoldedSum, HOLDINGS_MAX, Tail, held, newest};
 pub use rows::{PartRow, SentRow, message_of};
