@@ -8,7 +8,7 @@ use surrealdb::types::SurrealValue;
 
 use super::packed::DeltasBody;
 use super::rows::DeltaRow;
-use super::{CursorRow, Store, amount_bytes, cursor_id, held_id, hex, read_address, read_amount, scope};
+use super::{CursorRow, Store, cursor_id, held_id, hex, read_address, read_amount, scope};
 use crate::assets::model::{Amount, Class, Delta, Holding, Origin};
 use crate::collector::Pipeline;
 
@@ -18,6 +18,10 @@ const TAIL_MAX: i64 = 100_000;
 const PARTS_OF_BLOCK_MAX: usize = 16;
 /// Things of one holder that are listed.
 pub const HOLDINGS_MAX: usize = 10_000;
+
+/// A page of holders. The index is in its order: no page passes over others, nor over those who hold nothing any more.
+pub const HOLDERS: &str = "SELECT id, amount, folded FROM held
+    WHERE scope = $scope AND holder > $after ORDER BY holder LIMIT $limit";
 
 /// A delta with where it stands.
 #[derive(Debug, Clone, PartialEq)]
@@ -229,12 +233,8 @@ impl Store {
         after: Option<Address>,
         limit: i64,
     ) -> Result<Vec<FoldedSum>, DbError> {
-        let none = amount_bytes(Amount::ZERO);
-        let statement = "SELECT id, amount, folded FROM held
-            WHERE scope = $scope AND amount != $none AND id > $after ORDER BY id LIMIT $limit";
-        let after = held_id(chain, &Holding { holder: after.unwrap_or(Address::ZERO), ..*of });
-        let variables = vars! { scope: scope(chain, of), none: none, after: after, limit: limit };
-        let rows: Vec<RawSum> = self.db.run(statement, variables).await?;
+        let variables = vars! { scope: scope(chain, of), after: hex(&after.unwrap_or(Address::ZERO)), limit: limit };
+        let rows: Vec<RawSum> = self.db.run(HOLDERS, variables).await?;
         Ok(rows.iter().filter_map(read_sum).collect())
     }
 

@@ -150,5 +150,12 @@ const GROWTH: Migration = Migration {
         DEFINE TABLE IF NOT EXISTS linked_change SCHEMAFULL;
         DEFINE FIELD IF NOT EXISTS wallet ON linked_change TYPE string;
         DEFINE FIELD IF NOT EXISTS account ON linked_change TYPE option<string>;
+        -- a page of holders begins at a holder; who has nothing any more is in no scope
+        DEFINE FIELD OVERWRITE scope ON held TYPE option<string>;
+        DEFINE FIELD IF NOT EXISTS holder ON held TYPE string;
+        LET $none = encoding::base64::decode('AAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA=');
+        UPDATE held SET holder = record::id(id)[1], scope = IF amount = $none THEN NONE ELSE scope END RETURN NONE;
+        DEFINE INDEX IF NOT EXISTS held_holder ON held FIELDS scope, holder;
+        REMOVE INDEX IF EXISTS held_scope ON held;
     ",
 };
