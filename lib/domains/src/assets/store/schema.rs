@@ -144,7 +144,7 @@ const ORIGINS: Migration = Migration {
 
 /// What is read costs what is read of it, however much there is beside.
 const GROWTH: Migration = Migration {
-    number: 4,
+    number: 5,
     statements: "
         -- linked_change:[revision]: what became of a wallet then; the newest of them
         DEFINE TABLE IF NOT EXISTS linked_change SCHEMAFULL;
