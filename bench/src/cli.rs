@@ -6,6 +6,7 @@ use clap::{Args, Parser, Subcommand, ValueEnum};
 
 use crate::chain::ChainArgs;
 use crate::growth::GrowthArgs;
+use crate::siege::Flood;
 
 /// Measures a Nepto server under load
 #[derive(Parser)]
@@ -61,6 +62,9 @@ pub enum Scenario {
         /// Seconds of each flood, and of the measurement without one
         #[arg(long, default_value_t = 60)]
         secs: u64,
+        /// Only this flood; may be repeated
+        #[arg(long = "flood", value_enum)]
+        floods: Vec<Flood>,
         #[command(flatten)]
         common: Common,
     },

@@ -97,6 +97,15 @@ impl Client {
         self.inner.core().as_known(said)
     }
 
+    /// The same without asking the server: of an account whose devices were checked before.
+    pub fn known_account(&self, account: AccountId) -> Result<Option<Account>, SdkError> {
+        let core = self.inner.core();
+        if core.store.begin().peer(account)?.is_none() {
+            return Ok(None);
+        }
+        core.as_known(Account { account, wallet: String::new(), handle: None, display_name: None }).map(Some)
+    }
+
     async fn ask(&self, reference: &Reference) -> Result<Account, SdkError> {
         let asked = match reference {
             Reference::Account(account) => account.to_string(),

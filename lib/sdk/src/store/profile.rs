@@ -32,6 +32,9 @@ pub(crate) struct Registration {
     pub account: AccountId,
     pub device: DeviceId,
     pub wallet: String,
+    /// What its owner's list calls the device.
+    #[serde(default)]
+    pub device_name: Option<String>,
 }
 
 /// A place in the mailbox.
