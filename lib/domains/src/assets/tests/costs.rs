@@ -6,7 +6,6 @@ use std::sync::{Arc, Mutex};
 use alloy_primitives::Address;
 use nepto_kit::db::vars;
 use nepto_kit::domain::Parts;
-use nepto_kit::outbox::Outbox;
 use nepto_kit::service::Service;
 use nepto_proto::api::auth::Wallets;
 use nepto_testkit::{Nats, Redis};
@@ -17,6 +16,7 @@ use crate::assets::ops::Assets;
 use crate::assets::store::{Fold, HOLDERS, Store, scope};
 use crate::assets::tests::{CHAIN, ORIGIN};
 use crate::auth::{FindAccount, FoundAccount};
+use crate::chains::Chains;
 use crate::collector::FindGaps;
 use crate::testing::{account, connected, database};
 
@@ -37,8 +37,9 @@ fn an_account() -> Service {
 async fn what_an_account_holds_asks_for_the_gaps_of_a_chain_once() {
     let (nats, redis) = tokio::join!(Nats::start(), Redis::start());
     let (nats, redis) = (nats.unwrap(), redis.unwrap());
-    let chain = |id: u64| serde_json::from_value(json!({ "id": id, "rpc": ["http://127.0.0.1:1"] })).unwrap();
-    let ctx = connected(&nats, &redis, |config| config.chains = CHAINS.map(chain).to_vec()).await;
+    let chains = CHAINS.map(|id| json!({ "id": id, "rpc": ["http://127.0.0.1:1"] }));
+    let chains: Chains = serde_json::from_value(chains.as_slice().into()).unwrap();
+    let ctx = connected(&nats, &redis, |config| config.set_section(chains)).await;
     let asked: Arc<Mutex<BTreeMap<u64, usize>>> = Arc::default();
     let counted = asked.clone();
     let gaps = Service::new(move |FindGaps { chain_id }| {
@@ -49,7 +50,7 @@ async fn what_an_account_holds_asks_for_the_gaps_of_a_chain_once() {
         tokio::spawn(service.serve(ctx.clone()));
     }
     let db = database(crate::assets::domain()).await;
-    let assets = Assets::new(&Parts { outbox: Outbox::new(&ctx, &db), ctx, db });
+    let assets = Assets::new(&Parts::new(&ctx, db)).unwrap();
     let held = assets.of_account(account(1), false).await.unwrap();
     assert!(held.is_complete && held.holdings.is_empty());
     assert_eq!(*asked.lock().unwrap(), CHAINS.map(|chain| (chain, 1)).into());
