@@ -10,7 +10,8 @@ use crate::assets::store::Store;
 use crate::testing::{account, database};
 
 async fn owners(store: &Store) -> HashMap<alloy_primitives::Address, nepto_proto::AccountId> {
-    store.linked_since(None).await.unwrap().map(|(_, owners)| owners).unwrap_or_default()
+    let linked = store.linked_after(None).await.unwrap();
+    linked.into_iter().filter_map(|linked| Some((linked.wallet, linked.account?))).collect()
 }
 
 #[tokio::test]
