@@ -5,6 +5,7 @@ use std::path::PathBuf;
 use clap::{Args, Parser, Subcommand, ValueEnum};
 
 use crate::chain::ChainArgs;
+use crate::siege::Flood;
 
 /// Measures a Nepto server under load
 #[derive(Parser)]
@@ -60,6 +61,9 @@ pub enum Scenario {
         /// Seconds of each flood, and of the measurement without one
         #[arg(long, default_value_t = 60)]
         secs: u64,
+        /// Only this flood; may be repeated
+        #[arg(long = "flood", value_enum)]
+        floods: Vec<Flood>,
         #[command(flatten)]
         common: Common,
     },

@@ -1,16 +1,17 @@
 //! Floods: many connections from one address that make a server work, or hold what others need.
 //!
-//! They run on a thread of their own with the lowest priority: what an attacker's own machine works is no part of an attack,
-//! and here it is the same machine.
+//! They run on a thread of their own that only gets what nobody else wants of the processors (`SCHED_IDLE`): what an attacker's
+//! own machine works is no part of an attack, and here it is the same machine.
 
 use std::net::{Ipv4Addr, SocketAddr};
+use std::process::Command;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::thread::JoinHandle;
 use std::time::Duration;
 
-use anyhow::{Context, Result, anyhow};
-use rustix::process::setpriority_process;
+use anyhow::{Context, Result, anyhow, ensure};
+use clap::ValueEnum;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpSocket, TcpStream};
 use tokio::time::{sleep, timeout};
@@ -28,11 +29,9 @@ const AGAIN_AFTER: Duration = Duration::from_secs(1);
 const ASK_AGAIN_AFTER: Duration = Duration::from_millis(10);
 /// What an attacker waits for at most.
 const PATIENCE: Duration = Duration::from_secs(30);
-/// The lowest priority.
-const NICE: i32 = 19;
 
 /// A kind of flood.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
 pub enum Flood {
     /// 32 connections ask for the description of the API.
     Description,
@@ -51,17 +50,6 @@ pub enum Flood {
 }
 
 impl Flood {
-    /// All of them.
-    pub const ALL: [Self; 7] = [
-        Self::Description,
-        Self::Readiness,
-        Self::Tokens,
-        Self::Preflights,
-        Self::Bodies,
-        Self::Silence,
-        Self::Sockets,
-    ];
-
     /// For people.
     pub const fn name(self) -> &'static str {
         match self {
@@ -128,8 +116,7 @@ impl Siege {
         let (stop, asked) = (CancellationToken::new(), Arc::new(AtomicU64::new(0)));
         let (stopped, counted) = (stop.clone(), asked.clone());
         let thread = std::thread::Builder::new().name("flood".to_owned()).spawn(move || {
-            // of this thread alone; refused nowhere
-            let _ = setpriority_process(None, NICE);
+            idle_priority()?;
             let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
             runtime.block_on(async {
                 for _ in 0..flood.connections() {
@@ -149,6 +136,16 @@ impl Siege {
         ended.map_err(|_| anyhow!("the flood panicked"))??;
         Ok(self.asked.load(Ordering::Relaxed))
     }
+}
+
+/// This thread runs when no other one wants to: `chrt` of util-linux, as the system call is `unsafe`.
+fn idle_priority() -> Result<()> {
+    let thread = std::fs::read_link("/proc/thread-self")?;
+    let thread = thread.file_name().context("this thread has no number")?;
+    let set = Command::new("chrt").args(["--idle", "--pid", "0"]).arg(thread).status();
+    let set = set.context("`chrt` is needed, of the package util-linux")?;
+    ensure!(set.success(), "`chrt --idle --pid 0` failed: {set}");
+    Ok(())
 }
 
 async fn attack(flood: Flood, to: SocketAddr, asked: Arc<AtomicU64>) {
@@ -176,7 +173,7 @@ async fn answer(stream: &mut TcpStream, flood: Flood) -> Result<()> {
     let (mut read, mut whole) = (0, None);
     loop {
         let count = stream.read(&mut buffer[read.min(2 * 1024)..]).await?;
-        anyhow::ensure!(count > 0, "closed");
+        ensure!(count > 0, "closed");
         if !flood.asks() {
             continue;
         }

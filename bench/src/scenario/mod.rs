@@ -49,7 +49,7 @@ pub async fn run(cli: &Cli, ground: &Ground) -> Result<Outcome> {
             let plan = offline::Plan { count: *count, size: *size, devices: *devices, window: *window };
             offline::run(ground, &town, &plan).await
         }
-        Scenario::Siege { secs, .. } => siege::run(ground, &town, *secs).await,
+        Scenario::Siege { secs, floods, .. } => siege::run(ground, &town, *secs, floods).await,
         Scenario::Chain(_) => anyhow::bail!("it has no messages"),
     }
 }

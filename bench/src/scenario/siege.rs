@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use anyhow::{Context, Result, ensure};
+use clap::ValueEnum;
 use hdrhistogram::Histogram;
 use tokio::time::{Instant, MissedTickBehavior, interval, sleep, timeout};
 
@@ -36,14 +37,14 @@ struct Noticed {
     failed: u64,
 }
 
-/// Measures alone, then through each flood for so many seconds.
-pub async fn run(ground: &Ground, town: &Town, secs: u64) -> Result<Outcome> {
+/// Measures alone, then through each of these floods, or of all, for so many seconds.
+pub async fn run(ground: &Ground, town: &Town, secs: u64, floods: &[Flood]) -> Result<Outcome> {
     let (crowd, people) = pairs(town, 2, SIZE).await?;
     let victim = Victim { crowd: &crowd, person: people.first().context("nobody is here")?, url: &ground.url };
     victim.look(REST, Phase::WarmUp).await?;
     let alone = victim.look(Duration::from_secs(secs), Phase::Measured).await?;
     let mut notes = vec![("alone", alone.told(None))];
-    for flood in Flood::ALL {
+    for &flood in if floods.is_empty() { Flood::value_variants() } else { floods } {
         let siege = Siege::begin(flood, &ground.url)?;
         // the first seconds of a flood count as well
         let noticed = victim.look(Duration::from_secs(secs), Phase::Measured).await?;

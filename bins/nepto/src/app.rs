@@ -43,10 +43,19 @@ impl App {
         self.env.date_time().to_offset(self.offset)
     }
 
+    /// How hints begin that are to be typed: the program, and the profile where it was named on the command line.
+    pub fn nepto(&self) -> String {
+        let named = self.global.profile.as_ref().filter(|_| std::env::var_os("NEPTO_PROFILE").is_none());
+        named.map_or_else(|| "nepto".to_owned(), |folder| format!("nepto --profile {}", folder.display()))
+    }
+
     /// The folder of the profile.
     pub fn folder(&self) -> Result<PathBuf, Failure> {
         if let Some(folder) = &self.global.profile {
-            return Ok(folder.clone());
+            return match folder.is_file() {
+                true => Err(Failure::usage(format!("{} is a file, and a profile is a folder", folder.display()))),
+                false => Ok(folder.clone()),
+            };
         }
         let data = match std::env::var_os("XDG_DATA_HOME").map(PathBuf::from).filter(|path| path.is_absolute()) {
             Some(data) => data,

@@ -62,6 +62,7 @@ pub async fn known_or(
     ask: impl Future<Output = Result<Account, Failure>>,
 ) -> Result<AccountId, Failure> {
     if let Some(account) = client.known(peer)? {
+        names.remember(client, account);
         return Ok(account);
     }
     match ask.await {
@@ -71,7 +72,9 @@ pub async fn known_or(
             Ok(account)
         }
         Err(failure) if matches!(failure.exit, Exit::Unreachable | Exit::NotSignedIn) => {
-            client.remembered(peer)?.ok_or(failure)
+            let account = client.remembered(peer)?.ok_or(failure)?;
+            names.remember(client, account);
+            Ok(account)
         }
         Err(failure) => Err(failure),
     }

@@ -4,6 +4,8 @@ use std::time::Duration;
 
 /// The longest timer.
 const MAX_S: u64 = 365 * 24 * 3600;
+/// Shorter than that an invite is over before it has reached anybody.
+const LIFETIME_MIN: Duration = Duration::from_secs(600);
 /// Units, the largest first.
 const UNITS: [(char, u64); 5] = [('w', 7 * 24 * 3600), ('d', 24 * 3600), ('h', 3600), ('m', 60), ('s', 1)];
 
@@ -23,6 +25,17 @@ pub fn parse_timer(text: &str) -> Result<u32, String> {
 pub fn parse_wait(text: &str) -> Result<Duration, String> {
     let seconds = parse(text)?;
     if seconds > MAX_S { Err("that is too long".to_owned()) } else { Ok(Duration::from_secs(seconds)) }
+}
+
+/// Reads how long an invite is good: with a unit, because a bare number might be meant as days, and long enough to be used.
+pub fn parse_lifetime(text: &str) -> Result<Duration, String> {
+    if text.parse::<u64>().is_ok() {
+        return Err(format!("{text} of what? Write it with a unit, like {text}d or {text}h"));
+    }
+    match parse_wait(text)? {
+        short if short < LIFETIME_MIN => Err("nobody could use it in time; give it at least 10m, better 7d".to_owned()),
+        lifetime => Ok(lifetime),
+    }
 }
 
 fn parse(text: &str) -> Result<u64, String> {
@@ -74,6 +87,16 @@ mod tests {
         }
         assert_eq!(parse_wait("10"), Ok(Duration::from_secs(10)));
         assert_eq!(parse_wait("0"), Ok(Duration::ZERO));
+    }
+
+    #[test]
+    fn a_lifetime_has_a_unit_and_is_long_enough() {
+        assert_eq!(parse_lifetime("7d"), Ok(Duration::from_secs(604_800)));
+        assert_eq!(parse_lifetime("10m"), Ok(Duration::from_secs(600)));
+        assert_eq!(parse_lifetime("7"), Err("7 of what? Write it with a unit, like 7d or 7h".to_owned()));
+        for wrong in ["0", "599s", "9m", "soon", ""] {
+            assert!(parse_lifetime(wrong).is_err(), "{wrong}");
+        }
     }
 
     #[test]

@@ -74,6 +74,26 @@ impl Failure {
         Self::new(exit, code.as_str(), detail)
     }
 
+    /// The same, where something was queued before: nobody has to write it again, and it goes out by itself.
+    pub fn while_queued(self, what: &str) -> Self {
+        let when = match self.exit {
+            Exit::NotSignedIn => "goes out once you have signed in again",
+            Exit::Unreachable => "goes out with the next command that connects",
+            _ => return self,
+        };
+        Self { detail: format!("{}; {what} waits in the queue of this profile and {when}", self.detail), ..self }
+    }
+
+    /// The same, where it ended before anything was queued.
+    pub fn before_queued(self) -> Self {
+        match self.exit {
+            Exit::NotSignedIn | Exit::Unreachable => {
+                Self { detail: format!("{}; nothing was queued", self.detail), ..self }
+            }
+            _ => self,
+        }
+    }
+
     /// For a terminal: what happened, and the code that scripts and the documentation know.
     pub fn to_text(&self) -> String {
         let code = if self.exit == Exit::Refused { format!(" [{}]", self.code) } else { String::new() };
@@ -195,6 +215,17 @@ mod tests {
         assert_eq!(Failure::refused(ErrorCode::SessionRevoked, "").exit, Exit::NotSignedIn);
         assert_eq!(Failure::refused(ErrorCode::Blocked, "").exit, Exit::Refused);
         assert_eq!(Failure::from(SdkError::ServerUrl("x".into())).exit, Exit::Usage);
+    }
+
+    #[test]
+    fn what_is_queued_is_told_where_nobody_was_reached() {
+        let queued = |code| Failure::refused(code, "no").while_queued("the message").detail;
+        assert!(queued(ErrorCode::SessionRevoked).ends_with("goes out once you have signed in again"));
+        assert!(
+            queued(ErrorCode::Unavailable).contains("; the message waits in the queue of this profile and goes out")
+        );
+        assert_eq!(queued(ErrorCode::Blocked), "no");
+        assert!(Failure::from(SdkError::SignedOut).before_queued().detail.ends_with("; nothing was queued"));
     }
 
     #[test]

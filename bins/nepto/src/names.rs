@@ -1,27 +1,37 @@
-//! What accounts are called. Handles and names come from the server, and are asked for once.
+//! What accounts are called. Handles and names come from the server, and are asked for once; until it has answered, accounts
+//! are called what the profile knows them by.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 
 use alloy_primitives::Address;
-use nepto_proto::AccountId;
 use nepto_proto::api::accounts::Account;
+use nepto_proto::{AccountId, DeviceId};
 use nepto_sdk::{Client, SdkError};
 
 use crate::text::clean_name;
 
-/// Accounts asked for at once; beyond them, numbers are shown.
+/// Accounts asked for at once; beyond them, what the profile knows is shown.
 const LOOKUPS_MAX: usize = 200;
 
 /// Names of accounts.
 #[derive(Debug, Clone)]
 pub struct Names {
     me: AccountId,
+    /// The device that this runs on.
+    device: Option<DeviceId>,
     known: HashMap<AccountId, Account>,
+    /// Those that the server was not asked for.
+    unasked: HashSet<AccountId>,
 }
 
 impl Names {
+    /// For who is signed in on this device.
+    pub fn of(client: &Client) -> Self {
+        Self { device: Some(client.device()), ..Self::new(client.account()) }
+    }
+
     pub fn new(me: AccountId) -> Self {
-        Self { me, known: HashMap::new() }
+        Self { me, device: None, known: HashMap::new(), unasked: HashSet::new() }
     }
 
     /// Takes what the server says of an account. Its wallet is shown only if it is an address at all.
@@ -29,29 +39,44 @@ impl Names {
         if account.wallet.parse::<Address>().is_err() {
             account.wallet.clear();
         }
+        self.unasked.remove(&account.account);
         self.known.insert(account.account, account);
+    }
+
+    /// Takes what the profile knows of an account, unless the server said more.
+    pub fn remember(&mut self, client: &Client, account: AccountId) {
+        if !self.known.contains_key(&account)
+            && let Ok(Some(known)) = client.known_account(account)
+        {
+            self.insert(known);
+            self.unasked.insert(account);
+        }
     }
 
     /// Whether the server was not asked for it yet.
     pub fn lacks(&self, account: AccountId) -> bool {
-        account != self.me && !self.known.contains_key(&account)
+        account != self.me && (!self.known.contains_key(&account) || self.unasked.contains(&account))
     }
 
     pub fn get(&self, account: AccountId) -> Option<&Account> {
         self.known.get(&account)
     }
 
-    /// Asks the server for those that are not known. Without a network numbers have to do.
+    /// Asks the server for those that it was not asked for. Without a network what the profile knows has to do.
     pub async fn learn(&mut self, client: &Client, accounts: impl IntoIterator<Item = AccountId>) {
-        let mut asked = 0;
+        let mut may_ask = LOOKUPS_MAX;
         for account in accounts {
-            if !self.lacks(account) || asked == LOOKUPS_MAX {
+            if !self.lacks(account) {
                 continue;
             }
-            asked += 1;
+            self.remember(client, account);
+            if may_ask == 0 {
+                continue;
+            }
+            may_ask -= 1;
             match look_up(client, account).await {
                 Ok(found) => self.insert(found),
-                Err(error) if error.is_temporary() || matches!(error, SdkError::SignedOut) => return,
+                Err(error) if error.is_temporary() || matches!(error, SdkError::SignedOut) => may_ask = 0,
                 Err(_) => {}
             }
         }
@@ -60,6 +85,14 @@ impl Names {
     /// The account in a sentence about its devices.
     pub fn subject(&self, account: AccountId) -> String {
         if account == self.me { "your account".to_owned() } else { self.label(account) }
+    }
+
+    /// One of the account's devices, in a sentence.
+    pub fn device(&self, account: AccountId, device: DeviceId) -> String {
+        if account == self.me && self.device == Some(device) {
+            return "this device".to_owned();
+        }
+        format!("device {device} of {}", self.subject(account))
     }
 
     /// A short name. Handles are unique; a chosen name is not, so a part of the wallet's address stands beside it.
@@ -170,6 +203,17 @@ mod tests {
         }
         names.insert(account(Some("alice"), None));
         assert_eq!(names.reference(other), "0xf39Fd6e51aad88F6F4ce6aB8827279cffFb92266");
+    }
+
+    #[test]
+    fn the_device_in_front_of_one_is_this_one() {
+        let me = AccountId::new(Uuid::from_u128(1));
+        let [here, other] = [7, 8].map(|number| DeviceId::try_from(number).unwrap());
+        let names = Names { device: Some(here), ..Names::new(me) };
+        assert_eq!(names.device(me, here), "this device");
+        assert_eq!(names.device(me, other), "device 8 of your account");
+        let peer = AccountId::new(Uuid::from_u128(2));
+        assert_eq!(names.device(peer, here), "device 7 of account …000000000002");
     }
 
     #[test]

@@ -81,6 +81,7 @@ impl WalletArgs {
 
 /// Opens a keystore; without a password file its password is asked for.
 pub fn open_keystore(keystore: &Path, password_file: Option<&Path>) -> Result<Wallet, Failure> {
+    not_a_folder(keystore)?;
     if !keystore.is_file() {
         let detail = format!("there is no keystore {}; --new-keystore FILE makes one", keystore.display());
         return Err(Failure::usage(detail));
@@ -94,6 +95,7 @@ pub fn open_keystore(keystore: &Path, password_file: Option<&Path>) -> Result<Wa
 
 /// Makes a wallet and its keystore.
 pub fn create_keystore(file: &Path, password_file: Option<&Path>, env: &Env) -> Result<Wallet, Failure> {
+    not_a_folder(file)?;
     if file.exists() {
         let detail = format!("{} is there already; sign in with it: --keystore {0}", file.display());
         return Err(Failure::usage(detail));
@@ -114,6 +116,13 @@ pub fn create_keystore(file: &Path, password_file: Option<&Path>, env: &Env) -> 
     let wallet = Wallet::random(env)?;
     wallet.save_keystore(folder, &password, Some(name))?;
     Ok(wallet)
+}
+
+fn not_a_folder(keystore: &Path) -> Result<(), Failure> {
+    match keystore.is_dir() {
+        true => Err(Failure::usage(format!("{} is a folder; name the keystore's file in it", keystore.display()))),
+        false => Ok(()),
+    }
 }
 
 /// A wallet whose key is a line of standard input.

@@ -22,8 +22,10 @@ pub fn lines(text: &str, chars_max: usize) -> String {
 
 /// Whether a name is one line that shows what it holds, and shows something.
 pub fn is_plain(name: &str) -> bool {
-    let is_seen =
-        |char: char| !char.is_whitespace() && !matches!(char, '\u{200c}' | '\u{200d}' | '\u{fe00}'..='\u{fe0f}');
+    let is_seen = |char: char| {
+        // the joiners, a braille cell without a dot, and what chooses between pictures of the character before it
+        !char.is_whitespace() && !matches!(char, '\u{200c}' | '\u{200d}' | '\u{2800}' | '\u{fe00}'..='\u{fe0f}')
+    };
     name.chars().all(|char| shows(&char)) && name.chars().any(is_seen)
 }
 
@@ -61,13 +63,14 @@ mod tests {
 
     #[test]
     fn a_plain_name_hides_nothing_and_turns_nothing_round() {
-        for name in ["Ålice 🙂", "👩‍👩‍👧", "שלום", "می‌خواهم", "日本 語"] {
+        for name in ["Ålice 🙂", "⠁⠇⠊⠉⠑⠀⠃", "👩‍👩‍👧", "שלום", "می‌خواهم", "日本 語"]
+        {
             assert!(is_plain(name), "{name}");
         }
         for hidden in "\n\r\u{b}\u{85}\u{2028}\u{2029}\0\u{1b}\u{7f}\u{ad}\u{34f}\u{180e}\u{200b}\u{2060}\u{2064}\u{feff}\u{61c}\u{200e}\u{200f}\u{202a}\u{202e}\u{2066}\u{2069}\u{fff9}\u{3164}\u{e0041}\u{e000}".chars() {
             assert!(!is_plain(&format!("a{hidden}b")), "{hidden:?}");
         }
-        for nothing in ["", " ", "\u{a0}\u{3000}", "\u{200d}", "\u{fe0f} \u{200c}"] {
+        for nothing in ["", " ", "\u{2800}", "\u{2800} \u{2800}", "\u{a0}\u{3000}", "\u{200d}", "\u{fe0f} \u{200c}"] {
             assert!(!is_plain(nothing), "{nothing:?}");
         }
     }

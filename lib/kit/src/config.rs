@@ -5,6 +5,7 @@
 
 mod assets;
 mod chains;
+mod environment;
 mod fetch;
 mod gateway;
 mod http;
@@ -223,6 +224,8 @@ pub struct Limits {
     pub one_time_prekeys_per_contact_per_day: u32,
     /// One-time prekeys of a device for all strangers together.
     pub one_time_prekeys_to_strangers_per_10_minutes: u32,
+    /// Uploads of keys of one device, taken in or not.
+    pub key_uploads_per_device_per_minute: u32,
     /// Nonces, sign-ins and other unauthenticated requests of one address.
     pub sign_ins_per_address_per_minute: u32,
     /// Requests of one account to the HTTP API.
@@ -246,6 +249,7 @@ impl Default for Limits {
             one_time_prekeys_per_stranger_per_day: 3,
             one_time_prekeys_per_contact_per_day: 20,
             one_time_prekeys_to_strangers_per_10_minutes: 50,
+            key_uploads_per_device_per_minute: 12,
             sign_ins_per_address_per_minute: 60,
             requests_per_account_per_minute: 600,
             presence_accounts_per_minute: 30_000,
@@ -306,6 +310,14 @@ pub enum ConfigError {
     /// An environment variable that names no field.
     #[error("the environment variable {0} must look like NEPTO_<SECTION>__<FIELD>")]
     Variable(String),
+    /// A setting of the environment that names no field, or does not fit it.
+    #[error("the environment variable {name} is not valid: {source}")]
+    Environment {
+        /// Which variable.
+        name: String,
+        /// What is wrong.
+        source: toml::de::Error,
+    },
     /// Well-formed, but makes no sense.
     #[error("the configuration is not valid: {field}: {problem}")]
     Value {
@@ -315,24 +327,6 @@ pub enum ConfigError {
         problem: String,
     },
 }
-
-/// Variables of other programs of ours, which are no settings of the server.
-const OTHER_VARIABLES: [&str; 14] = [
-    "NEPTO_CONFIG",
-    "NEPTO_CRASH_AT",
-    "NEPTO_PROFILE",
-    "NEPTO_PASSPHRASE",
-    "NEPTO_PASSPHRASE_FILE",
-    "NEPTO_NATS_STORE",
-    "NEPTO_NATS_PASSWORD",
-    "NEPTO_NATS_SERVER",
-    "NEPTO_REDIS_SERVER",
-    "NEPTO_OPERATOR",
-    "NEPTO_ANVIL",
-    "NEPTO_CONTRACTS",
-    "NEPTO_BIN_DIR",
-    "NEPTO_UPDATE_DOCS",
-];
 
 impl Config {
     /// Reads a file, if one is named, then the environment.
@@ -354,19 +348,8 @@ impl Config {
 
     /// Reads a text, then the environment.
     pub fn parse(text: &str, environment: impl IntoIterator<Item = (String, String)>) -> Result<Self, ConfigError> {
-        let mut table: toml::Table = text.parse()?;
-        for (name, value) in environment {
-            let Some(path) = name.strip_prefix("NEPTO_") else { continue };
-            if OTHER_VARIABLES.contains(&name.as_str()) {
-                continue;
-            }
-            let path = path.to_ascii_lowercase();
-            let (section, field) = path.split_once("__").ok_or_else(|| ConfigError::Variable(name.clone()))?;
-            let section = table.entry(section).or_insert_with(|| toml::Table::new().into());
-            let section = section.as_table_mut().ok_or(ConfigError::Variable(name))?;
-            section.insert(field.to_owned(), literal(&value));
-        }
-        let config: Self = table.try_into()?;
+        let table: toml::Table = text.parse()?;
+        let config = environment::read(table, environment)?;
         config.check()?;
         Ok(config)
     }
@@ -398,15 +381,6 @@ impl Config {
         sign_up::check(&self.sign_up, &self.chains)?;
         chains::check(&self.chains)
     }
-}
-
-/// A value from the environment: TOML where it reads as such, else text.
-fn literal(value: &str) -> toml::Value {
-    format!("value = {value}")
-        .parse::<toml::Table>()
-        .ok()
-        .and_then(|mut table| table.remove("value"))
-        .unwrap_or_else(|| toml::Value::String(value.to_owned()))
 }
 
 /// Milliseconds of the configuration as a duration.
@@ -449,6 +423,14 @@ mod tests {
         }
         let error = Config::parse("", environment(&[("NEPTO_NATS__URLL", "x")])).unwrap_err().to_string();
         assert!(error.contains("urll"), "{error}");
+        // the file is not blamed for what the environment says, nor the other way round
+        let [good, bad] = [("NEPTO_NATS__SHARDS", "2"), ("NEPTO_NATS__URLL", "x")];
+        for pairs in [[good, bad], [bad, good]] {
+            let error = Config::parse("[nats]\nreplicas = 3\n", environment(&pairs)).unwrap_err();
+            assert!(matches!(&error, ConfigError::Environment { name, .. } if name == bad.0), "{error}");
+        }
+        let error = Config::parse("[nats]\nurll = 3\n", environment(&[good])).unwrap_err();
+        assert!(matches!(error, ConfigError::Parse(_)), "{error}");
     }
 
     #[test]

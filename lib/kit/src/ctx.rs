@@ -83,6 +83,6 @@ impl Ctx {
 
     /// Asks the domain that owns an operation.
     pub async fn call<O: Operation>(&self, operation: &O) -> Result<O::Reply, Failure> {
-        service::call(&self.nats, operation).await
+        service::call(&self.nats, &self.clock, operation).await
     }
 }

@@ -11,11 +11,13 @@ use crate::Failure;
 use crate::clock::Clock;
 use crate::redis::Redis;
 
-/// Gives back. KEYS: counters. ARGV: for each the amount. One that expired stays away.
+/// Gives back, but never below nothing. KEYS: counters. ARGV: for each the amount. One that is gone, because it expired or Redis
+/// was flushed, stays away.
 static GIVE_BACK: LazyLock<Script> = LazyLock::new(|| {
     Script::new(
         r"for i = 1, #KEYS do
-            if redis.call('EXISTS', KEYS[i]) == 1 then redis.call('DECRBY', KEYS[i], ARGV[i]) end
+            local left = tonumber(redis.call('GET', KEYS[i]) or '0') - tonumber(ARGV[i])
+            if left > 0 then redis.call('DECRBY', KEYS[i], ARGV[i]) else redis.call('DEL', KEYS[i]) end
           end
           return 0",
     )
@@ -35,7 +37,7 @@ static TAKE_MEMBER: LazyLock<Script> = LazyLock::new(|| {
 
 /// What became of a member that wanted a place.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Membership {
+enum Membership {
     /// There is no room.
     Refused,
     /// It had a place already: a repetition is free.
@@ -45,7 +47,7 @@ pub enum Membership {
 }
 
 /// Takes a place in a set that has room for `max` and is forgotten `ttl` after its first member came.
-pub async fn take_place(
+async fn take_place(
     redis: &Redis,
     (key, member): (&str, impl redis::ToSingleRedisArg),
     max: u32,
@@ -121,6 +123,13 @@ pub struct Cost {
     pub refundable: bool,
 }
 
+impl Cost {
+    /// Whether a counter that shows this has only now begun, and is to end with its window.
+    fn begins(&self, count: i64) -> bool {
+        count <= self.amount.cast_signed()
+    }
+}
+
 /// An allowance in which there was not enough left.
 #[derive(Debug, Clone, Copy)]
 pub struct Exhausted {
@@ -165,26 +174,30 @@ impl Taken {
         }
         let mut answers: Vec<redis::Value> = pipeline.query_async(&mut redis.clone()).await?;
         let values = if keys.is_empty() { None } else { answers.pop() };
-        let counts: Vec<u64> = answers.into_iter().map(redis::from_redis_value).collect::<Result<_, _>>()?;
-        let exhausted = costs.iter().zip(&counts).find(|(cost, count)| **count > u64::from(cost.limit.max));
-        let mut after = redis::pipe();
-        for ((key, cost), count) in counters.iter().zip(costs).zip(&counts) {
-            if *count == cost.amount {
-                after.expire(key, cost.limit.window.as_secs().max(1).cast_signed()).ignore();
-            }
-            if exhausted.is_some() && cost.refundable {
-                after.decr(key, cost.amount).ignore();
-            }
+        let counts: Vec<i64> = answers.into_iter().map(redis::from_redis_value).collect::<Result<_, _>>()?;
+        let mut expire = redis::pipe();
+        for ((key, cost), _) in
+            counters.iter().zip(costs).zip(&counts).filter(|((_, cost), count)| cost.begins(**count))
+        {
+            expire.expire(key, cost.limit.window.as_secs().max(1).cast_signed()).ignore();
         }
-        if !after.is_empty() {
-            after.exec_async(&mut redis.clone()).await?;
+        if !expire.is_empty() {
+            expire.exec_async(&mut redis.clone()).await?;
         }
+        let exhausted = costs.iter().zip(&counts).find(|(cost, count)| **count > i64::from(cost.limit.max));
+        let refundable = counters.into_iter().zip(costs).filter(|(_, cost)| cost.refundable);
+        let taken = refundable.map(|(key, cost)| (key, cost.amount));
         if let Some((Cost { limit, .. }, _)) = exhausted {
+            Self(taken.collect()).give_back(redis).await?;
             return Ok(Err(Exhausted { limit: *limit, left: limit.window_at(clock).1 }));
         }
-        let refundable = counters.into_iter().zip(costs).filter(|(_, cost)| cost.refundable);
-        self.0.extend(refundable.map(|(key, cost)| (key, cost.amount)));
+        self.0.extend(taken);
         Ok(Ok(values.map(redis::from_redis_value).transpose()?.unwrap_or_default()))
+    }
+
+    /// The last that was taken, to be given back for itself.
+    pub fn split_last(&mut self) -> Self {
+        Self(self.0.pop().into_iter().collect())
     }
 
     /// Gives everything back that was of no use, as far as its windows last.
@@ -197,5 +210,40 @@ impl Taken {
             script.key(key).arg(*amount);
         }
         script.invoke_async(&mut redis.clone()).await
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use nepto_testkit::Redis as Server;
+    use redis::AsyncCommands as _;
+
+    use super::*;
+
+    #[tokio::test]
+    async fn what_is_refused_or_given_back_leaves_nothing_behind() {
+        let server = Server::start().await.unwrap();
+        let (redis, clock) = (Redis::connect(&server.url()).await.unwrap(), Clock::default());
+        let limit = Limit { kind: "test", max: 10, window: Duration::from_secs(86_400) };
+        let cost = |amount, refundable| Cost { limit, subject: "a".to_owned(), amount, refundable };
+        let mut taken = Taken::default();
+        taken.add(&redis, &clock, &[cost(6, true)]).await.unwrap().unwrap();
+        assert!(taken.add(&redis, &clock, &[cost(6, true)]).await.unwrap().is_err());
+        taken.add(&redis, &clock, &[cost(4, true)]).await.unwrap().unwrap();
+        // of several, all or nothing; what counts attempts is counted all the same
+        let other = Cost { subject: "b".to_owned(), ..cost(10, true) };
+        assert!(Taken::default().add(&redis, &clock, &[other.clone(), cost(1, true)]).await.unwrap().is_err());
+        Taken::default().add(&redis, &clock, &[other]).await.unwrap().unwrap();
+        taken.give_back(&redis).await.unwrap();
+        let mut again = Taken::default();
+        again.add(&redis, &clock, &[cost(10, true)]).await.unwrap().unwrap();
+        // Redis forgets; what is given back then must not become somebody's credit, or a debt
+        redis::cmd("FLUSHALL").exec_async(&mut redis.clone()).await.unwrap();
+        Taken::default().add(&redis, &clock, &[cost(1, false)]).await.unwrap().unwrap();
+        again.give_back(&redis).await.unwrap();
+        Taken::default().add(&redis, &clock, &[cost(10, true)]).await.unwrap().unwrap();
+        assert!(limit.take(&redis, &clock, "a", 1).await.is_err());
+        let ttl: i64 = redis.clone().ttl(limit.key("a", limit.window_at(&clock).0)).await.unwrap();
+        assert!(ttl > 0, "{ttl}");
     }
 }

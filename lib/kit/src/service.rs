@@ -14,15 +14,20 @@ use serde::{Deserialize, Serialize};
 use tokio::sync::Semaphore;
 use tracing::Instrument;
 
+use crate::clock::Clock;
 use crate::ctx::Ctx;
 use crate::error::Failure;
 use crate::http::RequestId;
 
 /// An answer must come in this time.
 const CALL_TIMEOUT: Duration = Duration::from_secs(3);
+/// Clocks of our own machines may differ by so much.
+const SKEW_MAX: Duration = Duration::from_secs(1);
 /// Requests of one operation that a process works on at once.
 const CONCURRENCY_MAX: usize = 256;
 const REQUEST_ID_HEADER: &str = "Nepto-Request-Id";
+/// When the caller gives up: milliseconds since 1970 by its clock. What is found in the queue later than that is not begun.
+const DEADLINE_HEADER: &str = "Nepto-Deadline-Ms";
 
 /// An operation that a domain offers to others.
 pub trait Operation: Serialize + DeserializeOwned + Send + Sync + 'static {
@@ -47,10 +52,11 @@ enum Answer<T> {
 }
 
 /// Asks the domain that owns an operation.
-pub async fn call<O: Operation>(nats: &async_nats::Client, operation: &O) -> Result<O::Reply, Failure> {
+pub async fn call<O: Operation>(nats: &async_nats::Client, clock: &Clock, operation: &O) -> Result<O::Reply, Failure> {
     let payload = serde_json::to_vec(operation).map_err(Failure::internal)?;
     let mut headers = async_nats::HeaderMap::new();
     headers.insert(REQUEST_ID_HEADER, RequestId::current().to_string());
+    headers.insert(DEADLINE_HEADER, (clock.now_ms() + CALL_TIMEOUT.as_millis() as i64).to_string());
     let request = async_nats::Request::new().payload(payload.into()).headers(headers).timeout(Some(CALL_TIMEOUT));
     let message = nats.send_request(subject::service(O::DOMAIN, O::NAME), request).await.map_err(|error| {
         tracing::warn!(domain = O::DOMAIN, operation = O::NAME, %error, "no answer");
@@ -64,6 +70,12 @@ pub async fn call<O: Operation>(nats: &async_nats::Client, operation: &O) -> Res
             Err(failure)
         }
     }
+}
+
+/// Whether nobody waits for the answer any more. Who names no deadline waits.
+fn is_given_up(headers: Option<&async_nats::HeaderMap>, now_ms: i64) -> bool {
+    let deadline_ms = headers.and_then(|headers| headers.get(DEADLINE_HEADER)?.as_str().parse::<i64>().ok());
+    deadline_ms.is_some_and(|deadline_ms| deadline_ms.saturating_add(SKEW_MAX.as_millis() as i64) <= now_ms)
 }
 
 type Run = Arc<dyn Fn(bytes::Bytes) -> BoxFuture<'static, Vec<u8>> + Send + Sync>;
@@ -130,6 +142,11 @@ impl Service {
             };
             let Some(reply_to) = request.reply else { continue };
             let permit = permits.clone().acquire_owned().await?;
+            if is_given_up(request.headers.as_ref(), ctx.clock.now_ms()) {
+                metrics::counter!("nepto_service_given_up_total", "domain" => self.domain, "operation" => self.name)
+                    .increment(1);
+                continue;
+            }
             let (run, nats) = (self.run.clone(), ctx.nats.clone());
             let id = request.headers.as_ref().and_then(|headers| headers.get(REQUEST_ID_HEADER));
             let id = id.map_or_else(RequestId::none, |id| RequestId::from(id.as_str()));
@@ -149,5 +166,27 @@ impl Service {
                 .instrument(span),
             );
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_request_is_given_up_when_its_deadline_and_what_clocks_may_differ_by_are_over() {
+        let headers = |deadline: &str| {
+            let mut headers = async_nats::HeaderMap::new();
+            headers.insert(DEADLINE_HEADER, deadline);
+            headers
+        };
+        let skew_ms = SKEW_MAX.as_millis() as i64;
+        let deadline = headers("1000");
+        assert!(!is_given_up(Some(&deadline), 999 + skew_ms));
+        assert!(is_given_up(Some(&deadline), 1_000 + skew_ms));
+        for none in [None, Some(&headers("soon")), Some(&async_nats::HeaderMap::new())] {
+            assert!(!is_given_up(none, i64::MAX));
+        }
+        assert!(!is_given_up(Some(&headers(&i64::MAX.to_string())), 0));
     }
 }

@@ -94,7 +94,7 @@ error_codes! {
     DeviceLimit = "device_limit", 409, "The account has as many devices as it may; revoke one.";
     DeviceMismatch = "device_mismatch", 409, "The keys belong to another device.";
     IdentityTaken = "identity_taken", 409, "The identity key belongs to another account.";
-    KeyInvalid = "key_invalid", 422, "A key is not well-formed, or not signed by the identity key.";
+    KeyInvalid = "key_invalid", 422, "A key is not well-formed, not signed by the identity key, or an id stands twice in one upload.";
     KeyUsed = "key_used", 409, "A prekey of this kind had this id, or a larger one, before.";
     KeyLimit = "key_limit", 422, "More one-time prekeys than the server keeps.";
     // messages

@@ -134,10 +134,13 @@ impl Core {
         // a wallet that the user named it by, and that was unlinked: what is left is what that one vouched for
         let unlinked = before.as_ref().and_then(|peer| peer.named.as_deref());
         let unlinked = unlinked.filter(|wallet| !belongs(wallet, &checked.wallets));
-        let changes = match &before {
+        let mut changes = match &before {
             Some(peer) => differences(peer, &mut checked, directory, unlinked, now_ms),
             None => Changes { gone: gone(None, directory), ..Changes::default() },
         };
+        if account == self.me.account {
+            changes.known_to_itself(self.me.device);
+        }
         let named = match &before {
             Some(peer) if unlinked.is_none() => named.or_else(|| peer.named.clone()),
             _ => named,

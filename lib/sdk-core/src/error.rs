@@ -4,6 +4,7 @@ use std::time::Duration;
 
 use nepto_proto::api::keys::OwnDevice;
 use nepto_proto::content::ContentError;
+use nepto_proto::limits::TEXT_BYTES_MAX;
 use nepto_proto::siwe::SiweError;
 use nepto_proto::{AccountId, DeviceId, ErrorCode};
 
@@ -218,7 +219,7 @@ pub enum SdkError {
     #[error("the server asks to sign a text that is no proper sign-in message ({0}); nothing was signed")]
     Unsignable(&'static str),
     /// A text that does not fit.
-    #[error("a text of {0} bytes is too long for a message; send it as a file")]
+    #[error("a text of {0} bytes is too long: a message has at most {max}; send it in parts", max = TEXT_BYTES_MAX)]
     TextTooLong(usize),
     /// A conversation that must be accepted first.
     #[error("accept this conversation before you write in it")]

@@ -119,6 +119,14 @@ impl Core {
         let wallet = peer.map(|peer| peer.root).unwrap_or(said.wallet);
         Ok(Account { wallet, handle, ..said })
     }
+
+    /// The same without the server's word: of an account whose devices were checked before.
+    pub fn known_account(&self, account: AccountId) -> Result<Option<Account>, SdkError> {
+        if self.store.begin().peer(account)?.is_none() {
+            return Ok(None);
+        }
+        self.as_known(Account { account, wallet: String::new(), handle: None, display_name: None }).map(Some)
+    }
 }
 
 #[cfg(test)]

@@ -72,7 +72,14 @@ pub fn begin_anew(store: &Store) -> Result<(), SdkError> {
 }
 
 /// Keeps what a sign-in settled. `true`: this is another device than before, or the first one of the store.
-pub fn record(store: &Store, server: &str, domain: &str, signer: Signer, tokens: &Tokens) -> Result<bool, SdkError> {
+pub fn record(
+    store: &Store,
+    server: &str,
+    domain: &str,
+    signer: Signer,
+    device_name: &str,
+    tokens: &Tokens,
+) -> Result<bool, SdkError> {
     let txn = store.begin();
     let is_new = txn.registration()?.is_none_or(|before| before.device != tokens.device);
     txn.set_registration(&Registration {
@@ -81,6 +88,7 @@ pub fn record(store: &Store, server: &str, domain: &str, signer: Signer, tokens:
         account: tokens.account,
         device: tokens.device,
         wallet: signer.address.to_string(),
+        device_name: Some(device_name.to_owned()),
     })?;
     txn.set_tokens(tokens)?;
     if is_new {

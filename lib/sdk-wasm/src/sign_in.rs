@@ -67,7 +67,8 @@ impl SignIn {
             return Err(Thrown::from(SdkError::OtherAccount(before.account)).into());
         }
         let finished = || {
-            let is_new = sign_in::record(&self.store, server, &self.info.domain, self.signer, &tokens)?;
+            let name = &self.asked.device.name;
+            let is_new = sign_in::record(&self.store, server, &self.info.domain, self.signer, name, &tokens)?;
             let mut core = Core::open(self.store, self.env)?;
             if is_new {
                 core.set_outdated(core.me.account);

@@ -8,7 +8,7 @@ use crate::contracts::Contracts;
 
 /// Settings that a test raises all at once: rate limits, allowances of bytes, and what one address may have of the public
 /// listener, because a test has only one.
-const LIMITS: [&str; 32] = [
+const LIMITS: [&str; 33] = [
     "limits.sends_per_account_per_minute",
     "limits.sends_per_pair_per_minute",
     "limits.request_messages",
@@ -17,6 +17,7 @@ const LIMITS: [&str; 32] = [
     "limits.one_time_prekeys_per_stranger_per_day",
     "limits.one_time_prekeys_per_contact_per_day",
     "limits.one_time_prekeys_to_strangers_per_10_minutes",
+    "limits.key_uploads_per_device_per_minute",
     "limits.sign_ins_per_address_per_minute",
     "limits.requests_per_account_per_minute",
     "limits.presence_accounts_per_minute",

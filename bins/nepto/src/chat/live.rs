@@ -126,12 +126,14 @@ impl Live {
         }
         self.chat.on_event(event, Instant::now());
         if matches!(event, Event::Connected) {
+            self.learn(self.chat.peer);
             self.ask_presence();
         }
     }
 
     /// Asks for a name while the screen stays alive.
-    fn learn(&self, account: AccountId) {
+    fn learn(&mut self, account: AccountId) {
+        self.chat.names.remember(&self.client, account);
         if self.chat.names.lacks(account) {
             let (client, done) = (self.client.clone(), self.done.clone());
             tokio::spawn(async move {

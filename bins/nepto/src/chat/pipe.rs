@@ -12,12 +12,14 @@ use crate::app::App;
 use crate::commands::history;
 use crate::commands::send::{warn, why_not_sent};
 use crate::connection::Connection;
-use crate::failure::{Exit, Failure};
+use crate::failure::Failure;
 use crate::json;
 use crate::names::Names;
 
 /// Lines read ahead.
 const LINES_MAX: usize = 16;
+/// Of what was written, what the server has not said yes or no to.
+const NOT_STORED: &str = "what is not stored yet";
 /// Messages whose fate is looked at in the end.
 const SENT_MAX: usize = 100_000;
 
@@ -26,12 +28,13 @@ pub async fn run(
     client: Client,
     mut connection: Connection,
     names: Names,
-    peer: AccountId,
+    (peer, called): (AccountId, &str),
     (begin_with, timeout): (usize, Duration),
 ) -> Result<(), Failure> {
     let mut before = client.history(peer, None, begin_with)?;
     before.reverse();
     history::print(app, &client, &names, &before)?;
+    let chat = format!("{} chat {called}", app.nepto());
     let mut lines = read_lines();
     let mut sent: Vec<MessageId> = Vec::new();
     loop {
@@ -45,16 +48,19 @@ pub async fn run(
                 sent.push(message.id);
                 if sent.len() == SENT_MAX {
                     stored(app, &client, &mut connection, &names, peer, timeout).await?;
-                    check(&client, &sent)?;
+                    check(&client, &sent, &chat)?;
                     sent.clear();
                 }
             }
-            event = connection.next() => arrived(app, &client, &names, peer, &event?)?,
+            event = connection.next() => {
+                let event = event.map_err(|failure| if sent.is_empty() { failure } else { failure.while_queued(NOT_STORED) })?;
+                arrived(app, &client, &names, peer, &event)?;
+            }
         }
     }
     stored(app, &client, &mut connection, &names, peer, timeout).await?;
     connection.farewell(&client, |event| drop(warn(app, &client, &names, event))).await;
-    check(&client, &sent)
+    check(&client, &sent, &chat)
 }
 
 /// Waits until the server has everything, and prints what arrives meanwhile.
@@ -74,18 +80,26 @@ async fn stored(
     });
     let all = all.await;
     failed?;
-    all.map_err(|failure| match failure.exit {
-        Exit::Unreachable => {
-            let detail = format!("{}; what is not stored yet waits in the queue of this profile", failure.detail);
-            Failure { detail, ..failure }
-        }
-        _ => failure,
-    })
+    all.map_err(|failure| failure.while_queued(NOT_STORED))
 }
 
-/// The first message that was refused is the error.
-fn check(client: &Client, sent: &[MessageId]) -> Result<(), Failure> {
-    sent.iter().find_map(|id| why_not_sent(client, *id)).map_or(Ok(()), Err)
+/// The first message that was refused is the error, which says how many there are.
+fn check(client: &Client, sent: &[MessageId], chat: &str) -> Result<(), Failure> {
+    let refused: Vec<(MessageId, Failure)> =
+        sent.iter().filter_map(|id| Some((*id, why_not_sent(client, *id)?))).collect();
+    let count = refused.len();
+    let Some((first, failure)) = refused.into_iter().next() else { return Ok(()) };
+    let number = client.message(first)?.map_or(0, |message| message.order);
+    Err(refusal(failure, (count, sent.len()), number, chat))
+}
+
+fn refusal(failure: Failure, (refused, all): (usize, usize), number: u64, chat: &str) -> Failure {
+    let begin = match all {
+        1 => String::new(),
+        _ => format!("{refused} of {all} lines were refused, the first of them #{number}: "),
+    };
+    let again = format!("to try one again: /retry N in {chat}, where N is its number, like {number}");
+    Failure { detail: format!("{begin}{}; {again}", failure.detail.trim_end_matches('.')), ..failure }
 }
 
 fn arrived(app: &App, client: &Client, names: &Names, peer: AccountId, event: &Event) -> Result<(), Failure> {
@@ -116,4 +130,23 @@ fn read_lines() -> mpsc::Receiver<std::io::Result<String>> {
         }
     });
     receiver
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use nepto_proto::ErrorCode;
+
+    #[test]
+    fn lines_that_were_refused_are_counted_and_can_be_sent_again() {
+        let failure = || Failure::refused(ErrorCode::MailboxFull, "the message was not sent: It is full.");
+        let several = refusal(failure(), (8, 9), 12, "nepto chat @bob");
+        assert_eq!(
+            several.detail,
+            "8 of 9 lines were refused, the first of them #12: the message was not sent: It is full; \
+             to try one again: /retry N in nepto chat @bob, where N is its number, like 12"
+        );
+        assert_eq!((several.code, several.exit), (failure().code, failure().exit));
+        assert!(refusal(failure(), (1, 1), 12, "nepto chat @bob").detail.starts_with("the message was not sent"));
+    }
 }

@@ -102,7 +102,7 @@ pub async fn profile(app: &App, args: ProfileArgs) -> Result<(), Failure> {
 fn show(app: &App, me: &Account) -> Result<(), Failure> {
     let or_none = |text: &Option<String>, hint: &str| match text.as_deref().map(clean_name) {
         Some(text) if !text.is_empty() => text,
-        _ => format!("none yet: nepto profile {hint}"),
+        _ => format!("none yet: {} profile {hint}", app.nepto()),
     };
     app.say(format!("account  {}", me.account.uuid()))?;
     app.say(format!("handle   {}", or_none(&me.handle.as_ref().map(|h| format!("@{h}")), "--handle HANDLE")))?;

@@ -79,7 +79,7 @@ pub async fn run(app: &App, args: ContactsArgs) -> Result<(), Failure> {
     if id == client.account() {
         return Err(Failure::usage("that is your own account"));
     }
-    let mut names = Names::new(client.account());
+    let mut names = Names::of(&client);
     names.insert(account);
     match consent {
         Consent::Accepted => client.accept(id).await?,
@@ -89,10 +89,11 @@ pub async fn run(app: &App, args: ContactsArgs) -> Result<(), Failure> {
     if app.json() {
         return app.say_json(&json!({ "account": id, "consent": consent }));
     }
+    let nepto = app.nepto();
     app.note(match consent {
-        Consent::Accepted => format!("{} may write to you. Answer: nepto chat {peer}", names.label(id)),
+        Consent::Accepted => format!("{} may write to you. Answer: {nepto} chat {peer}", names.label(id)),
         Consent::Blocked => {
-            format!("Nothing of {} arrives any more. Undo: nepto contacts unblock {peer}", names.label(id))
+            format!("Nothing of {} arrives any more. Undo: {nepto} contacts unblock {peer}", names.label(id))
         }
         Consent::Requested => format!("{} is not blocked any more; what arrives are requests.", names.label(id)),
     });
@@ -126,7 +127,7 @@ async fn who(app: &App, client: &Client, peer: &str, accept_change: bool) -> Res
         clean_name(now_wallet),
         now.uuid()
     ))?;
-    app.note(format!("  nepto contacts who {peer} --accept-change"));
+    app.note(format!("  {} contacts who {peer} --accept-change", app.nepto()));
     Ok(())
 }
 
@@ -144,7 +145,7 @@ async fn list(app: &App, client: &Client) -> Result<(), Failure> {
         return Ok(());
     }
     if contacts.is_empty() {
-        app.note("Nobody yet. Write to somebody: nepto chat 0x…");
+        app.note(format!("Nobody yet. Write to somebody: {} chat 0x…", app.nepto()));
         return Ok(());
     }
     let mut rows = Vec::new();

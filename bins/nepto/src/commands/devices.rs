@@ -58,10 +58,14 @@ pub async fn run(app: &App, args: DevicesArgs) -> Result<(), Failure> {
     match args.action {
         None | Some(Action::List) => {
             let client = app.client().await?;
-            print(app, &client.devices().await?, Some(client.device()))?;
+            let devices = client.devices().await?;
+            print(app, &devices, Some(client.device()))?;
             for (device, since_ms) in client.missed()? {
-                let notice = Notice::Missed { device, since_ms };
-                app.note(format!("note: {}", notice_text(&notice, client.account(), &Names::new(client.account()))));
+                let Some(listed) = devices.iter().find(|listed| listed.device == device) else { continue };
+                let text = notice_text(&Notice::Missed { device, since_ms }, client.account(), &Names::of(&client));
+                let is_back = device == client.device() || was_seen(listed, since_ms);
+                let over = if is_back { "; it came back, and gets everything again" } else { "" };
+                app.note(format!("note: {text}{over}"));
             }
             Ok(())
         }
@@ -93,6 +97,11 @@ pub fn print(app: &App, devices: &[OwnDevice], this: Option<DeviceId>) -> Result
         })
         .collect();
     table::print(app, ["NUMBER", "NAME", "WALLET", "SINCE", "SEEN"], &rows)
+}
+
+/// Whether a device that missed messages was there since.
+fn was_seen(device: &OwnDevice, since_ms: u64) -> bool {
+    device.last_seen_at.unix_timestamp_nanos() / 1_000_000 > i128::from(since_ms)
 }
 
 async fn revoke(app: &App, args: RevokeArgs) -> Result<(), Failure> {

@@ -4,14 +4,14 @@ use std::collections::HashMap;
 
 use clap::Args;
 use nepto_sdk::Client;
-use nepto_sdk::model::{Message, MessageId};
+use nepto_sdk::model::{Body, Message, MessageId, Notice};
 
 use super::{find, known_or};
 use crate::app::App;
 use crate::failure::Failure;
 use crate::json;
 use crate::names::Names;
-use crate::render::{MessageView, lay_out};
+use crate::render::{MessageView, Style, lay_out, span};
 
 /// Shows messages.
 #[derive(Debug, Args)]
@@ -33,14 +33,15 @@ pub struct HistoryArgs {
 
 pub async fn run(app: &App, args: HistoryArgs) -> Result<(), Failure> {
     let client = app.client().await?;
-    let mut names = Names::new(client.account());
+    let mut names = Names::of(&client);
     let peer = known_or(&client, &args.peer, &mut names, find(&client, &args.peer)).await?;
     names.learn(&client, [peer]).await;
     client.sweep()?;
     let mut messages = client.history(peer, args.before, args.limit)?;
     messages.reverse();
     if messages.is_empty() {
-        app.note(format!("No messages with {} here. Write one: nepto send {} TEXT", names.peer(peer), args.peer));
+        let (nepto, name) = (app.nepto(), names.peer(peer));
+        app.note(format!("No messages with {name} here. Write one: {nepto} send {} TEXT", args.peer));
     }
     print(app, &client, &names, &messages)
 }
@@ -56,11 +57,20 @@ pub fn print(app: &App, client: &Client, names: &Names, messages: &[Message]) ->
     }
     let answered = answered(client, messages);
     let view = MessageView { names, me, now: app.now(), days_between: false };
-    for message in messages {
-        let block = view.block(message, message.reply_to.and_then(|id| answered.get(&id)));
+    for same in messages.chunk_by(tell_the_same) {
+        let Some(message) = same.first() else { continue };
+        let mut block = view.block(message, message.reply_to.and_then(|id| answered.get(&id)));
+        if let (true, Some(line)) = (same.len() > 1, block.body.last_mut()) {
+            line.push(span(Style::Warn, format!(" ({} times)", same.len())));
+        }
         app.show(&lay_out(&block, None))?;
     }
     Ok(())
+}
+
+/// Whether two neighbours are one loss told twice: of a device whose session broke, each message is.
+fn tell_the_same(one: &Message, next: &Message) -> bool {
+    matches!(one.body, Body::Notice(Notice::Undecryptable { .. })) && one.body == next.body
 }
 
 /// The messages that these answer, where they are still here.

@@ -11,7 +11,7 @@ use nepto_sdk::model::{Conversation, ConversationState, Message, Status};
 use nepto_sdk::{Client, Event};
 use tokio::time::{Instant, timeout_at};
 
-use super::send::{warn, warns_about};
+use super::send::{warn, warning, warns_about};
 use super::{find, history};
 use crate::app::App;
 use crate::connection::{Connection, DEFAULT_TIMEOUT};
@@ -76,7 +76,7 @@ impl Filter {
 
 pub async fn run(app: &App, args: InboxArgs) -> Result<(), Failure> {
     let client = app.client().await?;
-    let mut names = Names::new(client.account());
+    let mut names = Names::of(&client);
     let peer = match &args.peer {
         Some(peer) => Some(find(&client, peer).await?.account),
         None => None,
@@ -104,8 +104,12 @@ pub async fn run(app: &App, args: InboxArgs) -> Result<(), Failure> {
     }
     let warned = warnings.iter().map(|(account, _)| *account);
     names.learn(&client, unread.iter().map(|conversation| conversation.peer).chain(warned)).await;
-    for (_, event) in &warnings {
-        warn(app, &client, &names, event)?;
+    let warnings: Vec<Event> = warnings.into_iter().map(|(_, event)| event).collect();
+    for same in warnings.chunk_by(|one, next| !app.json() && warning(one, &names) == warning(next, &names)) {
+        match same {
+            [event] => warn(app, &client, &names, event)?,
+            _ => app.note(told_together(same, &names)),
+        }
     }
     if unread.is_empty() && !args.follow {
         app.note("Nothing new.");
@@ -129,6 +133,12 @@ pub async fn run(app: &App, args: InboxArgs) -> Result<(), Failure> {
     over
 }
 
+/// Several warnings of the same words.
+fn told_together(same: &[Event], names: &Names) -> String {
+    let text = same.first().and_then(|event| warning(event, names)).unwrap_or_default();
+    format!("note: {text} ({} times)", same.len())
+}
+
 /// Who reads a pipe may have stopped: then nothing else ends us.
 async fn end_at_last() {
     if tokio::signal::ctrl_c().await.is_ok() {
@@ -150,7 +160,7 @@ fn remind(app: &App, client: &Client, shown: &HashMap<AccountId, u64>) -> Result
     let waiting = client.requests()?.iter().filter(|request| !shown.contains_key(&request.peer)).count();
     if waiting > 0 {
         let people = if waiting == 1 { "1 person waits".to_owned() } else { format!("{waiting} people wait") };
-        app.note(format!("{people} for your decision: nepto contacts"));
+        app.note(format!("{people} for your decision: {} contacts", app.nepto()));
     }
     Ok(())
 }
@@ -234,7 +244,8 @@ fn title(app: &App, names: &Names, conversation: &Conversation) -> Result<(), Fa
     if conversation.state == ConversationState::Requested {
         let reference = names.reference(conversation.peer);
         let title = format!("{peer} wants to write to you");
-        let hint = format!("  nepto contacts accept {reference}   or   nepto contacts block {reference}");
+        let nepto = app.nepto();
+        let hint = format!("  {nepto} contacts accept {reference}   or   {nepto} contacts block {reference}");
         app.show(&[vec![span(Style::Warn, title)], vec![span(Style::Dim, hint)]])
     } else {
         app.show(&[vec![span(Style::Bold, format!("{peer} · {} new", conversation.unread))]])
@@ -290,8 +301,9 @@ async fn narrate(app: &App, client: &Client, names: &mut Names, event: &Event) -
         Event::Request(message) => {
             let reference = names.reference(message.conversation);
             app.note(format!(
-                "{} wants to write to you: nepto contacts accept {reference}",
-                names.peer(message.conversation)
+                "{} wants to write to you: {} contacts accept {reference}",
+                names.peer(message.conversation),
+                app.nepto()
             ));
             history::print(app, client, names, std::slice::from_ref(message))
         }
@@ -320,6 +332,15 @@ mod tests {
     use nepto_proto::ClientMsgId;
     use nepto_sdk::model::{Body, MessageId};
     use uuid::Uuid;
+
+    #[test]
+    fn what_was_lost_several_times_is_one_line() {
+        let [me, account] = [1, 2].map(|n| AccountId::new(Uuid::from_u128(n)));
+        let device = nepto_proto::DeviceId::try_from(3).unwrap();
+        let lost = |reason: &str| Event::Undecryptable { account, device, reason: reason.to_owned() };
+        let text = told_together(&[lost("one"), lost("other")], &Names::new(me));
+        assert!(text.contains("could not be decrypted") && text.ends_with("(2 times)"), "{text}");
+    }
 
     #[test]
     fn what_was_printed_with_the_unread_ones_is_not_printed_again() {

@@ -31,7 +31,7 @@ pub struct LoginArgs {
     #[arg(long, value_name = "URL")]
     server: String,
 
-    /// What your list of devices calls this one [default: nepto on the machine's name]
+    /// What your list of devices calls this one [default: as before, or nepto on the machine's name]
     #[arg(long, value_name = "NAME")]
     device_name: Option<String>,
 
@@ -85,6 +85,7 @@ pub async fn run(app: &App, args: LoginArgs) -> Result<(), Failure> {
     let options = LoginOptions {
         place,
         nodes: named,
+        keeps_name: args.device_name.is_none(),
         device_name: args.device_name.unwrap_or_else(default_device_name),
         invite: args.invite,
         domain: args.domain,
@@ -97,7 +98,7 @@ pub async fn run(app: &App, args: LoginArgs) -> Result<(), Failure> {
         folders.remove_if_empty();
     }
     match signed_in {
-        Ok(client) => welcome(app, &client, &wallet),
+        Ok(client) => welcome(app, &client, &wallet).await,
         Err(SdkError::Server { code: ErrorCode::DeviceLimit, devices, .. }) => {
             Err(device_limit(app, &args.server, &devices))
         }
@@ -105,7 +106,7 @@ pub async fn run(app: &App, args: LoginArgs) -> Result<(), Failure> {
     }
 }
 
-fn welcome(app: &App, client: &Client, wallet: &Wallet) -> Result<(), Failure> {
+async fn welcome(app: &App, client: &Client, wallet: &Wallet) -> Result<(), Failure> {
     let (account, device) = (client.account(), client.device());
     if app.json() {
         return app.say_json(&json!({
@@ -119,13 +120,15 @@ fn welcome(app: &App, client: &Client, wallet: &Wallet) -> Result<(), Failure> {
     app.say(format!("  address  {}", wallet.address()))?;
     app.say(format!("  account  {}", account.uuid()))?;
     app.say(format!("  device   {device}"))?;
-    let profile = app.global.profile.as_ref().filter(|_| std::env::var_os("NEPTO_PROFILE").is_none());
-    let profile = profile.map_or_else(String::new, |folder| format!(" --profile {}", folder.display()));
+    let nepto = app.nepto();
+    let has_handle = client.whoami().await.is_ok_and(|me| me.handle.is_some());
+    app.note("\nNext:");
+    if !has_handle {
+        app.note(format!("  {nepto} profile --handle HANDLE    choose a handle, so that people find you"));
+    }
     app.note(format!(
-        "\nNext:\n  \
-         nepto{profile} profile --handle HANDLE    choose a handle, so that people find you\n  \
-         nepto{profile} chat PEER                  chat with a wallet address or @handle\n  \
-         nepto{profile} inbox                      what arrived"
+        "  {nepto} chat PEER                  chat with a wallet address or @handle\n  \
+         {nepto} inbox                      what arrived"
     ));
     Ok(())
 }

@@ -56,7 +56,7 @@ pub async fn run(app: &App, args: SafetyArgs) -> Result<(), Failure> {
     let client = app.client().await?;
     let peer = find(&client, &args.peer).await?;
     let account = peer.account;
-    let mut names = Names::new(client.account());
+    let mut names = Names::of(&client);
     names.insert(peer);
     let numbers = client.safety_numbers(account).await?;
     if !app.json() {

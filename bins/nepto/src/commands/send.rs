@@ -31,8 +31,8 @@ Examples:
   nepto send @bob --expire 1h \"the code is 4711\"
   nepto send @bob --reply-to 12 yes                numbers are those of nepto history
 
-Prints the message's id once the server has stored it. If that does not happen in time, the message stays in the
-profile's queue and goes out with the next command that connects. Without the server only people are known that this
+Prints the message's id once the server has stored it. If that does not happen in time, or this device turns out to be
+signed out, the message stays in the profile's queue and goes out with the next command that connects. Without the server only people are known that this
 profile has met; a handle means whom it meant before. If the server names somebody else for it, nothing is sent until you
 decide: nepto contacts who @bob.")]
 pub struct SendArgs {
@@ -59,11 +59,11 @@ pub struct SendArgs {
 pub async fn run(app: &App, args: SendArgs) -> Result<(), Failure> {
     let client = app.client().await?;
     let text = text(args.text)?;
-    let mut names = Names::new(client.account());
+    let mut names = Names::of(&client);
     let ask = find_within(&client, &args.peer, args.timeout);
     let to = known_or(&client, &args.peer, &mut names, ask).await?;
     let reply_to = args.reply_to.map(|reference| find_message(&client, to, &reference)).transpose()?;
-    let mut connection = Connection::open(&client).await?;
+    let mut connection = Connection::open(&client).await.map_err(Failure::before_queued)?;
     let message = client.send_text(to, &text, reply_to, args.expire)?;
     let mut warnings = Vec::new();
     let mut told = |event: &Event| {
@@ -74,11 +74,9 @@ pub async fn run(app: &App, args: SendArgs) -> Result<(), Failure> {
     };
     match connection.until(args.timeout, client.wait_sent(message.id.id), &mut told).await {
         Ok(()) => {}
-        Err(failure) if failure.exit == Exit::Unreachable => {
-            let detail = format!("{}; the message waits in the queue of this profile", failure.detail);
-            return Err(Failure { detail, ..failure });
+        Err(failure) => {
+            return Err(why_not_sent(&client, message.id).unwrap_or_else(|| failure.while_queued("the message")));
         }
-        Err(failure) => return Err(why_not_sent(&client, message.id).unwrap_or(failure)),
     }
     connection.farewell(&client, &mut told).await;
     if app.json() {
@@ -93,12 +91,8 @@ pub async fn run(app: &App, args: SendArgs) -> Result<(), Failure> {
 async fn find_within(client: &Client, peer: &str, limit: Duration) -> Result<Account, Failure> {
     // a caller that does not want to wait for the message has to wait for this
     let limit = if limit.is_zero() { LOOK_UP_WITHIN } else { limit };
-    let unqueued = |failure: Failure| match failure.exit {
-        Exit::Unreachable => Failure { detail: format!("{}; nothing was queued", failure.detail), ..failure },
-        _ => failure,
-    };
     let found = tokio::time::timeout(limit, find(client, peer)).await;
-    found.unwrap_or_else(|_| Err(Failure::timeout("the server did not answer in time"))).map_err(unqueued)
+    found.unwrap_or_else(|_| Err(Failure::timeout("the server did not answer in time"))).map_err(Failure::before_queued)
 }
 
 fn text(words: Vec<String>) -> Result<String, Failure> {

@@ -143,8 +143,8 @@ pub fn notice_text(notice: &Notice, peer: AccountId, names: &Names) -> String {
             format!("{name} has a new device ({device}); it has a safety number of its own")
         }
         Notice::IdentityChanged { device } => format!(
-            "device {device} of {name} has new keys: installed anew, or somebody is in between. \
-             Compare the safety number"
+            "{} has new keys: installed anew, or somebody is in between. Compare the safety number",
+            names.device(peer, *device)
         ),
         Notice::RootChanged { from, to } => {
             format!("careful: the server says that {name} is wallet {} now, not {}", clean_line(to), clean_line(from))
@@ -153,8 +153,9 @@ pub fn notice_text(notice: &Notice, peer: AccountId, names: &Names) -> String {
             format!("{name} has unlinked the wallet {}, by which you named them", clean_line(wallet))
         }
         Notice::DeviceReturned { device } => format!(
-            "careful: device {device} of {name} was removed once and is listed again. It may be a lost one in somebody else's \
-             hands; nothing is sent until you decide"
+            "careful: {} was removed once and is listed again. It may be a lost one in somebody else's hands; nothing is \
+             sent until you decide",
+            names.device(peer, *device)
         ),
         Notice::Uncertified { device } => {
             format!("the server offered a device ({device}) of {name} that no wallet certified; it was refused")
@@ -173,14 +174,13 @@ pub fn notice_text(notice: &Notice, peer: AccountId, names: &Names) -> String {
             format!("{what} did not reach {name}: {}", failure_text(*failure))
         }
         Notice::Missed { device, since_ms } => format!(
-            "device {device} of {name} was away for too long: what was sent to it since {} UTC, until it came back, is \
-             missing there",
+            "{} was away for too long: what was sent to it between {} UTC and its return is missing on it",
+            names.device(peer, *device),
             show_time(*since_ms, OffsetDateTime::UNIX_EPOCH)
         ),
         Notice::Undecryptable { device } => {
-            format!(
-                "a message from device {device} of {name} could not be decrypted and is lost unless it is sent again"
-            )
+            let device = names.device(peer, *device);
+            format!("a message from {device} could not be decrypted and is lost unless it is sent again")
         }
         Notice::SessionReset { device, resent, unread } => {
             let count = |n: u32| if n == 1 { "1 message".to_owned() } else { format!("{n} messages") };
@@ -188,7 +188,7 @@ pub fn notice_text(notice: &Notice, peer: AccountId, names: &Names) -> String {
             let unread = (*unread > 0).then(|| format!("{} that it did not get: yours to send again", count(*unread)));
             let about: Vec<String> = resent.into_iter().chain(unread).collect();
             let about = if about.is_empty() { "messages from before may be lost".to_owned() } else { about.join(", ") };
-            format!("device {device} of {name} set its session up anew; {about}")
+            format!("{} set its session up anew; {about}", names.device(peer, *device))
         }
     }
 }

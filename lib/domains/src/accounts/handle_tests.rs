@@ -1,11 +1,14 @@
 //! The rules that rows of profiles and handles keep.
 
+use std::collections::HashMap;
+
 use futures_util::future::join_all;
 use nepto_kit::db::DbError;
+use nepto_kit::domain::Domain;
 use nepto_proto::AccountId;
 
 use super::handles::{CHANGES_MAX, CHANGES_WINDOW, RESTS_FOR, skeleton};
-use super::store::{Change, NewHandle, Profile, Store};
+use super::store::{Change, NewHandle, Profile, SCHEMA, Store};
 use crate::testing::{account, database, no_redis};
 
 const DAY_MS: i64 = 86_400_000;
@@ -135,9 +138,53 @@ async fn a_name_and_a_handle_change_together_or_not_at_all() {
 }
 
 #[tokio::test]
+async fn many_profiles_are_read_at_once_and_each_is_its_own() {
+    let store = store().await;
+    take(&store, account(1), "alice", 0).await.unwrap();
+    let named = Change { display_name: Some(Some("B".into())), handle: None };
+    store.change_profile(account(2), named, 0).await.unwrap();
+    take(&store, account(4), "dora", 0).await.unwrap();
+    let wanted = [account(3), account(2), account(1)];
+    let profiles = store.profiles(&wanted).await.unwrap();
+    let alice = Profile { handle: Some("alice".into()), display_name: None };
+    let bob = Profile { handle: None, display_name: Some("B".into()) };
+    assert_eq!(profiles, HashMap::from([(account(1), alice), (account(2), bob)]));
+}
+
+#[tokio::test]
+async fn handles_from_before_have_guards_by_what_they_look_like_now() {
+    let before = Domain { schema: &SCHEMA[..2], ..super::domain() };
+    let db = database(before).await;
+    let store = Store::new(db.clone(), no_redis());
+    let took = async |who: u128, handle: Option<&str>| {
+        let new = handle.map(|handle| NewHandle { handle: handle.into(), skeleton: handle.into() });
+        let change = Change { handle: Some(new), display_name: None };
+        store.change_profile(account(who), change, 0).await.unwrap();
+    };
+    // one in use, and one that looked different and rests; one that rests
+    took(1, Some("done")).await;
+    took(2, Some("clone")).await;
+    took(2, None).await;
+    took(3, Some("dora")).await;
+    took(3, None).await;
+    db.migrate(SCHEMA).await.unwrap();
+    for alike in ["done", "clone", "cl0ne"] {
+        assert_eq!(take(&store, account(4), alike, 0).await, refused("handle_taken"), "{alike}");
+    }
+    for alike in ["dora", "clora"] {
+        assert_eq!(take(&store, account(4), alike, 0).await, refused("handle_resting"), "{alike}");
+    }
+    assert_eq!(store.account_of_handle("done").await.unwrap(), Some(account(1)));
+    take(&store, account(3), "dora", 0).await.unwrap();
+    take(&store, account(1), "", 0).await.unwrap();
+    assert_eq!(take(&store, account(4), "clone", 0).await, refused("handle_resting"));
+    take(&store, account(1), "clone", 0).await.unwrap();
+}
+
+#[tokio::test]
 async fn the_database_sees_what_we_see() {
     let store = store().await;
-    for handle in ["alice", "a1ice_", "the__mallow_0123456789", "rn_vv_", "a___b__", "wim", "i1l"] {
+    for handle in ["alice", "a1ice_", "the__mallow_0123456789", "rn_vv_", "daddy_cl", "a___b__", "wim", "i1l"] {
         assert_eq!(store.skeleton(handle).await.unwrap(), skeleton(handle), "{handle}");
     }
 }

@@ -65,6 +65,33 @@ const RESERVED: [&str; 42] = [
 const RESERVED_PARTS: [&str; 8] =
     ["admin", "administrator", "helpdesk", "moderator", "nepto", "official", "staff", "support"];
 
+/// Words that speak for the server also with [`DRESSING`] around them.
+const SPEAKING: [&str; 18] = [
+    "admin",
+    "administrator",
+    "compliance",
+    "everybody",
+    "everyone",
+    "help",
+    "helpdesk",
+    "mod",
+    "moderator",
+    "nepto",
+    "official",
+    "operator",
+    "postmaster",
+    "security",
+    "staff",
+    "support",
+    "sysadmin",
+    "webmaster",
+];
+/// What stands around words that speak, and makes nobody else of them; digits do as well.
+const DRESSING: [&str; 24] = [
+    "account", "agent", "app", "bot", "center", "chat", "client", "contact", "customer", "desk", "hq", "info", "live",
+    "my", "our", "real", "s", "server", "service", "system", "team", "tech", "the", "user",
+];
+
 /// A handle in its one spelling: 3 to 32 of `a-z 0-9 _`, starting with a letter. Letters are made small.
 pub fn normalize_handle(text: &str) -> Option<String> {
     let handle = text.trim().trim_start_matches('@').to_ascii_lowercase();
@@ -76,7 +103,7 @@ pub fn normalize_handle(text: &str) -> Option<String> {
 
 /// What a handle looks like at a glance; handles with the same one look alike. In the manner of the skeletons of [UTS #39],
 /// for the few characters that handles have: digits are the letters they stand for, `i` and `l` are both like `1`, `m` is
-/// `rn` and `w` is `vv`; underscores count once, and at the end not at all. No two digits look alike.
+/// `rn`, `w` is `vv` and `d` is `cl`; underscores count once, and at the end not at all. No two digits look alike.
 ///
 /// [UTS #39]: https://www.unicode.org/reports/tr39/#Confusable_Detection
 pub fn skeleton(handle: &str) -> String {
@@ -96,6 +123,7 @@ pub fn skeleton(handle: &str) -> String {
             '9' => skeleton.push('q'),
             'm' => skeleton.push_str("rn"),
             'w' => skeleton.push_str("vv"),
+            'd' => skeleton.push_str("cl"),
             other => skeleton.push(other),
         }
     }
@@ -110,6 +138,39 @@ pub fn is_reserved(handle: &str) -> bool {
     let whole = looks.replace('_', "");
     RESERVED.iter().any(|word| same(word, &whole))
         || looks.split('_').any(|part| RESERVED_PARTS.iter().any(|word| same(word, part)))
+        || is_dressed(&handle.replace('_', ""))
+}
+
+/// Whether a handle without underscores is made of nothing but words that speak for the server, with digits and the words
+/// that usually stand around them: `support24`, `officialnepto`, `theadmins`. One other word, as in `adminton`, makes it free.
+fn is_dressed(handle: &str) -> bool {
+    let bytes = handle.len();
+    // up to here it is made of such words: without one that speaks, and with one
+    let (mut plain, mut speaks) = (vec![false; bytes + 1], vec![false; bytes + 1]);
+    plain[0] = true;
+    for at in (0..bytes).filter(|at| handle.is_char_boundary(*at)) {
+        let rest = &handle[at..];
+        let (is_plain, is_speaking) = (plain[at], speaks[at]);
+        if !is_plain && !is_speaking {
+            continue;
+        }
+        let digit = rest.starts_with(|first: char| first.is_ascii_digit()).then_some(1);
+        let dressing = DRESSING.iter().filter_map(|word| looks_begin(rest, word));
+        for end in dressing.chain(digit).map(|length| at + length) {
+            plain[end] |= is_plain;
+            speaks[end] |= is_speaking;
+        }
+        for length in SPEAKING.iter().filter_map(|word| looks_begin(rest, word)) {
+            speaks[at + length] = true;
+        }
+    }
+    speaks[bytes]
+}
+
+/// How long the beginning of a text is that looks like a word, if it begins so.
+fn looks_begin(text: &str, word: &str) -> Option<usize> {
+    let wanted = skeleton(word);
+    (1..=text.len()).find(|length| text.get(..*length).is_some_and(|begin| skeleton(begin) == wanted))
 }
 
 #[cfg(test)]
@@ -139,6 +200,8 @@ mod tests {
             ("marc", "rnarc"),
             ("wolf", "vvolf"),
             ("eve", "3ve"),
+            ("claude", "daucle"),
+            ("clara", "dara"),
         ] {
             assert_eq!(skeleton(one), skeleton(other), "{one} {other}");
         }
@@ -163,10 +226,62 @@ mod tests {
             "nept0",
             "nepto_support",
             "the_admin",
+            "aclmin",
+            "neptosupport",
+            "neptoadmin",
+            "nepto_help",
+            "nepto24",
+            "officialnepto",
+            "supportteam",
+            "support1",
+            "support_1",
+            "supp0rt365",
+            "adminteam",
+            "admins",
+            "theadmin",
+            "thereal_adrnin",
+            "modteam",
+            "customersupport",
         ] {
             assert!(is_reserved(reserved), "{reserved}");
         }
-        for free in ["alice", "supporter", "adminton", "heretic", "modern", "neptune", "all_hands", "teammate"] {
+        for free in [
+            "alice",
+            "claire",
+            "supporter",
+            "adminton",
+            "heretic",
+            "modern",
+            "modesto",
+            "neptune",
+            "all_hands",
+            "teammate",
+            "staffan",
+            "helpful",
+            "theo",
+            "theodore",
+            "realmadrid",
+            "chatterbox",
+            "botanist",
+            "liverpool",
+            "serverless",
+            "info_junkie",
+            "security_guy",
+            "techno",
+            "team7",
+            "roots",
+            "me2",
+            "user123",
+            "myles",
+            "admiral",
+            "neptofan",
+            "helene",
+            "operatic",
+            "clinton",
+            "david",
+            "sam5",
+            "everyoneelse",
+        ] {
             assert!(!is_reserved(free), "{free}");
         }
     }
@@ -175,7 +290,7 @@ mod tests {
         #[test]
         fn a_skeleton_is_its_own(handle in "[a-z][a-z0-9_]{2,31}") {
             let once = skeleton(&handle);
-            // `rn` and `vv` stay what they are
+            // `rn`, `vv` and `cl` stay what they are
             prop_assert_eq!(skeleton(&once), once);
         }
     }

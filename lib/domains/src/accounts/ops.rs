@@ -1,8 +1,8 @@
 //! Use-cases: profiles, looking accounts up, consent.
 
+use std::collections::HashMap;
 use std::time::Duration;
 
-use futures_util::future::try_join_all;
 use nepto_kit::clock::from_ms;
 use nepto_kit::domain::Parts;
 use nepto_kit::limit::Limit;
@@ -13,8 +13,8 @@ use nepto_proto::{AccountId, ErrorCode};
 
 use super::handles::{CHANGES_MAX, CHANGES_WINDOW, RESTS_FOR, is_reserved, normalize_handle, skeleton};
 use super::model::{Standing, Verdict, display_name_fits};
-use super::store::{Change, Decision, Known, NewHandle, Store};
-use crate::auth::{FindAccount, FoundAccount};
+use super::store::{Change, Decision, Known, NewHandle, Profile, Store};
+use crate::auth::{FindAccount, FoundAccount, RootWallet, RootWallets};
 
 /// The use-cases of the domain.
 #[derive(Clone)]
@@ -213,11 +213,25 @@ impl Accounts {
     ) -> Result<Contacts, Failure> {
         let decisions = self.store.contacts(owner, after, limit).await?;
         let next = decisions.last().filter(|_| decisions.len() == limit).map(|decision| decision.other);
-        let contact = |Decision { other, consent, since_ms }| async move {
-            Ok::<_, Failure>(Contact { account: self.account(other).await?, consent, since: from_ms(since_ms) })
+        let accounts: Vec<AccountId> = decisions.iter().map(|decision| decision.other).collect();
+        let mut described = self.describe_all(accounts).await?;
+        let contact = |Decision { other, consent, since_ms }| {
+            Some(Contact { account: described.remove(&other)?, consent, since: from_ms(since_ms) })
         };
-        let contacts = try_join_all(decisions.into_iter().map(contact)).await?;
-        Ok(Contacts { contacts, next })
+        Ok(Contacts { contacts: decisions.into_iter().filter_map(contact).collect(), next })
+    }
+
+    /// Many at once, for the price of one question and one read.
+    async fn describe_all(&self, accounts: Vec<AccountId>) -> Result<HashMap<AccountId, Account>, Failure> {
+        if accounts.is_empty() {
+            return Ok(HashMap::new());
+        }
+        let mut profiles = self.store.profiles(&accounts).await?;
+        let describe = |RootWallet { account, wallet }| {
+            let Profile { handle, display_name } = profiles.remove(&account).unwrap_or_default();
+            (account, Account { account, wallet, handle, display_name })
+        };
+        Ok(self.ctx.call(&RootWallets { accounts }).await?.into_iter().map(describe).collect())
     }
 }
 

@@ -12,12 +12,10 @@ use nepto_proto::api::accounts::Consent;
 use redis::{AsyncCommands, Script};
 use surrealdb::types::{SurrealValue, Value, array};
 
-#[cfg(test)]
-pub use self::handles::Profile;
-pub use self::handles::{Change, NewHandle};
+pub use self::handles::{Change, NewHandle, Profile};
 use super::model::{Standing, Verdict, consent_text, parse_consent};
 
-pub const SCHEMA: &[Migration] = &[PROFILES, handles::LIKENESSES];
+pub const SCHEMA: &[Migration] = &[PROFILES, handles::LIKENESSES, handles::D_IS_LIKE_CL];
 
 const PROFILES: Migration = Migration {
     number: 1,

@@ -16,6 +16,7 @@ use serde::Deserialize;
 use sha2::{Digest, Sha256};
 
 use super::ops::Auth;
+use super::store::shown_id;
 
 /// Characters of a code, 5 bits each: nobody guesses one.
 const LENGTH: usize = 20;
@@ -61,7 +62,8 @@ impl Auth {
         let now_ms = self.ctx.clock.now_ms();
         let expires_at_ms = now_ms + (expires_after_s * 1_000) as i64;
         let codes: Vec<Code> = (0..count).map(|_| Code(self.ctx.random.alphanumeric(LENGTH))).collect();
-        let hashes = codes.iter().map(Code::hash).collect();
+        let hashes: Vec<String> = codes.iter().map(Code::hash).collect();
+        let ids = hashes.iter().map(|hash| shown_id(hash).to_owned()).collect();
         let made = self.store.add_invites(hashes, uses, now_ms, expires_at_ms, OPEN_MAX as i64).await?;
         if !made {
             let detail = format!("{OPEN_MAX} invites work already; drop some, or let them expire");
@@ -71,7 +73,7 @@ impl Auth {
             let groups: Vec<&str> = (0..LENGTH).step_by(GROUP).map(|at| &code.0[at..at + GROUP]).collect();
             groups.join("-")
         };
-        Ok(NewInvites { codes: codes.into_iter().map(grouped).collect(), expires_at: from_ms(expires_at_ms) })
+        Ok(NewInvites { codes: codes.into_iter().map(grouped).collect(), ids, expires_at: from_ms(expires_at_ms) })
     }
 
     /// Removes expired invites; a bounded number.

@@ -93,6 +93,35 @@ impl Operation for FindAccount {
     const NAME: &'static str = "find_account";
 }
 
+/// The wallets that many accounts are known by, in one question: what is asked for a page of people. Without links and their
+/// signatures, so that the answer fits into a message of NATS.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub struct RootWallets {
+    /// Whose; at most [`RootWallets::ACCOUNTS_MAX`].
+    pub accounts: Vec<AccountId>,
+}
+
+impl RootWallets {
+    /// As many as a page has.
+    pub const ACCOUNTS_MAX: usize = 200;
+}
+
+/// The wallet that an account is known by.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct RootWallet {
+    /// Whose.
+    pub account: AccountId,
+    /// EIP-55.
+    pub wallet: String,
+}
+
+impl Operation for RootWallets {
+    /// In no order; what is no account is left out.
+    type Reply = Vec<RootWallet>;
+    const DOMAIN: &'static str = "auth";
+    const NAME: &'static str = "root_wallets";
+}
+
 /// Ends the sessions of a device that was removed: they are dead everywhere when this is answered. Returns how many there
 /// were.
 #[derive(Debug, Clone, Serialize, Deserialize)]

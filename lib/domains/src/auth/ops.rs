@@ -95,9 +95,7 @@ impl Auth {
             }
             None => {
                 let invite = invite.map(Code::read).transpose()?;
-                self.check_sign_up(message.address, address, invite.as_ref()).await?;
-                self.use_nonce(&message).await?;
-                self.sign_up(&wallet, invite).await?
+                self.sign_up(message.clone(), address.to_owned(), invite).await?
             }
         };
         self.note_contract(&message, signer).await?;

@@ -4,10 +4,10 @@ use nepto_kit::service::Service;
 use nepto_kit::token::CheckSession;
 
 use super::ops::Auth;
-use super::{EndSessions, FindAccount};
+use super::{EndSessions, FindAccount, RootWallets};
 
 pub fn services(auth: &Auth) -> Vec<Service> {
-    let (sessions, accounts, ended) = (auth.clone(), auth.clone(), auth.clone());
+    let (sessions, accounts, roots, ended) = (auth.clone(), auth.clone(), auth.clone(), auth.clone());
     vec![
         Service::new(move |request: CheckSession| {
             let auth = sessions.clone();
@@ -16,6 +16,10 @@ pub fn services(auth: &Auth) -> Vec<Service> {
         Service::new(move |request: FindAccount| {
             let auth = accounts.clone();
             async move { auth.find(request).await }
+        }),
+        Service::new(move |request: RootWallets| {
+            let auth = roots.clone();
+            async move { auth.root_wallets(&request.accounts).await }
         }),
         Service::new(move |request: EndSessions| {
             let auth = ended.clone();

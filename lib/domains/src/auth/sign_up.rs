@@ -8,12 +8,14 @@ use alloy_primitives::Address;
 use nepto_chain::holdings::{Ago, Holdings, What};
 use nepto_chain::rpc::RpcError;
 use nepto_kit::config::{Config, Proof, SignUp};
-use nepto_kit::http::Origin;
-use nepto_kit::limit::Limit;
+use nepto_kit::http::{Origin, RequestId};
+use nepto_kit::limit::{Cost, Exhausted, Limit, Taken};
 use nepto_kit::{Ctx, Failure};
 use nepto_proto::api::{self, SignUpProof};
 use nepto_proto::event::WalletLinked;
+use nepto_proto::siwe::SiweMessage;
 use nepto_proto::{AccountId, ErrorCode};
+use tracing::Instrument;
 
 use super::invites::Code;
 use super::ops::Auth;
@@ -39,26 +41,33 @@ impl Gate {
         Ok(Self { rules, holdings })
     }
 
-    /// Takes one from what an address and its prefix may make.
-    pub(super) async fn limit(&self, ctx: &Ctx, address: &str) -> Result<(), Failure> {
+    /// Takes one from what an address and its prefix may make, from both or from neither. It is to be given back if no
+    /// account is made of it: nobody uses up what neighbours may make without making it.
+    pub(super) async fn limit(&self, ctx: &Ctx, address: &str) -> Result<Taken, Failure> {
         let prefix = prefix_of(address);
         let rules = &self.rules;
-        for (kind, max, window, subject) in [
+        let costs = [
             ("sign_up_prefix_day", rules.accounts_per_prefix_per_day, DAY, prefix.as_str()),
             ("sign_up_prefix_hour", rules.accounts_per_prefix_per_hour, HOUR, prefix.as_str()),
             ("sign_up_address_day", rules.accounts_per_address_per_day, DAY, address),
             ("sign_up_address_hour", rules.accounts_per_address_per_hour, HOUR, address),
-        ] {
-            Limit { kind, max, window }.take(&ctx.redis, &ctx.clock, subject, 1).await.map_err(|mut failure| {
-                if failure.code == ErrorCode::RateLimited {
-                    let told = std::mem::take(&mut failure.detail);
-                    failure.detail =
-                        format!("too many new accounts from where you are ({told}); wait, or ask the operator");
-                }
-                failure
-            })?;
+        ]
+        .map(|(kind, max, window, subject)| Cost {
+            limit: Limit { kind, max, window },
+            subject: subject.to_owned(),
+            amount: 1,
+            refundable: true,
+        });
+        let mut taken = Taken::default();
+        match taken.add(&ctx.redis, &ctx.clock, &costs).await? {
+            Ok(()) => Ok(taken),
+            Err(Exhausted { limit: Limit { kind, max, window }, left }) => {
+                metrics::counter!("nepto_rate_limited_total", "kind" => kind).increment(1);
+                let told = format!("at most {max} within {} s", window.as_secs());
+                let detail = format!("too many new accounts from where you are ({told}); wait, or ask the operator");
+                Err(Failure::rate_limited(left, detail))
+            }
         }
-        Ok(())
     }
 
     /// Whether a wallet shows what is asked for; an invite is looked at when the account is made.
@@ -149,20 +158,46 @@ pub fn needs(rules: &SignUp) -> api::SignUp {
 }
 
 impl Auth {
-    /// Checks all that a new account needs, and changes nothing but counters: the wallet may sign again, and need not.
-    pub(super) async fn check_sign_up(
+    /// An account for a wallet that has none. It goes on if nobody waits for it any more: whoever hangs up must not keep what
+    /// was taken for an account that is not made.
+    pub(super) async fn sign_up(
         &self,
-        wallet: Address,
-        address: &str,
-        invite: Option<&Code>,
-    ) -> Result<(), Failure> {
-        self.gate.limit(&self.ctx, address).await?;
-        self.gate.check(wallet, invite).await
+        message: SiweMessage,
+        address: String,
+        invite: Option<Code>,
+    ) -> Result<AccountId, Failure> {
+        let auth = self.clone();
+        let work = async move {
+            let taken = auth.gate.limit(&auth.ctx, &address).await?;
+            let new = AccountId::new(auth.ctx.random.uuid(&auth.ctx.clock));
+            let made = auth.check_and_make(&message, invite, new).await;
+            // another request may have made the account of this wallet meanwhile
+            if made.as_ref().is_ok_and(|made| *made == new) {
+                return made;
+            }
+            if let Err(error) = taken.give_back(&auth.ctx.redis).await {
+                tracing::warn!(%error, "a place for an account that was not made is not given back");
+            }
+            made
+        };
+        let work = RequestId::current().scope(work).in_current_span();
+        self.ctx.tasks.spawn(work).await.map_err(Failure::internal)?
+    }
+
+    /// Until everything is checked the nonce stays: the wallet need not sign again.
+    async fn check_and_make(
+        &self,
+        message: &SiweMessage,
+        invite: Option<Code>,
+        new: AccountId,
+    ) -> Result<AccountId, Failure> {
+        self.gate.check(message.address, invite.as_ref()).await?;
+        self.use_nonce(message).await?;
+        self.make_account(&message.address.to_string(), invite, new).await
     }
 
     /// The account of a wallet; makes one where there is none, and uses the invite up that it needs.
-    pub(super) async fn sign_up(&self, wallet: &str, invite: Option<Code>) -> Result<AccountId, Failure> {
-        let new = AccountId::new(self.ctx.random.uuid(&self.ctx.clock));
+    async fn make_account(&self, wallet: &str, invite: Option<Code>, new: AccountId) -> Result<AccountId, Failure> {
         let event = self.event(&WalletLinked { account: new, wallet: wallet.to_owned() });
         let now_ms = self.ctx.clock.now_ms();
         let invite = invite.filter(|_| self.gate.rules.proof != Proof::None);

@@ -21,6 +21,8 @@ use surrealdb::types::{SurrealValue, array};
 pub use self::contract_wallets::ContractWalletRow;
 use self::contract_wallets::contract_wallet_id;
 use self::invites::invite_id;
+pub use self::invites::shown_id;
+use super::RootWallet;
 use super::invites::Code;
 
 pub const SCHEMA: &[Migration] = &[
@@ -234,6 +236,20 @@ impl Store {
         let row: Option<AccountRow> =
             self.db.run("SELECT root, wallets, links FROM ONLY $id", vars! { id: account_id(account) }).await?;
         Ok(row.map(Wallets::from))
+    }
+
+    /// The wallets that accounts are known by, of those that there are.
+    pub async fn root_wallets(&self, accounts: &[AccountId]) -> Result<Vec<RootWallet>, DbError> {
+        #[derive(SurrealValue)]
+        struct Row {
+            account: String,
+            root: String,
+        }
+        let ids: Vec<RecordId> = accounts.iter().map(|account| account_id(*account)).collect();
+        let statement = "SELECT record::id(id) AS account, root FROM $ids";
+        let rows: Vec<Row> = self.db.run(statement, vars! { ids: ids }).await?;
+        let wallet = |Row { account, root }| Some(RootWallet { account: account.parse().ok()?, wallet: root });
+        Ok(rows.into_iter().filter_map(wallet).collect())
     }
 
     /// Replaces the links of an account, if they are still the ones that the caller saw, and adds a wallet unless it belongs

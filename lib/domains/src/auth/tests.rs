@@ -11,6 +11,7 @@ use nepto_proto::event::WalletLinked;
 use nepto_proto::{AccountId, DeviceId, SessionId};
 use uuid::Uuid;
 
+use super::RootWallet;
 use super::invites::Code;
 use super::store::{Beginning, Store};
 use crate::testing::{account, database, no_redis};
@@ -166,6 +167,20 @@ async fn wallets_go_only_from_what_was_seen() {
     assert_eq!(store.wallets(mine).await.unwrap(), Some(before));
     assert_eq!(store.account_of_wallet("0xB").await.unwrap(), None);
     assert_eq!(store.contract_wallet("0xB").await.unwrap(), None, "with what was known of it as a contract");
+}
+
+#[tokio::test]
+async fn the_wallets_of_many_accounts_are_read_at_once() {
+    let store = store().await;
+    for (wallet, number) in [("0xA", 1), ("0xB", 2), ("0xC", 3)] {
+        store.account_of_wallet_or_new(wallet, account(number), None, 0, event()).await.unwrap();
+    }
+    link_wallet(&store, account(1), "0xD", 10).await.unwrap();
+    let mut found = store.root_wallets(&[account(4), account(2), account(1)]).await.unwrap();
+    found.sort_by_key(|found| found.account);
+    let known_by = |number, wallet: &str| RootWallet { account: account(number), wallet: wallet.into() };
+    assert_eq!(found, [known_by(1, "0xA"), known_by(2, "0xB")]);
+    assert_eq!(store.root_wallets(&[]).await.unwrap(), []);
 }
 
 #[tokio::test]

@@ -11,7 +11,7 @@ use nepto_proto::{AccountId, ErrorCode};
 
 use super::model::{with_link, without};
 use super::ops::Auth;
-use super::{FindAccount, FoundAccount};
+use super::{FindAccount, FoundAccount, RootWallet, RootWallets};
 use crate::keys::{RemoveDevice, RemoveDevicesOf};
 
 /// Of linking a wallet while others of the account are linked: at most so many can be.
@@ -25,6 +25,14 @@ impl Auth {
         };
         let Some(account) = account else { return Ok(None) };
         Ok(self.store.wallets(account).await?.map(|wallets| FoundAccount { account, wallets }))
+    }
+
+    pub async fn root_wallets(&self, accounts: &[AccountId]) -> Result<Vec<RootWallet>, Failure> {
+        if accounts.len() > RootWallets::ACCOUNTS_MAX {
+            let detail = format!("at most {} accounts at once", RootWallets::ACCOUNTS_MAX);
+            return Err(Failure::new(ErrorCode::Malformed, detail));
+        }
+        Ok(self.store.root_wallets(accounts).await?)
     }
 
     pub async fn wallets(&self, account: AccountId) -> Result<Wallets, Failure> {

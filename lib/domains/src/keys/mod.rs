@@ -5,7 +5,7 @@
 //! - an account has at most ten devices, and a device number means one installation for as long as it is listed;
 //! - a one-time prekey is handed out at most once, whatever happens at the same moment;
 //! - a prekey is taken in only with a signature of the device's identity key, and its id only if it is larger than every one of
-//!   its kind before;
+//!   its kind before. What is cheap to see is looked at before the first signature, and checks of signatures leave a core free;
 //! - an identity key belongs to one account, for good;
 //! - strangers together can use up half of a pool and no more, each of them a few keys a day. The other half is for people
 //!   whom the owner accepted and for own devices, each of whom gets some a day. Whoever gets no one-time keys still gets a
@@ -18,6 +18,7 @@ mod model;
 mod ops;
 mod routes;
 mod services;
+mod signatures;
 mod store;
 #[cfg(test)]
 mod tests;

@@ -20,7 +20,8 @@ use nepto_proto::subject::Live;
 use nepto_proto::{AccountId, DeviceId, ErrorCode};
 
 use super::device_list::DeviceList;
-use super::model::{check_setup, check_upload, identity_taken, key_limit};
+use super::model::{check_fits, check_ids, check_keys, check_setup, identity_taken, key_limit, key_used};
+use super::signatures::Threads;
 use super::store::{DeviceRow, RemovedRow, Store, Taken};
 use super::{Certified, RegisterDevice};
 use crate::accounts::WhoAccepts;
@@ -38,12 +39,18 @@ pub struct Keys {
     ctx: Ctx,
     store: Store,
     outbox: Outbox,
+    threads: Threads,
 }
 
 impl Keys {
     pub fn new(parts: &Parts) -> Self {
         let ctx = parts.ctx.clone();
-        Self { store: Store::new(parts.db.clone(), ctx.redis.clone()), outbox: parts.outbox.clone(), ctx }
+        Self {
+            store: Store::new(parts.db.clone(), ctx.redis.clone()),
+            outbox: parts.outbox.clone(),
+            threads: Threads::all_but_one(),
+            ctx,
+        }
     }
 
     pub async fn register(&self, request: RegisterDevice) -> Result<DeviceId, Failure> {
@@ -258,17 +265,19 @@ impl Keys {
     }
 
     pub async fn upload(&self, account: AccountId, device: DeviceId, keys: UploadKeys) -> Result<KeyCount, Failure> {
-        let identity = self.device(account, device).await?.identity_key;
-        // too long for a thread that serves others
-        let checked = tokio::task::spawn_blocking(move || check_upload(&keys, &identity).map(|()| keys));
-        let keys = checked.await.map_err(Failure::internal)??;
+        let max = self.ctx.config.limits.key_uploads_per_device_per_minute;
+        let limit = Limit { kind: "key_uploads", max, window: Duration::from_secs(60) };
+        limit.take(&self.ctx.redis, &self.ctx.clock, &format!("{account}:{device}"), 1).await?;
+        check_ids(&keys)?;
+        let row = self.device(account, device).await?;
+        let (signed, last_resort) = row.repeated_use();
+        check_fits(&keys, &row.stock(), [&signed, &last_resort])?;
+        let identity = row.identity_key;
+        let keys = self.threads.run(move || check_keys(&keys, &identity).map(|()| keys)).await??;
         self.store.upload(account, device, &keys, ONE_TIME_PREKEYS_MAX).await.map_err(|error| {
             match Failure::from(error) {
                 failure if failure.code == ErrorCode::KeyLimit => key_limit(),
-                failure if failure.code == ErrorCode::KeyUsed => {
-                    let detail = "ids of prekeys only grow; GET /v1/keys/count says which come next";
-                    Failure::new(failure.code, detail)
-                }
+                failure if failure.code == ErrorCode::KeyUsed => key_used(),
                 failure => failure,
             }
         })

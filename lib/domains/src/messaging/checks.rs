@@ -1,13 +1,14 @@
 //! What a gateway asks before it stores a message: limits, consent, device lists. One round trip to Redis, and another one
 //! for a request; the owning domains are asked only where Redis does not know.
 
+use std::sync::LazyLock;
 use std::time::Duration;
 
-use nepto_kit::limit::{Cost, Exhausted, Limit, Membership, Taken, take_place};
+use nepto_kit::limit::{Cost, Exhausted, Limit, Taken};
 use nepto_kit::{Ctx, Failure};
 use nepto_proto::wire::{Mismatch, SendDm};
 use nepto_proto::{AccountId, ClientMsgId, DeviceId, ErrorCode};
-use redis::AsyncCommands;
+use redis::Script;
 
 use crate::accounts::{BeginsToWrite, MayWrite, Standing, Verdict, WhoAccepts, Wrote};
 use crate::keys::{DeviceList, ListDevices};
@@ -17,6 +18,28 @@ const MINUTE: Duration = Duration::from_secs(60);
 pub const ASK_AGAIN_AFTER: Duration = Duration::from_secs(600);
 /// How long the messages of an unanswered request are counted.
 const REQUEST_MEMORY: Duration = Duration::from_secs(30 * 86_400);
+
+/// KEYS: the requests of a pair, by member the time at which each was counted, and `n`, how many. ARGV: member, maximum, time to
+/// live in seconds, now and the time of repetitions in milliseconds.
+/// Answers 0 where there is no room, 1 for a repetition, 2 for one that is counted now.
+static COUNT_REQUEST: LazyLock<Script> = LazyLock::new(|| {
+    Script::new(
+        r"local at = redis.call('HGET', KEYS[1], ARGV[1])
+          if at and tonumber(ARGV[4]) - tonumber(at) < tonumber(ARGV[5]) then return 1 end
+          local n = tonumber(redis.call('HGET', KEYS[1], 'n') or '0')
+          if n >= tonumber(ARGV[2]) then return 0 end
+          redis.call('HSET', KEYS[1], ARGV[1], ARGV[4], 'n', n + 1)
+          if n == 0 then redis.call('EXPIRE', KEYS[1], ARGV[3]) end
+          return 2",
+    )
+});
+/// Undoes it. ARGV: the member.
+static GIVE_REQUEST_BACK: LazyLock<Script> = LazyLock::new(|| {
+    Script::new(
+        r"if redis.call('HDEL', KEYS[1], ARGV[1]) == 1 then redis.call('HINCRBY', KEYS[1], 'n', -1) end
+          return redis.status_reply('OK')",
+    )
+});
 
 /// A message that may be stored.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -94,12 +117,12 @@ pub async fn check(
         return Err(Refusal::Mismatch(mismatch));
     }
     let request = standing.verdict == Verdict::Requested;
-    let counted = request && count_request(ctx, sender, to, id).await?;
+    let counted = request && count_request(ctx, from, to, id).await?;
     let cleared = Cleared { request, counted, unsettled: !standing.settled };
     if cleared.unsettled
         && let Err(failure) = ctx.call(&BeginsToWrite { from: sender, to }).await
     {
-        not_stored(ctx, sender, to, id, cleared).await;
+        not_stored(ctx, from, to, id, cleared).await;
         return Err(failure.into());
     }
     Ok(cleared)
@@ -112,9 +135,11 @@ pub async fn noted(ctx: &Ctx, sender: AccountId, to: AccountId, cleared: Cleared
 }
 
 /// A message was refused after all: it was none of the few that somebody who was not accepted may send.
-pub async fn not_stored(ctx: &Ctx, sender: AccountId, to: AccountId, id: ClientMsgId, cleared: Cleared) {
+pub async fn not_stored(ctx: &Ctx, from: (AccountId, DeviceId), to: AccountId, id: ClientMsgId, cleared: Cleared) {
     if cleared.counted {
-        let gone: redis::RedisResult<()> = ctx.redis.clone().srem(requests_key(sender, to), id.to_vec()).await;
+        let mut script = GIVE_REQUEST_BACK.key(requests_key(from.0, to));
+        let gone: redis::RedisResult<()> =
+            script.arg(request_member(from.1, id)).invoke_async(&mut ctx.redis.clone()).await;
         if let Err(error) = gone {
             tracing::debug!(%error, "a request was not given back");
         }
@@ -129,21 +154,37 @@ async fn may_answer(ctx: &Ctx, sender: AccountId, to: AccountId) -> Result<Verdi
     Err(Failure::new(ErrorCode::RequestLimit, "what a device says by itself is only for who has accepted its owner"))
 }
 
-/// The messages of a request are counted by their ids: one that is sent again is still one. Whether this one is new.
-async fn count_request(ctx: &Ctx, sender: AccountId, to: AccountId, id: ClientMsgId) -> Result<bool, Failure> {
+/// The messages of a request are counted by what the store tells repetitions by, device and id, and for as long: a repetition
+/// that is stored anew is one more. Whether this one is new.
+async fn count_request(
+    ctx: &Ctx,
+    (sender, device): (AccountId, DeviceId),
+    to: AccountId,
+    id: ClientMsgId,
+) -> Result<bool, Failure> {
     let max = ctx.config.limits.request_messages;
-    let key = requests_key(sender, to);
-    match take_place(&ctx.redis, (&key, &id.to_vec()), max, REQUEST_MEMORY).await? {
-        Membership::Refused => {
-            Err(Failure::new(ErrorCode::RequestLimit, format!("{max} messages wait for an answer already")))
-        }
-        membership => Ok(membership == Membership::New),
+    let answer: u8 = COUNT_REQUEST
+        .key(requests_key(sender, to))
+        .arg(request_member(device, id))
+        .arg(max)
+        .arg(REQUEST_MEMORY.as_secs())
+        .arg(ctx.clock.now_ms())
+        .arg(ctx.config.mailbox.duplicate_window_s.saturating_mul(1_000))
+        .invoke_async(&mut ctx.redis.clone())
+        .await?;
+    match answer {
+        0 => Err(Failure::new(ErrorCode::RequestLimit, format!("{max} messages wait for an answer already"))),
+        counted => Ok(counted == 2),
     }
+}
+
+fn request_member(device: DeviceId, id: ClientMsgId) -> String {
+    format!("{device}:{id}")
 }
 
 /// Where they are.
 pub fn requests_key(sender: AccountId, to: AccountId) -> String {
-    format!("limit:request_ids:{sender}:{to}")
+    format!("limit:requests:{sender}:{to}")
 }
 
 /// What Redis knows of a sender and a recipient.
@@ -184,16 +225,21 @@ pub async fn ask_redis(
             };
             Ok((known, taken))
         }
-        Err(Exhausted { limit, left }) => {
-            metrics::counter!("nepto_rate_limited_total", "kind" => limit.kind).increment(1);
-            let (what, left) = match limit.kind {
-                "sends" | "sends_to" => ("messages a minute", left),
-                "bytes_of" => ("bytes a day of one account", left),
-                "bytes_of_to" => ("bytes a day of one account for one other", left),
-                // others' messages on their way count until it is known that they are refused
-                _ => ("bytes a day for one account", left.min(ASK_AGAIN_AFTER)),
-            };
-            Err(Failure::rate_limited(left, format!("at most {} {what}", limit.max)))
-        }
+        Err(allowance) => Err(exhausted(allowance)),
     }
+}
+
+/// The refusal where an allowance is exhausted.
+pub fn exhausted(Exhausted { limit, left }: Exhausted) -> Failure {
+    metrics::counter!("nepto_rate_limited_total", "kind" => limit.kind).increment(1);
+    let (what, left) = match limit.kind {
+        "sends" | "sends_to" => ("messages a minute", left),
+        "bytes_of" => ("bytes a day of one account", left),
+        "bytes_of_to" => ("bytes a day of one account for one other", left),
+        "receipt_bytes_of" => ("bytes of receipts a day of one account", left),
+        "receipt_bytes_of_to" => ("bytes of receipts a day of one account for one other", left),
+        // others' messages on their way count until it is known that they are refused
+        _ => ("bytes a day for one account", left.min(ASK_AGAIN_AFTER)),
+    };
+    Failure::rate_limited(left, format!("at most {} {what}", limit.max))
 }

@@ -17,6 +17,7 @@ use nepto_proto::{AccountId, DeviceId};
 use tokio::sync::Semaphore;
 
 use super::acked::{Acked, Purger};
+use super::connection::Spent;
 use super::fullness::Fullness;
 use super::handshake::upgrade;
 use super::mailbox::Store;
@@ -41,6 +42,7 @@ pub struct Gateway {
     /// Turns to read a mailbox.
     pub(super) reads: Arc<Semaphore>,
     pub(super) fullness: Arc<Fullness>,
+    pub(super) spent: Spent,
     /// Open sockets.
     sockets: Shares,
     /// Those that have not said hello: they cost nobody a wallet, so nobody may have many.
@@ -74,6 +76,7 @@ impl Gateway {
             subscriptions,
             reads: Arc::new(Semaphore::new(READS_MAX)),
             fullness: Arc::default(),
+            spent: Spent::default(),
             sockets: Shares::new("sockets", socket_bounds(ctx)),
             greetings: Shares::new("greetings", greeting_bounds(ctx)),
             mailboxes: Mailboxes::find(ctx).await?,

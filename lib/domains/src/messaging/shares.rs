@@ -31,14 +31,18 @@ pub struct Admitted {
     pub taken: Taken,
 }
 
-/// Checks a message of a device, and takes what it costs.
+/// Checks a message of a device, and takes what it costs. Whether the recipient has most likely accepted the sender only decides
+/// what is taken at once: what all who are accepted may send to one account is not for strangers to use up.
 pub async fn admit(
     ctx: &Ctx,
     fullness: &Fullness,
     from: (AccountId, DeviceId),
     send: &ReadSend,
+    is_contact: bool,
 ) -> Result<Admitted, Refusal> {
-    let (known, mut taken) = checks::ask_redis(ctx, from.0, send.to, costs(ctx, from.0, send)).await?;
+    let of_sender = costs_of_sender(ctx, from.0, send);
+    let of_recipient = is_contact.then(|| cost_of_recipient(ctx, send));
+    let (known, mut taken) = checks::ask_redis(ctx, from.0, send.to, of_sender.into_iter().chain(of_recipient)).await?;
     let cleared = match checks::check(ctx, from, send.to, send.id, &send.send, known).await {
         Ok(cleared) => cleared,
         Err(refusal) => {
@@ -46,10 +50,14 @@ pub async fn admit(
             return Err(refusal);
         }
     };
-    match admit_to_store(ctx, fullness, from.0, send, cleared, &mut taken).await {
+    if is_contact && cleared.request {
+        give_back(ctx, taken.split_last());
+    }
+    let taken_too = is_contact && !cleared.request;
+    match admit_to_store(ctx, fullness, from.0, send, cleared, &mut taken, taken_too).await {
         Ok(room) => Ok(Admitted { cleared, room, taken }),
         Err(failure) => {
-            checks::not_stored(ctx, from.0, send.to, send.id, cleared).await;
+            checks::not_stored(ctx, from, send.to, send.id, cleared).await;
             give_back(ctx, taken);
             Err(failure.into())
         }
@@ -63,21 +71,32 @@ async fn admit_to_store(
     send: &ReadSend,
     cleared: Cleared,
     taken: &mut Taken,
+    is_paid: bool,
 ) -> Result<Option<Vec<DeviceId>>, Failure> {
     let is_newcomer = cleared.request || is_new(ctx, sender);
     if is_newcomer && fullness.is_crowded(&ctx.config.mailbox) {
         metrics::counter!("nepto_store_crowded_total").increment(1);
         return Err(waits(ErrorCode::StoreCrowded, ASK_AGAIN_AFTER, "try again later"));
     }
-    match cleared.request {
-        false => Ok(None),
-        true => room_for_request(ctx, send, taken).await.map(Some),
+    if cleared.request {
+        return room_for_request(ctx, send, taken, is_new(ctx, sender)).await.map(Some);
     }
+    if !is_paid && let Err(exhausted) = taken.add(&ctx.redis, &ctx.clock, &[cost_of_recipient(ctx, send)]).await? {
+        return Err(checks::exhausted(exhausted));
+    }
+    Ok(None)
 }
 
-/// The devices of the recipient that take one more request. Requests are few, so their mailboxes are asked.
-async fn room_for_request(ctx: &Ctx, send: &ReadSend, taken: &mut Taken) -> Result<Vec<DeviceId>, Failure> {
+/// The devices of the recipient that take one more request. Requests are few, so their mailboxes are asked. Of all that is there
+/// for strangers, new accounts have a half: they cost nothing, and must not shut out those that do.
+async fn room_for_request(
+    ctx: &Ctx,
+    send: &ReadSend,
+    taken: &mut Taken,
+    is_new: bool,
+) -> Result<Vec<DeviceId>, Failure> {
     let config = &ctx.config.mailbox;
+    let part = if is_new { 2 } else { 1 };
     let copies = &send.send.to_devices;
     if copies.iter().any(|copy| copy.ciphertext.len() > config.request_bytes_max as usize) {
         let detail = format!(
@@ -90,18 +109,28 @@ async fn room_for_request(ctx: &Ctx, send: &ReadSend, taken: &mut Taken) -> Resu
     let counts = mailbox::counts(&ctx.nats, shard, send.to).await;
     let counts = counts.map_err(|error| Failure::unavailable("JetStream", error))?;
     let devices = copies.iter().filter_map(|copy| DeviceId::try_from(copy.device).ok());
-    let has_room = |device: &DeviceId| counts.get(device).copied().unwrap_or(0) < config.requests_below();
+    let below = (config.requests_below() / part).max(1);
+    let has_room = |device: &DeviceId| counts.get(device).copied().unwrap_or(0) < below;
     let room: Vec<DeviceId> = devices.filter(has_room).collect();
     if room.is_empty() {
         metrics::counter!("nepto_requests_refused_total").increment(1);
         let detail = "too much waits for the recipient's devices already; try again when they were online";
         return Err(waits(ErrorCode::RequestsFull, ASK_AGAIN_AFTER, detail));
     }
-    let limit = Limit { kind: "request_bytes_to", max: config.request_bytes_per_recipient_per_day, window: DAY };
-    let cost = [Cost { limit, subject: send.to.to_string(), amount: bytes(copies), refundable: true }];
-    if let Err(Exhausted { limit, left }) = taken.add(&ctx.redis, &ctx.clock, &cost).await? {
+    let amount = bytes(copies).max(MESSAGE_BYTES_MIN);
+    let cost = |kind, max| {
+        let limit = Limit { kind, max, window: DAY };
+        Cost { limit, subject: send.to.to_string(), amount, refundable: true }
+    };
+    let max = config.request_bytes_per_recipient_per_day;
+    let mut costs = vec![cost("request_bytes_to", max)];
+    if is_new {
+        costs.push(cost("new_request_bytes_to", max / 2));
+    }
+    if let Err(Exhausted { limit, left }) = taken.add(&ctx.redis, &ctx.clock, &costs).await? {
         metrics::counter!("nepto_requests_refused_total").increment(1);
-        let detail = format!("all strangers together may send {} bytes a day to one account", limit.max);
+        let who = if limit.kind == "request_bytes_to" { "all strangers" } else { "all new accounts" };
+        let detail = format!("{who} together may send {} bytes a day to one account", limit.max);
         return Err(waits(ErrorCode::RequestsFull, left, &detail));
     }
     Ok(room)
@@ -130,24 +159,39 @@ fn bytes(copies: &[DeviceCiphertext]) -> u64 {
     copies.iter().map(|copy| copy.ciphertext.len() as u64).sum()
 }
 
-/// What a message costs of allowances of bytes.
-fn costs(ctx: &Ctx, sender: AccountId, send: &ReadSend) -> [Cost; 3] {
-    let (config, to) = (&ctx.config.mailbox, send.to);
-    let to_recipient = bytes(&send.send.to_devices).max(MESSAGE_BYTES_MIN);
-    let all = to_recipient + bytes(&send.send.own_devices);
+/// Bytes that a message takes of its recipient's mailboxes.
+fn bytes_to_recipient(send: &ReadSend) -> u64 {
+    bytes(&send.send.to_devices).max(MESSAGE_BYTES_MIN)
+}
+
+/// What a message costs its sender. Receipts, which are for the recipient's devices only, have half as much for themselves:
+/// clients send them by themselves, and whoever makes a client send many must not keep its owner from writing.
+fn costs_of_sender(ctx: &Ctx, sender: AccountId, send: &ReadSend) -> [Cost; 2] {
+    let config = &ctx.config.mailbox;
     let max = match is_new(ctx, sender) {
         true => config.bytes_per_new_account_per_day,
         false => config.bytes_per_account_per_day,
     };
+    let ([of, of_pair], part) = match send.send.recipient_only {
+        false => (["bytes_of", "bytes_of_to"], 1),
+        true => (["receipt_bytes_of", "receipt_bytes_of_to"], 2),
+    };
+    let to_recipient = bytes_to_recipient(send);
+    let all = to_recipient + bytes(&send.send.own_devices);
     let cost = |kind, max, subject, amount| {
         let limit = Limit { kind, max, window: DAY };
         Cost { limit, subject, amount, refundable: true }
     };
     [
-        cost("bytes_of", max, sender.to_string(), all),
-        cost("bytes_of_to", config.bytes_per_pair_per_day, format!("{sender}:{to}"), to_recipient),
-        cost("bytes_to", config.bytes_per_recipient_per_day, to.to_string(), to_recipient),
+        cost(of, max / part, sender.to_string(), all),
+        cost(of_pair, config.bytes_per_pair_per_day / part, format!("{sender}:{}", send.to), to_recipient),
     ]
+}
+
+/// What it costs of that which all whom the recipient has accepted may send to them.
+fn cost_of_recipient(ctx: &Ctx, send: &ReadSend) -> Cost {
+    let limit = Limit { kind: "bytes_to", max: ctx.config.mailbox.bytes_per_recipient_per_day, window: DAY };
+    Cost { limit, subject: send.to.to_string(), amount: bytes_to_recipient(send), refundable: true }
 }
 
 /// Gives everything back, some time soon: the message was not stored, or had been before.

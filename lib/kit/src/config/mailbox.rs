@@ -24,13 +24,15 @@ pub struct Mailbox {
     pub purge_every_ms: u64,
     /// How long a delivered message may stay unacknowledged before the router looks after it.
     pub grace_ms: u64,
-    /// Of `messages_max`: a mailbox that holds more takes no requests, so strangers never have more than this.
+    /// Of `messages_max`: a mailbox that holds more takes no requests, so strangers never have more than this. Those with new
+    /// accounts have half of it.
     pub requests_percent: u8,
     /// Bytes of one device's ciphertext in a request.
     pub request_bytes_max: u32,
-    /// Bytes that all strangers together send to one account.
+    /// Bytes that all strangers together send to one account; those with new accounts at most half of it.
     pub request_bytes_per_recipient_per_day: u32,
-    /// Bytes that one account sends, its own devices included. A message counts for at least 4 KiB, here and below.
+    /// Bytes that one account sends, its own devices included. A message counts for at least 4 KiB, here and below. Receipts have
+    /// half as much for themselves.
     pub bytes_per_account_per_day: u32,
     /// The same, while the account is new.
     pub bytes_per_new_account_per_day: u32,

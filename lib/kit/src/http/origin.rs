@@ -36,10 +36,23 @@ impl Origin {
     /// are the client's word.
     pub fn of(headers: &HeaderMap, extensions: &Extensions, behind_proxy: bool) -> Option<Self> {
         let forwarded = headers.get_all("x-forwarded-for").iter().next_back().filter(|_| behind_proxy);
-        let forwarded = forwarded.and_then(|value| value.to_str().ok()?.rsplit(',').next()?.trim().parse().ok());
+        let forwarded = forwarded.and_then(|value| {
+            let address = address(value.to_str().unwrap_or_default().rsplit(',').next().unwrap_or_default().trim());
+            if address.is_none() {
+                metrics::counter!("nepto_http_forwarded_unread_total").increment(1);
+                tracing::debug!(?value, "a proxy names no address; its own counts for everybody it says that of");
+            }
+            address
+        });
         let peer = extensions.get::<ConnectInfo<SocketAddr>>().map(|peer| peer.0.ip());
         forwarded.or(peer).map(Self::from)
     }
+}
+
+/// An address as proxies write it, also with a port or in brackets.
+fn address(text: &str) -> Option<IpAddr> {
+    let bare = text.strip_prefix('[').and_then(|text| text.strip_suffix(']')).unwrap_or(text);
+    bare.parse().ok().or_else(|| text.parse().ok().map(|with_port: SocketAddr| with_port.ip()))
 }
 
 impl<S: Send + Sync> FromRequestParts<S> for Origin {
@@ -66,6 +79,19 @@ mod tests {
         assert_eq!(origin("2001:db8:1:2:3:4:5:6"), pair("2001:db8:1:2::", "2001:db8:1::"));
         assert_eq!(origin("192.0.2.7"), pair("192.0.2.7", "192.0.2.0"));
         assert_eq!(origin("::ffff:192.0.2.7"), origin("192.0.2.7"));
+    }
+
+    #[test]
+    fn addresses_are_read_as_proxies_write_them() {
+        for text in ["203.0.113.9", "203.0.113.9:4711"] {
+            assert_eq!(address(text).unwrap().to_string(), "203.0.113.9");
+        }
+        for text in ["2001:db8::1", "[2001:db8::1]", "[2001:db8::1]:4711"] {
+            assert_eq!(address(text).unwrap().to_string(), "2001:db8::1");
+        }
+        for text in ["", "unknown", "_hidden", "1.2.3", "[", "1.2.3.4:x"] {
+            assert_eq!(address(text), None, "{text}");
+        }
     }
 
     #[test]

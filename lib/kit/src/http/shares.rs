@@ -18,6 +18,20 @@ pub struct Bounds {
     pub prefix: usize,
 }
 
+impl Bounds {
+    /// What one may have while so many places are taken. Once fewer than half are free, at most half of those that are: so each
+    /// further prefix gets a third of what is left, and to take everything needs many (dynamic thresholds for a shared buffer,
+    /// Choudhury and Hahne 1998).
+    fn left(self, taken: usize) -> Self {
+        let free = self.all.saturating_sub(taken);
+        if free * 2 >= self.all {
+            return self;
+        }
+        let most = (free / 2).max(1);
+        Self { all: self.all, network: self.network.min(most), prefix: self.prefix.min(most) }
+    }
+}
+
 /// Why there is no place.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Full {
@@ -87,7 +101,8 @@ impl Shares {
     }
 
     fn try_take(&self, origin: Option<Origin>) -> Result<(), Full> {
-        let (mut taken, bounds) = (self.lock(), &self.0.bounds);
+        let mut taken = self.lock();
+        let bounds = self.0.bounds.left(taken.all);
         if taken.all >= bounds.all {
             return Err(Full::All);
         }
@@ -153,8 +168,19 @@ mod tests {
         let others = [take([2, 1]), shares.take(None), shares.take(None)];
         assert!(others.iter().all(Result::is_ok));
         assert_eq!(take([3, 1]).err(), Some(Full::All));
-        drop(first);
+        drop((first, others));
         assert!(take([1, 1]).is_ok());
+    }
+
+    #[test]
+    fn many_prefixes_together_leave_places_for_one_more() {
+        let shares = Shares::new("test", Bounds { all: 1_000, network: 50, prefix: 200 });
+        let mut held = Vec::new();
+        for prefix in 0..9 {
+            held.extend((0..200).filter_map(|host| shares.take(origin([prefix, host])).ok()));
+        }
+        assert_eq!(held.len(), 965, "five have two hundred, and then each a third of what is left");
+        assert!(shares.take(origin([200, 1])).is_ok());
     }
 
     proptest! {
@@ -170,7 +196,8 @@ mod tests {
                     let before = held.len();
                     let of_network = held.iter().filter(|(who, _)| *who == (prefix, host)).count();
                     let of_prefix = held.iter().filter(|(who, _)| who.0 == prefix).count();
-                    let free = before < bounds.all && of_network < bounds.network && of_prefix < bounds.prefix;
+                    let left = bounds.left(before);
+                    let free = before < bounds.all && of_network < left.network && of_prefix < left.prefix;
                     let taken = shares.take(origin([prefix, host]));
                     prop_assert_eq!(taken.is_ok(), free);
                     held.extend(taken.ok().map(|share| ((prefix, host), share)));

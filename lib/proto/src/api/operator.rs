@@ -60,6 +60,8 @@ pub const INVITE_EXPIRES_AFTER_S_MAX: u64 = 365 * 86_400;
 pub struct NewInvites {
     /// To be given to people.
     pub codes: Vec<String>,
+    /// The [`Invite::id`] of each code, in the same order.
+    pub ids: Vec<String>,
     /// When they stop working.
     #[serde(with = "time::serde::rfc3339")]
     pub expires_at: OffsetDateTime,

@@ -1,5 +1,7 @@
 //! What a checked directory says that the one before did not: told to the user, and remembered.
 
+use std::collections::BTreeSet;
+
 use nepto_proto::api::Base64;
 use nepto_proto::api::keys::DeviceDirectory;
 use nepto_proto::{AccountId, DeviceId};
@@ -32,8 +34,9 @@ pub(super) fn differences(
     let mut changes = Changes { gone: gone(Some(before), directory), ..Changes::default() };
     changes.wallets(before, now, unlinked);
     changes.returned(before, now);
-    changes.devices(before, now);
+    // the oldest first: who signed in anew was removed before
     changes.removed(before, now, now_ms);
+    changes.devices(before, now);
     let remains = |old: &&KnownDevice| {
         let listed = now.devices.iter().chain(now.removed.iter().map(|removed| &removed.device));
         listed.into_iter().any(|known| is_same(known, old))
@@ -140,6 +143,8 @@ impl Changes {
     }
 
     fn removed(&mut self, before: &Peer, now: &mut Checked, now_ms: u64) {
+        now.removed.sort_by_key(|removed| removed.removed_at_ms);
+        let mut told = BTreeSet::new();
         now.removed.retain_mut(|removed| {
             if let Some(old) = before.removed.iter().find(|old| is_same(&old.device, &removed.device)) {
                 // whatever the server says later
@@ -151,7 +156,10 @@ impl Changes {
             } else if before.verified {
                 // it came and went unseen: nobody has compared its safety number
                 return false;
-            } else if !before.knows_key(&removed.device.identity_key) {
+            } else if !before.knows_key(&removed.device.identity_key)
+                // one that signed in with its old keys had two numbers
+                && told.insert(removed.device.identity_key.0.clone())
+            {
                 self.added(before.account, &removed.device);
             }
             if now_ms.saturating_sub(removed.learned_at_ms) > REMOVED_KEPT.as_millis() as u64 {
@@ -160,6 +168,12 @@ impl Changes {
             }
             true
         });
+    }
+
+    /// A device is not told that it is new itself.
+    pub fn known_to_itself(&mut self, this: DeviceId) {
+        self.notices.retain(|notice| *notice != Notice::DeviceAdded { device: this });
+        self.events.retain(|event| !matches!(event, Event::DeviceAdded { device, .. } if *device == this));
     }
 
     fn added(&mut self, account: AccountId, known: &KnownDevice) {

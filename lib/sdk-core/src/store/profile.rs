@@ -38,6 +38,9 @@ pub struct Registration {
     pub device: DeviceId,
     /// The wallet that signed in, EIP-55.
     pub wallet: String,
+    /// What its owner's list calls the device.
+    #[serde(default)]
+    pub device_name: Option<String>,
 }
 
 /// A place in the mailbox.

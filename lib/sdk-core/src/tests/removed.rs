@@ -208,6 +208,40 @@ fn a_device_with_new_keys_under_an_old_number_is_welcome() {
 }
 
 #[test]
+fn who_signs_in_anew_is_one_new_device_to_others_and_none_to_itself() {
+    let (mut world, mut a, b) = friends();
+    let bob = b.account();
+    look_up(&mut world, &mut a, bob);
+    let mut phone = world.device_in(bob, &bob_wallet(), DOMAIN, None);
+    look_up(&mut world, &mut phone, bob);
+    let [first, second, third] = [phone.number(), DeviceId::try_from(8).unwrap(), DeviceId::try_from(9).unwrap()];
+    // removed, signed in with its old keys, removed for that, and signed in with new ones
+    let old = world.accounts[&bob].devices[&first].clone();
+    world.remove_device(bob, first);
+    world.pass_s(1);
+    let mut again = old.clone();
+    again.public.device = second;
+    world.accounts.get_mut(&bob).unwrap().devices.insert(second, again);
+    world.remove_device(bob, second);
+    let anew = world.device_in(bob, &bob_wallet(), DOMAIN, None).number();
+    let server = world.accounts.get_mut(&bob).unwrap();
+    let mut new = server.devices.remove(&anew).unwrap();
+    new.public.device = third;
+    server.devices.insert(third, new);
+    server.removed.reverse();
+    phone.core.me.device = third;
+
+    let added = |events: Vec<Event>| -> Vec<DeviceId> {
+        let new = |event| if let Event::DeviceAdded { device, .. } = event { Some(device) } else { None };
+        events.into_iter().filter_map(new).collect()
+    };
+    assert_eq!(added(look_up(&mut world, &mut a, bob)), [first, third], "the oldest first, and each key once");
+    assert!(added(look_up(&mut world, &mut phone, bob)).is_empty());
+    let notes = phone.core.store.begin().history(bob, None, 10).unwrap();
+    assert!(!notes.iter().any(|m| m.body == Body::Notice(Notice::DeviceAdded { device: third })), "{notes:?}");
+}
+
+#[test]
 fn at_the_first_contact_there_is_nothing_to_come_back() {
     let mut lost = lost();
     let bob = lost.b.account();

@@ -185,6 +185,7 @@ impl World {
             account,
             device,
             wallet: wallet.address().to_string(),
+            device_name: None,
         })
         .unwrap();
         txn.commit(Durability::Now).unwrap();

@@ -41,6 +41,8 @@ pub struct LoginOptions {
     pub place: Place,
     /// The device's name in its owner's list.
     pub device_name: String,
+    /// A profile that was signed in before keeps the name that it had, also if it becomes a new device.
+    pub keeps_name: bool,
     /// An invite code, where a new account needs one.
     pub invite: Option<String>,
     /// The domain that the server signs in for, where it isn't its address: behind a tunnel, in a test.
@@ -60,6 +62,7 @@ impl LoginOptions {
             server: server.into(),
             place: Place::Memory,
             device_name: "nepto".to_owned(),
+            keeps_name: false,
             invite: None,
             domain: None,
             nodes: ChainNodes::new(),
@@ -109,7 +112,7 @@ impl Client {
     ///
     /// At the device limit the error carries the account's devices, one of which must be revoked.
     pub async fn login(options: LoginOptions, wallet: &Wallet) -> Result<Self, SdkError> {
-        let LoginOptions { server, place, device_name, invite, domain, nodes, http: shared, env } = options;
+        let LoginOptions { server, place, device_name, keeps_name, invite, domain, nodes, http: shared, env } = options;
         let url = server_url(&server)?;
         let http = Http::maybe_with(shared.clone(), &server, env.clone(), Box::new(()))?;
         let info = http.info().await?;
@@ -118,6 +121,8 @@ impl Client {
         let nonce = http.nonce().await?.nonce;
         let made = place.missing_file();
         let store = place.open_or_make(&env)?;
+        let before = store.registration()?.and_then(|before| before.device_name);
+        let device_name = before.filter(|_| keeps_name).unwrap_or(device_name);
         let asking = Asking { http: &http, info: &info, wallet, env: &env, device_name: &device_name, invite };
         let signed_in = match set_nodes(&store, nodes, wallet) {
             Ok(()) => asking.sign_in(&store, nonce).await,
@@ -134,7 +139,7 @@ impl Client {
             }
             (signed_in, _) => signed_in?,
         };
-        let is_new = sign_in::record(&store, url.as_ref(), &info.domain, wallet.signer(), &tokens)?;
+        let is_new = sign_in::record(&store, url.as_ref(), &info.domain, wallet.signer(), &device_name, &tokens)?;
         let client = Self::over(store, env, shared).await?;
         if is_new {
             let mut core = client.inner.core();

@@ -53,6 +53,11 @@ impl Client {
         self.inner.core().as_known(said)
     }
 
+    /// The same without asking the server: of an account whose devices were checked before.
+    pub fn known_account(&self, account: AccountId) -> Result<Option<Account>, SdkError> {
+        self.inner.core().known_account(account)
+    }
+
     async fn ask(&self, reference: &Reference) -> Result<Account, SdkError> {
         let asked = match reference {
             Reference::Account(account) => account.to_string(),

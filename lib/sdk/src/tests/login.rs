@@ -17,7 +17,8 @@ fn place(path: &Path) -> Place {
 
 async fn login(server: &Server, path: &Path, wallet: &Wallet) -> Result<Client, SdkError> {
     let place = place(path);
-    let options = LoginOptions { domain: Some(DOMAIN.to_owned()), place, ..LoginOptions::new(&server.url) };
+    let domain = Some(DOMAIN.to_owned());
+    let options = LoginOptions { domain, place, keeps_name: true, ..LoginOptions::new(&server.url) };
     Client::login(options, wallet).await
 }
 
@@ -52,7 +53,13 @@ async fn a_profile_whose_device_was_removed_signs_in_with_new_keys() {
         let devices = &world.accounts[&client.account()].devices;
         devices.values().map(|device| device.public.identity_key.clone()).collect::<Vec<_>>()
     };
-    let first = login(&server, &path, &wallet).await.unwrap();
+    let options = LoginOptions {
+        domain: Some(DOMAIN.to_owned()),
+        place: place(&path),
+        device_name: "desk".to_owned(),
+        ..LoginOptions::new(&server.url)
+    };
+    let first = Client::login(options, &wallet).await.unwrap();
     let (number, known) = (first.device(), keys(&first));
     drop(first);
     let again = login(&server, &path, &wallet).await.unwrap();
@@ -63,6 +70,7 @@ async fn a_profile_whose_device_was_removed_signs_in_with_new_keys() {
     let now = keys(&anew);
     assert_ne!(anew.device(), number);
     assert!(now.len() == 1 && now != known, "whoever heard of the removal would ask about the old key");
+    assert!(server.device_names.lock().unwrap().iter().all(|name| name == "desk"), "it keeps its name");
 }
 
 #[tokio::test]

@@ -66,6 +66,10 @@ async fn nobody_is_shown_with_a_handle_that_means_somebody_else() {
     };
     assert_eq!(shown(mallory.account()).await, None, "the server says bob");
     assert_eq!(shown(bob.account()).await.as_deref(), Some("bob"), "the server says nothing");
+    let by_heart = alice.known_account(bob.account()).unwrap().unwrap();
+    assert_eq!(by_heart.handle.as_deref(), Some("bob"));
+    assert_eq!(by_heart.wallet, alice.resolve(&bob.account().to_string()).await.unwrap().wallet);
+    assert_eq!(bob.known_account(alice.account()).unwrap(), None, "they have not met");
     alice.accept_name("bob").await.unwrap();
     assert_eq!(shown(mallory.account()).await.as_deref(), Some("bob"));
     assert_eq!(shown(bob.account()).await, None);

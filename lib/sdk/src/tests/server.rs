@@ -78,6 +78,8 @@ pub struct Server {
     pub sockets: AtomicUsize,
     pub bundle_calls: AtomicUsize,
     pub mismatches: AtomicUsize,
+    /// What the devices that signed in are called.
+    pub device_names: Mutex<Vec<String>>,
     /// Where each connection resumed, in the order of their `Hello`.
     pub resumed: Mutex<Vec<Option<Cursor>>>,
     pub acks: Mutex<BTreeMap<(AccountId, DeviceId), u64>>,
@@ -101,6 +103,7 @@ impl Server {
             sockets: AtomicUsize::new(0),
             bundle_calls: AtomicUsize::new(0),
             mismatches: AtomicUsize::new(0),
+            device_names: Mutex::default(),
             resumed: Mutex::default(),
             acks: Mutex::default(),
             wallets: Mutex::default(),
@@ -230,6 +233,7 @@ async fn sign_in(State(server): Shared, Json(body): Json<SignIn>) -> Response {
     if let Some(answer) = due {
         return answer.into_response();
     }
+    server.device_names.lock().unwrap().push(body.device.name.clone());
     let message: SiweMessage = body.signed.verify(DOMAIN, &Checked).unwrap();
     let Some(Resource::Device { registration_id, identity_key }) = message.resource() else { panic!("no device") };
     let root = message.address.to_string();

@@ -172,6 +172,8 @@ async fn without_the_server_history_is_read_and_messages_wait() {
         let history = alice.nepto(&format!("history {peer} --json")).await.unwrap();
         assert_eq!(texts(history).await, ["one"]);
     }
+    let nothing = alice.nepto(&format!("history {wallet} --before 1")).await.unwrap();
+    assert!(nothing.err.contains("with @bob here"), "{}", nothing.err);
     let queued = alice.nepto(&format!("send {wallet} two --timeout 2 --json")).await.unwrap();
     assert!(queued.err.contains("waits in the queue"), "{}", queued.err);
     assert_eq!(queued.code, 5);
@@ -253,7 +255,15 @@ async fn devices_of_one_phrase_are_listed_and_revoked() {
     let devices = desk.nepto("devices list --json").await.unwrap().json().unwrap();
     assert_eq!(devices.len(), 2);
     assert!(devices[0]["this"] == true && devices[1]["this"] == false, "{devices:?}");
+    let send = "send 0xf39Fd6e51aad88F6F4ce6aB8827279cffFb92266 --json";
+    phone.nepto(&format!("{send} early")).await.unwrap().json().unwrap();
     desk.nepto("devices revoke 2").await.unwrap().well().unwrap();
+    let late = phone.nepto(&format!("{send} late")).await.unwrap();
+    assert!(late.err.contains("waits in the queue") && late.err.contains("signed in again"), "{}", late.err);
+    assert_eq!(late.failure().unwrap(), (3, "session_revoked".to_owned()));
+    let later = phone.nepto(&format!("{send} later")).await.unwrap();
+    assert!(later.err.contains("nothing was queued"), "{}", later.err);
+    assert_eq!(later.failure().unwrap().0, 3);
     assert_eq!(phone.nepto("whoami --json").await.unwrap().failure().unwrap().0, 3, "signed out");
     // the wallet alone can do it too, without a profile
     let stranger = Home::new().unwrap();
@@ -327,6 +337,10 @@ async fn scripts_can_tell_what_went_wrong() {
     assert_eq!(code("send").await, (2, "usage".to_owned()));
     assert_eq!(code(&format!("login --server {url}")).await.0, 2, "no wallet was named");
     assert_eq!(code(&format!("login --server {url} --keystore none.json")).await.0, 2);
+    let folder = home.nepto(&format!("login --server {url} --keystore .")).await.unwrap();
+    assert!(folder.code == 2 && folder.err.contains(". is a folder"), "{}", folder.err);
+    let file = home.nepto("whoami --profile passphrase").await.unwrap();
+    assert!(file.code == 2 && file.err.contains("passphrase is a file"), "{}", file.err);
     let login = ["login", "--server", &url, "--key-stdin", "--json"];
     let bad_key = home.with_input(&login, "not a key\n").await.unwrap().failure().unwrap();
     assert_eq!(bad_key, (1, "wallet".to_owned()));
@@ -382,6 +396,7 @@ async fn an_operator_invites_somebody_and_frees_a_handle() {
     let code = made[0]["codes"][0].as_str().unwrap().to_owned();
     let listed = admin("invites list").await.json().unwrap();
     assert_eq!((listed.len(), &listed[0]["uses_left"]), (1, &1.into()));
+    assert_eq!(listed[0]["id"], made[0]["ids"][0], "the id that stands beside the code");
     login(&format!("--invite {code}")).await.json().unwrap();
     assert!(admin("invites list").await.json().unwrap().is_empty());
     // handles

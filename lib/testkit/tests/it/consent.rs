@@ -3,7 +3,7 @@
 
 use std::collections::HashMap;
 
-use nepto_proto::api::accounts::Consent;
+use nepto_proto::api::accounts::{Consent, UpdateProfile};
 use nepto_proto::wire::{SendDm, client_frame, server_frame};
 use nepto_proto::{AccountId, ErrorCode};
 use nepto_sdk::{Client, Event, SdkError};
@@ -57,6 +57,30 @@ async fn who_was_accepted_first_and_writes_accepts_the_answers() {
             assert!(!envelope.request, "answer {number} is a request; taken back: {taken_back}");
         }
     }
+}
+
+#[tokio::test]
+async fn a_page_of_contacts_says_who_each_of_them_is() {
+    let stack = Stack::builder().unlimited().all().await.unwrap();
+    let owner = Person::join(&stack).await.unwrap();
+    let mut others = Vec::new();
+    for number in 0..5 {
+        let other = Person::join(&stack).await.unwrap();
+        if number > 0 {
+            let name = (number % 2 == 0).then(|| format!("Nr. {number}"));
+            let profile = UpdateProfile { handle: Some(format!("friend_{number}")), display_name: name };
+            other.client.http().update_profile(&profile).await.unwrap();
+        }
+        owner.client.http().set_consent(other.account(), Consent::Accepted).await.unwrap();
+        others.push(owner.client.http().account(&other.account().to_string()).await.unwrap());
+    }
+    others.sort_by_key(|other| other.account);
+    let first = owner.client.http().contacts(None, 3).await.unwrap();
+    let rest = owner.client.http().contacts(first.next, 3).await.unwrap();
+    assert_eq!((first.contacts.len(), rest.next), (3, None));
+    let listed: Vec<_> = first.contacts.into_iter().chain(rest.contacts).map(|contact| contact.account).collect();
+    assert_eq!(listed, others);
+    assert!(owner.client.http().contacts(Some(others[4].account), 3).await.unwrap().contacts.is_empty());
 }
 
 #[tokio::test]

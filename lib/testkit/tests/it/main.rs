@@ -1,5 +1,6 @@
 //! Tests of the whole against real servers: one target, a module per topic.
 
+mod allowances;
 mod chain;
 mod cli;
 mod cli_trust;
@@ -19,9 +20,11 @@ mod redis;
 mod restores;
 mod roles;
 mod server;
+mod services;
 mod sessions;
 mod sign_in;
 mod sign_up;
 mod socket;
 mod talking;
 mod tokens;
+mod uploads;

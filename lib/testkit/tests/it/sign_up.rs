@@ -101,6 +101,38 @@ async fn an_invite_lets_in_as_many_as_it_says_however_many_come_at_once() {
 }
 
 #[tokio::test]
+async fn who_is_refused_uses_nothing_up_that_neighbours_may_make() {
+    let stack = Stack::builder()
+        .unlimited()
+        .set("sign_up.proof", "invite")
+        .set("sign_up.accounts_per_address_per_hour", 1)
+        .set("sign_up.accounts_per_prefix_per_hour", 2)
+        .all()
+        .await
+        .unwrap();
+    early_in_window(seconds(3_600)).await;
+    let made = codes(&stack, 2, 1, 600).await;
+    let stranger = somebody();
+    for _ in 0..3 {
+        assert_eq!(refusal(&stack, &stranger, None).await, ErrorCode::InviteNeeded);
+        assert_eq!(refusal(&stack, &stranger, Some("abcde-abcde-abcde-abcde")).await, ErrorCode::InviteInvalid);
+    }
+    // everybody here comes from one address
+    login(&stack, &somebody(), Some(&made[0])).await.unwrap();
+    for _ in 0..3 {
+        assert_eq!(refusal(&stack, &stranger, Some(&made[1])).await, ErrorCode::RateLimited);
+    }
+    let mut redis = stack.redis.client().await.unwrap();
+    for kind in ["sign_up_prefix_hour", "sign_up_prefix_day", "sign_up_address_hour", "sign_up_address_day"] {
+        let keys: Vec<String> =
+            redis::cmd("KEYS").arg(format!("limit:{kind}:*")).query_async(&mut redis).await.unwrap();
+        let [key] = keys.as_slice() else { panic!("{kind}: {keys:?}") };
+        let count: u32 = redis::cmd("GET").arg(key).query_async(&mut redis).await.unwrap();
+        assert_eq!(count, 1, "{kind}");
+    }
+}
+
+#[tokio::test]
 async fn an_operator_makes_lists_and_drops_invites_within_bounds() {
     let stack = Stack::builder().unlimited().set("sign_up.proof", "invite").all().await.unwrap();
     let made = codes(&stack, 3, 1, 600).await;

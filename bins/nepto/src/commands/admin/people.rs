@@ -11,7 +11,7 @@ use time::OffsetDateTime;
 use super::{Operator, done};
 use crate::app::App;
 use crate::commands::table;
-use crate::duration::parse_wait;
+use crate::duration::parse_lifetime;
 use crate::failure::Failure;
 use crate::text::clean_line;
 
@@ -21,7 +21,7 @@ const SHOWN_MAX: usize = 20_000;
 /// Invites.
 #[derive(Debug, Subcommand)]
 pub enum InvitesWhat {
-    /// Make codes; each is shown once
+    /// Make codes; each is shown once, with the id that takes it back
     New {
         /// How many
         #[arg(long, default_value_t = 1, value_parser = clap::value_parser!(u32).range(1..=500))]
@@ -29,13 +29,13 @@ pub enum InvitesWhat {
         /// New accounts that each lets in
         #[arg(long, default_value_t = 1, value_parser = clap::value_parser!(u32).range(1..=10_000))]
         uses: u32,
-        /// How long they are good, for example 12h or 30d
-        #[arg(long, value_name = "TIME", default_value = "14d", value_parser = parse_wait)]
+        /// How long they are good, with a unit: 12h, 30d
+        #[arg(long, value_name = "TIME", default_value = "14d", value_parser = parse_lifetime)]
         expires: Duration,
     },
     /// Show those that still work
     List,
-    /// Drop one, by the id that the list shows
+    /// Drop one, by the id that stands beside its code and in the list
     Drop {
         /// Its id
         id: String,
@@ -60,9 +60,12 @@ pub async fn invites(app: &App, operator: &Operator, what: InvitesWhat) -> Resul
             if app.json() {
                 return app.say_json(&made);
             }
-            made.codes.iter().try_for_each(|code| app.say(clean_line(code)))?;
+            for (code, id) in made.codes.iter().zip(&made.ids) {
+                app.say(format!("{}  {}", clean_line(code), clean_line(id)))?;
+            }
             app.note(format!(
-                "Good until {} for {uses} new account{} each: nepto login --server URL --invite CODE …",
+                "Good until {} for {uses} new account{} each: nepto login --server URL --invite CODE …\n\
+                 Behind each code stands its id, to take it back: nepto admin invites drop ID",
                 when(app, made.expires_at),
                 if uses == 1 { "" } else { "s" }
             ));

@@ -3,6 +3,8 @@
 //! A handle that is taken, and one that rests, has a guard by what it looks like: whoever takes a handle that looks the same
 //! meets it in the same transaction.
 
+use std::collections::HashMap;
+
 use nepto_kit::db::{DbError, Migration, RecordId, vars};
 use nepto_proto::AccountId;
 use surrealdb::types::SurrealValue;
@@ -39,6 +41,31 @@ pub const LIKENESSES: Migration = Migration {
     ",
 };
 
+/// `d` looks like `cl`. What looks alike since then: all who have such a handle keep it, and one of them is the guard, before
+/// one that rests.
+pub const D_IS_LIKE_CL: Migration = Migration {
+    number: 4,
+    statements: "
+        DEFINE FUNCTION OVERWRITE fn::skeleton($handle: string) {
+            LET $digits = ['0', '1', 'i', '2', '3', '4', '5', '6', '7', '8', '9', 'm', 'w', 'd'];
+            LET $letters = ['o', 'l', 'l', 'z', 'e', 'a', 's', 'g', 't', 'b', 'q', 'rn', 'vv', 'cl'];
+            LET $looks = array::fold(array::range(0..14), $handle,
+                |$text, $at| string::replace($text, $digits[$at], $letters[$at]));
+            RETURN string::replace(string::replace($looks, <regex> '_+', '_'), <regex> '_$', '');
+        };
+        UPDATE handle SET skeleton = string::replace(skeleton, 'd', 'cl') WHERE string::contains(skeleton, 'd');
+        FOR $row IN (SELECT * FROM likeness WHERE string::contains(record::id(id), 'd')) {
+            LET $id = type::record('likeness', string::replace(record::id($row.id), 'd', 'cl'));
+            LET $there = (SELECT * FROM ONLY $id);
+            IF !$there OR ($there.rests_until_ms != NONE
+                AND ($row.rests_until_ms = NONE OR $row.rests_until_ms > $there.rests_until_ms)) {
+                UPSERT $id SET account = $row.account, handle = $row.handle, rests_until_ms = $row.rests_until_ms;
+            };
+            DELETE $row.id;
+        };
+    ",
+};
+
 /// What an account says of itself.
 #[derive(Debug, Clone, Default, PartialEq, SurrealValue)]
 pub struct Profile {
@@ -66,6 +93,22 @@ impl Store {
         let row: Option<Profile> =
             self.db.run("SELECT handle, display_name FROM ONLY $id", vars! { id: profile_id(account) }).await?;
         Ok(row.unwrap_or_default())
+    }
+
+    /// What accounts say of themselves; who says nothing is left out.
+    pub async fn profiles(&self, accounts: &[AccountId]) -> Result<HashMap<AccountId, Profile>, DbError> {
+        #[derive(SurrealValue)]
+        struct Row {
+            account: String,
+            handle: Option<String>,
+            display_name: Option<String>,
+        }
+        let ids: Vec<RecordId> = accounts.iter().map(|account| profile_id(*account)).collect();
+        let statement = "SELECT record::id(id) AS account, handle, display_name FROM $ids";
+        let rows: Vec<Row> = self.db.run(statement, vars! { ids: ids }).await?;
+        let profile =
+            |Row { account, handle, display_name }| Some((account.parse().ok()?, Profile { handle, display_name }));
+        Ok(rows.into_iter().filter_map(profile).collect())
     }
 
     /// Changes a profile, and lets the handle rest that is given up. Throws `handle_taken` where another account has one that

@@ -34,7 +34,7 @@ impl InviteRow {
     fn to_api(&self) -> Option<Invite> {
         let RecordIdKey::String(hash) = &self.id.key else { return None };
         Some(Invite {
-            id: hash.get(..ID_DIGITS)?.to_owned(),
+            id: shown_id(hash).to_owned(),
             uses_left: u32::try_from(self.uses_left).ok()?,
             created_at: from_ms(self.created_at_ms),
             expires_at: from_ms(self.expires_at_ms),
@@ -44,6 +44,11 @@ impl InviteRow {
 
 pub(super) fn invite_id(hash: &str) -> RecordId {
     RecordId::new("invite", hash)
+}
+
+/// What names an invite to people.
+pub fn shown_id(hash: &str) -> &str {
+    hash.get(..ID_DIGITS).unwrap_or(hash)
 }
 
 impl Store {

@@ -26,7 +26,7 @@ use nepto_proto::frame::{self, encode_server};
 use nepto_proto::limits::{IDLE_TIMEOUT, PING_EVERY};
 use nepto_proto::subject::Live;
 use nepto_proto::wire::{self, ClientFrame, client_frame, server_frame};
-use nepto_proto::{ClientMsgId, CloseCode, ErrorCode};
+use nepto_proto::{AccountId, ClientMsgId, CloseCode, ErrorCode};
 use prost::Message as _;
 use tokio::time::{Instant, Sleep, sleep, sleep_until, timeout};
 use tokio_util::sync::WaitForCancellationFutureOwned;
@@ -36,8 +36,8 @@ use tungstenite::error::Error as SocketError;
 use self::closing::{breaks_protocol, broken, close};
 use self::open::{Begun, hello};
 pub use self::pieces::Pieces;
-pub use self::price::Allowance;
 use self::price::Passage;
+pub use self::price::{Allowance, Spent};
 use self::requests::Checking;
 use self::typing::Typing;
 use super::acked::Acked;
@@ -71,8 +71,11 @@ pub async fn serve(mut place: Place, mut socket: Socket) {
     };
     place.greeted();
     let claims = begun.claims;
+    let who = (claims.account, claims.device);
+    gateway.spent.resume(who, &mut allowance, Instant::now());
     let connection = Connection::new(&gateway, &mut socket, begun, allowance);
-    let code = Box::pin(connection.run_to_close()).await;
+    let (code, allowance) = Box::pin(connection.run_to_close()).await;
+    gateway.spent.keep(who, &allowance, Instant::now());
     if code == CloseCode::Abuse {
         hellos::bar(&gateway.ctx, claims.session).await;
     }
@@ -100,6 +103,8 @@ struct Connection<'a> {
     misses: bool,
     reading: Option<BoxFuture<'static, anyhow::Result<Page>>>,
     checking: Option<Checking>,
+    /// The last recipient, if they have accepted us: it is likely that of the next message.
+    contact: Option<AccountId>,
     work: FuturesUnordered<Work>,
     errors: u32,
     heard_at: Instant,
@@ -126,6 +131,7 @@ impl<'a> Connection<'a> {
             misses: false,
             reading: None,
             checking: None,
+            contact: None,
             work: FuturesUnordered::new(),
             errors: 0,
             heard_at: now,
@@ -137,9 +143,9 @@ impl<'a> Connection<'a> {
         }
     }
 
-    async fn run_to_close(mut self) -> Closed {
+    async fn run_to_close(mut self) -> (Closed, Allowance) {
         let Err(code) = self.run().await;
-        code
+        (code, self.allowance)
     }
 
     /// Only ends by closing.

@@ -4,9 +4,12 @@
 //! about. Everything else has a price, and so has what is refused. Past the allowance frames are refused; whoever goes on
 //! like that is closed.
 
+use std::collections::HashMap;
+use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
 
 use nepto_proto::wire::client_frame::Kind;
+use nepto_proto::{AccountId, DeviceId};
 use tokio::time::Instant;
 
 /// A ping or a pong of WebSocket.
@@ -16,6 +19,8 @@ pub const EMPTY_ACK: u32 = 1;
 /// A refusal, beside what the frame itself costs: somebody had to look it up, and to write an answer.
 pub const REFUSAL: u32 = 2;
 
+/// Devices whose spending is remembered: 4 MB.
+const REMEMBERED_MAX: usize = 65_536;
 /// Each whole block of so many bytes costs as much as a ping, except in messages, whose bytes are counted elsewhere.
 const BLOCK_BYTES: usize = 4_096;
 
@@ -75,6 +80,38 @@ impl Allowance {
     }
 }
 
+/// What devices had spent when their connections ended: a new connection is no new allowance. In memory, as one device is mostly
+/// at one gateway; those that have everything back are forgotten.
+#[derive(Debug, Default)]
+pub struct Spent(Mutex<HashMap<(AccountId, DeviceId), Instant>>);
+
+impl Spent {
+    /// Goes on with what a device had spent.
+    pub fn resume(&self, who: (AccountId, DeviceId), allowance: &mut Allowance, now: Instant) {
+        let mut spent = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(full_at) = spent.remove(&who) {
+            // of both connections, if the one before ended after this one had begun
+            let owed = full_at.max(now) - now;
+            allowance.full_at = allowance.full_at.max(now) + owed;
+        }
+    }
+
+    /// A connection has ended.
+    pub fn keep(&self, who: (AccountId, DeviceId), allowance: &Allowance, now: Instant) {
+        if allowance.full_at <= now {
+            return;
+        }
+        let mut spent = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        if spent.len() >= REMEMBERED_MAX {
+            spent.retain(|_, full_at| *full_at > now);
+        }
+        if spent.len() < REMEMBERED_MAX {
+            let full_at = spent.entry(who).or_insert(now);
+            *full_at = (*full_at).max(allowance.full_at);
+        }
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -104,6 +141,27 @@ mod tests {
         assert_eq!(allowance.spend(21, start), Passage::Limited(SECOND / 10));
         assert_eq!(allowance.spend(0, start), Passage::Limited(SECOND / 5));
         assert_eq!((0..).find(|_| allowance.spend(0, start) == Passage::Over), Some(18));
+    }
+
+    #[test]
+    fn a_new_connection_is_no_new_allowance() {
+        let (spent, now) = (Spent::default(), Instant::now());
+        let who = (AccountId::new(uuid::Uuid::from_u128(1)), DeviceId::try_from(1).unwrap());
+        let other = (who.0, DeviceId::try_from(2).unwrap());
+        let begin = |who, now| {
+            let mut allowance = Allowance::new(10, 20, now);
+            spent.resume(who, &mut allowance, now);
+            allowance
+        };
+        let mut allowance = begin(who, now);
+        assert_eq!(allowance.spend(20, now), Passage::Free);
+        spent.keep(who, &allowance, now);
+        assert_eq!(begin(other, now).spend(20, now), Passage::Free, "another device has its own");
+        let mut again = begin(who, now + SECOND);
+        assert_eq!(again.spend(10, now + SECOND), Passage::Free);
+        assert_eq!(again.spend(1, now + SECOND), Passage::Limited(SECOND / 10));
+        spent.keep(who, &again, now + SECOND);
+        assert_eq!(begin(who, now + SECOND * 60).spend(20, now + SECOND * 60), Passage::Free);
     }
 
     #[test]

@@ -14,7 +14,7 @@ use tokio::time::Instant;
 
 use super::{Closed, Connection, error_frame, price};
 use crate::messaging::checks::{self, Refusal};
-use crate::messaging::mailbox::{StoreError, Stored};
+use crate::messaging::mailbox::StoreError;
 use crate::messaging::presence;
 use crate::messaging::shares::{self, Admitted};
 use crate::messaging::submit::ReadSend;
@@ -30,9 +30,10 @@ impl Connection<'_> {
     pub(super) fn check(&mut self, reply_to: u32, send: ReadSend) {
         let (ctx, fullness) = (self.gateway.ctx.clone(), self.gateway.fullness.clone());
         let from = (self.claims.account, self.claims.device);
+        let is_contact = self.contact == Some(send.to);
         let request_id = RequestId::from(send.id.to_string().as_str());
         self.checking = Some(Box::pin(request_id.scope(async move {
-            let verdict = shares::admit(&ctx, &fullness, from, &send).await;
+            let verdict = shares::admit(&ctx, &fullness, from, &send, is_contact).await;
             (reply_to, send, verdict)
         })));
     }
@@ -46,6 +47,7 @@ impl Connection<'_> {
             }
             Err(Refusal::Failure(failure)) => return self.refuse(reply_to, send.id.to_vec(), failure).await,
         };
+        self.contact = (!cleared.request).then_some(send.to);
         let id = send.id;
         let (account, device) = (self.claims.account, self.claims.device);
         let (mut recipient, own) = send.into_submissions(account, device, cleared);
@@ -57,20 +59,26 @@ impl Connection<'_> {
         let first = self.gateway.store.submit(recipient);
         let (ctx, store) = (self.gateway.ctx.clone(), self.gateway.store.clone());
         self.work.push(Box::pin(async move {
-            let fate = async {
-                let stored = first.await?;
-                match own {
-                    None => Ok(stored),
-                    Some(own) => match store.submit(own).await {
-                        // The recipient has the message. Devices of one's own that never fetch must not stop that: they are
-                        // marked, and told.
-                        Ok(_) | Err(StoreError::MailboxFull) => Ok(stored),
-                        Err(unavailable) => Err(unavailable),
-                    },
-                }
+            let first = first.await;
+            // what may have been stored is paid for
+            let mut added = first.as_ref().is_ok_and(|stored| stored.added);
+            let fate = match (first, own) {
+                (Ok(stored), Some(own)) => match store.submit(own).await {
+                    // The recipient has the message. Devices of one's own that never fetch must not stop that: they are
+                    // marked, and told.
+                    Err(StoreError::MailboxFull) => Ok(stored),
+                    Ok(own) => {
+                        added |= own.added;
+                        Ok(stored)
+                    }
+                    Err(unavailable) => {
+                        added = true;
+                        Err(unavailable)
+                    }
+                },
+                (fate, _) => fate,
             };
-            let fate = fate.await;
-            if !matches!(fate, Ok(Stored { duplicate: false, .. })) {
+            if !added {
                 shares::give_back(&ctx, taken);
             }
             let kind = match fate {
@@ -88,7 +96,7 @@ impl Connection<'_> {
                     tracing::warn!(request_id = %id, %error, "not stored");
                     let code = match error {
                         StoreError::MailboxFull => {
-                            checks::not_stored(&ctx, account, to, id, cleared).await;
+                            checks::not_stored(&ctx, (account, device), to, id, cleared).await;
                             ErrorCode::MailboxFull
                         }
                         StoreError::Unavailable(_) => ErrorCode::Unavailable,

@@ -19,7 +19,7 @@ use serde::Deserialize;
 use tokio::time::timeout;
 
 pub use missed::Missed;
-pub use store::{DeviceCopy, Store, StoreError, Stored, Submission};
+pub use store::{DeviceCopy, Store, StoreError, Submission};
 
 /// Headers of JetStream (NATS ADR-31, direct get).
 mod header {

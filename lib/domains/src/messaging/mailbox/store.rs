@@ -104,8 +104,17 @@ impl Submission {
 pub struct Stored {
     /// It was there before; nothing was stored twice.
     pub duplicate: bool,
+    /// Whether any copy is new: a repetition for more devices than before is a duplicate, and still takes room.
+    pub added: bool,
     /// Devices whose mailbox was full. All others have it.
     pub missed: Vec<DeviceId>,
+}
+
+impl Stored {
+    /// All copies, or all of them before.
+    const fn whole(duplicate: bool) -> Self {
+        Self { duplicate, added: !duplicate, missed: Vec::new() }
+    }
 }
 
 /// Why a message was not stored.
@@ -300,7 +309,7 @@ impl Lane {
         };
         drop(turn);
         match outcome {
-            Ok(duplicate) => answer_all(group, Ok(Stored { duplicate, missed: Vec::new() })),
+            Ok(duplicate) => answer_all(group, Ok(Stored::whole(duplicate))),
             Err(Refused::Other(reason)) => answer_all(group, Err(StoreError::Unavailable(reason))),
             Err(Refused::Duplicate | Refused::Full | Refused::Exists) => self.commit_each(group).await,
         }
@@ -313,7 +322,7 @@ impl Lane {
             return None;
         }
         match self.commit(&[message]).await {
-            Ok(duplicate) => Some(Ok(Stored { duplicate, missed: Vec::new() })),
+            Ok(duplicate) => Some(Ok(Stored::whole(duplicate))),
             Err(Refused::Other(reason)) => Some(Err(StoreError::Unavailable(reason))),
             Err(Refused::Duplicate | Refused::Full | Refused::Exists) => None,
         }
@@ -322,10 +331,13 @@ impl Lane {
     /// Stores each copy for itself, for the devices that have room: what was there before is left out by the server.
     async fn commit_copies(&self, message: &Submission) -> Result<Stored, StoreError> {
         let answers = join_all(message.copies.iter().map(|copy| self.publish(message, copy))).await;
-        let (mut duplicate, mut missed) = (false, Vec::new());
+        let (mut duplicate, mut added, mut missed) = (false, false, Vec::new());
         for (copy, answer) in message.copies.iter().zip(answers) {
             match answer {
-                Ok(repeated) => duplicate |= repeated,
+                Ok(repeated) => {
+                    duplicate |= repeated;
+                    added |= !repeated;
+                }
                 Err(Refused::Full) => missed.push(copy.device),
                 Err(Refused::Duplicate | Refused::Exists) => duplicate = true,
                 Err(Refused::Other(reason)) => return Err(StoreError::Unavailable(reason)),
@@ -342,7 +354,7 @@ impl Lane {
         if missed.len() == message.copies.len() {
             return Err(StoreError::MailboxFull);
         }
-        Ok(Stored { duplicate, missed })
+        Ok(Stored { duplicate, added, missed })
     }
 
     /// Marks a device that misses this message, and tells the devices of its owner, as far as they are known here.
