@@ -1,6 +1,6 @@
 //! The compiler and the linker for browsers, and the tool that binds their modules to JavaScript.
 
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 
 use anyhow::{Context, Result};
 
@@ -9,12 +9,10 @@ use crate::cargo;
 use crate::paths::Paths;
 
 /// Debian's packages: the compiler that its browsers are built with, cargo for it, the standard library's sources, a linker.
-const PACKAGES: [(&str, &str); 4] = [
-    ("/usr/bin/rustc", "rustc-web"),
-    ("/usr/bin/cargo", "cargo-web"),
-    ("/usr/lib/rustlib/src/rust/library/std/Cargo.toml", "rust-web-src"),
-    ("/usr/bin/wasm-ld-22", "lld-22"),
-];
+/// What they install is asked of the package manager: `rustc` may be another one.
+const PACKAGES: [&str; 4] = ["rustc-web", "cargo-web", "rust-web-src", "lld-22"];
+/// Where they put the three programs. Beside a toolchain from rustup, whose folder comes first on the `PATH`.
+const PROGRAMS: [&str; 3] = ["/usr/bin/rustc", "/usr/bin/cargo", "/usr/bin/wasm-ld-22"];
 
 /// What builds for wasm.
 pub struct Toolchain {
@@ -29,12 +27,12 @@ pub struct Toolchain {
 impl Toolchain {
     /// Finds it, or installs what is missing of it.
     pub fn find_or_install() -> Result<Self> {
-        for (file, package) in PACKAGES {
-            if !Path::new(file).exists() {
-                apt::install(package, "the compiler for browsers")?;
+        for package in PACKAGES {
+            if !apt::has(package) {
+                apt::install(package, "a part of the compiler for browsers")?;
             }
         }
-        let [rustc, cargo, _, linker] = PACKAGES.map(|(file, _)| file.into());
+        let [rustc, cargo, linker] = PROGRAMS.map(PathBuf::from);
         Ok(Self { rustc, cargo, linker })
     }
 }
