@@ -4,6 +4,7 @@ use std::str::FromStr;
 use std::time::Duration;
 
 use indicatif::{ProgressBar, ProgressStyle};
+use nepto_domains::chains::Chains;
 use nepto_domains::collector::Backfill;
 use nepto_kit::Ctx;
 
@@ -35,7 +36,7 @@ impl FromStr for Range {
 
 /// Reads the range; Ctrl-C keeps what was read, and the next run goes on from there.
 pub async fn run(ctx: &Ctx, chain: Option<u64>, range: &Range) -> anyhow::Result<()> {
-    let chain = match (chain, &ctx.config.chains[..]) {
+    let chain = match (chain, &ctx.config.section::<Chains>()[..]) {
         (Some(chain), _) => chain,
         (None, [only]) => only.id,
         (None, []) => anyhow::bail!("no chain is configured; see [[chains]] in docs/nepto.example.toml"),

@@ -13,7 +13,9 @@ use std::path::PathBuf;
 use std::process::ExitCode;
 
 use clap::{Parser, Subcommand};
+use facets::{Facets, Only};
 use nepto_kit::Config;
+use nepto_kit::domain::Domain;
 
 /// The server of Nepto, a self-hosted Web3 messenger
 #[derive(Parser)]
@@ -78,9 +80,27 @@ enum Role {
 }
 
 impl Role {
-    /// Whether it opens the public listener.
-    const fn is_public(&self) -> bool {
-        matches!(self, Self::All | Self::Api { .. } | Self::Gateway)
+    /// What runs until the process is told to stop; nothing for a role that does its work and ends.
+    fn facets(&self) -> Facets<'_> {
+        match self {
+            Self::All => Facets::ALL,
+            Self::Api { domains } => Facets { api: Some(Only(domains)), ..Facets::default() },
+            Self::Gateway => Facets { sockets: true, ..Facets::default() },
+            Self::Worker { queues } => Facets { workers: Some(Only(queues)), ..Facets::default() },
+            Self::Watcher { .. } => Facets { watchers: true, ..Facets::default() },
+            Self::Cron => Facets { jobs: true, ..Facets::default() },
+            Self::Provision { .. } | Self::ForgetChain { .. } | Self::CheckConfig | Self::Database { .. } => {
+                Facets::default()
+            }
+        }
+    }
+
+    /// The domains whose databases it needs.
+    fn domains(&self) -> Vec<Domain> {
+        match self {
+            Self::Provision { .. } | Self::ForgetChain { .. } => nepto_domains::all(),
+            _ => self.facets().domains(),
+        }
     }
 }
 
@@ -96,7 +116,7 @@ fn main() -> ExitCode {
     if let Role::Database { arguments } = cli.role {
         return database::become_database_process(arguments);
     }
-    let config = match Config::load(cli.config.as_deref(), std::env::vars()) {
+    let config = match Config::load(cli.config.as_deref(), std::env::vars(), &nepto_domains::sections()) {
         Ok(config) => config,
         Err(error) => {
             eprintln!("nepto-server: {error}");

@@ -88,7 +88,7 @@ async fn info(State(ctx): State<Ctx>) -> Json<ServerInfo> {
         chains: public.chains.clone(),
         sockets: public.sockets.clone(),
         server_time_ms: ctx.clock.now_ms().unsigned_abs(),
-        sign_up: sign_up_needs(&ctx.config.sign_up),
+        sign_up: sign_up_needs(&ctx.config),
     })
 }
 

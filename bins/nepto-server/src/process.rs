@@ -2,16 +2,22 @@
 
 use std::time::Duration;
 
-use nepto_kit::{Config, Ctx, http, telemetry};
+use nepto_kit::domain::Domain;
+use nepto_kit::telemetry::{self, PrometheusHandle};
+use nepto_kit::{Config, Ctx, http};
 use tokio::signal::unix::{SignalKind, signal};
 use tokio::task::JoinSet;
 
-use crate::facets::{self, Only};
+use crate::facets::Facets;
 use crate::{Role, backfill, open_files, provision};
 
 /// Runs a role until it is told to stop or a part of it fails.
 pub fn run(role: Role, config: Config) -> anyhow::Result<()> {
     let metrics = telemetry::start(&config.log)?;
+    if let Role::CheckConfig = role {
+        println!("the configuration is valid");
+        return Ok(());
+    }
     surrealdb_server::tls::install_default_crypto_provider()?;
     let runtime = tokio::runtime::Builder::new_multi_thread()
         .enable_all()
@@ -19,81 +25,50 @@ pub fn run(role: Role, config: Config) -> anyhow::Result<()> {
         .thread_stack_size(10 * 1024 * 1024)
         .build()?;
     runtime.block_on(async move {
-        if matches!(role, Role::All | Role::Provision { .. }) {
+        let (facets, domains) = (role.facets(), role.domains());
+        facets.check()?;
+        if let Role::All | Role::Provision { .. } = role {
             provision::keys(&config)?;
         }
-        if matches!(role, Role::CheckConfig) {
-            println!("the configuration is valid");
-            return Ok(());
-        }
-        if role.is_public() {
+        if facets.listens() {
             open_files::check(&config)?;
         }
-        let with_database = !matches!(role, Role::Gateway);
-        let ctx = Ctx::connect(config, with_database).await?;
+        let ctx = Ctx::connect(config, domains.iter().any(Domain::has_tables)).await?;
         let span = tracing::info_span!("node", node = %ctx.node);
         let _entered = span.enter();
         match role {
-            Role::All | Role::Provision { .. } => {
-                provision::stores(&ctx, matches!(role, Role::Provision { restored: true })).await?;
-            }
-            _ if with_database => provision::check(&ctx).await?,
-            _ => {}
+            Role::All => provision::stores(&ctx, &domains, false).await?,
+            Role::Provision { restored } => provision::stores(&ctx, &domains, restored).await?,
+            _ => provision::check(&ctx, &domains).await?,
         }
-        if let Role::Watcher { backfill: Some(range), chain } = &role {
-            return backfill::run(&ctx, *chain, range).await;
+        match &role {
+            Role::Provision { .. } => Ok(()),
+            Role::ForgetChain { chain } => forget_chain(&ctx, *chain).await,
+            Role::Watcher { backfill: Some(range), chain } => backfill::run(&ctx, *chain, range).await,
+            _ => serve(&ctx, &facets, metrics).await,
         }
-        if let Role::ForgetChain { chain } = role {
-            let rows = nepto_domains::forget_chain(&ctx, chain).await?;
-            println!("Forgot {rows} rows of chain {chain}. The next start reads it from the beginning.");
-            return Ok(());
-        }
-        let mut running = Running::default();
-        let operators = start(&role, &ctx, &mut running).await?;
-        if matches!(role, Role::Provision { .. }) {
-            return Ok(());
-        }
-        running.start("metrics".to_owned(), telemetry::keep_up(ctx.clone(), metrics.clone()));
-        let (admin_ctx, admin) = (ctx.clone(), http::admin(&ctx, metrics, operators));
-        running.start("admin listener".to_owned(), async move {
-            let address = admin_ctx.config.admin.listen;
-            http::serve(&admin_ctx, "admin listener", address, http::Door::operators(), admin).await
-        });
-        let ended = running.until_stop(&ctx).await;
-        stop(&ctx, running).await;
-        ended
     })
 }
 
-/// Starts the parts of a role, and returns the routes of the operator's listener.
-async fn start(role: &Role, ctx: &Ctx, running: &mut Running) -> anyhow::Result<axum::Router> {
-    let mut admin = axum::Router::new();
-    match role {
-        Role::All => {
-            let routes = facets::api(ctx, running, Only(&[])).await?;
-            facets::workers(ctx, running, Only(&[])).await?;
-            facets::jobs(ctx, running).await?;
-            // its routes are those of the API
-            drop(facets::watchers(ctx, running).await?);
-            let sockets = facets::gateway(ctx, running).await?;
-            facets::listen(ctx, running, routes.public.merge(sockets));
-            admin = routes.admin;
-        }
-        Role::Api { domains } => {
-            let routes = facets::api(ctx, running, Only(domains)).await?;
-            facets::listen(ctx, running, routes.public);
-            admin = routes.admin;
-        }
-        Role::Gateway => {
-            let sockets = facets::gateway(ctx, running).await?;
-            facets::listen(ctx, running, sockets);
-        }
-        Role::Worker { queues } => facets::workers(ctx, running, Only(queues)).await?,
-        Role::Watcher { .. } => admin = facets::watchers(ctx, running).await?,
-        Role::Cron => facets::jobs(ctx, running).await?,
-        Role::Provision { .. } | Role::ForgetChain { .. } | Role::CheckConfig | Role::Database { .. } => {}
-    }
-    Ok(admin)
+async fn forget_chain(ctx: &Ctx, chain: u64) -> anyhow::Result<()> {
+    let rows = nepto_domains::forget_chain(ctx, chain).await?;
+    println!("Forgot {rows} rows of chain {chain}. The next start reads it from the beginning.");
+    Ok(())
+}
+
+/// Runs facets until the process is told to stop.
+async fn serve(ctx: &Ctx, facets: &Facets<'_>, metrics: PrometheusHandle) -> anyhow::Result<()> {
+    let mut running = Running::default();
+    let operators = facets.start(ctx, &mut running).await?;
+    running.start("metrics".to_owned(), telemetry::keep_up(ctx.clone(), metrics.clone()));
+    let (admin_ctx, admin) = (ctx.clone(), http::admin(ctx, metrics, operators));
+    running.start("admin listener".to_owned(), async move {
+        let address = admin_ctx.config.admin.listen;
+        http::serve(&admin_ctx, "admin listener", address, http::Door::operators(), admin).await
+    });
+    let ended = running.until_stop(ctx).await;
+    stop(ctx, running).await;
+    ended
 }
 
 /// The parts of a process, each of which must run for as long as the process does.

@@ -1,30 +1,33 @@
 //! What must be there before a role starts. Everything here is idempotent and deletes nothing.
 
 use nepto_domains::auth::make_token_keys;
+use nepto_domains::streams;
+use nepto_kit::domain::Domain;
 use nepto_kit::{Config, Ctx, nats};
 
 /// Token keys, which a context needs to start.
 pub fn keys(config: &Config) -> anyhow::Result<()> {
-    if make_token_keys(&config.tokens)? {
-        tracing::info!(file = %config.tokens.signing_key_file.display(), "token keys made");
+    if let Some(file) = make_token_keys(config)? {
+        tracing::info!(file = %file.display(), "token keys made");
     }
     Ok(())
 }
 
 /// Streams, consumers and schemas.
-pub async fn stores(ctx: &Ctx, restored: bool) -> anyhow::Result<()> {
-    nats::provision(&ctx.jetstream, &ctx.config, restored).await?;
-    for domain in nepto_domains::all() {
-        domain.parts(ctx).await?.db.migrate(domain.schema).await.map_err(|error| error.context(domain.name))?;
+pub async fn stores(ctx: &Ctx, domains: &[Domain], restored: bool) -> anyhow::Result<()> {
+    nats::provision(&ctx.jetstream, &ctx.config.nats, &streams(&ctx.config), restored).await?;
+    for domain in domains.iter().filter(|domain| domain.has_tables()) {
+        let parts = domain.open(ctx).await?;
+        parts.db()?.migrate(domain.schema).await.map_err(|error| error.context(domain.name))?;
     }
     tracing::info!("streams, consumers and schemas are in place");
     Ok(())
 }
 
 /// That the schemas of this version are there, for roles that make none.
-pub async fn check(ctx: &Ctx) -> anyhow::Result<()> {
-    for domain in nepto_domains::all() {
-        let migrated = domain.parts(ctx).await?.db.is_migrated(domain.schema).await;
+pub async fn check(ctx: &Ctx, domains: &[Domain]) -> anyhow::Result<()> {
+    for domain in domains.iter().filter(|domain| domain.has_tables()) {
+        let migrated = domain.open(ctx).await?.db()?.is_migrated(domain.schema).await;
         anyhow::ensure!(
             migrated.map_err(|error| anyhow::Error::from(error).context(domain.name))?,
             "the database lacks the tables of {}; run `nepto-server provision`",

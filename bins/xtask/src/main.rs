@@ -14,6 +14,7 @@ use std::process::ExitCode;
 use anyhow::{Context, Result};
 use clap::Parser;
 
+use crate::cargo::Targets;
 use crate::paths::Paths;
 use crate::tools::Tools;
 
@@ -90,7 +91,7 @@ fn run(task: Task) -> Result<ExitCode> {
 /// Builds, then leaves the rest and the last word to the test runner.
 fn test(paths: &Paths, filters: &[String]) -> Result<ExitCode> {
     let tools = Tools::find_or_install(paths)?;
-    cargo::build(paths)?;
+    cargo::build(paths, Targets::All)?;
     let mut command = cargo::command(paths);
     if cargo::has_nextest(paths) {
         command.args(["nextest", "run", "--workspace"]).args(filters);
@@ -103,7 +104,7 @@ fn test(paths: &Paths, filters: &[String]) -> Result<ExitCode> {
 /// Becomes the load generator.
 fn bench(paths: &Paths, arguments: &[String]) -> Result<ExitCode> {
     let tools = Tools::find_or_install(paths)?;
-    cargo::build(paths)?;
+    cargo::build(paths, Targets::Programs(&["nepto-bench", "nepto-server"]))?;
     let program = paths.binaries().join("nepto-bench");
     let error = std::process::Command::new(&program).args(arguments).envs(tools.environment(paths)).exec();
     Err(error).with_context(|| format!("{} can't be started", program.display()))

@@ -1,7 +1,13 @@
 //! What documents promise of the repository's shape, held against it.
 
+use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 use std::process::Command;
+
+use serde_json::json;
+
+use crate::cargo::{BUILD, Targets};
+use crate::up::PROGRAMS;
 
 fn root() -> PathBuf {
     let own = std::env::var_os("CARGO_MANIFEST_DIR").expect("cargo runs this");
@@ -16,6 +22,33 @@ fn ingredients(package: &str) -> Vec<String> {
     assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
     let text = String::from_utf8(output.stdout).expect("UTF-8");
     text.lines().filter_map(|line| line.split(' ').next()).map(str::to_owned).collect()
+}
+
+/// Every library that a build consists of, with the features that it is compiled with.
+fn libraries(targets: Targets<'_>) -> BTreeSet<String> {
+    let mut cargo = Command::new(env!("CARGO"));
+    // what cargo would do is told by nightly cargo alone, or by one that takes itself for it
+    cargo.env("RUSTC_BOOTSTRAP", "1").current_dir(root());
+    cargo.args(BUILD).args(targets.arguments()).args(["--offline", "--unit-graph", "-Zunstable-options"]);
+    let output = cargo.output().expect("cargo runs");
+    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+    let graph: serde_json::Value = serde_json::from_slice(&output.stdout).expect("JSON");
+    let units = graph["units"].as_array().expect("units").iter();
+    let libraries = units.filter(|unit| unit["mode"] == "build" && unit["target"]["kind"] != json!(["bin"]));
+    libraries.map(|unit| format!("{} {} {}", unit["pkg_id"], unit["target"]["kind"], unit["features"])).collect()
+}
+
+#[test]
+fn programs_are_built_of_the_same_libraries_as_tests() {
+    let of_programs = libraries(Targets::Programs(&PROGRAMS));
+    let of_tests = libraries(Targets::All);
+    let others: Vec<&String> = of_programs.difference(&of_tests).collect();
+    assert!(of_programs.len() > 100);
+    assert!(
+        others.is_empty(),
+        "a dev-dependency asks for more features of these, so `cargo xtask up` and `test` would each compile them, and all \
+         that depends on them, for themselves; ask for the features in [workspace.dependencies]: {others:#?}"
+    );
 }
 
 #[test]

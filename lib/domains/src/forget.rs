@@ -15,8 +15,8 @@ pub async fn forget_chain(ctx: &Ctx, chain: u64) -> anyhow::Result<u64> {
         let is_held = lease::is_held(ctx, &name).await?;
         anyhow::ensure!(!is_held, "a {role} follows chain {chain}, or did until a moment ago: stop it first");
     }
-    let collector = collector::forget(&collector::domain().parts(ctx).await?, chain).await?;
-    let assets = assets::forget(&assets::domain().parts(ctx).await?, chain).await?;
+    let collector = collector::forget(&collector::domain().open(ctx).await?, chain).await?;
+    let assets = assets::forget(&assets::domain().open(ctx).await?, chain).await?;
     let stream = ctx.jetstream.get_stream(CHAIN_STREAM).await?;
     for pipeline in Pipeline::ALL {
         // steps are numbered anew: what is left of the old ones would be taken for others

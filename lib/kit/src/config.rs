@@ -1,35 +1,35 @@
 //! The configuration: one struct per concern, unknown fields refused, every value with a default that suits one machine.
 //!
+//! What every process needs stands here; what a domain needs is declared by the domain ([`Section`]). All of it is read and
+//! checked in every role, so a gateway refuses a mistake that only a worker would have stumbled over.
+//!
 //! Read from a TOML file and then from the environment: `NEPTO_<SECTION>__<FIELD>` sets one field, for example
 //! `NEPTO_NATS__URL=nats://10.0.0.5:4222` or `NEPTO_PUBLIC__CHAINS=[1,137]`.
 
-mod assets;
-mod chains;
-mod environment;
 mod fetch;
-mod gateway;
 mod http;
-mod mailbox;
-mod sign_up;
+mod section;
+mod source;
 
+use std::collections::{BTreeMap, BTreeSet};
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 use std::time::Duration;
 
 use nepto_proto::subject::Shards;
 use serde::Deserialize;
 
-pub use assets::Assets;
-pub use chains::{Chain, Contract, Endpoint, Finality, Hook, HookProvider, Receipts, Standard, Tag};
+use self::section::Sections;
+use self::source::Source;
+
 pub use fetch::Fetch;
-pub use gateway::Gateway;
 pub use http::Http;
-pub use mailbox::Mailbox;
-pub use sign_up::{Proof, SignUp};
+pub use section::{Declared, Section};
+pub use source::fields_of;
 
 /// Everything a process needs to know before it starts.
-#[derive(Debug, Clone, Default, Deserialize)]
-#[serde(default, deny_unknown_fields)]
+#[derive(Debug, Clone, Default)]
 pub struct Config {
     /// This process.
     pub node: Node,
@@ -45,24 +45,16 @@ pub struct Config {
     pub redis: Redis,
     /// SurrealDB.
     pub database: Database,
-    /// Access and refresh tokens.
+    /// How access tokens are checked.
     pub tokens: Tokens,
-    /// Direct-message mailboxes.
-    pub mailbox: Mailbox,
-    /// The socket gateway.
-    pub gateway: Gateway,
-    /// Rate limits.
+    /// Rate limits of every process.
     pub limits: Limits,
-    /// What a new account costs.
-    pub sign_up: SignUp,
-    /// The chains that are watched; none by default.
-    pub chains: Vec<Chain>,
-    /// What is shown of tokens.
-    pub assets: Assets,
     /// Fetching what strangers name.
     pub fetch: Fetch,
     /// Logs.
     pub log: Log,
+    /// What the domains declare.
+    sections: Sections,
 }
 
 /// This process.
@@ -175,87 +167,31 @@ impl Default for Database {
     }
 }
 
-/// Access and refresh tokens.
+/// How access tokens are checked. What it takes to make them is declared by the domain that does.
 #[derive(Debug, Clone, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct Tokens {
-    /// Ed25519 private key, PKCS#8 PEM: only where the domain `auth` runs. Made by `provision`.
-    pub signing_key_file: PathBuf,
-    /// Its public key, PEM: everywhere.
+    /// Ed25519 public key, SubjectPublicKeyInfo in PEM: everywhere.
     pub verifying_key_file: PathBuf,
-    /// Life of an access token.
-    pub access_ttl_s: u64,
-    /// Life of a refresh token that is not used.
-    pub refresh_ttl_s: u64,
-    /// Life of a sign-in nonce.
-    pub nonce_ttl_s: u64,
 }
 
 impl Default for Tokens {
     fn default() -> Self {
-        Self {
-            signing_key_file: ".nepto/keys/tokens.pem".into(),
-            verifying_key_file: ".nepto/keys/tokens.pub.pem".into(),
-            access_ttl_s: 600,
-            refresh_ttl_s: 60 * 86_400,
-            nonce_ttl_s: 300,
-        }
+        Self { verifying_key_file: ".nepto/keys/tokens.pub.pem".into() }
     }
 }
 
-/// Rate limits. Each counts within windows of the named length.
+/// Rate limits of every process. Each domain declares its own beside these.
 #[derive(Debug, Clone, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct Limits {
-    /// Direct messages of one account.
-    pub sends_per_account_per_minute: u32,
-    /// Direct messages of one account to one other.
-    pub sends_per_pair_per_minute: u32,
-    /// Messages to somebody who has not accepted the sender yet, in all. A repetition is not another one.
-    pub request_messages: u32,
-    /// New people that an account writes to or decides about; who wrote to it first is nobody new.
-    pub new_contacts_per_day: u32,
-    /// Prekey bundles of one account for one other.
-    pub bundles_per_pair_per_10_minutes: u32,
-    /// One-time prekeys of a device for somebody whom its owner has not accepted; past it bundles come without. An honest
-    /// stranger needs one for each of their own devices.
-    pub one_time_prekeys_per_stranger_per_day: u32,
-    /// The same for somebody who was accepted, and for own devices.
-    pub one_time_prekeys_per_contact_per_day: u32,
-    /// One-time prekeys of a device for all strangers together.
-    pub one_time_prekeys_to_strangers_per_10_minutes: u32,
-    /// Uploads of keys of one device, taken in or not.
-    pub key_uploads_per_device_per_minute: u32,
-    /// Nonces, sign-ins and other unauthenticated requests of one address.
-    pub sign_ins_per_address_per_minute: u32,
     /// Requests of one account to the HTTP API.
     pub requests_per_account_per_minute: u32,
-    /// Accounts whose presence one account may ask for.
-    pub presence_accounts_per_minute: u32,
-    /// Connections of one device.
-    pub hellos_per_device_per_minute: u32,
-    /// Descriptions and images of tokens that are fetched for one account.
-    pub token_fetches_per_account_per_minute: u32,
 }
 
 impl Default for Limits {
     fn default() -> Self {
-        Self {
-            sends_per_account_per_minute: 600,
-            sends_per_pair_per_minute: 120,
-            request_messages: 5,
-            new_contacts_per_day: 200,
-            bundles_per_pair_per_10_minutes: 20,
-            one_time_prekeys_per_stranger_per_day: 3,
-            one_time_prekeys_per_contact_per_day: 20,
-            one_time_prekeys_to_strangers_per_10_minutes: 50,
-            key_uploads_per_device_per_minute: 12,
-            sign_ins_per_address_per_minute: 60,
-            requests_per_account_per_minute: 600,
-            presence_accounts_per_minute: 30_000,
-            hellos_per_device_per_minute: 300,
-            token_fetches_per_account_per_minute: 300,
-        }
+        Self { requests_per_account_per_minute: 600 }
     }
 }
 
@@ -285,6 +221,29 @@ impl Default for Log {
     }
 }
 
+/// A name in a configuration that means nothing.
+#[derive(Debug, thiserror::Error)]
+pub enum UnknownName {
+    /// A section that does not exist.
+    #[error("there is no section [{section}]; there are {known}")]
+    Section {
+        /// As it is written.
+        section: String,
+        /// Those that exist.
+        known: String,
+    },
+    /// A field that does not exist.
+    #[error("there is no field `{field}` in [{section}]; there are {known}")]
+    Field {
+        /// Where.
+        section: String,
+        /// As it is written.
+        field: String,
+        /// Those that exist.
+        known: String,
+    },
+}
+
 /// A configuration that can't be used.
 #[derive(Debug, thiserror::Error)]
 pub enum ConfigError {
@@ -296,27 +255,22 @@ pub enum ConfigError {
         /// Why.
         source: std::io::Error,
     },
-    /// Not TOML, a field that does not exist, or a value of the wrong kind.
+    /// Not TOML, or a value of the wrong kind.
     #[error("the configuration is not valid: {0}")]
     Parse(#[from] toml::de::Error),
-    /// The same, in a file.
-    #[error("the configuration {} is not valid: {source}", path.display())]
-    File {
-        /// Which file.
-        path: PathBuf,
-        /// What and where.
-        source: toml::de::Error,
-    },
+    /// A section or a field that does not exist.
+    #[error("the configuration is not valid: {0}")]
+    Unknown(#[from] UnknownName),
     /// An environment variable that names no field.
     #[error("the environment variable {0} must look like NEPTO_<SECTION>__<FIELD>")]
     Variable(String),
     /// A setting of the environment that names no field, or does not fit it.
-    #[error("the environment variable {name} is not valid: {source}")]
+    #[error("the environment variable {name} is not valid: {problem}")]
     Environment {
         /// Which variable.
         name: String,
         /// What is wrong.
-        source: toml::de::Error,
+        problem: String,
     },
     /// Well-formed, but makes no sense.
     #[error("the configuration is not valid: {field}: {problem}")]
@@ -326,36 +280,88 @@ pub enum ConfigError {
         /// What is wrong.
         problem: String,
     },
+    /// Any of these, in a file.
+    #[error("{}: {source}", path.display())]
+    File {
+        /// Which file.
+        path: PathBuf,
+        /// What and where.
+        source: Box<ConfigError>,
+    },
+}
+
+impl ConfigError {
+    /// A value that makes no sense: `section.field`, and what it must be.
+    pub fn value(field: &'static str, problem: impl Into<String>) -> Self {
+        Self::Value { field, problem: problem.into() }
+    }
 }
 
 impl Config {
-    /// Reads a file, if one is named, then the environment.
+    /// Reads a file, if one is named, then the environment. `declared` are the sections of all domains.
     pub fn load(
         file: Option<&Path>,
         environment: impl IntoIterator<Item = (String, String)>,
+        declared: &[Declared],
     ) -> Result<Self, ConfigError> {
-        let text = match file {
-            Some(path) => {
-                std::fs::read_to_string(path).map_err(|source| ConfigError::Read { path: path.to_owned(), source })?
-            }
-            None => String::new(),
-        };
-        Self::parse(&text, environment).map_err(|error| match (error, file) {
-            (ConfigError::Parse(source), Some(path)) => ConfigError::File { path: path.to_owned(), source },
-            (error, _) => error,
-        })
+        let Some(path) = file else { return Self::parse("", environment, declared) };
+        let text =
+            std::fs::read_to_string(path).map_err(|source| ConfigError::Read { path: path.to_owned(), source })?;
+        Self::parse(&text, environment, declared)
+            .map_err(|source| ConfigError::File { path: path.to_owned(), source: Box::new(source) })
     }
 
     /// Reads a text, then the environment.
-    pub fn parse(text: &str, environment: impl IntoIterator<Item = (String, String)>) -> Result<Self, ConfigError> {
-        let table: toml::Table = text.parse()?;
-        let config = environment::read(table, environment)?;
+    pub fn parse(
+        text: &str,
+        environment: impl IntoIterator<Item = (String, String)>,
+        declared: &[Declared],
+    ) -> Result<Self, ConfigError> {
+        let mut source = Source::new(text, environment)?;
+        let config = Self::read(&mut source, declared)?;
+        source.finish()?;
         config.check()?;
+        declared.iter().try_for_each(|section| section.check(&config))?;
         Ok(config)
     }
 
+    fn read(source: &mut Source, declared: &[Declared]) -> Result<Self, ConfigError> {
+        Ok(Self {
+            node: source.read("node")?,
+            http: source.read("http")?,
+            admin: source.read("admin")?,
+            public: source.read("public")?,
+            nats: source.read("nats")?,
+            redis: source.read("redis")?,
+            database: source.read("database")?,
+            tokens: source.read("tokens")?,
+            limits: source.read("limits")?,
+            fetch: source.read("fetch")?,
+            log: source.read("log")?,
+            sections: Sections::read(declared, source)?,
+        })
+    }
+
+    /// Every section with its fields, for the test that keeps the sample complete. A list of tables has none here.
+    pub fn every_field(declared: &[Declared]) -> BTreeMap<&'static str, BTreeSet<&'static str>> {
+        let mut source = Source::default();
+        // every section may be left out, so there is nothing that could fail
+        drop(Self::read(&mut source, declared));
+        source.declared()
+    }
+
+    /// What a domain declared.
+    pub fn section<T: Section>(&self) -> Arc<T> {
+        self.sections.get()
+    }
+
+    /// Puts a section into the place of what was read, for tests.
+    pub fn set_section<T: Section>(&mut self, section: T) {
+        self.sections.set(section);
+    }
+
     fn check(&self) -> Result<(), ConfigError> {
-        let bad = |field, problem: &str| Err(ConfigError::Value { field, problem: problem.to_owned() });
+        let bad = |field, problem: &str| Err(ConfigError::value(field, problem));
         if !(1..=5).contains(&self.nats.replicas) {
             return bad("nats.replicas", "must be 1 to 5");
         }
@@ -370,16 +376,8 @@ impl Config {
         {
             return bad("public.sockets", "must be ws:// or wss:// addresses");
         }
-        if self.tokens.access_ttl_s == 0 || self.tokens.refresh_ttl_s <= self.tokens.access_ttl_s {
-            return bad("tokens.refresh_ttl_s", "must exceed access_ttl_s, which must not be 0");
-        }
-        gateway::check(&self.gateway)?;
-        mailbox::check(&self.mailbox)?;
-        assets::check(&self.assets)?;
         fetch::check(&self.fetch)?;
-        http::check(&self.http, &self.gateway)?;
-        sign_up::check(&self.sign_up, &self.chains)?;
-        chains::check(&self.chains)
+        http::check(&self.http)
     }
 }
 
@@ -401,35 +399,31 @@ mod tests {
         let text = "[nats]\nurl = \"nats://a:1\"\nshards = 2\n";
         let env =
             environment(&[("NEPTO_NATS__URL", "nats://b:2"), ("NEPTO_PUBLIC__CHAINS", "[1, 137]"), ("PATH", "/")]);
-        let config = Config::parse(text, env).unwrap();
+        let config = Config::parse(text, env, &[]).unwrap();
         assert_eq!((config.nats.url.as_str(), config.nats.shards), ("nats://b:2", Shards::new(2).unwrap()));
         assert_eq!(config.public.chains, [1, 137]);
     }
 
     #[test]
-    fn the_sample_names_every_field_with_its_default() {
-        let sample = include_str!("../../../docs/nepto.example.toml");
-        let as_it_stands = format!("{:#?}", Config::parse(sample, []).unwrap());
-        assert_eq!(as_it_stands, format!("{:#?}", Config::default()));
-        let fields = as_it_stands.lines().filter(|line| line.contains(": ") && !line.ends_with('{')).count();
-        let named = sample.lines().filter(|line| line.trim_start_matches("# ").contains(" = ")).count();
-        assert!(named >= fields - 2, "{named} named, {fields} in all");
-    }
-
-    #[test]
     fn unknown_fields_are_refused_wherever_they_stand() {
         for text in ["[nats]\nurll = \"x\"\n", "[natz]\n", "nats = 3\n"] {
-            assert!(Config::parse(text, []).is_err(), "{text}");
+            assert!(Config::parse(text, [], &[]).is_err(), "{text}");
         }
-        let error = Config::parse("", environment(&[("NEPTO_NATS__URLL", "x")])).unwrap_err().to_string();
+        let error = Config::parse("", environment(&[("NEPTO_NATS__URLL", "x")]), &[]).unwrap_err().to_string();
         assert!(error.contains("urll"), "{error}");
         // the file is not blamed for what the environment says, nor the other way round
         let [good, bad] = [("NEPTO_NATS__SHARDS", "2"), ("NEPTO_NATS__URLL", "x")];
         for pairs in [[good, bad], [bad, good]] {
-            let error = Config::parse("[nats]\nreplicas = 3\n", environment(&pairs)).unwrap_err();
+            let error = Config::parse("[nats]\nreplicas = 3\n", environment(&pairs), &[]).unwrap_err();
             assert!(matches!(&error, ConfigError::Environment { name, .. } if name == bad.0), "{error}");
         }
-        let error = Config::parse("[nats]\nurll = 3\n", environment(&[good])).unwrap_err();
+        let error = Config::parse("[nats]\nurll = 3\n", environment(&[good]), &[]).unwrap_err();
+        assert!(matches!(error, ConfigError::Unknown(_)), "{error}");
+        // the same for a value of the wrong kind
+        let wrong = environment(&[("NEPTO_NATS__REPLICAS", "x"), good]);
+        let error = Config::parse("[nats]\nreplicas = 3\n", wrong, &[]).unwrap_err();
+        assert!(matches!(&error, ConfigError::Environment { name, .. } if name == "NEPTO_NATS__REPLICAS"), "{error}");
+        let error = Config::parse("[nats]\nreplicas = true\n", environment(&[good]), &[]).unwrap_err();
         assert!(matches!(error, ConfigError::Parse(_)), "{error}");
     }
 
@@ -441,29 +435,15 @@ mod tests {
             ("[public]\nchains = []", "public.chains"),
             ("[public]\ndomain = \"https://x\"", "public.domain"),
             ("[public]\nsockets = [\"http://x\"]", "public.sockets"),
-            ("[mailbox]\nmessages_max = 0", "mailbox.messages_max"),
-            ("[gateway]\nbatch_max = 5000", "gateway.batch_max"),
-            ("[gateway]\nframes_per_second = 0", "gateway.frames_per_second"),
-            ("[gateway]\nbarred_s = 0", "gateway.barred_s"),
-            ("[mailbox]\ngrace_ms = 10", "mailbox.grace_ms"),
-            ("[mailbox]\nrequests_percent = 101", "mailbox.requests_percent"),
-            ("[mailbox]\ncrowded_percent = 90", "mailbox.crowded_percent"),
-            ("[mailbox]\nbytes_per_pair_per_day = 4000", "mailbox.bytes_per_pair_per_day"),
-            ("[assets]\nipfs_gateway = \"ipfs.example.org\"", "assets.ipfs_gateway"),
-            ("[assets]\nipfs_gateway = \"https://user@ipfs.example.org\"", "assets.ipfs_gateway"),
-            ("[assets]\narweave_gateway = \"ftp://ar.example.org\"", "assets.arweave_gateway"),
-            ("[assets]\nmetadata_bytes_max = 10", "assets.metadata_bytes_max"),
-            ("[assets]\nimage_cache_bytes_max = 1000", "assets.image_bytes_max"),
             ("[fetch]\ntimeout_ms = 0", "fetch.timeout_ms"),
             ("[http]\nhead_timeout_ms = 0", "http.head_timeout_ms"),
             ("[http]\nrequests_per_prefix_max = 1", "http.requests_per_prefix_max"),
-            ("[gateway]\nsockets_max = 50_000", "gateway.sockets_max"),
             ("[fetch]\nconcurrency_per_host_max = 0", "fetch.concurrency_max"),
             ("[fetch]\naddresses = [\"localhost\"]", "fetch"),
         ] {
-            let error = Config::parse(text, []).unwrap_err().to_string();
+            let error = Config::parse(text, [], &[]).unwrap_err().to_string();
             assert!(error.contains(field), "{text}: {error}");
         }
-        assert!(Config::parse("[nats]\nshards = -1", []).is_err());
+        assert!(Config::parse("[nats]\nshards = -1", [], &[]).is_err());
     }
 }

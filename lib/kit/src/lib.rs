@@ -1,9 +1,9 @@
 //! The frame that every process of Nepto stands in: configuration, clock, telemetry, health, shutdown, and the runners
 //! for routes, services, consumers and jobs. No domain words.
 //!
-//! A role gets a [`Ctx`], mounts one facet of each [`Domain`](domain::Domain), and ends when [`Ctx::stop`] is cancelled.
+//! A role gets a [`Ctx`], mounts its facets of the [`Domain`](domain::Domain)s, and ends when [`Ctx::stop`] is cancelled.
 
-mod address;
+pub mod address;
 pub mod clock;
 pub mod config;
 pub mod consumer;

@@ -9,12 +9,12 @@ use async_nats::jetstream::stream::{
 };
 use async_nats::jetstream::{self, Context};
 use bytes::Bytes;
-use nepto_proto::subject::{EVENTS_STREAM, PROBE_SUBJECT, REPUBLISH_DM, Shard};
+use nepto_proto::subject::{PROBE_SUBJECT, REPUBLISH_DM, Shard};
 use percent_encoding::percent_decode_str;
 use serde::Deserialize;
 use tokio::sync::watch;
 
-use crate::config::{Chain, Config, Nats};
+use crate::config::Nats;
 use crate::health::Health;
 
 /// The declaration that is compiled into the server.
@@ -159,27 +159,49 @@ fn restorations(config: &StreamConfig) -> u64 {
     config.metadata.get(RESTORED).and_then(|count| count.parse().ok()).unwrap_or(0)
 }
 
+/// What domains say about the streams of the declaration.
+#[derive(Debug, Clone)]
+pub struct Wanted {
+    /// Of each sharded stream.
+    pub sharded: Bounds,
+    /// EIP-155: a `per_chain` consumer is made for each.
+    pub chains: Vec<u64>,
+}
+
+/// What a stream may hold.
+#[derive(Debug, Clone, Copy)]
+pub struct Bounds {
+    /// Older messages expire.
+    pub max_age: Duration,
+    /// A message with the id of another one within this time is not stored again.
+    pub duplicate_window: Duration,
+    /// Messages of one subject.
+    pub messages_per_subject_max: i64,
+    /// Bytes of each stream; -1 for no bound but the disk.
+    pub bytes_max: i64,
+}
+
 /// Creates or updates every stream and consumer. Idempotent; deletes nothing. `restored` starts a new epoch.
-pub async fn provision(jetstream: &Context, config: &Config, restored: bool) -> anyhow::Result<()> {
+pub async fn provision(jetstream: &Context, config: &Nats, wanted: &Wanted, restored: bool) -> anyhow::Result<()> {
     let declaration: Declaration = toml::from_str(STREAMS)?;
     for stream in &declaration.stream {
         let shards: Vec<Option<Shard>> =
-            if stream.sharded { config.nats.shards.all().map(Some).collect() } else { vec![None] };
+            if stream.sharded { config.shards.all().map(Some).collect() } else { vec![None] };
         for shard in shards {
-            let mut wanted = stream.config(config, shard);
-            let name = wanted.name.clone();
+            let mut made = stream.config(config, shard, &wanted.sharded);
+            let name = made.name.clone();
             let before =
                 jetstream.get_stream(&name).await.map_or(0, |stream| restorations(&stream.cached_info().config));
-            wanted.metadata.insert(RESTORED.to_owned(), (before + u64::from(restored)).to_string());
+            made.metadata.insert(RESTORED.to_owned(), (before + u64::from(restored)).to_string());
             let found = jetstream
-                .create_or_update_stream(wanted)
+                .create_or_update_stream(made)
                 .await
                 .map_err(|error| anyhow::anyhow!("the stream {name} can't be provisioned: {error}"))?;
             let existing = jetstream.get_stream(&found.config.name).await?;
             for consumer in &stream.consumer {
-                for wanted in consumer.configs(config) {
-                    let called = wanted.durable_name.clone().unwrap_or_default();
-                    existing.create_consumer(wanted).await.map_err(|error| {
+                for made in consumer.configs(&wanted.chains) {
+                    let called = made.durable_name.clone().unwrap_or_default();
+                    existing.create_consumer(made).await.map_err(|error| {
                         anyhow::anyhow!("the consumer {name}/{called} can't be provisioned: {error}")
                     })?;
                 }
@@ -190,7 +212,7 @@ pub async fn provision(jetstream: &Context, config: &Config, restored: bool) -> 
 }
 
 impl Stream {
-    fn config(&self, config: &Config, shard: Option<Shard>) -> StreamConfig {
+    fn config(&self, config: &Nats, shard: Option<Shard>, sharded: &Bounds) -> StreamConfig {
         let subjects = match shard {
             Some(shard) => {
                 self.subjects.iter().map(|subject| subject.replace("{shard}", &shard.index().to_string())).collect()
@@ -206,7 +228,7 @@ impl Stream {
                 Retention::WorkQueue => RetentionPolicy::WorkQueue,
             },
             storage: StorageType::File,
-            num_replicas: config.nats.replicas,
+            num_replicas: config.replicas,
             max_age: Duration::from_secs(self.max_age_s.unwrap_or(0)),
             duplicate_window: Duration::from_secs(self.duplicate_window_s.unwrap_or(120)),
             allow_direct: self.direct_get,
@@ -217,11 +239,10 @@ impl Stream {
             ..StreamConfig::default()
         };
         if self.sharded {
-            let mailbox = &config.mailbox;
-            stream.max_age = Duration::from_secs(mailbox.expire_after_s);
-            stream.duplicate_window = Duration::from_secs(mailbox.duplicate_window_s);
-            stream.max_messages_per_subject = mailbox.messages_max;
-            stream.max_bytes = mailbox.shard_bytes_max;
+            stream.max_age = sharded.max_age;
+            stream.duplicate_window = sharded.duplicate_window;
+            stream.max_messages_per_subject = sharded.messages_per_subject_max;
+            stream.max_bytes = sharded.bytes_max;
             // A full mailbox refuses what is new, so that the sender learns of it.
             stream.discard = DiscardPolicy::New;
             stream.discard_new_per_subject = true;
@@ -239,14 +260,13 @@ pub fn of_chain(consumer: &str, chain_id: u64) -> String {
 }
 
 impl Consumer {
-    fn configs(&self, config: &Config) -> Vec<pull::Config> {
+    fn configs(&self, chains: &[u64]) -> Vec<pull::Config> {
         if !self.per_chain {
             return vec![self.config(self.name.clone(), self.filter.clone())];
         }
-        let of_chain = |chain: &Chain| {
-            self.config(of_chain(&self.name, chain.id), self.filter.replace("{chain}", &chain.id.to_string()))
-        };
-        config.chains.iter().map(of_chain).collect()
+        let of_chain =
+            |chain: &u64| self.config(of_chain(&self.name, *chain), self.filter.replace("{chain}", &chain.to_string()));
+        chains.iter().map(of_chain).collect()
     }
 
     fn config(&self, name: String, filter: String) -> pull::Config {
@@ -261,16 +281,10 @@ impl Consumer {
     }
 }
 
-/// The durable consumers that `nats/streams.toml` declares for the stream of events.
-pub fn declared_event_consumers() -> anyhow::Result<Vec<String>> {
+/// The durable consumers that `nats/streams.toml` declares, of all streams.
+pub fn declared_consumers() -> anyhow::Result<Vec<String>> {
     let declaration: Declaration = toml::from_str(STREAMS)?;
-    Ok(declaration
-        .stream
-        .into_iter()
-        .filter(|stream| stream.name == EVENTS_STREAM)
-        .flat_map(|stream| stream.consumer)
-        .map(|consumer| consumer.name)
-        .collect())
+    Ok(declaration.stream.into_iter().flat_map(|stream| stream.consumer).map(|consumer| consumer.name).collect())
 }
 
 /// A context whose requests are bounded in time.
@@ -282,16 +296,26 @@ pub fn jetstream(client: &async_nats::Client) -> Context {
 
 #[cfg(test)]
 mod tests {
+    use nepto_proto::subject::Shards;
+
     use super::*;
 
     #[test]
     fn the_declaration_is_read_and_has_a_stream_for_each_shard() {
-        let config = Config::parse("[nats]\nshards = 3\n", []).unwrap();
+        let config = Nats { shards: Shards::new(3).unwrap(), ..Nats::default() };
+        let bounds = Bounds {
+            max_age: Duration::from_secs(9),
+            duplicate_window: Duration::from_secs(3),
+            messages_per_subject_max: 7,
+            bytes_max: -1,
+        };
         let declaration: Declaration = toml::from_str(STREAMS).unwrap();
         let mailboxes = declaration.stream.iter().find(|stream| stream.sharded).unwrap();
-        let streams: Vec<_> = config.nats.shards.all().map(|shard| mailboxes.config(&config, Some(shard))).collect();
+        let streams: Vec<_> =
+            config.shards.all().map(|shard| mailboxes.config(&config, Some(shard), &bounds)).collect();
         assert_eq!(streams[2].name, "DM_2");
         assert_eq!(streams[2].subjects, ["dm.2.*.*", "missed.2.*.*"]);
+        assert_eq!((streams[2].max_age.as_secs(), streams[2].max_messages_per_subject), (9, 7));
         assert!(streams[2].discard_new_per_subject && streams[2].allow_atomic_publish);
     }
 }

@@ -3,9 +3,11 @@
 use std::io::IsTerminal;
 use std::time::Duration;
 
-use metrics_exporter_prometheus::{Matcher, PrometheusBuilder, PrometheusHandle};
+use metrics_exporter_prometheus::{Matcher, PrometheusBuilder};
 use tracing_subscriber::EnvFilter;
 use tracing_subscriber::fmt::writer::MakeWriterExt;
+
+pub use metrics_exporter_prometheus::PrometheusHandle;
 
 use crate::Ctx;
 use crate::config::{Log, LogFormat};

@@ -21,8 +21,10 @@ pub enum Role {
     Api(Vec<String>),
     /// Sockets.
     Gateway,
-    /// Queues.
+    /// All queues.
     Worker,
+    /// These queues.
+    Queues(Vec<String>),
     /// Chains.
     Watcher,
     /// Jobs.
@@ -38,7 +40,7 @@ impl Role {
             Self::All => "all",
             Self::Api(_) => "api",
             Self::Gateway => "gateway",
-            Self::Worker => "worker",
+            Self::Worker | Self::Queues(_) => "worker",
             Self::Watcher => "watcher",
             Self::Cron => "cron",
             Self::Database => "database",
@@ -48,6 +50,7 @@ impl Role {
     fn arguments(&self, http: SocketAddr, folder: &Path) -> Vec<OsString> {
         match self {
             Self::Api(domains) if !domains.is_empty() => vec!["--domains".into(), domains.join(",").into()],
+            Self::Queues(queues) => vec!["--queues".into(), queues.join(",").into()],
             Self::Database => {
                 let mut store = OsString::from("surrealkv://");
                 store.push(folder.join("database"));

@@ -1,7 +1,8 @@
 //! Cargo, always with the same folder, profile and selection of packages.
 //!
 //! The features of a shared dependency follow from the packages that are built together. One selection for every task
-//! means that the database is compiled once.
+//! means that the database is compiled once. What a task builds of these packages is another matter: programs alone are had in
+//! a fraction of the time that tests take.
 
 mod checkout;
 mod progress;
@@ -15,7 +16,26 @@ use crate::paths::Paths;
 use progress::Progress;
 
 /// The one selection.
-const BUILD: [&str; 3] = ["build", "--workspace", "--all-targets"];
+pub const BUILD: [&str; 2] = ["build", "--workspace"];
+
+/// What is built of it.
+#[derive(Debug, Clone, Copy)]
+pub enum Targets<'a> {
+    /// These programs, and what they are made of.
+    Programs(&'a [&'a str]),
+    /// Programs, tests and benches.
+    All,
+}
+
+impl Targets<'_> {
+    /// As cargo takes them.
+    pub fn arguments(self) -> Vec<String> {
+        match self {
+            Self::Programs(names) => names.iter().flat_map(|name| ["--bin".into(), (*name).into()]).collect(),
+            Self::All => vec!["--all-targets".into()],
+        }
+    }
+}
 
 /// Cargo in the checkout, as if called from a shell.
 pub fn command(paths: &Paths) -> Command {
@@ -54,11 +74,11 @@ pub fn has_nextest(paths: &Paths) -> bool {
     asked.is_ok_and(|status| status.success())
 }
 
-/// Builds everything: with a progress bar in a terminal, with cargo's own lines elsewhere.
-pub fn build(paths: &Paths) -> Result<()> {
+/// Builds: with a progress bar in a terminal, with cargo's own lines elsewhere.
+pub fn build(paths: &Paths, targets: Targets<'_>) -> Result<()> {
     checkout::claim(paths)?;
     let mut cargo = command(paths);
-    cargo.args(BUILD);
+    cargo.args(BUILD).args(targets.arguments());
     let status = match Progress::new() {
         None => cargo.status().context("cargo can't be started")?,
         Some(progress) => progress.watch(&mut cargo)?,

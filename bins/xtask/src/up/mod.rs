@@ -21,12 +21,15 @@ use clap::Args;
 use indicatif::{ProgressBar, ProgressStyle};
 use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM};
 
-use crate::cargo;
+use crate::cargo::{self, Targets};
 use crate::paths::{Paths, short};
 use crate::tools::Tools;
 use chain::{Chain, Dev};
 use child::{Child, Launch};
 use lock::Lock;
+
+/// What is run of this checkout.
+pub const PROGRAMS: [&str; 2] = ["nepto-server", "nepto"];
 
 /// Where `nepto admin` looks, unless it is told otherwise.
 const ADMIN_PORT: u16 = 9464;
@@ -92,7 +95,7 @@ pub fn run(paths: &Paths, options: &Options) -> Result<ExitCode> {
     let tools = Tools::find_or_install(paths)?;
     let real = options.chain.real()?;
     let dev = Dev::new(paths, &tools.foundry, &data, options.chain.chain_port);
-    cargo::build(paths)?;
+    cargo::build(paths, Targets::Programs(&PROGRAMS))?;
 
     let interrupted = Arc::new(AtomicBool::new(false));
     for signal in [SIGINT, SIGTERM, SIGHUP] {

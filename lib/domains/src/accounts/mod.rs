@@ -8,6 +8,7 @@
 //! - a block holds in both directions: who blocked can't write either, and learns why.
 
 mod admin;
+mod config;
 #[cfg(test)]
 mod handle_tests;
 mod handles;
@@ -20,29 +21,29 @@ mod store;
 #[cfg(test)]
 mod tests;
 
-use nepto_kit::domain::{Domain, Facets, Parts};
+use nepto_kit::domain::{Api, Domain};
 use nepto_kit::service::Operation;
 use nepto_proto::AccountId;
 use serde::{Deserialize, Serialize};
 
 pub use model::{Standing, Verdict};
 #[cfg(test)]
-pub(crate) use {ops::Accounts, store::writing_key};
+pub(crate) use {config::Limits, ops::Accounts, store::writing_key};
 
 /// The domain.
 pub fn domain() -> Domain {
-    Domain { name: "accounts", schema: store::SCHEMA, mount }
-}
-
-fn mount(parts: &Parts) -> anyhow::Result<Facets> {
-    let accounts = ops::Accounts::new(parts);
-    Ok(Facets {
-        services: services::services(&accounts),
-        jobs: jobs::jobs(&accounts),
-        admin: admin::routes(accounts.clone()),
-        routes: routes::routes(accounts),
-        ..Facets::default()
-    })
+    Domain {
+        name: "accounts",
+        schema: store::SCHEMA,
+        sections: config::SECTIONS,
+        api: Some(|parts| {
+            let accounts = parts.shared(ops::Accounts::new)?;
+            Ok(Api { services: services::services(&accounts), routes: routes::routes(accounts) })
+        }),
+        jobs: Some(|parts| Ok(jobs::jobs(&parts.shared(ops::Accounts::new)?))),
+        operators: Some(|parts| Ok(admin::routes(parts.shared(ops::Accounts::new)?))),
+        ..Domain::NONE
+    }
 }
 
 /// Whether `from` may write to `to`. Changes nothing. An answer that is settled is also put into Redis, under

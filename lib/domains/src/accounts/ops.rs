@@ -1,6 +1,7 @@
 //! Use-cases: profiles, looking accounts up, consent.
 
 use std::collections::HashMap;
+use std::sync::Arc;
 use std::time::Duration;
 
 use nepto_kit::clock::from_ms;
@@ -11,6 +12,7 @@ use nepto_proto::api::accounts::{Account, Consent, Contact, Contacts, UpdateProf
 use nepto_proto::api::operator::ReleasedHandle;
 use nepto_proto::{AccountId, ErrorCode};
 
+use super::config::Limits;
 use super::handles::{CHANGES_MAX, CHANGES_WINDOW, RESTS_FOR, is_reserved, normalize_handle, skeleton};
 use super::model::{Standing, Verdict, display_name_fits};
 use super::store::{Change, Decision, Known, NewHandle, Profile, Store};
@@ -21,12 +23,14 @@ use crate::auth::{FindAccount, FoundAccount, RootWallet, RootWallets};
 pub struct Accounts {
     ctx: Ctx,
     store: Store,
+    limits: Arc<Limits>,
 }
 
 impl Accounts {
-    pub fn new(parts: &Parts) -> Self {
+    pub fn new(parts: &Parts) -> anyhow::Result<Self> {
         let ctx = parts.ctx.clone();
-        Self { store: Store::new(parts.db.clone(), ctx.redis.clone()), ctx }
+        let limits = ctx.config.section();
+        Ok(Self { store: Store::new(parts.db()?.clone(), ctx.redis.clone()), limits, ctx })
     }
 
     pub async fn account(&self, account: AccountId) -> Result<Account, Failure> {
@@ -175,11 +179,8 @@ impl Accounts {
 
     /// Takes one of the day's new contacts, unless this one has been taken today.
     async fn count_new(&self, owner: AccountId, other: AccountId) -> Result<(), Failure> {
-        let limit = Limit {
-            kind: "new_contacts",
-            max: self.ctx.config.limits.new_contacts_per_day,
-            window: Duration::from_secs(86_400),
-        };
+        let limit =
+            Limit { kind: "new_contacts", max: self.limits.new_contacts_per_day, window: Duration::from_secs(86_400) };
         limit.take_member(&self.ctx.redis, &self.ctx.clock, &owner.to_string(), &other.to_string()).await
     }
 

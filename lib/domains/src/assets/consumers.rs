@@ -1,13 +1,26 @@
-//! What this domain does about events of others.
+//! The queue workers: the five pipelines, and what this domain does about events of others.
 
 use nepto_kit::consumer::Consumer;
 use nepto_proto::event::{WalletLinked, WalletUnlinked};
 
 use super::ops::Assets;
+use super::pipeline;
+use crate::collector::Pipeline;
+
+pub const QUEUES: &[&str] = &[
+    Pipeline::Erc20.as_str(),
+    Pipeline::Erc721.as_str(),
+    Pipeline::Erc1155.as_str(),
+    Pipeline::Staking.as_str(),
+    Pipeline::Multisend.as_str(),
+    "assets-wallet-linked",
+    "assets-wallet-unlinked",
+];
 
 pub fn consumers(assets: &Assets) -> Vec<Consumer> {
     let (linked, unlinked) = (assets.clone(), assets.clone());
-    vec![
+    let mut consumers = pipeline::consumers(assets);
+    consumers.extend([
         Consumer::of_event("assets-wallet-linked", move |event: WalletLinked| {
             let assets = linked.clone();
             async move { assets.wallet_linked(event.account, &event.wallet).await }
@@ -16,5 +29,6 @@ pub fn consumers(assets: &Assets) -> Vec<Consumer> {
             let assets = unlinked.clone();
             async move { assets.wallet_unlinked(event.account, &event.wallet).await }
         }),
-    ]
+    ]);
+    consumers
 }

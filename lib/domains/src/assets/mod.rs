@@ -12,6 +12,7 @@
 //! - an event that can't be understood for certain changes nothing and is put aside with its reason, and its contract is not
 //!   complete until that is settled.
 
+mod config;
 mod consumers;
 mod decode;
 mod messages;
@@ -30,7 +31,7 @@ mod tests;
 mod transactions;
 mod turns;
 
-use nepto_kit::domain::{Domain, Facets, Parts};
+use nepto_kit::domain::{Api, Domain, Parts};
 use nepto_kit::service::Operation;
 use serde::{Deserialize, Serialize};
 
@@ -40,36 +41,38 @@ pub use pipeline::lease_of;
 
 /// The domain.
 pub fn domain() -> Domain {
-    Domain { name: "assets", schema: store::SCHEMA, mount }
-}
-
-fn mount(parts: &Parts) -> anyhow::Result<Facets> {
-    let assets = ops::Assets::new(parts);
-    let mut consumers = pipeline::consumers(&assets);
-    consumers.extend(consumers::consumers(&assets));
-    let metadata = metadata::Metadata::new(&assets);
-    Ok(Facets {
-        services: services::services(&assets),
-        consumers,
-        jobs: metadata::jobs(&metadata),
-        watchers: transactions::watchers(&assets)?,
-        routes: routes::routes(assets.clone())
-            .merge(messages::routes(assets.clone()))
-            .merge(transactions::routes(assets))
-            .merge(metadata::routes(metadata)),
-        ..Facets::default()
-    })
+    Domain {
+        name: "assets",
+        schema: store::SCHEMA,
+        sections: config::SECTIONS,
+        api: Some(|parts| {
+            let assets = parts.shared(ops::Assets::new)?;
+            let metadata = metadata::Metadata::new(&assets);
+            Ok(Api {
+                services: services::services(&assets),
+                routes: routes::routes(assets.clone())
+                    .merge(messages::routes(assets.clone()))
+                    .merge(transactions::routes(assets))
+                    .merge(metadata::routes(metadata)),
+            })
+        }),
+        queues: consumers::QUEUES,
+        workers: Some(|parts| Ok(consumers::consumers(&parts.shared(ops::Assets::new)?))),
+        jobs: Some(|parts| Ok(metadata::jobs(&metadata::Metadata::new(&parts.shared(ops::Assets::new)?)))),
+        watchers: Some(|parts| transactions::watchers(&parts.shared(ops::Assets::new)?)),
+        ..Domain::NONE
+    }
 }
 
 /// Deletes what is known through the steps of a chain, while nobody holds a [`lease_of`] it. How many rows that were.
 pub async fn forget(parts: &Parts, chain: u64) -> anyhow::Result<u64> {
     let mut all = 0;
     for table in store::BY_CHAIN {
-        all += parts.db.delete_under(table, &chain.to_string()).await?;
+        all += parts.db()?.delete_under(table, &chain.to_string()).await?;
     }
     for table in store::BY_PIPELINE {
         for pipeline in Pipeline::ALL {
-            all += parts.db.delete_under(table, &format!("'{}', {chain}", pipeline.as_str())).await?;
+            all += parts.db()?.delete_under(table, &format!("'{}', {chain}", pipeline.as_str())).await?;
         }
     }
     Ok(all)

@@ -1,5 +1,7 @@
 //! The use-cases.
 
+use std::sync::Arc;
+
 use alloy_primitives::Address;
 use nepto_kit::domain::Parts;
 use nepto_kit::outbox::Outbox;
@@ -13,6 +15,7 @@ use super::model::{Amount, Class, Holding, Origin};
 use super::request::address;
 use super::store::{FoldedSum, HOLDINGS_MAX, Store, Tail, held, newest};
 use crate::auth::FindAccount;
+use crate::chains::{Chain, Chains, Contract, Standard};
 use crate::collector::{FindGaps, Gap, Pipeline};
 
 /// A pipeline's trouble is told to Redis, and forgotten when it is silent.
@@ -24,6 +27,7 @@ pub struct Assets {
     pub ctx: Ctx,
     pub store: Store,
     pub outbox: Outbox,
+    pub chains: Arc<Chains>,
 }
 
 /// Pages of a history that are passed over in one answer, because nothing in them counts.
@@ -48,8 +52,9 @@ pub struct Question {
 }
 
 impl Assets {
-    pub fn new(parts: &Parts) -> Self {
-        Self { ctx: parts.ctx.clone(), store: Store::new(&parts.db), outbox: parts.outbox.clone() }
+    pub fn new(parts: &Parts) -> anyhow::Result<Self> {
+        let (ctx, store, outbox) = (parts.ctx.clone(), Store::new(parts.db()?), parts.outbox()?.clone());
+        Ok(Self { chains: ctx.config.section(), ctx, store, outbox })
     }
 
     pub async fn wallet_linked(&self, account: AccountId, wallet: &str) -> Result<(), Failure> {
@@ -100,7 +105,6 @@ impl Assets {
     /// The pipelines that may follow a thing of a contract: what it is declared to be, or, of a `token`, the first whose
     /// events it logs.
     pub fn pipelines_of(&self, chain: u64, contract: &Address, class: Class) -> Result<&'static [Pipeline], Failure> {
-        use nepto_kit::config::Standard;
         Ok(match (self.contract(chain, contract)?.kind, class) {
             (Standard::Erc20, _) => &[Pipeline::Erc20],
             (Standard::Erc721, _) => &[Pipeline::Erc721],
@@ -128,9 +132,8 @@ impl Assets {
         Ok(mains.or_usual(pipeline, contract))
     }
 
-    pub fn chain(&self, chain: u64) -> Result<&nepto_kit::config::Chain, Failure> {
-        let found = self.ctx.config.chains.iter().find(|known| known.id == chain);
-        found.ok_or_else(|| {
+    pub fn chain(&self, chain: u64) -> Result<&Chain, Failure> {
+        self.chains.get(chain).ok_or_else(|| {
             Failure::new(
                 ErrorCode::ChainUnknown,
                 format!("chain {chain} is not watched here; see GET /v1/assets/contracts"),
@@ -139,7 +142,7 @@ impl Assets {
     }
 
     /// A contract that is watched.
-    pub fn contract(&self, chain: u64, contract: &Address) -> Result<&nepto_kit::config::Contract, Failure> {
+    pub fn contract(&self, chain: u64, contract: &Address) -> Result<&Contract, Failure> {
         let found = self.chain(chain)?.contracts.iter().find(|declared| declared.address == *contract);
         found.ok_or_else(|| {
             Failure::new(ErrorCode::ContractUnknown, format!("{contract} is not watched; see GET /v1/assets/contracts"))
@@ -148,7 +151,7 @@ impl Assets {
 
     pub async fn contracts(&self) -> Result<Vec<api::Contract>, Failure> {
         let mut contracts = Vec::new();
-        for chain in &self.ctx.config.chains {
+        for chain in self.chains.iter() {
             let gaps = self.gaps(chain.id).await?;
             let (unread, are_all) = self.store.unread(chain.id).await?;
             contracts.extend(chain.contracts.iter().map(|contract| api::Contract {
@@ -194,7 +197,7 @@ impl Assets {
     }
 
     /// Whether the same holds of every contract of a chain.
-    async fn is_all_known(&self, chain: &nepto_kit::config::Chain) -> Result<bool, Failure> {
+    async fn is_all_known(&self, chain: &Chain) -> Result<bool, Failure> {
         let (unread, are_all) = self.store.unread(chain.id).await?;
         let is_unread = chain.contracts.iter().any(|contract| unread.contains(&contract.address));
         Ok(are_all && !is_unread && self.gaps(chain.id).await?.is_empty())
@@ -310,7 +313,7 @@ impl Assets {
         let mut all = api::Holdings { holdings: Vec::new(), is_complete: true };
         for wallet in &found.wallets.wallets {
             let wallet = address(wallet)?;
-            for chain in &self.ctx.config.chains {
+            for chain in self.chains.iter() {
                 let held = self.holdings(chain.id, &wallet, only_final).await?;
                 all.holdings.extend(held.holdings);
                 all.is_complete &= held.is_complete;

@@ -5,6 +5,8 @@ use nepto_proto::event::{DeviceRemoved, SessionsRevoked};
 
 use super::ops::Auth;
 
+pub const QUEUES: &[&str] = &["auth-device-removed", "auth-sessions-revoked"];
+
 pub fn consumers(auth: &Auth) -> Vec<Consumer> {
     let (devices, sessions) = (auth.clone(), auth.clone());
     vec![

@@ -11,8 +11,10 @@
 //! - a wallet that is a contract belongs to one chain, and what it signed holds for as long as it says so there: sessions,
 //!   devices and links end with its word. A chain that can't be asked ends nothing, and lets nobody in.
 
+mod config;
 mod consumers;
 mod invites;
+mod issuer;
 mod jobs;
 mod model;
 mod ops;
@@ -27,44 +29,32 @@ mod store;
 mod tests;
 mod wallets;
 
-use std::sync::Arc;
-
-use nepto_chain::rpc::RpcError;
-use nepto_chain::signature::{Nodes, OnChain};
-use nepto_kit::config::Chain;
-use nepto_kit::domain::{Domain, Facets, Parts};
+use nepto_kit::domain::{Api, Domain};
 use nepto_kit::service::Operation;
 use nepto_proto::api::auth::Wallets;
 use nepto_proto::{AccountId, DeviceId};
 use serde::{Deserialize, Serialize};
 
-pub use sign_up::needs as sign_up_needs;
+pub use sign_up::sign_up_needs;
 pub use signing::make_token_keys;
-
-use crate::chains::{finality_of, urls_of};
 
 /// The domain.
 pub fn domain() -> Domain {
-    Domain { name: "auth", schema: store::SCHEMA, mount }
-}
-
-fn mount(parts: &Parts) -> anyhow::Result<Facets> {
-    let chains = parts.ctx.config.chains.iter().map(nodes_of).collect::<Result<Vec<_>, _>>()?;
-    let auth = ops::Auth::new(parts, Arc::new(OnChain::new(chains)))?;
-    Ok(Facets {
-        services: services::services(&auth),
-        consumers: consumers::consumers(&auth),
-        jobs: jobs::jobs(&auth),
-        admin: invites::routes(auth.clone()),
-        routes: routes::routes(auth),
-        ..Facets::default()
-    })
-}
-
-/// The nodes of a chain, to ask contract wallets. They are not those that blocks are collected from: each pool knows for
-/// itself how its endpoints do.
-fn nodes_of(chain: &Chain) -> Result<(u64, Nodes), RpcError> {
-    Ok((chain.id, Nodes::new(urls_of(chain), finality_of(chain), chain.concurrency_max)?))
+    Domain {
+        name: "auth",
+        schema: store::SCHEMA,
+        sections: config::SECTIONS,
+        // the only facet that has the signing key
+        api: Some(|parts| {
+            let auth = parts.shared(ops::Auth::new)?;
+            Ok(Api { services: services::services(&auth), routes: routes::routes(issuer::Issuer::new(auth)?) })
+        }),
+        queues: consumers::QUEUES,
+        workers: Some(|parts| Ok(consumers::consumers(&parts.shared(ops::Auth::new)?))),
+        jobs: Some(|parts| Ok(jobs::jobs(&parts.shared(ops::Auth::new)?))),
+        operators: Some(|parts| Ok(invites::routes(parts.shared(ops::Auth::new)?))),
+        ..Domain::NONE
+    }
 }
 
 /// Finds an account.

@@ -1,25 +1,23 @@
-//! Use-cases: sign in, and checking what a wallet signed.
+//! Use-cases: nonces, and checking what a wallet signed.
 
 use std::sync::Arc;
 use std::time::Duration;
 
-use nepto_chain::signature::{Claim, Moment, SignatureError, SignatureVerifier, Signer};
+use nepto_chain::rpc::RpcError;
+use nepto_chain::signature::{Claim, Moment, Nodes, OnChain, SignatureError, SignatureVerifier, Signer};
 use nepto_kit::domain::Parts;
 use nepto_kit::limit::Limit;
 use nepto_kit::outbox::{Outbox, Row};
 use nepto_kit::{Ctx, Failure};
 use nepto_proto::ErrorCode;
-use nepto_proto::api::auth::{Nonce, SignIn, Tokens};
-use nepto_proto::certificate::{CertificateError, Resource, SignedMessage};
+use nepto_proto::api::auth::Nonce;
+use nepto_proto::certificate::{CertificateError, SignedMessage};
 use nepto_proto::event::Event;
 use nepto_proto::siwe::{Expected, SiweMessage};
 
-use super::invites::Code;
-use super::sessions::NewSession;
-use super::sign_up::Gate;
-use super::signing::Keys;
+use super::config::{Limits, Tokens};
 use super::store::Store;
-use crate::keys::{OwnDevices, RegisterDevice, check_setup};
+use crate::chains::{Chain, Chains, finality_of, urls_of};
 
 /// Characters of a nonce: 5 bits each.
 const NONCE_LENGTH: usize = 24;
@@ -29,94 +27,36 @@ const NONCE_LENGTH: usize = 24;
 pub struct Auth {
     pub(super) ctx: Ctx,
     pub(super) store: Store,
-    pub(super) keys: Arc<Keys>,
     pub(super) outbox: Outbox,
     pub(super) verifier: Arc<dyn SignatureVerifier>,
-    pub(super) gate: Arc<Gate>,
+    pub(super) tokens: Arc<Tokens>,
 }
 
 impl Auth {
-    pub fn new(parts: &Parts, verifier: Arc<dyn SignatureVerifier>) -> anyhow::Result<Self> {
+    pub fn new(parts: &Parts) -> anyhow::Result<Self> {
         let ctx = parts.ctx.clone();
+        let chains = ctx.config.section::<Chains>().iter().map(nodes_of).collect::<Result<Vec<_>, _>>()?;
         Ok(Self {
-            store: Store::new(parts.db.clone(), ctx.redis.clone()),
-            keys: Arc::new(Keys::load(&ctx.config.tokens)?),
-            outbox: parts.outbox.clone(),
-            gate: Arc::new(Gate::new(&ctx.config)?),
+            store: Store::new(parts.db()?.clone(), ctx.redis.clone()),
+            outbox: parts.outbox()?.clone(),
+            verifier: Arc::new(OnChain::new(chains)),
+            tokens: ctx.config.section(),
             ctx,
-            verifier,
         })
     }
 
     /// Takes one from the allowance of an address that is not signed in.
     pub async fn limit_address(&self, address: &str) -> Result<(), Failure> {
-        let max = self.ctx.config.limits.sign_ins_per_address_per_minute;
+        let max = self.ctx.config.section::<Limits>().sign_ins_per_address_per_minute;
         let limit = Limit { kind: "sign_in", max, window: Duration::from_secs(60) };
         limit.take(&self.ctx.redis, &self.ctx.clock, address, 1).await
     }
 
     pub async fn nonce(&self) -> Result<Nonce, Failure> {
         let nonce = self.ctx.random.alphanumeric(NONCE_LENGTH);
-        let ttl = Duration::from_secs(self.ctx.config.tokens.nonce_ttl_s);
+        let ttl = Duration::from_secs(self.tokens.nonce_ttl_s);
         self.store.put_nonce(&nonce, ttl).await?;
         Ok(Nonce { nonce, expires_at: self.ctx.clock.now() + ttl })
-    }
-
-    /// A device's key stays with the account that it signed in to first. `keys` sees to it when the device is registered; a
-    /// wallet that is new here must not get an account before that is refused.
-    async fn check_identity(&self, message: &SiweMessage, identity_key: &[u8]) -> Result<(), Failure> {
-        let owner = crate::keys::IdentityOwner { identity_key: identity_key.to_vec().into() };
-        let Some(owner) = self.ctx.call(&owner).await? else { return Ok(()) };
-        match self.store.account_of_wallet(&message.address.to_string()).await? {
-            Some(account) if account == owner => Ok(()),
-            _ => Err(crate::keys::identity_taken()),
-        }
-    }
-
-    /// `address`: where it comes from.
-    pub async fn sign_in(&self, request: SignIn, address: &str) -> Result<Tokens, Failure> {
-        let (message, signer) = self.check_message(&request.signed).await?;
-        let Some(Resource::Device { registration_id, identity_key }) = message.resource() else {
-            return Err(Failure::new(
-                ErrorCode::SiweResource,
-                "exactly one resource urn:nepto:device:<registration_id>:<identity key> is needed, the id without sign and \
-                 leading zeros",
-            ));
-        };
-        // before anything is used up or made
-        check_setup(&request.device, &identity_key)?;
-        self.check_identity(&message, &identity_key).await?;
-        let wallet = message.address.to_string();
-        let invite = request.invite.as_deref().filter(|code| !code.trim().is_empty());
-        let account = match self.store.account_of_wallet(&wallet).await? {
-            Some(account) => {
-                self.use_nonce(&message).await?;
-                account
-            }
-            None => {
-                let invite = invite.map(Code::read).transpose()?;
-                self.sign_up(message.clone(), address.to_owned(), invite).await?
-            }
-        };
-        self.note_contract(&message, signer).await?;
-        let register = RegisterDevice {
-            account,
-            wallet: wallet.clone(),
-            registration_id,
-            identity_key: identity_key.to_vec().into(),
-            certificate: request.signed,
-            setup: request.device,
-        };
-        let device = match self.ctx.call(&register).await {
-            Ok(device) => device,
-            Err(mut failure) if failure.code == ErrorCode::DeviceLimit => {
-                // the wallet signed: its owner may see the devices and choose one to revoke
-                failure.devices = self.ctx.call(&OwnDevices { account }).await?;
-                return Err(failure);
-            }
-            Err(failure) => return Err(failure),
-        };
-        self.begin(NewSession { account, device, wallet: &wallet, identity_key: &identity_key }).await
     }
 
     pub(super) fn event<E: Event>(&self, event: &E) -> Row {
@@ -177,4 +117,10 @@ impl Auth {
             false => Err(Failure::new(ErrorCode::NonceInvalid, "ask for a new one: POST /v1/auth/nonce")),
         }
     }
+}
+
+/// The nodes of a chain, to ask contract wallets. They are not those that blocks are collected from: each pool knows for
+/// itself how its endpoints do.
+fn nodes_of(chain: &Chain) -> Result<(u64, Nodes), RpcError> {
+    Ok((chain.id, Nodes::new(urls_of(chain), finality_of(chain), chain.concurrency_max)?))
 }

@@ -2,7 +2,7 @@
 
 use alloy_primitives::Address;
 use axum::Json;
-use axum::extract::State;
+use axum::extract::{FromRef, State};
 use axum::http::StatusCode;
 use nepto_kit::Failure;
 use nepto_kit::http::{Caller, ClientAddress, JsonBody, Path};
@@ -13,10 +13,11 @@ use nepto_proto::certificate::WalletLink;
 use utoipa_axum::router::OpenApiRouter;
 use utoipa_axum::routes;
 
+use super::issuer::Issuer;
 use super::ops::Auth;
 use crate::parameters;
 
-pub fn routes(auth: Auth) -> OpenApiRouter {
+pub fn routes(issuer: Issuer) -> OpenApiRouter {
     OpenApiRouter::new()
         .routes(routes!(nonce))
         .routes(routes!(sign_in))
@@ -26,7 +27,14 @@ pub fn routes(auth: Auth) -> OpenApiRouter {
         .routes(routes!(wallets, link))
         .routes(routes!(unlink))
         .routes(routes!(revoke_by_wallet))
-        .with_state(auth)
+        .with_state(issuer)
+}
+
+/// Most routes issue nothing.
+impl FromRef<Issuer> for Auth {
+    fn from_ref(issuer: &Issuer) -> Self {
+        issuer.auth.clone()
+    }
 }
 
 /// A nonce for one sign-in message
@@ -41,24 +49,24 @@ async fn nonce(State(auth): State<Auth>, ClientAddress(address): ClientAddress) 
 #[utoipa::path(post, path = "/v1/auth/sign-in", tag = "auth", security(()), request_body = SignIn,
     responses((status = 200, body = Tokens), (status = "default", body = Problem)))]
 async fn sign_in(
-    State(auth): State<Auth>,
+    State(issuer): State<Issuer>,
     ClientAddress(address): ClientAddress,
     JsonBody(request): JsonBody<SignIn>,
 ) -> Result<Json<Tokens>, Failure> {
-    auth.limit_address(&address).await?;
-    auth.sign_in(request, &address).await.map(Json)
+    issuer.auth.limit_address(&address).await?;
+    issuer.sign_in(request, &address).await.map(Json)
 }
 
 /// Exchanges a refresh token, which works once, for new tokens
 #[utoipa::path(post, path = "/v1/auth/refresh", tag = "auth", security(()), request_body = Refresh,
     responses((status = 200, body = Tokens), (status = "default", body = Problem)))]
 async fn refresh(
-    State(auth): State<Auth>,
+    State(issuer): State<Issuer>,
     ClientAddress(address): ClientAddress,
     JsonBody(request): JsonBody<Refresh>,
 ) -> Result<Json<Tokens>, Failure> {
-    auth.limit_address(&address).await?;
-    auth.refresh(request).await.map(Json)
+    issuer.auth.limit_address(&address).await?;
+    issuer.refresh(request).await.map(Json)
 }
 
 /// Ends this session, or all sessions of the account

@@ -2,12 +2,13 @@
 //! an account is never asked.
 
 use std::net::IpAddr;
+use std::sync::Arc;
 use std::time::Duration;
 
 use alloy_primitives::Address;
 use nepto_chain::holdings::{Ago, Holdings, What};
 use nepto_chain::rpc::RpcError;
-use nepto_kit::config::{Config, Proof, SignUp};
+use nepto_kit::config::Config;
 use nepto_kit::http::{Origin, RequestId};
 use nepto_kit::limit::{Cost, Exhausted, Limit, Taken};
 use nepto_kit::{Ctx, Failure};
@@ -17,9 +18,10 @@ use nepto_proto::siwe::SiweMessage;
 use nepto_proto::{AccountId, ErrorCode};
 use tracing::Instrument;
 
+use super::config::{Proof, SignUp};
 use super::invites::Code;
-use super::ops::Auth;
-use crate::chains::urls_of;
+use super::issuer::Issuer;
+use crate::chains::{Chains, urls_of};
 
 const HOUR: Duration = Duration::from_secs(3_600);
 const DAY: Duration = Duration::from_secs(86_400);
@@ -28,15 +30,15 @@ const ASKED_WITHIN: Duration = Duration::from_secs(8);
 
 /// What stands between a wallet and its first account.
 pub struct Gate {
-    rules: SignUp,
+    rules: Arc<SignUp>,
     /// Where balances, tokens and transactions are looked for.
     holdings: Option<Holdings>,
 }
 
 impl Gate {
     pub fn new(config: &Config) -> Result<Self, RpcError> {
-        let rules = config.sign_up.clone();
-        let chain = config.chains.iter().find(|chain| rules.asks_a_chain() && chain.id == rules.chain);
+        let (rules, chains) = (config.section::<SignUp>(), config.section::<Chains>());
+        let chain = chains.get(rules.chain).filter(|_| rules.asks_a_chain());
         let holdings = chain.map(|chain| Holdings::new(urls_of(chain), chain.concurrency_max)).transpose()?;
         Ok(Self { rules, holdings })
     }
@@ -93,7 +95,7 @@ impl Gate {
     }
 
     async fn ask(&self, holdings: &Holdings, wallet: Address) -> Result<bool, RpcError> {
-        let SignUp { proof, contract, token, at_least, held_blocks, age_days, .. } = self.rules;
+        let SignUp { proof, contract, token, at_least, held_blocks, age_days, .. } = *self.rules;
         let what = match (proof, contract, token) {
             (Proof::Age, ..) => {
                 let ago = Ago::Time(DAY * age_days);
@@ -109,7 +111,11 @@ impl Gate {
 }
 
 /// What clients are told before anybody signs.
-pub fn needs(rules: &SignUp) -> api::SignUp {
+pub fn sign_up_needs(config: &Config) -> api::SignUp {
+    needs(&config.section::<SignUp>())
+}
+
+fn needs(rules: &SignUp) -> api::SignUp {
     let SignUp { proof, chain, contract, token, at_least, held_blocks, age_days, .. } = rules;
     let where_to = format!("of chain {chain}");
     let for_some_time = match held_blocks {
@@ -157,7 +163,7 @@ pub fn needs(rules: &SignUp) -> api::SignUp {
     }
 }
 
-impl Auth {
+impl Issuer {
     /// An account for a wallet that has none. It goes on if nobody waits for it any more: whoever hangs up must not keep what
     /// was taken for an account that is not made.
     pub(super) async fn sign_up(
@@ -166,22 +172,23 @@ impl Auth {
         address: String,
         invite: Option<Code>,
     ) -> Result<AccountId, Failure> {
-        let auth = self.clone();
+        let (issuer, ctx) = (self.clone(), self.auth.ctx.clone());
         let work = async move {
-            let taken = auth.gate.limit(&auth.ctx, &address).await?;
-            let new = AccountId::new(auth.ctx.random.uuid(&auth.ctx.clock));
-            let made = auth.check_and_make(&message, invite, new).await;
+            let ctx = &issuer.auth.ctx;
+            let taken = issuer.gate.limit(ctx, &address).await?;
+            let new = AccountId::new(ctx.random.uuid(&ctx.clock));
+            let made = issuer.check_and_make(&message, invite, new).await;
             // another request may have made the account of this wallet meanwhile
             if made.as_ref().is_ok_and(|made| *made == new) {
                 return made;
             }
-            if let Err(error) = taken.give_back(&auth.ctx.redis).await {
+            if let Err(error) = taken.give_back(&ctx.redis).await {
                 tracing::warn!(%error, "a place for an account that was not made is not given back");
             }
             made
         };
         let work = RequestId::current().scope(work).in_current_span();
-        self.ctx.tasks.spawn(work).await.map_err(Failure::internal)?
+        ctx.tasks.spawn(work).await.map_err(Failure::internal)?
     }
 
     /// Until everything is checked the nonce stays: the wallet need not sign again.
@@ -192,16 +199,16 @@ impl Auth {
         new: AccountId,
     ) -> Result<AccountId, Failure> {
         self.gate.check(message.address, invite.as_ref()).await?;
-        self.use_nonce(message).await?;
+        self.auth.use_nonce(message).await?;
         self.make_account(&message.address.to_string(), invite, new).await
     }
 
     /// The account of a wallet; makes one where there is none, and uses the invite up that it needs.
     async fn make_account(&self, wallet: &str, invite: Option<Code>, new: AccountId) -> Result<AccountId, Failure> {
-        let event = self.event(&WalletLinked { account: new, wallet: wallet.to_owned() });
-        let now_ms = self.ctx.clock.now_ms();
+        let event = self.auth.event(&WalletLinked { account: new, wallet: wallet.to_owned() });
+        let now_ms = self.auth.ctx.clock.now_ms();
         let invite = invite.filter(|_| self.gate.rules.proof != Proof::None);
-        let made = self.store.account_of_wallet_or_new(wallet, new, invite.as_ref(), now_ms, event).await;
+        let made = self.auth.store.account_of_wallet_or_new(wallet, new, invite.as_ref(), now_ms, event).await;
         made.map_err(|error| match Failure::from(error) {
             failure if failure.code == ErrorCode::InviteInvalid => {
                 Failure::new(failure.code, "this invite code is unknown, used up or expired; ask for another one")
@@ -218,6 +225,8 @@ fn prefix_of(address: &str) -> String {
 
 #[cfg(test)]
 mod tests {
+    use nepto_kit::config::Declared;
+
     use super::*;
 
     #[test]
@@ -236,7 +245,8 @@ mod tests {
 
     fn told(rules: &str) -> api::SignUp {
         let chain = "[[chains]]\nid = 10\nrpc = [\"http://127.0.0.1:1\"]\n";
-        needs(&Config::parse(&format!("[sign_up]\nchain = 10\n{rules}\n{chain}"), []).unwrap().sign_up)
+        let text = format!("[sign_up]\nchain = 10\n{rules}\n{chain}");
+        sign_up_needs(&Config::parse(&text, [], &[Declared::of::<Chains>(), Declared::of::<SignUp>()]).unwrap())
     }
 
     #[test]

@@ -1,6 +1,6 @@
 //! The keys behind tokens: made once by `provision`, read where the domain runs.
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use anyhow::Context;
 use aws_lc_rs::encoding::{AsDer, PublicKeyX509Der};
@@ -8,9 +8,11 @@ use aws_lc_rs::signature::{Ed25519KeyPair, KeyPair};
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
 use nepto_files::Readers;
-use nepto_kit::config::Tokens;
+use nepto_kit::Config;
 use nepto_kit::token::Signer;
 use sha2::{Digest, Sha256};
+
+use super::config::Tokens;
 
 /// Signs access tokens and seals refresh tokens.
 pub struct Keys {
@@ -28,9 +30,15 @@ impl Keys {
     }
 }
 
-/// Makes the key pair that signs access tokens, unless it is there: PKCS#8 and SubjectPublicKeyInfo, PEM. Returns whether
-/// it was made. The private file is readable by its owner only. A public file that is missing or another one's is written anew.
-pub fn make_token_keys(config: &Tokens) -> anyhow::Result<bool> {
+/// Makes the key pair that signs access tokens, unless it is there: PKCS#8 and SubjectPublicKeyInfo, PEM. Returns where the
+/// private one was made. The private file is readable by its owner only. A public file that is missing or another one's is written anew.
+pub fn make_token_keys(config: &Config) -> anyhow::Result<Option<PathBuf>> {
+    let tokens = config.section::<Tokens>();
+    let is_made = make_keys(&tokens, &config.tokens.verifying_key_file)?;
+    Ok(is_made.then(|| tokens.signing_key_file.clone()))
+}
+
+fn make_keys(config: &Tokens, verifying_key_file: &Path) -> anyhow::Result<bool> {
     let is_there = config.signing_key_file.try_exists().with_context(|| shown(&config.signing_key_file))?;
     let pkcs8 = match is_there {
         true => read_pem(&config.signing_key_file, PRIVATE)?,
@@ -38,8 +46,8 @@ pub fn make_token_keys(config: &Tokens) -> anyhow::Result<bool> {
     };
     let pair = Ed25519KeyPair::from_pkcs8(&pkcs8).map_err(|_| broken(&config.signing_key_file))?;
     let public: PublicKeyX509Der<'_> = pair.public_key().as_der()?;
-    if !read_pem(&config.verifying_key_file, PUBLIC).is_ok_and(|known| known == public.as_ref()) {
-        write_pem(&config.verifying_key_file, PUBLIC, public.as_ref(), Readers::Everybody)?;
+    if !read_pem(verifying_key_file, PUBLIC).is_ok_and(|known| known == public.as_ref()) {
+        write_pem(verifying_key_file, PUBLIC, public.as_ref(), Readers::Everybody)?;
     }
     if !is_there {
         write_pem(&config.signing_key_file, PRIVATE, &pkcs8, Readers::Owner)?;
@@ -92,19 +100,17 @@ mod tests {
     #[test]
     fn made_keys_sign_and_verify() {
         let folder = tempfile::tempdir().unwrap();
-        let config = Tokens {
-            signing_key_file: folder.path().join("a/key.pem"),
-            verifying_key_file: folder.path().join("a/key.pub.pem"),
-            ..Tokens::default()
-        };
+        let config = Tokens { signing_key_file: folder.path().join("a/key.pem"), ..Tokens::default() };
+        let public = folder.path().join("a/key.pub.pem");
+        let make_token_keys = |config: &Tokens| make_keys(config, &public);
         assert!(make_token_keys(&config).unwrap());
         assert!(!make_token_keys(&config).unwrap(), "an existing key is kept");
         // the public half can be had from the private one
-        std::fs::write(&config.verifying_key_file, "").unwrap();
-        assert!(Verifier::load(&config.verifying_key_file).is_err());
+        std::fs::write(&public, "").unwrap();
+        assert!(Verifier::load(&public).is_err());
         assert!(!make_token_keys(&config).unwrap());
         let keys = Keys::load(&config).unwrap();
-        let verifier = Verifier::load(&config.verifying_key_file).unwrap();
+        let verifier = Verifier::load(&public).unwrap();
         let claims = Claims {
             account: AccountId::new(Uuid::from_u128(1)),
             device: 1.try_into().unwrap(),

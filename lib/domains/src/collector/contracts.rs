@@ -2,10 +2,9 @@
 
 use std::collections::HashMap;
 
-use alloy_primitives::Address;
-use nepto_kit::config::Contract;
-
 use super::store::{ContractRow, GapRow};
+use crate::chains::Contract;
+use alloy_primitives::Address;
 
 /// What must be written so that the stored contracts follow the configuration, at this tip. A contract that is new here, or
 /// comes back, has missed the blocks up to the tip.
@@ -101,7 +100,7 @@ pub fn next_gap(rows: &[ContractRow], span: i64) -> Option<(GapRow, Vec<Address>
 #[cfg(test)]
 mod tests {
     use super::*;
-    use nepto_kit::config::Standard;
+    use crate::chains::Standard;
     use proptest::prelude::*;
     use std::collections::BTreeSet;
 

@@ -26,37 +26,42 @@ mod tests;
 mod watcher;
 
 use alloy_primitives::Address;
-use nepto_kit::domain::{Domain, Facets, Parts};
+use nepto_kit::config::Declared;
+use nepto_kit::domain::{Api, Domain, Parts};
 use nepto_kit::service::Operation;
 use serde::{Deserialize, Serialize};
+
+use crate::chains::Chains;
 
 pub use model::pipeline_of;
 pub use ops::source_of;
 pub use watcher::{Backfill, lease_of};
 
+const SECTIONS: &[Declared] = &[Declared::of::<Chains>()];
+
 /// The domain.
 pub fn domain() -> Domain {
-    Domain { name: "collector", schema: store::SCHEMA, mount }
-}
-
-fn mount(parts: &Parts) -> anyhow::Result<Facets> {
-    let collector = ops::Collector::new(parts);
-    let hooks = hooks::Hooks::load(&parts.ctx.config)?;
-    Ok(Facets {
-        services: services::services(&collector),
-        watchers: watcher::watchers(&collector)?,
-        jobs: jobs::jobs(&collector),
-        routes: hooks::routes(collector.clone(), hooks),
-        admin: status::routes(collector),
-        ..Facets::default()
-    })
+    Domain {
+        name: "collector",
+        schema: store::SCHEMA,
+        sections: SECTIONS,
+        api: Some(|parts| {
+            let collector = parts.shared(ops::Collector::new)?;
+            let hooks = hooks::Hooks::load(&collector.chains)?;
+            Ok(Api { services: services::services(&collector), routes: hooks::routes(collector, hooks) })
+        }),
+        jobs: Some(|parts| Ok(jobs::jobs(&parts.shared(ops::Collector::new)?))),
+        watchers: Some(|parts| watcher::watchers(&parts.shared(ops::Collector::new)?)),
+        operators: Some(|parts| Ok(status::routes(parts.shared(ops::Collector::new)?))),
+        ..Domain::NONE
+    }
 }
 
 /// Deletes all that is known of a chain, while nobody holds its [`lease_of`]. How many rows that were.
 pub async fn forget(parts: &Parts, chain: u64) -> anyhow::Result<u64> {
     let mut all = 0;
     for table in store::TABLES {
-        all += parts.db.delete_under(table, &chain.to_string()).await?;
+        all += parts.db()?.delete_under(table, &chain.to_string()).await?;
     }
     Ok(all)
 }

@@ -6,12 +6,12 @@ use alloy_primitives::{Address, B256};
 use nepto_chain::block::{Block, Log};
 use nepto_chain::topics;
 use nepto_chain::watch::Watch;
-use nepto_kit::config::Standard;
 use nepto_proto::chain as wire;
 use prost::Message;
 
 use super::Pipeline;
 use super::parts::{Ranged, parts, tokens};
+use crate::chains::Standard;
 
 /// Logs of one step at most, so that it fits into a message and into a transaction. One that moves many tokens counts for each.
 const STEP_LOGS_MAX: usize = 1_500;

@@ -1,5 +1,6 @@
 //! What the watcher, other domains and operators ask of what was collected.
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use alloy_primitives::hex;
@@ -9,7 +10,6 @@ use futures_util::future::try_join_all;
 use nepto_chain::receipts::Encoding;
 use nepto_chain::rpc::{Limits, Pool, RpcError};
 use nepto_chain::source::Source;
-use nepto_kit::config::{self, Receipts};
 use nepto_kit::domain::Parts;
 use nepto_kit::{Ctx, Failure, crash};
 use nepto_proto::chain as wire;
@@ -20,7 +20,7 @@ use super::contracts;
 use super::model::{Contracts, Watched, for_pipeline};
 use super::store::{ContractRow, Store};
 use super::{FindGaps, Gap, Pipeline, ReplaySteps, Replayed};
-use crate::chains::{finality_of, urls_of};
+use crate::chains::{Chain, Chains, Contract, Receipts, finality_of, urls_of};
 
 /// Steps that are sent again at once.
 const REPLAY_MAX: usize = 200;
@@ -30,11 +30,13 @@ const REPLAY_MAX: usize = 200;
 pub struct Collector {
     pub ctx: Ctx,
     pub store: Store,
+    pub chains: Arc<Chains>,
 }
 
 impl Collector {
-    pub fn new(parts: &Parts) -> Self {
-        Self { ctx: parts.ctx.clone(), store: Store::new(&parts.db) }
+    pub fn new(parts: &Parts) -> anyhow::Result<Self> {
+        let ctx = parts.ctx.clone();
+        Ok(Self { store: Store::new(parts.db()?), chains: ctx.config.section(), ctx })
     }
 
     /// Tells every pipeline these steps. They are committed already: what does not get through is asked for later.
@@ -75,7 +77,7 @@ impl Collector {
     /// Looks for what is not collected yet, and tells it as metrics: a gap that does not shrink is worth an alarm.
     pub async fn scan_gaps(&self) -> anyhow::Result<String> {
         let (mut heights, mut contracts) = (0, 0);
-        for chain in &self.ctx.config.chains {
+        for chain in self.chains.iter() {
             let rows = self.store.contracts(chain.id).await?;
             let missing = rows.iter().filter(|row| row.left_at.is_none() && !row.gaps.is_empty());
             let of_chain: i64 = missing.clone().flat_map(|row| &row.gaps).map(|gap| gap.to - gap.from + 1).sum();
@@ -88,15 +90,12 @@ impl Collector {
 
     /// What is not read yet of the contracts of a chain; all of it if the chain is not begun.
     pub async fn gaps(&self, request: &FindGaps) -> Result<Vec<Gap>, Failure> {
-        let Some(chain) = self.ctx.config.chains.iter().find(|chain| chain.id == request.chain_id) else {
+        let Some(chain) = self.chains.get(request.chain_id) else {
             return Ok(Vec::new());
         };
         let Some(tip) = self.store.tip(chain.id).await? else {
-            let whole = |contract: &config::Contract| Gap {
-                contract: contract.address,
-                from: contract.start_block,
-                to: u64::MAX,
-            };
+            let whole =
+                |contract: &Contract| Gap { contract: contract.address, from: contract.start_block, to: u64::MAX };
             return Ok(chain.contracts.iter().map(whole).collect());
         };
         let stored = self.store.contracts(chain.id).await?;
@@ -131,7 +130,7 @@ impl Collector {
 }
 
 /// A chain of the configuration as a source of blocks.
-pub fn source_of(chain: &config::Chain) -> Result<Source, RpcError> {
+pub fn source_of(chain: &Chain) -> Result<Source, RpcError> {
     let limits = Limits {
         timeout: Duration::from_millis(chain.timeout_ms),
         concurrency_max: chain.concurrency_max,
@@ -146,8 +145,8 @@ pub fn source_of(chain: &config::Chain) -> Result<Source, RpcError> {
 }
 
 /// The contracts of a chain, by address.
-pub fn contracts_of(chain: &config::Chain) -> Contracts {
-    let watched = |contract: &config::Contract| {
+pub fn contracts_of(chain: &Chain) -> Contracts {
+    let watched = |contract: &Contract| {
         (contract.address, Watched { standard: contract.kind, start_block: contract.start_block })
     };
     Contracts(chain.contracts.iter().map(watched).collect())

@@ -46,7 +46,7 @@ async fn sightings(State(collector): State<Collector>, Path(chain): Path<u64>) -
 
 async fn chains(State(collector): State<Collector>) -> Result<Json<Vec<ChainStatus>>, Failure> {
     let mut all = Vec::new();
-    for chain in &collector.ctx.config.chains {
+    for chain in collector.chains.iter() {
         all.push(collector.status(chain.id).await?);
     }
     Ok(Json(all))

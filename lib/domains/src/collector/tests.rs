@@ -4,13 +4,13 @@ use alloy_consensus::Header;
 use alloy_primitives::{Address, B256, Bytes};
 use nepto_chain::block::{Block, Log, Proof, SealedHeader};
 use nepto_chain::topics;
-use nepto_kit::config::Standard;
 use nepto_proto::chain::step::What;
 use proptest::prelude::*;
 use prost::Message;
 
 use super::Pipeline;
 use super::model::{Contracts, Story, Watched, for_pipeline};
+use crate::chains::Standard;
 
 fn contract(number: u8) -> Address {
     Address::repeat_byte(number)

@@ -5,6 +5,8 @@ use nepto_proto::event::WalletUnlinked;
 
 use super::ops::Keys;
 
+pub const QUEUES: &[&str] = &["keys-wallet-unlinked"];
+
 pub fn consumers(keys: &Keys) -> Vec<Consumer> {
     let keys = keys.clone();
     vec![Consumer::of_event("keys-wallet-unlinked", move |event: WalletUnlinked| {

@@ -11,6 +11,7 @@
 //!   whom the owner accepted and for own devices, each of whom gets some a day. Whoever gets no one-time keys still gets a
 //!   bundle.
 
+mod config;
 mod consumers;
 mod device_list;
 mod jobs;
@@ -23,7 +24,7 @@ mod store;
 #[cfg(test)]
 mod tests;
 
-use nepto_kit::domain::{Domain, Facets, Parts};
+use nepto_kit::domain::{Api, Domain};
 use nepto_kit::service::Operation;
 use nepto_proto::api::Base64;
 use nepto_proto::api::keys::{DeviceSetup, OwnDevice};
@@ -36,18 +37,19 @@ pub use model::{check_setup, identity_taken};
 
 /// The domain.
 pub fn domain() -> Domain {
-    Domain { name: "keys", schema: store::SCHEMA, mount }
-}
-
-fn mount(parts: &Parts) -> anyhow::Result<Facets> {
-    let keys = ops::Keys::new(parts);
-    Ok(Facets {
-        services: services::services(&keys),
-        consumers: consumers::consumers(&keys),
-        jobs: jobs::jobs(&keys),
-        routes: routes::routes(keys),
-        ..Facets::default()
-    })
+    Domain {
+        name: "keys",
+        schema: store::SCHEMA,
+        sections: config::SECTIONS,
+        api: Some(|parts| {
+            let keys = parts.shared(ops::Keys::new)?;
+            Ok(Api { services: services::services(&keys), routes: routes::routes(keys) })
+        }),
+        queues: consumers::QUEUES,
+        workers: Some(|parts| Ok(consumers::consumers(&parts.shared(ops::Keys::new)?))),
+        jobs: Some(|parts| Ok(jobs::jobs(&parts.shared(ops::Keys::new)?))),
+        ..Domain::NONE
+    }
 }
 
 macro_rules! operation {

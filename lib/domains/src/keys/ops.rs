@@ -1,5 +1,6 @@
 //! Use-cases: register and remove devices, upload keys, hand out bundles.
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use futures_util::future::try_join_all;
@@ -19,6 +20,7 @@ use nepto_proto::limits::{
 use nepto_proto::subject::Live;
 use nepto_proto::{AccountId, DeviceId, ErrorCode};
 
+use super::config::{Limits, Mailbox};
 use super::device_list::DeviceList;
 use super::model::{check_fits, check_ids, check_keys, check_setup, identity_taken, key_limit, key_used};
 use super::signatures::Threads;
@@ -39,18 +41,20 @@ pub struct Keys {
     ctx: Ctx,
     store: Store,
     outbox: Outbox,
+    limits: Arc<Limits>,
     threads: Threads,
 }
 
 impl Keys {
-    pub fn new(parts: &Parts) -> Self {
+    pub fn new(parts: &Parts) -> anyhow::Result<Self> {
         let ctx = parts.ctx.clone();
-        Self {
-            store: Store::new(parts.db.clone(), ctx.redis.clone()),
-            outbox: parts.outbox.clone(),
+        Ok(Self {
+            store: Store::new(parts.db()?.clone(), ctx.redis.clone()),
+            outbox: parts.outbox()?.clone(),
+            limits: ctx.config.section(),
             threads: Threads::all_but_one(),
             ctx,
-        }
+        })
     }
 
     pub async fn register(&self, request: RegisterDevice) -> Result<DeviceId, Failure> {
@@ -175,7 +179,7 @@ impl Keys {
         target: AccountId,
         devices: Option<Vec<DeviceId>>,
     ) -> Result<PrekeyBundles, Failure> {
-        let limits = &self.ctx.config.limits;
+        let limits = &self.limits;
         let per_pair =
             Limit { kind: "bundles", max: limits.bundles_per_pair_per_10_minutes, window: Duration::from_secs(600) };
         per_pair.take(&self.ctx.redis, &self.ctx.clock, &format!("{caller}:{target}"), 1).await?;
@@ -238,7 +242,7 @@ impl Keys {
 
     /// What a one-time key counts against: what a caller may have of a device's, and what all strangers together may have.
     fn shares(&self, caller: AccountId, target: AccountId, device: DeviceId, is_stranger: bool) -> Vec<Cost> {
-        let limits = &self.ctx.config.limits;
+        let limits = &self.limits;
         let (kind, max) = match is_stranger {
             true => ("one_time_prekeys_of_stranger", limits.one_time_prekeys_per_stranger_per_day),
             false => ("one_time_prekeys_of_contact", limits.one_time_prekeys_per_contact_per_day),
@@ -265,7 +269,7 @@ impl Keys {
     }
 
     pub async fn upload(&self, account: AccountId, device: DeviceId, keys: UploadKeys) -> Result<KeyCount, Failure> {
-        let max = self.ctx.config.limits.key_uploads_per_device_per_minute;
+        let max = self.limits.key_uploads_per_device_per_minute;
         let limit = Limit { kind: "key_uploads", max, window: Duration::from_secs(60) };
         limit.take(&self.ctx.redis, &self.ctx.clock, &format!("{account}:{device}"), 1).await?;
         check_ids(&keys)?;
@@ -329,7 +333,7 @@ impl Keys {
     /// Forgets removed devices when nothing of them can be on its way any more; a bounded number.
     pub async fn forget_removed(&self) -> Result<usize, Failure> {
         const BATCH: i64 = 1_000;
-        let expire_after_ms = self.ctx.config.mailbox.expire_after_s.saturating_mul(1_000) as i64;
+        let expire_after_ms = self.ctx.config.section::<Mailbox>().expire_after_s.saturating_mul(1_000) as i64;
         Ok(self.store.forget_removed(self.ctx.clock.now_ms() - expire_after_ms, BATCH).await?)
     }
 

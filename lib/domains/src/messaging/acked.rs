@@ -18,6 +18,7 @@ use nepto_proto::limits::ACK_WINDOW;
 use nepto_proto::{AccountId, DeviceId};
 use redis::AsyncCommands;
 
+use super::config::Mailbox;
 use super::mailbox::purge;
 
 /// How often acknowledgements are noted.
@@ -105,7 +106,7 @@ impl Acknowledged {
 impl Purger {
     /// As the configuration of the mailboxes says.
     pub fn new(ctx: &Ctx) -> Self {
-        let mailbox = &ctx.config.mailbox;
+        let mailbox = ctx.config.section::<Mailbox>();
         let window_ms = (mailbox.duplicate_window_s * 1_000) as i64 + CLOCKS_DIFFER_MS;
         let waiting_max = u32::try_from(mailbox.messages_max / 2).unwrap_or(u32::MAX).max(1);
         Self { waiting: Arc::default(), window_ms, waiting_max }

@@ -10,6 +10,7 @@ use nepto_proto::wire::{Mismatch, SendDm};
 use nepto_proto::{AccountId, ClientMsgId, DeviceId, ErrorCode};
 use redis::Script;
 
+use super::config::{Limits, Mailbox};
 use crate::accounts::{BeginsToWrite, MayWrite, Standing, Verdict, WhoAccepts, Wrote};
 use crate::keys::{DeviceList, ListDevices};
 
@@ -162,14 +163,14 @@ async fn count_request(
     to: AccountId,
     id: ClientMsgId,
 ) -> Result<bool, Failure> {
-    let max = ctx.config.limits.request_messages;
+    let max = ctx.config.section::<Limits>().request_messages;
     let answer: u8 = COUNT_REQUEST
         .key(requests_key(sender, to))
         .arg(request_member(device, id))
         .arg(max)
         .arg(REQUEST_MEMORY.as_secs())
         .arg(ctx.clock.now_ms())
-        .arg(ctx.config.mailbox.duplicate_window_s.saturating_mul(1_000))
+        .arg(ctx.config.section::<Mailbox>().duplicate_window_s.saturating_mul(1_000))
         .invoke_async(&mut ctx.redis.clone())
         .await?;
     match answer {
@@ -203,7 +204,7 @@ pub async fn ask_redis(
     to: AccountId,
     costs: impl IntoIterator<Item = Cost>,
 ) -> Result<(Known, Taken), Failure> {
-    let limits = &ctx.config.limits;
+    let limits = ctx.config.section::<Limits>();
     let a_minute = |kind, max, subject| {
         let limit = Limit { kind, max, window: MINUTE };
         Cost { limit, subject, amount: 1, refundable: false }

@@ -1,14 +1,15 @@
 //! What this domain does about events and stored messages.
 
-use nepto_kit::Failure;
 use nepto_kit::consumer::Consumer;
-use nepto_kit::domain::Parts;
+use nepto_kit::{Ctx, Failure};
 use nepto_proto::event::DeviceRemoved;
 
 use super::{mailbox, router};
 
-pub fn consumers(parts: &Parts) -> Vec<Consumer> {
-    let ctx = parts.ctx.clone();
+pub const QUEUES: &[&str] = &["messaging-device-removed", router::NAME];
+
+pub fn consumers(ctx: &Ctx) -> Vec<Consumer> {
+    let ctx = ctx.clone();
     vec![
         Consumer::of_event("messaging-device-removed", move |event: DeviceRemoved| {
             let ctx = ctx.clone();

@@ -6,8 +6,8 @@
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
+use super::config::Mailbox;
 use nepto_kit::Ctx;
-use nepto_kit::config::Mailbox;
 
 /// How often it is looked. What everybody may send in that time is little of a store (docs/OPERATIONS.md).
 const LOOK_EVERY: Duration = Duration::from_secs(5);
@@ -65,7 +65,7 @@ impl Fullness {
                 _ = due.tick() => {}
             }
             match ctx.jetstream.query_account().await {
-                Ok(account) => self.note_store(&ctx.config.mailbox, account.storage),
+                Ok(account) => self.note_store(&ctx.config.section::<Mailbox>(), account.storage),
                 Err(error) => tracing::warn!(%error, "how full the store is was not found out"),
             }
         }

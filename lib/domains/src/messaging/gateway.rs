@@ -17,6 +17,7 @@ use nepto_proto::{AccountId, DeviceId};
 use tokio::sync::Semaphore;
 
 use super::acked::{Acked, Purger};
+use super::config::{self, Mailbox as MailboxSection};
 use super::connection::Spent;
 use super::fullness::Fullness;
 use super::handshake::upgrade;
@@ -51,12 +52,12 @@ pub struct Gateway {
 }
 
 fn socket_bounds(ctx: &Ctx) -> Bounds {
-    let (http, all) = (&ctx.config.http, ctx.config.gateway.sockets_max);
+    let (http, all) = (&ctx.config.http, ctx.config.section::<config::Gateway>().sockets_max);
     Bounds { all, network: http.connections_per_address_max, prefix: http.connections_per_prefix_max }
 }
 
 fn greeting_bounds(ctx: &Ctx) -> Bounds {
-    let (http, all) = (&ctx.config.http, ctx.config.gateway.sockets_max);
+    let (http, all) = (&ctx.config.http, ctx.config.section::<config::Gateway>().sockets_max);
     Bounds { all, network: http.greetings_per_address_max, prefix: http.greetings_per_prefix_max }
 }
 
@@ -89,8 +90,8 @@ impl Gateway {
                 async move { jetstream.get_stream(shard.stream()).await.map(drop).map_err(|error| error.to_string()) }
             });
         }
-        let (full, config) = (gateway.fullness.clone(), ctx.config.clone());
-        ctx.health.register("message store", move || std::future::ready(full.check(&config.mailbox)));
+        let (full, mailbox) = (gateway.fullness.clone(), ctx.config.section::<MailboxSection>());
+        ctx.health.register("message store", move || std::future::ready(full.check(&mailbox)));
         let (presence, purges, mailboxes) = (gateway.presence.clone(), gateway.clone(), gateway.clone());
         let (fullness, watching) = (gateway.fullness.clone(), ctx.clone());
         let purges = async move { purges.purger.run(&purges.ctx, |account| purges.epoch_of(account)).await };
@@ -115,7 +116,7 @@ impl Gateway {
     /// This part of a mailbox may go: some time soon, and not with everybody else's. The epoch is that of the connection.
     pub fn acknowledge(&self, account: AccountId, device: DeviceId, epoch: u64, part: Acked) {
         let spread_ms = || {
-            let every = self.ctx.config.mailbox.purge_every_ms;
+            let every = self.ctx.config.section::<MailboxSection>().purge_every_ms;
             (every / 2 + self.ctx.random.below(every)).cast_signed()
         };
         self.purger.acknowledge((account, device), epoch, part, self.ctx.clock.now_ms(), spread_ms);
@@ -165,7 +166,7 @@ impl Gateway {
             }
             let looked = self.mailboxes.look_at_all(&self.ctx).await;
             let bytes = self.mailboxes.known.iter().map(|known| known.bytes.load(Ordering::Relaxed));
-            self.fullness.note_streams(&self.ctx.config.mailbox, bytes);
+            self.fullness.note_streams(&self.ctx.config.section::<MailboxSection>(), bytes);
             match looked {
                 Ok(anew) if anew => self.presence.tell_all(&Control::MailboxAnew).await,
                 Ok(_) => {}

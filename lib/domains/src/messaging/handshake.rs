@@ -19,6 +19,7 @@ use tokio_tungstenite::WebSocketStream;
 use tungstenite::handshake::server::create_response_with_body;
 use tungstenite::protocol::{Role, WebSocketConfig};
 
+use super::config;
 use super::connection::{self, Allowance, Pieces};
 use super::gateway::{Gateway, Place};
 
@@ -79,7 +80,7 @@ pub async fn upgrade(
 }
 
 async fn open(on_upgrade: OnUpgrade, gateway: &Gateway) -> hyper::Result<Socket> {
-    let limits = &gateway.ctx.config.gateway;
+    let limits = gateway.ctx.config.section::<config::Gateway>();
     let allowance = Allowance::new(limits.frames_per_second, limits.frames_burst, Instant::now());
     let stream = Pieces::new(TokioIo::new(on_upgrade.await?), allowance);
     let config = WebSocketConfig::default()

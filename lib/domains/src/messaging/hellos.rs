@@ -13,6 +13,8 @@ use nepto_kit::{Ctx, Failure};
 use nepto_proto::SessionId;
 use redis::{AsyncCommands, Script};
 
+use super::config::{Gateway, Limits};
+
 const MINUTE: Duration = Duration::from_secs(60);
 
 /// KEYS: whether the session is kept out, hellos of the device. ARGV: maximum, window.
@@ -30,7 +32,8 @@ static ADMIT: LazyLock<Script> = LazyLock::new(|| {
 
 /// Whether a device may connect now. Fails with `rate_limited`.
 pub async fn admit(ctx: &Ctx, claims: &Claims) -> Result<(), Failure> {
-    let hellos = Limit { kind: "hellos", max: ctx.config.limits.hellos_per_device_per_minute, window: MINUTE };
+    let max = ctx.config.section::<Limits>().hellos_per_device_per_minute;
+    let hellos = Limit { kind: "hellos", max, window: MINUTE };
     let (window, left) = hellos.window_at(&ctx.clock);
     let wait_ms: i64 = ADMIT
         .key(barred_key(claims.session))
@@ -53,8 +56,8 @@ pub async fn admit(ctx: &Ctx, claims: &Claims) -> Result<(), Failure> {
 
 /// Keeps a session out for as long as the configuration says.
 pub async fn bar(ctx: &Ctx, session: SessionId) {
-    let barred: redis::RedisResult<()> =
-        ctx.redis.clone().set_ex(barred_key(session), 1, ctx.config.gateway.barred_s).await;
+    let barred_s = ctx.config.section::<Gateway>().barred_s;
+    let barred: redis::RedisResult<()> = ctx.redis.clone().set_ex(barred_key(session), 1, barred_s).await;
     if let Err(error) = barred {
         tracing::warn!(%error, "a session that was closed for abuse is not kept out");
     }

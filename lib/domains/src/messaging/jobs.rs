@@ -3,11 +3,12 @@
 use std::time::Duration;
 
 use nepto_kit::Ctx;
-use nepto_kit::domain::Parts;
 use nepto_kit::job::Job;
 
-pub fn jobs(parts: &Parts) -> Vec<Job> {
-    let ctx = parts.ctx.clone();
+use super::config::Mailbox;
+
+pub fn jobs(ctx: &Ctx) -> Vec<Job> {
+    let ctx = ctx.clone();
     vec![Job::new("mailbox-audit", Duration::from_secs(300), Duration::from_secs(60), move || audit(ctx.clone()))]
 }
 
@@ -15,6 +16,7 @@ pub fn jobs(parts: &Parts) -> Vec<Job> {
 async fn audit(ctx: Ctx) -> anyhow::Result<String> {
     /// JetStream expires on its own; something this much older means that it does not.
     const LATE: Duration = Duration::from_secs(3_600);
+    let expire_after = Duration::from_secs(ctx.config.section::<Mailbox>().expire_after_s);
     let (mut messages, mut bytes) = (0, 0);
     for shard in ctx.config.nats.shards.all() {
         let stream = ctx.jetstream.get_stream(shard.stream()).await?;
@@ -23,7 +25,7 @@ async fn audit(ctx: Ctx) -> anyhow::Result<String> {
         metrics::gauge!("nepto_mailbox_messages", "stream" => name.clone()).set(state.messages as f64);
         metrics::gauge!("nepto_mailbox_bytes", "stream" => name.clone()).set(state.bytes as f64);
         let age = ctx.clock.now() - state.first_timestamp;
-        if state.messages > 0 && age > Duration::from_secs(ctx.config.mailbox.expire_after_s) + LATE {
+        if state.messages > 0 && age > expire_after + LATE {
             anyhow::bail!("{name} holds a message of {age}, which should have expired");
         }
         messages += state.messages;

@@ -10,6 +10,7 @@
 
 mod acked;
 mod checks;
+mod config;
 mod connection;
 mod consumers;
 mod fullness;
@@ -26,13 +27,26 @@ mod submit;
 #[cfg(test)]
 mod two_people;
 
-use nepto_kit::domain::{Domain, Facets, Parts};
+use std::time::Duration;
+
+use nepto_kit::Config;
+use nepto_kit::domain::Domain;
+use nepto_kit::nats::Bounds;
 
 pub use gateway::Gateway;
+#[cfg(test)]
+pub(crate) use router::NAME as ROUTER;
 
 /// The domain. Its messages live in JetStream, so it has no tables.
 pub fn domain() -> Domain {
-    Domain { name: "messaging", schema: &[], mount }
+    Domain {
+        name: "messaging",
+        sections: config::SECTIONS,
+        queues: consumers::QUEUES,
+        workers: Some(|parts| Ok(consumers::consumers(&parts.ctx))),
+        jobs: Some(|parts| Ok(jobs::jobs(&parts.ctx))),
+        ..Domain::NONE
+    }
 }
 
 /// The sequence in `<epoch>:<sequence>`; 0 if it is of another epoch.
@@ -41,8 +55,15 @@ fn epoch_place(place: &str, epoch: u64) -> u64 {
     place.and_then(|(_, seq)| seq.parse().ok()).unwrap_or(0)
 }
 
-fn mount(parts: &Parts) -> anyhow::Result<Facets> {
-    Ok(Facets { consumers: consumers::consumers(parts), jobs: jobs::jobs(parts), ..Facets::default() })
+/// What the streams of the mailboxes may hold.
+pub fn stream_bounds(config: &Config) -> Bounds {
+    let mailbox = config.section::<config::Mailbox>();
+    Bounds {
+        max_age: Duration::from_secs(mailbox.expire_after_s),
+        duplicate_window: Duration::from_secs(mailbox.duplicate_window_s),
+        messages_per_subject_max: mailbox.messages_max,
+        bytes_max: mailbox.shard_bytes_max,
+    }
 }
 
 #[cfg(test)]

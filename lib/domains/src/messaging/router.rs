@@ -26,6 +26,7 @@ use nepto_proto::subject::{Live, Shard, parse_mailbox};
 use nepto_proto::{AccountId, DeviceId};
 use redis::Script;
 
+use super::config::Mailbox;
 use super::{acked, epoch_place, mailbox, presence};
 
 /// The queue, as `worker --queues` knows it.
@@ -176,7 +177,7 @@ impl Router {
     fn take(&mut self, message: &async_nats::jetstream::Message) {
         let (Ok(info), Some(device)) = (message.info(), parse_mailbox(&message.subject)) else { return };
         let stored_ms = (info.published.unix_timestamp_nanos() / 1_000_000) as i64;
-        let due_ms = stored_ms + self.ctx.config.mailbox.grace_ms as i64;
+        let due_ms = stored_ms + self.ctx.config.section::<Mailbox>().grace_ms as i64;
         trace(message, device);
         self.reached = info.stream_sequence;
         self.watched.insert(self.reached, Watched { device, due_ms, nudged: false });
@@ -199,7 +200,7 @@ impl Router {
             looks.iter().filter(|(_, look)| matches!(look, Look::WaitsFrom(_))).map(|(device, _)| *device).collect();
         let connected: HashSet<Device> = presence::connected(&self.ctx, &waiting).await?.into_iter().collect();
         let (mut nudge, mut away) = (HashSet::new(), HashSet::new());
-        let again_ms = now_ms + self.ctx.config.mailbox.grace_ms as i64;
+        let again_ms = now_ms + self.ctx.config.section::<Mailbox>().grace_ms as i64;
         let mut look_after = |seq: u64, message: &mut Watched| match looks.get(&message.device) {
             Some(Look::WaitsFrom(first)) if seq >= *first => {
                 let remind = connected.contains(&message.device) && !message.nudged;

@@ -13,6 +13,7 @@ use nepto_proto::wire::DeviceCiphertext;
 use nepto_proto::{AccountId, DeviceId, ErrorCode};
 
 use super::checks::{self, ASK_AGAIN_AFTER, Cleared, Refusal};
+use super::config::Mailbox;
 use super::fullness::Fullness;
 use super::mailbox;
 use super::submit::ReadSend;
@@ -74,7 +75,7 @@ async fn admit_to_store(
     is_paid: bool,
 ) -> Result<Option<Vec<DeviceId>>, Failure> {
     let is_newcomer = cleared.request || is_new(ctx, sender);
-    if is_newcomer && fullness.is_crowded(&ctx.config.mailbox) {
+    if is_newcomer && fullness.is_crowded(&ctx.config.section::<Mailbox>()) {
         metrics::counter!("nepto_store_crowded_total").increment(1);
         return Err(waits(ErrorCode::StoreCrowded, ASK_AGAIN_AFTER, "try again later"));
     }
@@ -95,7 +96,7 @@ async fn room_for_request(
     taken: &mut Taken,
     is_new: bool,
 ) -> Result<Vec<DeviceId>, Failure> {
-    let config = &ctx.config.mailbox;
+    let config = ctx.config.section::<Mailbox>();
     let part = if is_new { 2 } else { 1 };
     let copies = &send.send.to_devices;
     if copies.iter().any(|copy| copy.ciphertext.len() > config.request_bytes_max as usize) {
@@ -143,7 +144,7 @@ fn waits(code: ErrorCode, retry_after: Duration, detail: &str) -> Failure {
 }
 
 fn is_new(ctx: &Ctx, account: AccountId) -> bool {
-    is_younger(account, ctx.clock.now_ms(), Duration::from_secs(ctx.config.mailbox.new_account_for_s))
+    is_younger(account, ctx.clock.now_ms(), Duration::from_secs(ctx.config.section::<Mailbox>().new_account_for_s))
 }
 
 /// Account ids are UUIDs of version 7: they say when they were made.
@@ -167,7 +168,7 @@ fn bytes_to_recipient(send: &ReadSend) -> u64 {
 /// What a message costs its sender. Receipts, which are for the recipient's devices only, have half as much for themselves:
 /// clients send them by themselves, and whoever makes a client send many must not keep its owner from writing.
 fn costs_of_sender(ctx: &Ctx, sender: AccountId, send: &ReadSend) -> [Cost; 2] {
-    let config = &ctx.config.mailbox;
+    let config = ctx.config.section::<Mailbox>();
     let max = match is_new(ctx, sender) {
         true => config.bytes_per_new_account_per_day,
         false => config.bytes_per_account_per_day,
@@ -190,7 +191,7 @@ fn costs_of_sender(ctx: &Ctx, sender: AccountId, send: &ReadSend) -> [Cost; 2] {
 
 /// What it costs of that which all whom the recipient has accepted may send to them.
 fn cost_of_recipient(ctx: &Ctx, send: &ReadSend) -> Cost {
-    let limit = Limit { kind: "bytes_to", max: ctx.config.mailbox.bytes_per_recipient_per_day, window: DAY };
+    let limit = Limit { kind: "bytes_to", max: ctx.config.section::<Mailbox>().bytes_per_recipient_per_day, window: DAY };
     Cost { limit, subject: send.to.to_string(), amount: bytes_to_recipient(send), refundable: true }
 }
 

@@ -4,7 +4,7 @@ use std::net::SocketAddr;
 
 use serde::Deserialize;
 
-use super::{ConfigError, Gateway};
+use super::ConfigError;
 
 /// The public listener.
 ///
@@ -82,7 +82,7 @@ impl Default for Http {
     }
 }
 
-pub(super) fn check(http: &Http, gateway: &Gateway) -> Result<(), ConfigError> {
+pub(super) fn check(http: &Http) -> Result<(), ConfigError> {
     let bad = |field, problem: &str| Err(ConfigError::Value { field, problem: problem.to_owned() });
     for (field, value) in [
         ("http.concurrency_max", http.concurrency_max as u64),
@@ -120,9 +120,6 @@ pub(super) fn check(http: &Http, gateway: &Gateway) -> Result<(), ConfigError> {
         if prefix < address {
             return bad(field, "must not be less than what one address of it may have");
         }
-    }
-    if gateway.sockets_max > http.connections_max {
-        return bad("gateway.sockets_max", "must not exceed http.connections_max: each socket is a connection");
     }
     Ok(())
 }

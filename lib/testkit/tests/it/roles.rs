@@ -3,7 +3,9 @@
 use std::collections::BTreeSet;
 use std::process::Output;
 
-use nepto_testkit::{Role, Settings, Stack, program};
+use futures_util::StreamExt;
+use nepto_proto::event::{DeviceRemoved, Event, WalletUnlinked};
+use nepto_testkit::{Role, Settings, Stack, program, seconds};
 use serde_json::{Value, json};
 use tokio::process::Command;
 
@@ -66,6 +68,73 @@ async fn what_needs_a_database_does_not_start_on_one_that_nobody_provisioned() {
         let refused = stack.start(role.clone(), &empty).await.unwrap_err();
         assert!(format!("{refused:#}").contains("nepto-server provision"), "{role:?}: {refused:#}");
     }
+}
+
+#[tokio::test]
+async fn a_mistake_in_any_section_is_refused_by_every_role() {
+    let folder = tempfile::tempdir().unwrap();
+    let file = folder.path().join("nepto.toml");
+    let path = file.to_str().unwrap();
+    for (text, named) in [
+        ("[mailbox]\nmessages_max = 0\n", "mailbox.messages_max"),
+        ("[sign_up]\nproof = \"money\"\n", "sign_up.proof"),
+        ("[limits]\nsend_per_pair_per_minute = 1\n", "send_per_pair_per_minute"),
+        ("[[chains]]\nid = 0\nrpc = [\"http://x\"]\n", "chains.id"),
+    ] {
+        std::fs::write(&file, text).unwrap();
+        for role in ["all", "api", "gateway", "worker", "watcher", "cron", "provision", "check-config"] {
+            let refused = server(&["--config", path, role], &[]).await;
+            assert_eq!(refused.status.code(), Some(2), "{role}: {text}");
+            assert!(said(&refused).contains(named), "{role}: {}", said(&refused));
+        }
+    }
+}
+
+#[tokio::test]
+async fn only_the_api_that_issues_tokens_has_their_key() {
+    let stack = Stack::split(1).await.unwrap();
+    let without = Settings::new().set("tokens.signing_key_file", "/nowhere/tokens.pem");
+    for role in [Role::Gateway, Role::Worker, Role::Watcher, Role::Cron, Role::Api(vec!["keys".into()])] {
+        stack.start(role.clone(), &without).await.unwrap_or_else(|error| panic!("{role:?}: {error:#}"));
+    }
+    for role in [Role::Api(Vec::new()), Role::Api(vec!["auth".into()])] {
+        let refused = stack.start(role.clone(), &without).await.unwrap_err();
+        assert!(format!("{refused:#}").contains("tokens.signing_key_file"), "{role:?}: {refused:#}");
+    }
+}
+
+#[tokio::test]
+async fn a_process_opens_the_databases_of_what_it_runs_and_no_other() {
+    let stack = Stack::split(1).await.unwrap();
+    let queue = |name: &str| Role::Queues(vec![name.to_owned()]);
+    let pipeline = stack.start(queue("erc20"), &Settings::new()).await.unwrap();
+    let ready: Value = reqwest::get(format!("{}/readyz", pipeline.admin_url())).await.unwrap().json().await.unwrap();
+    let checks = ready["checks"].as_array().unwrap().iter().map(|check| check["name"].as_str().unwrap());
+    let databases: Vec<&str> = checks.filter(|check| check.starts_with("database")).collect();
+    assert_eq!(databases, ["database assets"]);
+    // what has no tables needs no server for them
+    let nowhere = Settings::new().set("database.url", "ws://127.0.0.1:1");
+    for role in [Role::Gateway, queue("message-router")] {
+        stack.start(role.clone(), &nowhere).await.unwrap_or_else(|error| panic!("{role:?}: {error:#}"));
+    }
+    let unknown = stack.start(queue("erc777"), &Settings::new()).await.unwrap_err();
+    assert!(format!("{unknown:#}").contains("there is no queue \"erc777\""), "{unknown:#}");
+}
+
+#[tokio::test]
+async fn what_a_worker_has_to_tell_waits_for_no_api() {
+    let stack = Stack::split(1).await.unwrap();
+    let person = Person::join(&stack).await.unwrap();
+    let (account, wallet) = (person.account(), person.wallet().unwrap().address().to_string());
+    stack.api.term().await.unwrap();
+    let mut told = stack.nats.client().await.unwrap().subscribe(DeviceRemoved::subject()).await.unwrap();
+    let event = serde_json::to_vec(&WalletUnlinked { account, wallet }).unwrap();
+    let jetstream = stack.nats.jetstream().await.unwrap();
+    jetstream.publish(WalletUnlinked::subject(), event.into()).await.unwrap().await.unwrap();
+    // the worker removes the device, and says so; the sessions end when there is an API again
+    let removed = tokio::time::timeout(seconds(3), told.next()).await.expect("nobody was told").unwrap();
+    let removed: DeviceRemoved = serde_json::from_slice(&removed.payload).unwrap();
+    assert_eq!(removed.account, account);
 }
 
 /// Whether an operation says what its errors look like, and what each of its parameters may be.

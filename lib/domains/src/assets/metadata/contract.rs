@@ -5,12 +5,11 @@ use std::time::Duration;
 use alloy_primitives::{Address, Bytes, U256};
 use alloy_sol_types::{SolCall, sol};
 use nepto_chain::rpc::{Limits, Pool, RpcError};
-use nepto_kit::config::{self, Standard};
 use nepto_proto::api::assets::MetadataReason;
 use serde_json::json;
 
 use super::problem::Problem;
-use crate::chains::urls_of;
+use crate::chains::{Chain, Standard, urls_of};
 
 sol! {
     function tokenURI(uint256 id) external view returns (string);
@@ -48,7 +47,7 @@ pub const fn calls_of(standard: Standard) -> &'static [Call] {
 }
 
 /// The nodes of a chain, for short answers.
-pub fn pool_of(chain: &config::Chain, uri_bytes_max: usize) -> Result<Pool, RpcError> {
+pub fn pool_of(chain: &Chain, uri_bytes_max: usize) -> Result<Pool, RpcError> {
     let limits = Limits {
         timeout: Duration::from_millis(chain.timeout_ms),
         // two hexadecimal digits for a byte

@@ -178,7 +178,7 @@ impl Metadata {
             return Ok(());
         }
         let (outside, calls) = (self.outside().await?, self.calls(key.chain, &key.contract)?);
-        let bytes_max = self.ctx().config.assets.metadata_bytes_max;
+        let bytes_max = self.config.metadata_bytes_max;
         let uri = outside.named(key, calls, bytes_max).await;
         let described = match &uri {
             Ok(uri) => outside.described(uri, bytes_max).await,

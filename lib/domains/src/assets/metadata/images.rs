@@ -186,7 +186,7 @@ impl Metadata {
         if !anew && outside.cached(key).await.map_err(ours)?.is_some() {
             return Ok(());
         }
-        let bytes_max = self.ctx().config.assets.image_bytes_max;
+        let bytes_max = self.config.image_bytes_max;
         let accept = "image/avif,image/webp,image/png,image/jpeg,image/gif";
         let fetched = match outside.file(uri, &Wanted { bytes_max, accept, is_type: may_be_image }).await {
             Ok(Some(file)) if ImageKind::of(&file).is_some() => Ok(file),

@@ -40,7 +40,9 @@ use self::images::UnderWay;
 use self::problem::Problem;
 use self::queue::Queue;
 use self::uri::{Gateways, Place};
+use super::config::{self, Limits};
 use super::ops::Assets;
+use crate::chains::Chains;
 
 pub use contract::TokenKey;
 pub use routes::routes;
@@ -55,6 +57,7 @@ const FORGET_AFTER: Duration = Duration::from_secs(30 * 86_400);
 #[derive(Clone)]
 pub struct Metadata {
     assets: Assets,
+    config: Arc<config::Assets>,
     queue: Queue,
     images: UnderWay,
     outside: Arc<OnceCell<Outside>>,
@@ -71,7 +74,7 @@ struct Outside {
 impl Metadata {
     pub fn new(assets: &Assets) -> Self {
         let (queue, images, outside) = (Queue::default(), UnderWay::default(), Arc::default());
-        Self { assets: assets.clone(), queue, images, outside }
+        Self { assets: assets.clone(), config: assets.ctx.config.section(), queue, images, outside }
     }
 
     fn ctx(&self) -> &Ctx {
@@ -80,18 +83,21 @@ impl Metadata {
 
     /// Whether anything is fetched at all.
     fn is_on(&self) -> bool {
-        self.ctx().config.assets.metadata
+        self.config.metadata
     }
 
     async fn outside(&self) -> Result<&Outside, Failure> {
-        self.outside.get_or_try_init(|| async { Outside::new(self.ctx()) }).await.map_err(Failure::internal)
+        self.outside
+            .get_or_try_init(|| async { Outside::new(self.ctx(), &self.config, &self.assets.chains) })
+            .await
+            .map_err(Failure::internal)
     }
 
     /// Takes one from what may be fetched for an account.
     async fn take(&self, account: AccountId) -> Result<(), Failure> {
         let limit = Limit {
             kind: "token_fetches",
-            max: self.ctx().config.limits.token_fetches_per_account_per_minute,
+            max: self.ctx().config.section::<Limits>().token_fetches_per_account_per_minute,
             window: Duration::from_secs(60),
         };
         limit.take(&self.ctx().redis, &self.ctx().clock, &account.to_string(), 1).await
@@ -99,7 +105,7 @@ impl Metadata {
 
     /// What was fetched is good enough for so long.
     fn refresh_after_ms(&self) -> i64 {
-        i64::try_from(self.ctx().config.assets.metadata_refresh_after_s.saturating_mul(1_000)).unwrap_or(i64::MAX)
+        i64::try_from(self.config.metadata_refresh_after_s.saturating_mul(1_000)).unwrap_or(i64::MAX)
     }
 
     /// When to try again after so many failures: half of the time is certain, the other left to chance.
@@ -118,10 +124,9 @@ impl Metadata {
 }
 
 impl Outside {
-    fn new(ctx: &Ctx) -> anyhow::Result<Self> {
-        let config = &ctx.config.assets;
+    fn new(ctx: &Ctx, config: &config::Assets, chains: &Chains) -> anyhow::Result<Self> {
         let mut pools = HashMap::new();
-        for chain in &ctx.config.chains {
+        for chain in chains.iter() {
             pools.insert(chain.id, contract::pool_of(chain, config.metadata_bytes_max)?);
         }
         let folder = &config.image_cache_folder;

@@ -1,12 +1,12 @@
 //! Where a URI of a contract leads.
 
 use alloy_primitives::U256;
-use nepto_kit::config;
 use nepto_kit::fetch::{Url, Word};
 use percent_encoding::percent_decode_str;
 
 use super::inline;
 use super::problem::Problem;
+use crate::assets::config;
 use crate::assets::store::token_hex;
 
 /// Characters of a content id of IPFS: any version and base.

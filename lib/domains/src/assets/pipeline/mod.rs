@@ -27,7 +27,7 @@ pub fn consumers(assets: &Assets) -> Vec<Consumer> {
         let assets = assets.clone();
         Consumer::new(pipeline.as_str(), move |ctx| async move {
             let watched = Arc::new(Watched::default());
-            let chains: Vec<u64> = ctx.config.chains.iter().map(|chain| chain.id).collect();
+            let chains: Vec<u64> = assets.chains.iter().map(|chain| chain.id).collect();
             let lanes = chains.into_iter().map(|chain| Lane::new(&assets, pipeline, chain, watched.clone()).serve());
             let lanes = async {
                 // before, a change would be nobody's

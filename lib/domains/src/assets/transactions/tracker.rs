@@ -16,6 +16,7 @@ use serde_json::{Value, json};
 
 use super::{TRACKED_FOR, TransactionRow};
 use crate::assets::ops::Assets;
+use crate::chains::Chain;
 use crate::collector::source_of;
 
 /// How often a new one is looked at, and how often one that has been in its state for long.
@@ -29,12 +30,12 @@ const LEASE_TTL: Duration = Duration::from_secs(10);
 
 /// One for each chain.
 pub fn watchers(assets: &Assets) -> anyhow::Result<Vec<Watcher>> {
-    let watcher = |chain: &nepto_kit::config::Chain| {
+    let watcher = |chain: &Chain| {
         let source = source_of(chain).map_err(|error| anyhow::anyhow!("chain {}: {error}", chain.id))?;
         let tracker = Tracker { assets: assets.clone(), chain: chain.id, source };
         Ok(Watcher { name: format!("transactions of chain {}", chain.id), watch: Box::pin(tracker.serve()) })
     };
-    assets.ctx.config.chains.iter().map(watcher).collect()
+    assets.chains.iter().map(watcher).collect()
 }
 
 struct Tracker {

@@ -16,12 +16,12 @@ use std::time::Duration;
 use alloy_primitives::{Address, B256};
 use aws_lc_rs::hmac;
 use nepto_kit::Failure;
-use nepto_kit::config::{Config, HookProvider};
 use nepto_proto::{ErrorCode, subject};
 use sha2::{Digest, Sha256};
 use tokio::sync::Semaphore;
 
 use super::ops::Collector;
+use crate::chains::{Chains, HookProvider};
 
 pub use routes::routes;
 
@@ -58,9 +58,9 @@ pub struct Hint {
 
 impl Hooks {
     /// Reads the keys.
-    pub fn load(config: &Config) -> anyhow::Result<Self> {
+    pub fn load(chains: &Chains) -> anyhow::Result<Self> {
         let mut hooks = HashMap::new();
-        for chain in &config.chains {
+        for chain in chains.iter() {
             for hook in &chain.hooks {
                 let file = &hook.signing_key_file;
                 let key = std::fs::read_to_string(file)

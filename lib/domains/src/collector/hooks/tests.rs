@@ -1,10 +1,11 @@
 //! What providers send.
 
 use alloy_primitives::{Address, B256};
-use nepto_kit::config::Config;
+use nepto_kit::config::{Config, Declared};
 use serde_json::json;
 
 use super::{Hint, Hooks, alchemy};
+use crate::chains::Chains;
 
 fn hash() -> B256 {
     B256::repeat_byte(7)
@@ -110,7 +111,8 @@ fn a_signature_is_of_the_body_and_by_the_key() {
         "[[chains]]\nid = 1\nrpc = [\"http://x\"]\n[[chains.hooks]]\nid = \"wh_1\"\nprovider = \"alchemy\"\n\
          signing_key_file = {file:?}\n"
     );
-    let hooks = Hooks::load(&Config::parse(&config, []).unwrap()).unwrap();
+    let config = Config::parse(&config, [], &[Declared::of::<Chains>()]).unwrap();
+    let hooks = Hooks::load(&config.section::<Chains>()).unwrap();
     let hook = hooks.find("wh_1").unwrap();
     // computed with another program: printf '{"a":1}' | openssl dgst -sha256 -hmac whsec_test
     let signature = "51426af50a41dd7ff2cd3f116594734766d4018d15d6fb07169aee5d2959adf5";

@@ -5,7 +5,6 @@ use std::time::Duration;
 use nepto_chain::rpc::RpcError;
 use nepto_chain::source::Verdict;
 use nepto_kit::Ctx;
-use nepto_kit::domain::Parts;
 
 use super::{ChainWatcher, State, Stopped};
 use crate::collector::contracts::{add, next_gap};
@@ -60,10 +59,10 @@ pub struct Backfill {
 impl Backfill {
     /// Prepares it: `None` for `to` means the newest block. Fails if the chain is not configured or not begun.
     pub async fn new(ctx: &Ctx, chain_id: u64, from: u64, to: Option<u64>) -> anyhow::Result<Self> {
-        let config = ctx.config.chains.iter().find(|chain| chain.id == chain_id);
-        let config = config.ok_or_else(|| anyhow::anyhow!("chain {chain_id} is not in the configuration"))?;
-        let parts: Parts = crate::collector::domain().parts(ctx).await?;
-        let watcher = ChainWatcher::new(&Collector::new(&parts), config)?;
+        let collector = Collector::new(&crate::collector::domain().open(ctx).await?)?;
+        let chain = collector.chains.get(chain_id);
+        let chain = chain.ok_or_else(|| anyhow::anyhow!("chain {chain_id} is not in the configuration"))?;
+        let watcher = ChainWatcher::new(&collector, chain)?;
         let state = watcher.load().await?.ok_or_else(|| anyhow::anyhow!("the chain can't be read yet"))?;
         let to = to.map_or(state.tip.height, |to| to as i64).min(state.tip.height);
         let logs_before = state.tip.logs;

@@ -15,7 +15,6 @@ use nepto_chain::rpc::{Endpoint, RpcError};
 use nepto_chain::source::Source;
 use nepto_chain::wake;
 use nepto_kit::clock::backoff;
-use nepto_kit::config;
 use nepto_kit::consumer::Heartbeat;
 use nepto_kit::db::DbError;
 use nepto_kit::domain::Watcher;
@@ -30,6 +29,7 @@ use super::model::Contracts;
 use super::ops::{Collector, contracts_of, source_of};
 use super::status::{self, Live};
 use super::store::{BlockRow, ContractRow, STALE, TipRow, block_id};
+use crate::chains::Chain;
 
 /// A watcher that is gone is replaced after this.
 const LEASE_TTL: Duration = Duration::from_secs(15);
@@ -51,18 +51,18 @@ const READING_LOGS_MAX: usize = 10_000;
 
 /// One watcher for each chain of the configuration.
 pub fn watchers(collector: &Collector) -> anyhow::Result<Vec<Watcher>> {
-    let watcher = |chain: &config::Chain| {
+    let watcher = |chain: &Chain| {
         let chain = ChainWatcher::new(collector, chain)?;
         Ok(Watcher { name: format!("chain {}", chain.id), watch: Box::pin(chain.serve()) })
     };
-    collector.ctx.config.chains.iter().map(watcher).collect()
+    collector.chains.iter().map(watcher).collect()
 }
 
 /// Follows one chain.
 pub struct ChainWatcher {
     id: u64,
     collector: Collector,
-    config: config::Chain,
+    config: Chain,
     source: Source,
     contracts: Contracts,
     wake: Arc<Notify>,
@@ -134,7 +134,7 @@ impl From<DbError> for Stopped {
 }
 
 impl ChainWatcher {
-    pub fn new(collector: &Collector, config: &config::Chain) -> anyhow::Result<Self> {
+    pub fn new(collector: &Collector, config: &Chain) -> anyhow::Result<Self> {
         let source = source_of(config).map_err(|error| anyhow::anyhow!("chain {}: {error}", config.id))?;
         Ok(Self {
             id: config.id,

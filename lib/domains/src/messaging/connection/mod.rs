@@ -41,6 +41,7 @@ pub use self::price::{Allowance, Spent};
 use self::requests::Checking;
 use self::typing::Typing;
 use super::acked::Acked;
+use super::config;
 use super::gateway::{Gateway, Place};
 use super::handshake::Socket;
 use super::hellos;
@@ -63,7 +64,7 @@ type Closed = CloseCode;
 /// Each phase is boxed: a socket that idles should hold only what it still needs.
 pub async fn serve(mut place: Place, mut socket: Socket) {
     let gateway = place.gateway().clone();
-    let limits = &gateway.ctx.config.gateway;
+    let limits = gateway.ctx.config.section::<config::Gateway>();
     let mut allowance = Allowance::new(limits.frames_per_second, limits.frames_burst, Instant::now());
     let (here, begun) = match Box::pin(hello(&gateway, &mut socket, &mut allowance)).await {
         Ok(begun) => begun,
@@ -346,7 +347,7 @@ impl<'a> Connection<'a> {
 
     /// The gateway stops: tell the client, answer what it still waits for, close.
     async fn finish(&mut self) -> Closed {
-        let spread = self.gateway.ctx.config.gateway.reconnect_spread_ms;
+        let spread = self.gateway.ctx.config.section::<config::Gateway>().reconnect_spread_ms;
         let reconnect_in_ms = self.gateway.ctx.random.below(u64::from(spread.max(1))) as u32;
         let drain = encode_server(0, server_frame::Kind::Drain(wire::Drain { reconnect_in_ms }));
         let finish = async {
@@ -426,7 +427,11 @@ impl<'a> Connection<'a> {
         self.feed(encode_server(reply_to, server_frame::Kind::Error(error))).await?;
         self.spend(price::REFUSAL)?;
         self.errors += u32::from(breaks_protocol(failure_code));
-        if self.errors > self.gateway.ctx.config.gateway.errors_max { Err(CloseCode::Abuse) } else { Ok(()) }
+        if self.errors > self.gateway.ctx.config.section::<config::Gateway>().errors_max {
+            Err(CloseCode::Abuse)
+        } else {
+            Ok(())
+        }
     }
 
     /// What a frame costs; how long to wait if it is too much.
@@ -458,7 +463,7 @@ impl<'a> Connection<'a> {
     }
 
     async fn feed_message(&mut self, message: Message) -> Result<(), Closed> {
-        let limit = Duration::from_millis(self.gateway.ctx.config.gateway.write_timeout_ms);
+        let limit = Duration::from_millis(self.gateway.ctx.config.section::<config::Gateway>().write_timeout_ms);
         match timeout(limit, self.socket.feed(message)).await {
             Ok(Ok(())) => Ok(()),
             Ok(Err(_)) => Err(CloseCode::Normal),
@@ -467,7 +472,7 @@ impl<'a> Connection<'a> {
     }
 
     async fn flush(&mut self) -> Result<(), Closed> {
-        let limit = Duration::from_millis(self.gateway.ctx.config.gateway.write_timeout_ms);
+        let limit = Duration::from_millis(self.gateway.ctx.config.section::<config::Gateway>().write_timeout_ms);
         match timeout(limit, self.socket.flush()).await {
             Ok(Ok(())) => Ok(()),
             Ok(Err(_)) => Err(CloseCode::Normal),

@@ -14,6 +14,7 @@ use tokio::time::Instant;
 
 use super::{Closed, Connection, error_frame, price};
 use crate::messaging::checks::{self, Refusal};
+use crate::messaging::config::Limits;
 use crate::messaging::mailbox::StoreError;
 use crate::messaging::presence;
 use crate::messaging::shares::{self, Admitted};
@@ -123,7 +124,7 @@ impl Connection<'_> {
         let asker = self.claims.account;
         self.work.push(Box::pin(async move {
             let answer = async {
-                let max = ctx.config.limits.presence_accounts_per_minute;
+                let max = ctx.config.section::<Limits>().presence_accounts_per_minute;
                 let limit = Limit { kind: "presence", max, window: Duration::from_secs(60) };
                 limit.take(&ctx.redis, &ctx.clock, &asker.to_string(), accounts.len() as u32).await?;
                 presence::online(&ctx, asker, &accounts).await

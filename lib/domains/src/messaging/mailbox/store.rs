@@ -25,6 +25,7 @@ use tokio::time::{Instant, timeout};
 
 use super::missed::{self, Missed};
 use super::publish::{Refused, publish};
+use crate::messaging::config::Gateway;
 
 /// Headers of JetStream (NATS ADR-50, atomic batch publishing).
 mod header {
@@ -150,7 +151,7 @@ impl Store {
             let batches = batches.clone();
             let (sender, receiver) = mpsc::channel(QUEUE_MAX);
             let (nats, clock, random) = (ctx.nats.clone(), ctx.clock.clone(), ctx.random.clone());
-            let batch_max = ctx.config.gateway.batch_max;
+            let batch_max = ctx.config.section::<Gateway>().batch_max;
             let full = Mutex::default();
             (sender, Lane { nats, clock, random, shard, batch_max, receiver, batches, full })
         };

@@ -15,7 +15,6 @@ use std::sync::{Arc, Mutex};
 use futures_util::StreamExt;
 use nepto_kit::config::{Config, Database};
 use nepto_kit::domain::Parts;
-use nepto_kit::outbox::Outbox;
 use nepto_kit::service::Service;
 use nepto_kit::{Ctx, Failure};
 use nepto_proto::api::accounts::Consent;
@@ -27,6 +26,7 @@ use redis::AsyncCommands;
 
 use self::model::{Act, Fate, Person, REQUESTS_MAX, happens};
 use super::checks::{self, Refusal};
+use super::config::Limits;
 use crate::accounts::{Accounts, Verdict, writing_key};
 use crate::auth::{FindAccount, FoundAccount};
 use crate::keys::{DeviceList, ListDevices};
@@ -65,19 +65,19 @@ impl World {
         config.tokens.verifying_key_file = folder.path().join("tokens.pub.pem");
         std::fs::write(&config.tokens.verifying_key_file, TOKEN_KEY).unwrap();
         config.database = Database { url: "mem://".into(), ..Database::default() };
-        config.limits.request_messages = REQUESTS_MAX.into();
-        config.limits.new_contacts_per_day = u32::MAX;
+        config.set_section(Limits { request_messages: REQUESTS_MAX.into(), ..Limits::default() });
+        config.set_section(crate::accounts::Limits { new_contacts_per_day: u32::MAX });
         let ctx = Ctx::connect(config, false).await.unwrap();
         let domain = crate::accounts::domain();
         let db = database(domain).await;
-        let parts = Parts { ctx: ctx.clone(), outbox: Outbox::new(&ctx, &db), db };
+        let parts = Parts::new(&ctx, db);
         let lists = Lists::default();
-        let mut services = (domain.mount)(&parts).unwrap().services;
+        let mut services = domain.api.unwrap()(&parts).unwrap().services;
         services.extend([everybody_exists(), lists_of(&ctx, lists.clone())]);
         for service in services {
             tokio::spawn(service.serve(ctx.clone()));
         }
-        Self { accounts: Accounts::new(&parts), ctx, lists, people: AtomicU64::new(0) }
+        Self { accounts: Accounts::new(&parts).unwrap(), ctx, lists, people: AtomicU64::new(0) }
     }
 
     /// Two people who never met, each with two devices.

@@ -1,7 +1,8 @@
 //! Transactions that somebody wants to hear about.
 
 use nepto_proto::event::TransactionChanged;
-use nepto_testkit::{eventually, seconds};
+use nepto_testkit::contracts::Contracts;
+use nepto_testkit::{Anvil, Role, Settings, Stack, WatchedChain, eventually, seconds};
 use serde_json::json;
 
 use super::listener::Listener;
@@ -47,4 +48,24 @@ async fn a_transaction_is_followed_from_the_pool_to_the_final_block() {
     assert_eq!(odd.1["code"], "chain_unknown");
     let odd = world.post("transactions", &json!({ "chain_id": 31337, "hash": "0x12" })).await.unwrap();
     assert_eq!(odd.1["code"], "malformed");
+}
+
+#[tokio::test]
+async fn what_a_watcher_has_to_tell_waits_for_no_api() {
+    let anvil = Anvil::start().await.unwrap();
+    let contracts = Contracts::deploy(&anvil).await.unwrap();
+    let chain = WatchedChain::of(&anvil, 3).contracts(&contracts);
+    let stack = Stack::builder().unlimited().chain(&chain).split(1).await.unwrap();
+    let world = World::with(anvil, contracts, stack).await.unwrap();
+    let _watcher = world.stack.start(Role::Watcher, &Settings::new()).await.unwrap();
+    let listener: Listener<TransactionChanged> = Listener::start(&world.stack.nats).await.unwrap();
+    let (owner, alice) = (world.contracts.owner, world.anvil.accounts()[1]);
+    world.anvil.set_automine(false).await.unwrap();
+    let hash = world.anvil.submit(&world.contracts.token.transfer(owner, alice, 5)).await.unwrap().to_string();
+    let tracked = world.post("transactions", &json!({ "chain_id": 31337, "hash": hash })).await.unwrap();
+    assert_eq!(tracked.0, 200, "{}", tracked.1);
+    world.stack.api.term().await.unwrap();
+    world.anvil.mine(1).await.unwrap();
+    let told = listener.told(1).await.unwrap();
+    assert_eq!((&told[0].hash, &told[0].state[..]), (&hash, "mined"));
 }

@@ -1,9 +1,8 @@
 //! Direct-message mailboxes: how long and how much they hold, and what anybody may take of them.
 
+use nepto_kit::config::{Config, ConfigError, Section};
 use nepto_proto::limits::FRAME_BYTES_MAX;
 use serde::Deserialize;
-
-use super::ConfigError;
 
 /// Acknowledgements are noted once a second: the router must not ask before.
 const GRACE_MS_MIN: u64 = 1_500;
@@ -83,42 +82,46 @@ impl Mailbox {
     }
 }
 
-pub(super) fn check(mailbox: &Mailbox) -> Result<(), ConfigError> {
-    let bad = |field, problem: &str| Err(ConfigError::Value { field, problem: problem.to_owned() });
-    if mailbox.messages_max < 1 {
-        return bad("mailbox.messages_max", "must be at least 1");
-    }
-    if mailbox.expire_after_s < mailbox.duplicate_window_s {
-        return bad("mailbox.duplicate_window_s", "must not exceed mailbox.expire_after_s");
-    }
-    if mailbox.purge_every_ms == 0 {
-        return bad("mailbox.purge_every_ms", "must be at least 1");
-    }
-    if mailbox.grace_ms < GRACE_MS_MIN {
-        return bad("mailbox.grace_ms", "must be at least 1500");
-    }
-    if !(1..=100).contains(&mailbox.requests_percent) {
-        return bad("mailbox.requests_percent", "must be 1 to 100");
-    }
-    let smallest = FRAME_BYTES_MAX as u32;
-    for (field, bytes) in [
-        ("mailbox.request_bytes_per_recipient_per_day", mailbox.request_bytes_per_recipient_per_day),
-        ("mailbox.bytes_per_account_per_day", mailbox.bytes_per_account_per_day),
-        ("mailbox.bytes_per_new_account_per_day", mailbox.bytes_per_new_account_per_day),
-        ("mailbox.bytes_per_pair_per_day", mailbox.bytes_per_pair_per_day),
-        ("mailbox.bytes_per_recipient_per_day", mailbox.bytes_per_recipient_per_day),
-    ] {
-        if bytes < smallest {
-            return bad(field, "must be at least 262144, or the largest message could never be sent");
+impl Section for Mailbox {
+    const NAME: &'static str = "mailbox";
+
+    fn check(&self, _: &Config) -> Result<(), ConfigError> {
+        let bad = |field, problem: &str| Err(ConfigError::value(field, problem));
+        if self.messages_max < 1 {
+            return bad("mailbox.messages_max", "must be at least 1");
         }
+        if self.expire_after_s < self.duplicate_window_s {
+            return bad("mailbox.duplicate_window_s", "must not exceed mailbox.expire_after_s");
+        }
+        if self.purge_every_ms == 0 {
+            return bad("mailbox.purge_every_ms", "must be at least 1");
+        }
+        if self.grace_ms < GRACE_MS_MIN {
+            return bad("mailbox.grace_ms", "must be at least 1500");
+        }
+        if !(1..=100).contains(&self.requests_percent) {
+            return bad("mailbox.requests_percent", "must be 1 to 100");
+        }
+        let smallest = FRAME_BYTES_MAX as u32;
+        for (field, bytes) in [
+            ("mailbox.request_bytes_per_recipient_per_day", self.request_bytes_per_recipient_per_day),
+            ("mailbox.bytes_per_account_per_day", self.bytes_per_account_per_day),
+            ("mailbox.bytes_per_new_account_per_day", self.bytes_per_new_account_per_day),
+            ("mailbox.bytes_per_pair_per_day", self.bytes_per_pair_per_day),
+            ("mailbox.bytes_per_recipient_per_day", self.bytes_per_recipient_per_day),
+        ] {
+            if bytes < smallest {
+                return bad(field, "must be at least 262144, or the largest message could never be sent");
+            }
+        }
+        if self.store_bytes_max == 0 {
+            return bad("mailbox.store_bytes_max", "must be what max_file_store of NATS is");
+        }
+        if self.crowded_percent >= self.full_percent || self.full_percent > 100 {
+            return bad("mailbox.crowded_percent", "must be below full_percent, and that at most 100");
+        }
+        Ok(())
     }
-    if mailbox.store_bytes_max == 0 {
-        return bad("mailbox.store_bytes_max", "must be what max_file_store of NATS is");
-    }
-    if mailbox.crowded_percent >= mailbox.full_percent || mailbox.full_percent > 100 {
-        return bad("mailbox.crowded_percent", "must be below full_percent, and that at most 100");
-    }
-    Ok(())
 }
 
 #[cfg(test)]
@@ -135,7 +138,7 @@ mod tests {
 
     #[test]
     fn the_store_is_as_large_as_the_shipped_configuration_of_nats_says() {
-        let nats = include_str!("../../../../nats/server.conf");
+        let nats = include_str!("../../../../../nats/server.conf");
         let line = nats.lines().find_map(|line| line.trim().strip_prefix("max_file_store: ")).unwrap();
         let gib: u64 = line.strip_suffix("GB").unwrap().parse().unwrap();
         assert_eq!(Mailbox::default().store_bytes_max, gib << 30);

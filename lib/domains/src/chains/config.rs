@@ -1,16 +1,36 @@
-//! The chains that are watched.
+//! The chains of the configuration: watched by the collector, and asked by other domains.
 
 use std::collections::BTreeSet;
 use std::fmt;
+use std::ops::Deref;
 use std::path::PathBuf;
 
 use alloy_primitives::Address;
-use reqwest::Url;
+use nepto_kit::address;
+use nepto_kit::config::{Config, ConfigError, Section};
+use nepto_kit::fetch::Url;
 use serde::Deserialize;
 use serde::de::{Deserializer, Error as _};
 
-use super::ConfigError;
-use crate::address;
+/// Every `[[chains]]`; none by default.
+#[derive(Debug, Clone, Default, Deserialize)]
+#[serde(transparent)]
+pub struct Chains(Vec<Chain>);
+
+impl Deref for Chains {
+    type Target = [Chain];
+
+    fn deref(&self) -> &[Chain] {
+        &self.0
+    }
+}
+
+impl Chains {
+    /// The chain of this id (EIP-155).
+    pub fn get(&self, id: u64) -> Option<&Chain> {
+        self.iter().find(|chain| chain.id == id)
+    }
+}
 
 /// A chain, its nodes, and the contracts on it that matter here.
 #[derive(Debug, Clone, Deserialize)]
@@ -157,7 +177,7 @@ fn contracts<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Vec<Contract>
 }
 
 /// An address. In mixed case it has a checksum (EIP-55), which must be right.
-pub(super) fn address_without_typo<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Address, D::Error> {
+pub fn address_without_typo<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Address, D::Error> {
     let text = String::deserialize(deserializer)?;
     let digits = text.strip_prefix("0x").unwrap_or(&text);
     let address: Address =
@@ -222,54 +242,69 @@ pub enum HookProvider {
     Alchemy,
 }
 
-pub(super) fn check(chains: &[Chain]) -> Result<(), ConfigError> {
-    let bad = |field, problem: String| Err(ConfigError::Value { field, problem });
-    let mut ids = BTreeSet::new();
-    let mut hooks = BTreeSet::new();
-    for chain in chains {
-        if chain.id == 0 {
-            return bad("chains.id", "must be the EIP-155 id of a chain; 0 is none".to_owned());
-        }
-        if !ids.insert(chain.id) {
-            return bad("chains.id", format!("chain {} stands there twice", chain.id));
-        }
-        if chain.rpc.is_empty() || !chain.rpc.iter().all(|endpoint| endpoint.speaks(["http", "https"])) {
-            let problem = format!("chain {} needs addresses of nodes like https://node.example.org", chain.id);
-            return bad("chains.rpc", problem);
-        }
-        let mut nodes = BTreeSet::new();
-        // one node under two names would agree with itself
-        if let Some(twice) = chain.rpc.iter().find(|endpoint| !nodes.insert(endpoint.url())) {
-            return bad("chains.rpc", format!("chain {}: {twice:?} stands there twice", chain.id));
-        }
-        if !chain.ws.iter().all(|endpoint| endpoint.speaks(["ws", "wss"])) {
-            return bad("chains.ws", format!("chain {}: addresses like wss://node.example.org", chain.id));
-        }
-        if !(1..=100_000).contains(&chain.window_blocks) {
-            return bad("chains.window_blocks", format!("chain {}: 1 to 100000", chain.id));
-        }
-        if chain.poll_ms == 0 || chain.concurrency_max == 0 || chain.timeout_ms == 0 {
-            return bad("chains", format!("chain {}: poll_ms, concurrency_max and timeout_ms must not be 0", chain.id));
-        }
-        let mut addresses = BTreeSet::new();
-        if let Some(twice) = chain.contracts.iter().find(|contract| !addresses.insert(contract.address)) {
-            let problem = format!("chain {}: contract {} stands there twice", chain.id, twice.address);
-            return bad("chains.contracts", problem);
-        }
-        for hook in &chain.hooks {
-            let is_token = hook.id.chars().all(|c| c.is_ascii_alphanumeric() || c == '_' || c == '-');
-            if hook.id.is_empty() || !is_token || !hooks.insert(&hook.id) {
-                return bad("chains.hooks.id", format!("chain {}: letters, digits, - and _, each id once", chain.id));
+impl Section for Chains {
+    const NAME: &'static str = "chains";
+
+    fn check(&self, _: &Config) -> Result<(), ConfigError> {
+        let bad = |field, problem: String| Err(ConfigError::value(field, problem));
+        let mut ids = BTreeSet::new();
+        let mut hooks = BTreeSet::new();
+        for chain in self.iter() {
+            if chain.id == 0 {
+                return bad("chains.id", "must be the EIP-155 id of a chain; 0 is none".to_owned());
+            }
+            if !ids.insert(chain.id) {
+                return bad("chains.id", format!("chain {} stands there twice", chain.id));
+            }
+            if chain.rpc.is_empty() || !chain.rpc.iter().all(|endpoint| endpoint.speaks(["http", "https"])) {
+                let problem = format!("chain {} needs addresses of nodes like https://node.example.org", chain.id);
+                return bad("chains.rpc", problem);
+            }
+            let mut nodes = BTreeSet::new();
+            // one node under two names would agree with itself
+            if let Some(twice) = chain.rpc.iter().find(|endpoint| !nodes.insert(endpoint.url())) {
+                return bad("chains.rpc", format!("chain {}: {twice:?} stands there twice", chain.id));
+            }
+            if !chain.ws.iter().all(|endpoint| endpoint.speaks(["ws", "wss"])) {
+                return bad("chains.ws", format!("chain {}: addresses like wss://node.example.org", chain.id));
+            }
+            if !(1..=100_000).contains(&chain.window_blocks) {
+                return bad("chains.window_blocks", format!("chain {}: 1 to 100000", chain.id));
+            }
+            if chain.poll_ms == 0 || chain.concurrency_max == 0 || chain.timeout_ms == 0 {
+                return bad(
+                    "chains",
+                    format!("chain {}: poll_ms, concurrency_max and timeout_ms must not be 0", chain.id),
+                );
+            }
+            let mut addresses = BTreeSet::new();
+            if let Some(twice) = chain.contracts.iter().find(|contract| !addresses.insert(contract.address)) {
+                let problem = format!("chain {}: contract {} stands there twice", chain.id, twice.address);
+                return bad("chains.contracts", problem);
+            }
+            for hook in &chain.hooks {
+                let is_token = hook.id.chars().all(|c| c.is_ascii_alphanumeric() || c == '_' || c == '-');
+                if hook.id.is_empty() || !is_token || !hooks.insert(&hook.id) {
+                    return bad(
+                        "chains.hooks.id",
+                        format!("chain {}: letters, digits, - and _, each id once", chain.id),
+                    );
+                }
             }
         }
+        Ok(())
     }
-    Ok(())
 }
 
 #[cfg(test)]
 mod tests {
-    use super::super::Config;
+    use nepto_kit::config::Declared;
+
     use super::*;
+
+    fn parse(text: &str) -> Result<Config, ConfigError> {
+        Config::parse(text, [], &[Declared::of::<Chains>()])
+    }
 
     const CHAIN: &str = "[[chains]]\nid = 1\nrpc = [\"https://eth.example.org/v2/s3cret\"]\n";
 
@@ -279,14 +314,14 @@ mod tests {
             "{CHAIN}finality = 12\n[[chains.contracts]]\nkind = \"erc721\"\nstart_block = 7\n\
              address = \"0x5FbDB2315678afecb367f032d93F642f64180aa3\"\n"
         );
-        let config = Config::parse(&text, []).unwrap();
-        let [chain] = &config.chains[..] else { panic!("one chain") };
+        let config = parse(&text).unwrap();
+        let [chain] = &config.section::<Chains>()[..] else { panic!("one chain") };
         assert_eq!((chain.finality, chain.window_blocks), (Finality::Depth(12), 256));
         assert_eq!(chain.contracts[0].kind, Standard::Erc721);
         let shown = format!("{config:?}");
         assert!(shown.contains("https://eth.example.org") && !shown.contains("s3cret"), "{shown}");
-        let safe = Config::parse(&format!("{CHAIN}finality = \"safe\"\n"), []).unwrap();
-        assert_eq!(safe.chains[0].finality, Finality::Tag(Tag::Safe));
+        let safe = parse(&format!("{CHAIN}finality = \"safe\"\n")).unwrap();
+        assert_eq!(safe.section::<Chains>()[0].finality, Finality::Tag(Tag::Safe));
     }
 
     #[test]
@@ -306,17 +341,17 @@ mod tests {
             ("[[chains]]\nid = 1\nrpc = [\"http://x\"]\nws = [\"wss://\"]\n".to_owned(), "chains.ws"),
             ("[[chains]]\nid = 1\nrpc = [\"http://x/key\", \"http://X:80/key\"]\n".to_owned(), "http://X:80 stands"),
         ] {
-            let error = Config::parse(&text, []).unwrap_err().to_string();
+            let error = parse(&text).unwrap_err().to_string();
             assert!(error.contains(field), "{text}: {error}");
         }
         let two_keys = "[[chains]]\nid = 1\nrpc = [\"http://x/key\", \"http://x/other\"]\n";
-        assert!(Config::parse(two_keys, []).is_ok(), "two customers of one provider");
+        assert!(parse(two_keys).is_ok(), "two customers of one provider");
     }
 
     #[test]
     fn what_finality_may_be_is_said() {
         for wrong in ["\"latest\"", "-5", "true"] {
-            let error = Config::parse(&format!("{CHAIN}finality = {wrong}\n"), []).unwrap_err().to_string();
+            let error = parse(&format!("{CHAIN}finality = {wrong}\n")).unwrap_err().to_string();
             assert!(error.contains("`finalized`, `safe`, or a number of blocks"), "{error}");
             assert!(error.contains("chains.finality") && !error.contains("untagged"), "{error}");
         }
@@ -331,12 +366,12 @@ mod tests {
         let right = "0x5FbDB2315678afecb367f032d93F642f64180aa3";
         let lower = right.to_lowercase();
         for good in [right, &lower, &right.to_uppercase().replace('X', "x"), &right[2..]] {
-            let config = Config::parse(&format!("{CHAIN}{}", contract(good, "kind = \"erc20\"")), []).unwrap();
-            assert_eq!(config.chains[0].contracts[0].address.to_string(), right);
+            let config = parse(&format!("{CHAIN}{}", contract(good, "kind = \"erc20\""))).unwrap();
+            assert_eq!(config.section::<Chains>()[0].contracts[0].address.to_string(), right);
         }
         for bad in ["0x5fbDB2315678afecb367f032d93F642f64180aa3", "0x5FbDB2315678afecb367f032d93F642f64180aa4"] {
             let text = format!("{CHAIN}{}", contract(bad, "kind = \"erc20\""));
-            let error = Config::parse(&text, []).unwrap_err().to_string();
+            let error = parse(&text).unwrap_err().to_string();
             assert!(error.contains(bad) && error.contains("EIP-55"), "{error}");
         }
     }
@@ -353,7 +388,7 @@ mod tests {
             (contract(first, "kind = \"erc721\""), first),
             ("[[chains.contracts]]\nkind = \"erc20\"\n".to_owned(), "number 2"),
         ] {
-            let error = Config::parse(&format!("{good}{more}"), []).unwrap_err().to_string();
+            let error = parse(&format!("{good}{more}")).unwrap_err().to_string();
             assert!(error.contains(&format!("contract {said}")) && error.contains("chains.contracts"), "{error}");
         }
     }

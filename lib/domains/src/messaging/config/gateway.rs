@@ -1,8 +1,7 @@
 //! The socket gateway.
 
+use nepto_kit::config::{Config, ConfigError, Section};
 use serde::Deserialize;
-
-use super::ConfigError;
 
 /// The socket gateway.
 #[derive(Debug, Clone, Deserialize)]
@@ -44,19 +43,26 @@ impl Default for Gateway {
 /// The most that a burst can be: what it takes to come back must stay a time that a clock can hold.
 const FRAMES_MAX: u32 = 1_000_000;
 
-pub fn check(gateway: &Gateway) -> Result<(), ConfigError> {
-    let bad = |field, problem: &str| Err(ConfigError::Value { field, problem: problem.to_owned() });
-    if !(1..=1_000).contains(&gateway.batch_max) {
-        return bad("gateway.batch_max", "must be 1 to 1000 (the bound of JetStream's atomic batches)");
+impl Section for Gateway {
+    const NAME: &'static str = "gateway";
+
+    fn check(&self, config: &Config) -> Result<(), ConfigError> {
+        let bad = |field, problem: &str| Err(ConfigError::value(field, problem));
+        if !(1..=1_000).contains(&self.batch_max) {
+            return bad("gateway.batch_max", "must be 1 to 1000 (the bound of JetStream's atomic batches)");
+        }
+        if !(1..=FRAMES_MAX).contains(&self.frames_per_second) {
+            return bad("gateway.frames_per_second", "must be 1 to 1000000");
+        }
+        if !(1..=FRAMES_MAX).contains(&self.frames_burst) {
+            return bad("gateway.frames_burst", "must be 1 to 1000000");
+        }
+        if self.barred_s == 0 {
+            return bad("gateway.barred_s", "must be at least 1");
+        }
+        if self.sockets_max > config.http.connections_max {
+            return bad("gateway.sockets_max", "must not exceed http.connections_max: each socket is a connection");
+        }
+        Ok(())
     }
-    if !(1..=FRAMES_MAX).contains(&gateway.frames_per_second) {
-        return bad("gateway.frames_per_second", "must be 1 to 1000000");
-    }
-    if !(1..=FRAMES_MAX).contains(&gateway.frames_burst) {
-        return bad("gateway.frames_burst", "must be 1 to 1000000");
-    }
-    if gateway.barred_s == 0 {
-        return bad("gateway.barred_s", "must be at least 1");
-    }
-    Ok(())
 }

@@ -1,10 +1,10 @@
 //! What a new account costs. Who has one already is never asked.
 
 use alloy_primitives::{Address, U256};
+use nepto_kit::config::{Config, ConfigError, Section};
 use serde::Deserialize;
 
-use super::chains::address_without_typo;
-use super::{Chain, ConfigError};
+use crate::chains::{Chains, address_without_typo};
 
 /// What a new account costs.
 #[derive(Debug, Clone, Deserialize)]
@@ -94,29 +94,37 @@ fn optional_amount<'de, D: serde::Deserializer<'de>>(deserializer: D) -> Result<
     amount(deserializer).map(Some)
 }
 
-pub(super) fn check(sign_up: &SignUp, chains: &[Chain]) -> Result<(), ConfigError> {
-    let bad = |field, problem: &str| Err(ConfigError::Value { field, problem: problem.to_owned() });
-    if sign_up.asks_a_chain() && !chains.iter().any(|chain| chain.id == sign_up.chain) {
-        return bad("sign_up.chain", "its nodes must stand in [[chains]]: they are asked what a wallet has");
+impl Section for SignUp {
+    const NAME: &'static str = "sign_up";
+
+    fn check(&self, config: &Config) -> Result<(), ConfigError> {
+        let bad = |field, problem: &str| Err(ConfigError::value(field, problem));
+        if self.asks_a_chain() && config.section::<Chains>().get(self.chain).is_none() {
+            return bad("sign_up.chain", "its nodes must stand in [[chains]]: they are asked what a wallet has");
+        }
+        if self.asks_a_chain() && self.at_least.is_zero() {
+            return bad("sign_up.at_least", "everybody has 0; use proof = \"none\"");
+        }
+        if self.proof == Proof::Nft && self.contract.is_none() {
+            return bad("sign_up.contract", "an NFT needs the address of its collection");
+        }
+        if self.token.is_some() && self.proof != Proof::Nft {
+            return bad("sign_up.token", "only an NFT has one");
+        }
+        if self.proof == Proof::Age && self.age_days == 0 {
+            return bad("sign_up.age_days", "must be at least 1");
+        }
+        Ok(())
     }
-    if sign_up.asks_a_chain() && sign_up.at_least.is_zero() {
-        return bad("sign_up.at_least", "everybody has 0; use proof = \"none\"");
-    }
-    if sign_up.proof == Proof::Nft && sign_up.contract.is_none() {
-        return bad("sign_up.contract", "an NFT needs the address of its collection");
-    }
-    if sign_up.token.is_some() && sign_up.proof != Proof::Nft {
-        return bad("sign_up.token", "only an NFT has one");
-    }
-    if sign_up.proof == Proof::Age && sign_up.age_days == 0 {
-        return bad("sign_up.age_days", "must be at least 1");
-    }
-    Ok(())
 }
 
 #[cfg(test)]
 mod tests {
-    use super::super::Config;
+    use nepto_kit::config::Declared;
+
+    use super::*;
+
+    const SECTIONS: [Declared; 2] = [Declared::of::<Chains>(), Declared::of::<SignUp>()];
 
     #[test]
     fn a_proof_that_nobody_could_check_is_refused() {
@@ -134,11 +142,12 @@ mod tests {
             ("proof = \"age\"\nage_days = 0".to_owned(), CHAIN, "sign_up.age_days"),
             ("proof = \"money\"".to_owned(), CHAIN, "proof"),
         ] {
-            let error = Config::parse(&format!("[sign_up]\n{sign_up}\n{chain}"), []).unwrap_err().to_string();
+            let error =
+                Config::parse(&format!("[sign_up]\n{sign_up}\n{chain}"), [], &SECTIONS).unwrap_err().to_string();
             assert!(error.contains(field), "{sign_up}: {error}");
         }
         for good in ["proof = \"invite\"", "proof = \"balance\"\nat_least = \"1000000000000000000000\"", token] {
-            Config::parse(&format!("[sign_up]\n{good}\n{CHAIN}"), []).unwrap();
+            Config::parse(&format!("[sign_up]\n{good}\n{CHAIN}"), [], &SECTIONS).unwrap();
         }
     }
 }

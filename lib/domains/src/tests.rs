@@ -1,0 +1,107 @@
+//! What the domains declare, beside the files that name it too.
+
+use std::collections::BTreeSet;
+
+use nepto_kit::config::{Config, fields_of};
+use nepto_kit::nats;
+use toml::Table;
+
+use crate::chains::{Chain, Contract, Hook};
+use crate::messaging::ROUTER;
+
+const SAMPLE: &str = include_str!("../../../docs/nepto.example.toml");
+
+fn parsed(text: &str) -> Result<Config, String> {
+    Config::parse(text, [], &crate::sections()).map_err(|error| error.to_string())
+}
+
+/// The sample with what is commented out of it.
+fn whole_sample() -> String {
+    let is_setting = |line: &str| line.starts_with("[[") || line.split(' ').nth(1) == Some("=");
+    let uncommented = SAMPLE.lines().map(|line| match line.strip_prefix("# ") {
+        Some(setting) if is_setting(setting) => setting,
+        _ => line,
+    });
+    // the one that every other field of its section may stand beside
+    uncommented.collect::<Vec<_>>().join("\n").replace("proof = \"none\"", "proof = \"nft\"")
+}
+
+#[test]
+fn the_sample_names_every_field_with_its_default() {
+    let as_it_stands = format!("{:#?}", parsed(SAMPLE).unwrap());
+    assert_eq!(as_it_stands, format!("{:#?}", parsed("").unwrap()));
+    let fields = as_it_stands.lines().filter(|line| line.contains(": ") && !line.ends_with('{')).count();
+    let named = SAMPLE.lines().filter(|line| line.trim_start_matches("# ").contains(" = ")).count();
+    assert!(named >= fields - 2, "{named} named, {fields} in all");
+}
+
+#[test]
+fn the_sample_names_no_field_that_does_not_exist_and_none_is_missing() {
+    let sample = whole_sample();
+    parsed(&sample).unwrap();
+    let sample: Table = sample.parse().unwrap();
+    for (section, fields) in Config::every_field(&crate::sections()) {
+        let written = sample.get(section).unwrap_or_else(|| panic!("[{section}] is not in the sample"));
+        for field in fields {
+            assert!(written.get(field).is_some(), "{field} of [{section}] is not in the sample");
+        }
+    }
+    let chain = &sample["chains"][0];
+    for (table, fields) in [
+        (chain, fields_of::<Chain>()),
+        (&chain["contracts"][0], fields_of::<Contract>()),
+        (&chain["hooks"][0], fields_of::<Hook>()),
+    ] {
+        assert!(!fields.is_empty());
+        for field in fields {
+            assert!(table.get(field).is_some(), "{field} of a chain is not in the sample");
+        }
+    }
+}
+
+#[test]
+fn unknown_fields_are_refused_wherever_they_stand() {
+    for section in ["mailbox", "gateway", "limits", "sign_up", "assets", "tokens", "nats"] {
+        let error = parsed(&format!("[{section}]\nno_such_field = 1\n")).unwrap_err();
+        assert!(error.contains("no_such_field") && error.contains(section), "{error}");
+    }
+    let chain = "[[chains]]\nid = 1\nrpc = [\"http://x\"]\nno_such_field = 1\n";
+    assert!(parsed(chain).unwrap_err().contains("no_such_field"));
+}
+
+#[test]
+fn senseless_values_are_refused_with_the_name_of_the_field() {
+    for (text, field) in [
+        ("[mailbox]\nmessages_max = 0", "mailbox.messages_max"),
+        ("[gateway]\nbatch_max = 5000", "gateway.batch_max"),
+        ("[gateway]\nframes_per_second = 0", "gateway.frames_per_second"),
+        ("[gateway]\nbarred_s = 0", "gateway.barred_s"),
+        ("[mailbox]\ngrace_ms = 10", "mailbox.grace_ms"),
+        ("[mailbox]\nrequests_percent = 101", "mailbox.requests_percent"),
+        ("[mailbox]\ncrowded_percent = 90", "mailbox.crowded_percent"),
+        ("[mailbox]\nbytes_per_pair_per_day = 4000", "mailbox.bytes_per_pair_per_day"),
+        ("[assets]\nipfs_gateway = \"ipfs.example.org\"", "assets.ipfs_gateway"),
+        ("[assets]\nipfs_gateway = \"https://user@ipfs.example.org\"", "assets.ipfs_gateway"),
+        ("[assets]\narweave_gateway = \"ftp://ar.example.org\"", "assets.arweave_gateway"),
+        ("[assets]\nmetadata_bytes_max = 10", "assets.metadata_bytes_max"),
+        ("[assets]\nimage_cache_bytes_max = 1000", "assets.image_bytes_max"),
+        ("[gateway]\nsockets_max = 50_000", "gateway.sockets_max"),
+        ("[tokens]\naccess_ttl_s = 0", "tokens.refresh_ttl_s"),
+        ("[limits]\nrequest_messages = \"many\"", "limits.request_messages"),
+        ("[sign_up]\nproof = \"balance\"", "sign_up.chain"),
+        ("[[chains]]\nid = 0\nrpc = [\"http://x\"]", "chains.id"),
+    ] {
+        let error = parsed(text).unwrap_err();
+        assert!(error.contains(field), "{text}: {error}");
+    }
+}
+
+#[test]
+fn every_declared_consumer_has_one_worker_and_every_worker_its_consumer() {
+    let queues: Vec<&str> = crate::all().iter().flat_map(|domain| domain.queues).copied().collect();
+    let served: BTreeSet<String> = queues.iter().map(|queue| (*queue).to_owned()).collect();
+    assert_eq!(served.len(), queues.len(), "a name stands there twice: {queues:?}");
+    // it keeps its own place and has no durable consumer
+    let declared = nats::declared_consumers().unwrap().into_iter().chain([ROUTER.to_owned()]);
+    assert_eq!(served, declared.collect());
+}
