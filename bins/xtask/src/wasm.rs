@@ -22,12 +22,12 @@ const NAME: &str = "nepto_sdk_wasm";
 pub fn run(paths: &Paths) -> Result<ExitCode> {
     tools::protoc()?;
     let toolchain = wasm::Toolchain::find_or_install()?;
-    let bindgen = wasm::bindgen(paths)?;
     let target = paths.target.join("wasm");
     let module = build(paths, &toolchain, &target)?;
     let bound = target.join("bound");
-    let bind = ["--target", "web", "--out-dir"];
-    tools::run(Command::new(bindgen).args(bind).arg(&bound).arg(&module))?;
+    // the tool of the version that `Cargo.lock` names; the two must be the same
+    let bind = ["run", "--quiet", "--locked", "--package", "xtask", "--features", "bind", "--bin", "bind", "--"];
+    tools::run(cargo::command(paths).args(bind).arg(&module).arg(&bound))?;
     let tests = paths.root.join(CRATE).join("test");
     npm::install(&tests)?;
     cargo::run(Command::new("node").arg("--test").current_dir(tests).env("NEPTO_WASM", bound))
