@@ -39,10 +39,21 @@ const ONE_TIME_KEPT: usize = 5 * ONE_TIME_PREKEYS_MAX;
 /// true must not use them up.
 const IDS_AHEAD_MAX: u64 = 100_000;
 
+/// The installation of a store.
+pub(crate) struct SetUp {
+    pub installation: Installation,
+    /// What to register it with.
+    pub device: DeviceSetup,
+    /// It was drawn just now: the store had none.
+    pub is_fresh: bool,
+}
+
 /// The installation of a store and the keys to register it with; drawn if the store is new.
-pub(crate) fn set_up(store: &Store, env: &Env, name: &str) -> Result<(Installation, DeviceSetup), SdkError> {
+pub(crate) fn set_up(store: &Store, env: &Env, name: &str) -> Result<SetUp, SdkError> {
     let txn = store.begin();
-    let installation = match txn.installation()? {
+    let known = txn.installation()?;
+    let is_fresh = known.is_none();
+    let installation = match known {
         Some(installation) => installation,
         None => {
             let mut rng = env.rng();
@@ -58,7 +69,8 @@ pub(crate) fn set_up(store: &Store, env: &Env, name: &str) -> Result<(Installati
     let identity = installation.key_pair()?;
     let (signed_prekey, last_resort) = repeated_use(&txn, env, &identity)?;
     txn.commit(Durability::Now)?;
-    Ok((installation, DeviceSetup { name: name.to_owned(), signed_prekey, last_resort }))
+    let device = DeviceSetup { name: name.to_owned(), signed_prekey, last_resort };
+    Ok(SetUp { installation, device, is_fresh })
 }
 
 /// Forgets the installation, whose device was removed. The next one has other keys.

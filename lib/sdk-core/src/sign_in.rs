@@ -3,7 +3,8 @@
 //! 1. [`ask`] draws the installation's keys if there are none, and words the message. The wallet signs it: a key at hand, or
 //!    somebody's wallet in a browser.
 //! 2. [`Asked::answered`] is the body of the request to the server.
-//! 3. [`record`] keeps what the server said; then [`Core::open`](crate::core::Core::open) works.
+//! 3. [`Asked::was_removed`] says whether one has to sign in again, with new keys after [`begin_anew`].
+//! 4. [`record`] keeps what the server said; then [`Core::open`](crate::core::Core::open) works.
 
 use alloy_primitives::Address;
 use nepto_proto::api::ServerInfo;
@@ -15,7 +16,7 @@ use nepto_proto::siwe::{SiweError, SiweMessage};
 
 use crate::SdkError;
 use crate::env::Env;
-use crate::keys;
+use crate::keys::{self, SetUp};
 use crate::store::Store;
 use crate::store::backend::Durability;
 use crate::store::profile::{Installation, Registration};
@@ -38,12 +39,25 @@ pub struct Asked {
     pub text: String,
     /// The device that it certifies.
     pub device: DeviceSetup,
+    /// Its keys were drawn for this sign-in.
+    is_fresh: bool,
 }
 
 impl Asked {
     /// The body of `POST /v1/auth/sign-in`.
-    pub fn answered(self, signature: &[u8], invite: Option<String>) -> SignIn {
-        SignIn { signed: signed(self.text, signature), device: self.device, invite }
+    pub fn answered(&self, signature: &[u8], invite: Option<String>) -> SignIn {
+        SignIn { signed: signed(self.text.clone(), signature), device: self.device.clone(), invite }
+    }
+
+    /// Whether the server made another device of keys that one had before. That one was removed, and whoever has heard of it
+    /// would ask about its keys for ever: the other one is to be removed as well. Tokens of another account than before are
+    /// refused, and their device is to be removed too.
+    pub fn was_removed(&self, store: &Store, tokens: &Tokens) -> Result<bool, SdkError> {
+        let Some(before) = store.registration()? else { return Ok(false) };
+        if before.account != tokens.account {
+            return Err(SdkError::OtherAccount(before.account));
+        }
+        Ok(!self.is_fresh && before.device != tokens.device)
     }
 }
 
@@ -61,12 +75,12 @@ pub fn ask(
     signer: Signer,
     device_name: &str,
 ) -> Result<Asked, SdkError> {
-    let (installation, device) = keys::set_up(store, env, device_name)?;
+    let SetUp { installation, device, is_fresh } = keys::set_up(store, env, device_name)?;
     let message = sign_in_message(info, nonce, signer, &installation, env)?;
-    Ok(Asked { text: text_to_sign(&message)?, message, device })
+    Ok(Asked { text: text_to_sign(&message)?, message, device, is_fresh })
 }
 
-/// Forgets the installation, whose device was removed: whoever has heard of that would ask about its keys for ever.
+/// Forgets the installation, whose device was removed. The next sign-in draws other keys.
 pub fn begin_anew(store: &Store) -> Result<(), SdkError> {
     keys::draw_anew(store)
 }

@@ -56,15 +56,29 @@ impl SignIn {
 
     /// The body of `POST /v1/auth/sign-in`.
     pub fn body(&self, signature: &[u8], invite: Option<String>) -> Result<String, JsValue> {
-        Ok(write(&self.asked.clone().answered(signature, invite))?)
+        Ok(write(&self.asked.answered(signature, invite))?)
+    }
+
+    /// Whether the keys of this store were those of a device that was removed. Then also the device that `tokens` are for is to be
+    /// removed (`DELETE /v1/devices/{device}`), and one signs in again with the store that [`anew`](Self::anew) gives. Tokens of
+    /// another account than before are refused; their device is to be removed too.
+    #[wasm_bindgen(js_name = wasRemoved)]
+    pub fn was_removed(&self, tokens: &str) -> Result<bool, JsValue> {
+        let tokens: Tokens = read("tokens", tokens)?;
+        Ok(self.asked.was_removed(&self.store, &tokens).map_err(Thrown::from)?)
+    }
+
+    /// Forgets the keys of a device that was removed, and nothing else.
+    pub fn anew(self) -> Result<Store, JsValue> {
+        sign_in::begin_anew(&self.store).map_err(Thrown::from)?;
+        Ok(Store(self.store))
     }
 
     /// Keeps the tokens that the server answered with.
     pub fn finish(self, server: &str, tokens: &str) -> Result<Device, JsValue> {
         let tokens: Tokens = read("tokens", tokens)?;
-        let before = self.store.registration().map_err(Thrown::from)?;
-        if let Some(before) = before.filter(|before| before.account != tokens.account) {
-            return Err(Thrown::from(SdkError::OtherAccount(before.account)).into());
+        if self.asked.was_removed(&self.store, &tokens).map_err(Thrown::from)? {
+            return Err(Thrown::Argument("this device was removed: it signs in anew".to_owned()).into());
         }
         let finished = || {
             let name = &self.asked.device.name;

@@ -32,6 +32,36 @@ test('a wallet signs in for the host of the page and for no other', () => {
     assert.equal(device.signRefresh('refresh').length, 64);
 });
 
+test('a device that was removed signs in with new keys, and keeps its history', () => {
+    const server = new Server();
+    const backend = new MapBackend();
+    const wallet = new Wallet();
+    const alice = Client.signIn(server);
+    const before = Client.signIn(server, Store.openWithKey(backend, 'a random key'), wallet);
+    alice.say(before, 'hello');
+    before.receive();
+    before.device.free();
+    const ask = (store) => {
+        const asked = new SignIn(store, server.info(), 'abcdefgh1', HOST, wallet.address, undefined, 'a browser');
+        return [asked, server.signIn(asked.body(wallet.sign(asked.text)), 'abcdefgh1')];
+    };
+    const [same, known] = ask(Store.openWithKey(backend, 'a random key'));
+    assert.equal(same.wasRemoved(known), false);
+    const { text } = same;
+    same.finish(`https://${HOST}`, known).free();
+    server.remove(before.account, before.number);
+    const [refused, useless] = ask(Store.openWithKey(backend, 'a random key'));
+    assert.equal(refused.wasRemoved(useless), true);
+    server.remove(before.account, JSON.parse(useless).device);
+    const [anew, tokens] = ask(refused.anew());
+    assert.equal(anew.wasRemoved(tokens), false);
+    const identity = (text) => text.match(/urn:nepto:device:.+/)[0];
+    assert.notEqual(identity(anew.text), identity(text));
+    const bob = new Client(server, anew.finish(`https://${HOST}`, tokens));
+    assert.deepEqual([bob.account, bob.number], [before.account, before.number + 2]);
+    assert.deepEqual(bob.texts(alice), ['hello']);
+});
+
 test('two cores talk in both directions', () => {
     const { server, alice, bob } = friends();
     const expected = ['hello', 'hi'];

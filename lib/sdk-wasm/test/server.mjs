@@ -44,20 +44,26 @@ export class Server {
         }
         const id = this.#wallets.get(address) ?? randomUUID();
         this.#wallets.set(address, id);
-        const account = this.#accounts.get(id) ?? { wallet: address, devices: new Map() };
+        const account = this.#accounts.get(id) ?? { wallet: address, devices: new Map(), numbers: 0 };
         this.#accounts.set(id, account);
-        const device = account.devices.size + 1;
+        const same = [...account.devices.values()].find(({ public: { identity_key: key } }) => key === resource[2]);
+        const device = same?.public.device ?? ++account.numbers;
         account.devices.set(device, {
             public: {
                 device, registration_id: Number(resource[1]), identity_key: resource[2], certificate: signed,
             },
-            setup, ec: [], kyber: [], mailbox: [],
+            setup, ec: same?.ec ?? [], kyber: same?.kyber ?? [], mailbox: same?.mailbox ?? [],
         });
         const later = new Date(Date.now() + 600_000).toISOString();
         return JSON.stringify({
             account: id, device, session: randomUUID(),
             access_token: 'access', access_expires_at: later, refresh_token: 'refresh', refresh_expires_at: later,
         });
+    }
+
+    /** `DELETE /v1/devices/{device}` */
+    remove(account, device) {
+        this.#accounts.get(account).devices.delete(device);
     }
 
     #device(account, device) {

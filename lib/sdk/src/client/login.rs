@@ -6,7 +6,7 @@ use nepto_proto::api::ServerInfo;
 use nepto_proto::api::auth::{RevokeByWallet, Tokens};
 use nepto_proto::certificate::Resource;
 use nepto_proto::{DeviceId, ErrorCode};
-use nepto_sdk_core::sign_in::{self, check_clock, clock_skew};
+use nepto_sdk_core::sign_in::{self, Asked, check_clock, clock_skew};
 use reqwest::Url;
 use zeroize::Zeroizing;
 
@@ -175,32 +175,32 @@ impl Asking<'_> {
     /// Signs the profile in.
     async fn sign_in(&self, store: &Store, nonce: String) -> Result<Tokens, SdkError> {
         let before = store.registration()?;
-        let tokens = self.ask(store, nonce).await.map_err(|error| match (error.code(), &before) {
+        let (asked, tokens) = self.ask(store, nonce).await.map_err(|error| match (error.code(), &before) {
             // its key stays with the account that it signed in to first
             (Some(ErrorCode::IdentityTaken), Some(before)) => SdkError::OtherAccount(before.account),
             _ => error,
         })?;
-        let Some(known) = before else { return Ok(tokens) };
-        if known.account != tokens.account {
-            let error = SdkError::OtherAccount(known.account);
-            forsake(self.http, tokens).await;
-            return Err(error);
+        match asked.was_removed(store, &tokens) {
+            Ok(false) => Ok(tokens),
+            Ok(true) => {
+                forsake(self.http, tokens).await;
+                sign_in::begin_anew(store)?;
+                let nonce = self.http.nonce().await?.nonce;
+                Ok(self.ask(store, nonce).await?.1)
+            }
+            Err(error) => {
+                forsake(self.http, tokens).await;
+                Err(error)
+            }
         }
-        if known.device == tokens.device {
-            return Ok(tokens);
-        }
-        // the device was removed: who has heard of that would ask about its keys for ever
-        forsake(self.http, tokens).await;
-        sign_in::begin_anew(store)?;
-        let nonce = self.http.nonce().await?.nonce;
-        self.ask(store, nonce).await
     }
 
-    async fn ask(&self, store: &Store, nonce: String) -> Result<Tokens, SdkError> {
+    async fn ask(&self, store: &Store, nonce: String) -> Result<(Asked, Tokens), SdkError> {
         let asked = sign_in::ask(store, self.env, self.info, nonce, self.wallet.signer(), self.device_name)?;
         let signature = self.wallet.sign_text(&asked.text)?;
         let signed_in = self.http.sign_in(&asked.answered(&signature, self.invite.clone())).await;
-        signed_in.map_err(|error| read_clock(error, self.info, self.env))
+        let tokens = signed_in.map_err(|error| read_clock(error, self.info, self.env))?;
+        Ok((asked, tokens))
     }
 }
 
