@@ -6,6 +6,7 @@ mod paths;
 mod tidy;
 mod tools;
 mod up;
+mod wasm;
 
 use std::os::unix::process::CommandExt;
 use std::process::ExitCode;
@@ -46,6 +47,8 @@ enum Task {
     },
     /// Run clippy over everything; warnings are errors
     Lint,
+    /// Build the client's core for browsers and run it in Node
+    Wasm,
     /// Find or install what the other tasks need: NATS, Redis, the protobuf compiler, a chain with our contracts
     Tools,
 }
@@ -75,6 +78,7 @@ fn run(task: Task) -> Result<ExitCode> {
             let lint = ["clippy", "--workspace", "--all-targets", "--", "--deny", "warnings"];
             cargo::run(cargo::command(&paths).args(lint))
         }
+        Task::Wasm => wasm::run(&paths),
         Task::Tools => {
             let tools = Tools::find_or_install(&paths)?;
             println!("NATS   {}\nRedis  {}\nprotoc {}", tools.nats.display(), tools.redis.display(), tools.protoc);

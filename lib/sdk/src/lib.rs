@@ -1,9 +1,9 @@
 //! The client of Nepto: signs in with a wallet, keeps a connection, encrypts and decrypts with the Signal protocol, and
 //! keeps history in a store that is encrypted at rest.
 //!
-//! [`Client`] is the door. Beneath it lies a core without network (`core`, `directory`, `outbox`, `inbox`, `chat`,
-//! `keys`): it asks for what it needs and hands out what must be sent, so that it is tested without a server. [`http`],
-//! [`socket`] and [`session`] are the network, and can be used alone.
+//! [`Client`] is the door. What a device believes, encrypts and remembers is [`nepto_sdk_core`], which has no network and is
+//! tested without a server. Here is what a program with an operating system puts around it: [`http`], [`socket`] and
+//! [`session`], which can be used alone, [`Wallet`]s with their keys, and the [`store`] in a file.
 //!
 //! ```no_run
 //! use nepto_sdk::{Client, Env, Event, LoginOptions, Wallet};
@@ -26,36 +26,17 @@
 //! Programs that print logs should leave out libsignal's below `error`: they name public keys and addresses.
 
 mod client;
-pub mod env;
-mod error;
-mod event;
-pub mod guard;
 pub mod http;
-pub mod model;
-mod safety;
 pub mod session;
 pub mod socket;
 pub mod store;
+#[cfg(test)]
+mod tests;
 mod tls;
 mod wallet;
 
-mod chat;
-mod core;
-mod directory;
-mod inbox;
-mod interpret;
-mod keys;
-mod outbox;
-mod resets;
-mod signal;
-mod sync;
-#[cfg(test)]
-mod tests;
-mod words;
-
-pub use client::{ChainNodes, Client, Events, LoginOptions, Place, Verification, revoke_device_by_wallet};
-pub use env::Env;
-pub use error::SdkError;
-pub use event::{DisconnectReason, Event};
-pub use safety::{SafetyNumber, safety_number};
+pub use client::{ChainNodes, Client, Events, LoginOptions, Place, revoke_device_by_wallet};
+pub use nepto_sdk_core::{
+    DisconnectReason, Env, Event, SafetyNumber, SdkError, Verification, env, guard, model, safety_number,
+};
 pub use wallet::{ContractWallet, Creation, Wallet};

@@ -9,15 +9,14 @@ use std::time::Duration;
 use nepto_proto::limits::{HELLO_TIMEOUT, IDLE_TIMEOUT};
 use nepto_proto::wire::{Cursor, Welcome, client_frame, server_frame};
 use nepto_proto::{CloseCode, ErrorCode};
+use nepto_sdk_core::is_signed_out;
 use tokio::sync::{mpsc, oneshot, watch};
 use tokio::time::{Instant, sleep_until, timeout};
 use tokio_util::sync::CancellationToken;
 
-use crate::SdkError;
 use crate::env::Env;
-use crate::error::is_signed_out;
-use crate::event::DisconnectReason;
 use crate::socket::{Calls, Incoming, Socket, SocketError};
+use crate::{DisconnectReason, SdkError};
 
 /// The longest wait before the second try; doubles.
 const BACKOFF_FIRST: Duration = Duration::from_millis(200);

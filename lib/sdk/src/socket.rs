@@ -19,88 +19,22 @@ use tokio_tungstenite::tungstenite::protocol::{CloseFrame, WebSocketConfig};
 use tokio_tungstenite::tungstenite::{Error as WsError, Message};
 use tokio_tungstenite::{MaybeTlsStream, WebSocketStream};
 
-/// The WebSocket subprotocol.
-pub const SUBPROTOCOL: &str = "nepto.v1";
+pub use nepto_sdk_core::gateway::{SUBPROTOCOL, SocketError};
+
 /// Buffer of a connection in each direction.
 const BUFFER_BYTES: usize = 4 * 1024;
 /// What may wait for a slow network before sending fails.
 const WRITE_BYTES_MAX: usize = 4 * FRAME_BYTES_MAX;
 
-/// Why a connection could not be made or ended.
-#[derive(Debug, thiserror::Error)]
-pub enum SocketError {
-    /// The gateway closed it.
-    #[error("the gateway closed the connection: {}", describe(*number, reason))]
-    Closed {
-        /// The code, if it is one of ours.
-        code: Option<CloseCode>,
-        /// The number on the wire; 1006 when the connection just broke off.
-        number: u16,
-        /// The gateway's words.
-        reason: String,
-    },
-    /// The network.
-    #[error("the connection broke: {0}")]
-    Network(String),
-    /// The answer to the handshake.
-    #[error("the gateway refused the connection with HTTP status {0}")]
-    Http(u16),
-    /// The answer to the handshake.
-    #[error("the server does not speak {SUBPROTOCOL}; update this client or the server")]
-    Subprotocol,
-    /// A frame outside the contract.
-    #[error(transparent)]
-    Frame(#[from] FrameError),
-    /// The gateway refused the `Hello`.
-    #[error("the gateway refused: {detail} ({code})")]
-    Refused {
-        /// Its code.
-        code: ErrorCode,
-        /// Its words.
-        detail: String,
-    },
-    /// No answer in time.
-    #[error("the gateway did not answer in time")]
-    Timeout,
-    /// The address.
-    #[error("{0:?} is not a socket address; it looks like wss://chat.example.org/v1/socket")]
-    Url(String),
-}
-
-fn describe(number: u16, reason: &str) -> String {
-    if reason.is_empty() { number.to_string() } else { format!("{reason} ({number})") }
-}
-
-impl SocketError {
-    /// The error code that it stands for, if any.
-    pub fn code(&self) -> Option<ErrorCode> {
-        match self {
-            Self::Refused { code, .. } => Some(*code),
-            Self::Closed { code: Some(CloseCode::SessionRevoked), .. } => Some(ErrorCode::SessionRevoked),
-            _ => None,
+fn broken(error: WsError) -> SocketError {
+    match error {
+        WsError::Http(response) => SocketError::Http(response.status().as_u16()),
+        WsError::Url(error) => SocketError::Url(error.to_string()),
+        WsError::Protocol(tokio_tungstenite::tungstenite::error::ProtocolError::SecWebSocketSubProtocolError(_)) => {
+            SocketError::Subprotocol
         }
-    }
-
-    /// The close code, if the gateway gave one of ours.
-    pub fn close_code(&self) -> Option<CloseCode> {
-        match self {
-            Self::Closed { code, .. } => *code,
-            _ => None,
-        }
-    }
-}
-
-impl From<WsError> for SocketError {
-    fn from(error: WsError) -> Self {
-        match error {
-            WsError::Http(response) => Self::Http(response.status().as_u16()),
-            WsError::Url(error) => Self::Url(error.to_string()),
-            WsError::Protocol(tokio_tungstenite::tungstenite::error::ProtocolError::SecWebSocketSubProtocolError(
-                _,
-            )) => Self::Subprotocol,
-            WsError::ConnectionClosed | WsError::AlreadyClosed => closed(None),
-            other => Self::Network(other.to_string()),
-        }
+        WsError::ConnectionClosed | WsError::AlreadyClosed => closed(None),
+        other => SocketError::Network(other.to_string()),
     }
 }
 
@@ -138,7 +72,8 @@ impl Socket {
             .max_message_size(Some(FRAME_BYTES_MAX))
             .max_frame_size(Some(FRAME_BYTES_MAX));
         crate::tls::prepare();
-        let (ws, _) = tokio_tungstenite::connect_async_with_config(request, Some(config), true).await?;
+        let (ws, _) =
+            tokio_tungstenite::connect_async_with_config(request, Some(config), true).await.map_err(broken)?;
         Ok(Self { ws, last_id: 0 })
     }
 
@@ -185,13 +120,13 @@ impl Socket {
     /// Puts a frame into the write buffer; [`Socket::flush`] sends it.
     pub async fn feed(&mut self, kind: client_frame::Kind) -> Result<u32, SocketError> {
         self.last_id = next_id(self.last_id);
-        self.ws.feed(encode(self.last_id, kind)?).await?;
+        self.ws.feed(encode(self.last_id, kind)?).await.map_err(broken)?;
         Ok(self.last_id)
     }
 
     /// Sends what is buffered.
     pub async fn flush(&mut self) -> Result<(), SocketError> {
-        Ok(self.ws.flush().await?)
+        self.ws.flush().await.map_err(broken)
     }
 
     /// The next thing that comes in. Cancel-safe.
@@ -201,7 +136,7 @@ impl Socket {
 
     /// Asks for a sign of life.
     pub async fn ping(&mut self) -> Result<(), SocketError> {
-        Ok(self.ws.send(Message::Ping(Default::default())).await?)
+        self.ws.send(Message::Ping(Default::default())).await.map_err(broken)
     }
 
     /// Says goodbye.
@@ -239,7 +174,7 @@ impl SocketSender {
 
     /// As [`Socket::flush`].
     pub async fn flush(&mut self) -> Result<(), SocketError> {
-        Ok(self.sink.flush().await?)
+        self.sink.flush().await.map_err(broken)
     }
 }
 
@@ -269,13 +204,13 @@ fn encode(id: u32, kind: client_frame::Kind) -> Result<Message, SocketError> {
 }
 
 async fn feed(sink: &mut (impl Sink<Message, Error = WsError> + Unpin), message: Message) -> Result<(), SocketError> {
-    Ok(sink.feed(message).await?)
+    sink.feed(message).await.map_err(broken)
 }
 
 async fn recv(stream: &mut (impl Stream<Item = Result<Message, WsError>> + Unpin)) -> Result<Incoming, SocketError> {
     match stream.next().await {
         None => Err(closed(None)),
-        Some(Err(error)) => Err(error.into()),
+        Some(Err(error)) => Err(broken(error)),
         Some(Ok(Message::Binary(bytes))) => Ok(Incoming::Frame(frame::decode_server(bytes)?)),
         Some(Ok(Message::Close(close))) => Err(closed(close)),
         Some(Ok(_)) => Ok(Incoming::Alive),

@@ -10,7 +10,8 @@ use alloy_signer_local::{MnemonicBuilder, PrivateKeySigner};
 use nepto_chain::signature::wrap;
 use nepto_files::Readers;
 use nepto_proto::certificate::SignedMessage;
-use nepto_proto::siwe::{SiweError, SiweMessage};
+use nepto_proto::siwe::SiweMessage;
+use nepto_sdk_core::sign_in::{Signer, signed, text_to_sign};
 use zeroize::{Zeroize, Zeroizing};
 
 use crate::SdkError;
@@ -119,6 +120,12 @@ impl Wallet {
         self.contract.as_ref().map_or_else(|| self.signer.address(), |contract| contract.address)
     }
 
+    /// Whose signature it gives.
+    pub fn signer(&self) -> Signer {
+        let contract_chain = self.contract.as_ref().map(|contract| contract.chain_id);
+        Signer { address: self.address(), contract_chain }
+    }
+
     /// Signs a text as wallets do for people (EIP-191, `personal_sign`).
     pub fn sign_text(&self, text: &str) -> Result<Vec<u8>, SdkError> {
         let signature = self.signer.sign_message_sync(text.as_bytes());
@@ -130,20 +137,9 @@ impl Wallet {
     /// Signs an EIP-4361 message. Parts of it come from a server: nothing is signed that could be read as something else, or
     /// that shows its owner something else than it says.
     pub fn sign(&self, message: &SiweMessage) -> Result<SignedMessage, SdkError> {
-        let authority = [&message.domain, &message.uri];
-        if authority.iter().any(|text| !text.bytes().all(|byte| byte.is_ascii_graphic())) {
-            return Err(SdkError::Unsignable("its domain or URI holds characters that neither may have"));
-        }
-        let text = message.to_string();
-        match text.parse::<SiweMessage>() {
-            Ok(read) if read == *message => {}
-            Ok(_) => return Err(SdkError::Unsignable("a part of it is more than one line")),
-            Err(SiweError::Malformed(why)) => return Err(SdkError::Unsignable(why)),
-            Err(error) => return Err(error.into()),
-        }
-        let message = text;
-        let signature = format!("0x{}", hex::encode(self.sign_text(&message)?));
-        Ok(SignedMessage { message, signature })
+        let text = text_to_sign(message)?;
+        let signature = self.sign_text(&text)?;
+        Ok(signed(text, &signature))
     }
 }
 
@@ -192,7 +188,7 @@ mod tests {
                 sign_up: Default::default(),
             };
             let (resource, env) = (nepto_proto::certificate::Resource::Link(wallet.address()), Env::system());
-            crate::keys::wallet_message(&info, nonce.into(), &wallet, "Link.", &resource, &env)
+            nepto_sdk_core::sign_in::wallet_message(&info, nonce.into(), wallet.signer(), "Link.", &resource, &env)
         };
         let (domain, uri, nonce) = ("chat.example.org", "https://chat.example.org", "abcdefgh1");
         wallet.sign(&message(domain, uri, nonce)).unwrap();

@@ -7,6 +7,7 @@
 mod checkout;
 mod progress;
 
+use std::ffi::OsStr;
 use std::process::{Command, ExitCode, Stdio};
 
 use anyhow::{Context, Result, bail};
@@ -38,7 +39,12 @@ impl Targets<'_> {
 
 /// Cargo in the checkout, as if called from a shell.
 pub fn command(paths: &Paths) -> Command {
-    let mut command = Command::new(std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into()));
+    command_of(paths, &std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into()))
+}
+
+/// The same with the cargo of another toolchain.
+pub fn command_of(paths: &Paths, cargo: impl AsRef<OsStr>) -> Command {
+    let mut command = Command::new(cargo);
     for (name, _) in std::env::vars_os() {
         if set_by_cargo_run(&name.to_string_lossy()) {
             command.env_remove(name);

@@ -7,6 +7,13 @@ use anyhow::{Result, bail};
 
 use super::{on_path, run};
 
+/// Whether a package is installed.
+pub fn has(package: &str) -> bool {
+    let mut asked = Command::new("dpkg-query");
+    asked.args(["--show", "--showformat=${db:Status-Status}", package]);
+    asked.output().is_ok_and(|output| output.stdout == b"installed")
+}
+
 /// Installs a package, or says how to.
 pub fn install(package: &str, what: &str) -> Result<()> {
     if on_path("apt-get").is_none() {

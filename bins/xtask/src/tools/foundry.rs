@@ -1,6 +1,6 @@
 //! Our contracts and the chain to try them on: packages from npm, of the versions in `contracts/package-lock.json`.
 //!
-//! npm's own scripts never run. Everything lies in `contracts/`, and is made anew only when what it is made of changed.
+//! Everything lies in `contracts/`, and is made anew only when what it is made of changed.
 
 use std::env::consts::{ARCH, OS};
 use std::fs::{self, File};
@@ -10,7 +10,7 @@ use std::time::SystemTime;
 
 use anyhow::{Context, Result, bail};
 
-use super::{apt, on_path, run, version};
+use super::{changed, npm, run, version};
 use crate::paths::Paths;
 
 /// What compiled contracts are made of, below `contracts/`.
@@ -33,7 +33,7 @@ pub struct Foundry {
 pub fn find_or_install(paths: &Paths) -> Result<Foundry> {
     let folder = paths.root.join("contracts");
     let _locked = lock(&folder)?;
-    install(&folder)?;
+    npm::install(&folder)?;
     let forge = executable(&folder, "forge")?;
     compile(&folder, &forge)?;
     let anvil = match std::env::var_os("NEPTO_ANVIL").map(PathBuf::from) {
@@ -50,25 +50,6 @@ pub fn lock(folder: &Path) -> Result<File> {
     let file = File::open(&manifest).with_context(|| format!("{} can't be read", manifest.display()))?;
     file.lock().context("contracts/ can't be locked")?;
     Ok(file)
-}
-
-/// `npm ci`, if the packages are missing or older than the list of their versions.
-fn install(folder: &Path) -> Result<()> {
-    // npm writes this one last
-    let installed = changed(&folder.join("node_modules/.package-lock.json"));
-    if installed.is_some() && installed >= changed(&folder.join("package-lock.json")) {
-        return Ok(());
-    }
-    if on_path("node").is_none() {
-        apt::install("nodejs", "Node.js")?;
-    }
-    if on_path("npm").is_none() {
-        apt::install("npm", "Node's package installer `npm`")?;
-    }
-    eprintln!("Installing the contracts' packages");
-    let npm = ["ci", "--ignore-scripts", "--no-audit", "--no-fund"];
-    run(Command::new("npm").args(npm).current_dir(folder))
-        .context("the contracts' packages could not be installed; try `npm ci --ignore-scripts` in contracts/")
 }
 
 /// The executable of this machine in a package. The package's own command is a script that starts it, and would stay
@@ -107,10 +88,6 @@ fn compile(folder: &Path, forge: &Path) -> Result<()> {
     eprintln!("Compiling the contracts");
     run(Command::new(forge).args(["build", "--skip", "test"]).current_dir(folder))?;
     fs::write(&stamp, "").with_context(|| format!("{} can't be written", stamp.display()))
-}
-
-fn changed(path: &Path) -> Option<SystemTime> {
-    fs::metadata(path).and_then(|metadata| metadata.modified()).ok()
 }
 
 /// When anything at or below a path was changed last.

@@ -6,11 +6,15 @@
 mod apt;
 pub mod foundry;
 mod nats;
+pub mod npm;
 mod redis;
+pub mod wasm;
 
 use std::ffi::OsString;
+use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::Command;
+use std::time::SystemTime;
 
 use anyhow::{Context, Result, bail};
 
@@ -61,6 +65,11 @@ pub fn protoc() -> Result<String> {
     }
     apt::install("protobuf-compiler", "the protobuf compiler `protoc`")?;
     version(&program).context("protobuf-compiler is installed, but `protoc` does not run")
+}
+
+/// When a file was changed last; `None` if it isn't there.
+fn changed(path: &Path) -> Option<SystemTime> {
+    fs::metadata(path).and_then(|metadata| metadata.modified()).ok()
 }
 
 /// The program of this name on the `PATH`.

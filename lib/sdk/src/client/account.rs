@@ -8,14 +8,14 @@ use nepto_proto::api::auth::{Session, SignOut, Wallets};
 use nepto_proto::api::keys::OwnDevice;
 use nepto_proto::certificate::{Resource, WalletLink};
 use nepto_proto::{AccountId, DeviceId};
+use nepto_sdk_core::sign_in::wallet_message;
 
 use super::Client;
 use crate::SdkError;
-use crate::keys::wallet_message;
 use crate::model::KnownDevice;
-use crate::safety::SafetyNumber;
 use crate::store::seal::Cost;
 use crate::wallet::Wallet;
+use crate::{SafetyNumber, Verification};
 
 impl Client {
     /// The own account.
@@ -30,7 +30,7 @@ impl Client {
 
     /// The wallet that the devices of an account are checked against; `None` before the first look-up.
     pub fn pinned_wallet(&self, account: AccountId) -> Result<Option<String>, SdkError> {
-        Ok(self.inner.core().store.begin().peer(account)?.map(|peer| peer.root))
+        self.inner.core().pinned_wallet(account)
     }
 
     /// A page of everybody the account has met.
@@ -40,7 +40,7 @@ impl Client {
 
     /// Own devices that were away for too long: since when each missed messages the last time, milliseconds since 1970.
     pub fn missed(&self) -> Result<BTreeMap<DeviceId, u64>, SdkError> {
-        Ok(self.inner.core().store.begin().missed()?)
+        self.inner.core().missed_since()
     }
 
     /// The own devices.
@@ -51,7 +51,7 @@ impl Client {
     /// Removes an own device.
     pub async fn revoke_device(&self, device: DeviceId) -> Result<(), SdkError> {
         self.inner.http.delete_device(device).await?;
-        self.inner.core().outdated.insert(self.account());
+        self.inner.core().set_outdated(self.account());
         Ok(())
     }
 
@@ -81,7 +81,7 @@ impl Client {
         let account = self.account();
         let sign = async |wallet: &Wallet, statement: String, resource: Resource| {
             let nonce = http.nonce().await?.nonce;
-            wallet.sign(&wallet_message(&info, nonce, wallet, &statement, &resource, &self.inner.env))
+            wallet.sign(&wallet_message(&info, nonce, wallet.signer(), &statement, &resource, &self.inner.env))
         };
         let statement = format!("Let the wallet {} speak for this account.", new.address());
         let approval = sign(existing, statement, Resource::Link(new.address())).await?;
@@ -98,7 +98,7 @@ impl Client {
     /// The devices of an account, fetched and checked against its wallets.
     pub async fn peer_devices(&self, account: AccountId) -> Result<Vec<KnownDevice>, SdkError> {
         self.inner.look_up(account, None).await?;
-        Ok(self.inner.core().store.begin().peer(account)?.map(|peer| peer.devices).unwrap_or_default())
+        self.inner.core().devices_of(account)
     }
 
     /// One safety number for each device of an account, as the server lists them now.
@@ -125,12 +125,7 @@ impl Client {
 
     /// Whether the account is marked verified, and whether something changed since.
     pub fn verification(&self, account: AccountId) -> Result<Verification, SdkError> {
-        let peer = self.inner.core().store.begin().peer(account)?;
-        Ok(match peer {
-            Some(peer) if peer.changed || peer.claimed.is_some() || !peer.returned.is_empty() => Verification::Changed,
-            Some(peer) if peer.verified => Verification::Verified,
-            _ => Verification::Unverified,
-        })
+        self.inner.core().verification(account)
     }
 
     /// Accepts that the keys of a verified contact changed, that another wallet names it, or that a removed device is back; it
@@ -143,16 +138,4 @@ impl Client {
     pub fn change_passphrase(&self, passphrase: &str) -> Result<(), SdkError> {
         Ok(self.inner.core().store.change_passphrase(passphrase, Cost::PERSON)?)
     }
-}
-
-/// What is known about a contact's keys.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Verification {
-    /// Safety numbers were not compared.
-    Unverified,
-    /// They were, and nothing changed.
-    Verified,
-    /// They were and something changed, another wallet names the account, or a removed device is back: nothing is sent until
-    /// the user decides.
-    Changed,
 }

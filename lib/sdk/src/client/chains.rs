@@ -8,11 +8,10 @@ use nepto_chain::block::Finality;
 use nepto_chain::signature::{Claim, Moment, Nodes, OnChain, SignatureError, SignatureVerifier};
 use nepto_proto::AccountId;
 use nepto_proto::api::keys::DeviceDirectory;
+use nepto_sdk_core::words::{Answers, Said, Word};
 
 use super::{Client, Inner};
 use crate::SdkError;
-use crate::store::backend::Durability;
-use crate::words::{Answers, Said, Word};
 
 /// Addresses of nodes, `http` or `https`, by the EIP-155 id of their chain. Several of one chain must agree.
 pub type ChainNodes = BTreeMap<u64, Vec<String>>;
@@ -33,16 +32,14 @@ pub(super) fn on_chain(nodes: &ChainNodes) -> Result<OnChain, SdkError> {
 impl Client {
     /// The nodes that this device asks about contract wallets.
     pub fn nodes(&self) -> Result<ChainNodes, SdkError> {
-        Ok(self.inner.core().store.begin().nodes()?)
+        Ok(self.inner.core().store.nodes()?)
     }
 
     /// Asks these nodes from now on. Without a node of its chain a contract wallet is not believed.
     pub fn set_nodes(&self, nodes: &ChainNodes) -> Result<(), SdkError> {
         let chains = Arc::new(on_chain(nodes)?);
         let core = self.inner.core();
-        let txn = core.store.begin();
-        txn.set_nodes(nodes)?;
-        txn.commit(Durability::Now)?;
+        core.store.set_nodes(nodes)?;
         *self.inner.chains.write().unwrap_or_else(PoisonError::into_inner) = chains;
         Ok(())
     }

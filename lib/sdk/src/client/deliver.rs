@@ -5,11 +5,10 @@ use std::time::Duration;
 use alloy_primitives::Address;
 use nepto_proto::wire::Deliver;
 use nepto_proto::{AccountId, DeviceId, ErrorCode};
+use nepto_sdk_core::Received;
 
 use super::Inner;
-use crate::SdkError;
-use crate::event::Event;
-use crate::inbox::Received;
+use crate::{Event, SdkError};
 
 /// Before a directory is asked for again; doubles.
 const RETRY_FIRST: Duration = Duration::from_millis(250);

@@ -5,17 +5,16 @@ use std::time::Duration;
 
 use nepto_proto::api::accounts::Consent;
 use nepto_proto::api::keys::{KeyCount, NextIds};
-use nepto_proto::wire::{Ack, Cursor, Welcome, client_frame, server_frame};
+use nepto_proto::wire::{Ack, Cursor, client_frame, server_frame};
 use nepto_proto::{AccountId, DeviceId};
 use tokio::sync::mpsc;
 use tokio::time::{Instant, sleep_until};
 use tokio_util::sync::CancellationToken;
 
 use super::{Inner, send};
-use crate::SdkError;
-use crate::event::Event;
 use crate::model::ConversationState;
 use crate::session::{Credentials, Link, SessionEvent};
+use crate::{Event, SdkError};
 
 /// Deliveries that may wait for their acknowledgement.
 const ACK_BURST: u32 = 32;
@@ -46,13 +45,7 @@ impl Credentials for Owner {
     }
 
     fn cursor(&self) -> Result<Option<Cursor>, SdkError> {
-        let mut core = self.0.core();
-        // another device may have joined or left while nobody told us, and nothing may be sent before that is known
-        core.outdated.insert(self.0.account);
-        // the gateway may purge up to what it is told
-        core.store.flush()?;
-        let cursor = core.store.begin().cursor()?;
-        Ok(cursor.map(|cursor| Cursor { epoch: cursor.epoch, seq: cursor.seq }))
+        self.0.core().resume_from()
     }
 }
 
@@ -153,7 +146,7 @@ impl Engine {
     async fn session(&mut self, event: SessionEvent) -> Result<bool, SdkError> {
         Ok(match event {
             SessionEvent::Connected(welcome) => {
-                self.inner.welcomed(&welcome)?;
+                self.inner.core().heard_welcome(&welcome)?;
                 (self.unacked, self.ack, self.ack_at, self.caught_up) = (0, 0, None, false);
                 self.inner.keys_settled.send_replace(false);
                 self.background(maintain(self.inner.clone(), self.events.clone()));
@@ -205,16 +198,12 @@ impl Engine {
             }
             server_frame::Kind::TypingFrom(typing) => {
                 let Ok(account) = AccountId::from_bytes(&typing.from) else { return Ok(true) };
-                let welcome = {
-                    let core = self.inner.core();
-                    let conversation = core.store.begin().conversation(account)?;
-                    conversation.is_some_and(|c| c.state == ConversationState::Accepted)
-                };
+                let welcome = self.inner.core().is_accepted(account)?;
                 let event = Event::Typing { account, active: typing.active };
                 Ok(!welcome || self.tell(event).await.is_ok())
             }
             server_frame::Kind::DevicesChanged(_) => {
-                self.inner.core().outdated.insert(self.inner.account);
+                self.inner.core().set_outdated(self.inner.account);
                 self.background(refresh_own_devices(self.inner.clone(), self.events.clone()));
                 Ok(true)
             }
@@ -240,7 +229,7 @@ impl Engine {
         self.ack_at = None;
         if self.unacked > 0 {
             self.unacked = 0;
-            self.inner.core().store.flush()?;
+            self.inner.core().flush()?;
             // without a connection the gateway delivers them again, and they are dropped
             let _ = self.link.notify(client_frame::Kind::Ack(Ack { up_to: self.ack })).await;
         }
@@ -279,8 +268,8 @@ impl Engine {
 async fn maintain(inner: Arc<Inner>, events: mpsc::Sender<Event>) {
     replenish(inner.clone(), events.clone()).await;
     inner.keys_settled.send_replace(true);
-    let is_known = !inner.core().outdated.contains(&inner.account);
-    if !is_known {
+    let is_outdated = inner.core().is_outdated(inner.account);
+    if is_outdated {
         refresh_own_devices(inner.clone(), events).await;
     }
     if let Err(error) = inner.sync_contacts().await {
@@ -311,12 +300,6 @@ async fn replenish(inner: Arc<Inner>, events: mpsc::Sender<Event>) {
 }
 
 impl Inner {
-    fn welcomed(&self, welcome: &Welcome) -> Result<(), SdkError> {
-        let mut core = self.core();
-        core.server_ahead_ms = welcome.server_time_ms.cast_signed().saturating_sub(self.env.now_ms().cast_signed());
-        core.welcomed(welcome.epoch)
-    }
-
     /// Sees to it that the server has the keys of this device and no others: rotates repeated-use keys when it is time,
     /// repairs the server's copy when it differs, replaces one-time keys that are not known here, and fills their stock up.
     pub(super) async fn replenish(&self) -> Result<Option<Event>, SdkError> {

@@ -3,10 +3,10 @@
 use std::path::PathBuf;
 
 use nepto_proto::api::ServerInfo;
-use nepto_proto::api::auth::{RevokeByWallet, SignIn, Tokens};
+use nepto_proto::api::auth::{RevokeByWallet, Tokens};
 use nepto_proto::certificate::Resource;
-use nepto_proto::limits::CLOCK_SKEW_MAX;
 use nepto_proto::{DeviceId, ErrorCode};
+use nepto_sdk_core::sign_in::{self, Asked, check_clock, clock_skew};
 use reqwest::Url;
 use zeroize::Zeroizing;
 
@@ -15,10 +15,7 @@ use super::chains::{ChainNodes, on_chain};
 use crate::SdkError;
 use crate::env::Env;
 use crate::http::{Http, is_loopback, server_url};
-use crate::keys;
-use crate::store::backend::Durability;
-use crate::store::profile::Registration;
-use crate::store::{Store, StoreError};
+use crate::store::{Store, StoreError, file};
 use crate::wallet::Wallet;
 
 /// Where a profile is kept.
@@ -79,7 +76,7 @@ impl Place {
     /// Makes it if it isn't there.
     fn open_or_make(self, env: &Env) -> Result<Store, SdkError> {
         match self {
-            Self::File { path, passphrase } => Ok(Store::in_file(&path, &passphrase, env)?),
+            Self::File { path, passphrase } => Ok(file::in_file(&path, &passphrase, env)?),
             other => other.open(env),
         }
     }
@@ -90,7 +87,7 @@ impl Place {
             Self::File { path, .. } if !path.try_exists().map_err(StoreError::io)? => {
                 return Err(SdkError::NotSignedIn);
             }
-            Self::File { path, passphrase } => Store::of_file(&path, &passphrase, env)?,
+            Self::File { path, passphrase } => file::of_file(&path, &passphrase, env)?,
             Self::Store(store) => *store,
         })
     }
@@ -124,14 +121,14 @@ impl Client {
         let nonce = http.nonce().await?.nonce;
         let made = place.missing_file();
         let store = place.open_or_make(&env)?;
-        let before = store.begin().registration()?.and_then(|before| before.device_name);
+        let before = store.registration()?.and_then(|before| before.device_name);
         let device_name = before.filter(|_| keeps_name).unwrap_or(device_name);
         let asking = Asking { http: &http, info: &info, wallet, env: &env, device_name: &device_name, invite };
         let signed_in = match set_nodes(&store, nodes, wallet) {
             Ok(()) => asking.sign_in(&store, nonce).await,
             Err(error) => Err(error),
         };
-        let (tokens, before) = match (signed_in, made) {
+        let tokens = match (signed_in, made) {
             (Err(error), Some(made)) if !may_have_arrived(&error) => {
                 // a profile of nobody would only be in the way
                 drop(store);
@@ -142,27 +139,12 @@ impl Client {
             }
             (signed_in, _) => signed_in?,
         };
-        let is_new = before.is_none_or(|before| before.device != tokens.device);
-        let txn = store.begin();
-        txn.set_registration(&Registration {
-            server: url.to_string(),
-            domain: info.domain,
-            account: tokens.account,
-            device: tokens.device,
-            wallet: wallet.address().to_string(),
-            device_name: Some(device_name.clone()),
-        })?;
-        txn.set_tokens(&tokens)?;
-        if is_new {
-            // a profile that was removed meanwhile: nobody has a session with its new number
-            txn.delete_all_sessions()?;
-        }
-        txn.commit(Durability::Now)?;
+        let is_new = sign_in::record(&store, url.as_ref(), &info.domain, wallet.signer(), &device_name, &tokens)?;
         let client = Self::over(store, env, shared).await?;
         if is_new {
             let mut core = client.inner.core();
             let me = core.me.account;
-            core.outdated.insert(me);
+            core.set_outdated(me);
             core.greet_own_devices()?;
         }
         // others can write to a device without one-time prekeys, so a failure here only waits for the next connection
@@ -190,51 +172,48 @@ struct Asking<'a> {
 }
 
 impl Asking<'_> {
-    /// Signs the profile in, and says what it was before.
-    async fn sign_in(&self, store: &Store, nonce: String) -> Result<(Tokens, Option<Registration>), SdkError> {
-        let before = store.begin().registration()?;
-        let tokens = self.ask(store, nonce).await.map_err(|error| match (error.code(), &before) {
+    /// Signs the profile in.
+    async fn sign_in(&self, store: &Store, nonce: String) -> Result<Tokens, SdkError> {
+        let before = store.registration()?;
+        let (asked, tokens) = self.ask(store, nonce).await.map_err(|error| match (error.code(), &before) {
             // its key stays with the account that it signed in to first
             (Some(ErrorCode::IdentityTaken), Some(before)) => SdkError::OtherAccount(before.account),
             _ => error,
         })?;
-        let Some(known) = &before else { return Ok((tokens, before)) };
-        if known.account != tokens.account {
-            let error = SdkError::OtherAccount(known.account);
-            forsake(self.http, tokens).await;
-            return Err(error);
+        match asked.was_removed(store, &tokens) {
+            Ok(false) => Ok(tokens),
+            Ok(true) => {
+                forsake(self.http, tokens).await;
+                sign_in::begin_anew(store)?;
+                let nonce = self.http.nonce().await?.nonce;
+                Ok(self.ask(store, nonce).await?.1)
+            }
+            Err(error) => {
+                forsake(self.http, tokens).await;
+                Err(error)
+            }
         }
-        if known.device == tokens.device {
-            return Ok((tokens, before));
-        }
-        // the device was removed: who has heard of that would ask about its keys for ever
-        forsake(self.http, tokens).await;
-        keys::draw_anew(store)?;
-        let nonce = self.http.nonce().await?.nonce;
-        Ok((self.ask(store, nonce).await?, before))
     }
 
-    async fn ask(&self, store: &Store, nonce: String) -> Result<Tokens, SdkError> {
-        let (installation, device) = keys::set_up(store, self.env, self.device_name)?;
-        let message = keys::sign_in_message(self.info, nonce, self.wallet, &installation, self.env)?;
-        let signed = self.wallet.sign(&message)?;
-        let signed_in = self.http.sign_in(&SignIn { signed, device, invite: self.invite.clone() }).await;
-        signed_in.map_err(|error| read_clock(error, self.info, self.env))
+    async fn ask(&self, store: &Store, nonce: String) -> Result<(Asked, Tokens), SdkError> {
+        let asked = sign_in::ask(store, self.env, self.info, nonce, self.wallet.signer(), self.device_name)?;
+        let signature = self.wallet.sign_text(&asked.text)?;
+        let signed_in = self.http.sign_in(&asked.answered(&signature, self.invite.clone())).await;
+        let tokens = signed_in.map_err(|error| read_clock(error, self.info, self.env))?;
+        Ok((asked, tokens))
     }
 }
 
 /// Takes nodes into the profile. A contract wallet needs one of its chain: this device will have to know its own account's
 /// other devices.
 fn set_nodes(store: &Store, more: ChainNodes, wallet: &Wallet) -> Result<(), SdkError> {
-    let txn = store.begin();
-    let mut nodes = txn.nodes()?;
+    let mut nodes = store.nodes()?;
     nodes.extend(more);
     let chains = on_chain(&nodes)?;
     if let Some(contract) = wallet.contract().filter(|contract| !chains.knows(contract.chain_id)) {
         return Err(SdkError::OwnNodeNeeded { wallet: contract.address.to_string(), chain_id: contract.chain_id });
     }
-    txn.set_nodes(&nodes)?;
-    Ok(txn.commit(Durability::Now)?)
+    Ok(store.set_nodes(&nodes)?)
 }
 
 /// Removes a device that a sign-in made and that nobody will ever use.
@@ -263,7 +242,7 @@ pub async fn revoke_device_by_wallet(
     check_clock(&info, env)?;
     let nonce = http.nonce().await?.nonce;
     let statement = format!("Remove device {device} from this account.");
-    let message = keys::wallet_message(&info, nonce, wallet, &statement, &Resource::Revoke(device), env);
+    let message = sign_in::wallet_message(&info, nonce, wallet.signer(), &statement, &Resource::Revoke(device), env);
     http.revoke_by_wallet(&RevokeByWallet { signed: wallet.sign(&message)? }).await
 }
 
@@ -286,21 +265,9 @@ fn check_domain(url: &Url, info: &ServerInfo, expected: Option<&str>) -> Result<
     Err(SdkError::DomainMismatch { url: url.to_string(), domain: info.domain.clone() })
 }
 
-fn check_clock(info: &ServerInfo, env: &Env) -> Result<(), SdkError> {
-    let (own, server) = (env.now_ms(), info.server_time_ms);
-    if u128::from(own.abs_diff(server)) > CLOCK_SKEW_MAX.as_millis() {
-        return Err(skew(own, server));
-    }
-    Ok(())
-}
-
-fn skew(own: u64, server: u64) -> SdkError {
-    SdkError::ClockSkew { off_by_s: own.abs_diff(server) / 1000, ahead: own > server }
-}
-
 fn read_clock(error: SdkError, info: &ServerInfo, env: &Env) -> SdkError {
     match error.code() {
-        Some(ErrorCode::ClockSkew) => skew(env.now_ms(), info.server_time_ms),
+        Some(ErrorCode::ClockSkew) => clock_skew(info, env),
         _ => error,
     }
 }
@@ -335,20 +302,5 @@ mod tests {
         assert!(!allowed("https://evil.org", "chat.example.org", None));
         assert!(allowed("https://tunnel.example", "chat.example.org", Some("chat.example.org")));
         assert!(!allowed("http://127.0.0.1:8080", "evil.org", Some("chat.example.org")));
-    }
-
-    #[test]
-    fn a_clock_that_is_off_is_named() {
-        struct Fixed(u64);
-        impl crate::env::Clock for Fixed {
-            fn now_ms(&self) -> u64 {
-                self.0
-            }
-        }
-        let at = |ms| Env::new(std::sync::Arc::new(Fixed(ms)), rand::SeedableRng::seed_from_u64(1));
-        assert!(check_clock(&info("a"), &at(1_000_000 + 299_000)).is_ok());
-        let error = check_clock(&info("a"), &at(1_000_000 + 400_000)).unwrap_err();
-        assert!(error.to_string().contains("400 s ahead of the server's"), "{error}");
-        assert!(check_clock(&info("a"), &at(400_000)).unwrap_err().to_string().contains("600 s behind"));
     }
 }

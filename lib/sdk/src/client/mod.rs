@@ -15,23 +15,20 @@ use std::task::{Context, Poll};
 
 use futures_util::Stream;
 use nepto_chain::signature::OnChain;
-use nepto_proto::api::auth::{Tokens, refresh_text};
+use nepto_proto::api::auth::Tokens;
 use nepto_proto::{AccountId, DeviceId};
+use nepto_sdk_core::Core;
 use tokio::sync::{Notify, mpsc, watch};
 use tokio_util::sync::{CancellationToken, DropGuard};
 
-pub use account::Verification;
 pub use chains::ChainNodes;
 pub use login::{LoginOptions, Place, revoke_device_by_wallet};
 
-use crate::SdkError;
-use crate::core::Core;
 use crate::env::Env;
-use crate::event::Event;
 use crate::http::{Http, TokenSink};
 use crate::session::{self, Link};
 use crate::store::Store;
-use crate::store::backend::Durability;
+use crate::{Event, SdkError};
 
 /// Events that wait for the program. When it does not take them, nothing more is read from the gateway.
 const EVENTS_MAX: usize = 256;
@@ -55,29 +52,15 @@ impl SharedCore {
 
 impl TokenSink for SharedCore {
     fn save(&self, tokens: &Tokens) -> Result<(), SdkError> {
-        let core = self.lock();
-        let txn = core.store.begin();
-        txn.set_tokens(tokens)?;
-        Ok(txn.commit(Durability::Now)?)
+        Ok(self.lock().store.save_tokens(tokens)?)
     }
 
     fn forget(&self) -> Result<(), SdkError> {
-        let core = self.lock();
-        let txn = core.store.begin();
-        txn.forget_tokens();
-        Ok(txn.commit(Durability::Now)?)
+        Ok(self.lock().store.forget_tokens()?)
     }
 
     fn sign_refresh(&self, refresh_token: &str) -> Result<Vec<u8>, SdkError> {
-        let core = self.lock();
-        let installation = core.store.begin().installation()?.ok_or(SdkError::NotSignedIn)?;
-        let text = refresh_text(&core.me.domain, refresh_token);
-        let signature = installation
-            .key_pair()?
-            .private_key()
-            .calculate_signature(text.as_bytes(), &mut core.env.rng())
-            .map_err(|_| SdkError::Internal("a refresh could not be signed"))?;
-        Ok(signature.into_vec())
+        self.lock().sign_refresh(refresh_token)
     }
 }
 
@@ -163,11 +146,9 @@ impl Stream for Events {
 impl Client {
     /// Over a store in which somebody signed in, on this server.
     async fn over(store: Store, env: Env, http: Option<reqwest::Client>) -> Result<Self, SdkError> {
-        let txn = store.begin();
-        let registration = txn.registration()?.ok_or(SdkError::NotSignedIn)?;
-        let tokens = txn.tokens()?;
-        let chains = Arc::new(chains::on_chain(&txn.nodes()?)?);
-        drop(txn);
+        let registration = store.registration()?.ok_or(SdkError::NotSignedIn)?;
+        let tokens = store.tokens()?;
+        let chains = Arc::new(chains::on_chain(&store.nodes()?)?);
         let core = SharedCore(Arc::new(Mutex::new(Core::open(store, env.clone())?)));
         let http = Http::maybe_with(http, &registration.server, env.clone(), Box::new(core.clone()))?;
         if let Some(tokens) = tokens {

@@ -9,16 +9,12 @@ use futures_util::StreamExt;
 use futures_util::stream::FuturesUnordered;
 use nepto_proto::wire::{Mismatch, client_frame, server_frame};
 use nepto_proto::{AccountId, ErrorCode};
+use nepto_sdk_core::{Outgoing, Prepared};
 use tokio::sync::mpsc;
 
 use super::Inner;
-use crate::SdkError;
-use crate::error::{is_about_session, is_temporary};
-use crate::event::Event;
-use crate::model::Failure;
-use crate::outbox::Prepared;
 use crate::session::Link;
-use crate::store::queue::Outgoing;
+use crate::{Event, SdkError};
 
 /// Conversations sent to at once.
 const PARALLEL_MAX: usize = 16;
@@ -41,7 +37,7 @@ pub(super) async fn run(inner: Arc<Inner>, mut link: Link, events: mpsc::Sender<
     let mut busy: HashSet<AccountId> = HashSet::new();
     loop {
         if link.is_online() {
-            let heads = inner.core().store.begin().queue_heads(&|to| busy.contains(&to), PARALLEL_MAX - running.len());
+            let heads = inner.core().queue_heads(&|to| busy.contains(&to), PARALLEL_MAX - running.len());
             match heads {
                 Ok(heads) => {
                     for item in heads {
@@ -78,7 +74,7 @@ async fn send(inner: &Inner, mut link: Link, item: Outgoing, events: &mpsc::Send
             // it stays in the queue for the next connection
             return to;
         }
-        let failure = match lasting(&error) {
+        let failure = match error.lasting() {
             None => {
                 let asked = match &error {
                     SdkError::Server { retry_after: Some(asked), .. } => (*asked).min(ASKED_MAX),
@@ -102,25 +98,6 @@ async fn send(inner: &Inner, mut link: Link, item: Outgoing, events: &mpsc::Send
         return to;
     }
     to
-}
-
-/// Why an error is final; `None` if a later try may succeed. What is said about the session, or by somebody in between,
-/// is no verdict on the message.
-fn lasting(error: &SdkError) -> Option<Failure> {
-    match error {
-        SdkError::Server { code, .. } if is_temporary(*code) || is_about_session(*code) => None,
-        SdkError::Server { code, .. } => Some(Failure::Server(*code)),
-        SdkError::Uncertified { .. } | SdkError::WrongWallet { .. } => Some(Failure::Uncertified),
-        SdkError::KeysChanged(_) => Some(Failure::KeysChanged),
-        SdkError::RootChanged { .. } => Some(Failure::RootChanged),
-        SdkError::DeviceReturned { .. } => Some(Failure::DeviceReturned),
-        SdkError::BadKeys { .. } => Some(Failure::BadKeys),
-        SdkError::NotMeantFor(_) => Some(Failure::Unread),
-        SdkError::NodeNeeded { chain_id, .. } => Some(Failure::NodeNeeded(*chain_id)),
-        SdkError::SignedOut | SdkError::Store(_) | SdkError::Unexpected { .. } => None,
-        error if error.is_temporary() => None,
-        _ => Some(Failure::Encryption),
-    }
 }
 
 async fn attempt(inner: &Inner, link: &Link, item: &Outgoing, events: &mpsc::Sender<Event>) -> Result<(), SdkError> {

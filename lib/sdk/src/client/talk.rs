@@ -8,9 +8,8 @@ use nepto_proto::wire::{PresenceQuery, Typing, client_frame, server_frame};
 use nepto_proto::{AccountId, ClientMsgId, ErrorCode};
 
 use super::Client;
-use crate::SdkError;
-use crate::event::Event;
 use crate::model::{Conversation, ConversationState, Failure, Message, MessageId, Settings, Status};
+use crate::{Event, SdkError};
 
 /// How long a presence query may take.
 const PRESENCE_TIMEOUT: Duration = Duration::from_secs(10);
@@ -43,7 +42,7 @@ impl Client {
         loop {
             sent.mark_unchanged();
             let name = MessageId { author: self.account(), id };
-            let status = self.inner.core().store.begin().message(name)?.map(|message| message.status);
+            let status = self.inner.core().message(name)?.map(|message| message.status);
             match status {
                 Some(Status::Pending) => {}
                 Some(Status::Failed(failure)) => return Err(SdkError::NotSent(explain(failure))),
@@ -59,7 +58,7 @@ impl Client {
         let mut sent = self.inner.sent.subscribe();
         loop {
             sent.mark_unchanged();
-            if self.inner.core().store.begin().queue_is_empty()? {
+            if self.inner.core().queue_is_empty()? {
                 return Ok(());
             }
             sent.changed().await.map_err(|_| SdkError::NotConnected)?;
@@ -96,11 +95,7 @@ impl Client {
 
     /// Tells that one types, or stopped. Only while connected, and only if the settings allow it.
     pub async fn typing(&self, to: AccountId, active: bool) -> Result<(), SdkError> {
-        let allowed = {
-            let core = self.inner.core();
-            let txn = core.store.begin();
-            txn.settings()?.typing && txn.conversation(to)?.is_some_and(|c| c.state == ConversationState::Accepted)
-        };
+        let allowed = self.inner.core().may_tell_typing(to)?;
         if !allowed {
             return Ok(());
         }
@@ -136,44 +131,37 @@ impl Client {
 
     /// Messages of a conversation, newest first, before this [`Message::order`] or from the end.
     pub fn history(&self, peer: AccountId, before: Option<u64>, limit: usize) -> Result<Vec<Message>, SdkError> {
-        Ok(self.inner.core().store.begin().history(peer, before, limit)?)
+        self.inner.core().history(peer, before, limit)
     }
 
     /// Unread messages of a conversation, oldest first, after this [`Message::order`].
     pub fn unread(&self, peer: AccountId, after: u64, limit: usize) -> Result<Vec<Message>, SdkError> {
-        Ok(self.inner.core().store.begin().unread(peer, after, limit)?)
+        self.inner.core().unread(peer, after, limit)
     }
 
     /// One message.
     pub fn message(&self, id: MessageId) -> Result<Option<Message>, SdkError> {
-        Ok(self.inner.core().store.begin().message(id)?)
+        self.inner.core().message(id)
     }
 
     /// Accepted conversations, the liveliest first.
     pub fn conversations(&self) -> Result<Vec<Conversation>, SdkError> {
-        self.in_state(ConversationState::Accepted)
+        self.inner.core().conversations(ConversationState::Accepted)
     }
 
     /// Conversations that somebody began and that were not decided about.
     pub fn requests(&self) -> Result<Vec<Conversation>, SdkError> {
-        self.in_state(ConversationState::Requested)
+        self.inner.core().conversations(ConversationState::Requested)
     }
 
     /// Conversations with accounts that are blocked.
     pub fn blocked(&self) -> Result<Vec<Conversation>, SdkError> {
-        self.in_state(ConversationState::Blocked)
-    }
-
-    fn in_state(&self, state: ConversationState) -> Result<Vec<Conversation>, SdkError> {
-        let mut all = self.inner.core().store.begin().conversations()?;
-        all.retain(|conversation| conversation.state == state);
-        all.sort_by_key(|conversation| std::cmp::Reverse((conversation.last_at_ms, conversation.last_order)));
-        Ok(all)
+        self.inner.core().conversations(ConversationState::Blocked)
     }
 
     /// One conversation.
     pub fn conversation(&self, peer: AccountId) -> Result<Option<Conversation>, SdkError> {
-        Ok(self.inner.core().store.begin().conversation(peer)?)
+        self.inner.core().conversation(peer)
     }
 
     /// Welcomes an account that wrote first.
@@ -198,15 +186,12 @@ impl Client {
 
     /// What this device does by itself.
     pub fn settings(&self) -> Result<Settings, SdkError> {
-        Ok(self.inner.core().store.begin().settings()?)
+        Ok(self.inner.core().store.settings()?)
     }
 
     /// Changes what this device does by itself.
     pub fn set_settings(&self, settings: &Settings) -> Result<(), SdkError> {
-        let core = self.inner.core();
-        let txn = core.store.begin();
-        txn.set_settings(settings)?;
-        Ok(txn.commit(crate::store::backend::Durability::Now)?)
+        Ok(self.inner.core().store.set_settings(settings)?)
     }
 
     /// Removes messages whose time has come. A connected client does so by itself.

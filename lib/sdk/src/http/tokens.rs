@@ -4,12 +4,12 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use nepto_proto::api::auth::{Refresh, Tokens};
+use nepto_sdk_core::is_signed_out;
 use reqwest::Method;
 use tokio::sync::{Mutex, OwnedMutexGuard};
 
 use super::{Call, Http};
 use crate::SdkError;
-use crate::error::is_signed_out;
 
 /// A token is refreshed this long before it expires.
 const EARLY: Duration = Duration::from_secs(60);

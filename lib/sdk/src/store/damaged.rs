@@ -2,29 +2,64 @@
 
 use std::path::Path;
 
-use super::backend::Durability;
-use super::seal::Cost;
-use super::{Range, Store, StoreError, Table};
+use rand::SeedableRng;
+use rand::rngs::StdRng;
+
+use super::backend::{Backend, Batch, Durability};
+use super::file::{FileBackend, create_file, in_file, of_file};
+use super::seal::{Cost, Keys};
+use super::{StoreError, backend};
 use crate::env::Env;
 
 /// Commits, one row each.
 const ROWS: u32 = 40;
+/// A table of the store, and the one after it.
+const TABLE: [u8; 1] = [9];
+const NEXT_TABLE: [u8; 1] = [10];
 
 fn row(n: u32) -> Vec<u8> {
     vec![n as u8; 700]
 }
 
+/// A store's file with its keys: rows go in and come out as the store itself seals them.
+struct Rows {
+    backend: FileBackend,
+    keys: Keys,
+}
+
+impl Rows {
+    fn open(path: &Path) -> Result<Self, StoreError> {
+        let backend = FileBackend::open(path)?;
+        let header = backend.get(&[0])?.expect("the store opened");
+        let header = serde_json::from_slice(&header).map_err(|error| StoreError::Record(error.to_string()))?;
+        Ok(Self { keys: Keys::open("secret", &header)?, backend })
+    }
+
+    fn put(&self, numbers: std::ops::Range<u32>, value: impl Fn(u32) -> Vec<u8>, durability: Durability) {
+        let seal = |n: u32| {
+            let place = [TABLE.as_slice(), &n.to_be_bytes()].concat();
+            let sealed = self.keys.seal(&place, &value(n), &mut StdRng::seed_from_u64(n.into())).unwrap();
+            (place, Some(sealed))
+        };
+        self.backend.commit(numbers.map(seal).collect::<Batch>(), durability).unwrap();
+    }
+
+    fn scan(&self, descending: bool, limit: usize) -> Result<Vec<Vec<u8>>, StoreError> {
+        let sealed = self.backend.scan(&TABLE, &NEXT_TABLE, descending, limit)?;
+        sealed.iter().map(|(place, sealed): &backend::Entry| self.keys.unseal(place, sealed)).collect()
+    }
+}
+
 /// A file with some rows, closed as a program that ends well closes it, or as one that is killed leaves it.
 fn file(folder: &Path, killed: bool) -> Vec<u8> {
     let path = folder.join("whole.redb");
-    let store = Store::create_file(&path, "secret", Cost::LOW, &Env::system()).unwrap();
+    drop(create_file(&path, "secret", Cost::LOW, &Env::system()).unwrap());
+    let rows = Rows::open(&path).unwrap();
     for n in 0..ROWS {
-        let txn = store.begin();
-        txn.put(Table::Message, &n.to_be_bytes(), row(n));
-        txn.commit(Durability::Now).unwrap();
+        rows.put(n..n + 1, row, Durability::Now);
     }
     let while_open = std::fs::read(&path).unwrap();
-    drop(store);
+    drop(rows);
     let closed = std::fs::read(&path).unwrap();
     std::fs::remove_file(&path).unwrap();
     if killed { while_open } else { closed }
@@ -34,10 +69,8 @@ fn file(folder: &Path, killed: bool) -> Vec<u8> {
 /// Returns whether it opened.
 fn is_opened(path: &Path, bytes: &[u8], what: &str) -> bool {
     std::fs::write(path, bytes).unwrap();
-    let read = Store::of_file(path, "secret", &Env::system()).and_then(|store| {
-        let txn = store.begin();
-        txn.scan(Table::Message, Range::all(b"", usize::MAX))
-    });
+    let opened = of_file(path, "secret", &Env::system()).map(drop);
+    let read = opened.and_then(|()| Rows::open(path)?.scan(false, usize::MAX));
     let rows = match read {
         Ok(rows) => rows,
         Err(error) => {
@@ -54,7 +87,7 @@ fn is_opened(path: &Path, bytes: &[u8], what: &str) -> bool {
     };
     // a damaged last commit may be given up for the one before, as after a power cut
     assert!(rows.len() + 1 >= ROWS as usize, "{what}: {} rows are left", rows.len());
-    for (n, (_, value)) in rows.iter().enumerate() {
+    for (n, value) in rows.iter().enumerate() {
         assert_eq!(*value, row(n as u32), "{what}");
     }
     true
@@ -103,7 +136,7 @@ fn what_is_no_store_is_never_made_one() {
     let zeros = vec![0; 100_000];
     for bytes in [b"".as_slice(), b"hello", &zeros] {
         std::fs::write(&path, bytes).unwrap();
-        for open in [Store::in_file, Store::of_file] {
+        for open in [in_file, of_file] {
             let error = open(&path, "secret", &Env::system()).err().unwrap();
             assert!(matches!(error, StoreError::Damaged { .. }), "{error}");
         }
@@ -112,7 +145,7 @@ fn what_is_no_store_is_never_made_one() {
     // a database of another program
     std::fs::remove_file(&path).unwrap();
     drop(redb::Database::create(&path).unwrap());
-    let error = Store::in_file(&path, "secret", &Env::system()).err().unwrap();
+    let error = in_file(&path, "secret", &Env::system()).err().unwrap();
     assert!(matches!(error, StoreError::Damaged { .. }), "{error}");
 }
 
@@ -121,10 +154,36 @@ fn a_store_that_is_made_has_its_name_once_it_is_whole() {
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("profile.redb");
     let env = Env::system();
-    let store = Store::create_file(&path, "secret", Cost::LOW, &env).unwrap();
-    assert!(matches!(Store::create_file(&path, "secret", Cost::LOW, &env), Err(StoreError::InUse)));
-    assert!(matches!(Store::of_file(&path, "secret", &env), Err(StoreError::InUse)), "it is locked under its name");
+    let store = create_file(&path, "secret", Cost::LOW, &env).unwrap();
+    assert!(matches!(create_file(&path, "secret", Cost::LOW, &env), Err(StoreError::InUse)));
+    assert!(matches!(of_file(&path, "secret", &env), Err(StoreError::InUse)), "it is locked under its name");
     drop(store);
-    Store::of_file(&path, "secret", &env).unwrap();
+    of_file(&path, "secret", &env).unwrap();
     assert_eq!(std::fs::read_dir(folder.path()).unwrap().count(), 1, "nothing is left beside it");
+}
+
+#[test]
+fn a_file_keeps_what_was_committed_and_is_locked() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("profile.nepto");
+    let open = |passphrase| of_file(&path, passphrase, &Env::system());
+    let store = create_file(&path, "secret", Cost::LOW, &Env::system()).unwrap();
+    assert!(matches!(open("secret"), Err(StoreError::InUse)));
+    drop(store);
+    let rows = Rows::open(&path).unwrap();
+    assert!(matches!(open("secret"), Err(StoreError::InUse)));
+    rows.put(0..50, |n| vec![n as u8], Durability::Later);
+    rows.backend.commit(Batch::new(), Durability::Now).unwrap();
+    drop(rows);
+    #[cfg(unix)]
+    {
+        use std::os::unix::fs::PermissionsExt;
+        assert_eq!(std::fs::metadata(&path).unwrap().permissions().mode() & 0o077, 0, "for its owner alone");
+    }
+    drop(open("secret").unwrap());
+    let rows = Rows::open(&path).unwrap();
+    assert_eq!(rows.scan(false, 100).unwrap().len(), 50);
+    assert_eq!(rows.scan(true, 2).unwrap(), [[49], [48]]);
+    drop(rows);
+    assert!(matches!(open("guess"), Err(StoreError::Passphrase)));
 }

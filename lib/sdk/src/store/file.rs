@@ -7,10 +7,46 @@ use std::path::Path;
 use nepto_files::Readers;
 use redb::{Builder, Database, ReadableDatabase, TableDefinition, TableError};
 
-use super::StoreError;
 use super::backend::{Backend, Batch, Durability, Entry};
+use super::seal::Cost;
+use super::{Store, StoreError};
+use crate::env::Env;
 
 const TABLE: TableDefinition<'static, &[u8], &[u8]> = TableDefinition::new("nepto");
+
+/// A store in a file, which is made if it isn't there. One that is there and holds no store is an error, and stays as it is.
+pub fn in_file(path: &Path, passphrase: &str, env: &Env) -> Result<Store, StoreError> {
+    match path.try_exists().map_err(StoreError::io)? {
+        true => of_file(path, passphrase, env),
+        false => create_file(path, passphrase, Cost::PERSON, env),
+    }
+}
+
+/// A store in a file that is there.
+pub fn of_file(path: &Path, passphrase: &str, env: &Env) -> Result<Store, StoreError> {
+    let store = Store::of_backend(Box::new(FileBackend::open(path)?), passphrase, env)?;
+    store.ok_or_else(|| StoreError::Damaged {
+        file: path.display().to_string(),
+        why: "it holds no header, or another kind of data".to_owned(),
+    })
+}
+
+/// A file has its name only once there is a store in it.
+pub(super) fn create_file(path: &Path, passphrase: &str, cost: Cost, env: &Env) -> Result<Store, StoreError> {
+    let unfinished = nepto_files::unfinished(path).map_err(StoreError::io)?;
+    let backend = Box::new(FileBackend::create(&unfinished)?);
+    let made = Store::open(backend, passphrase, cost, env).and_then(|store| {
+        match nepto_files::publish(&unfinished, path, Readers::Owner) {
+            Err(error) if error.kind() == std::io::ErrorKind::AlreadyExists => Err(StoreError::InUse),
+            published => published.map(|()| store).map_err(StoreError::io),
+        }
+    });
+    if made.is_err() {
+        // nobody knows its name
+        let _ = std::fs::remove_file(&unfinished);
+    }
+    made
+}
 
 /// One file.
 pub struct FileBackend {
@@ -37,7 +73,7 @@ impl FileBackend {
     }
 
     /// Makes a file, readable by its owner alone. It must not be there yet.
-    pub(super) fn create(path: &Path) -> Result<Self, StoreError> {
+    fn create(path: &Path) -> Result<Self, StoreError> {
         nepto_files::write(path, [], Readers::Owner).map_err(StoreError::io)?;
         Ok(Self { database: Database::create(path).map_err(failed)? })
     }

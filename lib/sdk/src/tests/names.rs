@@ -1,15 +1,13 @@
-//! Handles and wallets that move to other accounts, and roots that change.
+//! Handles and wallets that move to other accounts.
 
 use std::sync::Arc;
 
 use nepto_proto::AccountId;
 use nepto_proto::api::auth::Wallets;
 
+use super::DOMAIN;
 use super::server::Server;
-use super::world::{DOMAIN, Device, Person, World};
-use crate::event::Event;
 use crate::model::{Body, Notice};
-use crate::words::Answers;
 use crate::{Client, Env, LoginOptions, SdkError, Verification, Wallet};
 
 async fn client(server: &Server) -> Client {
@@ -97,8 +95,7 @@ async fn a_contact_is_found_by_the_wallet_that_was_unlinked_since() {
     let options = || LoginOptions { domain: Some(DOMAIN.to_owned()), ..LoginOptions::new(&server.url) };
     let bob = Client::login(options(), &first).await.unwrap();
     let typed = first.address().to_string();
-    let person = Person { account: bob.account(), wallet: first };
-    server.world().link(&person, &second);
+    server.link(bob.account(), &first, &second);
     let found = alice.resolve(&typed).await.unwrap();
     assert_eq!(found.wallet, typed);
     alice.send_text(bob.account(), "waits", None, None).unwrap();
@@ -130,25 +127,4 @@ async fn a_contact_is_found_by_the_wallet_that_was_unlinked_since() {
     }
     let history = alice.history(bob.account(), None, 10).unwrap();
     assert!(history.iter().any(|m| matches!(m.body, Body::Notice(Notice::RootChanged { .. }))), "it is told");
-}
-
-#[test]
-fn a_wallet_that_a_contact_was_named_by_and_that_left_is_told() {
-    let mut world = World::new();
-    let (alice, bob) = (world.person(), world.person());
-    let mut a: Device = world.device(&alice);
-    let _b = world.device(&bob);
-    let second = world.wallet();
-    world.link(&bob, &second);
-    let answers = Answers::default();
-    a.core.apply_directory(&world.directory(bob.account), Some(second.address()), &answers).unwrap();
-    world.accounts.get_mut(&bob.account).unwrap().wallets.links.clear();
-    let events = a.core.apply_directory(&world.directory(bob.account), None, &answers).unwrap();
-    let wallet = second.address().to_string();
-    assert_eq!(events, [Event::WalletUnlinked { account: bob.account, wallet: wallet.clone() }]);
-    assert_eq!(a.core.apply_directory(&world.directory(bob.account), None, &answers).unwrap(), [], "once");
-    assert_eq!(a.core.store.begin().peer(bob.account).unwrap().unwrap().named, None);
-    // who types it now means whoever has it now
-    let wrong = a.core.apply_directory(&world.directory(bob.account), Some(second.address()), &answers);
-    assert!(matches!(wrong, Err(SdkError::WrongWallet { wallet: named, .. }) if named == wallet));
 }

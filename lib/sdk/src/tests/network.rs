@@ -8,8 +8,8 @@ use nepto_proto::wire::Cursor;
 use nepto_proto::{CloseCode, DeviceId, ErrorCode};
 use zeroize::Zeroizing;
 
+use super::DOMAIN;
 use super::server::{Answer, Server};
-use super::world::DOMAIN;
 use crate::model::{Body, Status};
 use crate::store::Store;
 use crate::store::backend::MemoryBackend;

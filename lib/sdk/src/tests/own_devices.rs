@@ -4,8 +4,9 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::Duration;
 
+use super::DOMAIN;
 use super::server::Server;
-use super::world::{DOMAIN, Device};
+use crate::model::{Body, Message};
 use crate::{Client, Env, Event, Events, LoginOptions, Wallet};
 
 struct Desk {
@@ -35,8 +36,8 @@ impl Desk {
     }
 
     /// Another device signs in, and says nothing.
-    fn phone(&self) -> Device {
-        self.server.world().device_in(self.client.account(), &self.wallet, DOMAIN, None)
+    async fn phone(&self) -> Client {
+        login(&self.server, &self.wallet).await
     }
 
     async fn says(&mut self, text: &str) {
@@ -48,44 +49,56 @@ impl Desk {
         }
     }
 
-    fn hears(&self, phone: &mut Device) -> Vec<String> {
-        self.server.world().receive_all(phone);
-        phone.texts(self.bob.account())
-    }
-
-    fn mismatches(&self) -> usize {
-        self.server.mismatches.load(Ordering::Relaxed)
+    /// What lies in the phone's mailbox, and how often a device list was the wrong one until then.
+    async fn hears(&self, phone: &Client) -> (Vec<String>, usize) {
+        let mismatches = self.server.mismatches.load(Ordering::Relaxed);
+        let mut events = phone.connect().await.unwrap();
+        let caught_up = async {
+            while let Some(event) = events.next().await {
+                if event == Event::CaughtUp {
+                    return;
+                }
+            }
+            panic!("the events ended");
+        };
+        tokio::time::timeout(Duration::from_secs(20), caught_up).await.expect("the mailbox never ended");
+        let text = |message: Message| match message.body {
+            Body::Text(text) => Some(text),
+            _ => None,
+        };
+        let history = phone.history(self.bob.account(), None, 10_000).unwrap();
+        (history.into_iter().rev().filter_map(text).collect(), mismatches)
     }
 }
 
 #[tokio::test]
 async fn by_a_mismatch_of_the_own_account() {
     let mut desk = Desk::new().await;
-    let mut phone = desk.phone();
+    let phone = desk.phone().await;
     desk.says("after").await;
-    assert_eq!((desk.hears(&mut phone), desk.mismatches()), (vec!["after".to_owned()], 1));
+    assert_eq!(desk.hears(&phone).await, (vec!["after".to_owned()], 1));
 }
 
 #[tokio::test]
 async fn by_a_connection_before_anything_is_sent() {
     let mut desk = Desk::new().await;
     desk.client.close().await;
-    let mut phone = desk.phone();
+    let phone = desk.phone().await;
     let waits = desk.client.send_text(desk.bob.account(), "waits", None, None).unwrap();
     desk.events = desk.client.connect().await.unwrap();
     desk.says("after").await;
     desk.client.wait_sent(waits.id.id).await.unwrap();
-    assert_eq!((desk.hears(&mut phone), desk.mismatches()), (vec!["waits".to_owned(), "after".to_owned()], 0));
+    assert_eq!(desk.hears(&phone).await, (vec!["waits".to_owned(), "after".to_owned()], 0));
 }
 
 #[tokio::test]
 async fn by_the_gateways_word() {
     let mut desk = Desk::new().await;
-    let mut phone = desk.phone();
+    let phone = desk.phone().await;
     desk.server.faults.devices_changed.store(1, Ordering::Relaxed);
     let added = async {
         while let Some(event) = desk.events.next().await {
-            if matches!(event, Event::DeviceAdded { device, .. } if device == phone.number()) {
+            if matches!(event, Event::DeviceAdded { device, .. } if device == phone.device()) {
                 return;
             }
         }
@@ -93,5 +106,5 @@ async fn by_the_gateways_word() {
     };
     tokio::time::timeout(Duration::from_secs(20), added).await.expect("nobody looked");
     desk.says("after").await;
-    assert_eq!((desk.hears(&mut phone), desk.mismatches()), (vec!["after".to_owned()], 0));
+    assert_eq!(desk.hears(&phone).await, (vec!["after".to_owned()], 0));
 }

@@ -1,5 +1,5 @@
 //! A server in one process, just enough to see a client sign in, reconnect, resume and refresh: HTTP and sockets over a
-//! [`World`]. It checks nothing that the core's tests check.
+//! [`FakeServer`]. It checks nothing that the core's tests check.
 
 use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicU32, AtomicUsize, Ordering};
@@ -16,19 +16,21 @@ use nepto_proto::api::accounts::{Account, Contact, Contacts, SetConsent};
 use nepto_proto::api::auth::{Nonce, Refresh, SignIn, Tokens, Wallets, refresh_text};
 use nepto_proto::api::keys::{DeviceDirectory, KeyCount, KeysMatch, PrekeyBundles, PublicDevice, UploadKeys};
 use nepto_proto::api::{Problem, ServerInfo};
-use nepto_proto::certificate::{Checked, Resource};
+use nepto_proto::certificate::{Checked, Resource, WalletLink};
 use nepto_proto::siwe::SiweMessage;
 use nepto_proto::wire::{
     CaughtUp, Cursor, DevicesChanged, Drain, Error, Missed, SendDm, Stored, Welcome, client_frame, server_frame,
 };
 use nepto_proto::xeddsa::PublicKey;
 use nepto_proto::{AccountId, CloseCode, DeviceId, ErrorCode, SessionId, frame};
+use nepto_sdk_core::sign_in::wallet_message;
+use nepto_sdk_testing::{FakeServer, ServerAccount, ServerDevice};
 use time::OffsetDateTime;
 use tokio::sync::Notify;
 use uuid::Uuid;
 
-use super::stock::ServerDevice;
-use super::world::{ServerAccount, World};
+use super::DOMAIN;
+use crate::{Env, Wallet};
 
 /// What to do with sockets, to annoy clients.
 #[derive(Default)]
@@ -71,7 +73,7 @@ pub enum Answer {
 }
 
 pub struct Server {
-    pub world: Mutex<World>,
+    pub world: Mutex<FakeServer>,
     pub url: String,
     pub faults: Faults,
     pub refreshes: AtomicUsize,
@@ -96,7 +98,7 @@ impl Server {
     pub async fn start() -> Arc<Self> {
         let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
         let server = Arc::new(Self {
-            world: Mutex::new(World::new()),
+            world: Mutex::new(FakeServer::default()),
             url: format!("http://{}", listener.local_addr().unwrap()),
             faults: Faults::default(),
             refreshes: AtomicUsize::new(0),
@@ -132,7 +134,7 @@ impl Server {
         server
     }
 
-    pub fn world(&self) -> MutexGuard<'_, World> {
+    pub fn world(&self) -> MutexGuard<'_, FakeServer> {
         self.world.lock().unwrap()
     }
 
@@ -144,6 +146,34 @@ impl Server {
     /// From now on a wallet leads nowhere.
     pub fn forget_wallet(&self, wallet: &str) {
         self.wallets.lock().unwrap().remove(wallet);
+    }
+
+    /// Links a further wallet to an account.
+    pub fn link(&self, account: AccountId, existing: &Wallet, new: &Wallet) {
+        let (env, info) = (Env::system(), self.info());
+        let signed = |wallet: &Wallet, resource| {
+            let message = wallet_message(&info, "abcdefgh1".into(), wallet.signer(), "Link.", &resource, &env);
+            wallet.sign(&message).unwrap()
+        };
+        let approval = signed(existing, Resource::Link(new.address()));
+        let consent = signed(new, Resource::Join { account, approver: existing.address() });
+        let mut world = self.world();
+        let wallets = &mut world.accounts.get_mut(&account).unwrap().wallets;
+        wallets.wallets.push(new.address().to_string());
+        wallets.links.push(WalletLink { approval, consent });
+    }
+
+    fn info(&self) -> ServerInfo {
+        let now = now().unix_timestamp_nanos() / 1_000_000;
+        ServerInfo {
+            domain: DOMAIN.into(),
+            uri: "https://chat.example.org".into(),
+            chains: vec![1],
+            // the first one is never there
+            sockets: vec!["ws://127.0.0.1:1/v1/socket".into(), format!("{}/v1/socket", self.url.replace("http", "ws"))],
+            server_time_ms: now as u64,
+            sign_up: Default::default(),
+        }
     }
 
     fn tokens(&self, account: AccountId, device: DeviceId) -> Tokens {
@@ -193,16 +223,7 @@ fn problem(code: ErrorCode) -> Response {
 }
 
 async fn info(State(server): Shared) -> Json<ServerInfo> {
-    let now = now().unix_timestamp_nanos() / 1_000_000;
-    Json(ServerInfo {
-        domain: super::world::DOMAIN.into(),
-        uri: "https://chat.example.org".into(),
-        chains: vec![1],
-        // the first one is never there
-        sockets: vec!["ws://127.0.0.1:1/v1/socket".into(), format!("{}/v1/socket", server.url.replace("http", "ws"))],
-        server_time_ms: now as u64,
-        sign_up: Default::default(),
-    })
+    Json(server.info())
 }
 
 async fn nonce() -> Json<Nonce> {
@@ -215,7 +236,7 @@ async fn sign_in(State(server): Shared, Json(body): Json<SignIn>) -> Response {
         return answer.into_response();
     }
     server.device_names.lock().unwrap().push(body.device.name.clone());
-    let message: SiweMessage = body.signed.verify(super::world::DOMAIN, &Checked).unwrap();
+    let message: SiweMessage = body.signed.verify(DOMAIN, &Checked).unwrap();
     let Some(Resource::Device { registration_id, identity_key }) = message.resource() else { panic!("no device") };
     let root = message.address.to_string();
     let mut wallets = server.wallets.lock().unwrap();
@@ -247,7 +268,7 @@ async fn refresh(State(server): Shared, Json(body): Json<Refresh>) -> Response {
     }
     assert_eq!(server.refreshes.load(Ordering::Relaxed), now + 1, "two refreshes in flight");
     let (account, device) = read_token(&body.refresh_token).unwrap();
-    let text = refresh_text(super::world::DOMAIN, &body.refresh_token);
+    let text = refresh_text(DOMAIN, &body.refresh_token);
     let key = server.world().accounts[&account].devices[&device].public.identity_key.clone();
     let key = PublicKey::from_serialized(&key.0).unwrap();
     key.verify(text.as_bytes(), &body.signature.expect("an unsigned refresh").0).expect("signed by another key");

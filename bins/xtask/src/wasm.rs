@@ -1,0 +1,50 @@
+//! The core of the client for browsers: built for wasm32, bound to JavaScript, and tried in Node.
+//!
+//! A toolchain from rustup has no standard library for wasm unless it is fetched. Debian's compiler for browsers comes with the
+//! sources instead, and builds it, once for each version of itself: also with unwinding, so that a panic in a cipher is an
+//! error here as it is natively.
+
+use std::path::{Path, PathBuf};
+use std::process::{Command, ExitCode};
+
+use anyhow::{Result, bail};
+
+use crate::cargo;
+use crate::paths::Paths;
+use crate::tools::{self, npm, wasm};
+
+const TARGET: &str = "wasm32-unknown-unknown";
+/// The crate, and the name of what is built of it.
+const CRATE: &str = "lib/sdk-wasm";
+const NAME: &str = "nepto_sdk_wasm";
+
+/// Builds, binds, tries.
+pub fn run(paths: &Paths) -> Result<ExitCode> {
+    tools::protoc()?;
+    let toolchain = wasm::Toolchain::find_or_install()?;
+    let target = paths.target.join("wasm");
+    let module = build(paths, &toolchain, &target)?;
+    let bound = target.join("bound");
+    // the tool of the version that `Cargo.lock` names; the two must be the same
+    let bind = ["run", "--quiet", "--locked", "--package", "xtask", "--features", "bind", "--bin", "bind", "--"];
+    tools::run(cargo::command(paths).args(bind).arg(&module).arg(&bound))?;
+    let tests = paths.root.join(CRATE).join("test");
+    npm::install(&tests)?;
+    cargo::run(Command::new("node").arg("--test").current_dir(tests).env("NEPTO_WASM", bound))
+}
+
+/// The module that cargo builds, in a folder of its own: nothing native is compiled anew because of it.
+fn build(paths: &Paths, toolchain: &wasm::Toolchain, target: &Path) -> Result<PathBuf> {
+    let mut cargo = cargo::command_of(paths, &toolchain.cargo);
+    cargo.current_dir(paths.root.join(CRATE)).env("CARGO_TARGET_DIR", target);
+    cargo.env("RUSTC", &toolchain.rustc).env_remove("RUSTUP_TOOLCHAIN");
+    // the unstable switch builds the standard library, and nothing else is unstable here
+    cargo.env("RUSTC_BOOTSTRAP", "1").args(["rustc", "--locked", "--crate-type", "cdylib", "--target", TARGET]);
+    cargo.arg("-Zbuild-std=std,panic_unwind");
+    cargo.env("CARGO_TARGET_WASM32_UNKNOWN_UNKNOWN_LINKER", &toolchain.linker);
+    cargo.env("CARGO_TARGET_WASM32_UNKNOWN_UNKNOWN_RUSTFLAGS", "-Cpanic=unwind");
+    if cargo::run(&mut cargo)? != ExitCode::SUCCESS {
+        bail!("the core could not be built for {TARGET}");
+    }
+    Ok(target.join(TARGET).join("debug").join(NAME).with_extension("wasm"))
+}
