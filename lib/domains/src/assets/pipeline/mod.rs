@@ -19,7 +19,7 @@ pub use self::lane::lease_of;
 pub use self::understand::read;
 use self::watched::Watched;
 use super::ops::Assets;
-use crate::collector::Pipeline;
+use nepto_proto::svc::collector::Pipeline;
 
 /// A queue worker for each pipeline, with a lane of its own for each chain.
 pub fn consumers(assets: &Assets) -> Vec<Consumer> {
