@@ -1,4 +1,5 @@
-//! The domains of Nepto, one folder each. A domain meets another only through its `mod.rs` or by events.
+//! The domains of Nepto, one folder each. What domains ask and tell each other stands in
+//! `nepto_proto` (`svc` and `event`); none reaches into another's folder.
 
 pub mod accounts;
 pub mod assets;

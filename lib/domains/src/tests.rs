@@ -1,6 +1,7 @@
 //! What the domains declare, beside the files that name it too.
 
 use std::collections::BTreeSet;
+use std::path::Path;
 
 use nepto_kit::config::{Config, fields_of};
 use nepto_kit::nats;
@@ -104,4 +105,36 @@ fn every_declared_consumer_has_one_worker_and_every_worker_its_consumer() {
     // it keeps its own place and has no durable consumer
     let declared = nats::declared_consumers().unwrap().into_iter().chain([ROUTER.to_owned()]);
     assert_eq!(served, declared.collect());
+}
+
+/// `crate::<name>` of a domain in the sources below a folder, outside of tests.
+fn domains_named(folder: &Path, names: &BTreeSet<String>, found: &mut BTreeSet<String>) {
+    for entry in std::fs::read_dir(folder).unwrap() {
+        let path = entry.unwrap().path();
+        let name = path.file_stem().unwrap().to_str().unwrap();
+        if name.ends_with("tests") || name == "two_people" {
+            continue;
+        }
+        if path.is_dir() {
+            domains_named(&path, names, found);
+            continue;
+        }
+        let text = std::fs::read_to_string(&path).unwrap();
+        let code = text.split("#[cfg(test)]\nmod tests {").next().unwrap();
+        let named = code.split("crate::").skip(1).map(|rest| rest.split(|c: char| !c.is_alphanumeric()).next().unwrap());
+        found.extend(named.filter(|name| names.contains(*name)).map(str::to_owned));
+    }
+}
+
+#[test]
+fn domains_meet_in_the_contract_and_not_in_each_others_folders() {
+    let source = Path::new(env!("CARGO_MANIFEST_DIR")).join("src");
+    let names: BTreeSet<String> = crate::all().iter().map(|domain| domain.name.to_owned()).collect();
+    assert!(names.len() > 4, "{names:?}");
+    for name in &names {
+        let mut found = BTreeSet::new();
+        domains_named(&source.join(name), &names, &mut found);
+        found.remove(name);
+        assert!(found.is_empty(), "{name} reaches into {found:?}: what they ask each other belongs to proto/src/svc");
+    }
 }

@@ -14,7 +14,7 @@ use crate::db::Databases;
 use crate::health::Health;
 use crate::nats;
 use crate::redis::Redis;
-use crate::service::{self, Operation};
+use crate::service;
 use crate::token::Verifier;
 
 /// The context of a process.

@@ -8,6 +8,7 @@ use std::time::Duration;
 
 use futures_util::StreamExt;
 use futures_util::future::BoxFuture;
+use nepto_proto::svc::Operation;
 use nepto_proto::{ErrorCode, subject};
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
@@ -28,16 +29,6 @@ const CONCURRENCY_MAX: usize = 256;
 const REQUEST_ID_HEADER: &str = "Nepto-Request-Id";
 /// When the caller gives up: milliseconds since 1970 by its clock. What is found in the queue later than that is not begun.
 const DEADLINE_HEADER: &str = "Nepto-Deadline-Ms";
-
-/// An operation that a domain offers to others.
-pub trait Operation: Serialize + DeserializeOwned + Send + Sync + 'static {
-    /// The answer.
-    type Reply: Serialize + DeserializeOwned + Send + 'static;
-    /// The domain that answers.
-    const DOMAIN: &'static str;
-    /// The operation's name.
-    const NAME: &'static str;
-}
 
 #[derive(Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]

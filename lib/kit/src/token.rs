@@ -7,12 +7,12 @@ use std::path::Path;
 use std::time::Duration;
 
 use jsonwebtoken::{Algorithm, DecodingKey, EncodingKey, Header, Validation, decode, encode};
+use nepto_proto::svc::auth::{CheckSession, SessionState};
 use nepto_proto::{AccountId, DeviceId, ErrorCode, SessionId};
 use redis::AsyncCommands;
 use serde::{Deserialize, Serialize};
 use time::OffsetDateTime;
 
-use crate::service::Operation;
 use crate::{Ctx, Failure};
 
 /// Who a token was given to.
@@ -89,49 +89,6 @@ fn read(file: &Path, field: &str) -> anyhow::Result<Vec<u8>> {
     std::fs::read(file).map_err(|error| {
         anyhow::anyhow!("{field} {} can't be read: {error}; `nepto-server provision` makes it", file.display())
     })
-}
-
-/// Asks `auth` whether a session lives.
-#[derive(Debug, Serialize, Deserialize)]
-pub struct CheckSession {
-    /// Whose.
-    pub account: AccountId,
-    /// Which.
-    pub session: SessionId,
-}
-
-impl Operation for CheckSession {
-    type Reply = SessionState;
-    const DOMAIN: &'static str = "auth";
-    const NAME: &'static str = "check_session";
-}
-
-/// Whether a session lives.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "snake_case")]
-pub enum SessionState {
-    /// It does.
-    Live,
-    /// It was signed out, or never was.
-    Revoked,
-}
-
-impl SessionState {
-    /// How long Redis remembers it.
-    pub const CACHE_TTL: Duration = Duration::from_secs(300);
-
-    /// The key of a session.
-    pub fn key(session: SessionId) -> String {
-        format!("session:{session}")
-    }
-
-    /// The value of the key.
-    pub fn as_str(self) -> &'static str {
-        match self {
-            Self::Live => "live",
-            Self::Revoked => "revoked",
-        }
-    }
 }
 
 /// Checks a token and the session behind it.

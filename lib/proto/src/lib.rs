@@ -13,6 +13,7 @@ pub mod ids;
 pub mod limits;
 pub mod siwe;
 pub mod subject;
+pub mod svc;
 pub mod xeddsa;
 
 /// Protobuf types of the socket (`proto/nepto.proto`).

@@ -22,11 +22,7 @@ mod store;
 mod tests;
 
 use nepto_kit::domain::{Api, Domain};
-use nepto_kit::service::Operation;
-use nepto_proto::AccountId;
-use serde::{Deserialize, Serialize};
 
-pub use model::{Standing, Verdict};
 #[cfg(test)]
 pub(crate) use {config::Limits, ops::Accounts, store::writing_key};
 
@@ -44,66 +40,4 @@ pub fn domain() -> Domain {
         operators: Some(|parts| Ok(admin::routes(parts.shared(ops::Accounts::new)?))),
         ..Domain::NONE
     }
-}
-
-/// Whether `from` may write to `to`. Changes nothing. An answer that is settled is also put into Redis, under
-/// [`Verdict::cache_key`].
-#[derive(Debug, Clone, Serialize, Deserialize)]
-pub struct MayWrite {
-    /// The sender.
-    pub from: AccountId,
-    /// The recipient; the caller knows that it exists.
-    pub to: AccountId,
-}
-
-impl Operation for MayWrite {
-    type Reply = Standing;
-    const DOMAIN: &'static str = "accounts";
-    const NAME: &'static str = "standing";
-}
-
-/// A message of `from` is about to be stored for `to`, where [`Standing::settled`] was false: somebody new is one of the
-/// day's, and answers are accepted already, because they may be faster than [`Wrote`]. Fails with `rate_limited`.
-#[derive(Debug, Clone, Serialize, Deserialize)]
-pub struct BeginsToWrite {
-    /// The sender.
-    pub from: AccountId,
-    /// The recipient.
-    pub to: AccountId,
-}
-
-impl Operation for BeginsToWrite {
-    type Reply = ();
-    const DOMAIN: &'static str = "accounts";
-    const NAME: &'static str = "begins_to_write";
-}
-
-/// It is stored: the sender accepts answers, and the recipient has something to decide about. Again does no harm.
-#[derive(Debug, Clone, Serialize, Deserialize)]
-pub struct Wrote {
-    /// The sender.
-    pub from: AccountId,
-    /// The recipient.
-    pub to: AccountId,
-}
-
-impl Operation for Wrote {
-    type Reply = ();
-    const DOMAIN: &'static str = "accounts";
-    const NAME: &'static str = "wrote";
-}
-
-/// Which of these accounts have accepted the asker, and so show it that they are online.
-#[derive(Debug, Clone, Serialize, Deserialize)]
-pub struct WhoAccepts {
-    /// Who asks.
-    pub asker: AccountId,
-    /// About whom.
-    pub accounts: Vec<AccountId>,
-}
-
-impl Operation for WhoAccepts {
-    type Reply = Vec<AccountId>;
-    const DOMAIN: &'static str = "accounts";
-    const NAME: &'static str = "who_accepts";
 }

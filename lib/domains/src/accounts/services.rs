@@ -3,7 +3,7 @@
 use nepto_kit::service::Service;
 
 use super::ops::Accounts;
-use super::{BeginsToWrite, MayWrite, WhoAccepts, Wrote};
+use nepto_proto::svc::accounts::{BeginsToWrite, MayWrite, WhoAccepts, Wrote};
 
 pub fn services(accounts: &Accounts) -> Vec<Service> {
     let (may_write, begins, wrote, who_accepts) =

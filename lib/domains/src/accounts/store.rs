@@ -13,7 +13,8 @@ use redis::{AsyncCommands, Script};
 use surrealdb::types::{SurrealValue, Value, array};
 
 pub use self::handles::{Change, NewHandle, Profile};
-use super::model::{Standing, Verdict, consent_text, parse_consent};
+use super::model::{consent_text, parse_consent};
+use nepto_proto::svc::accounts::{Standing, Verdict};
 
 pub const SCHEMA: &[Migration] = &[PROFILES, handles::LIKENESSES, handles::D_IS_LIKE_CL];
 

@@ -2,9 +2,9 @@
 
 use nepto_proto::api::accounts::Consent;
 
-use super::Verdict;
 use super::store::{Known, Store};
 use crate::testing::{account, database, no_redis};
+use nepto_proto::svc::accounts::Verdict;
 
 async fn store() -> Store {
     Store::new(database(super::domain()).await, no_redis())

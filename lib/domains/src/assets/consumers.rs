@@ -5,7 +5,7 @@ use nepto_proto::event::{WalletLinked, WalletUnlinked};
 
 use super::ops::Assets;
 use super::pipeline;
-use crate::collector::Pipeline;
+use nepto_proto::svc::collector::Pipeline;
 
 pub const QUEUES: &[&str] = &[
     Pipeline::Erc20.as_str(),

@@ -32,10 +32,9 @@ mod transactions;
 mod turns;
 
 use nepto_kit::domain::{Api, Domain, Parts};
-use nepto_kit::service::Operation;
 use serde::{Deserialize, Serialize};
 
-use crate::collector::Pipeline;
+use nepto_proto::svc::collector::Pipeline;
 
 pub use pipeline::lease_of;
 
@@ -76,34 +75,4 @@ pub async fn forget(parts: &Parts, chain: u64) -> anyhow::Result<u64> {
         }
     }
     Ok(all)
-}
-
-/// How far the pipelines are with a chain.
-#[derive(Debug, Clone, Serialize, Deserialize)]
-pub struct Cursors {
-    /// Which chain.
-    pub chain_id: u64,
-}
-
-/// How far one of them is.
-#[derive(Debug, Clone, Serialize, Deserialize)]
-pub struct Cursor {
-    /// Which.
-    pub pipeline: Pipeline,
-    /// The last step of the collector that it took.
-    pub step: u64,
-    /// The highest block that it knows of.
-    pub height: u64,
-    /// Events that it took.
-    pub events: u64,
-    /// Events that it put aside.
-    pub dead_letters: u64,
-    /// Why it stands still.
-    pub trouble: Option<String>,
-}
-
-impl Operation for Cursors {
-    type Reply = Vec<Cursor>;
-    const DOMAIN: &'static str = "assets";
-    const NAME: &'static str = "cursors";
 }

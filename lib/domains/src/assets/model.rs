@@ -7,7 +7,7 @@ use nepto_proto::api::assets::PartOutcome;
 use nepto_proto::chain as wire;
 
 use super::shapes::Noted;
-use crate::collector::Pipeline;
+use nepto_proto::svc::collector::Pipeline;
 
 /// What of a contract is held.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]

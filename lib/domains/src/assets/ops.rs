@@ -11,13 +11,13 @@ use nepto_proto::event::{WalletLinked, WalletUnlinked};
 use nepto_proto::{AccountId, ErrorCode};
 use time::OffsetDateTime;
 
-use super::Cursor;
 use super::model::{Amount, Class, Holding, Origin};
 use super::request::address;
 use super::store::{FoldedSum, HOLDINGS_MAX, Store, Tail, held, newest};
-use crate::auth::FindAccount;
 use crate::chains::{Chain, Chains, Contract, Standard};
-use crate::collector::{FindGaps, Gap, Pipeline};
+use nepto_proto::svc::assets::Cursor;
+use nepto_proto::svc::auth::FindAccount;
+use nepto_proto::svc::collector::{FindGaps, Gap, Pipeline};
 
 /// A pipeline's trouble is told to Redis, and forgotten when it is silent.
 const TROUBLE_FOR_S: u64 = 60;

@@ -7,7 +7,7 @@ use nepto_proto::api::assets as api;
 
 use super::model::{Class, Single};
 use super::ops::Assets;
-use crate::collector::Pipeline;
+use nepto_proto::svc::collector::Pipeline;
 
 impl Assets {
     /// Who owns a token of an ERC-721.

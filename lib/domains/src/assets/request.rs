@@ -4,7 +4,7 @@ use alloy_primitives::{Address, U256};
 use nepto_kit::Failure;
 use nepto_proto::ErrorCode;
 
-use crate::collector::Pipeline;
+use nepto_proto::svc::collector::Pipeline;
 
 /// Entries of a page, if the caller does not say, and at most.
 const PAGE_DEFAULT: usize = 50;

@@ -2,8 +2,8 @@
 
 use nepto_kit::service::Service;
 
-use super::Cursors;
 use super::ops::Assets;
+use nepto_proto::svc::assets::Cursors;
 
 pub fn services(assets: &Assets) -> Vec<Service> {
     let assets = assets.clone();

@@ -14,8 +14,8 @@ use proptest::test_runner::{Config, TestRunner};
 use super::model::{Amount, Class, Effect, Folded, Holding, Origin, Place};
 use super::shapes::Shapes;
 use super::store::{Applied, Change, CursorRow, Store, Tail, folds, held, newest};
-use crate::collector::Pipeline;
 use crate::testing::database;
+use nepto_proto::svc::collector::Pipeline;
 
 const CHAIN: u64 = 7;
 const PIPELINE: Pipeline = Pipeline::Erc20;

@@ -76,8 +76,8 @@ fn passed(known: &Known, added: &[Turn]) -> Vec<Passed> {
 mod tests {
     use super::*;
     use crate::assets::model::Origin;
-    use crate::collector::Pipeline;
     use alloy_primitives::{B256, U256};
+    use nepto_proto::svc::collector::Pipeline;
     use proptest::prelude::*;
 
     fn turn((block, log): (u64, u32), owner: u8) -> Turn {

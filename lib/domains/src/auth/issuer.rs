@@ -20,7 +20,7 @@ use super::sessions::ids;
 use super::sign_up::Gate;
 use super::signing::Keys;
 use super::store::{Beginning, SessionRow};
-use crate::keys::{Certificates, IdentityOwner, ListDevices, OwnDevices, RegisterDevice, check_setup, identity_taken};
+use nepto_proto::svc::keys::{CanRegister, Certificates, ListDevices, OwnDevices, RegisterDevice};
 
 /// The use-cases that end with tokens.
 #[derive(Clone)]
@@ -59,12 +59,17 @@ impl Issuer {
                  leading zeros",
             ));
         };
-        // before anything is used up or made
-        check_setup(&request.device, &identity_key)?;
-        self.check_identity(&message, &identity_key).await?;
         let wallet = message.address.to_string();
+        let known = self.auth.store.numbered_account_of_wallet(&wallet).await?;
+        // before anything is used up or made
+        let can_register = CanRegister {
+            account: known.map(|(account, _)| account),
+            identity_key: identity_key.to_vec().into(),
+            setup: request.device.clone(),
+        };
+        self.auth.ctx.call(&can_register).await?;
         let invite = request.invite.as_deref().filter(|code| !code.trim().is_empty());
-        let (account, wallet_version) = match self.auth.store.numbered_account_of_wallet(&wallet).await? {
+        let (account, wallet_version) = match known {
             Some(known) => {
                 self.auth.use_nonce(&message).await?;
                 known
@@ -97,17 +102,6 @@ impl Issuer {
             Err(failure) => return Err(failure),
         };
         self.begin(NewSession { account, device, wallet: &wallet, identity_key: &identity_key }).await
-    }
-
-    /// A device's key stays with the account that it signed in to first. `keys` sees to it when the device is registered; a
-    /// wallet that is new here must not get an account before that is refused.
-    async fn check_identity(&self, message: &SiweMessage, identity_key: &[u8]) -> Result<(), Failure> {
-        let owner = IdentityOwner { identity_key: identity_key.to_vec().into() };
-        let Some(owner) = self.auth.ctx.call(&owner).await? else { return Ok(()) };
-        match self.auth.store.account_of_wallet(&message.address.to_string()).await? {
-            Some(account) if account == owner => Ok(()),
-            _ => Err(identity_taken()),
-        }
     }
 
     /// Begins a session of a device that was certified just now; earlier ones of the device end.

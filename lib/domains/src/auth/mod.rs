@@ -30,10 +30,6 @@ mod tests;
 mod wallets;
 
 use nepto_kit::domain::{Api, Domain};
-use nepto_kit::service::Operation;
-use nepto_proto::api::auth::Wallets;
-use nepto_proto::{AccountId, DeviceId};
-use serde::{Deserialize, Serialize};
 
 pub use sign_up::sign_up_needs;
 pub use signing::make_token_keys;
@@ -55,75 +51,4 @@ pub fn domain() -> Domain {
         operators: Some(|parts| Ok(invites::routes(parts.shared(ops::Auth::new)?))),
         ..Domain::NONE
     }
-}
-
-/// Finds an account.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "snake_case")]
-pub enum FindAccount {
-    /// By its id.
-    Id(AccountId),
-    /// By one of its wallets, EIP-55.
-    Wallet(String),
-}
-
-/// An account and its wallets.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub struct FoundAccount {
-    /// Its id.
-    pub account: AccountId,
-    /// Its wallets.
-    pub wallets: Wallets,
-}
-
-impl Operation for FindAccount {
-    /// `None`: no such account.
-    type Reply = Option<FoundAccount>;
-    const DOMAIN: &'static str = "auth";
-    const NAME: &'static str = "find_account";
-}
-
-/// The wallets that many accounts are known by, in one question: what is asked for a page of people. Without links and their
-/// signatures, so that the answer fits into a message of NATS.
-#[derive(Debug, Clone, Serialize, Deserialize)]
-pub struct RootWallets {
-    /// Whose; at most [`RootWallets::ACCOUNTS_MAX`].
-    pub accounts: Vec<AccountId>,
-}
-
-impl RootWallets {
-    /// As many as a page has.
-    pub const ACCOUNTS_MAX: usize = 200;
-}
-
-/// The wallet that an account is known by.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub struct RootWallet {
-    /// Whose.
-    pub account: AccountId,
-    /// EIP-55.
-    pub wallet: String,
-}
-
-impl Operation for RootWallets {
-    /// In no order; what is no account is left out.
-    type Reply = Vec<RootWallet>;
-    const DOMAIN: &'static str = "auth";
-    const NAME: &'static str = "root_wallets";
-}
-
-/// Ends the sessions of a device that was removed: they are dead everywhere when this is answered. Returns how many there
-/// were.
-#[derive(Debug, Clone, Serialize, Deserialize)]
-pub struct EndSessions {
-    /// Whose.
-    pub account: AccountId,
-    /// Which device's.
-    pub device: DeviceId,
-}
-
-impl Operation for EndSessions {
-    type Reply = u32;
-    const DOMAIN: &'static str = "auth";
-    const NAME: &'static str = "end_sessions";
 }

@@ -18,7 +18,7 @@ use nepto_proto::{AccountId, DeviceId, ErrorCode};
 use super::model::{halves, signer_of, without_words};
 use super::ops::Auth;
 use super::store::ContractWalletRow;
-use crate::keys::{Certificates, Certified, RemoveDevice};
+use nepto_proto::svc::keys::{Certificates, Certified, RemoveDevice};
 
 /// Wallets of one run.
 const WALLETS_MAX: i64 = 64;

@@ -1,10 +1,10 @@
 //! What other domains and processes ask.
 
 use nepto_kit::service::Service;
-use nepto_kit::token::CheckSession;
+use nepto_proto::svc::auth::CheckSession;
 
 use super::ops::Auth;
-use super::{EndSessions, FindAccount, RootWallets};
+use nepto_proto::svc::auth::{EndSessions, FindAccount, RootWallets};
 
 pub fn services(auth: &Auth) -> Vec<Service> {
     let (sessions, accounts, roots, ended) = (auth.clone(), auth.clone(), auth.clone(), auth.clone());

@@ -4,10 +4,11 @@
 use std::time::Duration;
 
 use nepto_kit::Failure;
-use nepto_kit::token::{Claims, SessionState};
+use nepto_kit::token::Claims;
 use nepto_proto::api::auth::Session;
 use nepto_proto::event::{Control, SessionsRevoked};
 use nepto_proto::subject::Live;
+use nepto_proto::svc::auth::SessionState;
 use nepto_proto::{AccountId, DeviceId, SessionId};
 
 use super::ops::Auth;

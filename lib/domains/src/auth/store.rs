@@ -11,9 +11,9 @@ use nepto_kit::clock::from_ms;
 use nepto_kit::db::{Bytes, Db, DbError, Migration, RecordId, key, vars};
 use nepto_kit::outbox;
 use nepto_kit::redis::Redis;
-use nepto_kit::token::SessionState;
 use nepto_proto::api::auth::{Session, Wallets};
 use nepto_proto::certificate::{SignedMessage, WalletLink};
+use nepto_proto::svc::auth::SessionState;
 use nepto_proto::{AccountId, DeviceId, SessionId};
 use redis::AsyncCommands;
 use redis::Script;
@@ -24,6 +24,7 @@ use self::contract_wallets::contract_wallet_id;
 use self::invites::invite_id;
 pub use self::invites::shown_id;
 use super::invites::Code;
+use nepto_proto::svc::auth::RootWallet;
 
 pub const SCHEMA: &[Migration] = &[
     Migration {

@@ -13,10 +13,10 @@ use nepto_proto::event::WalletLinked;
 use nepto_proto::{AccountId, DeviceId, SessionId};
 use uuid::Uuid;
 
-use super::RootWallet;
 use super::invites::Code;
 use super::store::{Beginning, Store};
 use crate::testing::{account, database, no_redis};
+use nepto_proto::svc::auth::RootWallet;
 
 async fn store() -> Store {
     Store::new(database(super::domain()).await, no_redis())

@@ -11,8 +11,8 @@ use nepto_proto::{AccountId, ErrorCode};
 
 use super::model::{with_link, without};
 use super::ops::Auth;
-use super::{FindAccount, FoundAccount, RootWallet, RootWallets};
-use crate::keys::{RemoveDevice, RemoveDevicesOf};
+use nepto_proto::svc::auth::{FindAccount, FoundAccount, RootWallet, RootWallets};
+use nepto_proto::svc::keys::{RemoveDevice, RemoveDevicesOf};
 
 /// Of linking a wallet while others of the account are linked: at most so many can be.
 const LINK_TRIES_MAX: usize = WALLETS_PER_ACCOUNT_MAX;

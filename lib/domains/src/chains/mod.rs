@@ -2,8 +2,12 @@
 
 mod config;
 
+use std::time::Duration;
+
 use nepto_chain::block::Finality;
-use nepto_chain::rpc::Addresses;
+use nepto_chain::receipts::Encoding;
+use nepto_chain::rpc::{Addresses, Limits, Pool, RpcError};
+use nepto_chain::source::Source;
 
 pub(crate) use config::address_without_typo;
 pub use config::{Chain, Chains, Contract, Hook, HookProvider, Receipts, Standard};
@@ -21,4 +25,19 @@ pub fn finality_of(chain: &Chain) -> Finality {
 /// Where its nodes are.
 pub fn urls_of(chain: &Chain) -> Addresses {
     Addresses { urls: chain.rpc.iter().map(|endpoint| endpoint.0.clone()).collect(), chain_id: Some(chain.id) }
+}
+
+/// A chain of the configuration as a source of blocks.
+pub fn source_of(chain: &Chain) -> Result<Source, RpcError> {
+    let limits = Limits {
+        timeout: Duration::from_millis(chain.timeout_ms),
+        concurrency_max: chain.concurrency_max,
+        ..Limits::default()
+    };
+    let encoding = match chain.receipts {
+        Receipts::Ethereum => Encoding::Ethereum,
+        Receipts::Optimism => Encoding::Optimism,
+        Receipts::Unknown => Encoding::Unknown,
+    };
+    Ok(Source::new(Pool::new(urls_of(chain), limits)?, encoding, finality_of(chain)))
 }

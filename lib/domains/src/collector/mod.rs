@@ -25,16 +25,12 @@ mod store;
 mod tests;
 mod watcher;
 
-use alloy_primitives::Address;
 use nepto_kit::config::Declared;
 use nepto_kit::domain::{Api, Domain, Parts};
-use nepto_kit::service::Operation;
-use serde::{Deserialize, Serialize};
 
 use crate::chains::Chains;
 
 pub use model::pipeline_of;
-pub use ops::source_of;
 pub use watcher::{Backfill, lease_of};
 
 const SECTIONS: &[Declared] = &[Declared::of::<Chains>()];
@@ -64,87 +60,4 @@ pub async fn forget(parts: &Parts, chain: u64) -> anyhow::Result<u64> {
         all += parts.db()?.delete_under(table, &chain.to_string()).await?;
     }
     Ok(all)
-}
-
-/// The five, each a durable consumer of its own for every chain.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
-#[serde(rename_all = "snake_case")]
-pub enum Pipeline {
-    /// Fungible tokens.
-    Erc20,
-    /// Tokens of which each is one.
-    Erc721,
-    /// Tokens of many kinds.
-    Erc1155,
-    /// Stakes and rewards.
-    Staking,
-    /// Messages with payments.
-    Multisend,
-}
-
-impl Pipeline {
-    /// All, in the order of `nats/streams.toml`.
-    pub const ALL: [Self; 5] = [Self::Erc20, Self::Erc721, Self::Erc1155, Self::Staking, Self::Multisend];
-
-    /// Its name: the consumer, the subject, the metrics.
-    pub const fn as_str(self) -> &'static str {
-        match self {
-            Self::Erc20 => "erc20",
-            Self::Erc721 => "erc721",
-            Self::Erc1155 => "erc1155",
-            Self::Staking => "staking",
-            Self::Multisend => "multisend",
-        }
-    }
-}
-
-/// Asks for steps once more, from a number on; they come over the stream `CHAIN`. Answers how many were sent, and the last
-/// that there is.
-#[derive(Debug, Clone, Serialize, Deserialize)]
-pub struct ReplaySteps {
-    /// For whom.
-    pub pipeline: Pipeline,
-    /// Of which chain.
-    pub chain_id: u64,
-    /// The first one wanted.
-    pub from: u64,
-}
-
-/// Asks for the older blocks that are still to be read for the contracts of a chain.
-#[derive(Debug, Clone, Serialize, Deserialize)]
-pub struct FindGaps {
-    /// Which chain.
-    pub chain_id: u64,
-}
-
-/// Blocks that are still to be read for a contract: what was in them is not known.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Gap {
-    /// For which.
-    pub contract: Address,
-    /// The first block.
-    pub from: u64,
-    /// The last.
-    pub to: u64,
-}
-
-impl Operation for FindGaps {
-    type Reply = Vec<Gap>;
-    const DOMAIN: &'static str = "collector";
-    const NAME: &'static str = "find_gaps";
-}
-
-/// What [`ReplaySteps`] did.
-#[derive(Debug, Clone, Copy, Serialize, Deserialize)]
-pub struct Replayed {
-    /// Steps that were sent.
-    pub sent: u64,
-    /// The last step of the chain.
-    pub last: u64,
-}
-
-impl Operation for ReplaySteps {
-    type Reply = Replayed;
-    const DOMAIN: &'static str = "collector";
-    const NAME: &'static str = "replay_steps";
 }

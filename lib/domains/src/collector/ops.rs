@@ -1,15 +1,11 @@
 //! What the watcher, other domains and operators ask of what was collected.
 
 use std::sync::Arc;
-use std::time::Duration;
 
 use alloy_primitives::hex;
 use async_nats::HeaderMap;
 use async_nats::header::NATS_MESSAGE_ID;
 use futures_util::future::try_join_all;
-use nepto_chain::receipts::Encoding;
-use nepto_chain::rpc::{Limits, Pool, RpcError};
-use nepto_chain::source::Source;
 use nepto_kit::domain::Parts;
 use nepto_kit::{Ctx, Failure, crash};
 use nepto_proto::chain as wire;
@@ -19,8 +15,8 @@ use prost::Message;
 use super::contracts;
 use super::model::{Contracts, Watched, for_pipeline};
 use super::store::{ContractRow, Store};
-use super::{FindGaps, Gap, Pipeline, ReplaySteps, Replayed};
-use crate::chains::{Chain, Chains, Contract, Receipts, finality_of, urls_of};
+use crate::chains::{Chain, Chains, Contract};
+use nepto_proto::svc::collector::{FindGaps, Gap, Pipeline, ReplaySteps, Replayed};
 
 /// Steps that are sent again at once.
 const REPLAY_MAX: usize = 200;
@@ -127,21 +123,6 @@ impl Collector {
         metrics::counter!("nepto_chain_steps_replayed_total", "pipeline" => request.pipeline.as_str()).increment(sent);
         Ok(Replayed { sent, last })
     }
-}
-
-/// A chain of the configuration as a source of blocks.
-pub fn source_of(chain: &Chain) -> Result<Source, RpcError> {
-    let limits = Limits {
-        timeout: Duration::from_millis(chain.timeout_ms),
-        concurrency_max: chain.concurrency_max,
-        ..Limits::default()
-    };
-    let encoding = match chain.receipts {
-        Receipts::Ethereum => Encoding::Ethereum,
-        Receipts::Optimism => Encoding::Optimism,
-        Receipts::Unknown => Encoding::Unknown,
-    };
-    Ok(Source::new(Pool::new(urls_of(chain), limits)?, encoding, finality_of(chain)))
 }
 
 /// The contracts of a chain, by address.

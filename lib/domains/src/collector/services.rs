@@ -3,7 +3,7 @@
 use nepto_kit::service::Service;
 
 use super::ops::Collector;
-use super::{FindGaps, ReplaySteps};
+use nepto_proto::svc::collector::{FindGaps, ReplaySteps};
 
 pub fn services(collector: &Collector) -> Vec<Service> {
     let (replaying, asked) = (collector.clone(), collector.clone());

@@ -8,9 +8,9 @@ use nepto_proto::chain::step::What;
 use proptest::prelude::*;
 use prost::Message;
 
-use super::Pipeline;
 use super::model::{Contracts, Story, Watched, for_pipeline};
 use crate::chains::Standard;
+use nepto_proto::svc::collector::Pipeline;
 
 fn contract(number: u8) -> Address {
     Address::repeat_byte(number)

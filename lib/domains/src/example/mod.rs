@@ -17,8 +17,8 @@ mod store;
 mod tests;
 
 use nepto_kit::domain::{Api, Domain};
-use nepto_kit::service::Operation;
 use nepto_proto::event::Event;
+use nepto_proto::svc::Operation;
 use serde::{Deserialize, Serialize};
 
 /// The domain.

@@ -8,10 +8,11 @@ use std::time::Duration;
 
 use futures_util::StreamExt;
 use nepto_kit::frames::Connections;
-use nepto_kit::token::{self, Claims, SessionState};
+use nepto_kit::token::{self, Claims};
 use nepto_kit::{Ctx, Failure};
 use nepto_proto::event::Control;
 use nepto_proto::subject::Live;
+use nepto_proto::svc::auth::SessionState;
 use nepto_proto::{AccountId, DeviceId};
 use redis::{AsyncCommands, Script};
 

@@ -15,7 +15,7 @@ use nepto_proto::event::KeysNotice;
 use nepto_proto::subject::Live;
 use nepto_proto::wire::{self, server_frame};
 
-use super::DeviceSeen;
+use nepto_proto::svc::keys::DeviceSeen;
 
 /// A device that connects is seen, once in so long.
 const SEEN_EVERY_S: u32 = 86_400;

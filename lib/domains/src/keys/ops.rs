@@ -21,13 +21,13 @@ use nepto_proto::subject::Live;
 use nepto_proto::{AccountId, DeviceId, ErrorCode};
 
 use super::config::{Limits, Mailbox};
-use super::device_list::DeviceList;
 use super::model::{check_fits, check_ids, check_keys, check_setup, identity_taken, key_limit, key_used};
 use super::signatures::Threads;
 use super::store::{DeviceRow, RemovedRow, Store, Taken};
-use super::{Certified, RegisterDevice};
-use crate::accounts::WhoAccepts;
-use crate::auth::{EndSessions, FindAccount};
+use nepto_proto::svc::accounts::WhoAccepts;
+use nepto_proto::svc::auth::{EndSessions, FindAccount};
+use nepto_proto::svc::keys::DeviceList;
+use nepto_proto::svc::keys::{CanRegister, Certified, RegisterDevice};
 
 /// A device that was not heard of for so long is removed: its mailbox has expired by then.
 const IDLE_AFTER: Duration = Duration::from_secs(180 * 86_400);
@@ -142,8 +142,14 @@ impl Keys {
         Ok(removed)
     }
 
-    pub async fn identity_owner(&self, identity_key: &[u8]) -> Result<Option<AccountId>, Failure> {
-        Ok(self.store.identity_owner(identity_key).await?)
+    /// A device's key stays with the account that it signed in to first. [`Self::register`] sees to it; a wallet that is new here
+    /// must not get an account before that is refused.
+    pub async fn can_register(&self, CanRegister { account, identity_key, setup }: CanRegister) -> Result<(), Failure> {
+        check_setup(&setup, &identity_key.0)?;
+        match self.store.identity_owner(&identity_key.0).await? {
+            Some(owner) if account != Some(owner) => Err(identity_taken()),
+            _ => Ok(()),
+        }
     }
 
     /// The compact list; what is read is put into Redis.

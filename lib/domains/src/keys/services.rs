@@ -3,21 +3,21 @@
 use nepto_kit::service::Service;
 
 use super::ops::Keys;
-use super::{
-    Certificates, DeviceSeen, IdentityOwner, ListDevices, OwnDevices, RegisterDevice, RemoveDevice, RemoveDevicesOf,
+use nepto_proto::svc::keys::{
+    CanRegister, Certificates, DeviceSeen, ListDevices, OwnDevices, RegisterDevice, RemoveDevice, RemoveDevicesOf,
 };
 
 pub fn services(keys: &Keys) -> Vec<Service> {
     let (register, list, own, remove, seen) = (keys.clone(), keys.clone(), keys.clone(), keys.clone(), keys.clone());
-    let (certificates, of_wallet, identity) = (keys.clone(), keys.clone(), keys.clone());
+    let (certificates, of_wallet, asked) = (keys.clone(), keys.clone(), keys.clone());
     vec![
         Service::new(move |request: RegisterDevice| {
             let keys = register.clone();
             async move { keys.register(request).await }
         }),
-        Service::new(move |request: IdentityOwner| {
-            let keys = identity.clone();
-            async move { keys.identity_owner(&request.identity_key.0).await }
+        Service::new(move |request: CanRegister| {
+            let keys = asked.clone();
+            async move { keys.can_register(request).await }
         }),
         Service::new(move |request: ListDevices| {
             let keys = list.clone();

@@ -13,9 +13,9 @@ use nepto_proto::{AccountId, DeviceId, ErrorCode};
 use redis::AsyncCommands;
 
 use super::config::Limits;
-use crate::accounts::WhoAccepts;
 use crate::gateway::connected;
-use crate::keys::{DeviceList, ListDevices};
+use nepto_proto::svc::accounts::WhoAccepts;
+use nepto_proto::svc::keys::{DeviceList, ListDevices};
 
 /// Keys of one MGET: 0.3 ms of Redis for each hundred.
 const CHUNK: usize = 500;

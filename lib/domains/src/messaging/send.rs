@@ -33,8 +33,8 @@ use super::config::{Limits, Mailbox};
 use super::fullness::Fullness;
 use super::mailbox::{DeviceCopy, Store, StoreError, Stored, Submission};
 use super::{costs, requests};
-use crate::accounts::{BeginsToWrite, MayWrite, Standing, Verdict, WhoAccepts, Wrote};
-use crate::keys::{DeviceList, ListDevices};
+use nepto_proto::svc::accounts::{BeginsToWrite, MayWrite, Standing, Verdict, WhoAccepts, Wrote};
+use nepto_proto::svc::keys::{DeviceList, ListDevices};
 
 const MINUTE: Duration = Duration::from_secs(60);
 

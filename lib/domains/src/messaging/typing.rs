@@ -12,8 +12,8 @@ use prost::Message as _;
 use redis::AsyncCommands;
 use tokio::time::Instant;
 
-use crate::accounts::Verdict;
-use crate::keys::DeviceList;
+use nepto_proto::svc::accounts::Verdict;
+use nepto_proto::svc::keys::DeviceList;
 
 /// A start is passed on at most this often.
 const TYPING_EVERY: Duration = Duration::from_millis(300);

@@ -14,7 +14,7 @@ use nepto_proto::chain as wire;
 
 use super::model::{Effect, Origin};
 use super::shapes::shapes_of;
-use crate::collector::Pipeline;
+use nepto_proto::svc::collector::Pipeline;
 
 /// Why a log can't be understood.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]

@@ -7,7 +7,7 @@ use proptest::prelude::*;
 
 use super::{Undecodable, decode};
 use crate::assets::model::{Amount, Class, Effect, Origin};
-use crate::collector::Pipeline;
+use nepto_proto::svc::collector::Pipeline;
 
 fn word(number: u64) -> B256 {
     B256::from(U256::from(number))

@@ -9,7 +9,7 @@ use nepto_proto::ErrorCode;
 use nepto_proto::api::assets::{MessageWithParts, Payment, Payments, SentMessage, SentMessages};
 
 use super::ops::Assets;
-use crate::collector::Pipeline;
+use nepto_proto::svc::collector::Pipeline;
 
 pub use routes::routes;
 pub use store::PartMark;

@@ -25,7 +25,7 @@ use crate::assets::model::{Amount, Folded, Holding};
 use crate::assets::ops::Assets;
 use crate::assets::shapes::Shapes;
 use crate::assets::store::{Applied, Change, CursorRow, FORM, STALE, folds};
-use crate::collector::{Pipeline, ReplaySteps};
+use nepto_proto::svc::collector::{Pipeline, ReplaySteps};
 
 /// A worker that is gone is replaced after this.
 const LEASE_TTL: Duration = Duration::from_secs(10);

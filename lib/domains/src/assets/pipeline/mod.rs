@@ -19,7 +19,7 @@ use self::linked_wallets::LinkedWallets;
 #[cfg(test)]
 pub use self::understand::read;
 use super::ops::Assets;
-use crate::collector::Pipeline;
+use nepto_proto::svc::collector::Pipeline;
 
 /// A queue worker for each pipeline, with a lane of its own for each chain.
 pub fn consumers(assets: &Assets) -> Vec<Consumer> {

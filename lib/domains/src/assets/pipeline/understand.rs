@@ -15,7 +15,7 @@ use crate::assets::decode::{Decoded, decode};
 use crate::assets::model::{Folded, place};
 use crate::assets::shapes::{Noted, Other, Shapes, Unread, shapes_of};
 use crate::assets::store::CursorRow;
-use crate::collector::Pipeline;
+use nepto_proto::svc::collector::Pipeline;
 
 /// When an event was tried to be understood: with its step, or again, by a message of this sequence.
 #[derive(Clone, Copy)]

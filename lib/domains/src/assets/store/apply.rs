@@ -13,7 +13,7 @@ use super::rows::{self, Rows, ShapeRow, is_named_by_contract, row_id, shape_id, 
 use super::{CursorRow, DeltaKey, HeldRow, Store, cursor_id, held_id, read_amount};
 use crate::assets::model::{Amount, Delta, Folded, Holding};
 use crate::assets::shapes::{Shapes, Unread};
-use crate::collector::Pipeline;
+use nepto_proto::svc::collector::Pipeline;
 
 /// A change that is not folded yet, as it is remembered.
 #[derive(Debug, Clone, PartialEq)]

@@ -33,7 +33,7 @@ pub use rows::{PartRow, SentRow, message_of};
 pub use schema::{BY_CHAIN, BY_PIPELINE, SCHEMA};
 
 use super::model::{Amount, Holding};
-use crate::collector::Pipeline;
+use nepto_proto::svc::collector::Pipeline;
 
 /// How far a pipeline is with a chain.
 #[derive(Debug, Clone, PartialEq, Eq, SurrealValue)]

@@ -4,7 +4,7 @@ use alloy_primitives::{Address, B256, U256};
 use prost::Message;
 
 use crate::assets::model::{Amount, Class, Delta, Holding, Origin};
-use crate::collector::Pipeline;
+use nepto_proto::svc::collector::Pipeline;
 
 /// The body of a row of `delta`: what changed for one holder.
 #[derive(Clone, PartialEq, Message)]

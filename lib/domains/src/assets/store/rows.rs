@@ -11,7 +11,7 @@ use super::packed::{AppliedRow, DeltasBody};
 use super::{DeltaKey, amount_bytes, hash_hex, hex, token_hex};
 use crate::assets::model::{Effect, Folded, Sending, Single, Turn};
 use crate::assets::shapes::{Shape, Unread};
-use crate::collector::Pipeline;
+use nepto_proto::svc::collector::Pipeline;
 
 const TURN: &str = "turn";
 const UNREAD: &str = "unread";

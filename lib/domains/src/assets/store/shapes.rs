@@ -11,7 +11,7 @@ use super::rows::{ShapeRow, shape_id};
 use super::{Store, hex, read_address};
 use crate::assets::model::{Holding, Origin};
 use crate::assets::shapes::{Shape, Shapes, shapes_of};
-use crate::collector::Pipeline;
+use nepto_proto::svc::collector::Pipeline;
 
 /// Contracts of which something is unread that are told apart. Past these, it is said of all.
 const UNREAD_CONTRACTS_MAX: usize = 10_000;

@@ -16,8 +16,9 @@ use crate::assets::model::{Amount, Class, Effect, Holding, Origin, Single, token
 use crate::assets::pipeline::read;
 use crate::assets::shapes::shapes_of;
 use crate::assets::store::{CursorRow, Store, held};
-use crate::collector::{Pipeline, pipeline_of};
+use crate::collector::pipeline_of;
 use crate::testing::database;
+use nepto_proto::svc::collector::Pipeline;
 
 const PEOPLE: u8 = 4;
 const CONTRACTS: [wire::Standard; 5] = [

@@ -16,8 +16,7 @@ use serde_json::{Value, json};
 
 use super::{TRACKED_FOR, TransactionRow};
 use crate::assets::ops::Assets;
-use crate::chains::Chain;
-use crate::collector::source_of;
+use crate::chains::{Chain, source_of};
 
 /// How often a new one is looked at, and how often one that has been in its state for long.
 const LOOK_EVERY: Duration = Duration::from_secs(2);

@@ -26,10 +26,10 @@ use tokio::task::JoinSet;
 pub use self::backfill::Backfill;
 use super::contracts::{self, next_gap};
 use super::model::Contracts;
-use super::ops::{Collector, contracts_of, source_of};
+use super::ops::{Collector, contracts_of};
 use super::status::{self, Live};
 use super::store::{BlockRow, ContractRow, STALE, TipRow, block_id};
-use crate::chains::Chain;
+use crate::chains::{Chain, source_of};
 
 /// A watcher that is gone is replaced after this.
 const LEASE_TTL: Duration = Duration::from_secs(15);

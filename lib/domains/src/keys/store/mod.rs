@@ -20,7 +20,7 @@ use surrealdb::types::{SurrealValue, array};
 pub use self::prekeys::Taken;
 pub use self::removed::RemovedRow;
 pub use self::schema::SCHEMA;
-use super::device_list::DeviceList;
+use nepto_proto::svc::keys::DeviceList;
 
 #[derive(Debug, Clone, SurrealValue)]
 struct Signed {

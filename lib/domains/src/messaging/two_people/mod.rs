@@ -27,10 +27,11 @@ use self::model::{Act, Fate, Person, REQUESTS_MAX, happens};
 use super::config::Limits;
 use super::requests;
 use super::send::{self, Refusal};
-use crate::accounts::{Accounts, Verdict, writing_key};
-use crate::auth::{FindAccount, FoundAccount};
-use crate::keys::{DeviceList, ListDevices};
+use crate::accounts::{Accounts, writing_key};
 use crate::testing::{account, connected, database};
+use nepto_proto::svc::accounts::Verdict;
+use nepto_proto::svc::auth::{FindAccount, FoundAccount};
+use nepto_proto::svc::keys::{DeviceList, ListDevices};
 
 /// Steps of a path.
 const STEPS_MAX: usize = 6;

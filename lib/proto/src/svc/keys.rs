@@ -1,8 +1,99 @@
-//! The device list of an account, in the compact form that a gateway compares a send against.
+//! What `keys` answers: the devices of accounts.
 
-use nepto_proto::wire::{DeviceCiphertext, Mismatch};
-use nepto_proto::{AccountId, ClientMsgId, DeviceId, RegistrationId};
 use serde::{Deserialize, Serialize};
+
+use super::operations;
+use crate::api::Base64;
+use crate::api::keys::{DeviceSetup, OwnDevice};
+use crate::certificate::SignedMessage;
+use crate::wire::{DeviceCiphertext, Mismatch};
+use crate::{AccountId, ClientMsgId, DeviceId, RegistrationId};
+
+operations! { "keys"
+    /// Registers a device that a wallet has just certified, or renews the certificate of a known one. The caller has
+    /// checked the signature. Fails with `device_limit`, `identity_taken`, `key_invalid`, `name_invalid`.
+    "register_device" RegisterDevice {
+        /// The account that the wallet signed in to.
+        account: AccountId,
+        /// The certifying wallet, EIP-55.
+        wallet: String,
+        /// The number of the last event about the wallet: if it leaves, it has a higher one. 0 if nobody knows.
+        #[serde(default)]
+        wallet_version: u64,
+        /// Tells this installation apart from others under the same number.
+        registration_id: RegistrationId,
+        /// Signal identity key, 33 bytes as libsignal serializes it.
+        identity_key: Base64,
+        /// The sign-in message (ERC-4361) and the wallet's signature over it.
+        certificate: SignedMessage,
+        /// Its name, signed prekey and last-resort Kyber prekey.
+        setup: DeviceSetup,
+    } -> DeviceId;
+
+    /// Whether a device can be registered: asked before anything is made or used up for it. Fails with `identity_taken`,
+    /// `key_invalid`, `name_invalid`.
+    "can_register" CanRegister {
+        /// The account that the wallet belongs to, if it has one already.
+        account: Option<AccountId>,
+        /// Signal identity key, 33 bytes as libsignal serializes it.
+        identity_key: Base64,
+        /// Its name, signed prekey and last-resort Kyber prekey.
+        setup: DeviceSetup,
+    } -> ();
+
+    /// The device numbers and registration ids of an account; also puts them into `cache:devices:{account}`.
+    "device_list" ListDevices {
+        /// The account; one that does not exist has an empty list of revision 0.
+        account: AccountId,
+    } -> DeviceList;
+
+    /// The devices of an account, for its owner.
+    "own_devices" OwnDevices {
+        /// The account that asks about itself.
+        account: AccountId,
+    } -> Vec<OwnDevice>;
+
+    /// The certificates of an account's devices.
+    "certificates" Certificates {
+        /// The account whose devices are meant.
+        account: AccountId,
+    } -> Vec<Certified>;
+
+    /// Removes a device and everything kept for it, and ends its sessions. Fails with `device_unknown`.
+    "remove_device" RemoveDevice {
+        /// The account that it belongs to.
+        account: AccountId,
+        /// Its number.
+        device: DeviceId,
+        /// Only if this is still its certificate; else it is `device_unknown`.
+        certificate: Option<SignedMessage>,
+    } -> ();
+
+    /// Removes the devices that a wallet certified, as `remove_device` does. Returns how many there were.
+    "remove_devices_of" RemoveDevicesOf {
+        /// The account that the wallet belongs or belonged to.
+        account: AccountId,
+        /// The certifying wallet, EIP-55.
+        wallet: String,
+    } -> u32;
+
+    /// Notes that a device was heard of today.
+    "device_seen" DeviceSeen {
+        /// The account that it belongs to.
+        account: AccountId,
+        /// Its number.
+        device: DeviceId,
+    } -> ();
+}
+
+/// A device and its certificate.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Certified {
+    /// Its number.
+    pub device: DeviceId,
+    /// Message and signature.
+    pub certificate: SignedMessage,
+}
 
 /// Devices by number, with the revision of the list.
 #[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]

@@ -1,0 +1,76 @@
+//! What `collector` answers: the steps and gaps of chains.
+
+use alloy_primitives::Address;
+use serde::{Deserialize, Serialize};
+
+use super::operations;
+
+/// Who takes the events of one kind of contract: a durable consumer of its own for every chain.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Pipeline {
+    /// ERC-20: fungible tokens.
+    Erc20,
+    /// ERC-721: tokens of which each is one.
+    Erc721,
+    /// ERC-1155: tokens of many kinds.
+    Erc1155,
+    /// Synthetix' StakingRewards: stakes and rewards.
+    Staking,
+    /// Nepto's MultiSender: messages with payments.
+    Multisend,
+}
+
+impl Pipeline {
+    /// All, in the order of `nats/streams.toml`.
+    pub const ALL: [Self; 5] = [Self::Erc20, Self::Erc721, Self::Erc1155, Self::Staking, Self::Multisend];
+
+    /// Its name in consumers, subjects and metrics.
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Erc20 => "erc20",
+            Self::Erc721 => "erc721",
+            Self::Erc1155 => "erc1155",
+            Self::Staking => "staking",
+            Self::Multisend => "multisend",
+        }
+    }
+}
+
+operations! { "collector"
+    /// Asks for steps once more, from a number on; they come over the stream `CHAIN`, at most so many for each request.
+    "replay_steps" ReplaySteps {
+        /// The pipeline that missed them.
+        pipeline: Pipeline,
+        /// EIP-155 chain id.
+        chain_id: u64,
+        /// The number of the first step that is wanted.
+        from: u64,
+    } -> Replayed;
+
+    /// The older blocks that are still to be read for the contracts of a chain. Empty for a chain that is not watched.
+    "find_gaps" FindGaps {
+        /// EIP-155 chain id.
+        chain_id: u64,
+    } -> Vec<Gap>;
+}
+
+/// What [`ReplaySteps`] did.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Replayed {
+    /// Steps that were sent.
+    pub sent: u64,
+    /// The number of the last step of the chain.
+    pub last: u64,
+}
+
+/// Blocks that are still to be read for a contract: what was in them is not known.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Gap {
+    /// The contract's address.
+    pub contract: Address,
+    /// Number of the first block.
+    pub from: u64,
+    /// Number of the last one.
+    pub to: u64,
+}
