@@ -1,5 +1,6 @@
 //! SurrealDB: one database per domain, migrations, and transactions that are retried on conflict.
 
+mod column;
 pub mod key;
 
 use std::os::unix::fs::DirBuilderExt;
@@ -9,7 +10,8 @@ use std::time::Duration;
 use surrealdb::Surreal;
 use surrealdb::engine::any::Any;
 use surrealdb::opt::auth::Root;
-use surrealdb::types::{ErrorDetails, QueryError, SurrealValue, Value, Variables};
+use nepto_proto::ErrorCode;
+use surrealdb::types::{ErrorDetails, QueryError, SurrealValue, ToSql, Value, Variables};
 
 use crate::address;
 use crate::clock::{Random, backoff};
@@ -17,6 +19,7 @@ use crate::config::Database;
 use crate::health::Health;
 use crate::outbox;
 
+pub use column::{Body, Fixed, Id, Int, Key, Table, Text};
 pub use surrealdb::types::{Bytes, Datetime, RecordId, array, vars};
 
 /// The namespace of all databases.
@@ -35,9 +38,20 @@ const QUERY_TIMEOUT: Duration = Duration::from_secs(10);
 /// Why the database did not do what it was asked.
 #[derive(Debug, thiserror::Error)]
 pub enum DbError {
-    /// The statement threw this on purpose: the stable code of an error.
-    #[error("{0}")]
-    Thrown(String),
+    /// The statement refused what was asked, and changed nothing: `THROW '<code>'`.
+    #[error("refused: {0}")]
+    Refused(ErrorCode),
+    /// Somebody was faster: what the statement builds on is not there any more, and it changed nothing: `THROW 'stale'`.
+    #[error("somebody was faster")]
+    Stale,
+    /// A row that does not mean what it must. It is never left out: see "A row that can't be read" of the operator's manual.
+    #[error("the row {row} can't be read: {problem}")]
+    Corrupt {
+        /// Its id, or what was asked for.
+        row: String,
+        /// What is wrong with it.
+        problem: String,
+    },
     /// A record with this id is there already.
     #[error("the record exists already")]
     Exists,
@@ -58,14 +72,25 @@ pub enum DbError {
 impl From<surrealdb::Error> for DbError {
     fn from(error: surrealdb::Error) -> Self {
         match error.details() {
-            // The message of a thrown error is the value with a sentence around it.
-            ErrorDetails::Thrown => Self::Thrown(error.message().rsplit(": ").next().unwrap_or_default().to_owned()),
+            ErrorDetails::Thrown => match thrown(error.message()) {
+                STALE => Self::Stale,
+                code => code.parse().map_or_else(|()| Self::Other(Box::new(error)), Self::Refused),
+            },
             ErrorDetails::AlreadyExists(_) => Self::Exists,
             ErrorDetails::Query(Some(QueryError::TransactionConflict)) => Self::Conflict,
             ErrorDetails::Connection(_) => Self::Unreachable(Box::new(error)),
             _ => Self::Other(Box::new(error)),
         }
     }
+}
+
+/// What a statement throws that came too late. Everything else that one throws is the code of an error; a test of the
+/// repository reads all statements for it.
+const STALE: &str = "stale";
+
+/// The library keeps what was thrown only in a sentence.
+fn thrown(message: &str) -> &str {
+    message.rsplit(": ").next().unwrap_or(message)
 }
 
 /// The connection to SurrealDB, from which each domain gets its own database.
@@ -118,6 +143,37 @@ impl Databases {
     }
 }
 
+/// What a statement answered. Which row can't be read is looked for only if there is one.
+fn read<T: SurrealValue>(answer: Value, statement: &str) -> Result<T, DbError> {
+    let kept = answer.clone();
+    T::from_value(answer).map_err(|error| {
+        let row = unreadable::<T>(kept).unwrap_or_else(|| format!("of {statement}"));
+        let problem = error.message().to_owned();
+        metrics::counter!("nepto_rows_unreadable_total").increment(1);
+        tracing::error!(row, problem, "a row can't be read");
+        DbError::Corrupt { row, problem }
+    })
+}
+
+/// The id of the row that can't be read.
+fn unreadable<T: SurrealValue>(answer: Value) -> Option<String> {
+    let row = match answer {
+        Value::Array(rows) => {
+            let is_bad = |row: &Value| T::from_value(Value::Array(vec![row.clone()].into())).is_err();
+            rows.into_iter().find(is_bad)?
+        }
+        row => row,
+    };
+    match row {
+        Value::RecordId(id) => Some(id.to_sql()),
+        Value::Object(fields) => match fields.get("id")? {
+            Value::RecordId(id) => Some(id.to_sql()),
+            _ => None,
+        },
+        _ => None,
+    }
+}
+
 impl Db {
     /// `/readyz` writes a row and reads it: a database on a full disk, or one that became read-only, still answers.
     pub fn register(&self, domain: &str, health: &Health) {
@@ -144,7 +200,7 @@ impl Db {
                     let wait = backoff(&self.random, attempt, Duration::from_millis(2), Duration::from_millis(200));
                     tokio::time::sleep(wait).await;
                 }
-                done => return Ok(T::from_value(done?)?),
+                done => return read(done?, statement),
             }
         }
         Err(DbError::Conflict)

@@ -81,9 +81,6 @@ pub struct HeldRow {
     pub folded: i64,
 }
 
-/// A statement throws this when another worker was faster.
-pub const STALE: &str = "stale";
-
 /// The database of this domain.
 #[derive(Clone)]
 pub struct Store {
