@@ -58,8 +58,8 @@ pub enum Scenario {
     },
     /// What a person notices while one address floods the server
     Siege {
-        /// Seconds of each flood, and of the measurement without one
-        #[arg(long, default_value_t = 60)]
+        /// Seconds of each flood, and of the measurement without one before it
+        #[arg(long, default_value_t = 30)]
         secs: u64,
         /// Only this flood; may be repeated
         #[arg(long = "flood", value_enum)]

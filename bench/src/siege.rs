@@ -159,11 +159,12 @@ async fn attack(flood: Flood, to: SocketAddr, asked: Arc<AtomicU64>) {
 async fn converse(flood: Flood, to: SocketAddr, asked: &AtomicU64) -> Result<()> {
     let socket = TcpSocket::new_v4()?;
     socket.bind((FLOODER, 0).into())?;
+    asked.fetch_add(1, Ordering::Relaxed);
     let mut stream = socket.connect(to).await?;
     loop {
-        asked.fetch_add(1, Ordering::Relaxed);
         stream.write_all(flood.says().as_bytes()).await?;
         timeout(PATIENCE, answer(&mut stream, flood)).await??;
+        asked.fetch_add(1, Ordering::Relaxed);
     }
 }
 

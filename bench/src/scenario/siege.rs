@@ -37,17 +37,20 @@ struct Noticed {
     failed: u64,
 }
 
-/// Measures alone, then through each of these floods, or of all, for so many seconds.
+/// For each of these floods, or of all: measures alone for so many seconds, and then through it. In turn, because a machine is not
+/// equally quiet for all of that time.
 pub async fn run(ground: &Ground, town: &Town, secs: u64, floods: &[Flood]) -> Result<Outcome> {
     let (crowd, people) = pairs(town, 2, SIZE).await?;
     let victim = Victim { crowd: &crowd, person: people.first().context("nobody is here")?, url: &ground.url };
+    let lasts = Duration::from_secs(secs);
     victim.look(REST, Phase::WarmUp).await?;
-    let alone = victim.look(Duration::from_secs(secs), Phase::Measured).await?;
-    let mut notes = vec![("alone", alone.told(None))];
+    let mut notes = Vec::new();
     for &flood in if floods.is_empty() { Flood::value_variants() } else { floods } {
+        let alone = victim.look(lasts, Phase::Measured).await?;
+        notes.push(("alone", alone.told(None)));
         let siege = Siege::begin(flood, &ground.url)?;
         // the first seconds of a flood count as well
-        let noticed = victim.look(Duration::from_secs(secs), Phase::Measured).await?;
+        let noticed = victim.look(lasts, Phase::Measured).await?;
         let asked = siege.end().await?;
         ensure!(asked > 0, "the flood {} did not reach the server", flood.name());
         notes.push((flood.name(), format!("{}; {asked} asked", noticed.told(Some(&alone)))));

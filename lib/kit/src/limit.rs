@@ -23,7 +23,7 @@ static GIVE_BACK: LazyLock<Script> = LazyLock::new(|| {
     )
 });
 
-/// 0 where there is no room for the member, 1 where it is in the set already, 2 where it is now.
+/// 1 if the member is in the set now, 0 if there is no room for it.
 static TAKE_MEMBER: LazyLock<Script> = LazyLock::new(|| {
     Script::new(
         r"if redis.call('SISMEMBER', KEYS[1], ARGV[1]) == 1 then return 1 end
@@ -31,36 +31,9 @@ static TAKE_MEMBER: LazyLock<Script> = LazyLock::new(|| {
           if count >= tonumber(ARGV[2]) then return 0 end
           redis.call('SADD', KEYS[1], ARGV[1])
           if count == 0 then redis.call('EXPIRE', KEYS[1], ARGV[3]) end
-          return 2",
+          return 1",
     )
 });
-
-/// What became of a member that wanted a place.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Membership {
-    /// There is no room.
-    Refused,
-    /// It had a place already: a repetition is free.
-    Known,
-    /// It has one now.
-    New,
-}
-
-/// Takes a place in a set that has room for `max` and is forgotten `ttl` after its first member came.
-async fn take_place(
-    redis: &Redis,
-    (key, member): (&str, impl redis::ToSingleRedisArg),
-    max: u32,
-    ttl: Duration,
-) -> Result<Membership, redis::RedisError> {
-    let mut script = TAKE_MEMBER.key(key);
-    let answer: u8 = script.arg(member).arg(max).arg(ttl.as_secs().max(1)).invoke_async(&mut redis.clone()).await?;
-    Ok(match answer {
-        0 => Membership::Refused,
-        1 => Membership::Known,
-        _ => Membership::New,
-    })
-}
 
 /// A limit: so many within a window.
 #[derive(Debug, Clone, Copy)]
@@ -89,9 +62,11 @@ impl Limit {
     /// Takes a place for one of different things, or fails with `rate_limited`; what has one already is free.
     pub async fn take_member(&self, redis: &Redis, clock: &Clock, subject: &str, member: &str) -> Result<(), Failure> {
         let (window, left) = self.window_at(clock);
-        match take_place(redis, (&self.key(subject, window), member), self.max, self.window).await? {
-            Membership::Known | Membership::New => Ok(()),
-            Membership::Refused => Err(self.refused(left)),
+        let mut script = TAKE_MEMBER.key(self.key(subject, window));
+        script.arg(member).arg(self.max).arg(self.window.as_secs().max(1));
+        match script.invoke_async(&mut redis.clone()).await? {
+            true => Ok(()),
+            false => Err(self.refused(left)),
         }
     }
 
@@ -176,10 +151,10 @@ impl Taken {
         let values = if keys.is_empty() { None } else { answers.pop() };
         let counts: Vec<i64> = answers.into_iter().map(redis::from_redis_value).collect::<Result<_, _>>()?;
         let mut expire = redis::pipe();
-        for ((key, cost), _) in
-            counters.iter().zip(costs).zip(&counts).filter(|((_, cost), count)| cost.begins(**count))
-        {
-            expire.expire(key, cost.limit.window.as_secs().max(1).cast_signed()).ignore();
+        for ((key, cost), count) in counters.iter().zip(costs).zip(&counts) {
+            if cost.begins(*count) {
+                expire.expire(key, cost.limit.window.as_secs().max(1).cast_signed()).ignore();
+            }
         }
         if !expire.is_empty() {
             expire.exec_async(&mut redis.clone()).await?;

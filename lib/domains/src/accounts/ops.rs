@@ -217,9 +217,11 @@ impl Accounts {
         let accounts: Vec<AccountId> = decisions.iter().map(|decision| decision.other).collect();
         let mut described = self.describe_all(accounts).await?;
         let contact = |Decision { other, consent, since_ms }| {
-            Some(Contact { account: described.remove(&other)?, consent, since: from_ms(since_ms) })
+            let account = described.remove(&other);
+            let account = account.ok_or_else(|| Failure::internal(anyhow::anyhow!("{other} has no account")))?;
+            Ok(Contact { account, consent, since: from_ms(since_ms) })
         };
-        Ok(Contacts { contacts: decisions.into_iter().filter_map(contact).collect(), next })
+        Ok(Contacts { contacts: decisions.into_iter().map(contact).collect::<Result<_, Failure>>()?, next })
     }
 
     /// Many at once, for the price of one question and one read.
