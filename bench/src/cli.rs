@@ -5,6 +5,7 @@ use std::path::PathBuf;
 use clap::{Args, Parser, Subcommand, ValueEnum};
 
 use crate::chain::ChainArgs;
+use crate::growth::GrowthArgs;
 use crate::siege::Flood;
 
 /// Measures a Nepto server under load
@@ -69,6 +70,8 @@ pub enum Scenario {
     },
     /// From the events of a chain to who holds what, and through a reorganization
     Chain(ChainArgs),
+    /// What things cost with a thousand accounts in the stores, and with a million
+    Growth(GrowthArgs),
     /// Messages for devices that are away: how fast they are stored, and fetched later
     Offline {
         /// Messages in all
@@ -146,7 +149,7 @@ impl Cli {
             | Scenario::Idle { common, .. }
             | Scenario::Siege { common, .. }
             | Scenario::Offline { common, .. } => Some(common),
-            Scenario::Chain(_) => None,
+            Scenario::Chain(_) | Scenario::Growth(_) => None,
         }
     }
 

@@ -104,7 +104,8 @@ pub fn round(value: f64) -> f64 {
     (value * 1_000.0).round() / 1_000.0
 }
 
-fn median(mut values: Vec<f64>) -> Option<f64> {
+/// The middle one, or between the two.
+pub fn median(mut values: Vec<f64>) -> Option<f64> {
     values.sort_by(f64::total_cmp);
     let middle = values.len() / 2;
     match values.len() {

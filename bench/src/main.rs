@@ -8,6 +8,7 @@ mod crowd;
 mod device;
 mod figures;
 mod ground;
+mod growth;
 mod ledger;
 mod pacer;
 mod people;
@@ -54,6 +55,11 @@ fn run(cli: &Cli) -> Result<bool> {
     proc::raise_open_files();
     if let Scenario::Chain(args) = &cli.scenario {
         runtime.block_on(chain::run(args))?;
+        runtime.shutdown_background();
+        return Ok(true);
+    }
+    if let Scenario::Growth(args) = &cli.scenario {
+        runtime.block_on(growth::run(args))?;
         runtime.shutdown_background();
         return Ok(true);
     }

@@ -6,7 +6,7 @@ use nepto_proto::api::ServerInfo;
 use nepto_proto::api::accounts::Consent;
 use nepto_proto::api::auth::SignIn;
 use nepto_proto::api::keys::{DeviceSetup, SignedPrekey};
-use nepto_proto::certificate::Resource;
+use nepto_proto::certificate::{Resource, WalletLink};
 use nepto_proto::siwe::SiweMessage;
 use nepto_proto::{AccountId, DeviceId, RegistrationId, xeddsa};
 use nepto_sdk::http::Http;
@@ -28,6 +28,8 @@ pub struct Person {
     pub device: DeviceId,
     /// The installation.
     pub registration_id: RegistrationId,
+    /// What it signed in with.
+    pub wallet: Wallet,
     http: Http,
 }
 
@@ -84,27 +86,16 @@ impl Town {
         introduced
     }
 
-    async fn sign_in(&self) -> Result<Person> {
+    /// Signs somebody new in.
+    pub async fn sign_in(&self) -> Result<Person> {
         let http = Http::with_client(self.client.clone(), &self.url, self.env.clone(), Box::new(()))?;
         let wallet = Wallet::random(&self.env)?;
         let mut rng = self.env.rng();
         let private: [u8; 32] = self.env.bytes();
         let identity = xeddsa::public_key(&private);
         let registration_id = RegistrationId::try_from(rng.random_range(1..=RegistrationId::MAX))?;
-        let message = SiweMessage {
-            scheme: None,
-            domain: self.info.domain.clone(),
-            address: wallet.address(),
-            statement: None,
-            uri: self.info.uri.clone(),
-            chain_id: self.info.chains.first().copied().unwrap_or(1),
-            nonce: http.nonce().await?.nonce,
-            issued_at: self.env.date_time().into(),
-            expiration_time: None,
-            not_before: None,
-            request_id: None,
-            resources: vec![Resource::Device { registration_id, identity_key: identity }.to_string()],
-        };
+        let nonce = http.nonce().await?.nonce;
+        let message = self.message(&wallet, nonce, &Resource::Device { registration_id, identity_key: identity });
         // nobody encrypts with these, so their private halves are not kept; the signatures are what the server looks at
         let signed = |public_key: Vec<u8>, rng: &mut dyn RngCore| {
             let mut random = [0; 64];
@@ -122,7 +113,45 @@ impl Town {
         let tokens = http.sign_in(&SignIn { signed: wallet.sign(&message)?, device, invite: None }).await?;
         let (account, device) = (tokens.account, tokens.device);
         http.adopt(tokens).await?;
-        Ok(Person { account, device, registration_id, http })
+        Ok(Person { account, device, registration_id, wallet, http })
+    }
+
+    /// Links one more wallet to somebody's account.
+    pub async fn link(&self, person: &Person, new: &Wallet) -> Result<()> {
+        let sign = async |wallet: &Wallet, resource: Resource| {
+            let nonce = person.http.nonce().await?.nonce;
+            anyhow::Ok(wallet.sign(&self.message(wallet, nonce, &resource))?)
+        };
+        let Person { account, wallet, .. } = person;
+        let approval = sign(wallet, Resource::Link(new.address())).await?;
+        let consent = sign(new, Resource::Join { account: *account, approver: wallet.address() }).await?;
+        person.http.link_wallet(&WalletLink { approval, consent }).await?;
+        Ok(())
+    }
+
+    /// Asks for something that is answered with 200, as somebody.
+    pub async fn get(&self, person: &Person, path: &str) -> Result<()> {
+        let request = self.client.get(format!("{}{path}", self.url)).bearer_auth(person.token().await?);
+        let answer = request.send().await?.error_for_status()?;
+        answer.bytes().await?;
+        Ok(())
+    }
+
+    fn message(&self, wallet: &Wallet, nonce: String, resource: &Resource) -> SiweMessage {
+        SiweMessage {
+            scheme: None,
+            domain: self.info.domain.clone(),
+            address: wallet.address(),
+            statement: None,
+            uri: self.info.uri.clone(),
+            chain_id: self.info.chains.first().copied().unwrap_or(1),
+            nonce,
+            issued_at: self.env.date_time().into(),
+            expiration_time: None,
+            not_before: None,
+            request_id: None,
+            resources: vec![resource.to_string()],
+        }
     }
 }
 
@@ -140,6 +169,7 @@ impl Person {
             account: AccountId::from_bytes(&[7; 16]).unwrap(),
             device: 1.try_into().unwrap(),
             registration_id: 99.try_into().unwrap(),
+            wallet: Wallet::random(&Env::system()).unwrap(),
             http: Http::with_client(client, "http://127.0.0.1:1", Env::system(), Box::new(())).unwrap(),
         }
     }

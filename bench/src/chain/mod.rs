@@ -3,7 +3,7 @@
 
 mod hooks;
 mod peer;
-mod world;
+pub mod world;
 
 use std::path::PathBuf;
 use std::time::Duration;

@@ -134,11 +134,13 @@ impl World {
     }
 }
 
-fn taken(status: &ChainStatus) -> u64 {
+/// Events that its pipeline of tokens has taken.
+pub fn taken(status: &ChainStatus) -> u64 {
     status.pipelines.iter().find(|pipeline| pipeline.name == "erc20").map_or(0, |pipeline| pipeline.events)
 }
 
-async fn status(server: &Server) -> Result<ChainStatus> {
+/// How far a server is with its only chain.
+pub async fn status(server: &Server) -> Result<ChainStatus> {
     let chains: Vec<ChainStatus> = reqwest::get(format!("{}/chains", server.admin_url())).await?.json().await?;
     chains.into_iter().next().context("no chain is watched")
 }

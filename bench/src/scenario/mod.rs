@@ -50,7 +50,7 @@ pub async fn run(cli: &Cli, ground: &Ground) -> Result<Outcome> {
             offline::run(ground, &town, &plan).await
         }
         Scenario::Siege { secs, floods, .. } => siege::run(ground, &town, *secs, floods).await,
-        Scenario::Chain(_) => anyhow::bail!("it has no messages"),
+        Scenario::Chain(_) | Scenario::Growth(_) => anyhow::bail!("it has no messages"),
     }
 }
 

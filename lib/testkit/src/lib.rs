@@ -45,7 +45,7 @@ pub use nats::{Nats, nats_program};
 pub use port::Port;
 pub use process::{Launch, Process, resident_bytes};
 pub use proxy::FaultProxy;
-pub use server::{Role, Server, program};
+pub use server::{DATABASE_PASSWORD, Role, Server, program};
 pub use settings::{Settings, WatchedChain};
 pub use stack::{Builder, Stack};
 pub use stranger::{Answer, Stranger};

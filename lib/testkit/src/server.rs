@@ -256,7 +256,7 @@ impl Server {
 }
 
 /// Password of the user `root` of a test's database server.
-pub(crate) const DATABASE_PASSWORD: &str = "test";
+pub const DATABASE_PASSWORD: &str = "test";
 
 /// Runs `nepto-server` with these arguments to its end, which must be a good one; what it said.
 pub(crate) async fn run(folder: &Path, settings: &Settings, arguments: &[&str]) -> Result<String> {

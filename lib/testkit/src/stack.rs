@@ -5,6 +5,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
 use anyhow::{Context, Result};
+use futures_util::future::try_join_all;
 use tempfile::TempDir;
 use toml::Value;
 
@@ -222,13 +223,16 @@ impl Builder {
             .and(&public(&api, &ground.public_sockets))
             .and(&self.settings);
         run(path, &settings, &["provision"]).await?;
-        let worker = Server::start(Role::Worker, "worker", Port::reserve()?, path, &settings).await?;
-        let api = Server::start(Role::Api(Vec::new()), "api", api, path, &settings).await?;
-        let mut gateways = Vec::new();
-        for (number, http) in ground.sockets.into_iter().enumerate() {
+        // none of them needs another one to start
+        let gateways = ground.sockets.into_iter().enumerate().map(async |(number, http)| {
             let name = format!("gateway-{number}");
-            gateways.push(Arc::new(Server::start(Role::Gateway, &name, http, path, &settings).await?));
-        }
+            Server::start(Role::Gateway, &name, http, path, &settings).await.map(Arc::new)
+        });
+        let (worker, api, gateways) = tokio::try_join!(
+            Server::start(Role::Worker, "worker", Port::reserve()?, path, &settings),
+            Server::start(Role::Api(Vec::new()), "api", api, path, &settings),
+            try_join_all(gateways),
+        )?;
         Ok(Stack {
             api: Arc::new(api),
             gateways,

@@ -244,4 +244,9 @@ impl Accounts {
     pub async fn contacts_of_two(&self, one: AccountId, other: AccountId) -> [Option<Consent>; 2] {
         self.store.known(one, other).await.unwrap().consents()
     }
+
+    /// Lets two others have decided the same about each other.
+    pub async fn copy_two(&self, from: [AccountId; 2], to: [AccountId; 2]) {
+        self.store.copy_two(from, to).await.unwrap();
+    }
 }

@@ -259,6 +259,27 @@ impl Store {
     }
 }
 
+#[cfg(test)]
+#[derive(Debug, Clone, SurrealValue)]
+struct Copied {
+    from: RecordId,
+    to: RecordId,
+}
+
+#[cfg(test)]
+impl Store {
+    /// Gives two accounts copies of the rows that two others have about each other.
+    pub async fn copy_two(&self, from: [AccountId; 2], to: [AccountId; 2]) -> Result<(), DbError> {
+        let rows = |[one, other]: [AccountId; 2]| [contact_id(one, other), contact_id(other, one), pair_id(one, other)];
+        let copies: Vec<Copied> = rows(from).into_iter().zip(rows(to)).map(|(from, to)| Copied { from, to }).collect();
+        let statement = "FOR $copy IN $copies {
+            LET $row = (SELECT * OMIT id FROM ONLY $copy.from);
+            IF $row { CREATE $copy.to CONTENT $row RETURN NONE };
+        }";
+        self.db.execute(statement, vars! { copies: copies }).await
+    }
+}
+
 /// Where the note is that a message is on its way.
 pub fn writing_key(from: AccountId, to: AccountId) -> String {
     format!("writing:{from}:{to}")

@@ -235,6 +235,17 @@ impl Assets {
     /// Everything that a wallet holds on a chain.
     pub async fn holdings(&self, chain: u64, wallet: &Address, only_final: bool) -> Result<api::Holdings, Failure> {
         let declared = self.chain(chain)?;
+        let (holdings, fits) = self.held_by(chain, wallet, only_final).await?;
+        Ok(api::Holdings { holdings, is_complete: fits && self.is_all_known(declared).await? })
+    }
+
+    /// What a wallet holds on a chain, and whether that is all of what is in the sums.
+    async fn held_by(
+        &self,
+        chain: u64,
+        wallet: &Address,
+        only_final: bool,
+    ) -> Result<(Vec<api::Holding>, bool), Failure> {
         let (amounts, are_all) = self.store.amounts(chain, wallet, only_final).await?;
         let shown = |(holding, amount): (Holding, Amount)| {
             (amount != Amount::ZERO && !amount.is_negative()).then(|| api::Holding {
@@ -250,8 +261,7 @@ impl Assets {
         let mut holdings: Vec<api::Holding> = amounts.into_iter().filter_map(shown).collect();
         let fits = holdings.len() <= HOLDINGS_MAX;
         holdings.truncate(HOLDINGS_MAX);
-        let is_complete = fits && are_all && self.is_all_known(declared).await?;
-        Ok(api::Holdings { holdings, is_complete })
+        Ok((holdings, fits && are_all))
     }
 
     /// What changed for a wallet on a chain, the newest first. The last block is told whole, so that the next page begins below
@@ -314,10 +324,14 @@ impl Assets {
         for wallet in &found.wallets.wallets {
             let wallet = address(wallet)?;
             for chain in self.chains.iter() {
-                let held = self.holdings(chain.id, &wallet, only_final).await?;
-                all.holdings.extend(held.holdings);
-                all.is_complete &= held.is_complete;
+                let (holdings, fits) = self.held_by(chain.id, &wallet, only_final).await?;
+                all.holdings.extend(holdings);
+                all.is_complete &= fits;
             }
+        }
+        // a chain's gaps are the same for all wallets
+        for chain in self.chains.iter() {
+            all.is_complete = all.is_complete && self.is_all_known(chain).await?;
         }
         Ok(all)
     }

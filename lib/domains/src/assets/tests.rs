@@ -1,6 +1,7 @@
 //! What is stored, through forks and folds: as if only the remaining blocks had ever been.
 
 mod any_logs;
+mod costs;
 
 use std::collections::BTreeMap;
 

@@ -19,7 +19,7 @@ use prost::Message;
 use tokio::task::JoinSet;
 use tokio::time::Instant;
 
-use super::Watched;
+use super::LinkedWallets;
 use super::understand::Tried;
 use crate::assets::model::{Amount, Folded, Holding};
 use crate::assets::ops::Assets;
@@ -54,7 +54,7 @@ pub struct Lane {
     pub(super) assets: Assets,
     pub(super) pipeline: Pipeline,
     pub(super) chain: u64,
-    watched: Arc<Watched>,
+    linked: Arc<LinkedWallets>,
 }
 
 /// What the lane knows, as it stands in the database.
@@ -104,8 +104,8 @@ pub fn lease_of(pipeline: Pipeline, chain: u64) -> String {
 }
 
 impl Lane {
-    pub fn new(assets: &Assets, pipeline: Pipeline, chain: u64, watched: Arc<Watched>) -> Self {
-        Self { assets: assets.clone(), pipeline, chain, watched }
+    pub fn new(assets: &Assets, pipeline: Pipeline, chain: u64, linked: Arc<LinkedWallets>) -> Self {
+        Self { assets: assets.clone(), pipeline, chain, linked }
     }
 
     /// Works until the process stops.
@@ -393,13 +393,13 @@ impl Lane {
         changes: impl Iterator<Item = (u64, Holding, Amount)>,
         grade: Grade,
     ) -> Vec<outbox::Row> {
-        let wallets = self.watched.wallets();
-        if wallets.is_empty() {
+        let accounts = self.linked.accounts();
+        if accounts.is_empty() {
             return Vec::new();
         }
         let ctx = &self.assets.ctx;
         let event = |(block, holding, amount): (u64, Holding, Amount)| {
-            let account = *wallets.get(&holding.holder)?;
+            let account = *accounts.get(&holding.holder)?;
             if !shapes.counts(&holding.contract, holding.origin) {
                 return None;
             }

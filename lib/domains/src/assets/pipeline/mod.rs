@@ -5,8 +5,8 @@
 //! that can't be understood is put aside in `DLQ`, and the rest goes on.
 
 mod lane;
+mod linked_wallets;
 mod understand;
-mod watched;
 
 use std::sync::Arc;
 
@@ -15,29 +15,29 @@ use nepto_kit::consumer::Consumer;
 
 use self::lane::Lane;
 pub use self::lane::lease_of;
+use self::linked_wallets::LinkedWallets;
 #[cfg(test)]
 pub use self::understand::read;
-use self::watched::Watched;
 use super::ops::Assets;
 use crate::collector::Pipeline;
 
 /// A queue worker for each pipeline, with a lane of its own for each chain.
 pub fn consumers(assets: &Assets) -> Vec<Consumer> {
+    let linked = Arc::new(LinkedWallets::default());
     let consumer = |pipeline: Pipeline| {
-        let assets = assets.clone();
+        let (assets, linked) = (assets.clone(), linked.clone());
         Consumer::new(pipeline.as_str(), move |ctx| async move {
-            let watched = Arc::new(Watched::default());
             let chains: Vec<u64> = assets.chains.iter().map(|chain| chain.id).collect();
-            let lanes = chains.into_iter().map(|chain| Lane::new(&assets, pipeline, chain, watched.clone()).serve());
+            let lanes = chains.into_iter().map(|chain| Lane::new(&assets, pipeline, chain, linked.clone()).serve());
             let lanes = async {
                 // before, a change would be nobody's
-                ctx.stop.run_until_cancelled(watched.known()).await;
+                ctx.stop.run_until_cancelled(linked.known()).await;
                 join_all(lanes).await;
                 ctx.stop.cancelled().await;
             };
             tokio::select! {
                 () = lanes => {}
-                () = watched.keep_up(&assets) => {}
+                () = linked.keep_up(&assets.store) => {}
             }
             Ok(())
         })

@@ -10,7 +10,7 @@ use surrealdb::types::SurrealValue;
 
 use super::packed::{AppliedBody, AppliedDelta, AppliedRow};
 use super::rows::{self, Rows, ShapeRow, is_named_by_contract, row_id, shape_id, shape_row, unread_id};
-use super::{CursorRow, DeltaKey, HeldRow, Store, amount_bytes, cursor_id, held_id, read_amount, scope};
+use super::{CursorRow, DeltaKey, HeldRow, Store, cursor_id, held_id, read_amount};
 use crate::assets::model::{Amount, Delta, Folded, Holding};
 use crate::assets::shapes::{Shapes, Unread};
 use crate::collector::Pipeline;
@@ -237,14 +237,14 @@ impl Store {
         let known: Vec<HeldRow> = self.db.run("SELECT * FROM $ids", vars! { ids: ids.clone() }).await?;
         let known: HashMap<String, HeldRow> = known.into_iter().map(|row| (format!("{:?}", row.id.key), row)).collect();
         let (mut fresh, mut changed) = (Vec::new(), Vec::new());
-        for (id, fold) in ids.into_iter().zip(folds) {
-            let scope = scope(chain, &fold.holding);
+        for (id, fold) in ids.iter().zip(folds) {
+            let sum = |amount: Amount| HeldRow::new(chain, &fold.holding, amount, seq);
             match known.get(&format!("{:?}", id.key)) {
-                None => fresh.push(HeldRow { id, scope, amount: amount_bytes(fold.sum_after(0)), folded: seq }),
+                None => fresh.push(sum(fold.sum_after(0))),
                 Some(row) if row.folded < seq => {
-                    let amount = amount_bytes(read_amount(&row.amount).plus(fold.sum_after(row.folded)));
                     let before = row.folded;
-                    changed.push(ChangedSum { before, row: HeldRow { id, scope, amount, folded: seq } });
+                    changed
+                        .push(ChangedSum { before, row: sum(read_amount(&row.amount).plus(fold.sum_after(before))) });
                 }
                 Some(_) => {}
             }

@@ -21,8 +21,13 @@ use alloy_primitives::{Address, B256, U256};
 use nepto_kit::db::{Bytes, Db, DbError, RecordId, array, key, vars};
 use surrealdb::types::SurrealValue;
 
+#[cfg(test)]
+pub use apply::Fold;
 pub use apply::{Applied, Change, folds};
+pub use linked::Linked;
 pub use metadata::{AttributeRow, TokenRow};
+#[cfg(test)]
+pub use read::HOLDERS;
 pub use read::{FoldedSum, HOLDINGS_MAX, Tail, held, newest};
 pub use rows::{PartRow, SentRow, message_of};
 pub use schema::{BY_CHAIN, BY_PIPELINE, SCHEMA};
@@ -75,10 +80,25 @@ impl CursorRow {
 /// The sum of a holding's deltas up to `folded`.
 #[derive(Debug, Clone, SurrealValue)]
 pub struct HeldRow {
-    pub id: RecordId,
-    pub scope: String,
-    pub amount: Bytes,
-    pub folded: i64,
+    id: RecordId,
+    /// Nothing where nothing is held: a list of holders does not pass over those who left.
+    scope: Option<String>,
+    /// As in the key; lists of holders are in its order.
+    holder: String,
+    amount: Bytes,
+    folded: i64,
+}
+
+impl HeldRow {
+    fn new(chain: u64, holding: &Holding, amount: Amount, folded: i64) -> Self {
+        Self {
+            id: held_id(chain, holding),
+            scope: (amount != Amount::ZERO).then(|| scope(chain, holding)),
+            holder: hex(&holding.holder),
+            amount: amount_bytes(amount),
+            folded,
+        }
+    }
 }
 
 /// The database of this domain.

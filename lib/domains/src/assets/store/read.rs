@@ -8,16 +8,22 @@ use surrealdb::types::SurrealValue;
 
 use super::packed::DeltasBody;
 use super::rows::DeltaRow;
-use super::{CursorRow, Store, amount_bytes, cursor_id, held_id, hex, read_address, read_amount, scope};
+use super::{CursorRow, Store, cursor_id, held_id, hex, read_address, read_amount, scope};
 use crate::assets::model::{Amount, Class, Delta, Holding, Origin};
 use crate::collector::Pipeline;
 
 /// Rows of deltas of one holder that are read at once. Nobody has so many that are not folded.
 const TAIL_MAX: i64 = 100_000;
+/// Rows of deltas that are read at once where most questions need none of them.
+const DELTAS_AT_ONCE: usize = if cfg!(test) { 2 } else { 64 };
 /// Rows at the most that tell of one holder in one block: one, unless the block is too large for one step.
 const PARTS_OF_BLOCK_MAX: usize = 16;
 /// Things of one holder that are listed.
 pub const HOLDINGS_MAX: usize = 10_000;
+
+/// A page of holders. The index is in its order: no page passes over others, nor over those who hold nothing any more.
+pub const HOLDERS: &str = "SELECT id, amount, folded FROM held
+    WHERE scope = $scope AND holder > $after ORDER BY holder LIMIT $limit";
 
 /// A delta with where it stands.
 #[derive(Debug, Clone, PartialEq)]
@@ -159,7 +165,8 @@ impl Store {
         Ok((amounts, are_all))
     }
 
-    /// The deltas of a holding in blocks above a height, folded or not; `None` if the holder has too many to tell.
+    /// The deltas of a holding in blocks above a height, folded or not; `None` if the holder has too many to tell. Read from
+    /// the newest down to the height, so that it costs what came since.
     pub async fn deltas_above(
         &self,
         chain: u64,
@@ -167,21 +174,40 @@ impl Store {
         holding: &Holding,
         height: u64,
     ) -> Result<Option<Vec<Tail>>, DbError> {
-        let statement = "SELECT * FROM delta:[$chain, $pipeline, $holder, NONE]..[$chain, $pipeline, $holder, []]
+        // those that are late are in no order of blocks, and few
+        let late =
+            "SELECT * FROM delta:[$chain, $pipeline, $holder, true, NONE]..[$chain, $pipeline, $holder, true, []]
             WHERE record::id(id)[6] > $height LIMIT $limit";
-        let variables = vars! {
+        let in_order = "SELECT * FROM
+            delta:[$chain, $pipeline, $holder, false, NONE]..[$chain, $pipeline, $holder, false, $seq, $first, $last]
+            ORDER BY id DESC LIMIT $limit";
+        let mut variables = vars! {
             pipeline: pipeline.as_str(),
             chain: chain as i64,
             height: height as i64,
             holder: hex(&holding.holder),
             limit: TAIL_MAX,
         };
-        let rows: Vec<DeltaRow> = self.db.run(statement, variables).await?;
-        if rows.len() as i64 == TAIL_MAX {
-            return Ok(None);
+        let mut rows: Vec<DeltaRow> = self.db.run(late, variables.clone()).await?;
+        let mut below = [i64::MAX; 3];
+        variables.insert("limit".to_owned(), DELTAS_AT_ONCE as i64);
+        while rows.len() < TAIL_MAX as usize {
+            for (name, part) in ["seq", "first", "last"].into_iter().zip(below) {
+                variables.insert(name.to_owned(), part);
+            }
+            let page: Vec<DeltaRow> = self.db.run(in_order, variables.clone()).await?;
+            let is_last = page.len() < DELTAS_AT_ONCE;
+            let parts = page.last().map(|row| [4, 5, 6].map(|place| key::number(&row.id, place).unwrap_or_default()));
+            rows.extend(page);
+            match parts {
+                Some(parts @ [.., last]) if !is_last && last > height as i64 => below = parts,
+                _ => {
+                    let is_wanted = |tail: &Tail| tail.holding == *holding && tail.block > height;
+                    return Ok(Some(rows.iter().flat_map(read_deltas).filter(is_wanted).collect()));
+                }
+            }
         }
-        let is_wanted = |tail: &Tail| tail.holding == *holding && tail.block > height;
-        Ok(Some(rows.iter().flat_map(read_deltas).filter(is_wanted).collect()))
+        Ok(None)
     }
 
     /// The newest deltas of a holder in blocks below a height, of one pipeline: all of each block, and at least as many as
@@ -229,12 +255,8 @@ impl Store {
         after: Option<Address>,
         limit: i64,
     ) -> Result<Vec<FoldedSum>, DbError> {
-        let none = amount_bytes(Amount::ZERO);
-        let statement = "SELECT id, amount, folded FROM held
-            WHERE scope = $scope AND amount != $none AND id > $after ORDER BY id LIMIT $limit";
-        let after = held_id(chain, &Holding { holder: after.unwrap_or(Address::ZERO), ..*of });
-        let variables = vars! { scope: scope(chain, of), none: none, after: after, limit: limit };
-        let rows: Vec<RawSum> = self.db.run(statement, variables).await?;
+        let variables = vars! { scope: scope(chain, of), after: hex(&after.unwrap_or(Address::ZERO)), limit: limit };
+        let rows: Vec<RawSum> = self.db.run(HOLDERS, variables).await?;
         Ok(rows.iter().filter_map(read_sum).collect())
     }
 

@@ -2,7 +2,7 @@
 
 use nepto_kit::db::Migration;
 
-pub const SCHEMA: &[Migration] = &[FIRST, METADATA, ORIGINS];
+pub const SCHEMA: &[Migration] = &[FIRST, METADATA, ORIGINS, GROWTH];
 
 /// Tables whose keys begin with the chain, but for what is known from elsewhere: what accounts want to hear about, and
 /// what is said about tokens.
@@ -139,5 +139,23 @@ const ORIGINS: Migration = Migration {
         DEFINE FIELD IF NOT EXISTS sample ON shape TYPE bytes;
         -- unread:[chain, contract, block, log, pipeline]: what is not in the sums; at block 0, all of a shape
         DEFINE TABLE IF NOT EXISTS unread SCHEMAFULL;
+    ",
+};
+
+/// What is read costs what is read of it, however much there is beside.
+const GROWTH: Migration = Migration {
+    number: 5,
+    statements: "
+        -- linked_change:[revision]: what became of a wallet then; the newest of them
+        DEFINE TABLE IF NOT EXISTS linked_change SCHEMAFULL;
+        DEFINE FIELD IF NOT EXISTS wallet ON linked_change TYPE string;
+        DEFINE FIELD IF NOT EXISTS account ON linked_change TYPE option<string>;
+        -- a page of holders begins at a holder; who has nothing any more is in no scope
+        DEFINE FIELD OVERWRITE scope ON held TYPE option<string>;
+        DEFINE FIELD IF NOT EXISTS holder ON held TYPE string;
+        LET $none = encoding::base64::decode('AAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA=');
+        UPDATE held SET holder = record::id(id)[1], scope = IF amount = $none THEN NONE ELSE scope END RETURN NONE;
+        DEFINE INDEX IF NOT EXISTS held_holder ON held FIELDS scope, holder;
+        REMOVE INDEX IF EXISTS held_scope ON held;
     ",
 };

@@ -4,16 +4,15 @@
 //!
 //! Exhaustive, without trying all interleavings: two paths that lead to the same state, of the law and of what Redis
 //! remembers, go on alike, so only one of them is gone on with. Every step is tried from every state, on accounts that are
-//! new each time.
+//! new each time: they get copies of the rows and keys of the two who reached it, so that no path is gone twice.
 
 mod model;
 
-use std::collections::{HashMap, HashSet};
+use std::collections::{BTreeSet, HashMap, HashSet};
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex};
 
 use futures_util::StreamExt;
-use nepto_kit::config::{Config, Database};
 use nepto_kit::domain::Parts;
 use nepto_kit::service::Service;
 use nepto_kit::{Ctx, Failure};
@@ -30,17 +29,14 @@ use super::config::Limits;
 use crate::accounts::{Accounts, Verdict, writing_key};
 use crate::auth::{FindAccount, FoundAccount};
 use crate::keys::{DeviceList, ListDevices};
-use crate::testing::{account, database};
+use crate::testing::{account, connected, database};
 
 /// Steps of a path.
 const STEPS_MAX: usize = 6;
 /// Paths that are gone at once.
 const PATHS_AT_ONCE: usize = 16;
-/// RFC 8410, 10.1: no token is looked at here.
-const TOKEN_KEY: &str = "-----BEGIN PUBLIC KEY-----
-MCowBQYDK2VwAyEAGb9ECWmEzf6FQbrBZ9w7lshQhqowtrbLDFw4rXAxZuE=
------END PUBLIC KEY-----
-";
+/// Counters that nobody fills in so few steps.
+const OUT_OF_REACH: [&str; 3] = ["limit:sends:", "limit:sends_to:", "limit:new_contacts:"];
 
 type Step = (usize, Act);
 /// A state: each person with what Redis remembers of their standing. Whose is whose does not matter.
@@ -58,16 +54,11 @@ struct World {
 
 impl World {
     async fn new(nats: &Nats, redis: &Redis) -> Self {
-        let folder = tempfile::tempdir().unwrap();
-        let mut config = Config::default();
-        config.nats.url = format!("nats://{}", nats.address());
-        config.redis.url = redis.url();
-        config.tokens.verifying_key_file = folder.path().join("tokens.pub.pem");
-        std::fs::write(&config.tokens.verifying_key_file, TOKEN_KEY).unwrap();
-        config.database = Database { url: "mem://".into(), ..Database::default() };
-        config.set_section(Limits { request_messages: REQUESTS_MAX.into(), ..Limits::default() });
-        config.set_section(crate::accounts::Limits { new_contacts_per_day: u32::MAX });
-        let ctx = Ctx::connect(config, false).await.unwrap();
+        let ctx = connected(nats, redis, |config| {
+            config.set_section(Limits { request_messages: REQUESTS_MAX.into(), ..Limits::default() });
+            config.set_section(crate::accounts::Limits { new_contacts_per_day: u32::MAX });
+        });
+        let ctx = ctx.await;
         let domain = crate::accounts::domain();
         let db = database(domain).await;
         let parts = Parts::new(&ctx, db);
@@ -80,16 +71,61 @@ impl World {
         Self { accounts: Accounts::new(&parts).unwrap(), ctx, lists, people: AtomicU64::new(0) }
     }
 
+    /// Two accounts that nobody knows.
+    fn strangers(&self) -> Pair<'_> {
+        let number = self.people.fetch_add(2, Ordering::Relaxed);
+        Pair { world: self, accounts: [number, number + 1].map(|number| account(number.into())), sent: [None, None] }
+    }
+
     /// Two people who never met, each with two devices.
     async fn pair(&self) -> Pair<'_> {
-        let number = self.people.fetch_add(2, Ordering::Relaxed);
-        let accounts = [number, number + 1].map(|number| account(number.into()));
-        let pair = Pair { world: self, accounts, sent: [None, None] };
-        for account in accounts {
+        let pair = self.strangers();
+        for account in pair.accounts {
             pair.relist(account, true).await;
         }
         pair
     }
+
+    /// Two others who are where these two got.
+    async fn fork(&self, reached: &Reached) -> Pair<'_> {
+        let pair = Pair { sent: reached.sent, ..self.strangers() };
+        self.accounts.copy_two(reached.accounts, pair.accounts).await;
+        for (account, list) in pair.accounts.into_iter().zip(&reached.lists) {
+            self.lists.lock().unwrap().insert(account, list.clone());
+        }
+        let mut restore = redis::pipe();
+        for (key, value) in pair.remembered().iter().zip(&reached.remembered) {
+            if let Some((value, ttl_ms)) = value {
+                restore.cmd("RESTORE").arg(key).arg((*ttl_ms).max(0)).arg(value).ignore();
+            }
+        }
+        if !restore.is_empty() {
+            let () = restore.query_async(&mut self.ctx.redis.clone()).await.unwrap();
+        }
+        pair
+    }
+
+    /// Every kind of key in Redis, without whose it is.
+    async fn kinds_of_keys(&self) -> BTreeSet<String> {
+        let keys: Vec<String> = self.ctx.redis.clone().keys("*").await.unwrap();
+        keys.iter().map(|key| kind_of(key)).collect()
+    }
+}
+
+/// A key without the accounts in it.
+fn kind_of(key: &str) -> String {
+    key.split(':').filter(|part| part.parse::<AccountId>().is_err()).collect::<Vec<_>>().join(":")
+}
+
+/// A state that two people reached, with all that is needed to go on from it again and again.
+struct Reached {
+    path: Vec<Step>,
+    people: [Person; 2],
+    accounts: [AccountId; 2],
+    lists: [DeviceList; 2],
+    sent: [Option<ClientMsgId>; 2],
+    /// Of each key that Redis had, its value as Redis writes it and the milliseconds it had left, if it had a time.
+    remembered: Vec<Option<(Vec<u8>, i64)>>,
 }
 
 fn everybody_exists() -> Service {
@@ -199,21 +235,48 @@ impl Pair<'_> {
         self.world.lists.lock().unwrap().insert(of, list);
     }
 
-    /// Everything that Redis knows of the two.
-    async fn flush(&self) -> Fate {
+    /// Everything that Redis knows of the two: what lasts, and what it knows for minutes or less.
+    fn remembered(&self) -> [String; 8] {
         let [one, other] = self.accounts;
-        let pairs = [(one, other), (other, one)];
-        let keys = pairs.map(|(from, to)| [DeviceList::cache_key(from), checks::requests_key(from, to)]);
-        self.forget(keys.as_flattened()).await;
-        self.wait().await
+        let lasting = |from, to| [DeviceList::cache_key(from), checks::requests_key(from, to)];
+        let ([a, b], [c, d]) = (lasting(one, other), lasting(other, one));
+        let [e, f, g, h] = self.brief();
+        [a, b, c, d, e, f, g, h]
     }
 
-    /// What Redis knows for minutes or less.
-    async fn wait(&self) -> Fate {
+    fn brief(&self) -> [String; 4] {
         let [one, other] = self.accounts;
-        let pairs = [(one, other), (other, one)];
-        let keys = pairs.map(|(from, to)| [Verdict::cache_key(from, to), writing_key(from, to)]);
-        self.forget(keys.as_flattened()).await
+        let brief = |from, to| [Verdict::cache_key(from, to), writing_key(from, to)];
+        let ([a, b], [c, d]) = (brief(one, other), brief(other, one));
+        [a, b, c, d]
+    }
+
+    async fn flush(&self) -> Fate {
+        self.forget(&self.remembered()).await
+    }
+
+    async fn wait(&self) -> Fate {
+        self.forget(&self.brief()).await
+    }
+
+    /// What there is to be copied, at this moment: some of it lives for seconds.
+    async fn reached(&self, path: Vec<Step>, people: [Person; 2]) -> Reached {
+        let (mut dump, mut time_left) = (redis::pipe(), redis::pipe());
+        for key in self.remembered() {
+            dump.cmd("DUMP").arg(&key);
+            time_left.cmd("PTTL").arg(&key);
+        }
+        let mut redis = self.world.ctx.redis.clone();
+        let values: Vec<Option<Vec<u8>>> = dump.query_async(&mut redis).await.unwrap();
+        let ttls_ms: Vec<i64> = time_left.query_async(&mut redis).await.unwrap();
+        Reached {
+            path,
+            people,
+            accounts: self.accounts,
+            lists: self.accounts.map(|account| self.list(account)),
+            sent: self.sent,
+            remembered: values.into_iter().zip(ttls_ms).map(|(value, ttl_ms)| Some((value?, ttl_ms))).collect(),
+        }
     }
 
     async fn forget(&self, keys: &[String]) -> Fate {
@@ -262,18 +325,20 @@ fn steps() -> impl Iterator<Item = Step> {
     of_one.chain(Act::OF_BOTH.map(|act| (0, act)))
 }
 
-/// Goes a path to its end, where the law and what happened must be the same.
-async fn walk(world: &World, path: Vec<Step>) -> (Vec<Step>, [Person; 2], State) {
-    let mut pair = world.pair().await;
-    let mut people = [Person::NEW; 2];
-    for step in &path {
-        let found = pair.act(*step).await;
-        let expected = happens(&mut people, step.0, step.1);
-        assert_eq!(found, expected, "after {path:?}, of which this is {step:?}");
-    }
+/// Takes one more step from a state, after which the law and what happened must be the same.
+async fn go_on(world: &World, from: &Reached, step: Step) -> (Reached, State) {
+    let mut pair = world.fork(from).await;
+    let mut people = from.people;
+    let path: Vec<Step> = from.path.iter().copied().chain([step]).collect();
+    let found = pair.act(step).await;
+    let expected = happens(&mut people, step.0, step.1);
+    assert_eq!(found, expected, "at the end of {path:?}");
+    arrive(&pair, path, people).await
+}
+
+async fn arrive(pair: &Pair<'_>, path: Vec<Step>, people: [Person; 2]) -> (Reached, State) {
     assert_eq!(pair.contacts().await, people.map(|person| person.consent), "the contacts after {path:?}");
-    let state = pair.state(people).await;
-    (path, people, state)
+    (pair.reached(path, people).await, pair.state(people).await)
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -282,21 +347,25 @@ async fn whatever_two_people_do_in_six_steps_the_law_holds() {
     let (nats, redis) = (nats.unwrap(), redis.unwrap());
     let world = World::new(&nats, &redis).await;
     let mut known: HashSet<State> = HashSet::new();
-    let mut from = vec![walk(&world, Vec::new()).await];
-    let mut walked = 0;
+    let begin = world.pair().await;
+    let (begin, _) = arrive(&begin, Vec::new(), [Person::NEW; 2]).await;
+    let mut from = vec![begin];
+    let mut steps_taken = 0;
     for length in 1..=STEPS_MAX {
-        let paths: Vec<Vec<Step>> = from
-            .iter()
-            .flat_map(|(path, people, _)| {
-                let next = steps().filter(|step| can(*people, *step));
-                next.map(|step| path.iter().copied().chain([step]).collect())
-            })
-            .collect();
-        walked += paths.len();
-        let walks = futures_util::stream::iter(paths).map(|path| walk(&world, path)).buffered(PATHS_AT_ONCE);
-        let reached: Vec<_> = walks.collect().await;
-        from = reached.into_iter().filter(|(_, _, state)| known.insert(state.clone())).collect();
-        println!("{length} steps: {walked} paths, {} states", known.len());
+        let next =
+            from.iter().flat_map(|from| steps().filter(|step| can(from.people, *step)).map(move |step| (from, step)));
+        let next: Vec<(&Reached, Step)> = next.collect();
+        steps_taken += next.len();
+        let walks = next.into_iter().map(|(from, step)| go_on(&world, from, step));
+        let reached: Vec<_> = futures_util::stream::iter(walks).buffered(PATHS_AT_ONCE).collect().await;
+        from =
+            reached.into_iter().filter(|(_, state)| known.insert(state.clone())).map(|(reached, _)| reached).collect();
+        println!("{length} steps: {steps_taken} taken, {} states", known.len());
     }
     assert!(known.len() > 100, "only {} states", known.len());
+    // what would not be copied: the limits of a minute and of a day, which are out of reach here
+    let copied: BTreeSet<String> = world.strangers().remembered().iter().map(|key| kind_of(key)).collect();
+    let others: Vec<String> = world.kinds_of_keys().await.difference(&copied).cloned().collect();
+    let is_out_of_reach = |kind: &String| OUT_OF_REACH.iter().any(|limit| kind.starts_with(limit));
+    assert!(others.iter().all(is_out_of_reach), "these keys are not copied: {others:?}");
 }

@@ -66,19 +66,6 @@ async fn recovers(world: &World, server: &Server) -> Result<()> {
     world.agrees_about(&world.anvil.accounts()[..3]).await
 }
 
-impl World {
-    /// As if the time of every lease was over.
-    async fn free_leases(&self) -> Result<()> {
-        let redis = redis::Client::open(self.stack.redis.url())?;
-        let mut redis = redis.get_multiplexed_async_connection().await?;
-        let leases: Vec<String> = redis::cmd("KEYS").arg("lease:*").query_async(&mut redis).await?;
-        for lease in leases {
-            redis::cmd("DEL").arg(lease).query_async::<()>(&mut redis).await?;
-        }
-        Ok(())
-    }
-}
-
 /// A transfer out of nothing, as any contract may say it.
 fn transfer(to: Address, amount: u64) -> (Vec<B256>, Bytes) {
     let topics = vec![keccak256("Transfer(address,address,uint256)"), B256::ZERO, word(to).into()];
@@ -101,6 +88,16 @@ async fn the_watcher_dies_at_each_of_its_steps() {
         dies(&world, &watcher, &format!("watcher:{done}"), &Settings::new()).await.unwrap();
         recovers(&world, &watcher).await.context(done).unwrap();
     }
+}
+
+#[tokio::test]
+async fn the_watcher_dies_where_it_looks_back() {
+    let anvil = Anvil::start().await.unwrap();
+    let contracts = Contracts::deploy(&anvil).await.unwrap();
+    let chain = WatchedChain::of(&anvil, FINALITY);
+    let (world, watcher) = split(&contracts, anvil, chain).await;
+    traffic(&world.anvil, &contracts).await.unwrap();
+    world.settled().await.unwrap();
     // when blocks become final that it has taken long ago
     let rpc = LyingRpc::start(&world.anvil).await.unwrap();
     rpc.tell(Lie::NotFinal { at: world.status().await.unwrap().final_height });
@@ -130,22 +127,40 @@ async fn the_watcher_dies_at_each_of_its_steps() {
     }
 }
 
+/// One pipeline after the other, each while the last is made good.
+async fn each_pipeline_dies_at(steps: &[&str]) {
+    let anvil = Anvil::start().await.unwrap();
+    let contracts = Contracts::deploy(&anvil).await.unwrap();
+    let chain = WatchedChain::of(&anvil, FINALITY);
+    let (world, _watcher) = split(&contracts, anvil, chain).await;
+    let worker: Arc<Server> = world.stack.worker.clone();
+    for done in steps {
+        for pipeline in ["erc20", "erc721", "erc1155", "staking", "multisend"] {
+            dies(&world, &worker, &format!("{pipeline}:{done}"), &Settings::new()).await.unwrap();
+        }
+        recovers(&world, &worker).await.context((*done).to_owned()).unwrap();
+    }
+}
+
 #[tokio::test]
-async fn each_pipeline_dies_at_each_of_its_steps() {
+async fn each_pipeline_dies_at_each_step_of_what_it_takes() {
+    each_pipeline_dies_at(&["fetched", "understood", "committed", "acknowledged"]).await;
+}
+
+#[tokio::test]
+async fn each_pipeline_dies_where_it_gives_up_and_where_it_folds() {
+    each_pipeline_dies_at(&["reverted", "half folded", "folded"]).await;
+}
+
+#[tokio::test]
+async fn what_is_not_understood_is_put_aside_once_though_its_step_is_taken_twice() {
     let anvil = Anvil::start().await.unwrap();
     let contracts = Contracts::deploy(&anvil).await.unwrap();
     let odd = LogEmitter::deploy(&anvil).await.unwrap();
     let chain = WatchedChain::of(&anvil, FINALITY).contract("erc20", odd.0, 1);
     let (world, _watcher) = split(&contracts, anvil, chain).await;
     let worker: Arc<Server> = world.stack.worker.clone();
-    for done in ["fetched", "understood", "committed", "acknowledged", "reverted", "half folded", "folded"] {
-        for pipeline in ["erc20", "erc721", "erc1155", "staking", "multisend"] {
-            // one after the other, each while the last is made good
-            dies(&world, &worker, &format!("{pipeline}:{done}"), &Settings::new()).await.unwrap();
-        }
-        recovers(&world, &worker).await.context(done).unwrap();
-    }
-    // what can't be understood is put aside once, though its step is taken twice
+    traffic(&world.anvil, &contracts).await.unwrap();
     worker.crash_at("erc20:put aside", &Settings::new()).await.unwrap();
     let (topics, _) = transfer(contracts.owner, 1);
     world.anvil.send(&odd.emit(contracts.owner, &[(topics, vec![1].into())])).await.unwrap();

@@ -55,6 +55,7 @@ async fn a_change_is_told_when_it_is_seen_and_when_it_is_final_or_given_up() {
     let third = receive(30).await;
     eventually(seconds(10), async || Ok(world.stack.api.ended()?.is_some())).await.unwrap();
     world.anvil.mine(3).await.unwrap();
+    world.free_leases().await.unwrap();
     world.stack.api.restart().await.unwrap();
     world.settled().await.unwrap();
     assert_eq!(told(2).await, [("30".into(), third, Grade::Provisional), ("30".into(), third, Grade::Final)]);

@@ -215,6 +215,7 @@ async fn thousands_of_tokens_in_one_event_are_taken_in_parts_and_none_twice() {
             }
         }
         eventually(seconds(20), async || Ok(world.stack.api.ended()?.is_some())).await.unwrap();
+        world.free_leases().await.unwrap();
         world.stack.api.restart().await.unwrap();
         let status = world.settled().await.unwrap();
         assert!(status.pipelines.iter().all(|pipeline| pipeline.dead_letters == 0), "{:?}", status.pipelines);

@@ -66,6 +66,16 @@ impl World {
         Ok(last)
     }
 
+    /// As if the time of every lease was over, of those above all who died with one.
+    pub async fn free_leases(&self) -> Result<()> {
+        let mut redis = self.stack.redis.client().await?;
+        let leases: Vec<String> = redis::cmd("KEYS").arg("lease:*").query_async(&mut redis).await?;
+        for lease in leases {
+            redis::cmd("DEL").arg(lease).query_async::<()>(&mut redis).await?;
+        }
+        Ok(())
+    }
+
     /// The answer of the API, whatever its status.
     pub async fn get(&self, path: &str) -> Result<(u16, Value)> {
         let token = self.client.http().access_token().await?;
