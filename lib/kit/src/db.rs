@@ -148,11 +148,19 @@ fn read<T: SurrealValue>(answer: Value, statement: &str) -> Result<T, DbError> {
     let kept = answer.clone();
     T::from_value(answer).map_err(|error| {
         let row = unreadable::<T>(kept).unwrap_or_else(|| format!("of {statement}"));
-        let problem = error.message().to_owned();
-        metrics::counter!("nepto_rows_unreadable_total").increment(1);
-        tracing::error!(row, problem, "a row can't be read");
-        DbError::Corrupt { row, problem }
+        corrupt(row, error.message().to_owned())
     })
+}
+
+/// What a row means that says more than its columns do, such as amounts packed into bytes. One that means nothing is an error.
+pub fn readable<T>(id: &RecordId, meaning: Option<T>) -> Result<T, DbError> {
+    meaning.ok_or_else(|| corrupt(id.to_sql(), "its key or its bytes mean nothing".to_owned()))
+}
+
+fn corrupt(row: String, problem: String) -> DbError {
+    metrics::counter!("nepto_rows_unreadable_total").increment(1);
+    tracing::error!(row, problem, "a row can't be read");
+    DbError::Corrupt { row, problem }
 }
 
 /// The id of the row that can't be read.

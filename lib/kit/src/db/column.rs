@@ -131,7 +131,7 @@ macro_rules! keys_of_parts {
         }
     )+};
 }
-keys_of_parts! { (A 0, B 1) (A 0, B 1, C 2) (A 0, B 1, C 2, D 3) }
+keys_of_parts! { (A 0) (A 0, B 1) (A 0, B 1, C 2) (A 0, B 1, C 2, D 3) }
 
 /// The id of a row of a table.
 pub struct Id<T: Table>(pub T::Key);
