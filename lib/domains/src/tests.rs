@@ -5,6 +5,7 @@ use std::path::Path;
 
 use nepto_kit::config::{Config, fields_of};
 use nepto_kit::nats;
+use nepto_proto::ErrorCode;
 use toml::Table;
 
 use crate::chains::{Chain, Contract, Hook};
@@ -137,4 +138,28 @@ fn domains_meet_in_the_contract_and_not_in_each_others_folders() {
         found.remove(name);
         assert!(found.is_empty(), "{name} reaches into {found:?}: what they ask each other belongs to proto/src/svc");
     }
+}
+
+/// The words behind `THROW` in all sources below a folder.
+fn thrown(folder: &Path, found: &mut BTreeSet<String>) {
+    for entry in std::fs::read_dir(folder).unwrap() {
+        let path = entry.unwrap().path();
+        if path.is_dir() {
+            thrown(&path, found);
+        } else if path.file_name().is_some_and(|name| name != "tests.rs") {
+            let text = std::fs::read_to_string(&path).unwrap();
+            found.extend(text.split("THROW ").skip(1).filter_map(|rest| rest.split([' ', ';']).next()).map(str::to_owned));
+        }
+    }
+}
+
+#[test]
+fn every_statement_throws_the_code_of_an_error_or_that_it_is_stale() {
+    let mut found = BTreeSet::new();
+    thrown(&Path::new(env!("CARGO_MANIFEST_DIR")).join("src"), &mut found);
+    assert!(found.len() > 10, "the test finds them: {found:?}");
+    let code = |word: &str| word.strip_prefix('\'').and_then(|word| word.strip_suffix('\'')).map(str::to_owned);
+    let is_known = |word: &&String| code(word).is_some_and(|code| code == "stale" || code.parse::<ErrorCode>().is_ok());
+    let unknown: Vec<&String> = found.iter().filter(|word| !is_known(word)).collect();
+    assert!(unknown.is_empty(), "the caller would hear that the server broke: {unknown:?}");
 }

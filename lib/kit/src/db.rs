@@ -1,5 +1,6 @@
 //! SurrealDB: one database per domain, migrations, and transactions that are retried on conflict.
 
+mod column;
 pub mod key;
 
 use std::os::unix::fs::DirBuilderExt;
@@ -9,7 +10,8 @@ use std::time::Duration;
 use surrealdb::Surreal;
 use surrealdb::engine::any::Any;
 use surrealdb::opt::auth::Root;
-use surrealdb::types::{ErrorDetails, QueryError, SurrealValue, Value, Variables};
+use nepto_proto::ErrorCode;
+use surrealdb::types::{ErrorDetails, QueryError, SurrealValue, ToSql, Value, Variables};
 
 use crate::address;
 use crate::clock::{Random, backoff};
@@ -17,6 +19,7 @@ use crate::config::Database;
 use crate::health::Health;
 use crate::{job, outbox};
 
+pub use column::{Body, Fixed, Id, Int, Key, Table, Text};
 pub use surrealdb::types::{Bytes, Datetime, RecordId, array, vars};
 
 /// The namespace of all databases.
@@ -38,9 +41,20 @@ const OWN_TABLES: &str = "own-2";
 /// Why the database did not do what it was asked.
 #[derive(Debug, thiserror::Error)]
 pub enum DbError {
-    /// The statement threw this on purpose: the stable code of an error.
-    #[error("{0}")]
-    Thrown(String),
+    /// The statement refused what was asked, and changed nothing: `THROW '<code>'`.
+    #[error("refused: {0}")]
+    Refused(ErrorCode),
+    /// Somebody was faster: what the statement builds on is not there any more, and it changed nothing: `THROW 'stale'`.
+    #[error("somebody was faster")]
+    Stale,
+    /// A row that does not mean what it must. It is never left out: see "A row that can't be read" of the operator's manual.
+    #[error("the row {row} can't be read: {problem}")]
+    Corrupt {
+        /// Its id, or what was asked for.
+        row: String,
+        /// What is wrong with it.
+        problem: String,
+    },
     /// A record with this id is there already.
     #[error("the record exists already")]
     Exists,
@@ -61,14 +75,25 @@ pub enum DbError {
 impl From<surrealdb::Error> for DbError {
     fn from(error: surrealdb::Error) -> Self {
         match error.details() {
-            // The message of a thrown error is the value with a sentence around it.
-            ErrorDetails::Thrown => Self::Thrown(error.message().rsplit(": ").next().unwrap_or_default().to_owned()),
+            ErrorDetails::Thrown => match thrown(error.message()) {
+                STALE => Self::Stale,
+                code => code.parse().map_or_else(|()| Self::Other(Box::new(error)), Self::Refused),
+            },
             ErrorDetails::AlreadyExists(_) => Self::Exists,
             ErrorDetails::Query(Some(QueryError::TransactionConflict)) => Self::Conflict,
             ErrorDetails::Connection(_) => Self::Unreachable(Box::new(error)),
             _ => Self::Other(Box::new(error)),
         }
     }
+}
+
+/// What a statement throws that came too late. Everything else that one throws is the code of an error; a test of the
+/// repository reads all statements for it.
+const STALE: &str = "stale";
+
+/// The library keeps what was thrown only in a sentence.
+fn thrown(message: &str) -> &str {
+    message.rsplit(": ").next().unwrap_or(message)
 }
 
 /// The connection to SurrealDB, from which each domain gets its own database.
@@ -122,6 +147,45 @@ impl Databases {
     }
 }
 
+/// What a statement answered. Which row can't be read is looked for only if there is one.
+fn read<T: SurrealValue>(answer: Value, statement: &str) -> Result<T, DbError> {
+    let kept = answer.clone();
+    T::from_value(answer).map_err(|error| {
+        let row = unreadable::<T>(kept).unwrap_or_else(|| format!("of {statement}"));
+        corrupt(row, error.message().to_owned())
+    })
+}
+
+/// What a row means that says more than its columns do, such as amounts packed into bytes. One that means nothing is an error.
+pub fn readable<T>(id: &RecordId, meaning: Option<T>) -> Result<T, DbError> {
+    meaning.ok_or_else(|| corrupt(id.to_sql(), "its key or its bytes mean nothing".to_owned()))
+}
+
+fn corrupt(row: String, problem: String) -> DbError {
+    metrics::counter!("nepto_rows_unreadable_total").increment(1);
+    tracing::error!(row, problem, "a row can't be read");
+    DbError::Corrupt { row, problem }
+}
+
+/// The id of the row that can't be read.
+fn unreadable<T: SurrealValue>(answer: Value) -> Option<String> {
+    let row = match answer {
+        Value::Array(rows) => {
+            let is_bad = |row: &Value| T::from_value(Value::Array(vec![row.clone()].into())).is_err();
+            rows.into_iter().find(is_bad)?
+        }
+        row => row,
+    };
+    match row {
+        Value::RecordId(id) => Some(id.to_sql()),
+        Value::Object(fields) => match fields.get("id")? {
+            Value::RecordId(id) => Some(id.to_sql()),
+            _ => None,
+        },
+        _ => None,
+    }
+}
+
 impl Db {
     /// The domain that it belongs to.
     pub fn name(&self) -> &str {
@@ -153,7 +217,7 @@ impl Db {
                     let wait = backoff(&self.random, attempt, Duration::from_millis(2), Duration::from_millis(200));
                     tokio::time::sleep(wait).await;
                 }
-                done => return Ok(T::from_value(done?)?),
+                done => return read(done?, statement),
             }
         }
         Err(DbError::Conflict)

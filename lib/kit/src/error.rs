@@ -66,15 +66,12 @@ impl fmt::Display for Failure {
 impl std::error::Error for Failure {}
 
 impl From<DbError> for Failure {
-    /// A statement throws the code of a refusal; everything else is ours.
+    /// What a statement refuses is the caller's; everything else is ours.
     fn from(error: DbError) -> Self {
         match &error {
-            DbError::Thrown(text) => match text.parse::<ErrorCode>() {
-                Ok(code) => Self::new(code, ""),
-                Err(()) => Self::internal(error),
-            },
-            DbError::Conflict | DbError::Timeout | DbError::Unreachable(_) => Self::unavailable("the database", error),
-            DbError::Exists | DbError::Other(_) => Self::internal(error),
+            DbError::Refused(code) => Self::new(*code, ""),
+            DbError::Stale | DbError::Conflict | DbError::Timeout | DbError::Unreachable(_) => Self::unavailable("the database", error),
+            DbError::Exists | DbError::Corrupt { .. } | DbError::Other(_) => Self::internal(error),
         }
     }
 }

@@ -74,6 +74,8 @@ uuid_id!(
 pub struct DeviceId(u8);
 
 impl DeviceId {
+    /// The lowest device number.
+    pub const FIRST: Self = Self(1);
     /// The highest device number.
     pub const MAX: u8 = 127;
     /// The device number.

@@ -17,13 +17,13 @@ async fn store() -> Store {
     Store::new(database(super::domain()).await, no_redis())
 }
 
-/// Takes a handle, or gives the one up that there is; what the database throws.
+/// Takes a handle, or gives the one up that there is; what the database refuses it for.
 async fn take(store: &Store, who: AccountId, handle: &str, now_ms: i64) -> Result<(), String> {
     let new = (!handle.is_empty()).then(|| NewHandle { handle: handle.into(), skeleton: skeleton(handle) });
     let change = Change { handle: Some(new), display_name: None };
     match store.change_profile(who, change, now_ms).await {
         Ok(()) => Ok(()),
-        Err(DbError::Thrown(code)) => Err(code),
+        Err(DbError::Refused(code)) => Err(code.as_str().to_owned()),
         Err(error) => panic!("{error}"),
     }
 }

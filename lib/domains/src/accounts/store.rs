@@ -5,7 +5,7 @@ mod handles;
 use std::sync::LazyLock;
 use std::time::Duration;
 
-use nepto_kit::db::{Db, DbError, Migration, RecordId, key, vars};
+use nepto_kit::db::{Db, DbError, Id, Migration, RecordId, Table, Text, vars};
 use nepto_kit::redis::Redis;
 use nepto_proto::AccountId;
 use nepto_proto::api::accounts::Consent;
@@ -13,7 +13,6 @@ use redis::{AsyncCommands, Script};
 use surrealdb::types::{SurrealValue, Value, array};
 
 pub use self::handles::{Change, NewHandle, Profile};
-use super::model::{consent_text, parse_consent};
 use nepto_proto::svc::accounts::{Standing, Verdict};
 
 pub const SCHEMA: &[Migration] = &[PROFILES, handles::LIKENESSES, handles::D_IS_LIKE_CL];
@@ -52,10 +51,19 @@ const CACHE_TTL: Duration = Duration::from_secs(300);
 /// From the check of a message to the note that it is stored.
 const WRITING_TTL: Duration = Duration::from_secs(10);
 
+/// `contact:[owner, other]`.
+#[derive(Debug)]
+struct Contacts;
+
+impl Table for Contacts {
+    const NAME: &'static str = "contact";
+    type Key = (Text<AccountId>, Text<AccountId>);
+}
+
 #[derive(Debug, Clone, SurrealValue)]
 struct ContactRow {
-    id: RecordId,
-    consent: String,
+    id: Id<Contacts>,
+    consent: Text<Consent>,
     since_ms: i64,
 }
 
@@ -70,25 +78,26 @@ pub struct Decision {
 #[derive(Debug, Clone, SurrealValue)]
 pub struct Known {
     revision: i64,
-    one: Option<String>,
-    other: Option<String>,
+    one: Option<Text<Consent>>,
+    other: Option<Text<Consent>>,
 }
 
 impl Known {
     /// How the first one stands with the other.
     pub fn standing(&self) -> Standing {
-        Standing::of(consent_of(&self.one), consent_of(&self.other))
+        let [one, other] = self.consents();
+        Standing::of(one, other)
     }
 
     /// How the other stands with the first one.
     pub fn standing_back(&self) -> Standing {
-        Standing::of(consent_of(&self.other), consent_of(&self.one))
+        let [one, other] = self.consents();
+        Standing::of(other, one)
     }
 
     /// What the first one thinks of the other, and the other of the first one.
-    #[cfg(test)]
     pub fn consents(&self) -> [Option<Consent>; 2] {
-        [consent_of(&self.one), consent_of(&self.other)]
+        [self.one, self.other].map(|consent| consent.map(|Text(consent)| consent))
     }
 
     /// Of what the pair decided: a larger one is newer.
@@ -100,10 +109,6 @@ impl Known {
     pub fn is_new(&self) -> bool {
         self.one.is_none()
     }
-}
-
-fn consent_of(text: &Option<String>) -> Option<Consent> {
-    text.as_deref().and_then(parse_consent)
 }
 
 /// The domain's tables.
@@ -185,7 +190,7 @@ impl Store {
                     outgoing: contact_id(owner, other),
                     incoming: contact_id(other, owner),
                     pair: pair_id(owner, other),
-                    consent: consent_text(consent).to_owned(),
+                    consent: Text(consent),
                     now: now_ms,
                 },
             )
@@ -207,15 +212,15 @@ impl Store {
                 vars! { owner: owner.to_string(), after: after, limit: limit as i64 },
             )
             .await?;
-        Ok(rows.into_iter().filter_map(ContactRow::decision).collect())
+        Ok(rows.into_iter().map(ContactRow::decision).collect())
     }
 
     /// Which of these have accepted the asker.
     pub async fn who_accepts(&self, asker: AccountId, accounts: &[AccountId]) -> Result<Vec<AccountId>, DbError> {
         let ids: Vec<RecordId> = accounts.iter().map(|account| contact_id(*account, asker)).collect();
-        let rows: Vec<RecordId> =
+        let rows: Vec<Id<Contacts>> =
             self.db.run("SELECT VALUE id FROM $ids WHERE consent = 'accepted'", vars! { ids: ids }).await?;
-        Ok(rows.iter().filter_map(|id| part(id, 0)).collect())
+        Ok(rows.into_iter().map(|Id((Text(account), _))| account).collect())
     }
 
     /// Puts into Redis how one stands with the other, unless something newer stands there. What is not settled is put there
@@ -281,8 +286,9 @@ pub fn writing_key(from: AccountId, to: AccountId) -> String {
 }
 
 impl ContactRow {
-    fn decision(self) -> Option<Decision> {
-        Some(Decision { other: part(&self.id, 1)?, consent: parse_consent(&self.consent)?, since_ms: self.since_ms })
+    fn decision(self) -> Decision {
+        let Id((_, Text(other))) = self.id;
+        Decision { other, consent: self.consent.0, since_ms: self.since_ms }
     }
 }
 
@@ -290,10 +296,6 @@ fn pair_id(a: AccountId, b: AccountId) -> RecordId {
     RecordId::new("pair", array![a.min(b).to_string(), a.max(b).to_string()])
 }
 
-fn part(id: &RecordId, index: usize) -> Option<AccountId> {
-    key::text(id, index)?.parse().ok()
-}
-
 fn contact_id(owner: AccountId, other: AccountId) -> RecordId {
-    RecordId::new("contact", array![owner.to_string(), other.to_string()])
+    Id::<Contacts>((Text(owner), Text(other))).record()
 }

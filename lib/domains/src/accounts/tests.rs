@@ -1,5 +1,6 @@
 //! The rules that rows of contacts keep.
 
+use nepto_kit::db::{Db, DbError, vars};
 use nepto_proto::api::accounts::Consent;
 
 use super::store::{Known, Store};
@@ -85,4 +86,31 @@ async fn every_decision_has_a_larger_revision_and_nothing_else_has() {
         block.revision(),
         "of the pair, whoever is named first"
     );
+}
+
+/// What can't be read must fail whoever asks for it: a block that nobody understands is not "they have not met".
+#[tokio::test]
+async fn a_row_that_cant_be_read_is_an_error_with_its_id() {
+    let db = database(super::domain()).await;
+    let store = Store::new(db.clone(), no_redis());
+    let (alice, bob) = (account(1), account(2));
+    for other in 2..6 {
+        store.decide(alice, account(other), Consent::Blocked, 1).await.unwrap();
+    }
+    let spoil = async |db: &Db, statement: &str| {
+        db.execute(statement, vars! { alice: alice.to_string(), bob: bob.to_string() }).await.unwrap();
+    };
+    let named = |error: DbError| match error {
+        DbError::Corrupt { row, problem } => (row, problem),
+        other => panic!("{other:?}"),
+    };
+    spoil(&db, "UPDATE type::record('contact', [$alice, $bob]) SET consent = 'bloked'").await;
+    let (row, problem) = named(store.contacts(alice, None, 10).await.err().unwrap());
+    assert!(row.starts_with("contact:[") && row.contains(&bob.to_string()), "{row}");
+    assert!(problem.contains("bloked"), "{problem}");
+    assert!(matches!(store.known(bob, alice).await, Err(DbError::Corrupt { .. })));
+    spoil(&db, "CREATE type::record('contact', [$alice, 'nobody']) SET consent = 'accepted', since_ms = 1").await;
+    spoil(&db, "DELETE type::record('contact', [$alice, $bob])").await;
+    let (row, _) = named(store.contacts(alice, None, 10).await.err().unwrap());
+    assert!(row.contains("nobody"), "{row}");
 }

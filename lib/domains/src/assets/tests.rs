@@ -270,6 +270,6 @@ async fn a_step_counts_once_whoever_is_faster() {
     let mut folded = Folded::default();
     folded.add(place(1), ORIGIN, vec![moved(0, 1, 5)]);
     let refused = behind.apply(&behind.next(1), &folded, false).await.unwrap_err();
-    assert!(matches!(refused, DbError::Thrown(code) if code == "stale"));
+    assert!(matches!(refused, DbError::Stale));
     assert_eq!(ledger.balance(1).await, Amount(U256::from(5)));
 }

@@ -109,7 +109,7 @@ impl Issuer {
         let NewSession { account, device, wallet, identity_key } = new;
         let session = SessionId::new(self.auth.ctx.random.uuid(&self.auth.ctx.clock));
         let mut before = self.auth.store.sessions(account).await?;
-        before.retain(|row| row.device == i64::from(device.get()));
+        before.retain(|row| row.device() == device);
         let before = ids(&before);
         self.auth.spread_end(account, &before).await?;
         let event =
@@ -153,11 +153,11 @@ impl Issuer {
         let token = RefreshToken::open(&request.refresh_token, &self.keys.refresh).ok_or_else(invalid)?;
         let (store, now_ms) = (&self.auth.store, self.auth.ctx.clock.now_ms());
         let row = store.session(token.account, token.session).await?.ok_or_else(invalid)?;
-        if row.device != i64::from(request.device.get()) || row.expires_at_ms <= now_ms {
+        if row.device() != request.device || row.expires_at_ms <= now_ms {
             return Err(invalid());
         }
         self.check_refresh(&request, &token, &row).await?;
-        let newest = u32::try_from(row.generation).map_err(Failure::internal)?;
+        let newest = row.generation;
         let since_rotation = Duration::from_millis((now_ms - row.refreshed_at_ms).max(0).unsigned_abs());
         let generation = match judge(token.generation, newest, since_rotation) {
             Presented::Newest => {

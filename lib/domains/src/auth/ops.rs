@@ -98,7 +98,7 @@ impl Auth {
         })?;
         if signer != Signer::Key
             && let Some(known) = self.store.contract_wallet(&wallet.to_string()).await?
-            && known.chain_id.cast_unsigned() != chain_id
+            && known.chain_id != chain_id
         {
             return Err(Failure::new(
                 ErrorCode::WalletChain,
@@ -111,9 +111,8 @@ impl Auth {
     /// Remembers that a contract said yes. Whatever it has signed is asked for again soon: a new owner signs in first thing.
     pub(super) async fn note_contract(&self, message: &SiweMessage, signer: Signer) -> Result<(), Failure> {
         let Signer::Contract(block) = signer else { return Ok(()) };
-        let (chain_id, block) = (message.chain_id.cast_signed(), block.number.cast_signed());
-        let now_ms = self.ctx.clock.now_ms();
-        Ok(self.store.note_contract_wallet(&message.address.to_string(), chain_id, block, now_ms).await?)
+        let (wallet, now_ms) = (message.address.to_string(), self.ctx.clock.now_ms());
+        Ok(self.store.note_contract_wallet(&wallet, message.chain_id, block.number, now_ms).await?)
     }
 
     pub(super) async fn use_nonce(&self, message: &SiweMessage) -> Result<(), Failure> {

@@ -117,7 +117,7 @@ impl Auth {
         };
         let (chain_id, wallet) = (message.chain_id, message.address);
         let claim = Claim { chain_id, wallet, text: &signed.message, signature: &signature };
-        let at = Moment::Final { from: row.block.cast_unsigned() };
+        let at = Moment::Final { from: row.block };
         let (word, outcome) = match self.verifier.verify(claim, at).await {
             Ok(_) => (Word::Holds, "holds"),
             Err(SignatureError::Invalid { .. }) => (Word::Broken, "ended"),

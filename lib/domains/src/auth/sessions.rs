@@ -12,7 +12,7 @@ use nepto_proto::svc::auth::SessionState;
 use nepto_proto::{AccountId, DeviceId, SessionId};
 
 use super::ops::Auth;
-use super::store::{SessionRow, key_of};
+use super::store::SessionRow;
 
 /// The sockets of a session that ends must have been told in this time. NATS is beside us, or away.
 const TOLD_WITHIN: Duration = Duration::from_secs(1);
@@ -24,18 +24,18 @@ impl Auth {
             false => self.store.session(claims.account, claims.session).await?.into_iter().collect(),
         };
         // the own one last: with it goes the right to try again
-        let (own, others) = ended.into_iter().partition(|row| key_of(&row.id).map(|key| key.1) == Some(claims.session));
+        let (own, others) = ended.into_iter().partition(|row| row.session() == claims.session);
         self.end(claims.account, others).await?;
         self.end(claims.account, own).await
     }
 
     pub async fn sessions(&self, account: AccountId) -> Result<Vec<Session>, Failure> {
-        Ok(self.store.sessions(account).await?.iter().filter_map(SessionRow::to_api).collect())
+        Ok(self.store.sessions(account).await?.iter().map(SessionRow::to_api).collect())
     }
 
     /// Ends the sessions of a device that was removed; how many there were.
     pub async fn device_removed(&self, account: AccountId, device: DeviceId) -> Result<u32, Failure> {
-        self.end_where(account, |row| row.device == i64::from(device.get())).await
+        self.end_where(account, |row| row.device() == device).await
     }
 
     /// Ends the sessions that a wallet signed in; how many there were.
@@ -125,6 +125,5 @@ impl Auth {
 }
 
 pub(super) fn ids(rows: &[SessionRow]) -> Vec<(SessionId, DeviceId)> {
-    let id = |row: &SessionRow| Some((key_of(&row.id)?.1, DeviceId::try_from(u32::try_from(row.device).ok()?).ok()?));
-    rows.iter().filter_map(id).collect()
+    rows.iter().map(|row| (row.session(), row.device())).collect()
 }

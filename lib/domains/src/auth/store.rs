@@ -8,7 +8,7 @@ use std::sync::LazyLock;
 use std::time::Duration;
 
 use nepto_kit::clock::from_ms;
-use nepto_kit::db::{Bytes, Db, DbError, Migration, RecordId, key, vars};
+use nepto_kit::db::{Bytes, Db, DbError, Id, Int, Migration, RecordId, Table, Text, vars};
 use nepto_kit::outbox;
 use nepto_kit::redis::Redis;
 use nepto_proto::api::auth::{Session, Wallets};
@@ -17,7 +17,7 @@ use nepto_proto::svc::auth::SessionState;
 use nepto_proto::{AccountId, DeviceId, SessionId};
 use redis::AsyncCommands;
 use redis::Script;
-use surrealdb::types::{SurrealValue, array};
+use surrealdb::types::SurrealValue;
 
 pub use self::contract_wallets::ContractWalletRow;
 use self::contract_wallets::contract_wallet_id;
@@ -132,41 +132,61 @@ impl From<Wallets> for AccountRow {
 /// A session as stored.
 #[derive(Debug, Clone, SurrealValue)]
 pub struct SessionRow {
-    pub id: RecordId,
-    pub device: i64,
+    id: Id<Sessions>,
+    device: Int<DeviceId>,
     pub wallet: String,
     pub identity_key: Option<Bytes>,
-    pub generation: i64,
+    pub generation: u32,
     pub created_at_ms: i64,
     pub refreshed_at_ms: i64,
     pub expires_at_ms: i64,
 }
 
 impl SessionRow {
-    /// As its owner sees it; `None` for a row that breaks the schema.
-    pub fn to_api(&self) -> Option<Session> {
-        let (_, session) = key_of(&self.id)?;
-        Some(Session {
-            session,
-            device: DeviceId::try_from(u32::try_from(self.device).ok()?).ok()?,
+    pub fn session(&self) -> SessionId {
+        self.id.0.1.0
+    }
+
+    pub fn device(&self) -> DeviceId {
+        self.device.0
+    }
+
+    /// As its owner sees it.
+    pub fn to_api(&self) -> Session {
+        Session {
+            session: self.session(),
+            device: self.device(),
             wallet: self.wallet.clone(),
             created_at: from_ms(self.created_at_ms),
             refreshed_at: from_ms(self.refreshed_at_ms),
-        })
+        }
     }
 }
 
-/// Account and session of a row's id.
-pub fn key_of(id: &RecordId) -> Option<(AccountId, SessionId)> {
-    Some((key::text(id, 0)?.parse().ok()?, key::text(id, 1)?.parse().ok()?))
+/// `account:[account]`.
+#[derive(Debug)]
+struct Accounts;
+
+impl Table for Accounts {
+    const NAME: &'static str = "account";
+    type Key = Text<AccountId>;
+}
+
+/// `session:[account, session]`.
+#[derive(Debug)]
+struct Sessions;
+
+impl Table for Sessions {
+    const NAME: &'static str = "session";
+    type Key = (Text<AccountId>, Text<SessionId>);
 }
 
 fn account_id(account: AccountId) -> RecordId {
-    RecordId::new("account", account.to_string())
+    Id::<Accounts>(Text(account)).record()
 }
 
 fn session_id(account: AccountId, session: SessionId) -> RecordId {
-    RecordId::new("session", array![account.to_string(), session.to_string()])
+    Id::<Sessions>((Text(account), Text(session))).record()
 }
 
 /// The domain's tables.
@@ -191,7 +211,7 @@ impl Store {
         now_ms: i64,
         event: outbox::Row,
     ) -> Result<AccountId, DbError> {
-        let account: String = self
+        let Text(account) = self
             .db
             .run(
                 &format!(
@@ -225,7 +245,7 @@ impl Store {
                 },
             )
             .await?;
-        Ok(account.parse().unwrap_or(new))
+        Ok(account)
     }
 
     /// The wallets of an account.

@@ -10,7 +10,7 @@ use nepto_kit::outbox;
 use nepto_proto::api::auth::Wallets;
 use nepto_proto::certificate::{SignedMessage, WalletLink};
 use nepto_proto::event::WalletLinked;
-use nepto_proto::{AccountId, DeviceId, SessionId};
+use nepto_proto::{AccountId, DeviceId, ErrorCode, SessionId};
 use uuid::Uuid;
 
 use super::invites::Code;
@@ -64,20 +64,20 @@ async fn a_wallet_is_linked_to_one_account_and_within_the_limit() {
     let (mine, other) = (account(1), account(2));
     store.account_of_wallet_or_new("0xA", mine, None, 0, event()).await.unwrap();
     store.account_of_wallet_or_new("0xB", other, None, 0, event()).await.unwrap();
-    let thrown = |result: Result<(), DbError>| match result {
-        Err(DbError::Thrown(code)) => code,
+    let refused = |result: Result<(), DbError>| match result {
+        Err(DbError::Refused(code)) => code,
         other => panic!("{other:?}"),
     };
-    assert_eq!(thrown(link_wallet(&store, mine, "0xB", 3).await), "wallet_linked");
+    assert_eq!(refused(link_wallet(&store, mine, "0xB", 3).await), ErrorCode::WalletLinked);
     link_wallet(&store, mine, "0xC", 3).await.unwrap();
     link_wallet(&store, mine, "0xD", 3).await.unwrap();
-    assert_eq!(thrown(link_wallet(&store, mine, "0xE", 3).await), "wallet_limit");
+    assert_eq!(refused(link_wallet(&store, mine, "0xE", 3).await), ErrorCode::WalletLimit);
     let wallets = store.wallets(mine).await.unwrap().unwrap();
     assert_eq!((wallets.root.as_str(), wallets.wallets.len(), wallets.links.len()), ("0xA", 3, 2));
     assert_eq!(store.account_of_wallet("0xE").await.unwrap(), None, "a refusal leaves nothing behind");
     // a link that somebody else made meanwhile is not written over
     let changed = store.link(mine, "0xC", (vec![], vec![link()]), 3, event()).await;
-    assert_eq!(thrown(changed), "unavailable");
+    assert_eq!(refused(changed), ErrorCode::Unavailable);
 }
 
 #[tokio::test]
@@ -128,8 +128,8 @@ async fn a_device_has_one_session() {
     assert!(store.begin_session(beginning(2, 4.try_into().unwrap()), DAY, None).await.unwrap().is_empty());
     let ended = store.begin_session(beginning(3, device), DAY, None).await.unwrap();
     assert_eq!(ended.len(), 1);
-    assert_eq!(ended[0].to_api().unwrap().session, session(1));
-    let left: Vec<_> = store.sessions(mine).await.unwrap().iter().map(|row| row.to_api().unwrap().session).collect();
+    assert_eq!(ended[0].session(), session(1));
+    let left: Vec<_> = store.sessions(mine).await.unwrap().iter().map(|row| row.session()).collect();
     assert_eq!(left, [session(2), session(3)]);
     assert!(store.sessions(account(2)).await.unwrap().is_empty());
 }
@@ -160,7 +160,7 @@ async fn a_contract_wallet_belongs_to_one_chain_and_is_asked_when_it_is_due() {
     let store = store().await;
     store.note_contract_wallet("0xA", 10, 100, 5_000).await.unwrap();
     let other = store.note_contract_wallet("0xA", 1, 100, 0).await;
-    assert!(matches!(other, Err(DbError::Thrown(code)) if code == "wallet_chain"));
+    assert!(matches!(other, Err(DbError::Refused(ErrorCode::WalletChain))));
     store.note_contract_wallet("0xB", 1, 7, 1_000).await.unwrap();
     assert!(store.due_contract_wallets(999, 10).await.unwrap().is_empty());
     let due = store.due_contract_wallets(6_000, 10).await.unwrap();
@@ -191,7 +191,7 @@ async fn wallets_go_only_from_what_was_seen() {
     // another link between the same wallets is a change too
     link_wallet(&store, mine, "0xB", 5).await.unwrap();
     let changed = store.unlink(mine, seen.clone(), before.clone(), &gone, vec![event()]).await;
-    assert!(matches!(changed, Err(DbError::Thrown(code)) if code == "unavailable"));
+    assert!(matches!(changed, Err(DbError::Refused(ErrorCode::Unavailable))));
     let seen = store.wallets(mine).await.unwrap().unwrap();
     store.unlink(mine, seen, before.clone(), &gone, vec![event()]).await.unwrap();
     assert_eq!(store.wallets(mine).await.unwrap(), Some(before));
@@ -222,10 +222,10 @@ async fn an_invite_is_used_up_by_the_accounts_that_it_lets_in_and_by_nothing_els
         .account_of_wallet_or_new(wallet, account(number), Some(&code), now_ms, event())
         .await
     {
-        Err(DbError::Thrown(thrown)) => Err(thrown),
+        Err(DbError::Refused(code)) => Err(code),
         made => Ok(made.unwrap()),
     };
-    let invalid = Err("invite_invalid".to_owned());
+    let invalid = Err(ErrorCode::InviteInvalid);
     assert_eq!(sign_up("0xA", 1, 0).await, invalid);
     assert!(store.add_invites(hashes(), 3, 0, 100, 1).await.unwrap());
     assert_eq!(sign_up("0xA", 1, 100).await, invalid, "it has expired");

@@ -77,9 +77,7 @@ impl Auth {
             let event = self.event_about(&wallet, &WalletLinked { account, wallet: wallet.clone(), version: 0 });
             match self.store.link(account, &wallet, (seen.links, links), WALLETS_PER_ACCOUNT_MAX, event).await {
                 // somebody else linked at the same moment; the nonces are used, so the caller can't just try again
-                Err(DbError::Thrown(code)) if code == ErrorCode::Unavailable.as_str() && tries < LINK_TRIES_MAX => {
-                    tries += 1;
-                }
+                Err(DbError::Refused(ErrorCode::Unavailable)) if tries < LINK_TRIES_MAX => tries += 1,
                 linked => {
                     linked?;
                     self.outbox.wake();

@@ -2,6 +2,8 @@
 
 use std::collections::HashMap;
 
+use nepto_kit::db::Text;
+
 use super::store::{ContractRow, GapRow};
 use crate::chains::Contract;
 use alloy_primitives::Address;
@@ -9,7 +11,7 @@ use alloy_primitives::Address;
 /// What must be written so that the stored contracts follow the configuration, at this tip. A contract that is new here, or
 /// comes back, has missed the blocks up to the tip.
 pub fn reconcile(stored: &[ContractRow], wanted: &[Contract], anchor: i64, height: i64) -> Vec<ContractRow> {
-    let known: HashMap<Address, &ContractRow> = stored.iter().filter_map(|row| Some((row.at()?, row))).collect();
+    let known: HashMap<Address, &ContractRow> = stored.iter().map(|row| (row.at(), row)).collect();
     let mut changed = Vec::new();
     for contract in wanted {
         let start_block = contract.start_block.max(1) as i64;
@@ -17,7 +19,7 @@ pub fn reconcile(stored: &[ContractRow], wanted: &[Contract], anchor: i64, heigh
             Some(row) => (*row).clone(),
             // it is collected from its beginning if the chain is begun just now, or if that is still to come
             None => ContractRow {
-                address: contract.address.to_string(),
+                address: Text(contract.address),
                 kind: contract.kind.as_str().to_owned(),
                 start_block: start_block.max(anchor.max(height) + 1),
                 left_at: None,
@@ -36,7 +38,7 @@ pub fn reconcile(stored: &[ContractRow], wanted: &[Contract], anchor: i64, heigh
         }
     }
     for row in stored {
-        let is_wanted = row.at().is_some_and(|at| wanted.iter().any(|contract| contract.address == at));
+        let is_wanted = wanted.iter().any(|contract| contract.address == row.at());
         if !is_wanted && row.left_at.is_none() {
             changed.push(ContractRow { left_at: Some(height), ..row.clone() });
         }
@@ -48,7 +50,7 @@ pub fn reconcile(stored: &[ContractRow], wanted: &[Contract], anchor: i64, heigh
 /// taken back.
 pub fn redeclared<'a>(stored: &'a [ContractRow], wanted: &'a [Contract]) -> Option<(&'a Contract, &'a str)> {
     wanted.iter().find_map(|contract| {
-        let row = stored.iter().find(|row| row.at() == Some(contract.address) && row.kind != contract.kind.as_str())?;
+        let row = stored.iter().find(|row| row.at() == contract.address && row.kind != contract.kind.as_str())?;
         Some((contract, row.kind.as_str()))
     })
 }
@@ -91,7 +93,7 @@ pub fn next_gap(rows: &[ContractRow], span: i64) -> Option<(GapRow, Vec<Address>
     for row in active() {
         if let Some(gap) = row.gaps.iter().find(|gap| (gap.from..=gap.to).contains(&to)) {
             from = from.max(gap.from);
-            contracts.extend(row.at());
+            contracts.push(row.at());
         }
     }
     Some((GapRow { from, to }, contracts))
@@ -132,7 +134,7 @@ mod tests {
         ) {
             let mut rows: Vec<ContractRow> = gaps.iter().enumerate().map(|(number, gaps)| {
                 let mut row = ContractRow {
-                    address: Address::repeat_byte(number as u8).to_string(),
+                    address: Text(Address::repeat_byte(number as u8)),
                     kind: "erc20".into(),
                     start_block: 1,
                     left_at: None,
@@ -146,7 +148,7 @@ mod tests {
             let mut left: i64 = rows.iter().map(|row| heights(&row.gaps).len() as i64).sum();
             while let Some((gap, contracts)) = next_gap(&rows, span) {
                 prop_assert!(!contracts.is_empty() && gap.to - gap.from < span);
-                for row in rows.iter_mut().filter(|row| contracts.contains(&row.at().unwrap())) {
+                for row in rows.iter_mut().filter(|row| contracts.contains(&row.at())) {
                     let before = heights(&row.gaps).len() as i64;
                     close(&mut row.gaps, gap.from, gap.to);
                     prop_assert_eq!(before - heights(&row.gaps).len() as i64, gap.to - gap.from + 1);

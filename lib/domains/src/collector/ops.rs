@@ -100,7 +100,7 @@ impl Collector {
         let is_changed = |row: &&ContractRow| changed.iter().any(|newer| newer.address == row.address);
         let rows = stored.iter().filter(|row| !is_changed(row)).chain(&changed);
         let gaps = rows.filter(|row| row.left_at.is_none()).flat_map(|row| {
-            let of = row.at().unwrap_or_default();
+            let of = row.at();
             row.gaps.iter().map(move |gap| Gap { contract: of, from: gap.from as u64, to: gap.to as u64 })
         });
         Ok(gaps.collect())

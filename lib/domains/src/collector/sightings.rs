@@ -1,8 +1,9 @@
 //! Who saw a log first, the provider or the watcher: one row for both.
 
+use alloy_primitives::{Address, B256};
 use nepto_chain::block::Block;
 use nepto_kit::Failure;
-use nepto_kit::db::{DbError, RecordId, array, key, vars};
+use nepto_kit::db::{DbError, Id, Table, Text, vars};
 use nepto_proto::api::chain::Sighting;
 use surrealdb::types::SurrealValue;
 
@@ -15,12 +16,21 @@ const KEPT_FOR_MS: i64 = 7 * 86_400_000;
 /// Sightings that one run of the job forgets.
 const FORGET_MAX: i64 = 10_000;
 
+/// `sighting:[chain, number, hash, log]`.
+#[derive(Debug)]
+struct Sightings;
+
+impl Table for Sightings {
+    const NAME: &'static str = "sighting";
+    type Key = (u64, u64, Text<B256>, u32);
+}
+
 #[derive(Debug, Clone, SurrealValue)]
 struct SightingRow {
-    id: RecordId,
-    contract: String,
+    id: Id<Sightings>,
+    contract: Text<Address>,
     hinted_at_ms: Option<i64>,
-    hints: i64,
+    hints: u64,
     removed: bool,
     collected_at_ms: Option<i64>,
     noted_at_ms: i64,
@@ -37,8 +47,8 @@ impl Store {
     /// A provider told of these logs.
     pub async fn note_hints(&self, chain: u64, hints: &[Hint], now_ms: i64) -> Result<(), DbError> {
         let row = |hint: &Hint| SightingRow {
-            id: id(chain, hint.block, &hint.hash.to_string(), hint.log),
-            contract: hint.contract.to_string(),
+            id: Id((chain, hint.block, Text(hint.hash), hint.log)),
+            contract: Text(hint.contract),
             hinted_at_ms: Some(now_ms),
             hints: 1,
             removed: hint.is_removed,
@@ -54,10 +64,10 @@ impl Store {
     pub async fn note_collected(&self, chain: u64, blocks: &[Block], now_ms: i64) -> Result<Vec<i64>, DbError> {
         let mut rows = Vec::new();
         for block in blocks {
-            let (number, hash) = (block.header.number(), block.header.hash().to_string());
+            let (number, hash) = (block.header.number(), Text(block.header.hash()));
             rows.extend(block.logs.iter().map(|log| SightingRow {
-                id: id(chain, number, &hash, log.index),
-                contract: log.address.to_string(),
+                id: Id((chain, number, hash, log.index)),
+                contract: Text(log.address),
                 hinted_at_ms: None,
                 hints: 0,
                 removed: false,
@@ -68,7 +78,7 @@ impl Store {
         if rows.is_empty() {
             return Ok(Vec::new());
         }
-        let ids: Vec<RecordId> = rows.iter().map(|row| row.id.clone()).collect();
+        let ids: Vec<Id<Sightings>> = rows.iter().map(|row| row.id).collect();
         let statement = "{
             INSERT INTO sighting $rows ON DUPLICATE KEY UPDATE collected_at_ms = collected_at_ms ?? $input.collected_at_ms
                 RETURN NONE;
@@ -81,8 +91,8 @@ impl Store {
     /// The newest first.
     pub async fn sightings(&self, chain: u64, limit: i64) -> Result<Vec<Sighting>, DbError> {
         let statement = "SELECT * FROM sighting:[$chain, NONE]..[$chain, []] ORDER BY id DESC LIMIT $limit";
-        let rows: Vec<SightingRow> = self.db().run(statement, vars! { chain: chain as i64, limit: limit }).await?;
-        Ok(rows.iter().filter_map(SightingRow::show).collect())
+        let rows: Vec<SightingRow> = self.db().run(statement, vars! { chain: chain, limit: limit }).await?;
+        Ok(rows.iter().map(SightingRow::show).collect())
     }
 
     async fn forget_sightings(&self, before_ms: i64) -> Result<i64, DbError> {
@@ -93,21 +103,18 @@ impl Store {
 }
 
 impl SightingRow {
-    fn show(&self) -> Option<Sighting> {
-        Some(Sighting {
-            block: key::number(&self.id, 1)? as u64,
-            hash: key::text(&self.id, 2)?.to_owned(),
-            log: key::number(&self.id, 3)? as u32,
-            contract: self.contract.clone(),
+    fn show(&self) -> Sighting {
+        let Id((_, block, Text(hash), log)) = self.id;
+        Sighting {
+            block,
+            hash: hash.to_string(),
+            log,
+            contract: self.contract.0.to_string(),
             hinted_at_ms: self.hinted_at_ms,
             collected_at_ms: self.collected_at_ms,
             lead_ms: self.collected_at_ms.zip(self.hinted_at_ms).map(|(collected, hinted)| collected - hinted),
-            hints: self.hints.unsigned_abs(),
+            hints: self.hints,
             removed: self.removed,
-        })
+        }
     }
-}
-
-fn id(chain: u64, number: u64, hash: &str, log: u32) -> RecordId {
-    RecordId::new("sighting", array![chain as i64, number as i64, hash, i64::from(log)])
 }

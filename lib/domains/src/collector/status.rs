@@ -2,7 +2,6 @@
 
 use std::collections::HashMap;
 
-use alloy_primitives::Address;
 use axum::extract::State;
 use axum::routing::get;
 use axum::{Json, Router};
@@ -105,7 +104,7 @@ impl Collector {
         let contracts = self.store.contracts(chain_id).await?;
         let active = contracts.iter().filter(|row| row.left_at.is_none());
         let gaps = active.clone().flat_map(|row| {
-            let contract: Address = row.at().unwrap_or_default();
+            let contract = row.at();
             row.gaps.iter().map(move |gap| Gap {
                 contract: contract.to_string(),
                 from: gap.from as u64,
@@ -119,7 +118,7 @@ impl Collector {
             trouble: live.trouble,
             head,
             height: tip.height as u64,
-            hash: tip.hash.clone(),
+            hash: tip.hash.0.to_string(),
             lag_blocks: head - tip.height as u64,
             final_height: tip.final_height as u64,
             first_block: tip.anchor as u64 + 1,

@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 
 use alloy_primitives::{Address, B256};
-use nepto_kit::db::{Bytes, Db, DbError, Migration, RecordId, array, vars};
+use nepto_kit::db::{Body, Bytes, Db, DbError, Migration, RecordId, Text, array, vars};
 use nepto_proto::chain as wire;
 use prost::Message;
 use surrealdb::types::SurrealValue;
@@ -68,7 +68,7 @@ pub struct TipRow {
     /// The block below the first that was collected.
     pub anchor: i64,
     pub height: i64,
-    pub hash: String,
+    pub hash: Text<B256>,
     pub final_height: i64,
     /// Blocks that nothing can be missing of.
     pub proven: i64,
@@ -85,7 +85,7 @@ pub struct TipRow {
 pub struct BlockRow {
     pub id: RecordId,
     pub number: i64,
-    pub hash: String,
+    pub hash: Text<B256>,
     pub proof: String,
     pub logs: i64,
     pub seen_at_ms: i64,
@@ -101,7 +101,7 @@ pub struct GapRow {
 /// A contract that is or was watched.
 #[derive(Debug, Clone, PartialEq, Eq, SurrealValue)]
 pub struct ContractRow {
-    pub address: String,
+    pub address: Text<Address>,
     /// As it was declared when it was first collected.
     pub kind: String,
     pub start_block: i64,
@@ -112,6 +112,12 @@ pub struct ContractRow {
 
 #[derive(Debug, Clone, SurrealValue)]
 struct StepRow {
+    body: Body<wire::Step>,
+}
+
+/// The same, encoded without a copy of it.
+#[derive(Debug, Clone, SurrealValue)]
+struct NewStepRow {
     id: RecordId,
     body: Bytes,
 }
@@ -136,9 +142,6 @@ pub struct Store {
     db: Db,
 }
 
-/// The statement of [`Store::commit`] throws this when another watcher was faster.
-pub const STALE: &str = "stale";
-
 impl Store {
     pub fn new(db: &Db) -> Self {
         Self { db: db.clone() }
@@ -149,7 +152,7 @@ impl Store {
     }
 
     pub async fn tip(&self, chain: u64) -> Result<Option<TipRow>, DbError> {
-        self.db.run("SELECT * OMIT id FROM ONLY $tip", vars! { tip: tip_id(chain) }).await
+        self.db.run("SELECT * FROM ONLY $tip", vars! { tip: tip_id(chain) }).await
     }
 
     /// Begins a chain above a block; whether it was not begun before.
@@ -170,11 +173,11 @@ impl Store {
     pub async fn window(&self, chain: u64) -> Result<BTreeMap<u64, B256>, DbError> {
         let statement = "SELECT * FROM block:[$chain, NONE]..[$chain, []]";
         let rows: Vec<BlockRow> = self.db.run(statement, vars! { chain: chain as i64 }).await?;
-        Ok(rows.iter().filter_map(|row| Some((row.number as u64, row.hash.parse().ok()?))).collect())
+        Ok(rows.iter().map(|row| (row.number as u64, row.hash.0)).collect())
     }
 
     pub async fn contracts(&self, chain: u64) -> Result<Vec<ContractRow>, DbError> {
-        let statement = "SELECT * OMIT id FROM contract:[$chain, NONE]..[$chain, []]";
+        let statement = "SELECT * FROM contract:[$chain, NONE]..[$chain, []]";
         self.db.run(statement, vars! { chain: chain as i64 }).await
     }
 
@@ -183,16 +186,16 @@ impl Store {
         let statement = "SELECT * FROM step:[$chain, $from]..[$chain, []] LIMIT $limit";
         let variables = vars! { chain: chain as i64, from: from as i64, limit: limit as i64 };
         let rows: Vec<StepRow> = self.db.run(statement, variables).await?;
-        Ok(rows.iter().filter_map(|row| wire::Step::decode(&row.body[..]).ok()).collect())
+        Ok(rows.into_iter().map(|row| row.body.0).collect())
     }
 
-    /// Commits a change, or throws [`STALE`].
+    /// Commits a change; fails with [`DbError::Stale`] where another watcher was faster.
     pub async fn commit(&self, change: &Change) -> Result<(), DbError> {
         let chain = change.tip.chain;
-        let steps: Vec<StepRow> = change
+        let steps: Vec<NewStepRow> = change
             .steps
             .iter()
-            .map(|step| StepRow {
+            .map(|step| NewStepRow {
                 id: RecordId::new("step", array![chain, step.number as i64]),
                 body: step.encode_to_vec().into(),
             })
@@ -200,7 +203,7 @@ impl Store {
         let contracts: Vec<_> = change
             .contracts
             .iter()
-            .map(|row| (RecordId::new("contract", array![chain, row.address.clone()]), row.clone()))
+            .map(|row| (RecordId::new("contract", array![chain, row.address.0.to_string()]), row.clone()))
             .collect();
         let (contract_ids, contract_rows): (Vec<_>, Vec<_>) = contracts.into_iter().unzip();
         let (forget_from, forget_to): (Vec<i64>, Vec<i64>) = change.forget.iter().copied().unzip();
@@ -245,7 +248,7 @@ pub fn block_id(chain: u64, number: u64) -> RecordId {
 
 impl ContractRow {
     /// Where it is.
-    pub fn at(&self) -> Option<Address> {
-        self.address.parse().ok()
+    pub fn at(&self) -> Address {
+        self.address.0
     }
 }

@@ -67,8 +67,7 @@ impl Keys {
             }
         })?;
         self.changed(request.account).await?;
-        let device = u32::try_from(device).map_err(Failure::internal)?;
-        DeviceId::try_from(device).map_err(Failure::internal)
+        Ok(device)
     }
 
     /// Removes a device, if it has this certificate, where one is given, and ends its sessions before it answers: the event
@@ -129,8 +128,8 @@ impl Keys {
     async fn remove_those(&self, account: AccountId, which: impl Fn(&DeviceRow) -> bool) -> Result<u32, Failure> {
         let mut removed = 0;
         for row in self.store.devices(account).await? {
-            if let Some(device) = row.number().filter(|_| which(&row)) {
-                match self.remove(account, device, None).await {
+            if which(&row) {
+                match self.remove(account, row.number(), None).await {
                     Err(failure) if failure.code == ErrorCode::DeviceUnknown => {}
                     done => {
                         done?;
@@ -164,11 +163,11 @@ impl Keys {
 
     pub async fn certificates(&self, account: AccountId) -> Result<Vec<Certified>, Failure> {
         let certified = |device: PublicDevice| Certified { device: device.device, certificate: device.certificate };
-        Ok(self.store.devices(account).await?.iter().filter_map(DeviceRow::to_public).map(certified).collect())
+        Ok(self.store.devices(account).await?.iter().map(DeviceRow::to_public).map(certified).collect())
     }
 
     pub async fn own_devices(&self, account: AccountId) -> Result<Vec<OwnDevice>, Failure> {
-        Ok(self.store.devices(account).await?.iter().filter_map(DeviceRow::to_own).collect())
+        Ok(self.store.devices(account).await?.iter().map(DeviceRow::to_own).collect())
     }
 
     pub async fn seen(&self, account: AccountId, device: DeviceId) -> Result<(), Failure> {
@@ -177,13 +176,13 @@ impl Keys {
 
     pub async fn directory(&self, account: AccountId) -> Result<DeviceDirectory, Failure> {
         let wallets = self.wallets(account).await?;
-        let devices = self.store.devices(account).await?.iter().filter_map(DeviceRow::to_public).collect();
+        let devices = self.store.devices(account).await?.iter().map(DeviceRow::to_public).collect();
         let removed = self.store.removed(account, REMOVED_SHOWN_MAX).await?;
         Ok(DeviceDirectory {
             account,
             wallets,
             devices,
-            removed: removed.iter().filter_map(RemovedRow::to_public).collect(),
+            removed: removed.iter().map(RemovedRow::to_public).collect(),
         })
     }
 
@@ -324,10 +323,7 @@ impl Keys {
         const BATCH: i64 = 1_000;
         let rows = self.store.low_on_prekeys(ONE_TIME_PREKEYS_LOW as i64, BATCH).await?;
         for row in &rows {
-            if let (Ok(account), Some(device)) = (row.account.parse(), row.number()) {
-                let left = KeyCount { ec: row.ec_left as u32, kyber: row.kyber_left as u32 };
-                self.nudge_if_low(account, device, left).await;
-            }
+            self.nudge_if_low(row.account(), row.number(), row.left()).await;
         }
         Ok(rows.len())
     }
@@ -338,9 +334,7 @@ impl Keys {
         let before_ms = self.ctx.clock.now_ms() - IDLE_AFTER.as_millis() as i64;
         let rows = self.store.idle_since(before_ms, BATCH).await?;
         for row in &rows {
-            if let (Ok(account), Some(device)) = (row.account.parse(), row.number()) {
-                self.remove(account, device, None).await?;
-            }
+            self.remove(row.account(), row.number(), None).await?;
         }
         Ok(rows.len())
     }

@@ -6,10 +6,10 @@ use futures_util::future::join_all;
 use nepto_kit::clock::{Clock, Random};
 use nepto_kit::db::{DbError, vars};
 use nepto_kit::outbox::Row;
-use nepto_proto::api::keys::{DeviceSetup, EcPrekey, KeyStock, SignedPrekey, UploadKeys, one_time_tag, sum_of_tags};
+use nepto_proto::api::keys::{DeviceSetup, EcPrekey, KeyCount, KeyStock, SignedPrekey, UploadKeys, one_time_tag, sum_of_tags};
 use nepto_proto::certificate::SignedMessage;
 use nepto_proto::event::DeviceRemoved;
-use nepto_proto::{AccountId, DeviceId};
+use nepto_proto::{AccountId, DeviceId, ErrorCode};
 
 use super::store::{DeviceRow, Store};
 use crate::testing::{account, database, no_redis};
@@ -48,11 +48,11 @@ fn upload(ids: std::ops::Range<u32>) -> UploadKeys {
     }
 }
 
-fn thrown<T>(result: Result<T, DbError>) -> String {
+fn refused<T>(result: Result<T, DbError>) -> ErrorCode {
     match result {
-        Err(DbError::Thrown(code)) => code,
+        Err(DbError::Refused(code)) => code,
         Err(other) => panic!("{other}"),
-        Ok(_) => panic!("nothing was thrown"),
+        Ok(_) => panic!("nothing was refused"),
     }
 }
 
@@ -73,21 +73,17 @@ fn event() -> Row {
 async fn a_device_keeps_its_number_and_numbers_are_not_reused_at_once() {
     let store = store().await;
     let mine = account(1);
-    assert_eq!(store.register(mine, row(mine, 1, 100), 3).await.unwrap(), 1);
-    assert_eq!(store.register(mine, row(mine, 2, 200), 3).await.unwrap(), 2);
-    assert_eq!(store.register(mine, row(mine, 1, 101), 3).await.unwrap(), 1, "the same identity is the same device");
+    assert_eq!(store.register(mine, row(mine, 1, 100), 3).await.unwrap(), device(1));
+    assert_eq!(store.register(mine, row(mine, 2, 200), 3).await.unwrap(), device(2));
+    assert_eq!(store.register(mine, row(mine, 1, 101), 3).await.unwrap(), device(1), "the same identity is the same device");
     let list = store.list(mine).await.unwrap();
     assert_eq!(list.revision, 3);
     assert_eq!(list.encode(), "3|1:101,2:200");
-    assert_eq!(store.register(mine, row(mine, 3, 300), 3).await.unwrap(), 3);
-    assert!(
-        matches!(store.register(mine, row(mine, 4, 400), 3).await, Err(DbError::Thrown(code)) if code == "device_limit")
-    );
+    assert_eq!(store.register(mine, row(mine, 3, 300), 3).await.unwrap(), device(3));
+    assert_eq!(refused(store.register(mine, row(mine, 4, 400), 3).await), ErrorCode::DeviceLimit);
     store.remove(mine, device(2), None, 7, event()).await.unwrap();
-    assert_eq!(store.register(mine, row(mine, 4, 400), 3).await.unwrap(), 4);
-    assert!(
-        matches!(store.remove(mine, device(2), None, 7, event()).await, Err(DbError::Thrown(code)) if code == "device_unknown")
-    );
+    assert_eq!(store.register(mine, row(mine, 4, 400), 3).await.unwrap(), device(4));
+    assert_eq!(refused(store.remove(mine, device(2), None, 7, event()).await), ErrorCode::DeviceUnknown);
     assert_eq!(store.devices(mine).await.unwrap().len(), 3);
 }
 
@@ -97,7 +93,7 @@ async fn a_removed_device_is_remembered_until_its_number_or_its_time_is_over() {
     let mine = account(1);
     let removed = async || -> Vec<(u32, i64)> {
         let rows = store.removed(mine, 20).await.unwrap();
-        let rows = rows.iter().map(|row| row.to_public().unwrap());
+        let rows = rows.iter().map(|row| row.to_public());
         rows.map(|row| (row.device.device.into(), (row.removed_at.unix_timestamp_nanos() / 1_000_000) as i64)).collect()
     };
     for n in 1..=3 {
@@ -108,16 +104,16 @@ async fn a_removed_device_is_remembered_until_its_number_or_its_time_is_over() {
     store.remove(mine, device(2), None, 8, event()).await.unwrap();
     assert_eq!(removed().await, [(3, 9), (2, 8), (1, 7)], "the latest first");
     assert_eq!(store.removed(account(2), 20).await.unwrap().len(), 0);
-    assert_eq!(store.removed(mine, 1).await.unwrap()[0].to_public().unwrap().device.identity_key.0, [3; 33]);
+    assert_eq!(store.removed(mine, 1).await.unwrap()[0].to_public().device.identity_key.0, [3; 33]);
     // its number is another's now: once round, and it comes to 1 again
     for n in 4..=128 {
-        let device_number = u32::try_from(store.register(mine, row(mine, n, 400), 3).await.unwrap()).unwrap();
-        if device_number == 1 {
+        let next = store.register(mine, row(mine, n, 400), 3).await.unwrap();
+        if next == device(1) {
             break;
         }
-        store.remove(mine, device(device_number), None, 6, event()).await.unwrap();
+        store.remove(mine, next, None, 6, event()).await.unwrap();
     }
-    assert_eq!(store.devices(mine).await.unwrap()[0].number(), Some(device(1)));
+    assert_eq!(store.devices(mine).await.unwrap()[0].number(), device(1));
     assert!(!removed().await.iter().any(|(number, _)| *number == 1));
     assert_eq!(store.forget_removed(9, 1_000).await.unwrap(), 125);
     assert_eq!(removed().await, [(3, 9)]);
@@ -128,10 +124,10 @@ async fn a_device_is_removed_for_its_certificate_only_while_it_has_that() {
     let store = store().await;
     let mine = account(1);
     store.register(mine, row(mine, 1, 100), 3).await.unwrap();
-    let certificate = store.devices(mine).await.unwrap()[0].to_public().unwrap().certificate;
+    let certificate = store.devices(mine).await.unwrap()[0].to_public().certificate;
     let other = SignedMessage { signature: "0xother".into(), ..certificate.clone() };
     let refused = store.remove(mine, device(1), Some(other), 7, event()).await;
-    assert!(matches!(refused, Err(DbError::Thrown(code)) if code == "device_unknown"));
+    assert!(matches!(refused, Err(DbError::Refused(ErrorCode::DeviceUnknown))));
     store.remove(mine, device(1), Some(certificate), 7, event()).await.unwrap();
     assert!(store.devices(mine).await.unwrap().is_empty());
 }
@@ -158,8 +154,8 @@ async fn devices_that_come_at_once_get_different_numbers() {
     let store = store().await;
     let mine = account(1);
     let numbers = join_all((1..=8).map(|n| store.register(mine, row(mine, n, 100 + u32::from(n)), 10))).await;
-    let numbers: BTreeSet<i64> = numbers.into_iter().map(Result::unwrap).collect();
-    assert_eq!(numbers, (1..=8).collect());
+    let numbers: BTreeSet<DeviceId> = numbers.into_iter().map(Result::unwrap).collect();
+    assert_eq!(numbers, (1..=8).map(device).collect());
 }
 
 #[tokio::test]
@@ -177,7 +173,7 @@ async fn a_one_time_key_is_taken_once_and_then_the_last_resort_serves() {
     assert_eq!(last_resort, 5);
     assert!(store.take_bundle(mine, device(9), 0).await.unwrap().is_none());
     let row = store.device(mine, device(1)).await.unwrap().unwrap();
-    assert_eq!((row.ec_left, row.kyber_left), (0, 0));
+    assert_eq!(row.left(), KeyCount { ec: 0, kyber: 0 });
 }
 
 #[tokio::test]
@@ -186,17 +182,13 @@ async fn uploads_are_all_or_nothing() {
     let mine = account(1);
     store.register(mine, row(mine, 1, 100), 10).await.unwrap();
     store.upload(mine, device(1), &upload(1..11), 20).await.unwrap();
-    assert_eq!(thrown(store.upload(mine, device(1), &upload(5..12), 100).await), "key_used");
-    assert!(
-        matches!(store.upload(mine, device(1), &upload(50..61), 20).await, Err(DbError::Thrown(code)) if code == "key_limit")
-    );
-    assert!(
-        matches!(store.upload(mine, device(2), &upload(1..2), 20).await, Err(DbError::Thrown(code)) if code == "device_unknown")
-    );
+    assert_eq!(refused(store.upload(mine, device(1), &upload(5..12), 100).await), ErrorCode::KeyUsed);
+    assert_eq!(refused(store.upload(mine, device(1), &upload(50..61), 20).await), ErrorCode::KeyLimit);
+    assert_eq!(refused(store.upload(mine, device(2), &upload(1..2), 20).await), ErrorCode::DeviceUnknown);
     let twice = UploadKeys { ec: vec![upload(20..21).ec[0].clone(); 2], ..UploadKeys::default() };
     assert!(store.upload(mine, device(1), &twice, 20).await.is_err());
     let row = store.device(mine, device(1)).await.unwrap().unwrap();
-    assert_eq!((row.ec_left, row.kyber_left), (10, 10));
+    assert_eq!(row.left(), KeyCount { ec: 10, kyber: 10 });
     let rotated = UploadKeys { signed_prekey: Some(signed(9)), ..UploadKeys::default() };
     store.upload(mine, device(1), &rotated, 20).await.unwrap();
     let (signed_prekey, last_resort) = store.device(mine, device(1)).await.unwrap().unwrap().repeated_use();
@@ -211,10 +203,10 @@ async fn silent_devices_and_empty_pools_are_found() {
     store.register(mine, row(mine, 2, 200), 10).await.unwrap();
     store.seen(mine, device(2), 1_000).await.unwrap();
     let idle = store.idle_since(500, 10).await.unwrap();
-    assert_eq!(idle.iter().map(|row| row.device).collect::<Vec<_>>(), [1]);
+    assert_eq!(idle.iter().map(DeviceRow::number).collect::<Vec<_>>(), [device(1)]);
     store.upload(mine, device(1), &upload(1..31), 100).await.unwrap();
     let low = store.low_on_prekeys(20, 10).await.unwrap();
-    assert_eq!(low.iter().map(|row| row.device).collect::<Vec<_>>(), [2]);
+    assert_eq!(low.iter().map(DeviceRow::number).collect::<Vec<_>>(), [device(2)]);
 }
 
 #[tokio::test]
@@ -230,9 +222,9 @@ async fn an_id_that_was_taken_once_is_not_taken_again() {
     for again in [upload(1..2), upload(10..12)] {
         let (ec, kyber) = (again.ec, again.kyber);
         for half in [UploadKeys { ec, ..UploadKeys::default() }, UploadKeys { kyber, ..UploadKeys::default() }] {
-            assert_eq!(thrown(store.upload(mine, device(1), &half, 100).await), "key_used");
+            assert_eq!(refused(store.upload(mine, device(1), &half, 100).await), ErrorCode::KeyUsed);
             let replaced = UploadKeys { replace: true, ..half };
-            assert_eq!(thrown(store.upload(mine, device(1), &replaced, 100).await), "key_used");
+            assert_eq!(refused(store.upload(mine, device(1), &replaced, 100).await), ErrorCode::KeyUsed);
         }
     }
     store.upload(mine, device(1), &upload(11..12), 100).await.unwrap();
@@ -246,8 +238,8 @@ async fn an_id_that_was_taken_once_is_not_taken_again() {
     }
     let other = SignedPrekey { public_key: vec![7; 33].into(), ..signed(9) };
     for used in [signed(1), signed(8), other] {
-        assert_eq!(thrown(store.upload(mine, device(1), &signed_prekey(used.clone()), 100).await), "key_used");
-        assert_eq!(thrown(store.upload(mine, device(1), &last_resort(used), 100).await), "key_used");
+        assert_eq!(refused(store.upload(mine, device(1), &signed_prekey(used.clone()), 100).await), ErrorCode::KeyUsed);
+        assert_eq!(refused(store.upload(mine, device(1), &last_resort(used), 100).await), ErrorCode::KeyUsed);
     }
     // a device that signs in again with older keys: ids go on from the largest that ever was
     store.register(mine, row(mine, 1, 100), 10).await.unwrap();
@@ -260,13 +252,13 @@ async fn an_identity_key_belongs_to_one_account_for_good() {
     let store = store().await;
     let (mine, other) = (account(1), account(2));
     store.register(mine, row(mine, 1, 100), 3).await.unwrap();
-    assert_eq!(thrown(store.register(other, row(other, 1, 100), 3).await), "identity_taken");
+    assert_eq!(refused(store.register(other, row(other, 1, 100), 3).await), ErrorCode::IdentityTaken);
     assert!(store.devices(other).await.unwrap().is_empty());
     assert_eq!(store.identity_owner(&[1; 33]).await.unwrap(), Some(mine));
     assert_eq!(store.identity_owner(&[2; 33]).await.unwrap(), None);
     store.remove(mine, device(1), None, 7, event()).await.unwrap();
-    assert_eq!(thrown(store.register(other, row(other, 1, 100), 3).await), "identity_taken", "also when it is gone");
-    assert_eq!(store.register(mine, row(mine, 1, 100), 3).await.unwrap(), 2, "its owner may sign in with it again");
+    assert_eq!(refused(store.register(other, row(other, 1, 100), 3).await), ErrorCode::IdentityTaken, "also when it is gone");
+    assert_eq!(store.register(mine, row(mine, 1, 100), 3).await.unwrap(), device(2), "its owner may sign in with it again");
     // two who come at once
     let both = join_all([3, 4].map(|n| store.register(account(n), row(account(n), 9, 100), 3))).await;
     assert_eq!(both.iter().filter(|registered| registered.is_ok()).count(), 1);
@@ -328,23 +320,23 @@ async fn devices_of_before_keep_their_keys_and_lose_one_time_prekeys_that_nobody
     let domain = super::domain();
     let db = database(nepto_kit::domain::Domain { schema: &schema[..2], ..domain }).await;
     let device_row = "{
-        CREATE device:['a', 1] CONTENT { account: 'a', device: 1, registration_id: 7, identity_key: <bytes>'key',
+        CREATE type::record('device', [$account, 1]) CONTENT { account: $account, device: 1, registration_id: 7, identity_key: <bytes>'key',
             name: 'phone', wallet: '0xA', message: 'm', signature: '0x', created_at_ms: 1, last_seen_at_ms: 1,
             signed_prekey: { id: 5, public_key: <bytes>'s', signature: <bytes>'x' },
             last_resort: { id: 6, public_key: <bytes>'l', signature: <bytes>'y' }, ec_left: 1, kyber_left: 1 };
-        CREATE ec_prekey:['a', 1, 9] SET public_key = <bytes>'e';
-        CREATE kyber_prekey:['a', 1, 9] SET public_key = <bytes>'k', signature = <bytes>'z';
+        CREATE type::record('ec_prekey', [$account, 1, 9]) SET public_key = <bytes>'e';
+        CREATE type::record('kyber_prekey', [$account, 1, 9]) SET public_key = <bytes>'k', signature = <bytes>'z';
     }";
-    db.execute(device_row, vars! {}).await.unwrap();
+    db.execute(device_row, vars! { account: account(1).to_string() }).await.unwrap();
     for _ in 0..2 {
         db.migrate(schema).await.unwrap();
     }
     let left: i64 = db.run("RETURN array::len(SELECT * FROM ec_prekey, kyber_prekey)", vars! {}).await.unwrap();
     assert_eq!(left, 0);
-    let rows: Vec<DeviceRow> = db.run("SELECT * OMIT id FROM device", vars! {}).await.unwrap();
+    let rows: Vec<DeviceRow> = db.run("SELECT * FROM device", vars! {}).await.unwrap();
     let stock = rows[0].stock();
     assert_eq!((stock.ec, stock.kyber, stock.ec_sum, stock.kyber_sum), (0, 0, 0, 0));
     assert_eq!((stock.next.signed_prekey, stock.next.last_resort), (6, 7));
     let owner = "RETURN type::record('identity', encoding::base64::encode(<bytes>'key')).account";
-    assert_eq!(db.run::<String>(owner, vars! {}).await.unwrap(), "a");
+    assert_eq!(db.run::<String>(owner, vars! {}).await.unwrap(), account(1).to_string());
 }

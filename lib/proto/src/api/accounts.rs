@@ -1,5 +1,8 @@
 //! Profiles, handles, and who may write to whom.
 
+use std::fmt;
+use std::str::FromStr;
+
 use serde::{Deserialize, Serialize};
 use time::OffsetDateTime;
 
@@ -46,6 +49,32 @@ pub enum Consent {
     Accepted,
     /// Refused.
     Blocked,
+}
+
+impl Consent {
+    const ALL: [Self; 3] = [Self::Requested, Self::Accepted, Self::Blocked];
+
+    /// As it is written in JSON, and stored.
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Requested => "requested",
+            Self::Accepted => "accepted",
+            Self::Blocked => "blocked",
+        }
+    }
+}
+
+impl fmt::Display for Consent {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.as_str())
+    }
+}
+
+impl FromStr for Consent {
+    type Err = ();
+    fn from_str(text: &str) -> Result<Self, ()> {
+        Self::ALL.into_iter().find(|consent| consent.as_str() == text).ok_or(())
+    }
 }
 
 /// Somebody the account has met.

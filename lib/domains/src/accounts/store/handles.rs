@@ -5,7 +5,7 @@
 
 use std::collections::HashMap;
 
-use nepto_kit::db::{DbError, Migration, RecordId, vars};
+use nepto_kit::db::{DbError, Id, Migration, RecordId, Table, Text, vars};
 use nepto_proto::AccountId;
 use surrealdb::types::SurrealValue;
 
@@ -73,6 +73,15 @@ pub struct Profile {
     pub display_name: Option<String>,
 }
 
+/// `profile:[account]`.
+#[derive(Debug)]
+struct Profiles;
+
+impl Table for Profiles {
+    const NAME: &'static str = "profile";
+    type Key = Text<AccountId>;
+}
+
 /// A handle that an account wants.
 #[derive(Debug, Clone, SurrealValue)]
 pub struct NewHandle {
@@ -99,16 +108,15 @@ impl Store {
     pub async fn profiles(&self, accounts: &[AccountId]) -> Result<HashMap<AccountId, Profile>, DbError> {
         #[derive(SurrealValue)]
         struct Row {
-            account: String,
+            id: Id<Profiles>,
             handle: Option<String>,
             display_name: Option<String>,
         }
         let ids: Vec<RecordId> = accounts.iter().map(|account| profile_id(*account)).collect();
-        let statement = "SELECT record::id(id) AS account, handle, display_name FROM $ids";
+        let statement = "SELECT id, handle, display_name FROM $ids";
         let rows: Vec<Row> = self.db.run(statement, vars! { ids: ids }).await?;
-        let profile =
-            |Row { account, handle, display_name }| Some((account.parse().ok()?, Profile { handle, display_name }));
-        Ok(rows.into_iter().filter_map(profile).collect())
+        let profile = |Row { id, handle, display_name }| (id.0.0, Profile { handle, display_name });
+        Ok(rows.into_iter().map(profile).collect())
     }
 
     /// Changes a profile, and lets the handle rest that is given up. Throws `handle_taken` where another account has one that
@@ -169,8 +177,9 @@ impl Store {
 
     pub async fn account_of_handle(&self, handle: &str) -> Result<Option<AccountId>, DbError> {
         let id = RecordId::new("handle", handle);
-        let account: Option<String> = self.db.run("SELECT VALUE account FROM ONLY $id", vars! { id: id }).await?;
-        Ok(account.and_then(|account| account.parse().ok()))
+        let account: Option<Text<AccountId>> =
+            self.db.run("SELECT VALUE account FROM ONLY $id", vars! { id: id }).await?;
+        Ok(account.map(|account| account.0))
     }
 
     /// Ends the rest of what looks like this. Returns the handle that rested.
@@ -204,5 +213,5 @@ impl Store {
 }
 
 fn profile_id(account: AccountId) -> RecordId {
-    RecordId::new("profile", account.to_string())
+    Id::<Profiles>(Text(account)).record()
 }

@@ -8,12 +8,21 @@ use super::{Event, Undecodable, address, undecodable};
 use crate::assets::model::{Amount, Class, Effect};
 
 pub fn decode(event: &Event<'_>) -> Result<Vec<Effect>, Undecodable> {
-    let contract = event.contract;
-    if event.first() == *topics::TRANSFER_SINGLE {
-        let [_, from, to, id, value] = event.words("TransferSingle", 4)?;
-        let (from, to) = (address(from, "`from`")?, address(to, "`to`")?);
-        return Ok(vec![Effect::Moved { contract, class: Class::Token(id), from, to, amount: Amount(value) }]);
+    match event.first() {
+        first if first == *topics::TRANSFER_SINGLE => single(event),
+        first if first == *topics::TRANSFER_BATCH => batch(event),
+        _ => event.unknown("ERC-1155"),
     }
+}
+
+fn single(event: &Event<'_>) -> Result<Vec<Effect>, Undecodable> {
+    let [_, from, to, id, value] = event.words("TransferSingle", 4)?;
+    let (from, to, contract) = (address(from, "`from`")?, address(to, "`to`")?, event.contract);
+    Ok(vec![Effect::Moved { contract, class: Class::Token(id), from, to, amount: Amount(value) }])
+}
+
+fn batch(event: &Event<'_>) -> Result<Vec<Effect>, Undecodable> {
+    let contract = event.contract;
     let what = "TransferBatch";
     if event.topics.len() != 4 {
         return undecodable(format!("{what}: three arguments are indexed, here {}", event.topics.len() - 1));

@@ -11,15 +11,23 @@ use crate::assets::model::Effect;
 const RANGE_MAX: u64 = 10_000;
 
 pub fn decode(event: &Event<'_>) -> Result<Vec<Effect>, Undecodable> {
-    let contract = event.contract;
-    if event.first() != *topics::CONSECUTIVE_TRANSFER {
-        if event.topics.len() == 3 {
-            return undecodable("Transfer: the token is not indexed, so it may be the amount of an ERC-20");
-        }
-        let [from, to, token] = event.transfer()?;
-        address(from, "`from`")?;
-        return Ok(vec![Effect::Owned { contract, first: token, last: token, to: address(to, "`to`")? }]);
+    match event.first() {
+        first if first == *topics::TRANSFER => transfer(event),
+        first if first == *topics::CONSECUTIVE_TRANSFER => range(event),
+        _ => event.unknown("ERC-721"),
     }
+}
+
+fn transfer(event: &Event<'_>) -> Result<Vec<Effect>, Undecodable> {
+    if event.topics.len() == 3 {
+        return undecodable("Transfer: the token is not indexed, so it may be the amount of an ERC-20");
+    }
+    let [from, to, token] = event.transfer()?;
+    address(from, "`from`")?;
+    Ok(vec![Effect::Owned { contract: event.contract, first: token, last: token, to: address(to, "`to`")? }])
+}
+
+fn range(event: &Event<'_>) -> Result<Vec<Effect>, Undecodable> {
     // the second argument alone is not indexed
     let what = "ConsecutiveTransfer";
     if event.data.len() != 32 {
@@ -34,5 +42,5 @@ pub fn decode(event: &Event<'_>) -> Result<Vec<Effect>, Undecodable> {
     if last.wrapping_sub(first) >= U256::from(RANGE_MAX) {
         return undecodable(format!("{what}: more tokens at once than are followed one by one"));
     }
-    Ok(vec![Effect::Owned { contract, first, last, to }])
+    Ok(vec![Effect::Owned { contract: event.contract, first, last, to }])
 }

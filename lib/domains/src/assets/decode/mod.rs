@@ -68,8 +68,14 @@ impl<'a> Event<'a> {
         Ok(Self { contract, topics, data: &log.data, standard: log.standard() })
     }
 
+    /// Which event it is.
     fn first(&self) -> B256 {
         self.topics[0]
+    }
+
+    /// An event that the standard does not have, however much it looks like one.
+    fn unknown<T>(&self, standard: &str) -> Result<T, Undecodable> {
+        undecodable(format!("{} is no event of {standard}", self.first()))
     }
 
     /// The arguments of a `Transfer`, in the order of its declaration, if that is certain: both parties are indexed, as the

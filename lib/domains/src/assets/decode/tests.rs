@@ -123,6 +123,23 @@ fn what_is_no_event_of_its_standard_is_refused_with_a_reason() {
     }
 }
 
+/// A standard's next version may have an event with the same arguments, which means something else.
+#[test]
+fn an_event_that_the_standard_does_not_have_is_no_known_one() {
+    let unknown = B256::repeat_byte(0xaa);
+    for (pipeline, topics, data) in [
+        (Pipeline::Erc20, vec![unknown, of(alice()), of(bob())], vec![word(1)]),
+        (Pipeline::Erc721, vec![unknown, of(alice()), of(bob()), word(1)], vec![]),
+        (Pipeline::Erc1155, vec![unknown, of(alice()), of(alice()), of(bob())], vec![word(1), word(1)]),
+        (Pipeline::Staking, vec![unknown, of(alice())], vec![word(1)]),
+        (Pipeline::Staking, vec![*topics::PAID, of(alice())], vec![word(1)]),
+        (Pipeline::Multisend, vec![unknown, word(1), of(alice())], vec![word(1)]),
+    ] {
+        let refused = effects(pipeline, &log(&topics, &data)).unwrap_err();
+        assert!(refused.0.contains("is no event of"), "{pipeline:?}: {refused}");
+    }
+}
+
 proptest! {
     /// Whatever a contract says: an effect or a reason, and no panic.
     #[test]

@@ -1,11 +1,11 @@
 //! Reading messages and their parts.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 use std::fmt;
 use std::str::FromStr;
 
 use alloy_primitives::{Address, B256, U256};
-use nepto_kit::db::{DbError, RecordId, array, key, vars};
+use nepto_kit::db::{DbError, RecordId, array, key, readable, vars};
 use nepto_proto::api::assets::{MessagePart, MessageWithParts, Payment, SentMessage};
 use time::OffsetDateTime;
 
@@ -29,7 +29,7 @@ pub struct PartMark {
 impl PartMark {
     fn of(row: &PartRow) -> Option<Self> {
         let (block, log) = (key::number(&row.id, 2)?, key::number(&row.id, 3)?);
-        Some(Self { block: block as u64, log: u32::try_from(log).ok()? })
+        Some(Self { block: block.try_into().ok()?, log: log.try_into().ok()? })
     }
 }
 
@@ -66,7 +66,7 @@ impl Store {
             limit: limit as i64,
         };
         let rows: Vec<SentRow> = self.db().run(statement, variables).await?;
-        Ok(rows.iter().filter_map(read_sent).collect())
+        rows.iter().map(|row| readable(&row.id, read_sent(row))).collect()
     }
 
     /// One message with its parts, in the order of their logs.
@@ -78,7 +78,8 @@ impl Store {
     ) -> Result<Option<MessageWithParts>, DbError> {
         let id = RecordId::new("sent", array![chain as i64, hex(contract), token_hex(&batch)]);
         let row: Option<SentRow> = self.db().run("SELECT * FROM ONLY $id", vars! { id: id }).await?;
-        let Some(message) = row.as_ref().and_then(read_sent) else { return Ok(None) };
+        let Some(row) = row else { return Ok(None) };
+        let message = readable(&row.id, read_sent(&row))?;
         let statement = "SELECT * FROM sent_part WHERE message = $message LIMIT $limit";
         let variables = vars! { message: message_of(chain, contract, &batch), limit: PARTS_MAX };
         let mut rows: Vec<PartRow> = self.db().run(statement, variables).await?;
@@ -86,11 +87,12 @@ impl Store {
         let part = |row: &PartRow| {
             Some(MessagePart {
                 recipient: read_address(&row.id, 1)?.to_string(),
-                amount: read_amount(&row.amount).0.to_string(),
+                amount: read_amount(&row.amount)?.0.to_string(),
                 outcome: row.outcome.parse().ok()?,
             })
         };
-        Ok(Some(MessageWithParts { message, parts: rows.iter().filter_map(part).collect() }))
+        let parts = rows.iter().map(|row| readable(&row.id, part(row))).collect::<Result<_, _>>()?;
+        Ok(Some(MessageWithParts { message, parts }))
     }
 
     /// Payments to a wallet, the newest first, and where the next page begins. A payment without its message, which the
@@ -113,24 +115,28 @@ impl Store {
             limit: limit as i64,
         };
         let parts: Vec<PartRow> = self.db().run(statement, variables).await?;
-        let wanted: BTreeSet<&str> = parts.iter().map(|part| part.message.as_str()).collect();
-        let wanted: Vec<RecordId> = wanted.into_iter().filter_map(sent_id).collect();
+        let mut wanted = BTreeMap::new();
+        for part in &parts {
+            wanted.insert(part.message.as_str(), readable(&part.id, sent_id(&part.message))?);
+        }
+        let wanted: Vec<RecordId> = wanted.into_values().collect();
         let sent: Vec<SentRow> = self.db().run("SELECT * FROM $wanted", vars! { wanted: wanted }).await?;
         let by_name = |row: &SentRow| {
             let (contract, batch) = place(&row.id)?;
             Some((message_of(chain, &contract, &batch), read_sent(row)?))
         };
-        let sent: BTreeMap<String, SentMessage> = sent.iter().filter_map(by_name).collect();
-        let payment = |part: &PartRow| {
-            let message = sent.get(&part.message)?.clone();
-            Some(Payment {
-                amount: read_amount(&part.amount).0.to_string(),
-                outcome: part.outcome.parse().ok()?,
-                message,
-            })
-        };
-        let next = parts.last().filter(|_| parts.len() == limit).and_then(PartMark::of);
-        Ok((parts.iter().filter_map(payment).collect(), next))
+        let sent = sent.iter().map(|row| readable(&row.id, by_name(row))).collect::<Result<BTreeMap<_, _>, _>>()?;
+        let amount_and_outcome = |part: &PartRow| Some((read_amount(&part.amount)?.0, part.outcome.parse().ok()?));
+        let mut payments = Vec::new();
+        for part in &parts {
+            let (amount, outcome) = readable(&part.id, amount_and_outcome(part))?;
+            if let Some(message) = sent.get(&part.message).cloned() {
+                payments.push(Payment { amount: amount.to_string(), outcome, message });
+            }
+        }
+        let last = parts.last().filter(|_| parts.len() == limit);
+        let next = last.map(|part| readable(&part.id, PartMark::of(part))).transpose()?;
+        Ok((payments, next))
     }
 }
 
@@ -150,7 +156,7 @@ fn read_sent(row: &SentRow) -> Option<SentMessage> {
     let (contract, batch) = place(&row.id)?;
     let token: Address = row.token.parse().ok()?;
     Some(SentMessage {
-        chain_id: key::number(&row.id, 0)? as u64,
+        chain_id: key::number(&row.id, 0)?.try_into().ok()?,
         contract: contract.to_string(),
         batch: batch.to_string(),
         sender: row.sender.parse::<Address>().ok()?.to_string(),
@@ -158,8 +164,8 @@ fn read_sent(row: &SentRow) -> Option<SentMessage> {
         text: lines(&row.message, TEXT_CHARS_MAX),
         content_hash: row.content_hash.parse::<B256>().ok()?.to_string(),
         transaction: row.tx.parse::<B256>().ok()?.to_string(),
-        block: row.block as u64,
-        at: OffsetDateTime::from_unix_timestamp(row.time_s).unwrap_or(OffsetDateTime::UNIX_EPOCH),
+        block: row.block.try_into().ok()?,
+        at: OffsetDateTime::from_unix_timestamp(row.time_s).ok()?,
         is_final: false,
     })
 }

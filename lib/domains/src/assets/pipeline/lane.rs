@@ -24,7 +24,7 @@ use super::understand::Tried;
 use crate::assets::model::{Amount, Folded, Holding};
 use crate::assets::ops::Assets;
 use crate::assets::shapes::Shapes;
-use crate::assets::store::{Applied, Change, CursorRow, FORM, STALE, folds};
+use crate::assets::store::{Applied, Change, CursorRow, FORM, folds};
 use nepto_proto::svc::collector::{Pipeline, ReplaySteps};
 
 /// A worker that is gone is replaced after this.
@@ -441,7 +441,7 @@ impl Lane {
 
 fn explain(error: DbError) -> anyhow::Error {
     match error {
-        DbError::Thrown(code) if code == STALE => anyhow::anyhow!("another worker was faster"),
+        DbError::Stale => anyhow::anyhow!("another worker was faster"),
         error => error.into(),
     }
 }

@@ -3,7 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 
 use alloy_primitives::Address;
-use nepto_kit::db::{Bytes, DbError, RecordId, array, key, vars};
+use nepto_kit::db::{Bytes, DbError, RecordId, array, key, readable, vars};
 use nepto_kit::outbox;
 use prost::Message;
 use surrealdb::types::SurrealValue;
@@ -224,10 +224,10 @@ impl Store {
         let rows: Vec<AppliedRowOf> = self.db.run(statement, variables).await?;
         let read = |row: &AppliedRowOf| {
             let body = AppliedBody::decode(&row.body[..]).ok()?;
-            let deltas = body.deltas(pipeline).collect();
+            let deltas = body.deltas(pipeline)?;
             Some(Applied { seq: key::number(&row.id, 2)?, late: body.late, deltas, rows: body.rows })
         };
-        Ok(rows.iter().filter_map(read).collect())
+        rows.iter().map(|row| readable(&row.id, read(row))).collect()
     }
 
     /// Folds deltas into their holdings, a part of a fold that ends at `seq`. A holding says itself how far it is folded,
@@ -242,9 +242,8 @@ impl Store {
             match known.get(&format!("{:?}", id.key)) {
                 None => fresh.push(sum(fold.sum_after(0))),
                 Some(row) if row.folded < seq => {
-                    let before = row.folded;
-                    changed
-                        .push(ChangedSum { before, row: sum(read_amount(&row.amount).plus(fold.sum_after(before))) });
+                    let (before, amount) = (row.folded, readable(&row.id, read_amount(&row.amount))?);
+                    changed.push(ChangedSum { before, row: sum(amount.plus(fold.sum_after(before))) });
                 }
                 Some(_) => {}
             }

@@ -4,12 +4,11 @@
 //! of a revision reads what changed since: that costs what the changes cost, however many wallets there are.
 
 use alloy_primitives::Address;
-use anyhow::Context;
-use nepto_kit::db::{DbError, RecordId, vars};
+use nepto_kit::db::{DbError, Id, RecordId, Table, Text, vars};
 use nepto_proto::AccountId;
 use surrealdb::types::SurrealValue;
 
-use super::{Store, hex};
+use super::{Short, Store, hex};
 
 /// Changes that are kept. A process that missed more than these reads all wallets again.
 const CHANGES_KEPT: i64 = 10_000;
@@ -32,26 +31,36 @@ pub struct Linked {
     pub account: Option<AccountId>,
 }
 
+/// `linked:[wallet]`.
+#[derive(Debug)]
+struct LinkedWallets;
+
+impl Table for LinkedWallets {
+    const NAME: &'static str = "linked";
+    type Key = Text<Short>;
+}
+
 #[derive(Debug, Clone, SurrealValue)]
 struct LinkedRow {
-    wallet: String,
-    account: Option<String>,
+    id: Id<LinkedWallets>,
+    /// None of one that left its account.
+    account: Option<Text<AccountId>>,
+}
+
+/// `linked_change:[revision]`.
+#[derive(Debug)]
+struct LinkedChanges;
+
+impl Table for LinkedChanges {
+    const NAME: &'static str = "linked_change";
+    type Key = (i64,);
 }
 
 #[derive(Debug, Clone, SurrealValue)]
 struct ChangeRow {
-    revision: i64,
-    wallet: String,
-    account: Option<String>,
-}
-
-impl LinkedRow {
-    fn read(self) -> anyhow::Result<Linked> {
-        let Self { wallet, account } = self;
-        let context = || format!("the row linked:{wallet} can't be read");
-        let account = account.map(|account| account.parse::<AccountId>()).transpose().with_context(context)?;
-        Ok(Linked { wallet: wallet.parse::<Address>().with_context(context)?, account })
-    }
+    id: Id<LinkedChanges>,
+    wallet: Text<Short>,
+    account: Option<Text<AccountId>>,
 }
 
 impl Store {
@@ -105,33 +114,32 @@ impl Store {
     }
 
     /// Some wallets of accounts in the order of their addresses, those after one. None: there are no more.
-    pub async fn linked_after(&self, after: Option<&Address>) -> anyhow::Result<Vec<Linked>> {
-        let statement = "SELECT record::id(id) AS wallet, account FROM type::record('linked', $after>..) LIMIT $limit";
+    pub async fn linked_after(&self, after: Option<&Address>) -> Result<Vec<Linked>, DbError> {
+        let statement = "SELECT id, account FROM type::record('linked', $after>..) LIMIT $limit";
         let variables = vars! { after: after.map(hex).unwrap_or_default(), limit: WALLETS_AT_ONCE };
         let rows: Vec<LinkedRow> = self.db.run(statement, variables).await?;
-        rows.into_iter().map(LinkedRow::read).collect()
+        let linked = |LinkedRow { id, account }| Linked { wallet: id.0.0.0, account: account.map(|account| account.0) };
+        Ok(rows.into_iter().map(linked).collect())
     }
 
     /// Some changes after a revision, in their order. `None` if they are not all kept any more.
-    pub async fn linked_changes(&self, after: i64) -> anyhow::Result<Option<Vec<Linked>>> {
+    pub async fn linked_changes(&self, after: i64) -> Result<Option<Vec<Linked>>, DbError> {
         let statement = "{
             IF (linked_revision:all.revision ?? 0) = $after { RETURN NONE };
-            RETURN SELECT record::id(id)[0] AS revision, wallet, account
-                FROM linked_change:[$next]..[[]] LIMIT $limit;
+            RETURN SELECT id, wallet, account FROM linked_change:[$next]..[[]] LIMIT $limit;
         }";
         let variables = vars! { after: after, next: after + 1, limit: CHANGES_AT_ONCE };
         let rows: Option<Vec<ChangeRow>> = self.db.run(statement, variables).await?;
         let Some(rows) = rows else { return Ok(Some(Vec::new())) };
-        let are_next = !rows.is_empty() && rows.iter().zip(after + 1..).all(|(row, next)| row.revision == next);
+        let are_next = !rows.is_empty() && rows.iter().zip(after + 1..).all(|(row, next)| row.id.0.0 == next);
         if !are_next {
             return Ok(None);
         }
-        let read = |ChangeRow { wallet, account, .. }| LinkedRow { wallet, account }.read();
-        rows.into_iter().map(read).collect::<Result<_, _>>().map(Some)
+        let linked = |row: ChangeRow| Linked { wallet: row.wallet.0.0, account: row.account.map(|account| account.0) };
+        Ok(Some(rows.into_iter().map(linked).collect()))
     }
 }
 
-fn linked(wallet: &Address, account: AccountId, version: u64) -> Variables {
-    let id = RecordId::new("linked", hex(wallet));
-    vars! { id: id, account: account.to_string(), version: version.cast_signed() }
+fn linked_id(wallet: &Address) -> RecordId {
+    Id::<LinkedWallets>(Text(Short(*wallet))).record()
 }

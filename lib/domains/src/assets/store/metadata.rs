@@ -2,7 +2,7 @@
 
 use std::collections::HashMap;
 
-use nepto_kit::db::{DbError, RecordId, array, key, vars};
+use nepto_kit::db::{DbError, RecordId, array, key, readable, vars};
 use surrealdb::types::SurrealValue;
 
 use super::{Store, hex, read_address, read_token, token_hex};
@@ -55,7 +55,7 @@ impl Store {
         let wanted: Vec<RecordId> = keys.iter().map(nft_id).collect();
         let statement = "SELECT id, object::remove($this, 'id') AS row FROM $wanted";
         let found: Vec<Found> = self.db.run(statement, vars! { wanted: wanted }).await?;
-        Ok(found.into_iter().filter_map(|found| Some((read_id(&found.id)?, found.row))).collect())
+        found.into_iter().map(|found| Ok((readable(&found.id, read_id(&found.id))?, found.row))).collect()
     }
 
     /// Notes how it went to find out about a token.
@@ -81,7 +81,7 @@ fn nft_id(key: &TokenKey) -> RecordId {
 }
 
 fn read_id(id: &RecordId) -> Option<TokenKey> {
-    let chain = key::number(id, 0)? as u64;
+    let chain = key::number(id, 0)?.try_into().ok()?;
     Some(TokenKey { chain, contract: read_address(id, 1)?, token: read_token(id, 2)? })
 }
 

@@ -17,6 +17,9 @@ mod schema;
 mod shapes;
 mod turns;
 
+use std::fmt;
+use std::str::FromStr;
+
 use alloy_primitives::{Address, B256, U256};
 use nepto_kit::db::{Bytes, Db, DbError, RecordId, array, key, vars};
 use surrealdb::types::SurrealValue;
@@ -101,9 +104,6 @@ impl HeldRow {
     }
 }
 
-/// A statement throws this when another worker was faster.
-pub const STALE: &str = "stale";
-
 /// The database of this domain.
 #[derive(Clone)]
 pub struct Store {
@@ -179,6 +179,23 @@ pub fn scope(chain: u64, holding: &Holding) -> String {
     format!("{chain}:{}:{}:{}", hex(contract), origin.to_key(), class.to_key())
 }
 
+/// An address as it is kept here: see [`hex`].
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Short(pub Address);
+
+impl fmt::Display for Short {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&hex(&self.0))
+    }
+}
+
+impl FromStr for Short {
+    type Err = alloy_primitives::hex::FromHexError;
+    fn from_str(text: &str) -> Result<Self, Self::Err> {
+        text.parse().map(Self)
+    }
+}
+
 /// Lowercase, without `0x`: shorter keys.
 pub fn hex(address: &Address) -> String {
     format!("{address:x}").trim_start_matches("0x").to_owned()
@@ -196,8 +213,8 @@ pub fn amount_bytes(amount: Amount) -> Bytes {
     amount.0.to_be_bytes::<32>().to_vec().into()
 }
 
-pub fn read_amount(bytes: &[u8]) -> Amount {
-    Amount(U256::try_from_be_slice(bytes).unwrap_or_default())
+pub fn read_amount(bytes: &[u8]) -> Option<Amount> {
+    U256::try_from_be_slice(bytes).map(Amount)
 }
 
 /// An address at a place of a key.

@@ -55,18 +55,18 @@ impl DeltasBody {
         Some((blocks().min()?, blocks().max()?))
     }
 
-    /// Blocks, holdings and their deltas; nothing where the bytes are not such a body.
-    pub fn read(bytes: &[u8], pipeline: Pipeline, holder: Address) -> Vec<(u64, Holding, Delta)> {
-        let body = Self::decode(bytes).unwrap_or_default();
+    /// Blocks, holdings and their deltas; `None` where the bytes are not such a body.
+    pub fn read(bytes: &[u8], pipeline: Pipeline, holder: Address) -> Option<Vec<(u64, Holding, Delta)>> {
+        let body = Self::decode(bytes).ok()?;
         let read = |delta: &DeltaBody| Some((delta.block, delta.holding(pipeline, holder)?, delta.read()?));
-        body.deltas.iter().filter_map(read).collect()
+        body.deltas.iter().map(read).collect()
     }
 }
 
 impl DeltaBody {
     fn holding(&self, pipeline: Pipeline, holder: Address) -> Option<Holding> {
         let contract = Address::try_from(&self.contract[..]).ok()?;
-        let origin = Origin { pipeline, topics: self.topics as u8 };
+        let origin = Origin { pipeline, topics: u8::try_from(self.topics).ok()? };
         Some(Holding { holder, contract, origin, class: Class::from_key(&self.class)? })
     }
 
@@ -154,17 +154,19 @@ impl AppliedBody {
         Self { deltas: deltas.iter().map(body).collect(), rows, late }
     }
 
-    pub fn deltas(&self, pipeline: Pipeline) -> impl Iterator<Item = AppliedDelta> + '_ {
-        self.deltas.iter().filter_map(move |body| {
+    /// `None` where one of them can't be read.
+    pub fn deltas(&self, pipeline: Pipeline) -> Option<Vec<AppliedDelta>> {
+        let read = |body: &AppliedDeltaBody| {
             let holding = Holding {
                 holder: Address::try_from(&body.holder[..]).ok()?,
                 contract: Address::try_from(&body.contract[..]).ok()?,
-                origin: Origin { pipeline, topics: body.topics as u8 },
+                origin: Origin { pipeline, topics: u8::try_from(body.topics).ok()? },
                 class: Class::from_key(&body.class)?,
             };
             let amount = Amount(U256::try_from_be_slice(&body.amount)?);
             Some(AppliedDelta { block: body.block, holding, amount })
-        })
+        };
+        self.deltas.iter().map(read).collect()
     }
 }
 
@@ -187,11 +189,10 @@ mod tests {
             let holding = Holding { holder, contract: Address::repeat_byte(2), origin, class };
             let mut body = DeltasBody::default();
             body.add(block, &holding, &delta);
-            prop_assert_eq!(DeltasBody::read(&body.encode_to_vec(), pipeline, holder), [(block, holding, delta)]);
+            prop_assert_eq!(DeltasBody::read(&body.encode_to_vec(), pipeline, holder).unwrap(), [(block, holding, delta)]);
             let applied = AppliedDelta { block, holding, amount };
             let body = AppliedBody::new(&[applied], Vec::new(), false).encode_to_vec();
-            let read: Vec<_> = AppliedBody::decode(&body[..]).unwrap().deltas(pipeline).collect();
-            prop_assert_eq!(read, [applied]);
+            prop_assert_eq!(AppliedBody::decode(&body[..]).unwrap().deltas(pipeline).unwrap(), [applied]);
         }
     }
 }

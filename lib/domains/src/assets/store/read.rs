@@ -3,7 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use alloy_primitives::Address;
-use nepto_kit::db::{Bytes, DbError, RecordId, key, vars};
+use nepto_kit::db::{Bytes, DbError, RecordId, key, readable, vars};
 use surrealdb::types::SurrealValue;
 
 use super::packed::DeltasBody;
@@ -121,7 +121,7 @@ impl Store {
         let raw: RawTails = self.db.run(statement, variables).await?;
         Ok(Tails {
             cursor: raw.cursor.unwrap_or_else(|| CursorRow::new(pipeline, chain)),
-            tail: raw.tail.iter().flat_map(read_deltas).collect(),
+            tail: read_deltas(&raw.tail)?,
         })
     }
 
@@ -129,7 +129,7 @@ impl Store {
     pub async fn folded(&self, chain: u64, holding: &Holding) -> Result<Option<FoldedSum>, DbError> {
         let variables = vars! { id: held_id(chain, holding) };
         let row: Option<RawSum> = self.db.run("SELECT id, amount, folded FROM ONLY $id", variables).await?;
-        Ok(row.as_ref().and_then(read_sum))
+        row.as_ref().map(read_sum).transpose()
     }
 
     /// The sums of everything that a holder has on a chain, and whether these are all.
@@ -138,7 +138,7 @@ impl Store {
             "SELECT id, amount, folded FROM held:[$chain, $holder, NONE]..[$chain, $holder, []] LIMIT $limit";
         let variables = vars! { chain: chain as i64, holder: hex(holder), limit: HOLDINGS_MAX as i64 };
         let rows: Vec<RawSum> = self.db.run(statement, variables).await?;
-        Ok((rows.iter().filter_map(read_sum).collect(), rows.len() < HOLDINGS_MAX))
+        Ok((rows.iter().map(read_sum).collect::<Result<_, _>>()?, rows.len() < HOLDINGS_MAX))
     }
 
     /// Everything that somebody holds on a chain, and whether it is all. A contract that is an ERC-20 and an ERC-721 at once
@@ -203,7 +203,7 @@ impl Store {
                 Some(parts @ [.., last]) if !is_last && last > height as i64 => below = parts,
                 _ => {
                     let is_wanted = |tail: &Tail| tail.holding == *holding && tail.block > height;
-                    return Ok(Some(rows.iter().flat_map(read_deltas).filter(is_wanted).collect()));
+                    return Ok(Some(read_deltas(&rows)?.into_iter().filter(is_wanted).collect()));
                 }
             }
         }
@@ -239,10 +239,10 @@ impl Store {
             late_limit: TAIL_MAX,
         };
         let raw: RawHistory = self.db.run(statement, variables).await?;
-        let mut found: Vec<Tail> = raw.in_order.iter().flat_map(read_deltas).collect();
+        let mut found = read_deltas(&raw.in_order)?;
         // the lowest block may go on in rows that were not read
         let lowest = found.iter().map(|tail| tail.block).min().filter(|_| raw.in_order.len() == limit);
-        found.extend(raw.late.iter().flat_map(read_deltas));
+        found.extend(read_deltas(&raw.late)?);
         found.retain(|tail| tail.block < below && lowest.is_none_or(|lowest| tail.block > lowest));
         Ok(found)
     }
@@ -257,7 +257,7 @@ impl Store {
     ) -> Result<Vec<FoldedSum>, DbError> {
         let variables = vars! { scope: scope(chain, of), after: hex(&after.unwrap_or(Address::ZERO)), limit: limit };
         let rows: Vec<RawSum> = self.db.run(HOLDERS, variables).await?;
-        Ok(rows.iter().filter_map(read_sum).collect())
+        rows.iter().map(read_sum).collect()
     }
 
     /// Whether a block, of a step of this number, was given up since.
@@ -271,17 +271,27 @@ impl Store {
     }
 }
 
-fn read_sum(row: &RawSum) -> Option<FoldedSum> {
-    let (holder, contract) = (read_address(&row.id, 1)?, read_address(&row.id, 2)?);
-    let (origin, class) = (Origin::from_key(key::text(&row.id, 3)?)?, Class::from_key(key::text(&row.id, 4)?)?);
-    let holding = Holding { holder, contract, origin, class };
-    Some(FoldedSum { holding, amount: read_amount(&row.amount), folded: row.folded })
+fn read_sum(row: &RawSum) -> Result<FoldedSum, DbError> {
+    let read = || {
+        let (holder, contract) = (read_address(&row.id, 1)?, read_address(&row.id, 2)?);
+        let (origin, class) = (Origin::from_key(key::text(&row.id, 3)?)?, Class::from_key(key::text(&row.id, 4)?)?);
+        let holding = Holding { holder, contract, origin, class };
+        Some(FoldedSum { holding, amount: read_amount(&row.amount)?, folded: row.folded })
+    };
+    readable(&row.id, read())
 }
 
-fn read_deltas(row: &DeltaRow) -> Vec<Tail> {
-    let pipeline = Pipeline::ALL.into_iter().find(|known| key::text(&row.id, 1) == Some(known.as_str()));
-    let key = pipeline.zip(read_address(&row.id, 2)).zip(key::number(&row.id, 4));
-    let Some(((pipeline, holder), seq)) = key else { return Vec::new() };
-    let tail = |(block, holding, delta)| Tail { seq, block, holding, delta };
-    DeltasBody::read(&row.body, pipeline, holder).into_iter().map(tail).collect()
+fn read_deltas(rows: &[DeltaRow]) -> Result<Vec<Tail>, DbError> {
+    let mut tails = Vec::new();
+    for row in rows {
+        tails.extend(readable(&row.id, deltas_of(row))?);
+    }
+    Ok(tails)
+}
+
+fn deltas_of(row: &DeltaRow) -> Option<impl Iterator<Item = Tail>> {
+    let pipeline = Pipeline::ALL.into_iter().find(|known| key::text(&row.id, 1) == Some(known.as_str()))?;
+    let (holder, seq) = (read_address(&row.id, 2)?, key::number(&row.id, 4)?);
+    let deltas = DeltasBody::read(&row.body, pipeline, holder)?;
+    Some(deltas.into_iter().map(move |(block, holding, delta)| Tail { seq, block, holding, delta }))
 }

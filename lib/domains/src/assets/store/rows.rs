@@ -3,7 +3,8 @@
 use std::collections::BTreeMap;
 
 use alloy_primitives::{Address, U256};
-use nepto_kit::db::{Bytes, RecordId, array};
+use nepto_kit::db::{Body, Bytes, RecordId, array};
+use nepto_proto::chain as wire;
 use prost::Message;
 use surrealdb::types::SurrealValue;
 
@@ -45,9 +46,9 @@ pub struct UnreadRow {
 #[derive(Debug, Clone, SurrealValue)]
 pub struct ShapeRow {
     pub id: RecordId,
-    pub block: i64,
-    pub log: i64,
-    pub sample: Bytes,
+    pub block: u64,
+    pub log: u32,
+    pub sample: Body<wire::Block>,
 }
 
 /// A message with payments.
@@ -234,5 +235,5 @@ pub fn shape_id(chain: u64, pipeline: Pipeline, contract: &Address, topics: u8) 
 /// A shape as it is kept.
 pub fn shape_row(id: RecordId, shape: &Shape) -> ShapeRow {
     let (block, log) = shape.first;
-    ShapeRow { id, block: block as i64, log: i64::from(log), sample: shape.sample.encode_to_vec().into() }
+    ShapeRow { id, block, log, sample: Body(shape.sample.clone()) }
 }

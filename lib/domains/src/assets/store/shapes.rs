@@ -3,9 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use alloy_primitives::Address;
-use nepto_kit::db::{DbError, RecordId, key, vars};
-use nepto_proto::chain as wire;
-use prost::Message;
+use nepto_kit::db::{Body, DbError, RecordId, key, readable, vars};
 
 use super::rows::{ShapeRow, shape_id};
 use super::{Store, hex, read_address};
@@ -46,10 +44,9 @@ impl Store {
         let rows: Vec<ShapeRow> = self.db.run(statement, variables).await?;
         let mut shapes = Shapes::default();
         for row in &rows {
-            if let Some((contract, topics)) = read_address(&row.id, 2).zip(key::number(&row.id, 3)) {
-                let sample = wire::Block::decode(&row.sample[..]).unwrap_or_default();
-                shapes.add(contract, topics as u8, Shape { first: (row.block as u64, row.log as u32), sample });
-            }
+            let (_, contract, topics) = read_id(&row.id)?;
+            let Body(sample) = row.sample.clone();
+            shapes.add(contract, topics, Shape { first: (row.block, row.log), sample });
         }
         Ok(shapes)
     }
@@ -66,11 +63,8 @@ impl Store {
         rows.sort_by_key(|row| (row.block, row.log));
         let mut mains = Mains::default();
         for row in &rows {
-            let pipeline = Pipeline::ALL.into_iter().find(|known| key::text(&row.id, 1) == Some(known.as_str()));
-            let contract = pipeline.zip(read_address(&row.id, 2));
-            if let Some((of, topics)) = contract.zip(key::number(&row.id, 3)) {
-                mains.0.entry(of).or_insert(topics as u8);
-            }
+            let (pipeline, contract, topics) = read_id(&row.id)?;
+            mains.0.entry((pipeline, contract)).or_insert(topics);
         }
         Ok(mains)
     }
@@ -92,12 +86,20 @@ impl Store {
         while contracts.len() < UNREAD_CONTRACTS_MAX {
             let found: Option<RecordId> =
                 self.db.run(statement, vars! { chain: chain as i64, after: after.clone() }).await?;
-            let Some(contract) = found.as_ref().and_then(|id| read_address(id, 1)) else {
-                return Ok((contracts, true));
-            };
+            let Some(id) = found else { return Ok((contracts, true)) };
+            let contract = readable(&id, read_address(&id, 1))?;
             after = hex(&contract);
             contracts.insert(contract);
         }
         Ok((contracts, false))
     }
+}
+
+/// Pipeline, contract and number of topics.
+fn read_id(id: &RecordId) -> Result<(Pipeline, Address, u8), DbError> {
+    let read = || {
+        let pipeline = Pipeline::ALL.into_iter().find(|known| key::text(id, 1) == Some(known.as_str()))?;
+        Some((pipeline, read_address(id, 2)?, key::number(id, 3)?.try_into().ok()?))
+    };
+    readable(id, read())
 }

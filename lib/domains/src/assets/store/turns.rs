@@ -3,7 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use alloy_primitives::{Address, U256};
-use nepto_kit::db::{DbError, key, vars};
+use nepto_kit::db::{DbError, key, readable, vars};
 use surrealdb::types::SurrealValue;
 
 use super::rows::TurnRow;
@@ -33,10 +33,9 @@ impl Store {
         for singles in singles.chunks(LINES_AT_ONCE) {
             let asked: Vec<Asked> = singles.iter().filter_map(|single| asked(single, folded)).collect();
             for row in self.around(chain, asked, late).await? {
-                if let Some((single, turn)) = read_turn(&row) {
-                    let line: &mut Known = known.entry(single).or_default();
-                    line.insert((turn.place.block, turn.place.log), turn);
-                }
+                let (single, turn) = readable(&row.id, read_turn(&row))?;
+                let line: &mut Known = known.entry(single).or_default();
+                line.insert((turn.place.block, turn.place.log), turn);
             }
         }
         turns::settle(folded, &known);
@@ -77,7 +76,8 @@ impl Store {
             above: up_to.saturating_add(1).min(i64::MAX as u64) as i64,
         };
         let row: Option<TurnRow> = self.db.run(statement, variables).await?;
-        Ok(row.and_then(|row| read_turn(&row)).map(|(_, turn)| (turn.owner, turn.place.block)))
+        let turn = row.map(|row| readable(&row.id, read_turn(&row))).transpose()?;
+        Ok(turn.map(|(_, turn)| (turn.owner, turn.place.block)))
     }
 }
 
@@ -100,9 +100,9 @@ fn read_turn(row: &TurnRow) -> Option<(Single, Turn)> {
         token: U256::from_str_radix(key::text(&row.id, 3)?, 16).ok()?,
     };
     let place = Place {
-        block: key::number(&row.id, 4)? as u64,
-        log: key::number(&row.id, 5)? as u32,
-        time_s: row.time_s as u64,
+        block: key::number(&row.id, 4)?.try_into().ok()?,
+        log: key::number(&row.id, 5)?.try_into().ok()?,
+        time_s: row.time_s.try_into().ok()?,
         transaction: row.tx.parse().ok()?,
     };
     Some((single, Turn { place, owner: row.owner.parse().ok()? }))

@@ -1,29 +1,35 @@
 //! Wallets that signed as contracts: on which chain, and when they are asked again.
 
-use nepto_kit::db::{DbError, RecordId, vars};
-use surrealdb::types::{RecordIdKey, SurrealValue};
+use nepto_kit::db::{DbError, Id, RecordId, Table, vars};
+use surrealdb::types::SurrealValue;
 
 use super::Store;
+
+/// `contract_wallet:[address]`.
+#[derive(Debug)]
+struct ContractWallets;
+
+impl Table for ContractWallets {
+    const NAME: &'static str = "contract_wallet";
+    type Key = String;
+}
 
 /// A wallet that signed as a contract.
 #[derive(Debug, Clone, PartialEq, SurrealValue)]
 pub struct ContractWalletRow {
-    id: RecordId,
+    id: Id<ContractWallets>,
     /// The one chain that it is asked on.
-    pub chain_id: i64,
+    pub chain_id: u64,
     /// The highest block at which it said yes to something.
-    pub block: i64,
+    pub block: u64,
     /// When it is asked again.
     pub due_at_ms: i64,
 }
 
 impl ContractWalletRow {
-    /// Its address, EIP-55; empty for a row that breaks the schema.
+    /// Its address, EIP-55.
     pub fn wallet(&self) -> &str {
-        match &self.id.key {
-            RecordIdKey::String(wallet) => wallet,
-            _ => "",
-        }
+        &self.id.0
     }
 }
 
@@ -38,8 +44,8 @@ impl Store {
     pub async fn note_contract_wallet(
         &self,
         wallet: &str,
-        chain_id: i64,
-        block: i64,
+        chain_id: u64,
+        block: u64,
         due_at_ms: i64,
     ) -> Result<(), DbError> {
         self.db
@@ -75,5 +81,5 @@ impl Store {
 }
 
 pub(super) fn contract_wallet_id(wallet: &str) -> RecordId {
-    RecordId::new("contract_wallet", wallet)
+    Id::<ContractWallets>(wallet.to_owned()).record()
 }

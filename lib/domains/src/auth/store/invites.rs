@@ -1,9 +1,9 @@
 //! Invites, by the hashes of their codes.
 
 use nepto_kit::clock::from_ms;
-use nepto_kit::db::{DbError, Migration, RecordId, vars};
+use nepto_kit::db::{DbError, Id, Migration, RecordId, Table, vars};
 use nepto_proto::api::operator::Invite;
-use surrealdb::types::{RecordIdKey, SurrealValue};
+use surrealdb::types::SurrealValue;
 
 use super::Store;
 
@@ -22,28 +22,36 @@ pub(super) const INVITES: Migration = Migration {
     ",
 };
 
+/// `invite:[hash]`.
+#[derive(Debug)]
+struct Invites;
+
+impl Table for Invites {
+    const NAME: &'static str = "invite";
+    type Key = String;
+}
+
 #[derive(Debug, Clone, SurrealValue)]
 struct InviteRow {
-    id: RecordId,
-    uses_left: i64,
+    id: Id<Invites>,
+    uses_left: u32,
     created_at_ms: i64,
     expires_at_ms: i64,
 }
 
 impl InviteRow {
-    fn to_api(&self) -> Option<Invite> {
-        let RecordIdKey::String(hash) = &self.id.key else { return None };
-        Some(Invite {
-            id: shown_id(hash).to_owned(),
-            uses_left: u32::try_from(self.uses_left).ok()?,
+    fn to_api(&self) -> Invite {
+        Invite {
+            id: shown_id(&self.id.0).to_owned(),
+            uses_left: self.uses_left,
             created_at: from_ms(self.created_at_ms),
             expires_at: from_ms(self.expires_at_ms),
-        })
+        }
     }
 }
 
 pub(super) fn invite_id(hash: &str) -> RecordId {
-    RecordId::new("invite", hash)
+    Id::<Invites>(hash.to_owned()).record()
 }
 
 /// What names an invite to people.
@@ -62,8 +70,8 @@ impl Store {
         open_max: i64,
     ) -> Result<bool, DbError> {
         let row = |hash: &String| InviteRow {
-            id: invite_id(hash),
-            uses_left: i64::from(uses),
+            id: Id(hash.clone()),
+            uses_left: uses,
             created_at_ms: now_ms,
             expires_at_ms,
         };
@@ -88,7 +96,7 @@ impl Store {
         let statement = "SELECT * FROM invite WHERE record::id(id) > $after AND expires_at_ms > $now
             ORDER BY id LIMIT $limit";
         let rows: Vec<InviteRow> = self.db.run(statement, vars! { after: after, now: now_ms, limit: limit }).await?;
-        Ok(rows.iter().filter_map(InviteRow::to_api).collect())
+        Ok(rows.iter().map(InviteRow::to_api).collect())
     }
 
     /// Drops the invite with this id. Whether there was one.

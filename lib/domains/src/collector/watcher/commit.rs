@@ -43,7 +43,7 @@ impl ChainWatcher {
         let (height, hash) = known.tip().unwrap_or_default();
         tip.step = story.last as i64;
         tip.height = height as i64;
-        tip.hash = hash.to_string();
+        tip.hash = Text(hash);
         tip.final_height = known.final_height as i64;
         let floor = known.hashes.first_key_value().map_or(0, |(floor, _)| *floor as i64);
         let forget = match &next {
@@ -91,7 +91,7 @@ impl ChainWatcher {
         count(&mut tip, blocks);
         let mut contracts = state.contracts.clone();
         contracts.retain_mut(|row| {
-            let is_filled = row.at().is_some_and(|at| filled.0.contains_key(&at));
+            let is_filled = filled.0.contains_key(&row.at());
             if is_filled {
                 close(&mut row.gaps, gap.from, gap.to);
             }
@@ -144,7 +144,7 @@ impl ChainWatcher {
         let row = |block: &Block| BlockRow {
             id: block_id(self.id, block.header.number()),
             number: block.header.number() as i64,
-            hash: block.header.hash().to_string(),
+            hash: Text(block.header.hash()),
             proof: proof_name(block.proof).to_owned(),
             logs: block.logs.len() as i64,
             seen_at_ms,

@@ -28,7 +28,7 @@ use super::contracts::{self, next_gap};
 use super::model::Contracts;
 use super::ops::{Collector, contracts_of};
 use super::status::{self, Live};
-use super::store::{BlockRow, ContractRow, STALE, TipRow, block_id};
+use super::store::{BlockRow, ContractRow, TipRow, block_id};
 use crate::chains::{Chain, source_of};
 
 /// A watcher that is gone is replaced after this.
@@ -127,7 +127,7 @@ pub fn lease_of(chain: u64) -> String {
 impl From<DbError> for Stopped {
     fn from(error: DbError) -> Self {
         match error {
-            DbError::Thrown(code) if code == STALE => Self::Stale,
+            DbError::Stale => Self::Stale,
             error => Self::Database(error),
         }
     }
@@ -317,7 +317,7 @@ impl ChainWatcher {
             step: 0,
             anchor: height as i64,
             height: height as i64,
-            hash: anchor.hash().to_string(),
+            hash: Text(anchor.hash()),
             final_height: final_height as i64,
             proven: 0,
             compared: 0,
@@ -329,7 +329,7 @@ impl ChainWatcher {
         let block = BlockRow {
             id: block_id(self.id, height),
             number: height as i64,
-            hash: anchor.hash().to_string(),
+            hash: Text(anchor.hash()),
             proof: status::proof_name(Proof::Bloom).to_owned(),
             logs: 0,
             seen_at_ms: now_ms,

@@ -8,14 +8,14 @@ use std::sync::LazyLock;
 use std::time::Duration;
 
 use nepto_kit::clock::from_ms;
-use nepto_kit::db::{Bytes, Db, DbError, RecordId, vars};
+use nepto_kit::db::{Bytes, Db, DbError, Id, Int, RecordId, Table, Text, vars};
 use nepto_kit::outbox;
 use nepto_kit::redis::Redis;
 use nepto_proto::api::keys as api;
 use nepto_proto::certificate::SignedMessage;
 use nepto_proto::{AccountId, DeviceId, RegistrationId};
 use redis::Script;
-use surrealdb::types::{SurrealValue, array};
+use surrealdb::types::SurrealValue;
 
 pub use self::prekeys::Taken;
 pub use self::removed::RemovedRow;
@@ -24,7 +24,7 @@ use nepto_proto::svc::keys::DeviceList;
 
 #[derive(Debug, Clone, SurrealValue)]
 struct Signed {
-    id: i64,
+    id: u32,
     public_key: Bytes,
     signature: Bytes,
 }
@@ -32,7 +32,7 @@ struct Signed {
 impl From<&api::SignedPrekey> for Signed {
     fn from(key: &api::SignedPrekey) -> Self {
         Self {
-            id: i64::from(key.id),
+            id: key.id,
             public_key: key.public_key.0.clone().into(),
             signature: key.signature.0.clone().into(),
         }
@@ -41,47 +41,47 @@ impl From<&api::SignedPrekey> for Signed {
 
 impl From<Signed> for api::SignedPrekey {
     fn from(key: Signed) -> Self {
-        Self { id: key.id as u32, public_key: key.public_key.to_vec().into(), signature: key.signature.to_vec().into() }
+        Self { id: key.id, public_key: key.public_key.to_vec().into(), signature: key.signature.to_vec().into() }
     }
 }
 
 /// A device as stored.
 #[derive(Debug, Clone, SurrealValue)]
 pub struct DeviceRow {
-    pub account: String,
-    pub device: i64,
-    pub registration_id: i64,
+    account: Text<AccountId>,
+    device: Int<DeviceId>,
+    registration_id: Int<RegistrationId>,
     pub identity_key: Bytes,
     name: String,
     pub wallet: String,
-    wallet_version: Option<i64>,
+    wallet_version: Option<u64>,
     message: String,
     signature: String,
     signed_prekey: Signed,
     last_resort: Signed,
-    pub ec_left: i64,
-    pub kyber_left: i64,
-    ec_top: i64,
-    kyber_top: i64,
-    signed_top: i64,
-    last_resort_top: i64,
-    ec_sum: i64,
-    kyber_sum: i64,
+    ec_left: u32,
+    kyber_left: u32,
+    ec_top: u32,
+    kyber_top: u32,
+    signed_top: u32,
+    last_resort_top: u32,
+    ec_sum: u64,
+    kyber_sum: u64,
     created_at_ms: i64,
     last_seen_at_ms: i64,
 }
 
 impl DeviceRow {
-    /// A device that was registered just now.
+    /// A device that was registered just now. The number is given by [`Store::register`].
     pub fn new(request: &super::RegisterDevice, now_ms: i64) -> Self {
         Self {
-            account: request.account.to_string(),
-            device: 0,
-            registration_id: i64::from(request.registration_id.get()),
+            account: Text(request.account),
+            device: Int(DeviceId::FIRST),
+            registration_id: Int(request.registration_id),
             identity_key: request.identity_key.0.clone().into(),
             name: request.setup.name.trim().to_owned(),
             wallet: request.wallet.clone(),
-            wallet_version: Some(request.wallet_version.cast_signed()),
+            wallet_version: Some(request.wallet_version),
             message: request.certificate.message.clone(),
             signature: request.certificate.signature.clone(),
             signed_prekey: (&request.setup.signed_prekey).into(),
@@ -90,8 +90,8 @@ impl DeviceRow {
             kyber_left: 0,
             ec_top: 0,
             kyber_top: 0,
-            signed_top: i64::from(request.setup.signed_prekey.id),
-            last_resort_top: i64::from(request.setup.last_resort.id),
+            signed_top: request.setup.signed_prekey.id,
+            last_resort_top: request.setup.last_resort.id,
             ec_sum: 0,
             kyber_sum: 0,
             created_at_ms: now_ms,
@@ -99,42 +99,52 @@ impl DeviceRow {
         }
     }
 
-    /// Its number.
-    pub fn number(&self) -> Option<DeviceId> {
-        number(self.device)
+    /// Whose it is.
+    pub fn account(&self) -> AccountId {
+        self.account.0
     }
 
     /// Whether it goes when a wallet leaves, as the event with this number says. What the wallet certified after it was back
     /// stays, however late the event is.
     pub fn ends_with(&self, wallet: &str, version: u64) -> bool {
-        let certified_at = self.wallet_version.unwrap_or(0).cast_unsigned();
+        let certified_at = self.wallet_version.unwrap_or(0);
         self.wallet == wallet && (version == 0 || certified_at < version)
     }
 
-    /// As others see it; `None` for a row that breaks the schema.
-    pub fn to_public(&self) -> Option<api::PublicDevice> {
-        public_device((self.device, self.registration_id), &self.identity_key, (&self.message, &self.signature))
+    /// Its number.
+    pub fn number(&self) -> DeviceId {
+        self.device.0
+    }
+
+    /// As others see it.
+    pub fn to_public(&self) -> api::PublicDevice {
+        public_device((self.device.0, self.registration_id.0), &self.identity_key, (&self.message, &self.signature))
     }
 
     /// As its owner sees it.
-    pub fn to_own(&self) -> Option<api::OwnDevice> {
-        Some(api::OwnDevice {
-            device: self.number()?,
+    pub fn to_own(&self) -> api::OwnDevice {
+        api::OwnDevice {
+            device: self.number(),
             name: self.name.clone(),
             wallet: self.wallet.clone(),
             created_at: from_ms(self.created_at_ms),
             last_seen_at: from_ms(self.last_seen_at_ms),
-        })
+        }
+    }
+
+    /// How many one-time prekeys are left of each kind.
+    pub fn left(&self) -> api::KeyCount {
+        api::KeyCount { ec: self.ec_left, kyber: self.kyber_left }
     }
 
     /// What there is of its one-time prekeys, and which ids come next.
     pub fn stock(&self) -> api::KeyStock {
-        let next = |top: i64| u32::try_from(top + 1).unwrap_or(u32::MAX);
+        let next = |top: u32| top.saturating_add(1);
         api::KeyStock {
-            ec: self.ec_left as u32,
-            kyber: self.kyber_left as u32,
-            ec_sum: self.ec_sum.unsigned_abs(),
-            kyber_sum: self.kyber_sum.unsigned_abs(),
+            ec: self.ec_left,
+            kyber: self.kyber_left,
+            ec_sum: self.ec_sum,
+            kyber_sum: self.kyber_sum,
             next: api::NextIds {
                 ec: next(self.ec_top),
                 kyber: next(self.kyber_top),
@@ -152,24 +162,22 @@ impl DeviceRow {
 
 #[derive(Debug, Clone, SurrealValue)]
 struct RosterEntry {
-    device: i64,
-    registration_id: i64,
+    device: Int<DeviceId>,
+    registration_id: Int<RegistrationId>,
 }
 
 #[derive(Debug, Clone, SurrealValue)]
 struct RosterRow {
-    revision: i64,
+    revision: u64,
     devices: Vec<RosterEntry>,
 }
 
 impl From<RosterRow> for DeviceList {
     fn from(row: RosterRow) -> Self {
-        let entry = |entry: &RosterEntry| {
-            Some((number::<DeviceId>(entry.device)?, number::<RegistrationId>(entry.registration_id)?))
-        };
-        let mut devices: Vec<_> = row.devices.iter().filter_map(entry).collect();
+        let entry = |entry: RosterEntry| (entry.device.0, entry.registration_id.0);
+        let mut devices: Vec<_> = row.devices.into_iter().map(entry).collect();
         devices.sort_unstable_by_key(|(device, _)| *device);
-        Self { revision: row.revision.unsigned_abs(), devices }
+        Self { revision: row.revision, devices }
     }
 }
 
@@ -198,8 +206,9 @@ impl Store {
 
     /// Registers a device under the next free number, or renews the one with this identity key. Throws `device_limit`, and
     /// `identity_taken` if another account ever had the key.
-    pub async fn register(&self, account: AccountId, row: DeviceRow, devices_max: usize) -> Result<i64, DbError> {
-        self.db
+    pub async fn register(&self, account: AccountId, row: DeviceRow, devices_max: usize) -> Result<DeviceId, DbError> {
+        let Int(device) = self
+            .db
             .run(
                 "{
                     LET $identity = type::record('identity', encoding::base64::encode($row.identity_key));
@@ -243,7 +252,8 @@ impl Store {
                     max: devices_max as i64,
                 },
             )
-            .await
+            .await?;
+        Ok(device)
     }
 
     /// Removes a device with its prekeys; its certificate is kept apart. Throws `device_unknown`, also if it has another
@@ -294,8 +304,9 @@ impl Store {
     /// The account that had an identity key first.
     pub async fn identity_owner(&self, identity_key: &[u8]) -> Result<Option<AccountId>, DbError> {
         let statement = "SELECT VALUE account FROM ONLY type::record('identity', encoding::base64::encode($key))";
-        let owner: Option<String> = self.db.run(statement, vars! { key: Bytes::from(identity_key.to_vec()) }).await?;
-        Ok(owner.and_then(|owner| owner.parse().ok()))
+        let owner: Option<Text<AccountId>> =
+            self.db.run(statement, vars! { key: Bytes::from(identity_key.to_vec()) }).await?;
+        Ok(owner.map(|owner| owner.0))
     }
 
     /// Numbers and registration ids, with the revision of the list.
@@ -307,13 +318,13 @@ impl Store {
 
     /// All devices of an account.
     pub async fn devices(&self, account: AccountId) -> Result<Vec<DeviceRow>, DbError> {
-        let statement = "SELECT * OMIT id FROM device:[$account, NONE]..[$account, []]";
+        let statement = "SELECT * FROM device:[$account, NONE]..[$account, []]";
         self.db.run(statement, vars! { account: account.to_string() }).await
     }
 
     /// One device.
     pub async fn device(&self, account: AccountId, device: DeviceId) -> Result<Option<DeviceRow>, DbError> {
-        self.db.run("SELECT * OMIT id FROM ONLY $id", vars! { id: device_id(account, device) }).await
+        self.db.run("SELECT * FROM ONLY $id", vars! { id: device_id(account, device) }).await
     }
 
     /// Notes when a device was heard of.
@@ -324,13 +335,13 @@ impl Store {
 
     /// Devices that were not heard of since a moment, up to a bound.
     pub async fn idle_since(&self, before_ms: i64, limit: i64) -> Result<Vec<DeviceRow>, DbError> {
-        let statement = "SELECT * OMIT id FROM device WHERE last_seen_at_ms < $before LIMIT $limit";
+        let statement = "SELECT * FROM device WHERE last_seen_at_ms < $before LIMIT $limit";
         self.db.run(statement, vars! { before: before_ms, limit: limit }).await
     }
 
     /// Devices whose one-time prekeys run out, up to a bound.
     pub async fn low_on_prekeys(&self, below: i64, limit: i64) -> Result<Vec<DeviceRow>, DbError> {
-        let statement = "SELECT * OMIT id FROM device WHERE ec_left < $below OR kyber_left < $below LIMIT $limit";
+        let statement = "SELECT * FROM device WHERE ec_left < $below OR kyber_left < $below LIMIT $limit";
         self.db.run(statement, vars! { below: below, limit: limit }).await
     }
 
@@ -348,27 +359,38 @@ impl Store {
 
 /// What others see of a device: its number and installation, its identity, message and signature of its certificate.
 fn public_device(
-    (device, registration_id): (i64, i64),
+    (device, registration_id): (DeviceId, RegistrationId),
     identity_key: &Bytes,
     (message, signature): (&str, &str),
-) -> Option<api::PublicDevice> {
-    Some(api::PublicDevice {
-        device: number(device)?,
-        registration_id: number(registration_id)?,
+) -> api::PublicDevice {
+    api::PublicDevice {
+        device,
+        registration_id,
         identity_key: identity_key.to_vec().into(),
         certificate: SignedMessage { message: message.to_owned(), signature: signature.to_owned() },
-    })
+    }
 }
 
-/// An id from its row; `None` if the row breaks the schema.
-fn number<T: TryFrom<u32>>(stored: i64) -> Option<T> {
-    T::try_from(u32::try_from(stored).ok()?).ok()
+/// `roster:[account]`.
+struct Rosters;
+
+impl Table for Rosters {
+    const NAME: &'static str = "roster";
+    type Key = Text<AccountId>;
+}
+
+/// `device:[account, device]`.
+struct Devices;
+
+impl Table for Devices {
+    const NAME: &'static str = "device";
+    type Key = (Text<AccountId>, Int<DeviceId>);
 }
 
 fn roster_id(account: AccountId) -> RecordId {
-    RecordId::new("roster", account.to_string())
+    Id::<Rosters>(Text(account)).record()
 }
 
 fn device_id(account: AccountId, device: DeviceId) -> RecordId {
-    RecordId::new("device", array![account.to_string(), i64::from(device.get())])
+    Id::<Devices>((Text(account), Int(device))).record()
 }

@@ -1,25 +1,46 @@
 //! Prekeys: uploading them, and handing them out.
 
-use nepto_kit::db::{Bytes, DbError, RecordId, key, vars};
+use nepto_kit::db::{Bytes, DbError, Id, Int, Table, Text, vars};
 use nepto_proto::api::keys::{self as api, TAG_MODULUS, one_time_tag, sum_of_tags};
 use nepto_proto::{AccountId, DeviceId};
-use surrealdb::types::{SurrealValue, array};
+use surrealdb::types::SurrealValue;
 
 use super::{DeviceRow, Signed, Store, device_id};
 
+/// Account, device and the key's own id.
+type OneTimeKey = (Text<AccountId>, Int<DeviceId>, u32);
+
+/// `ec_prekey:[account, device, id]`.
+#[derive(Debug)]
+struct EcPrekeys;
+
+impl Table for EcPrekeys {
+    const NAME: &'static str = "ec_prekey";
+    type Key = OneTimeKey;
+}
+
+/// `kyber_prekey:[account, device, id]`.
+#[derive(Debug)]
+struct KyberPrekeys;
+
+impl Table for KyberPrekeys {
+    const NAME: &'static str = "kyber_prekey";
+    type Key = OneTimeKey;
+}
+
 #[derive(Debug, Clone, SurrealValue)]
 struct EcRow {
-    id: RecordId,
+    id: Id<EcPrekeys>,
     public_key: Bytes,
-    tag: i64,
+    tag: u64,
 }
 
 #[derive(Debug, Clone, SurrealValue)]
 struct KyberRow {
-    id: RecordId,
+    id: Id<KyberPrekeys>,
     public_key: Bytes,
     signature: Bytes,
-    tag: i64,
+    tag: u64,
 }
 
 /// A device with the one-time keys that were taken for this caller and for nobody else.
@@ -50,46 +71,39 @@ impl Store {
     ) -> Result<api::KeyCount, DbError> {
         #[derive(SurrealValue)]
         struct Left {
-            ec_left: i64,
-            kyber_left: i64,
+            ec_left: u32,
+            kyber_left: u32,
         }
-        let key = |table: &str, id: u32| {
-            RecordId::new(table, array![account.to_string(), i64::from(device.get()), i64::from(id)])
-        };
-        let tag = |id: u32, public_key: &[u8]| one_time_tag(id, public_key).cast_signed();
+        let key = |id: u32| (Text(account), Int(device), id);
         let ec: Vec<EcRow> = keys
             .ec
             .iter()
             .map(|prekey| EcRow {
-                id: key("ec_prekey", prekey.id),
+                id: Id(key(prekey.id)),
                 public_key: prekey.public_key.0.clone().into(),
-                tag: tag(prekey.id, &prekey.public_key.0),
+                tag: one_time_tag(prekey.id, &prekey.public_key.0),
             })
             .collect();
         let kyber: Vec<KyberRow> = keys
             .kyber
             .iter()
             .map(|prekey| KyberRow {
-                id: key("kyber_prekey", prekey.id),
+                id: Id(key(prekey.id)),
                 public_key: prekey.public_key.0.clone().into(),
                 signature: prekey.signature.0.clone().into(),
-                tag: tag(prekey.id, &prekey.public_key.0),
+                tag: one_time_tag(prekey.id, &prekey.public_key.0),
             })
             .collect();
-        let sum = |tags: Vec<i64>| sum_of_tags(tags.into_iter().map(i64::unsigned_abs)).cast_signed();
         let (ec_sum, kyber_sum) =
-            (sum(ec.iter().map(|row| row.tag).collect()), sum(kyber.iter().map(|row| row.tag).collect()));
-        let lowest_and_highest = |ids: Vec<u32>| {
-            let bound = |id: Option<&u32>| id.map(|id| i64::from(*id));
-            (bound(ids.iter().min()), bound(ids.iter().max()))
-        };
+            (sum_of_tags(ec.iter().map(|row| row.tag)), sum_of_tags(kyber.iter().map(|row| row.tag)));
+        let lowest_and_highest = |ids: Vec<u32>| (ids.iter().min().copied(), ids.iter().max().copied());
         let (ec_first, ec_last) = lowest_and_highest(keys.ec.iter().map(|key| key.id).collect());
         let (kyber_first, kyber_last) = lowest_and_highest(keys.kyber.iter().map(|key| key.id).collect());
         let left: Left = self
             .db
             .run(
                 "{
-                    LET $row = (SELECT * OMIT id FROM ONLY $id);
+                    LET $row = (SELECT * FROM ONLY $id);
                     IF !$row { THROW 'device_unknown' };
                     IF ($ec_first != NONE AND $ec_first <= $row.ec_top)
                         OR ($kyber_first != NONE AND $kyber_first <= $row.kyber_top) { THROW 'key_used' };
@@ -139,7 +153,7 @@ impl Store {
                 },
             )
             .await?;
-        Ok(api::KeyCount { ec: left.ec_left as u32, kyber: left.kyber_left as u32 })
+        Ok(api::KeyCount { ec: left.ec_left, kyber: left.kyber_left })
     }
 
     /// A bundle of a device, with one one-time key of each kind taken out for good, the oldest first, as long as more than
@@ -155,7 +169,7 @@ impl Store {
             .db
             .run(
                 "{
-                    LET $device = (SELECT * OMIT id FROM ONLY $id);
+                    LET $device = (SELECT * FROM ONLY $id);
                     IF !$device { RETURN NONE };
                     LET $ec = IF $device.ec_left > $reserved {
                         (SELECT * FROM ec_prekey:[$account, $n, NONE]..[$account, $n, []] LIMIT 1)[0]
@@ -183,42 +197,33 @@ impl Store {
                 },
             )
             .await?;
-        Ok(row.and_then(Taken::from_row))
+        Ok(row.map(Taken::from))
     }
 
     /// A bundle without one-time keys.
     pub async fn bundle(&self, account: AccountId, device: DeviceId) -> Result<Option<Taken>, DbError> {
         let device = self.device(account, device).await?;
-        Ok(device.and_then(|device| Taken::from_row(TakenRow { device, ec: None, kyber: None })))
+        Ok(device.map(|device| Taken::from(TakenRow { device, ec: None, kyber: None })))
     }
 }
 
-impl Taken {
-    fn from_row(row: TakenRow) -> Option<Self> {
+impl From<TakenRow> for Taken {
+    fn from(row: TakenRow) -> Self {
         let (signed_prekey, last_resort) = row.device.repeated_use();
-        let left = api::KeyCount { ec: row.device.ec_left as u32, kyber: row.device.kyber_left as u32 };
         let has_one_time = row.ec.is_some() || row.kyber.is_some();
-        let ec_prekey = row.ec.and_then(|key| {
-            Some(api::EcPrekey { id: one_time_id(&key.id)?, public_key: key.public_key.to_vec().into() })
-        });
-        let one_time = row.kyber.and_then(|key| {
-            Some(api::SignedPrekey {
-                id: one_time_id(&key.id)?,
-                public_key: key.public_key.to_vec().into(),
-                signature: key.signature.to_vec().into(),
-            })
+        let ec_prekey =
+            row.ec.map(|EcRow { id: Id((.., id)), public_key, .. }| api::EcPrekey { id, public_key: public_key.to_vec().into() });
+        let one_time = row.kyber.map(|KyberRow { id: Id((.., id)), public_key, signature, .. }| api::SignedPrekey {
+            id,
+            public_key: public_key.to_vec().into(),
+            signature: signature.to_vec().into(),
         });
         let bundle = api::PrekeyBundle {
-            device: row.device.to_public()?,
+            device: row.device.to_public(),
             signed_prekey,
             ec_prekey,
             kyber_prekey: Some(one_time.unwrap_or(last_resort)),
         };
-        Some(Self { bundle, has_one_time, left })
+        Self { bundle, has_one_time, left: row.device.left() }
     }
-}
-
-/// The key's own id, the last part of its record id.
-fn one_time_id(id: &RecordId) -> Option<u32> {
-    u32::try_from(key::number(id, 2)?).ok()
 }
