@@ -122,7 +122,8 @@ fn domains_named(folder: &Path, names: &BTreeSet<String>, found: &mut BTreeSet<S
         }
         let text = std::fs::read_to_string(&path).unwrap();
         let code = text.split("#[cfg(test)]\nmod tests {").next().unwrap();
-        let named = code.split("crate::").skip(1).map(|rest| rest.split(|c: char| !c.is_alphanumeric()).next().unwrap());
+        let named =
+            code.split("crate::").skip(1).map(|rest| rest.split(|c: char| !c.is_alphanumeric()).next().unwrap());
         found.extend(named.filter(|name| names.contains(*name)).map(str::to_owned));
     }
 }
@@ -148,7 +149,9 @@ fn thrown(folder: &Path, found: &mut BTreeSet<String>) {
             thrown(&path, found);
         } else if path.file_name().is_some_and(|name| name != "tests.rs") {
             let text = std::fs::read_to_string(&path).unwrap();
-            found.extend(text.split("THROW ").skip(1).filter_map(|rest| rest.split([' ', ';']).next()).map(str::to_owned));
+            found.extend(
+                text.split("THROW ").skip(1).filter_map(|rest| rest.split([' ', ';']).next()).map(str::to_owned),
+            );
         }
     }
 }

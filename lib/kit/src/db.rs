@@ -7,10 +7,10 @@ use std::os::unix::fs::DirBuilderExt;
 use std::sync::Arc;
 use std::time::Duration;
 
+use nepto_proto::ErrorCode;
 use surrealdb::Surreal;
 use surrealdb::engine::any::Any;
 use surrealdb::opt::auth::Root;
-use nepto_proto::ErrorCode;
 use surrealdb::types::{ErrorDetails, QueryError, SurrealValue, ToSql, Value, Variables};
 
 use crate::address;

@@ -70,7 +70,9 @@ impl From<DbError> for Failure {
     fn from(error: DbError) -> Self {
         match &error {
             DbError::Refused(code) => Self::new(*code, ""),
-            DbError::Stale | DbError::Conflict | DbError::Timeout | DbError::Unreachable(_) => Self::unavailable("the database", error),
+            DbError::Stale | DbError::Conflict | DbError::Timeout | DbError::Unreachable(_) => {
+                Self::unavailable("the database", error)
+            }
             DbError::Exists | DbError::Corrupt { .. } | DbError::Other(_) => Self::internal(error),
         }
     }

@@ -178,12 +178,7 @@ impl Keys {
         let wallets = self.wallets(account).await?;
         let devices = self.store.devices(account).await?.iter().map(DeviceRow::to_public).collect();
         let removed = self.store.removed(account, REMOVED_SHOWN_MAX).await?;
-        Ok(DeviceDirectory {
-            account,
-            wallets,
-            devices,
-            removed: removed.iter().map(RemovedRow::to_public).collect(),
-        })
+        Ok(DeviceDirectory { account, wallets, devices, removed: removed.iter().map(RemovedRow::to_public).collect() })
     }
 
     /// Bundles for some or all devices of an account, each with one-time keys while there are any and the limits allow.

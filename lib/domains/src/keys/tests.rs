@@ -6,7 +6,9 @@ use futures_util::future::join_all;
 use nepto_kit::clock::{Clock, Random};
 use nepto_kit::db::{DbError, vars};
 use nepto_kit::outbox::Row;
-use nepto_proto::api::keys::{DeviceSetup, EcPrekey, KeyCount, KeyStock, SignedPrekey, UploadKeys, one_time_tag, sum_of_tags};
+use nepto_proto::api::keys::{
+    DeviceSetup, EcPrekey, KeyCount, KeyStock, SignedPrekey, UploadKeys, one_time_tag, sum_of_tags,
+};
 use nepto_proto::certificate::SignedMessage;
 use nepto_proto::event::DeviceRemoved;
 use nepto_proto::{AccountId, DeviceId, ErrorCode};
@@ -75,7 +77,11 @@ async fn a_device_keeps_its_number_and_numbers_are_not_reused_at_once() {
     let mine = account(1);
     assert_eq!(store.register(mine, row(mine, 1, 100), 3).await.unwrap(), device(1));
     assert_eq!(store.register(mine, row(mine, 2, 200), 3).await.unwrap(), device(2));
-    assert_eq!(store.register(mine, row(mine, 1, 101), 3).await.unwrap(), device(1), "the same identity is the same device");
+    assert_eq!(
+        store.register(mine, row(mine, 1, 101), 3).await.unwrap(),
+        device(1),
+        "the same identity is the same device"
+    );
     let list = store.list(mine).await.unwrap();
     assert_eq!(list.revision, 3);
     assert_eq!(list.encode(), "3|1:101,2:200");
@@ -257,8 +263,16 @@ async fn an_identity_key_belongs_to_one_account_for_good() {
     assert_eq!(store.identity_owner(&[1; 33]).await.unwrap(), Some(mine));
     assert_eq!(store.identity_owner(&[2; 33]).await.unwrap(), None);
     store.remove(mine, device(1), None, 7, event()).await.unwrap();
-    assert_eq!(refused(store.register(other, row(other, 1, 100), 3).await), ErrorCode::IdentityTaken, "also when it is gone");
-    assert_eq!(store.register(mine, row(mine, 1, 100), 3).await.unwrap(), device(2), "its owner may sign in with it again");
+    assert_eq!(
+        refused(store.register(other, row(other, 1, 100), 3).await),
+        ErrorCode::IdentityTaken,
+        "also when it is gone"
+    );
+    assert_eq!(
+        store.register(mine, row(mine, 1, 100), 3).await.unwrap(),
+        device(2),
+        "its owner may sign in with it again"
+    );
     // two who come at once
     let both = join_all([3, 4].map(|n| store.register(account(n), row(account(n), 9, 100), 3))).await;
     assert_eq!(both.iter().filter(|registered| registered.is_ok()).count(), 1);

@@ -69,12 +69,8 @@ impl Store {
         expires_at_ms: i64,
         open_max: i64,
     ) -> Result<bool, DbError> {
-        let row = |hash: &String| InviteRow {
-            id: Id(hash.clone()),
-            uses_left: uses,
-            created_at_ms: now_ms,
-            expires_at_ms,
-        };
+        let row =
+            |hash: &String| InviteRow { id: Id(hash.clone()), uses_left: uses, created_at_ms: now_ms, expires_at_ms };
         let rows: Vec<InviteRow> = hashes.iter().map(row).collect();
         self.db
             .run(

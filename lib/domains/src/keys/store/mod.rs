@@ -31,11 +31,7 @@ struct Signed {
 
 impl From<&api::SignedPrekey> for Signed {
     fn from(key: &api::SignedPrekey) -> Self {
-        Self {
-            id: key.id,
-            public_key: key.public_key.0.clone().into(),
-            signature: key.signature.0.clone().into(),
-        }
+        Self { id: key.id, public_key: key.public_key.0.clone().into(), signature: key.signature.0.clone().into() }
     }
 }
 

@@ -211,8 +211,10 @@ impl From<TakenRow> for Taken {
     fn from(row: TakenRow) -> Self {
         let (signed_prekey, last_resort) = row.device.repeated_use();
         let has_one_time = row.ec.is_some() || row.kyber.is_some();
-        let ec_prekey =
-            row.ec.map(|EcRow { id: Id((.., id)), public_key, .. }| api::EcPrekey { id, public_key: public_key.to_vec().into() });
+        let ec_prekey = row.ec.map(|EcRow { id: Id((.., id)), public_key, .. }| api::EcPrekey {
+            id,
+            public_key: public_key.to_vec().into(),
+        });
         let one_time = row.kyber.map(|KyberRow { id: Id((.., id)), public_key, signature, .. }| api::SignedPrekey {
             id,
             public_key: public_key.to_vec().into(),
