@@ -17,6 +17,7 @@ use crate::address;
 use crate::clock::{Random, backoff};
 use crate::config::Database;
 use crate::health::Health;
+use crate::job::Fence;
 use crate::{job, outbox};
 
 pub use column::{Body, Fixed, Id, Int, Key, Table, Text};
@@ -47,6 +48,9 @@ pub enum DbError {
     /// Somebody was faster: what the statement builds on is not there any more, and it changed nothing: `THROW 'stale'`.
     #[error("somebody was faster")]
     Stale,
+    /// The run of the job that this belongs to was replaced by a later one ([`crate::job::Fence`]), and it changed nothing.
+    #[error("a later run of this job has begun")]
+    Superseded,
     /// A row that does not mean what it must. It is never left out: see "A row that can't be read" of the operator's manual.
     #[error("the row {row} can't be read: {problem}")]
     Corrupt {
@@ -77,6 +81,7 @@ impl From<surrealdb::Error> for DbError {
         match error.details() {
             ErrorDetails::Thrown => match thrown(error.message()) {
                 STALE => Self::Stale,
+                Fence::SUPERSEDED => Self::Superseded,
                 code => code.parse().map_or_else(|()| Self::Other(Box::new(error)), Self::Refused),
             },
             ErrorDetails::AlreadyExists(_) => Self::Exists,

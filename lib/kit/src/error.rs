@@ -70,7 +70,7 @@ impl From<DbError> for Failure {
     fn from(error: DbError) -> Self {
         match &error {
             DbError::Refused(code) => Self::new(*code, ""),
-            DbError::Stale | DbError::Conflict | DbError::Timeout | DbError::Unreachable(_) => {
+            DbError::Stale | DbError::Superseded | DbError::Conflict | DbError::Timeout | DbError::Unreachable(_) => {
                 Self::unavailable("the database", error)
             }
             DbError::Exists | DbError::Corrupt { .. } | DbError::Other(_) => Self::internal(error),

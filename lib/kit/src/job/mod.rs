@@ -156,7 +156,7 @@ impl Fence {
 
     /// Whether a write was refused because its run was replaced.
     pub fn is_superseded(error: &DbError) -> bool {
-        matches!(error, DbError::Thrown(code) if code == Self::SUPERSEDED)
+        matches!(error, DbError::Superseded)
     }
 
     /// The token: a later run has a higher one.
