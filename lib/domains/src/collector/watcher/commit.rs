@@ -3,6 +3,7 @@
 use nepto_chain::block::Block;
 use nepto_chain::follow::Move;
 use nepto_kit::crash;
+use nepto_kit::db::Text;
 use nepto_proto::chain as wire;
 
 use super::{ChainWatcher, State, Stopped};

@@ -16,7 +16,7 @@ use nepto_chain::source::Source;
 use nepto_chain::wake;
 use nepto_kit::clock::backoff;
 use nepto_kit::consumer::Heartbeat;
-use nepto_kit::db::DbError;
+use nepto_kit::db::{DbError, Text};
 use nepto_kit::domain::Watcher;
 use nepto_kit::lease::Lease;
 use nepto_proto::subject;
