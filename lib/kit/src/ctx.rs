@@ -3,6 +3,7 @@
 use std::sync::Arc;
 
 use async_nats::jetstream;
+use nepto_proto::svc::Operation;
 use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;

@@ -10,7 +10,6 @@ use futures_util::StreamExt;
 use futures_util::future::BoxFuture;
 use nepto_proto::svc::Operation;
 use nepto_proto::{ErrorCode, subject};
-use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 use tokio::sync::Semaphore;
 use tracing::Instrument;
