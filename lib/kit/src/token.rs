@@ -4,7 +4,6 @@
 //! where Redis does not know, `auth` is asked.
 
 use std::path::Path;
-use std::time::Duration;
 
 use jsonwebtoken::{Algorithm, DecodingKey, EncodingKey, Header, Validation, decode, encode};
 use nepto_proto::svc::auth::{CheckSession, SessionState};

@@ -32,7 +32,6 @@ mod transactions;
 mod turns;
 
 use nepto_kit::domain::{Api, Domain, Parts};
-use serde::{Deserialize, Serialize};
 
 use nepto_proto::svc::collector::Pipeline;
 

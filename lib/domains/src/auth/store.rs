@@ -24,7 +24,6 @@ use self::contract_wallets::contract_wallet_id;
 use self::invites::invite_id;
 pub use self::invites::shown_id;
 use super::invites::Code;
-use nepto_proto::svc::auth::RootWallet;
 
 pub const SCHEMA: &[Migration] = &[
     Migration {

@@ -8,7 +8,7 @@ use super::ops::Board;
 
 pub fn jobs(board: &Board) -> Vec<Job> {
     let board = board.clone();
-    vec![Job::new("example-note-expiry", Duration::from_secs(1), Duration::from_secs(10), move || {
+    vec![Job::every("example-note-expiry", Duration::from_secs(1)).within(Duration::from_secs(10)).run(move |_| {
         let board = board.clone();
         async move { Ok(format!("{} notes deleted", board.delete_old().await?)) }
     })]

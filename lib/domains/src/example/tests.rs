@@ -10,6 +10,7 @@ use futures_util::{SinkExt, StreamExt};
 use nepto_kit::config::Config;
 use nepto_kit::domain::{Domain, Parts};
 use nepto_kit::http::{self, Door};
+use nepto_kit::job;
 use nepto_kit::token::{Claims, Signer};
 use nepto_kit::{Ctx, nats};
 use nepto_proto::event::Event as _;
@@ -259,9 +260,8 @@ async fn what_one_folder_and_one_line_bring_reaches_a_socket_from_a_request() {
     assert_eq!(world.make_note(&token, "hello!").await, ErrorCode::TooLarge.status());
     assert_eq!(world.make_note("nobody", "hello").await, 401);
     assert_eq!(world.notes().await, 1);
-    for job in example.jobs.unwrap()(&parts).unwrap() {
-        tokio::spawn(job.serve(world.ctx.clone()));
-    }
+    let jobs = example.jobs.unwrap()(&parts).unwrap();
+    tokio::spawn(job::serve(world.ctx.clone(), parts.db().unwrap().clone(), jobs));
     eventually(seconds(10), async || Ok(world.notes().await == 0)).await.unwrap();
 }
 

@@ -8,6 +8,8 @@ use nepto_kit::db::vars;
 use nepto_kit::domain::Parts;
 use nepto_kit::service::Service;
 use nepto_proto::api::auth::Wallets;
+use nepto_proto::svc::auth::{FindAccount, FoundAccount};
+use nepto_proto::svc::collector::FindGaps;
 use nepto_testkit::{Nats, Redis};
 use serde_json::json;
 
@@ -15,9 +17,7 @@ use crate::assets::model::{Amount, Class, Holding};
 use crate::assets::ops::Assets;
 use crate::assets::store::{Fold, HOLDERS, Store, scope};
 use crate::assets::tests::{CHAIN, ORIGIN};
-use crate::auth::{FindAccount, FoundAccount};
 use crate::chains::Chains;
-use crate::collector::FindGaps;
 use crate::testing::{account, connected, database};
 
 const CHAINS: [u64; 2] = [1, 10];

@@ -20,7 +20,7 @@ use surrealdb::types::SurrealValue;
 pub use self::prekeys::Taken;
 pub use self::removed::RemovedRow;
 pub use self::schema::SCHEMA;
-use nepto_proto::svc::keys::DeviceList;
+use nepto_proto::svc::keys::{DeviceList, RegisterDevice};
 
 #[derive(Debug, Clone, SurrealValue)]
 struct Signed {
@@ -69,7 +69,7 @@ pub struct DeviceRow {
 
 impl DeviceRow {
     /// A device that was registered just now. The number is given by [`Store::register`].
-    pub fn new(request: &super::RegisterDevice, now_ms: i64) -> Self {
+    pub fn new(request: &RegisterDevice, now_ms: i64) -> Self {
         Self {
             account: Text(request.account),
             device: Int(DeviceId::FIRST),
