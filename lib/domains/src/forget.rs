@@ -2,9 +2,9 @@
 
 use nepto_kit::{Ctx, dead_letters, lease};
 use nepto_proto::subject::{self, CHAIN_STREAM};
+use nepto_proto::svc::collector::Pipeline;
 
 use crate::{assets, collector};
-use nepto_proto::svc::collector::Pipeline;
 
 /// Deletes what is known of a chain, while nothing follows it. Accounts, messages, and what accounts want to hear about
 /// stay. Broken off, it can be run again. How many rows that were.

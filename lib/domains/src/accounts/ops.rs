@@ -10,14 +10,14 @@ use nepto_kit::limit::Limit;
 use nepto_kit::{Ctx, Failure};
 use nepto_proto::api::accounts::{Account, Consent, Contact, Contacts, UpdateProfile};
 use nepto_proto::api::operator::ReleasedHandle;
+use nepto_proto::svc::accounts::{Standing, Verdict};
+use nepto_proto::svc::auth::{FindAccount, FoundAccount, RootWallet, RootWallets};
 use nepto_proto::{AccountId, ErrorCode};
 
 use super::config::Limits;
 use super::handles::{CHANGES_MAX, CHANGES_WINDOW, RESTS_FOR, is_reserved, normalize_handle, skeleton};
 use super::model::display_name_fits;
 use super::store::{Change, Decision, Known, NewHandle, Profile, Store};
-use nepto_proto::svc::accounts::{Standing, Verdict};
-use nepto_proto::svc::auth::{FindAccount, FoundAccount, RootWallet, RootWallets};
 
 /// The use-cases of the domain.
 #[derive(Clone)]

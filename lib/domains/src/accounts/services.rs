@@ -1,9 +1,9 @@
 //! What other domains and processes ask.
 
 use nepto_kit::service::Service;
+use nepto_proto::svc::accounts::{BeginsToWrite, MayWrite, WhoAccepts, Wrote};
 
 use super::ops::Accounts;
-use nepto_proto::svc::accounts::{BeginsToWrite, MayWrite, WhoAccepts, Wrote};
 
 pub fn services(accounts: &Accounts) -> Vec<Service> {
     let (may_write, begins, wrote, who_accepts) =

@@ -2,10 +2,10 @@
 
 use nepto_kit::db::{Db, DbError, vars};
 use nepto_proto::api::accounts::Consent;
+use nepto_proto::svc::accounts::Verdict;
 
 use super::store::{Known, Store};
 use crate::testing::{account, database, no_redis};
-use nepto_proto::svc::accounts::Verdict;
 
 async fn store() -> Store {
     Store::new(database(super::domain()).await, no_redis())

@@ -2,10 +2,10 @@
 
 use nepto_kit::consumer::Consumer;
 use nepto_proto::event::{WalletLinked, WalletUnlinked};
+use nepto_proto::svc::collector::Pipeline;
 
 use super::ops::Assets;
 use super::pipeline;
-use nepto_proto::svc::collector::Pipeline;
 
 pub const QUEUES: &[&str] = &[
     Pipeline::Erc20.as_str(),

@@ -5,9 +5,9 @@ use std::collections::BTreeMap;
 use alloy_primitives::{Address, B256, U256};
 use nepto_proto::api::assets::PartOutcome;
 use nepto_proto::chain as wire;
+use nepto_proto::svc::collector::Pipeline;
 
 use super::shapes::Noted;
-use nepto_proto::svc::collector::Pipeline;
 
 /// What of a contract is held.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]

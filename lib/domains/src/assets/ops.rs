@@ -8,6 +8,9 @@ use nepto_kit::outbox::Outbox;
 use nepto_kit::{Ctx, Failure};
 use nepto_proto::api::assets as api;
 use nepto_proto::event::{WalletLinked, WalletUnlinked};
+use nepto_proto::svc::assets::Cursor;
+use nepto_proto::svc::auth::FindAccount;
+use nepto_proto::svc::collector::{FindGaps, Gap, Pipeline};
 use nepto_proto::{AccountId, ErrorCode};
 use time::OffsetDateTime;
 
@@ -15,9 +18,6 @@ use super::model::{Amount, Class, Holding, Origin};
 use super::request::address;
 use super::store::{FoldedSum, HOLDINGS_MAX, Store, Tail, held, newest};
 use crate::chains::{Chain, Chains, Contract, Standard};
-use nepto_proto::svc::assets::Cursor;
-use nepto_proto::svc::auth::FindAccount;
-use nepto_proto::svc::collector::{FindGaps, Gap, Pipeline};
 
 /// A pipeline's trouble is told to Redis, and forgotten when it is silent.
 const TROUBLE_FOR_S: u64 = 60;

@@ -4,10 +4,10 @@ use alloy_primitives::{Address, U256};
 use nepto_kit::Failure;
 use nepto_proto::ErrorCode;
 use nepto_proto::api::assets as api;
+use nepto_proto::svc::collector::Pipeline;
 
 use super::model::{Class, Single};
 use super::ops::Assets;
-use nepto_proto::svc::collector::Pipeline;
 
 impl Assets {
     /// Who owns a token of an ERC-721.

@@ -1,9 +1,9 @@
 //! What other domains and processes ask.
 
 use nepto_kit::service::Service;
+use nepto_proto::svc::assets::Cursors;
 
 use super::ops::Assets;
-use nepto_proto::svc::assets::Cursors;
 
 pub fn services(assets: &Assets) -> Vec<Service> {
     let assets = assets.clone();

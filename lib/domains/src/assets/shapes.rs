@@ -8,9 +8,9 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use alloy_primitives::Address;
 use nepto_proto::chain as wire;
+use nepto_proto::svc::collector::Pipeline;
 
 use super::model::{Origin, Place};
-use nepto_proto::svc::collector::Pipeline;
 
 /// The shapes that a pipeline understands, by the number of their topics, the standard's own first; none where there is
 /// only one for each of its events.

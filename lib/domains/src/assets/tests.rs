@@ -8,6 +8,7 @@ use std::collections::BTreeMap;
 
 use alloy_primitives::{Address, B256, U256};
 use nepto_kit::db::DbError;
+use nepto_proto::svc::collector::Pipeline;
 use proptest::prelude::*;
 use proptest::test_runner::{Config, TestRunner};
 
@@ -15,7 +16,6 @@ use super::model::{Amount, Class, Effect, Folded, Holding, Origin, Place};
 use super::shapes::Shapes;
 use super::store::{Applied, Change, CursorRow, Store, Tail, folds, held, newest};
 use crate::testing::database;
-use nepto_proto::svc::collector::Pipeline;
 
 const CHAIN: u64 = 7;
 const PIPELINE: Pipeline = Pipeline::Erc20;

@@ -10,6 +10,7 @@ use nepto_proto::api::auth::{Refresh, SignIn, Tokens, refresh_text};
 use nepto_proto::certificate::Resource;
 use nepto_proto::event::SessionsRevoked;
 use nepto_proto::siwe::SiweMessage;
+use nepto_proto::svc::keys::{CanRegister, Certificates, ListDevices, OwnDevices, RegisterDevice};
 use nepto_proto::xeddsa::PublicKey;
 use nepto_proto::{AccountId, DeviceId, ErrorCode, SessionId};
 
@@ -20,7 +21,6 @@ use super::sessions::ids;
 use super::sign_up::Gate;
 use super::signing::Keys;
 use super::store::{Beginning, SessionRow};
-use nepto_proto::svc::keys::{CanRegister, Certificates, ListDevices, OwnDevices, RegisterDevice};
 
 /// The use-cases that end with tokens.
 #[derive(Clone)]

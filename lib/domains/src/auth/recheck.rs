@@ -13,12 +13,12 @@ use nepto_proto::api::auth::Wallets;
 use nepto_proto::certificate::SignedMessage;
 use nepto_proto::event::WalletUnlinked;
 use nepto_proto::siwe::SiweMessage;
+use nepto_proto::svc::keys::{Certificates, Certified, RemoveDevice};
 use nepto_proto::{AccountId, DeviceId, ErrorCode};
 
 use super::model::{halves, signer_of, without_words};
 use super::ops::Auth;
 use super::store::ContractWalletRow;
-use nepto_proto::svc::keys::{Certificates, Certified, RemoveDevice};
 
 /// Wallets of one run.
 const WALLETS_MAX: i64 = 64;

@@ -2,9 +2,9 @@
 
 use nepto_kit::service::Service;
 use nepto_proto::svc::auth::CheckSession;
+use nepto_proto::svc::auth::{EndSessions, FindAccount, RootWallets};
 
 use super::ops::Auth;
-use nepto_proto::svc::auth::{EndSessions, FindAccount, RootWallets};
 
 pub fn services(auth: &Auth) -> Vec<Service> {
     let (sessions, accounts, roots, ended) = (auth.clone(), auth.clone(), auth.clone(), auth.clone());

@@ -10,13 +10,13 @@ use nepto_kit::outbox;
 use nepto_proto::api::auth::Wallets;
 use nepto_proto::certificate::{SignedMessage, WalletLink};
 use nepto_proto::event::WalletLinked;
+use nepto_proto::svc::auth::RootWallet;
 use nepto_proto::{AccountId, DeviceId, ErrorCode, SessionId};
 use uuid::Uuid;
 
 use super::invites::Code;
 use super::store::{Beginning, Store};
 use crate::testing::{account, database, no_redis};
-use nepto_proto::svc::auth::RootWallet;
 
 async fn store() -> Store {
     Store::new(database(super::domain()).await, no_redis())

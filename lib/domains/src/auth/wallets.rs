@@ -7,12 +7,12 @@ use nepto_proto::api::auth::{RevokeByWallet, Wallets};
 use nepto_proto::certificate::{Resource, WalletLink};
 use nepto_proto::event::{WalletLinked, WalletUnlinked};
 use nepto_proto::limits::WALLETS_PER_ACCOUNT_MAX;
+use nepto_proto::svc::auth::{FindAccount, FoundAccount, RootWallet, RootWallets};
+use nepto_proto::svc::keys::{RemoveDevice, RemoveDevicesOf};
 use nepto_proto::{AccountId, ErrorCode};
 
 use super::model::{with_link, without};
 use super::ops::Auth;
-use nepto_proto::svc::auth::{FindAccount, FoundAccount, RootWallet, RootWallets};
-use nepto_proto::svc::keys::{RemoveDevice, RemoveDevicesOf};
 
 /// Of linking a wallet while others of the account are linked: at most so many can be.
 const LINK_TRIES_MAX: usize = WALLETS_PER_ACCOUNT_MAX;

@@ -7,11 +7,11 @@ use nepto_chain::block::{Block, Log};
 use nepto_chain::topics;
 use nepto_chain::watch::Watch;
 use nepto_proto::chain as wire;
+use nepto_proto::svc::collector::Pipeline;
 use prost::Message;
 
 use super::parts::{Ranged, parts, tokens};
 use crate::chains::Standard;
-use nepto_proto::svc::collector::Pipeline;
 
 /// Logs of one step at most, so that it fits into a message and into a transaction. One that moves many tokens counts for each.
 const STEP_LOGS_MAX: usize = 1_500;

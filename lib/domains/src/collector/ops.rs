@@ -10,13 +10,13 @@ use nepto_kit::domain::Parts;
 use nepto_kit::{Ctx, Failure, crash};
 use nepto_proto::chain as wire;
 use nepto_proto::subject;
+use nepto_proto::svc::collector::{FindGaps, Gap, Pipeline, ReplaySteps, Replayed};
 use prost::Message;
 
 use super::contracts;
 use super::model::{Contracts, Watched, for_pipeline};
 use super::store::{ContractRow, Store};
 use crate::chains::{Chain, Chains, Contract};
-use nepto_proto::svc::collector::{FindGaps, Gap, Pipeline, ReplaySteps, Replayed};
 
 /// Steps that are sent again at once.
 const REPLAY_MAX: usize = 200;

@@ -1,9 +1,9 @@
 //! What other domains and processes ask.
 
 use nepto_kit::service::Service;
+use nepto_proto::svc::collector::{FindGaps, ReplaySteps};
 
 use super::ops::Collector;
-use nepto_proto::svc::collector::{FindGaps, ReplaySteps};
 
 pub fn services(collector: &Collector) -> Vec<Service> {
     let (replaying, asked) = (collector.clone(), collector.clone());

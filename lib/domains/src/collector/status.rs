@@ -11,11 +11,11 @@ use nepto_kit::clock::from_ms;
 use nepto_kit::http::Path;
 use nepto_kit::{Ctx, Failure};
 use nepto_proto::api::chain::{ChainStatus, Endpoint, Gap, PipelineStatus, Sighting};
+use nepto_proto::svc::assets::Cursors;
+use nepto_proto::svc::collector::Pipeline;
 use serde::{Deserialize, Serialize};
 
 use super::ops::Collector;
-use nepto_proto::svc::assets::Cursors;
-use nepto_proto::svc::collector::Pipeline;
 
 /// What only the watcher's process knows is told to Redis, and forgotten when it is silent.
 const TOLD_FOR_S: u64 = 30;

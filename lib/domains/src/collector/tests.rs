@@ -5,12 +5,12 @@ use alloy_primitives::{Address, B256, Bytes};
 use nepto_chain::block::{Block, Log, Proof, SealedHeader};
 use nepto_chain::topics;
 use nepto_proto::chain::step::What;
+use nepto_proto::svc::collector::Pipeline;
 use proptest::prelude::*;
 use prost::Message;
 
 use super::model::{Contracts, Story, Watched, for_pipeline};
 use crate::chains::Standard;
-use nepto_proto::svc::collector::Pipeline;
 
 fn contract(number: u8) -> Address {
     Address::repeat_byte(number)

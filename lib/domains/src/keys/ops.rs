@@ -18,16 +18,16 @@ use nepto_proto::limits::{
     DEVICES_PER_ACCOUNT_MAX, ONE_TIME_PREKEYS_LOW, ONE_TIME_PREKEYS_MAX, ONE_TIME_PREKEYS_RESERVED,
 };
 use nepto_proto::subject::Live;
+use nepto_proto::svc::accounts::WhoAccepts;
+use nepto_proto::svc::auth::{EndSessions, FindAccount};
+use nepto_proto::svc::keys::DeviceList;
+use nepto_proto::svc::keys::{CanRegister, Certified, RegisterDevice};
 use nepto_proto::{AccountId, DeviceId, ErrorCode};
 
 use super::config::{Limits, Mailbox};
 use super::model::{check_fits, check_ids, check_keys, check_setup, identity_taken, key_limit, key_used};
 use super::signatures::Threads;
 use super::store::{DeviceRow, RemovedRow, Store, Taken};
-use nepto_proto::svc::accounts::WhoAccepts;
-use nepto_proto::svc::auth::{EndSessions, FindAccount};
-use nepto_proto::svc::keys::DeviceList;
-use nepto_proto::svc::keys::{CanRegister, Certified, RegisterDevice};
 
 /// A device that was not heard of for so long is removed: its mailbox has expired by then.
 const IDLE_AFTER: Duration = Duration::from_secs(180 * 86_400);

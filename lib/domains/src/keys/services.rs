@@ -1,11 +1,11 @@
 //! What other domains and processes ask.
 
 use nepto_kit::service::Service;
-
-use super::ops::Keys;
 use nepto_proto::svc::keys::{
     CanRegister, Certificates, DeviceSeen, ListDevices, OwnDevices, RegisterDevice, RemoveDevice, RemoveDevicesOf,
 };
+
+use super::ops::Keys;
 
 pub fn services(keys: &Keys) -> Vec<Service> {
     let (register, list, own, remove, seen) = (keys.clone(), keys.clone(), keys.clone(), keys.clone(), keys.clone());

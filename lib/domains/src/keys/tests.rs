@@ -11,11 +11,11 @@ use nepto_proto::api::keys::{
 };
 use nepto_proto::certificate::SignedMessage;
 use nepto_proto::event::DeviceRemoved;
+use nepto_proto::svc::keys::RegisterDevice;
 use nepto_proto::{AccountId, DeviceId, ErrorCode};
 
 use super::store::{DeviceRow, Store};
 use crate::testing::{account, database, no_redis};
-use nepto_proto::svc::keys::RegisterDevice;
 
 async fn store() -> Store {
     Store::new(database(super::domain()).await, no_redis())

@@ -8,14 +8,14 @@ use nepto_kit::limit::Limit;
 use nepto_kit::{Ctx, Failure};
 use nepto_proto::frame::encode_server;
 use nepto_proto::limits::PRESENCE_QUERY_MAX;
+use nepto_proto::svc::accounts::WhoAccepts;
+use nepto_proto::svc::keys::{DeviceList, ListDevices};
 use nepto_proto::wire::{self, server_frame};
 use nepto_proto::{AccountId, DeviceId, ErrorCode};
 use redis::AsyncCommands;
 
 use super::config::Limits;
 use crate::gateway::connected;
-use nepto_proto::svc::accounts::WhoAccepts;
-use nepto_proto::svc::keys::{DeviceList, ListDevices};
 
 /// Keys of one MGET: 0.3 ms of Redis for each hundred.
 const CHUNK: usize = 500;

@@ -3,11 +3,11 @@
 use alloy_primitives::{Address, B256, U256};
 use nepto_chain::topics;
 use nepto_proto::chain as wire;
+use nepto_proto::svc::collector::Pipeline;
 use proptest::prelude::*;
 
 use super::{Undecodable, decode};
 use crate::assets::model::{Amount, Class, Effect, Origin};
-use nepto_proto::svc::collector::Pipeline;
 
 fn word(number: u64) -> B256 {
     B256::from(U256::from(number))

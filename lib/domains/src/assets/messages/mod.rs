@@ -7,9 +7,9 @@ use alloy_primitives::{Address, U256};
 use nepto_kit::Failure;
 use nepto_proto::ErrorCode;
 use nepto_proto::api::assets::{MessageWithParts, Payment, Payments, SentMessage, SentMessages};
+use nepto_proto::svc::collector::Pipeline;
 
 use super::ops::Assets;
-use nepto_proto::svc::collector::Pipeline;
 
 pub use routes::routes;
 pub use store::PartMark;

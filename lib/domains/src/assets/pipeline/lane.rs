@@ -15,6 +15,7 @@ use nepto_kit::{crash, dead_letters, nats, outbox};
 use nepto_proto::chain as wire;
 use nepto_proto::event::{Grade, OwnershipChanged};
 use nepto_proto::subject::CHAIN_STREAM;
+use nepto_proto::svc::collector::{Pipeline, ReplaySteps};
 use prost::Message;
 use tokio::task::JoinSet;
 use tokio::time::Instant;
@@ -25,7 +26,6 @@ use crate::assets::model::{Amount, Folded, Holding};
 use crate::assets::ops::Assets;
 use crate::assets::shapes::Shapes;
 use crate::assets::store::{Applied, Change, CursorRow, FORM, folds};
-use nepto_proto::svc::collector::{Pipeline, ReplaySteps};
 
 /// A worker that is gone is replaced after this.
 const LEASE_TTL: Duration = Duration::from_secs(10);

@@ -12,6 +12,7 @@ use std::sync::Arc;
 
 use futures_util::future::join_all;
 use nepto_kit::consumer::Consumer;
+use nepto_proto::svc::collector::Pipeline;
 
 use self::lane::Lane;
 pub use self::lane::lease_of;
@@ -19,7 +20,6 @@ use self::linked_wallets::LinkedWallets;
 #[cfg(test)]
 pub use self::understand::read;
 use super::ops::Assets;
-use nepto_proto::svc::collector::Pipeline;
 
 /// A queue worker for each pipeline, with a lane of its own for each chain.
 pub fn consumers(assets: &Assets) -> Vec<Consumer> {

@@ -8,6 +8,7 @@ use nepto_kit::db::DbError;
 use nepto_kit::{crash, dead_letters};
 use nepto_proto::chain as wire;
 use nepto_proto::subject::{self, CHAIN_STREAM};
+use nepto_proto::svc::collector::Pipeline;
 use prost::Message;
 
 use super::lane::{Lane, State};
@@ -15,7 +16,6 @@ use crate::assets::decode::{Decoded, decode};
 use crate::assets::model::{Folded, place};
 use crate::assets::shapes::{Noted, Other, Shapes, Unread, shapes_of};
 use crate::assets::store::CursorRow;
-use nepto_proto::svc::collector::Pipeline;
 
 /// When an event was tried to be understood: with its step, or again, by a message of this sequence.
 #[derive(Clone, Copy)]

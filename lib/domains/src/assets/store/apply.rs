@@ -5,6 +5,7 @@ use std::collections::{BTreeMap, BTreeSet, HashMap};
 use alloy_primitives::Address;
 use nepto_kit::db::{Bytes, DbError, RecordId, array, key, readable, vars};
 use nepto_kit::outbox;
+use nepto_proto::svc::collector::Pipeline;
 use prost::Message;
 use surrealdb::types::SurrealValue;
 
@@ -13,7 +14,6 @@ use super::rows::{self, Rows, ShapeRow, is_named_by_contract, row_id, shape_id, 
 use super::{CursorRow, DeltaKey, HeldRow, Store, cursor_id, held_id, read_amount};
 use crate::assets::model::{Amount, Delta, Folded, Holding};
 use crate::assets::shapes::{Shapes, Unread};
-use nepto_proto::svc::collector::Pipeline;
 
 /// A change that is not folded yet, as it is remembered.
 #[derive(Debug, Clone, PartialEq)]

@@ -22,6 +22,7 @@ use std::str::FromStr;
 
 use alloy_primitives::{Address, B256, U256};
 use nepto_kit::db::{Bytes, Db, DbError, RecordId, array, key, vars};
+use nepto_proto::svc::collector::Pipeline;
 use surrealdb::types::SurrealValue;
 
 #[cfg(test)]
@@ -36,7 +37,6 @@ pub use rows::{PartRow, SentRow, message_of};
 pub use schema::{BY_CHAIN, BY_PIPELINE, SCHEMA};
 
 use super::model::{Amount, Holding};
-use nepto_proto::svc::collector::Pipeline;
 
 /// How far a pipeline is with a chain.
 #[derive(Debug, Clone, PartialEq, Eq, SurrealValue)]

@@ -1,10 +1,10 @@
 //! Rows that are written by the thousand, packed into bytes. Protobuf, so that a field can be added.
 
 use alloy_primitives::{Address, B256, U256};
+use nepto_proto::svc::collector::Pipeline;
 use prost::Message;
 
 use crate::assets::model::{Amount, Class, Delta, Holding, Origin};
-use nepto_proto::svc::collector::Pipeline;
 
 /// The body of a row of `delta`: what changed for one holder.
 #[derive(Clone, PartialEq, Message)]

@@ -4,13 +4,13 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use alloy_primitives::Address;
 use nepto_kit::db::{Bytes, DbError, RecordId, key, readable, vars};
+use nepto_proto::svc::collector::Pipeline;
 use surrealdb::types::SurrealValue;
 
 use super::packed::DeltasBody;
 use super::rows::DeltaRow;
 use super::{CursorRow, Store, cursor_id, held_id, hex, read_address, read_amount, scope};
 use crate::assets::model::{Amount, Class, Delta, Holding, Origin};
-use nepto_proto::svc::collector::Pipeline;
 
 /// Rows of deltas of one holder that are read at once. Nobody has so many that are not folded.
 const TAIL_MAX: i64 = 100_000;

@@ -5,6 +5,7 @@ use std::collections::BTreeMap;
 use alloy_primitives::{Address, U256};
 use nepto_kit::db::{Body, Bytes, RecordId, array};
 use nepto_proto::chain as wire;
+use nepto_proto::svc::collector::Pipeline;
 use prost::Message;
 use surrealdb::types::SurrealValue;
 
@@ -12,7 +13,6 @@ use super::packed::{AppliedRow, DeltasBody};
 use super::{DeltaKey, amount_bytes, hash_hex, hex, token_hex};
 use crate::assets::model::{Effect, Folded, Sending, Single, Turn};
 use crate::assets::shapes::{Shape, Unread};
-use nepto_proto::svc::collector::Pipeline;
 
 const TURN: &str = "turn";
 const UNREAD: &str = "unread";

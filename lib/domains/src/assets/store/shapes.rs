@@ -4,12 +4,12 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use alloy_primitives::Address;
 use nepto_kit::db::{Body, DbError, RecordId, key, readable, vars};
+use nepto_proto::svc::collector::Pipeline;
 
 use super::rows::{ShapeRow, shape_id};
 use super::{Store, hex, read_address};
 use crate::assets::model::{Holding, Origin};
 use crate::assets::shapes::{Shape, Shapes, shapes_of};
-use nepto_proto::svc::collector::Pipeline;
 
 /// Contracts of which something is unread that are told apart. Past these, it is said of all.
 const UNREAD_CONTRACTS_MAX: usize = 10_000;

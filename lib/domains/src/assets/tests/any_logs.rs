@@ -7,6 +7,7 @@ use alloy_primitives::{Address, B256, U256};
 use alloy_sol_types::SolValue;
 use nepto_chain::topics;
 use nepto_proto::chain as wire;
+use nepto_proto::svc::collector::Pipeline;
 use proptest::prelude::*;
 use proptest::test_runner::{Config, TestRunner};
 
@@ -18,7 +19,6 @@ use crate::assets::shapes::shapes_of;
 use crate::assets::store::{CursorRow, Store, held};
 use crate::collector::pipeline_of;
 use crate::testing::database;
-use nepto_proto::svc::collector::Pipeline;
 
 const PEOPLE: u8 = 4;
 const CONTRACTS: [wire::Standard; 5] = [

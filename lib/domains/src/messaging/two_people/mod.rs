@@ -18,6 +18,9 @@ use nepto_kit::service::Service;
 use nepto_kit::{Ctx, Failure};
 use nepto_proto::api::accounts::Consent;
 use nepto_proto::api::auth::Wallets;
+use nepto_proto::svc::accounts::Verdict;
+use nepto_proto::svc::auth::{FindAccount, FoundAccount};
+use nepto_proto::svc::keys::{DeviceList, ListDevices};
 use nepto_proto::wire::{CiphertextType, DeviceCiphertext, SendDm};
 use nepto_proto::{AccountId, ClientMsgId, DeviceId, ErrorCode};
 use nepto_testkit::{Nats, Redis};
@@ -29,9 +32,6 @@ use super::requests;
 use super::send::{self, Refusal};
 use crate::accounts::{Accounts, writing_key};
 use crate::testing::{account, connected, database};
-use nepto_proto::svc::accounts::Verdict;
-use nepto_proto::svc::auth::{FindAccount, FoundAccount};
-use nepto_proto::svc::keys::{DeviceList, ListDevices};
 
 /// Steps of a path.
 const STEPS_MAX: usize = 6;
