@@ -27,7 +27,7 @@ use nepto_testkit::{Nats, Redis};
 use redis::AsyncCommands;
 
 use self::model::{Act, Fate, Person, REQUESTS_MAX, happens};
-use super::config::Limits;
+use super::config::{Limits, Mailbox};
 use super::requests;
 use super::send::{self, Refusal};
 use crate::accounts::{Accounts, writing_key};
@@ -59,6 +59,8 @@ impl World {
         let ctx = connected(nats, redis, |config| {
             config.set_section(Limits { request_messages: REQUESTS_MAX.into(), ..Limits::default() });
             config.set_section(crate::accounts::Limits { new_contacts_per_day: u32::MAX });
+            // however long the walk takes: what is sent again in it is a repetition
+            config.set_section(Mailbox { duplicate_window_s: 3_600, ..Mailbox::default() });
         });
         let ctx = ctx.await;
         let domain = crate::accounts::domain();
