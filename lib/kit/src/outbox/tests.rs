@@ -2,7 +2,7 @@
 
 use std::time::{Duration, Instant};
 
-use async_nats::jetstream::consumer::{DeliverPolicy, pull};
+use async_nats::jetstream::consumer::{AckPolicy, DeliverPolicy, pull};
 use futures_util::StreamExt;
 use nepto_proto::AccountId;
 use nepto_proto::event::{DeviceRemoved, WalletLinked};
@@ -41,7 +41,8 @@ async fn is_empty(db: &Db) -> bool {
 /// The accounts of all events, in the order of the stream.
 async fn published(ctx: &Ctx, count: usize) -> Vec<u128> {
     let stream = ctx.jetstream.get_stream(EVENTS_STREAM).await.unwrap();
-    let config = pull::Config { deliver_policy: DeliverPolicy::All, ..Default::default() };
+    // nobody acknowledges, and a consumer that waits for that gives out a thousand
+    let config = pull::Config { deliver_policy: DeliverPolicy::All, ack_policy: AckPolicy::None, ..Default::default() };
     let consumer = stream.create_consumer(config).await.unwrap();
     let mut messages = consumer.fetch().max_messages(count).expires(seconds(5)).messages().await.unwrap();
     let mut seen = Vec::new();
