@@ -3,7 +3,7 @@
 use std::time::{Duration, Instant};
 
 use async_nats::jetstream::consumer::{AckPolicy, DeliverPolicy, pull};
-use futures_util::StreamExt;
+use futures_util::{FutureExt, StreamExt};
 use nepto_proto::AccountId;
 use nepto_proto::event::{DeviceRemoved, WalletLinked};
 use nepto_proto::subject::EVENTS_STREAM;
@@ -12,6 +12,7 @@ use surrealdb::types::vars;
 use uuid::Uuid;
 
 use super::*;
+use crate::domain::Parts;
 use crate::testing::Ground;
 
 fn removed(number: u128) -> DeviceRemoved {
@@ -94,6 +95,17 @@ async fn a_wake_is_enough_for_the_relay_of_the_process_that_wrote() {
     }
     took.sort();
     assert!(took[2] < POLL / 2, "{took:?}");
+}
+
+#[tokio::test]
+async fn whoever_writes_wakes_the_relay_of_its_process() {
+    let ground = Ground::new().await;
+    let parts = Parts::new(&ground.ctx, ground.database("outbox").await);
+    let relay = parts.outbox().unwrap().clone();
+    let writer = parts.shared(|parts| Ok(parts.outbox()?.clone())).unwrap();
+    assert!(relay.wake.notified().now_or_never().is_none());
+    writer.wake();
+    assert!(relay.wake.notified().now_or_never().is_some());
 }
 
 #[tokio::test]
