@@ -191,7 +191,8 @@ fn costs_of_sender(ctx: &Ctx, sender: AccountId, send: &ReadSend) -> [Cost; 2] {
 
 /// What it costs of that which all whom the recipient has accepted may send to them.
 fn cost_of_recipient(ctx: &Ctx, send: &ReadSend) -> Cost {
-    let limit = Limit { kind: "bytes_to", max: ctx.config.section::<Mailbox>().bytes_per_recipient_per_day, window: DAY };
+    let limit =
+        Limit { kind: "bytes_to", max: ctx.config.section::<Mailbox>().bytes_per_recipient_per_day, window: DAY };
     Cost { limit, subject: send.to.to_string(), amount: bytes_to_recipient(send), refundable: true }
 }
 
