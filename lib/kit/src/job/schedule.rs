@@ -4,7 +4,7 @@ use std::fmt;
 use std::time::Duration;
 
 use cronexpr::Crontab;
-use jiff::Timestamp;
+use jiff::{Timestamp, Zoned};
 
 /// A due time that is older was missed: schedulers look once a second.
 pub const MISSED_AFTER_MS: i64 = 60_000;
@@ -60,9 +60,13 @@ impl Schedule {
     pub fn after(&self, ms: i64) -> Option<i64> {
         match self {
             Self::Every(interval) => ms.checked_add(*interval),
-            Self::Cron(crontab, _) => {
-                let from = Timestamp::from_millisecond(ms).ok()?;
-                Some(crontab.find_next(from).ok()?.timestamp().as_millisecond())
+            Self::Cron(crontab, expression) => {
+                let mut next = crontab.find_next(Timestamp::from_millisecond(ms).ok()?).ok()?;
+                // what is due at an hour of the day is due once on the day that has this hour twice
+                while names_hours(expression) && is_repeated(&next) {
+                    next = crontab.find_next(next.timestamp()).ok()?;
+                }
+                Some(next.timestamp().as_millisecond())
             }
         }
     }
@@ -103,6 +107,17 @@ impl Schedule {
             },
         }
     }
+}
+
+/// Whether an expression is for certain hours of the day, and not for each or for every second.
+fn names_hours(expression: &str) -> bool {
+    expression.split_whitespace().nth(1).is_some_and(|hours| !hours.starts_with('*'))
+}
+
+/// Whether the clock shows this time once more, because it was set back.
+fn is_repeated(at: &Zoned) -> bool {
+    let first = at.time_zone().to_ambiguous_zoned(at.datetime()).earlier();
+    first.is_ok_and(|first| first.timestamp() < at.timestamp())
 }
 
 impl fmt::Display for Schedule {
@@ -149,6 +164,10 @@ mod tests {
         let autumn = dues(&schedule, "2026-10-24T12:00:00Z", 2);
         assert_eq!(spring, ["2026-03-30T00:30:00Z", "2026-03-31T00:30:00Z"]);
         assert_eq!(autumn, ["2026-10-25T00:30:00Z", "2026-10-26T01:30:00Z"]);
+        // what is due each hour is due in both
+        let hourly = Schedule::cron("30 * * * * Europe/Berlin").unwrap();
+        let autumn = dues(&hourly, "2026-10-25T00:00:00Z", 3);
+        assert_eq!(autumn, ["2026-10-25T00:30:00Z", "2026-10-25T01:30:00Z", "2026-10-25T02:30:00Z"]);
     }
 
     #[test]

@@ -2,8 +2,8 @@
 
 use std::time::{Duration, Instant};
 
-use async_nats::jetstream::consumer::{DeliverPolicy, pull};
-use futures_util::StreamExt;
+use async_nats::jetstream::consumer::{AckPolicy, DeliverPolicy, pull};
+use futures_util::{FutureExt, StreamExt};
 use nepto_proto::AccountId;
 use nepto_proto::event::{DeviceRemoved, WalletLinked};
 use nepto_proto::subject::EVENTS_STREAM;
@@ -12,6 +12,7 @@ use surrealdb::types::vars;
 use uuid::Uuid;
 
 use super::*;
+use crate::domain::Parts;
 use crate::testing::Ground;
 
 fn removed(number: u128) -> DeviceRemoved {
@@ -41,7 +42,8 @@ async fn is_empty(db: &Db) -> bool {
 /// The accounts of all events, in the order of the stream.
 async fn published(ctx: &Ctx, count: usize) -> Vec<u128> {
     let stream = ctx.jetstream.get_stream(EVENTS_STREAM).await.unwrap();
-    let config = pull::Config { deliver_policy: DeliverPolicy::All, ..Default::default() };
+    // nobody acknowledges, and a consumer that waits for that gives out a thousand
+    let config = pull::Config { deliver_policy: DeliverPolicy::All, ack_policy: AckPolicy::None, ..Default::default() };
     let consumer = stream.create_consumer(config).await.unwrap();
     let mut messages = consumer.fetch().max_messages(count).expires(seconds(5)).messages().await.unwrap();
     let mut seen = Vec::new();
@@ -93,6 +95,17 @@ async fn a_wake_is_enough_for_the_relay_of_the_process_that_wrote() {
     }
     took.sort();
     assert!(took[2] < POLL / 2, "{took:?}");
+}
+
+#[tokio::test]
+async fn whoever_writes_wakes_the_relay_of_its_process() {
+    let ground = Ground::new().await;
+    let parts = Parts::new(&ground.ctx, ground.database("outbox").await);
+    let relay = parts.outbox().unwrap().clone();
+    let writer = parts.shared(|parts| Ok(parts.outbox()?.clone())).unwrap();
+    assert!(relay.wake.notified().now_or_never().is_none());
+    writer.wake();
+    assert!(relay.wake.notified().now_or_never().is_some());
 }
 
 #[tokio::test]
