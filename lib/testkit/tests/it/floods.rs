@@ -172,7 +172,12 @@ async fn a_socket_that_has_not_said_hello_holds_little() {
     // a frame of 4,000 bytes that comes but for its end
     for stream in &mut open {
         assert_eq!(status(stream, seconds(5)).await, Some(101));
-        stream.as_mut().unwrap().write_all(&[&[0x82, 0xfe, 0x0f, 0xa0, 1, 2, 3, 4][..], &[7; 3_900]].concat()).await.unwrap();
+        stream
+            .as_mut()
+            .unwrap()
+            .write_all(&[&[0x82, 0xfe, 0x0f, 0xa0, 1, 2, 3, 4][..], &[7; 3_900]].concat())
+            .await
+            .unwrap();
     }
     sleep(seconds(1)).await;
     assert!(gateway.metric("nepto_gateway_sockets").await.unwrap() >= SOCKETS as f64, "they are open");
