@@ -225,12 +225,13 @@ impl Builder {
             .and(&self.settings);
         run(path, &settings, &["provision"]).await?;
         // none of them needs another one to start
-        let gateways = ground.sockets.into_iter().enumerate().map(async |(number, http)| {
-            let name = format!("gateway-{number}");
-            Server::start(Role::Gateway, &name, http, path, &settings).await.map(Arc::new)
+        let gateways = ground.sockets.into_iter().enumerate().map(|(number, http)| {
+            let (name, settings) = (format!("gateway-{number}"), &settings);
+            async move { Server::start(Role::Gateway, &name, http, path, settings).await.map(Arc::new) }
         });
+        let worker = Port::reserve()?;
         let (worker, api, gateways) = tokio::try_join!(
-            Server::start(Role::Worker, "worker", Port::reserve()?, path, &settings),
+            Server::start(Role::Worker, "worker", worker, path, &settings),
             Server::start(Role::Api(Vec::new()), "api", api, path, &settings),
             try_join_all(gateways),
         )?;
