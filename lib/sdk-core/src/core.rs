@@ -18,9 +18,9 @@ const REPORTED_MAX: usize = 1_000;
 /// Who this device is.
 #[derive(Debug, Clone)]
 pub struct Me {
-    /// The account.
+    /// The account that it belongs to.
     pub account: AccountId,
-    /// The device.
+    /// Its number within that account.
     pub device: DeviceId,
     /// The wallet that signed it in, EIP-55.
     pub wallet: String,

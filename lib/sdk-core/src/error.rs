@@ -31,18 +31,18 @@ pub enum SdkError {
     /// An answer outside the contract.
     #[error("{url} answered with status {status}, but not as a Nepto server does; check the address")]
     Unexpected {
-        /// The status.
+        /// The HTTP status.
         status: u16,
-        /// Who answered.
+        /// The base URL of the server that was asked.
         url: String,
     },
-    /// No connection.
+    /// No connection, and why; usually temporary.
     #[error("the server can't be reached: {0}; check the address and the network")]
     Network(String),
     /// No answer in time.
     #[error("the server did not answer in time; try again")]
     Timeout,
-    /// The socket.
+    /// The WebSocket to the gateway.
     #[error(transparent)]
     Socket(#[from] SocketError),
     /// There is no live connection for what was asked.
@@ -96,9 +96,9 @@ pub enum SdkError {
     Uncertified {
         /// Whose device it claims to be.
         account: AccountId,
-        /// Its number.
+        /// The number it was offered under.
         device: DeviceId,
-        /// Why not.
+        /// What is wrong with its certificate; English, for people.
         reason: String,
     },
     /// A wallet of the account is a contract, and no node of its chain is known to ask it.
@@ -107,9 +107,9 @@ pub enum SdkError {
          chain; name a node of it"
     )]
     NodeNeeded {
-        /// Whose wallet.
+        /// The account whose devices can't be checked.
         account: AccountId,
-        /// EIP-155.
+        /// The wallet's chain, by its EIP-155 id.
         chain_id: u64,
     },
     /// The wallet that signs in is a contract, and no node of its chain is known to ask it.
@@ -117,15 +117,15 @@ pub enum SdkError {
     OwnNodeNeeded {
         /// The wallet, EIP-55.
         wallet: String,
-        /// EIP-155.
+        /// The wallet's chain, by its EIP-155 id.
         chain_id: u64,
     },
     /// The nodes of a chain, which must be asked about a contract wallet.
     #[error("chain {chain_id} could not be asked about a contract wallet: {why}; check its nodes, or try again later")]
     Chain {
-        /// EIP-155.
+        /// The chain's EIP-155 id.
         chain_id: u64,
-        /// What happened.
+        /// How the nodes failed; English, for people.
         why: String,
     },
     /// The address of a node.
@@ -134,9 +134,9 @@ pub enum SdkError {
     /// The server names another wallet as the root of an account than the one that was asked for.
     #[error("the server says that {account} does not belong to wallet {wallet}; don't trust this contact")]
     WrongWallet {
-        /// The account.
+        /// The account that the server gave for the wallet.
         account: AccountId,
-        /// The wallet that the user named.
+        /// The wallet that the user named, EIP-55.
         wallet: String,
     },
     /// The keys of a verified contact changed.
@@ -148,7 +148,7 @@ pub enum SdkError {
          nothing is sent unless you accept the change"
     )]
     RootChanged {
-        /// The account.
+        /// The account whose root changed.
         account: AccountId,
         /// What was checked at the first contact and is still trusted, EIP-55.
         pinned: String,
@@ -161,9 +161,9 @@ pub enum SdkError {
          the change"
     )]
     DeviceReturned {
-        /// Whose.
+        /// The account that it belongs to.
         account: AccountId,
-        /// Its number.
+        /// Its number within that account.
         device: DeviceId,
     },
     /// A handle or a wallet's address that meant somebody else before.
@@ -189,9 +189,9 @@ pub enum SdkError {
     /// A bundle or directory that does not hold.
     #[error("the keys of {account} can't be used: {reason}")]
     BadKeys {
-        /// Whose.
+        /// The account whose bundle or directory it is.
         account: AccountId,
-        /// Why.
+        /// What does not hold; English, for people.
         reason: &'static str,
     },
     /// The device lists kept changing.
