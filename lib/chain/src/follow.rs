@@ -36,15 +36,15 @@ pub enum Move {
     },
     /// The blocks above this one are no part of the chain any more.
     Revert {
-        /// Its height.
+        /// The height of the highest block that stays.
         to: u64,
     },
     /// No new block, but this one became final.
     Finalize {
-        /// Its height.
+        /// The height of the highest final block.
         height: u64,
     },
-    /// Nothing.
+    /// Nothing new, or nothing that the nodes agree about yet: ask again later.
     Wait,
 }
 
@@ -58,7 +58,7 @@ pub enum FollowError {
     /// dropped it.
     #[error("no node gives block {height}, which comes next after ours")]
     NoBlock {
-        /// Its height.
+        /// The height of the block that nobody has.
         height: u64,
     },
     /// Most nodes say that a block which is final, or as old as what is kept, is another one.

@@ -269,8 +269,8 @@ impl SdkError {
         matches!(self, Self::SignedOut) || self.code().is_some_and(is_signed_out)
     }
 
-    /// Why a message can't be sent, for good; `None` if a later try may succeed. What is said about the session, or by somebody in between,
-    /// is no verdict on the message.
+    /// Why a message can't be sent, for good; `None` if a later try may succeed. What is said about the session, or by
+    /// somebody in between, is no verdict on the message.
     pub fn lasting(&self) -> Option<Failure> {
         match self {
             Self::Server { code, .. } if is_temporary(*code) || is_about_session(*code) => None,

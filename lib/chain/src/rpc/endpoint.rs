@@ -84,9 +84,9 @@ pub struct EndpointStatus {
     pub latency_ms: f64,
     /// Requests under way at once, at most, at present.
     pub concurrency: usize,
-    /// Requests.
+    /// Requests since the process began.
     pub asked: u64,
-    /// Of them without a usable answer.
+    /// Those among them that got no usable answer.
     pub failed: u64,
     /// Answers that were proven false.
     pub lied: u64,

@@ -64,7 +64,7 @@ impl Pool {
         self.endpoints.iter().for_each(Endpoint::doubt);
     }
 
-    /// Every endpoint.
+    /// Every endpoint, also those that are resting, in the order in which they were given.
     pub fn endpoints(&self) -> &[Endpoint] {
         &self.endpoints
     }

@@ -41,7 +41,7 @@ impl Source {
         Self { pool, encoding, finality }
     }
 
-    /// The endpoints.
+    /// The endpoints it asks, and how they do.
     pub const fn pool(&self) -> &Pool {
         &self.pool
     }
