@@ -52,7 +52,7 @@ pub struct Timestamp {
 }
 
 impl Timestamp {
-    /// The moment.
+    /// The moment that the text names; its UTC offset is kept.
     pub fn time(&self) -> OffsetDateTime {
         self.time
     }
@@ -79,25 +79,25 @@ pub enum SiweError {
     /// For somebody else.
     #[error("the sign-in message is for the domain {found:?}, this server is {expected:?}")]
     Domain {
-        /// This server.
+        /// The domain that this server signs people in for.
         expected: String,
-        /// In the message.
+        /// The domain that the message names.
         found: String,
     },
     /// For the same domain under another scheme.
     #[error("the sign-in message is for {scheme}://{domain}, and its URI begins with another scheme")]
     Scheme {
-        /// Before the domain.
+        /// What stands before the domain in the message, without `://`.
         scheme: String,
-        /// Behind it.
+        /// The domain that the message names.
         domain: String,
     },
     /// For another resource.
     #[error("the sign-in message is for the URI {found:?}, this server is {expected:?}")]
     Uri {
-        /// This server.
+        /// The URI that this server signs people in for.
         expected: String,
-        /// In the message.
+        /// The URI that the message names.
         found: String,
     },
     /// A chain that this server does not accept.
