@@ -188,7 +188,7 @@ pub enum Effect {
     Refuse(Refusal),
     /// Count this against what the connection may spend.
     Spend(u32),
-    /// Run this.
+    /// Run this beside the connection.
     Run(Order, BoxFuture<'static, Outcome>),
     /// Listen to this subject.
     Subscribe(String),
@@ -198,9 +198,9 @@ pub enum Effect {
 
 /// A request that was not done.
 pub struct Refusal {
-    /// Which.
+    /// The id of the frame that asked.
     pub reply_to: u32,
-    /// Why.
+    /// Why it was not done; the client gets its code and detail.
     pub failure: Failure,
     /// If it was a message of this id.
     pub client_msg_id: Vec<u8>,
@@ -280,7 +280,7 @@ impl<'a, D: Send + 'static> Effects<'a, D> {
         self.collected.push(Effect::Subscribe(subject));
     }
 
-    /// Ends that.
+    /// Listens to a subject no more. What is on its way may still come.
     pub fn unsubscribe(&mut self, subject: String) {
         self.collected.push(Effect::Unsubscribe(subject));
     }

@@ -17,13 +17,13 @@ use crate::{Ctx, Failure};
 /// Who a token was given to.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Claims {
-    /// The account.
+    /// Whom it speaks for.
     #[serde(rename = "sub")]
     pub account: AccountId,
-    /// The device.
+    /// The device that signed in.
     #[serde(rename = "did")]
     pub device: DeviceId,
-    /// The session.
+    /// The session that must live for the token to count; rows and refreshes are in `auth`.
     #[serde(rename = "sid")]
     pub session: SessionId,
     /// Issued at, seconds since 1970.
@@ -32,10 +32,10 @@ pub struct Claims {
     pub exp: i64,
 }
 
-/// Makes tokens.
+/// Makes access tokens, with the private key.
 pub struct Signer(EncodingKey);
 
-/// Checks tokens.
+/// Checks access tokens, with the public key.
 pub struct Verifier(DecodingKey);
 
 impl Signer {

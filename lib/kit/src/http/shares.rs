@@ -10,9 +10,9 @@ use super::Origin;
 /// How many places there are.
 #[derive(Debug, Clone, Copy)]
 pub struct Bounds {
-    /// In all.
+    /// For everybody together.
     pub all: usize,
-    /// For one network.
+    /// For one network, which is part of a prefix ([`Origin`]).
     pub network: usize,
     /// For one prefix.
     pub prefix: usize,
