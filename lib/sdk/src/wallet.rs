@@ -115,7 +115,7 @@ impl Wallet {
         self.contract.as_ref()
     }
 
-    /// Its address.
+    /// The contract's address for a contract wallet, else that of the key.
     pub fn address(&self) -> Address {
         self.contract.as_ref().map_or_else(|| self.signer.address(), |contract| contract.address)
     }
