@@ -36,7 +36,7 @@ impl Chains {
 #[derive(Debug, Clone, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Chain {
-    /// EIP-155.
+    /// The EIP-155 id, which every node must confirm.
     pub id: u64,
     /// Nodes or providers, `http` or `https`. Two of different operators can be compared, and one may fail.
     pub rpc: Vec<Endpoint>,
@@ -196,15 +196,15 @@ pub fn address_without_typo<'de, D: Deserializer<'de>>(deserializer: D) -> Resul
 pub enum Standard {
     /// A token of the kind that its events tell.
     Token,
-    /// Fungible tokens.
+    /// ERC-20: amounts.
     Erc20,
-    /// Tokens of which each is one.
+    /// ERC-721: tokens of which each is one.
     Erc721,
-    /// Tokens of many kinds.
+    /// ERC-1155: amounts of many ids.
     Erc1155,
-    /// Synthetix' StakingRewards.
+    /// Staking with the events of Synthetix' StakingRewards.
     Staking,
-    /// Nepto's MultiSender.
+    /// `contracts/src/MultiSender.sol`: payments with a message.
     Multisend,
 }
 
@@ -238,7 +238,7 @@ pub struct Hook {
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum HookProvider {
-    /// Alchemy Notify.
+    /// Notify webhooks of Alchemy, which it signs.
     Alchemy,
 }
 

@@ -21,7 +21,7 @@ use nepto_proto::event::Event;
 use nepto_proto::svc::Operation;
 use serde::{Deserialize, Serialize};
 
-/// The domain.
+/// The domain: what it has for each role.
 pub fn domain() -> Domain {
     Domain {
         name: "example",

@@ -52,7 +52,7 @@ pub struct Cached {
     pub fetched_at_ms: i64,
 }
 
-/// The images.
+/// Images in a folder that has a bound; the least recently used go first.
 #[derive(Clone)]
 pub struct Cache {
     folder: Arc<Path>,

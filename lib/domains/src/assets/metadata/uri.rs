@@ -21,7 +21,7 @@ const SCHEME_SHOWN: usize = 20;
 pub enum Place {
     /// In the web.
     Web(Url, Word),
-    /// Here.
+    /// In the URI itself.
     Here(Vec<u8>),
 }
 
