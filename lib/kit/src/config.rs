@@ -258,7 +258,7 @@ pub enum ConfigError {
     /// The file can't be read.
     #[error("the configuration {} can't be read: {source}", path.display())]
     Read {
-        /// Its path.
+        /// The path of the file.
         path: PathBuf,
         /// What the file system says.
         source: std::io::Error,
@@ -291,7 +291,7 @@ pub enum ConfigError {
     /// Any of these, in a file.
     #[error("{}: {source}", path.display())]
     File {
-        /// Its path.
+        /// The path of the file.
         path: PathBuf,
         /// What is wrong, and where in the file.
         source: Box<ConfigError>,

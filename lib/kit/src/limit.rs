@@ -108,7 +108,7 @@ impl Cost {
 /// An allowance in which there was not enough left.
 #[derive(Debug, Clone, Copy)]
 pub struct Exhausted {
-    /// The allowance.
+    /// The allowance that is used up.
     pub limit: Limit,
     /// How long until its window ends and it is whole again.
     pub left: Duration,

@@ -157,7 +157,7 @@ pub enum Event {
     },
     /// A peer set up a broken session anew.
     SessionReset {
-        /// The peer.
+        /// The peer, whose messages can be read again from now on.
         account: AccountId,
         /// The device of theirs that set it up.
         device: DeviceId,

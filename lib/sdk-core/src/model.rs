@@ -193,7 +193,7 @@ pub enum Notice {
 /// A reaction to a message. An account may have several, each with another `emoji`.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Reaction {
-    /// Who reacted.
+    /// The account that reacted.
     pub by: AccountId,
     /// Any short text its author's client chose, usually one emoji. Untrusted: escape it where it is shown.
     pub emoji: String,

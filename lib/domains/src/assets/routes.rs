@@ -136,7 +136,7 @@ async fn holders(
 #[derive(Deserialize, IntoParams)]
 #[serde(deny_unknown_fields)]
 struct What {
-    /// Whose
+    /// Who has it, or may have
     #[param(value_type = parameters::Address, inline)]
     holder: String,
     /// A token of an ERC-721 or ERC-1155, decimal

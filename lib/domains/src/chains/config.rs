@@ -196,7 +196,7 @@ pub fn address_without_typo<'de, D: Deserializer<'de>>(deserializer: D) -> Resul
 pub enum Standard {
     /// A token of the kind that its events tell.
     Token,
-    /// ERC-20: amounts.
+    /// ERC-20: tokens that are all alike.
     Erc20,
     /// ERC-721: tokens of which each is one.
     Erc721,
