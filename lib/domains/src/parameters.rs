@@ -42,15 +42,15 @@ texts! {
     AccountId = "^([0-9a-fA-F]{32}|[0-9a-fA-F]{8}(-[0-9a-fA-F]{4}){3}-[0-9a-fA-F]{12})$";
     /// An account's id, an address of one of its wallets, or its handle.
     Reference = "^@?[0-9A-Za-z_-]{3,42}$";
-    /// The address of a wallet or a contract, in any capitals.
+    /// Of a wallet or contract.
     Address = "^0x[0-9a-fA-F]{40}$";
-    /// The hash of a transaction.
+    /// Of a transaction.
     Hash = "^0x[0-9a-fA-F]{64}$";
-    /// A number of 256 bits, decimal.
+    /// Of 256 bits, decimal.
     Number = "^[0-9]{1,78}$";
     /// Numbers of devices, ten at the most.
     Devices = "^(12[0-7]|1[01][0-9]|[1-9][0-9]?)(,(12[0-7]|1[01][0-9]|[1-9][0-9]?)){0,9}$";
-    /// What a contract has of a wallet, or owes it: held, staked or rewarded.
+    /// Whose of three things.
     What = "^(held|staked|rewarded)$";
     /// Which of the things that one contract may be.
     Standard = "^(erc20|erc721|erc1155)$";
@@ -63,11 +63,11 @@ texts! {
 }
 
 numbers! {
-    /// A chain's EIP-155 id, with the bound of EIP-2294.
+    /// EIP-155, with the bound of EIP-2294.
     ChainId = 0 to 9_223_372_036_854_775_771_u64;
-    /// The height of a block.
+    /// Its height.
     Block = 0 to 9_223_372_036_854_775_807_u64;
-    /// The number of a device within its account.
+    /// Of an account.
     Device = 1 to 127;
     /// Entries of a page.
     Limit = 1 to 200;
@@ -78,7 +78,7 @@ numbers! {
 #[into_params(parameter_in = Path)]
 #[expect(dead_code, reason = "only described")]
 pub struct WalletPath {
-    /// The chain's EIP-155 id
+    /// EIP-155
     #[param(value_type = ChainId, inline)]
     chain_id: u64,
     /// Any capitals
@@ -86,12 +86,12 @@ pub struct WalletPath {
     wallet: String,
 }
 
-/// A contract on a chain.
+/// A contract.
 #[derive(IntoParams)]
 #[into_params(parameter_in = Path)]
 #[expect(dead_code, reason = "only described")]
 pub struct ContractPath {
-    /// The chain's EIP-155 id
+    /// EIP-155
     #[param(value_type = ChainId, inline)]
     chain_id: u64,
     /// Any capitals
@@ -104,7 +104,7 @@ pub struct ContractPath {
 #[into_params(parameter_in = Path)]
 #[expect(dead_code, reason = "only described")]
 pub struct TokenPath {
-    /// The chain's EIP-155 id
+    /// EIP-155
     #[param(value_type = ChainId, inline)]
     chain_id: u64,
     /// Any capitals

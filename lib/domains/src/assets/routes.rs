@@ -136,7 +136,7 @@ async fn holders(
 #[derive(Deserialize, IntoParams)]
 #[serde(deny_unknown_fields)]
 struct What {
-    /// Who has it, or may have
+    /// Whose
     #[param(value_type = parameters::Address, inline)]
     holder: String,
     /// A token of an ERC-721 or ERC-1155, decimal
