@@ -45,7 +45,7 @@ impl SealedHeader {
         Ok(sealed)
     }
 
-    /// Hashes a header.
+    /// Seals a header by computing its hash.
     pub fn new(header: Header) -> Self {
         Self { hash: header.hash_slow(), header }
     }
@@ -70,7 +70,7 @@ impl SealedHeader {
         self.header.timestamp
     }
 
-    /// All its fields.
+    /// The header with all its fields, as the node gave it.
     pub const fn header(&self) -> &Header {
         &self.header
     }

@@ -27,7 +27,7 @@ pub struct Known {
 pub enum Move {
     /// These blocks come on top.
     Advance {
-        /// At least one.
+        /// At least one, ascending, each on top of the one before.
         blocks: Vec<Block>,
         /// The highest final block, once they are there.
         final_height: u64,
@@ -70,7 +70,7 @@ pub enum FollowError {
 }
 
 impl Known {
-    /// The newest block.
+    /// Height and hash of the newest block that is known; `None` before the first.
     pub fn tip(&self) -> Option<(u64, B256)> {
         self.hashes.last_key_value().map(|(height, hash)| (*height, *hash))
     }

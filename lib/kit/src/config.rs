@@ -39,7 +39,7 @@ pub struct Config {
     pub admin: Admin,
     /// What the outside world calls this server.
     pub public: Public,
-    /// NATS with JetStream.
+    /// Where NATS is, and what its streams may hold.
     pub nats: Nats,
     /// Where Redis is.
     pub redis: Redis,
@@ -73,7 +73,7 @@ impl Default for Node {
     }
 }
 
-/// The operator's listener.
+/// The operator's listener: `/healthz`, `/readyz`, `/metrics`, and what `nepto admin` asks.
 #[derive(Debug, Clone, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct Admin {
@@ -115,7 +115,7 @@ impl Default for Public {
     }
 }
 
-/// NATS with JetStream.
+/// Where NATS is, and what its streams may hold.
 #[derive(Debug, Clone, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct Nats {
@@ -237,7 +237,7 @@ pub enum UnknownName {
     Section {
         /// As it is written.
         section: String,
-        /// Those that exist.
+        /// The sections that exist, as text.
         known: String,
     },
     /// A field that does not exist.
@@ -247,7 +247,7 @@ pub enum UnknownName {
         section: String,
         /// The name, as it is written.
         field: String,
-        /// Those that exist.
+        /// The fields that the section has, as text.
         known: String,
     },
 }

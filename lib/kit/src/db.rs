@@ -107,7 +107,7 @@ pub struct Databases {
     random: Random,
 }
 
-/// One domain's database.
+/// One domain's database, which nobody else writes. Cheap to clone.
 #[derive(Clone)]
 pub struct Db {
     name: Arc<str>,

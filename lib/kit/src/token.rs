@@ -45,14 +45,14 @@ impl Signer {
         Ok(Self(EncodingKey::from_ed_pem(&pem).map_err(|_| broken(file, SIGNING))?))
     }
 
-    /// A signed token.
+    /// A JWT with these claims, signed.
     pub fn sign(&self, claims: &Claims) -> Result<String, Failure> {
         encode(&Header::new(Algorithm::EdDSA), claims, &self.0).map_err(Failure::internal)
     }
 }
 
 impl Verifier {
-    /// Reads a PEM file.
+    /// Reads the public key from a PEM file.
     pub fn load(file: &Path) -> anyhow::Result<Self> {
         let pem = read(file, VERIFYING)?;
         Ok(Self(DecodingKey::from_ed_pem(&pem).map_err(|_| broken(file, VERIFYING))?))

@@ -140,9 +140,9 @@ pub enum CertificateError {
     /// Made for another site.
     #[error("it was signed for {found:?}, not for {expected:?}")]
     Domain {
-        /// The home server.
+        /// The domain of the account's home server.
         expected: String,
-        /// In the message.
+        /// The domain that the message names.
         found: String,
     },
     /// It stands for something else.
@@ -206,7 +206,7 @@ impl Signatures for Checked {
 }
 
 impl SignedMessage {
-    /// The signature's bytes.
+    /// The signature as bytes, whatever they are.
     pub fn signature_bytes(&self) -> Result<Vec<u8>, CertificateError> {
         let digits = self.signature.strip_prefix("0x").ok_or(CertificateError::Hex)?;
         if digits.len() > 2 * SIGNATURE_BYTES_MAX {

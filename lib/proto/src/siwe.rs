@@ -22,13 +22,13 @@ pub struct SiweMessage {
     pub scheme: Option<String>,
     /// The authority that asks, for example `chat.example.org`.
     pub domain: String,
-    /// The signing wallet.
+    /// The wallet that signs.
     pub address: Address,
     /// What the wallet shows to its owner; one line.
     pub statement: Option<String>,
     /// The resource that the sign-in is about.
     pub uri: String,
-    /// EIP-155 chain id.
+    /// The chain's EIP-155 id.
     pub chain_id: u64,
     /// Single use, from the server; at least 8 letters and digits.
     pub nonce: String,
@@ -76,7 +76,7 @@ pub enum SiweError {
     /// Not an EIP-4361 message.
     #[error("the sign-in message is malformed: {0}")]
     Malformed(&'static str),
-    /// For somebody else.
+    /// For another domain: a message like this is made by a site that copies this one.
     #[error("the sign-in message is for the domain {found:?}, this server is {expected:?}")]
     Domain {
         /// The domain that this server signs people in for.
@@ -92,7 +92,7 @@ pub enum SiweError {
         /// The domain that the message names.
         domain: String,
     },
-    /// For another resource.
+    /// For another URI than this server's.
     #[error("the sign-in message is for the URI {found:?}, this server is {expected:?}")]
     Uri {
         /// The URI that this server signs people in for.
@@ -150,7 +150,7 @@ pub struct Expected<'a> {
     pub uri: &'a str,
     /// Chains that are accepted.
     pub chains: &'a [u64],
-    /// The server's clock.
+    /// The time by the server's clock.
     pub now: OffsetDateTime,
 }
 

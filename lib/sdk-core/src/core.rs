@@ -30,11 +30,11 @@ pub struct Me {
 
 /// A signed-in device.
 pub struct Core {
-    /// Everything that it knows.
+    /// Everything that the device knows and must not forget.
     pub store: Store,
-    /// Time and randomness.
+    /// The source of time and randomness.
     pub env: Env,
-    /// Who it is.
+    /// The account, device and wallet that it acts for.
     pub me: Me,
     /// The server's clock minus ours, as of the last connection.
     pub(crate) server_ahead_ms: i64,

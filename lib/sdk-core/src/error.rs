@@ -73,7 +73,7 @@ pub enum SdkError {
     /// What begins like an address and is none, or its capital letters do not fit its digits (EIP-55).
     #[error("{0:?} has a typing error: an address is 0x and 40 digits, whose capital letters fit them; copy it again")]
     AddressTypo(String),
-    /// No valid session.
+    /// The session is void, or there is none.
     #[error("signed out; sign in again with the wallet")]
     SignedOut,
     /// The profile holds no signed-in device yet.
@@ -82,13 +82,13 @@ pub enum SdkError {
     /// The profile belongs to somebody else.
     #[error("this profile belongs to account {0}; use another profile for another account")]
     OtherAccount(AccountId),
-    /// The local store.
+    /// The local store of the profile.
     #[error(transparent)]
     Store(#[from] StoreError),
     /// The key or keystore of a wallet.
     #[error("the wallet can't be used: {0}")]
     Wallet(String),
-    /// A sign-in message.
+    /// A sign-in message that is malformed, or not what this server asks for.
     #[error(transparent)]
     Siwe(#[from] SiweError),
     /// A device that no wallet of its account vouches for. Nothing was encrypted for it.
@@ -115,7 +115,7 @@ pub enum SdkError {
     /// The wallet that signs in is a contract, and no node of its chain is known to ask it.
     #[error("{wallet} is a contract on chain {chain_id}; name a node of that chain, to know your other devices by it")]
     OwnNodeNeeded {
-        /// The wallet, EIP-55.
+        /// The address of the wallet, EIP-55.
         wallet: String,
         /// The wallet's chain, by its EIP-155 id.
         chain_id: u64,
@@ -174,7 +174,7 @@ pub enum SdkError {
     NameMoved {
         /// The handle, without `@`, or the address, EIP-55.
         name: String,
-        /// Who was meant.
+        /// The account that the name meant at first.
         account: AccountId,
         /// The wallet that this one's devices are checked against, EIP-55.
         meant: String,
@@ -200,7 +200,7 @@ pub enum SdkError {
     /// A message was refused before it was decrypted.
     #[error(transparent)]
     Guard(#[from] GuardError),
-    /// The library refused.
+    /// libsignal refused.
     #[error("encryption failed: {0}")]
     Signal(#[from] libsignal_protocol::SignalProtocolError),
     /// Decryption ended in a panic, which was caught.
@@ -212,7 +212,7 @@ pub enum SdkError {
     /// A key of small order, with which any two sides would agree on zero.
     #[error("a key that offers no secrecy was refused")]
     WeakKey,
-    /// What was decrypted.
+    /// What was decrypted is no content of a message.
     #[error(transparent)]
     Content(#[from] ContentError),
     /// What the server wants signed would say something else than it seems to.

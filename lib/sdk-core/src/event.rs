@@ -185,7 +185,7 @@ pub enum Event {
     Superseded,
     /// The gateway could not make sense of this client, which must not repeat itself. Nothing follows.
     Refused {
-        /// The gateway's words.
+        /// The gateway's reason, for people.
         reason: String,
     },
     /// One-time prekeys were uploaded.

@@ -7,7 +7,7 @@ use serde::{Deserialize, Serialize};
 /// Names a message: its author and the id the author gave it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 pub struct MessageId {
-    /// Who wrote it.
+    /// The account that wrote it.
     pub author: AccountId,
     /// The author's id for it.
     pub id: ClientMsgId,
@@ -28,7 +28,7 @@ pub enum ConversationState {
 /// A conversation with one account. With oneself: notes.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Conversation {
-    /// The other one.
+    /// The other account; one's own for notes.
     pub peer: AccountId,
     /// Whether it is wanted.
     pub state: ConversationState,

@@ -42,9 +42,9 @@ pub struct Answer {
 pub struct Word {
     /// Where to ask, EIP-155.
     pub chain_id: u64,
-    /// Whom to ask.
+    /// The wallet, which is a contract on that chain.
     pub wallet: Address,
-    /// What was signed.
+    /// The text that was signed (EIP-191).
     pub text: String,
     /// What is claimed to be the wallet's signature of it (ERC-1271, ERC-6492).
     pub signature: Vec<u8>,

@@ -387,7 +387,7 @@ impl Endpoint {
         (rests, is_behind, state.lied + state.odd_headers, (state.latency_ms * (1.0 + load) * 10.0) as u64)
     }
 
-    /// How it does.
+    /// How it does at present, for operators.
     pub fn status(&self) -> EndpointStatus {
         let available = self.rests_until().is_none();
         let state = self.lock();

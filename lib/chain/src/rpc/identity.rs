@@ -35,7 +35,7 @@ impl Identity {
         self.wanted.filter(|_| !is_known)
     }
 
-    /// It said so.
+    /// It said that it serves that chain.
     pub fn confirm(&self) {
         *self.known_at() = Some(Instant::now());
     }

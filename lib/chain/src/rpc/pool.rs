@@ -69,7 +69,7 @@ impl Pool {
         &self.endpoints
     }
 
-    /// How each does.
+    /// How each endpoint does, in the same order.
     pub fn status(&self) -> Vec<EndpointStatus> {
         self.endpoints.iter().map(Endpoint::status).collect()
     }

@@ -24,7 +24,7 @@ pub enum Verdict {
     Ours,
     /// It is another one.
     Theirs,
-    /// Nobody has it.
+    /// No node has a block there.
     Nobody,
 }
 

@@ -14,7 +14,7 @@ pub struct Bounds {
     pub all: usize,
     /// For one network, which is part of a prefix ([`Origin`]).
     pub network: usize,
-    /// For one prefix.
+    /// For one prefix; see [`Origin`].
     pub prefix: usize,
 }
 
@@ -35,11 +35,11 @@ impl Bounds {
 /// Why there is no place.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Full {
-    /// The network has its share.
+    /// The network has all that it may have.
     Network,
-    /// The prefix has its share.
+    /// The prefix has all that it may have.
     Prefix,
-    /// All are taken.
+    /// Every place is taken, by whomever.
     All,
 }
 

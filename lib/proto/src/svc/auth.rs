@@ -12,7 +12,7 @@ use crate::{AccountId, DeviceId, SessionId};
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum FindAccount {
-    /// By its id.
+    /// By the account's id.
     Id(AccountId),
     /// By one of its wallets, EIP-55.
     Wallet(String),

@@ -96,7 +96,7 @@ pub(crate) enum Table {
     SentAgain = 22,
 }
 
-/// An open store.
+/// The store of a profile, opened with its key. Everything in it is sealed.
 pub struct Store {
     backend: Box<dyn Backend>,
     keys: Keys,
