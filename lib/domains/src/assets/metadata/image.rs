@@ -36,7 +36,7 @@ impl ImageKind {
         }
     }
 
-    /// Its media type.
+    /// The media type that it is served with.
     pub const fn media_type(self) -> &'static str {
         match self {
             Self::Png => "image/png",
