@@ -62,7 +62,8 @@ pub struct Purger {
     waiting_max: u32,
 }
 
-/// The acknowledgements of all devices that are not purged yet. Costs follow what is acknowledged and what is due, not how many devices wait.
+/// The acknowledgements of all devices that are not purged yet. Costs follow what is acknowledged and what is due, not
+/// how many devices wait.
 #[derive(Default)]
 struct Waiting {
     devices: HashMap<Device, Acknowledged>,
