@@ -1,4 +1,4 @@
-//! Headers that were hashed again, and logs.
+//! Headers whose hashes were computed here, and logs.
 
 use alloy_consensus::Header;
 use alloy_primitives::{Address, B256, Bytes};

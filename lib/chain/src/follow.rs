@@ -1,8 +1,8 @@
 //! Following a chain: what comes next after what is known.
 //!
-//! A lower head is no reorganization: nodes lag and sync. A block at a height that we know, with another hash, is doubt;
-//! then every endpoint is asked which chain it serves and what it knows, and what most of them say counts. Nothing below a
-//! final block is ever given up.
+//! A lower head is no reorganization: nodes lag and sync. A block with another hash at a height that we know raises doubt;
+//! then every endpoint is asked which chain it serves and what it knows, and the majority counts. Nothing below a final
+//! block is ever given up.
 
 use std::collections::BTreeMap;
 

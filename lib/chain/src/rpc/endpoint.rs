@@ -1,4 +1,4 @@
-//! One endpoint: a request at a time of many, never more at once than it bears, and how well it does.
+//! One endpoint: its requests, never more at once than it can bear, and how well it does.
 
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Mutex, MutexGuard, PoisonError};

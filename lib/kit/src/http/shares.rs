@@ -1,4 +1,4 @@
-//! Places that nobody may have all of: so many in all, of them so many for one network, and for one prefix.
+//! Places of which nobody may take all: so many in total, and of these so many for one network and for one prefix.
 
 use std::collections::HashMap;
 use std::hash::Hash;

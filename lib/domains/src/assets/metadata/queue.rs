@@ -1,4 +1,4 @@
-//! Tokens whose description is being fetched: each once, and no more of them than may be.
+//! Tokens whose description is being fetched: each once, and a bounded number of them.
 
 use std::collections::HashSet;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
