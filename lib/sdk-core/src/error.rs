@@ -200,7 +200,7 @@ pub enum SdkError {
     /// A message was refused before it was decrypted.
     #[error(transparent)]
     Guard(#[from] GuardError),
-    /// libsignal refused.
+    /// libsignal refused an operation; the text is its own.
     #[error("encryption failed: {0}")]
     Signal(#[from] libsignal_protocol::SignalProtocolError),
     /// Decryption ended in a panic, which was caught.
