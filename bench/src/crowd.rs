@@ -42,7 +42,7 @@ struct Member {
 pub type Place<'a> = (&'a Person, Option<&'a Person>);
 
 impl Crowd {
-    /// Nobody yet.
+    /// A crowd to which nobody belongs yet.
     pub fn new(town: &Town, ledger: Arc<Ledger>) -> Self {
         Self { ledger, members: Vec::new(), run: town.env.rng().next_u32() >> 8 }
     }

@@ -11,15 +11,15 @@ use crate::proc::Cpu;
 pub struct Figures {
     /// Name of the scenario.
     pub scenario: &'static str,
-    /// Of the sources, abbreviated.
+    /// The commit that was measured, abbreviated.
     pub commit: Option<String>,
-    /// Devices.
+    /// Devices that were connected.
     pub conns: u64,
     /// Messages a second that were asked for.
     pub rate: Option<f64>,
     /// Bytes of a ciphertext.
     pub size: Option<u64>,
-    /// Messages.
+    /// Messages that were sent in the measured phase.
     pub sent: Option<u64>,
     /// Messages that arrived, each once.
     pub delivered: Option<u64>,
@@ -48,9 +48,9 @@ pub struct Figures {
 pub struct CpuFigures {
     /// All of `nepto-server`.
     pub server: Option<f64>,
-    /// NATS.
+    /// The NATS server.
     pub nats: Option<f64>,
-    /// Redis.
+    /// The Redis server.
     pub redis: Option<f64>,
     /// The load generator.
     pub load: Option<f64>,

@@ -19,11 +19,11 @@ pub struct Ledger {
 /// What has been counted so far.
 #[derive(Clone)]
 pub struct Counts {
-    /// By phase.
+    /// Messages that were sent, by [`Phase`](crate::stamp::Phase).
     pub sent: [u64; 2],
-    /// By phase; each message once.
+    /// Messages that arrived, each counted once, by phase.
     pub delivered: [u64; 2],
-    /// By phase: what the server said `stored` to.
+    /// Messages that the server said `stored` to, by phase.
     pub stored: [u64; 2],
     /// Answers other than `stored`, in any phase.
     pub refused: u64,
@@ -74,7 +74,7 @@ impl Ledger {
         })
     }
 
-    /// Now.
+    /// The time of this ledger: microseconds since it was opened.
     pub fn now_us(&self) -> u64 {
         self.opened.elapsed().as_micros() as u64
     }

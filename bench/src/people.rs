@@ -22,13 +22,13 @@ const KYBER_KEY: (u8, usize) = (0x08, 1 + 1_568);
 
 /// Somebody with one device.
 pub struct Person {
-    /// The account.
+    /// The account that signing in made.
     pub account: AccountId,
     /// Its only device.
     pub device: DeviceId,
-    /// The installation.
+    /// The registration id of its installation, which senders name.
     pub registration_id: RegistrationId,
-    /// What it signed in with.
+    /// The wallet it signed in with.
     pub wallet: Wallet,
     http: Http,
 }

@@ -13,9 +13,9 @@ const MS_PER_TICK: u64 = 10;
 pub enum Group {
     /// All of `nepto-server`.
     Server,
-    /// NATS.
+    /// The NATS server.
     Nats,
-    /// Redis.
+    /// The Redis server.
     Redis,
 }
 
@@ -34,11 +34,11 @@ impl Group {
 pub struct Cpu {
     /// All of `nepto-server`.
     pub server: u64,
-    /// NATS.
+    /// The NATS server.
     pub nats: u64,
-    /// Redis.
+    /// The Redis server.
     pub redis: u64,
-    /// This process.
+    /// This process, which makes the load.
     pub load: u64,
 }
 
@@ -61,7 +61,7 @@ impl Cpu {
         }
     }
 
-    /// Both together.
+    /// The sum of both, part by part.
     pub const fn plus(self, other: Self) -> Self {
         Self {
             server: self.server + other.server,

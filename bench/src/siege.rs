@@ -50,7 +50,7 @@ pub enum Flood {
 }
 
 impl Flood {
-    /// For people.
+    /// What the table of results calls it.
     pub const fn name(self) -> &'static str {
         match self {
             Self::Description => "32 x openapi.json",

@@ -12,7 +12,7 @@ pub const STAMP_BYTES: usize = 16;
 pub enum Phase {
     /// Fills caches and finds every path once.
     WarmUp = 0,
-    /// Counts.
+    /// What the results count.
     Measured = 1,
 }
 
@@ -32,7 +32,7 @@ pub struct Stamp {
 }
 
 impl Stamp {
-    /// To bytes.
+    /// The stamp as it lies at the head of a message.
     pub fn to_bytes(self) -> [u8; STAMP_BYTES] {
         let mut bytes = [0; STAMP_BYTES];
         bytes[0..3].copy_from_slice(&self.run.to_be_bytes()[1..]);

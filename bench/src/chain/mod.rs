@@ -55,7 +55,7 @@ pub struct ChainArgs {
 struct ChainFigures {
     scenario: &'static str,
     commit: Option<String>,
-    /// Transfers.
+    /// Transfers that were logged.
     events: u64,
     /// Blocks that hold them.
     blocks: u64,

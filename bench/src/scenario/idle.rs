@@ -82,7 +82,7 @@ pub async fn run(ground: &Ground, town: &Town, conns: usize, secs: u64) -> Resul
     Ok(Outcome { figures, notes, latency: None, seconds: Vec::new() })
 }
 
-/// Resident bytes.
+/// Resident memory in bytes; `None`: no such process.
 struct Memory {
     gateway: Option<u64>,
     nats: Option<u64>,

@@ -52,7 +52,7 @@ pub fn throughput(seconds: &[u64]) -> String {
     format!("  delivered by the second, {least} to {most}\n  {line}\n")
 }
 
-/// For people.
+/// A time of microseconds in the unit that people would choose.
 pub fn time(us: u64) -> String {
     match us {
         0..1_000 => format!("{:.2} ms", us as f64 / 1_000.0),

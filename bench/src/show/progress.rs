@@ -1,4 +1,4 @@
-//! Progress bars.
+//! The progress bars of the scenarios, on a terminal only.
 
 use std::sync::Arc;
 use std::time::Duration;

@@ -22,7 +22,7 @@ pub fn is_database_process() -> bool {
     std::env::args_os().next().is_some_and(|name| name == NAME)
 }
 
-/// SurrealDB's `main`.
+/// SurrealDB's own `main`, which reads its arguments.
 pub fn run() -> ExitCode {
     surrealdb_server::init(CommunityComposer())
 }

@@ -48,7 +48,7 @@ pub struct Facets<'a> {
 }
 
 impl Facets<'_> {
-    /// Everything.
+    /// Everything that there is.
     pub const ALL: Self =
         Self { api: Some(Only::ALL), workers: Some(Only::ALL), jobs: true, watchers: true, sockets: true };
 
@@ -159,7 +159,7 @@ impl Mounting<'_> {
     }
 }
 
-/// The sockets.
+/// Starts what sockets need, and returns the route that clients connect to.
 pub async fn gateway(ctx: &Ctx, running: &mut Running) -> anyhow::Result<axum::Router> {
     let (gateway, parts) = Gateway::new(ctx, &nepto_domains::all()).await?;
     for (name, part) in parts {

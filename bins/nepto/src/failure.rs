@@ -16,7 +16,7 @@ pub const BROKEN_PIPE: &str = "broken_pipe";
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 #[repr(u8)]
 pub enum Exit {
-    /// Something else.
+    /// Anything that has no number of its own.
     Error = 1,
     /// The command line is wrong.
     Usage = 2,
@@ -100,7 +100,7 @@ impl Failure {
         format!("error: {}{code}", self.detail)
     }
 
-    /// For programs.
+    /// One JSON object, on one line, for `--json`.
     pub fn to_json(&self) -> String {
         safe_json(&serde_json::json!({ "code": self.code, "detail": self.detail }).to_string())
     }

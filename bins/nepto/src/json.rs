@@ -77,7 +77,7 @@ fn notice_json(notice: &Notice) -> Value {
     serde_json::to_value(notice).unwrap_or_default()
 }
 
-/// One word.
+/// The word that `--json` has for a status.
 pub fn status(status: Status) -> &'static str {
     match status {
         Status::Pending => "pending",

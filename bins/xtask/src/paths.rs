@@ -8,11 +8,11 @@ use anyhow::{Context, Result};
 /// The folders that every task works with.
 #[derive(Debug)]
 pub struct Paths {
-    /// The checkout.
+    /// The root of the checkout.
     pub root: PathBuf,
     /// What cargo builds into; the same for every checkout of this user.
     pub target: PathBuf,
-    /// Downloaded tools.
+    /// Where downloaded tools are kept.
     pub tools: PathBuf,
 }
 

@@ -1,4 +1,4 @@
-//! Headers that were hashed again, and logs.
+//! Headers whose hashes were computed here, and logs.
 
 use alloy_consensus::Header;
 use alloy_primitives::{Address, B256, Bytes};
@@ -45,17 +45,17 @@ impl SealedHeader {
         Ok(sealed)
     }
 
-    /// Hashes a header.
+    /// Seals a header by computing its hash.
     pub fn new(header: Header) -> Self {
         Self { hash: header.hash_slow(), header }
     }
 
-    /// Its hash.
+    /// The hash of the header, keccak-256 of its RLP, computed here.
     pub const fn hash(&self) -> B256 {
         self.hash
     }
 
-    /// Its height.
+    /// The height of the block.
     pub const fn number(&self) -> u64 {
         self.header.number
     }
@@ -70,7 +70,7 @@ impl SealedHeader {
         self.header.timestamp
     }
 
-    /// All its fields.
+    /// The header with all its fields, as the node gave it.
     pub const fn header(&self) -> &Header {
         &self.header
     }
@@ -81,13 +81,13 @@ impl SealedHeader {
 pub struct Log {
     /// Its place among all logs of the block.
     pub index: u32,
-    /// The contract.
+    /// The contract that logged it.
     pub address: Address,
-    /// At most four.
+    /// At most four. The first is the event's signature hash, unless the event is anonymous.
     pub topics: Vec<B256>,
-    /// The rest.
+    /// The arguments that are not indexed, ABI-encoded.
     pub data: Bytes,
-    /// The transaction. Named by the node: receipts do not commit to it.
+    /// The hash of its transaction. Named by the node: receipts do not commit to it.
     pub transaction: B256,
 }
 
@@ -112,9 +112,9 @@ impl Proof {
 /// A block with all logs that were asked for.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Block {
-    /// Its header.
+    /// Hashed here, and on top of the block before.
     pub header: SealedHeader,
-    /// In the order of the block.
+    /// Those of the contracts that were asked for, ascending by [`Log::index`].
     pub logs: Vec<Log>,
     /// How sure that is.
     pub proof: Proof,

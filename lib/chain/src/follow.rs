@@ -1,8 +1,8 @@
 //! Following a chain: what comes next after what is known.
 //!
-//! A lower head is no reorganization: nodes lag and sync. A block at a height that we know, with another hash, is doubt;
-//! then every endpoint is asked which chain it serves and what it knows, and what most of them say counts. Nothing below a
-//! final block is ever given up.
+//! A lower head is no reorganization: nodes lag and sync. A block with another hash at a height that we know raises doubt;
+//! then every endpoint is asked which chain it serves and what it knows, and the majority counts. Nothing below a final
+//! block is ever given up.
 
 use std::collections::BTreeMap;
 
@@ -27,7 +27,7 @@ pub struct Known {
 pub enum Move {
     /// These blocks come on top.
     Advance {
-        /// At least one.
+        /// At least one, ascending, each on top of the one before.
         blocks: Vec<Block>,
         /// The highest final block, once they are there.
         final_height: u64,
@@ -36,15 +36,15 @@ pub enum Move {
     },
     /// The blocks above this one are no part of the chain any more.
     Revert {
-        /// Its height.
+        /// The height of the highest block that stays.
         to: u64,
     },
     /// No new block, but this one became final.
     Finalize {
-        /// Its height.
+        /// The height of the highest final block.
         height: u64,
     },
-    /// Nothing.
+    /// Nothing new, or nothing that the nodes agree about yet: ask again later.
     Wait,
 }
 
@@ -58,7 +58,7 @@ pub enum FollowError {
     /// dropped it.
     #[error("no node gives block {height}, which comes next after ours")]
     NoBlock {
-        /// Its height.
+        /// The height of the block that nobody has.
         height: u64,
     },
     /// Most nodes say that a block which is final, or as old as what is kept, is another one.
@@ -70,7 +70,7 @@ pub enum FollowError {
 }
 
 impl Known {
-    /// The newest block.
+    /// Height and hash of the newest block that is known; `None` before the first.
     pub fn tip(&self) -> Option<(u64, B256)> {
         self.hashes.last_key_value().map(|(height, hash)| (*height, *hash))
     }

@@ -12,29 +12,29 @@ macro_rules! topics {
 }
 
 topics! {
-    /// ERC-20 and ERC-721.
+    /// A transfer of ERC-20 (the amount is data) or ERC-721 (the token's id is the fourth topic).
     TRANSFER = "Transfer(address,address,uint256)";
     /// ERC-2309: a range of ERC-721 tokens at once.
     CONSECUTIVE_TRANSFER = "ConsecutiveTransfer(uint256,uint256,address,address)";
-    /// ERC-1155.
+    /// ERC-1155: an amount of one id.
     TRANSFER_SINGLE = "TransferSingle(address,address,address,uint256,uint256)";
-    /// ERC-1155.
+    /// ERC-1155: amounts of several ids at once.
     TRANSFER_BATCH = "TransferBatch(address,address,address,uint256[],uint256[])";
-    /// Synthetix' StakingRewards.
+    /// Staking, as in Synthetix' StakingRewards: an account put tokens in.
     STAKED = "Staked(address,uint256)";
-    /// Synthetix' StakingRewards.
+    /// Staking: an account took tokens out.
     WITHDRAWN = "Withdrawn(address,uint256)";
-    /// Synthetix' StakingRewards.
+    /// Staking: an account was paid its reward.
     REWARD_PAID = "RewardPaid(address,uint256)";
-    /// Synthetix' StakingRewards.
+    /// Staking: the owner added rewards for all.
     REWARD_ADDED = "RewardAdded(uint256)";
-    /// MultiSender.
+    /// MultiSender: a batch was sent.
     MESSAGE_SENT = "MessageSent(uint256,address,address,bytes32,string)";
-    /// MultiSender.
+    /// MultiSender: a recipient got their part of a batch.
     PAID = "Paid(uint256,address,uint256)";
-    /// MultiSender.
+    /// MultiSender: a recipient got nothing, and the sender kept that part.
     SKIPPED = "Skipped(uint256,address,uint256)";
-    /// MultiSender.
+    /// MultiSender: a recipient could not take ether, and can fetch it.
     CREDITED = "Credited(uint256,address,uint256)";
 }
 

@@ -12,9 +12,9 @@ use std::path::{Path, PathBuf};
 /// Who may read a file, beside its owner.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Readers {
-    /// Nobody: 0600.
+    /// Nobody: mode 0600.
     Owner,
-    /// Everybody on the machine: 0644.
+    /// Everybody on the machine: mode 0644.
     Everybody,
 }
 

@@ -23,7 +23,7 @@ pub struct Part {
     pub subject: String,
     /// With a `Nats-Msg-Id`, if it may be published twice.
     pub headers: HeaderMap,
-    /// The body.
+    /// The payload, as it is stored.
     pub body: Bytes,
 }
 

@@ -25,7 +25,7 @@ impl Clock {
         Self(Source::Manual(Arc::new(Mutex::new(start))))
     }
 
-    /// Now, UTC.
+    /// The time, in UTC.
     #[allow(clippy::disallowed_methods, reason = "the one place that asks the system")]
     pub fn now(&self) -> OffsetDateTime {
         match &self.0 {

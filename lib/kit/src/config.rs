@@ -31,7 +31,7 @@ pub use source::fields_of;
 /// Everything a process needs to know before it starts.
 #[derive(Debug, Clone, Default)]
 pub struct Config {
-    /// This process.
+    /// The name of this process, and how it stops.
     pub node: Node,
     /// The public listener: HTTP and sockets.
     pub http: Http,
@@ -39,11 +39,11 @@ pub struct Config {
     pub admin: Admin,
     /// What the outside world calls this server.
     pub public: Public,
-    /// NATS with JetStream.
+    /// Where NATS is, and what its streams may hold.
     pub nats: Nats,
-    /// Redis.
+    /// Where Redis is.
     pub redis: Redis,
-    /// SurrealDB.
+    /// Where SurrealDB is, and who signs in to it.
     pub database: Database,
     /// How access tokens are checked.
     pub tokens: Tokens,
@@ -51,13 +51,13 @@ pub struct Config {
     pub limits: Limits,
     /// Fetching what strangers name.
     pub fetch: Fetch,
-    /// Logs.
+    /// What is logged, and how it looks.
     pub log: Log,
     /// What the domains declare.
     sections: Sections,
 }
 
-/// This process.
+/// The name of this process, and how it stops.
 #[derive(Debug, Clone, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct Node {
@@ -73,7 +73,7 @@ impl Default for Node {
     }
 }
 
-/// The operator's listener.
+/// The operator's listener: `/healthz`, `/readyz`, `/metrics`, and what `nepto admin` asks.
 #[derive(Debug, Clone, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct Admin {
@@ -115,7 +115,7 @@ impl Default for Public {
     }
 }
 
-/// NATS with JetStream.
+/// Where NATS is, and what its streams may hold.
 #[derive(Debug, Clone, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct Nats {
@@ -143,7 +143,7 @@ impl Default for Nats {
     }
 }
 
-/// Redis.
+/// Where Redis is.
 #[derive(Debug, Clone, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct Redis {
@@ -157,7 +157,7 @@ impl Default for Redis {
     }
 }
 
-/// SurrealDB.
+/// Where SurrealDB is, and who signs in to it.
 #[derive(Debug, Clone, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct Database {
@@ -203,7 +203,7 @@ impl Default for Limits {
     }
 }
 
-/// Logs.
+/// What is logged, and how it looks.
 #[derive(Debug, Clone, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct Log {
@@ -219,7 +219,7 @@ pub struct Log {
 pub enum LogFormat {
     /// One JSON object a line.
     Json,
-    /// Readable lines.
+    /// A line for people, with colours on a terminal.
     Text,
 }
 
@@ -237,17 +237,17 @@ pub enum UnknownName {
     Section {
         /// As it is written.
         section: String,
-        /// Those that exist.
+        /// The sections that exist, as text.
         known: String,
     },
     /// A field that does not exist.
     #[error("there is no field `{field}` in [{section}]; there are {known}")]
     Field {
-        /// Where.
+        /// The section that was looked in.
         section: String,
-        /// As it is written.
+        /// The name, as it is written.
         field: String,
-        /// Those that exist.
+        /// The fields that the section has, as text.
         known: String,
     },
 }
@@ -258,9 +258,9 @@ pub enum ConfigError {
     /// The file can't be read.
     #[error("the configuration {} can't be read: {source}", path.display())]
     Read {
-        /// Which file.
+        /// The path of the file.
         path: PathBuf,
-        /// Why.
+        /// What the file system says.
         source: std::io::Error,
     },
     /// Not TOML, or a value of the wrong kind.
@@ -275,25 +275,25 @@ pub enum ConfigError {
     /// A setting of the environment that names no field, or does not fit it.
     #[error("the environment variable {name} is not valid: {problem}")]
     Environment {
-        /// Which variable.
+        /// Its name, as it is set.
         name: String,
-        /// What is wrong.
+        /// What does not fit; English, for people.
         problem: String,
     },
     /// Well-formed, but makes no sense.
     #[error("the configuration is not valid: {field}: {problem}")]
     Value {
-        /// Which field.
+        /// The setting, `<section>.<field>`.
         field: &'static str,
-        /// What is wrong.
+        /// What makes no sense about it; English, for people.
         problem: String,
     },
     /// Any of these, in a file.
     #[error("{}: {source}", path.display())]
     File {
-        /// Which file.
+        /// The path of the file.
         path: PathBuf,
-        /// What and where.
+        /// What is wrong, and where in the file.
         source: Box<ConfigError>,
     },
 }

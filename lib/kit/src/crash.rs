@@ -1,13 +1,13 @@
 //! Dying at a chosen moment, so that tests can show that no moment matters.
 //!
-//! `NEPTO_CRASH_AT=erc20:committed` in the environment of a process ends it when it comes there, as `kill -9` would: nothing
-//! is written, drained or said. Without the variable a place costs a comparison.
+//! `NEPTO_CRASH_AT=erc20:committed` in the environment of a process ends it when it reaches that point, as `kill -9` would:
+//! nothing is written, drained or said. Without the variable a crash point costs one comparison.
 
 use std::sync::LazyLock;
 
 static AT: LazyLock<Option<String>> = LazyLock::new(|| std::env::var("NEPTO_CRASH_AT").ok());
 
-/// A place where a process may die: who comes by, and what they have just done.
+/// A crash point: which loop comes by, and what it has just done.
 pub fn at(who: &str, done: &str) {
     if AT.as_deref().is_some_and(|at| is(at, who, done)) {
         std::process::abort();

@@ -21,17 +21,17 @@ use crate::token::Verifier;
 /// The context of a process.
 #[derive(Clone)]
 pub struct Ctx {
-    /// As loaded.
+    /// The configuration, checked when it was loaded.
     pub config: Arc<Config>,
-    /// The time.
+    /// The only source of time; tests have one of their own.
     pub clock: Clock,
-    /// Randomness and ids.
+    /// The only source of randomness and ids; tests seed it.
     pub random: Random,
-    /// Core NATS.
+    /// The client of core NATS: live subjects, requests and replies.
     pub nats: async_nats::Client,
     /// Changes when the connection to NATS was made anew.
     pub nats_connects: watch::Receiver<u64>,
-    /// JetStream.
+    /// The client of JetStream, over the same connection.
     pub jetstream: jetstream::Context,
     /// Redis, reconnecting by itself.
     pub redis: Redis,

@@ -107,7 +107,7 @@ pub struct Databases {
     random: Random,
 }
 
-/// One domain's database.
+/// One domain's database, which nobody else writes. Cheap to clone.
 #[derive(Clone)]
 pub struct Db {
     name: Arc<str>,
@@ -120,7 +120,7 @@ pub struct Db {
 pub struct Migration {
     /// 1, 2, 3, …
     pub number: i64,
-    /// SurrealQL.
+    /// SurrealQL that does no harm when it runs twice: processes that start together may both apply it.
     pub statements: &'static str,
 }
 

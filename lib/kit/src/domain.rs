@@ -49,7 +49,7 @@ pub struct Domain {
 /// What a domain is made from, opened once in a process. Clones share it.
 #[derive(Clone)]
 pub struct Parts {
-    /// The process.
+    /// What all domains of the process share.
     pub ctx: Ctx,
     tables: Option<(Db, Outbox)>,
     made: Arc<Mutex<Vec<Box<dyn Any + Send + Sync>>>>,
@@ -68,7 +68,7 @@ pub struct Api {
 pub struct Watcher {
     /// What, for people.
     pub name: String,
-    /// Watches.
+    /// Runs until the process stops. An error ends the process.
     pub watch: BoxFuture<'static, anyhow::Result<()>>,
 }
 
@@ -97,7 +97,7 @@ impl Domain {
         self.has_tables() || (runs_jobs && self.jobs.is_some())
     }
 
-    /// Its database.
+    /// Its database, opened and signed in. An error if the role runs without one.
     pub async fn database(&self, ctx: &Ctx) -> anyhow::Result<Db> {
         let databases = ctx.databases.as_ref().ok_or_else(|| anyhow::anyhow!("this role runs without a database"))?;
         Ok(databases.of(self.name).await?)

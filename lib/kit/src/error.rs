@@ -11,13 +11,13 @@ use crate::db::DbError;
 /// Why a request was not done.
 #[derive(Debug)]
 pub struct Failure {
-    /// Stable.
+    /// What programs branch on; never changes its meaning.
     pub code: ErrorCode,
     /// For people: what went wrong here, and what to do.
     pub detail: String,
     /// When a retry makes sense.
     pub retry_after: Option<Duration>,
-    /// With `device_limit`.
+    /// With `device_limit`: the devices of which one must go first.
     pub devices: Vec<OwnDevice>,
     /// What really happened; never leaves the process.
     source: Option<anyhow::Error>,
@@ -43,7 +43,7 @@ impl Failure {
         }
     }
 
-    /// Too many.
+    /// A limit is used up; `retry_after` says when to come again.
     pub fn rate_limited(retry_after: Duration, detail: impl Into<String>) -> Self {
         Self { retry_after: Some(retry_after), ..Self::new(ErrorCode::RateLimited, detail) }
     }

@@ -31,7 +31,7 @@ pub const WORK_MAX: usize = 64;
 
 /// What a domain brings to the sockets.
 pub struct Frames {
-    /// Takes its frames.
+    /// Takes the domain's frames and live notices.
     pub handler: Arc<dyn FrameHandler>,
     /// What must run beside the connections for as long as the process does, each with its name.
     pub parts: Vec<Part>,
@@ -51,7 +51,7 @@ pub trait Connections: Send + Sync {
 
 /// A domain behind the sockets of a process.
 pub trait FrameHandler: Send + Sync {
-    /// The domain's name.
+    /// The domain's name, for logs and for errors at the start.
     fn domain(&self) -> &'static str;
 
     /// The kinds of client frames that are its own. Two domains with the same one don't start.
@@ -73,7 +73,7 @@ pub trait FrameHandler: Send + Sync {
 pub struct FrameKind {
     /// Its field number in the `oneof` of `ClientFrame`: the ranges stand in nepto.proto.
     pub number: u32,
-    /// What it costs.
+    /// What one frame of it costs the connection.
     pub price: Price,
 }
 
@@ -95,7 +95,7 @@ pub enum Price {
 
 /// A connection that is being opened.
 pub struct Opening<'a> {
-    /// Whose it is.
+    /// Whose connection it is, from its access token.
     pub claims: Claims,
     /// What the client said.
     pub hello: &'a Hello,
@@ -108,9 +108,9 @@ pub struct Opening<'a> {
 pub struct Frame {
     /// Chosen by the client; what answers it says so.
     pub id: u32,
-    /// The kind's number.
+    /// The field number of its kind, as in [`FrameKind::number`].
     pub kind: u32,
-    /// The encoded message.
+    /// The message as protobuf, a slice of what came in.
     pub message: Bytes,
 }
 
@@ -126,7 +126,7 @@ impl Frame {
 pub enum Order {
     /// The domain gets no further frame of this connection until it is done.
     InSequence,
-    /// Beside everything else.
+    /// Beside everything else; a gateway that stops waits for it.
     Parallel,
     /// Beside everything else, and nobody waits for it when the gateway stops.
     Background,
@@ -137,7 +137,7 @@ pub trait FrameSession: Send + 'static {
     /// What its work results in.
     type Done: Send + 'static;
 
-    /// The client was welcomed.
+    /// The client was welcomed: what is sent from now on comes after `Welcome`.
     fn start(&mut self, _effects: &mut Effects<Self::Done>) -> Result<(), CloseCode> {
         Ok(())
     }
@@ -171,7 +171,7 @@ pub trait FrameSession: Send + 'static {
         Ok(())
     }
 
-    /// Work is done.
+    /// Work that was begun with [`Effects::run`] is done.
     fn done(&mut self, done: Self::Done, effects: &mut Effects<Self::Done>) -> Result<(), CloseCode>;
 
     /// Comes with every ping of the gateway: the slow way to learn what a lost notice would have said.
@@ -182,25 +182,25 @@ pub trait FrameSession: Send + 'static {
 
 /// What a session asks the gateway for. Domains say it through [`Effects`].
 pub enum Effect {
-    /// Send this frame.
+    /// Send this encoded frame.
     Send(Bytes),
     /// Send this refusal, and count it: too many close the connection.
     Refuse(Refusal),
     /// Count this against what the connection may spend.
     Spend(u32),
-    /// Run this.
+    /// Run this beside the connection.
     Run(Order, BoxFuture<'static, Outcome>),
     /// Listen to this subject.
     Subscribe(String),
-    /// Listen no more.
+    /// Listen to this subject no more.
     Unsubscribe(String),
 }
 
 /// A request that was not done.
 pub struct Refusal {
-    /// Which.
+    /// The id of the frame that asked.
     pub reply_to: u32,
-    /// Why.
+    /// Why it was not done; the client gets its code and detail.
     pub failure: Failure,
     /// If it was a message of this id.
     pub client_msg_id: Vec<u8>,
@@ -234,7 +234,7 @@ pub struct Effects<'a, D> {
 }
 
 impl<'a, D: Send + 'static> Effects<'a, D> {
-    /// Collects them here.
+    /// Effects are appended here, in the order in which they are asked for.
     pub fn new(collected: &'a mut Vec<Effect>) -> Self {
         Self { collected, done: PhantomData }
     }
@@ -244,7 +244,7 @@ impl<'a, D: Send + 'static> Effects<'a, D> {
         self.collected.push(Effect::Send(frame));
     }
 
-    /// Answers a request.
+    /// Answers a request with an encoded frame.
     pub fn reply(&mut self, reply_to: u32, kind: server_frame::Kind) {
         self.send(encode_server(reply_to, kind));
     }
@@ -280,7 +280,7 @@ impl<'a, D: Send + 'static> Effects<'a, D> {
         self.collected.push(Effect::Subscribe(subject));
     }
 
-    /// Ends that.
+    /// Listens to a subject no more. What is on its way may still come.
     pub fn unsubscribe(&mut self, subject: String) {
         self.collected.push(Effect::Unsubscribe(subject));
     }

@@ -35,9 +35,9 @@ pub struct Readiness {
 /// One line of the answer.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub struct CheckResult {
-    /// What was asked.
+    /// The name of the check, for instance `redis`.
     pub name: String,
-    /// What is wrong with it.
+    /// What is wrong, for operators; `null` where the check passed.
     pub error: Option<String>,
 }
 

@@ -176,7 +176,7 @@ impl RequestId {
         REQUEST_ID.try_with(Clone::clone).unwrap_or_else(|_| Self::none())
     }
 
-    /// No request.
+    /// What a log shows where nothing was requested.
     pub fn none() -> Self {
         Self("-".to_owned())
     }

@@ -1,4 +1,4 @@
-//! The frame that every process of Nepto stands in: configuration, clock, telemetry, health, shutdown, and the runners
+//! What every process of Nepto is built from: configuration, clock, telemetry, health, shutdown, and the runners
 //! for routes, services, consumers and jobs. No domain words.
 //!
 //! A role gets a [`Ctx`], mounts its facets of the [`Domain`](domain::Domain)s, and ends when [`Ctx::stop`] is cancelled.

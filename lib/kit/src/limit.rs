@@ -42,7 +42,7 @@ pub struct Limit {
     pub kind: &'static str,
     /// How many within a window.
     pub max: u32,
-    /// The window.
+    /// Its length. Windows begin at multiples of it since 1970, the same for everybody.
     pub window: Duration,
 }
 
@@ -88,9 +88,9 @@ impl Limit {
 /// What something costs of one allowance.
 #[derive(Debug, Clone)]
 pub struct Cost {
-    /// Which allowance.
+    /// The allowance that it is taken from.
     pub limit: Limit,
-    /// Whose; part of the key.
+    /// Who pays, for instance an account's id; part of the key.
     pub subject: String,
     /// How much of it.
     pub amount: u64,
@@ -108,9 +108,9 @@ impl Cost {
 /// An allowance in which there was not enough left.
 #[derive(Debug, Clone, Copy)]
 pub struct Exhausted {
-    /// Which allowance.
+    /// The allowance that is used up.
     pub limit: Limit,
-    /// When it is there again.
+    /// How long until its window ends and it is whole again.
     pub left: Duration,
 }
 

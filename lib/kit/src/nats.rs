@@ -181,7 +181,7 @@ pub struct Wanted {
 /// What a stream may hold.
 #[derive(Debug, Clone, Copy)]
 pub struct Bounds {
-    /// Older messages expire.
+    /// A message that is older expires.
     pub max_age: Duration,
     /// A message with the id of another one within this time is not stored again.
     pub duplicate_window: Duration,

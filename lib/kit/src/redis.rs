@@ -50,7 +50,7 @@ fn settings() -> ConnectionManagerConfig {
 }
 
 impl Redis {
-    /// Connects.
+    /// Connects, and reconnects by itself from then on. Fails if nobody answers at first.
     pub async fn connect(url: &str) -> anyhow::Result<Self> {
         let client = client(url)?;
         let manager = ConnectionManager::new_with_config(client.clone(), settings())

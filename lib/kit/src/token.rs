@@ -17,13 +17,13 @@ use crate::{Ctx, Failure};
 /// Who a token was given to.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Claims {
-    /// The account.
+    /// Whom it speaks for.
     #[serde(rename = "sub")]
     pub account: AccountId,
-    /// The device.
+    /// The device that signed in.
     #[serde(rename = "did")]
     pub device: DeviceId,
-    /// The session.
+    /// The session that must live for the token to count; rows and refreshes are in `auth`.
     #[serde(rename = "sid")]
     pub session: SessionId,
     /// Issued at, seconds since 1970.
@@ -32,10 +32,10 @@ pub struct Claims {
     pub exp: i64,
 }
 
-/// Makes tokens.
+/// Makes access tokens, with the private key.
 pub struct Signer(EncodingKey);
 
-/// Checks tokens.
+/// Checks access tokens, with the public key.
 pub struct Verifier(DecodingKey);
 
 impl Signer {
@@ -45,14 +45,14 @@ impl Signer {
         Ok(Self(EncodingKey::from_ed_pem(&pem).map_err(|_| broken(file, SIGNING))?))
     }
 
-    /// A signed token.
+    /// A JWT with these claims, signed.
     pub fn sign(&self, claims: &Claims) -> Result<String, Failure> {
         encode(&Header::new(Algorithm::EdDSA), claims, &self.0).map_err(Failure::internal)
     }
 }
 
 impl Verifier {
-    /// Reads a PEM file.
+    /// Reads the public key from a PEM file.
     pub fn load(file: &Path) -> anyhow::Result<Self> {
         let pem = read(file, VERIFYING)?;
         Ok(Self(DecodingKey::from_ed_pem(&pem).map_err(|_| broken(file, VERIFYING))?))

@@ -29,9 +29,9 @@ pub const IDENTITY_KEY_BYTES: usize = 33;
 pub enum Resource {
     /// `urn:nepto:device:<registration_id>:<base64url identity key>`: this device speaks for me.
     Device {
-        /// The installation.
+        /// The registration id of the device's installation.
         registration_id: RegistrationId,
-        /// Its Signal identity.
+        /// Its Signal identity key, as libsignal serializes it.
         identity_key: [u8; IDENTITY_KEY_BYTES],
     },
     /// `urn:nepto:link:<address>`: that wallet speaks for me as well.
@@ -39,7 +39,7 @@ pub enum Resource {
     /// `urn:nepto:join:<account>:<approver>`: I belong to that account, by the word of that wallet. Without the wallet a
     /// server could put another one before it, and everybody who knows this one would trust that.
     Join {
-        /// The account.
+        /// The account that the wallet joins.
         account: AccountId,
         /// A wallet that belongs to it already, and approves.
         approver: Address,
@@ -140,9 +140,9 @@ pub enum CertificateError {
     /// Made for another site.
     #[error("it was signed for {found:?}, not for {expected:?}")]
     Domain {
-        /// The home server.
+        /// The domain of the account's home server.
         expected: String,
-        /// In the message.
+        /// The domain that the message names.
         found: String,
     },
     /// It stands for something else.
@@ -164,7 +164,7 @@ pub enum CertificateError {
     Unasked {
         /// Who should have signed.
         wallet: Address,
-        /// EIP-155.
+        /// The chain that the message names, by its EIP-155 id.
         chain_id: u64,
     },
     /// By a contract on another chain than the known one. There it may be somebody else's.
@@ -172,9 +172,9 @@ pub enum CertificateError {
     Chain {
         /// Whose address it is.
         wallet: Address,
-        /// EIP-155, at first.
+        /// The EIP-155 id of the chain that the wallet was met on first.
         known: u64,
-        /// EIP-155, here.
+        /// The EIP-155 id of the chain that this message names.
         found: u64,
     },
 }
@@ -206,7 +206,7 @@ impl Signatures for Checked {
 }
 
 impl SignedMessage {
-    /// The signature's bytes.
+    /// The signature as bytes, whatever they are.
     pub fn signature_bytes(&self) -> Result<Vec<u8>, CertificateError> {
         let digits = self.signature.strip_prefix("0x").ok_or(CertificateError::Hex)?;
         if digits.len() > 2 * SIGNATURE_BYTES_MAX {

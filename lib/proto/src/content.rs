@@ -17,7 +17,7 @@ pub enum ContentError {
     /// The padding does not end in 0x80 and zeros.
     #[error("the padding of a message is broken")]
     Padding,
-    /// Not a `Content`.
+    /// The bytes inside the padding are no `Content`.
     #[error("a message's content could not be read: {0}")]
     Decode(#[from] prost::DecodeError),
 }

@@ -38,7 +38,7 @@ const FRAME_ID: u32 = 1;
 
 /// A message that a client sends as a kind of frame, with its field number in the `oneof` of `ClientFrame`.
 pub trait ClientKind: Message + Default {
-    /// As in nepto.proto.
+    /// The field's number in nepto.proto.
     const NUMBER: u32;
 
     /// Reads it from an [`UnreadFrame`].
@@ -108,7 +108,7 @@ pub fn encode_server(reply_to: u32, kind: server_frame::Kind) -> Bytes {
     ServerFrame { reply_to, kind: Some(kind) }.encode_to_vec().into()
 }
 
-/// An `Error` frame.
+/// An `Error` message with a code and a sentence for people, for [`encode_server`].
 pub fn error(code: ErrorCode, detail: impl Into<String>) -> Error {
     Error { code: code.as_str().to_owned(), detail: detail.into(), ..Error::default() }
 }

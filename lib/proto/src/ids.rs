@@ -127,7 +127,7 @@ pub struct RegistrationId(u16);
 impl RegistrationId {
     /// The highest registration id that Signal's clients draw.
     pub const MAX: u32 = 16_380;
-    /// The number.
+    /// As Signal's formats write it.
     pub fn get(self) -> u32 {
         u32::from(self.0)
     }

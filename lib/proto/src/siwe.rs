@@ -22,13 +22,13 @@ pub struct SiweMessage {
     pub scheme: Option<String>,
     /// The authority that asks, for example `chat.example.org`.
     pub domain: String,
-    /// The signing wallet.
+    /// The wallet that signs.
     pub address: Address,
     /// What the wallet shows to its owner; one line.
     pub statement: Option<String>,
     /// The resource that the sign-in is about.
     pub uri: String,
-    /// EIP-155 chain id.
+    /// The chain's EIP-155 id.
     pub chain_id: u64,
     /// Single use, from the server; at least 8 letters and digits.
     pub nonce: String,
@@ -52,7 +52,7 @@ pub struct Timestamp {
 }
 
 impl Timestamp {
-    /// The moment.
+    /// The moment that the text names; its UTC offset is kept.
     pub fn time(&self) -> OffsetDateTime {
         self.time
     }
@@ -76,28 +76,28 @@ pub enum SiweError {
     /// Not an EIP-4361 message.
     #[error("the sign-in message is malformed: {0}")]
     Malformed(&'static str),
-    /// For somebody else.
+    /// For another domain: a message like this is made by a site that copies this one.
     #[error("the sign-in message is for the domain {found:?}, this server is {expected:?}")]
     Domain {
-        /// This server.
+        /// The domain that this server signs people in for.
         expected: String,
-        /// In the message.
+        /// The domain that the message names.
         found: String,
     },
     /// For the same domain under another scheme.
     #[error("the sign-in message is for {scheme}://{domain}, and its URI begins with another scheme")]
     Scheme {
-        /// Before the domain.
+        /// What stands before the domain in the message, without `://`.
         scheme: String,
-        /// Behind it.
+        /// The domain that the message names.
         domain: String,
     },
-    /// For another resource.
+    /// For another URI than this server's.
     #[error("the sign-in message is for the URI {found:?}, this server is {expected:?}")]
     Uri {
-        /// This server.
+        /// The URI that this server signs people in for.
         expected: String,
-        /// In the message.
+        /// The URI that the message names.
         found: String,
     },
     /// A chain that this server does not accept.
@@ -150,7 +150,7 @@ pub struct Expected<'a> {
     pub uri: &'a str,
     /// Chains that are accepted.
     pub chains: &'a [u64],
-    /// The server's clock.
+    /// The time by the server's clock.
     pub now: OffsetDateTime,
 }
 

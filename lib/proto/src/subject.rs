@@ -48,7 +48,7 @@ impl Shards {
         (1..=256).contains(&count).then_some(Self(count))
     }
 
-    /// Every shard.
+    /// Every shard, ascending.
     pub fn all(self) -> impl Iterator<Item = Shard> {
         (0..self.0).map(Shard)
     }
@@ -110,12 +110,12 @@ impl Shard {
     }
 }
 
-/// Reads `dm.<shard>.<account>.<device>`.
+/// Reads `dm.<shard>.<account>.<device>`; `None` if the subject is anything else.
 pub fn parse_mailbox(subject: &str) -> Option<(AccountId, DeviceId)> {
     parse_of_device("dm", subject)
 }
 
-/// Reads `missed.<shard>.<account>.<device>`.
+/// Reads `missed.<shard>.<account>.<device>`; `None` if the subject is anything else.
 pub fn parse_missed(subject: &str) -> Option<(AccountId, DeviceId)> {
     parse_of_device("missed", subject)
 }
@@ -134,9 +134,9 @@ fn parse_of_device(kind: &str, subject: &str) -> Option<(AccountId, DeviceId)> {
 pub enum Live {
     /// A stored message.
     Dm,
-    /// Somebody types.
+    /// Somebody types in a conversation with this account, or stopped.
     Typing,
-    /// Something about the connection itself.
+    /// Something about the connection itself, for instance that its session ended.
     Control,
     /// Something about the mailbox.
     Mailbox,
@@ -145,7 +145,7 @@ pub enum Live {
 }
 
 impl Live {
-    /// Every kind.
+    /// Every kind, without order.
     pub const ALL: [Self; 5] = [Self::Dm, Self::Typing, Self::Control, Self::Mailbox, Self::Keys];
 
     const fn token(self) -> &'static str {

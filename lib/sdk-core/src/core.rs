@@ -18,9 +18,9 @@ const REPORTED_MAX: usize = 1_000;
 /// Who this device is.
 #[derive(Debug, Clone)]
 pub struct Me {
-    /// The account.
+    /// The account that it belongs to.
     pub account: AccountId,
-    /// The device.
+    /// Its number within that account.
     pub device: DeviceId,
     /// The wallet that signed it in, EIP-55.
     pub wallet: String,
@@ -30,11 +30,11 @@ pub struct Me {
 
 /// A signed-in device.
 pub struct Core {
-    /// Everything that it knows.
+    /// Everything that the device knows and must not forget.
     pub store: Store,
-    /// Time and randomness.
+    /// The source of time and randomness.
     pub env: Env,
-    /// Who it is.
+    /// The account, device and wallet that it acts for.
     pub me: Me,
     /// The server's clock minus ours, as of the last connection.
     pub(crate) server_ahead_ms: i64,

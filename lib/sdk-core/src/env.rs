@@ -12,7 +12,7 @@ use crate::platform::{SendOutsideWasm, SyncOutsideWasm};
 
 /// A clock, milliseconds since 1970.
 pub trait Clock: SendOutsideWasm + SyncOutsideWasm {
-    /// Now.
+    /// Milliseconds since 1970, UTC.
     fn now_ms(&self) -> u64;
 }
 
@@ -68,7 +68,7 @@ impl Env {
         StdRng::from_rng(&mut *source)
     }
 
-    /// Random bytes.
+    /// `N` random bytes.
     pub fn bytes<const N: usize>(&self) -> [u8; N] {
         let mut bytes = [0; N];
         self.rng().fill_bytes(&mut bytes);

@@ -31,18 +31,18 @@ pub enum SdkError {
     /// An answer outside the contract.
     #[error("{url} answered with status {status}, but not as a Nepto server does; check the address")]
     Unexpected {
-        /// The status.
+        /// The HTTP status.
         status: u16,
-        /// Who answered.
+        /// The base URL of the server that was asked.
         url: String,
     },
-    /// No connection.
+    /// No connection, and why; usually temporary.
     #[error("the server can't be reached: {0}; check the address and the network")]
     Network(String),
     /// No answer in time.
     #[error("the server did not answer in time; try again")]
     Timeout,
-    /// The socket.
+    /// The WebSocket to the gateway.
     #[error(transparent)]
     Socket(#[from] SocketError),
     /// There is no live connection for what was asked.
@@ -73,7 +73,7 @@ pub enum SdkError {
     /// What begins like an address and is none, or its capital letters do not fit its digits (EIP-55).
     #[error("{0:?} has a typing error: an address is 0x and 40 digits, whose capital letters fit them; copy it again")]
     AddressTypo(String),
-    /// No valid session.
+    /// The session is void, or there is none.
     #[error("signed out; sign in again with the wallet")]
     SignedOut,
     /// The profile holds no signed-in device yet.
@@ -82,13 +82,13 @@ pub enum SdkError {
     /// The profile belongs to somebody else.
     #[error("this profile belongs to account {0}; use another profile for another account")]
     OtherAccount(AccountId),
-    /// The local store.
+    /// The local store of the profile.
     #[error(transparent)]
     Store(#[from] StoreError),
     /// The key or keystore of a wallet.
     #[error("the wallet can't be used: {0}")]
     Wallet(String),
-    /// A sign-in message.
+    /// A sign-in message that is malformed, or not what this server asks for.
     #[error(transparent)]
     Siwe(#[from] SiweError),
     /// A device that no wallet of its account vouches for. Nothing was encrypted for it.
@@ -96,9 +96,9 @@ pub enum SdkError {
     Uncertified {
         /// Whose device it claims to be.
         account: AccountId,
-        /// Its number.
+        /// The number it was offered under.
         device: DeviceId,
-        /// Why not.
+        /// What is wrong with its certificate; English, for people.
         reason: String,
     },
     /// A wallet of the account is a contract, and no node of its chain is known to ask it.
@@ -107,25 +107,25 @@ pub enum SdkError {
          chain; name a node of it"
     )]
     NodeNeeded {
-        /// Whose wallet.
+        /// The account whose devices can't be checked.
         account: AccountId,
-        /// EIP-155.
+        /// The wallet's chain, by its EIP-155 id.
         chain_id: u64,
     },
     /// The wallet that signs in is a contract, and no node of its chain is known to ask it.
     #[error("{wallet} is a contract on chain {chain_id}; name a node of that chain, to know your other devices by it")]
     OwnNodeNeeded {
-        /// The wallet, EIP-55.
+        /// The address of the wallet, EIP-55.
         wallet: String,
-        /// EIP-155.
+        /// The wallet's chain, by its EIP-155 id.
         chain_id: u64,
     },
     /// The nodes of a chain, which must be asked about a contract wallet.
     #[error("chain {chain_id} could not be asked about a contract wallet: {why}; check its nodes, or try again later")]
     Chain {
-        /// EIP-155.
+        /// The chain's EIP-155 id.
         chain_id: u64,
-        /// What happened.
+        /// How the nodes failed; English, for people.
         why: String,
     },
     /// The address of a node.
@@ -134,9 +134,9 @@ pub enum SdkError {
     /// The server names another wallet as the root of an account than the one that was asked for.
     #[error("the server says that {account} does not belong to wallet {wallet}; don't trust this contact")]
     WrongWallet {
-        /// The account.
+        /// The account that the server gave for the wallet.
         account: AccountId,
-        /// The wallet that the user named.
+        /// The wallet that the user named, EIP-55.
         wallet: String,
     },
     /// The keys of a verified contact changed.
@@ -148,7 +148,7 @@ pub enum SdkError {
          nothing is sent unless you accept the change"
     )]
     RootChanged {
-        /// The account.
+        /// The account whose root changed.
         account: AccountId,
         /// What was checked at the first contact and is still trusted, EIP-55.
         pinned: String,
@@ -161,9 +161,9 @@ pub enum SdkError {
          the change"
     )]
     DeviceReturned {
-        /// Whose.
+        /// The account that it belongs to.
         account: AccountId,
-        /// Its number.
+        /// Its number within that account.
         device: DeviceId,
     },
     /// A handle or a wallet's address that meant somebody else before.
@@ -174,7 +174,7 @@ pub enum SdkError {
     NameMoved {
         /// The handle, without `@`, or the address, EIP-55.
         name: String,
-        /// Who was meant.
+        /// The account that the name meant at first.
         account: AccountId,
         /// The wallet that this one's devices are checked against, EIP-55.
         meant: String,
@@ -189,9 +189,9 @@ pub enum SdkError {
     /// A bundle or directory that does not hold.
     #[error("the keys of {account} can't be used: {reason}")]
     BadKeys {
-        /// Whose.
+        /// The account whose bundle or directory it is.
         account: AccountId,
-        /// Why.
+        /// What does not hold; English, for people.
         reason: &'static str,
     },
     /// The device lists kept changing.
@@ -200,7 +200,7 @@ pub enum SdkError {
     /// A message was refused before it was decrypted.
     #[error(transparent)]
     Guard(#[from] GuardError),
-    /// The library refused.
+    /// libsignal refused an operation; the text is its own.
     #[error("encryption failed: {0}")]
     Signal(#[from] libsignal_protocol::SignalProtocolError),
     /// Decryption ended in a panic, which was caught.
@@ -212,7 +212,7 @@ pub enum SdkError {
     /// A key of small order, with which any two sides would agree on zero.
     #[error("a key that offers no secrecy was refused")]
     WeakKey,
-    /// What was decrypted.
+    /// What was decrypted is no content of a message.
     #[error(transparent)]
     Content(#[from] ContentError),
     /// What the server wants signed would say something else than it seems to.
@@ -269,8 +269,8 @@ impl SdkError {
         matches!(self, Self::SignedOut) || self.code().is_some_and(is_signed_out)
     }
 
-    /// Why a message can't be sent, for good; `None` if a later try may succeed. What is said about the session, or by somebody in between,
-    /// is no verdict on the message.
+    /// Why a message can't be sent, for good; `None` if a later try may succeed. What is said about the session, or by
+    /// somebody in between, is no verdict on the message.
     pub fn lasting(&self) -> Option<Failure> {
         match self {
             Self::Server { code, .. } if is_temporary(*code) || is_about_session(*code) => None,

@@ -29,9 +29,9 @@ pub enum Event {
     Connected,
     /// The connection ended and is made again after a while.
     Disconnected {
-        /// Why.
+        /// What ended it.
         reason: DisconnectReason,
-        /// After this time.
+        /// How long until the next attempt: what the gateway asked for, or a backoff with jitter.
         retry_in: Duration,
     },
     /// Everything stored before this connection has been delivered.
@@ -42,20 +42,20 @@ pub enum Event {
     Request(Message),
     /// An own message got on, or was refused for good.
     Status {
-        /// The conversation.
+        /// The peer of the conversation.
         conversation: AccountId,
-        /// The message.
+        /// The message, whose author is this account.
         id: MessageId,
-        /// What became of it.
+        /// Its new status, which the store has already.
         status: Status,
     },
     /// What this device changed in a conversation was refused for good; nobody else knows of it.
     NotSent {
-        /// The conversation.
+        /// The peer of the conversation.
         conversation: AccountId,
-        /// What.
+        /// What had been changed.
         change: Change,
-        /// Why.
+        /// The reason, which a retry does not cure.
         failure: Failure,
     },
     /// A message changed: edited, or somebody reacted.
@@ -66,73 +66,73 @@ pub enum Event {
     Expired(Vec<Message>),
     /// Another device of this account read messages.
     ReadElsewhere {
-        /// The conversation.
+        /// The peer of the conversation.
         conversation: AccountId,
-        /// The messages.
+        /// The messages that were unread until now.
         messages: Vec<MessageId>,
     },
     /// Somebody types, or stopped.
     Typing {
-        /// Who.
+        /// Who types, in the conversation with them.
         account: AccountId,
-        /// Whether.
+        /// `true` while they type, `false` once they stopped.
         active: bool,
     },
     /// The timer of disappearing messages was set.
     Timer {
-        /// The conversation.
+        /// The peer of the conversation.
         conversation: AccountId,
-        /// By whom.
+        /// Who set it: the peer, or this account on one of its devices.
         by: AccountId,
         /// Seconds; 0: off.
         expire_after_s: u32,
     },
     /// A new certified device of an account that was known before, possibly one's own.
     DeviceAdded {
-        /// Whose.
+        /// The account it belongs to, possibly one's own.
         account: AccountId,
-        /// Its number.
+        /// Its number within that account.
         device: DeviceId,
         /// The wallet that certified it, EIP-55.
         wallet: String,
     },
     /// A device is gone.
     DeviceRemoved {
-        /// Whose.
+        /// The account it belonged to, possibly one's own.
         account: AccountId,
-        /// Its number.
+        /// Its number within that account.
         device: DeviceId,
     },
     /// A device has another identity key than before: it was installed anew, or somebody is in between.
     IdentityChanged {
-        /// Whose.
+        /// The account it belongs to.
         account: AccountId,
-        /// Its number.
+        /// Its number within that account. The safety number with it is another one now.
         device: DeviceId,
     },
     /// Another wallet names the account than before. If none of its known wallets vouched for that one, nothing is sent
     /// until the user decides; else the one before was unlinked. Be careful.
     RootChanged {
-        /// Whose.
+        /// The account that another wallet is named for.
         account: AccountId,
-        /// Before, EIP-55.
+        /// The wallet that was pinned before, EIP-55.
         from: String,
-        /// Now, EIP-55.
+        /// The wallet that the server names now, EIP-55.
         to: String,
     },
     /// A wallet by which the user had named the account was unlinked from it.
     WalletUnlinked {
-        /// Whose.
+        /// The account that the wallet left.
         account: AccountId,
-        /// EIP-55.
+        /// The wallet that left, EIP-55.
         wallet: String,
     },
     /// A device with the key of one that was removed is listed again. Nothing is sent, and it is not listened to, until the
     /// user decides.
     DeviceReturned {
-        /// Whose.
+        /// The account it belongs to, possibly one's own.
         account: AccountId,
-        /// Its number.
+        /// Its number within that account.
         device: DeviceId,
         /// The wallet that certified it, EIP-55.
         wallet: String,
@@ -141,25 +141,25 @@ pub enum Event {
     Uncertified {
         /// Whose it claims to be.
         account: AccountId,
-        /// Its number.
+        /// The number it was offered under.
         device: DeviceId,
-        /// Why it was refused.
+        /// Why it was refused; English, for logs and people.
         reason: String,
     },
     /// A message could not be decrypted. Its sender is told, within limits for strangers, and sends it again if it can.
     Undecryptable {
-        /// From whom.
+        /// The account it came from.
         account: AccountId,
-        /// From this device.
+        /// The device of that account it came from.
         device: DeviceId,
-        /// Why.
+        /// Why it could not be; English, for logs and people.
         reason: String,
     },
     /// A peer set up a broken session anew.
     SessionReset {
-        /// Who.
+        /// The peer, whose messages can be read again from now on.
         account: AccountId,
-        /// Which device.
+        /// The device of theirs that set it up.
         device: DeviceId,
         /// Own messages that it could not read, and that are sent again.
         resent: Vec<ClientMsgId>,
@@ -169,9 +169,9 @@ pub enum Event {
     /// A device of one's own, maybe this one, was away for so long that its mailbox was full: what was sent to it since then,
     /// until it came back, is not there. Told once for each such time.
     Missed {
-        /// One's own.
+        /// One's own account.
         account: AccountId,
-        /// Which device.
+        /// The device that missed messages.
         device: DeviceId,
         /// Since when, milliseconds since 1970, by the server's clock.
         since_ms: u64,
@@ -185,14 +185,14 @@ pub enum Event {
     Superseded,
     /// The gateway could not make sense of this client, which must not repeat itself. Nothing follows.
     Refused {
-        /// The gateway's words.
+        /// The gateway's reason, for people.
         reason: String,
     },
     /// One-time prekeys were uploaded.
     KeysReplenished {
-        /// EC prekeys.
+        /// Curve25519 one-time prekeys that were uploaded.
         ec: u32,
-        /// Kyber prekeys.
+        /// Kyber (ML-KEM) one-time prekeys that were uploaded.
         kyber: u32,
     },
     /// The local store failed. Nothing follows.

@@ -19,13 +19,13 @@ pub enum SocketError {
         /// The gateway's words.
         reason: String,
     },
-    /// The network.
+    /// The network, in the words of the library that met the failure.
     #[error("the connection broke: {0}")]
     Network(String),
-    /// The answer to the handshake.
+    /// The handshake was answered with this HTTP status instead of 101.
     #[error("the gateway refused the connection with HTTP status {0}")]
     Http(u16),
-    /// The answer to the handshake.
+    /// The handshake was answered without [`SUBPROTOCOL`].
     #[error("the server does not speak {SUBPROTOCOL}; update this client or the server")]
     Subprotocol,
     /// A frame outside the contract.
@@ -34,15 +34,15 @@ pub enum SocketError {
     /// The gateway refused the `Hello`.
     #[error("the gateway refused: {detail} ({code})")]
     Refused {
-        /// Its code.
+        /// What programs branch on.
         code: ErrorCode,
-        /// Its words.
+        /// The gateway's words, for people.
         detail: String,
     },
     /// No answer in time.
     #[error("the gateway did not answer in time")]
     Timeout,
-    /// The address.
+    /// What was given is no `ws:` or `wss:` URL.
     #[error("{0:?} is not a socket address; it looks like wss://chat.example.org/v1/socket")]
     Url(String),
 }

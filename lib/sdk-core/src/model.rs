@@ -7,7 +7,7 @@ use serde::{Deserialize, Serialize};
 /// Names a message: its author and the id the author gave it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 pub struct MessageId {
-    /// Who wrote it.
+    /// The account that wrote it.
     pub author: AccountId,
     /// The author's id for it.
     pub id: ClientMsgId,
@@ -21,14 +21,14 @@ pub enum ConversationState {
     Requested,
     /// Welcome, or begun by oneself.
     Accepted,
-    /// Refused.
+    /// Refused by the user. Nothing can be sent in it, and what the peer sends is not shown.
     Blocked,
 }
 
 /// A conversation with one account. With oneself: notes.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Conversation {
-    /// The other one.
+    /// The other account; one's own for notes.
     pub peer: AccountId,
     /// Whether it is wanted.
     pub state: ConversationState,
@@ -104,7 +104,8 @@ pub enum Change {
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Body {
-    /// Words.
+    /// UTF-8, at most [`TEXT_BYTES_MAX`](nepto_proto::limits::TEXT_BYTES_MAX) bytes, and untrusted: escape it where it
+    /// is shown.
     Text(String),
     /// Its author took it back.
     Deleted,
@@ -120,48 +121,48 @@ pub enum Body {
 pub enum Notice {
     /// A certified device appeared.
     DeviceAdded {
-        /// Its number.
+        /// The peer's new device.
         device: DeviceId,
     },
     /// A device has another identity key than before.
     IdentityChanged {
-        /// Its number.
+        /// The peer's device that has a new key, and therefore a new safety number.
         device: DeviceId,
     },
     /// Another wallet names the account.
     RootChanged {
-        /// Before, EIP-55.
+        /// The wallet that this client trusted as the account's root, EIP-55.
         from: String,
-        /// Now, EIP-55.
+        /// The wallet that the server names as its root now, EIP-55.
         to: String,
     },
     /// A wallet by which the user had named the account was unlinked from it.
     WalletUnlinked {
-        /// EIP-55.
+        /// The wallet that left, EIP-55.
         wallet: String,
     },
     /// A device with the key of one that was removed is listed again; nothing is sent until the user decides.
     DeviceReturned {
-        /// Its number.
+        /// The peer's device that came back.
         device: DeviceId,
     },
     /// A device that no wallet certified was offered, and refused.
     Uncertified {
-        /// Its number.
+        /// The number it was offered under.
         device: DeviceId,
     },
     /// Somebody set the timer of disappearing messages.
     Timer {
-        /// Who.
+        /// Who set it: the peer, or the user, here or on another device.
         by: AccountId,
         /// Seconds; 0: off.
         expire_after_s: u32,
     },
     /// What this device changed was refused for good; nobody else knows of it.
     NotSent {
-        /// What.
+        /// What had been changed.
         change: Change,
-        /// Why.
+        /// The reason, which a retry does not cure.
         failure: Failure,
     },
     /// A message could not be decrypted and is lost.
@@ -182,19 +183,19 @@ pub enum Notice {
     },
     /// One's own device was away for so long that its mailbox was full. Told, and not kept in any conversation.
     Missed {
-        /// Which.
+        /// The own device that missed messages; maybe this one.
         device: DeviceId,
-        /// Since when, milliseconds since 1970.
+        /// When the first was missed, milliseconds since 1970 by the server's clock.
         since_ms: u64,
     },
 }
 
-/// A reaction.
+/// A reaction to a message. An account may have several, each with another `emoji`.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Reaction {
-    /// Whose.
+    /// The account that reacted.
     pub by: AccountId,
-    /// What.
+    /// Any short text its author's client chose, usually one emoji. Untrusted: escape it where it is shown.
     pub emoji: String,
 }
 
@@ -205,11 +206,12 @@ pub struct Message {
     pub order: u64,
     /// The conversation it belongs to.
     pub conversation: AccountId,
-    /// Its name.
+    /// Its author and the author's id for it; the same on every device.
     pub id: MessageId,
-    /// The author's clock.
+    /// When its author wrote it, milliseconds since 1970 by the author's own clock, which nobody checks. Sort by
+    /// `order` instead.
     pub sent_at_ms: u64,
-    /// When this device wrote or received it.
+    /// When this device wrote or received it, milliseconds since 1970.
     pub at_ms: u64,
     /// What it says.
     pub body: Body,
@@ -246,11 +248,11 @@ impl Default for Settings {
 /// A device of an account, as this client checked and remembers it.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct KnownDevice {
-    /// Its number.
+    /// 1 to 127, unique among the account's devices. The number of a removed one comes back once the others have had a turn.
     pub device: DeviceId,
-    /// The installation.
+    /// The installation's registration id, 1 to 16,380. Two installations under one device number differ in it.
     pub registration_id: u32,
-    /// Its Signal identity, 33 bytes.
+    /// Its Signal identity key: the type byte 0x05 and 32 bytes of Curve25519.
     pub identity_key: Base64,
     /// The wallet that certified it, EIP-55.
     pub wallet: String,

@@ -39,7 +39,7 @@ pub enum Prepared {
 /// A frame to send.
 #[derive(Debug)]
 pub struct Frame {
-    /// What it says.
+    /// The content, encrypted for each device that gets it.
     pub send: SendDm,
     /// The own devices did not fit in and are told separately.
     pub sync_later: bool,

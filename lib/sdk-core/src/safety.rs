@@ -14,11 +14,11 @@ const ITERATIONS: u32 = 5200;
 /// The safety number of this device with one device of a peer.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub struct SafetyNumber {
-    /// The peer's device.
+    /// The number of the peer's device.
     pub device: DeviceId,
     /// 60 digits; both sides see the same.
     pub digits: String,
-    /// For a QR code.
+    /// The same as bytes for a QR code, in Signal's format.
     pub scannable: Vec<u8>,
 }
 

@@ -24,9 +24,9 @@ use crate::store::profile::{Installation, Registration};
 /// Whose signature is asked for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Signer {
-    /// The wallet.
+    /// The address of the wallet.
     pub address: Address,
-    /// The chain that it lives on, EIP-155, if it is a contract.
+    /// Its chain, by its EIP-155 id, if the wallet is a contract; `None`: a key signs.
     pub contract_chain: Option<u64>,
 }
 

@@ -31,12 +31,12 @@ impl Core {
         Ok(self.store.begin().unread(peer, after, limit)?)
     }
 
-    /// One message.
+    /// The message of this id, if the history still has it.
     pub fn message(&self, id: MessageId) -> Result<Option<Message>, SdkError> {
         Ok(self.store.begin().message(id)?)
     }
 
-    /// One conversation.
+    /// The conversation with this account, if there is one.
     pub fn conversation(&self, peer: AccountId) -> Result<Option<Conversation>, SdkError> {
         Ok(self.store.begin().conversation(peer)?)
     }

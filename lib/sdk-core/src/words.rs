@@ -26,7 +26,7 @@ const YES_KEPT_FOR: Duration = Duration::from_secs(600);
 /// Words of one directory: of devices, of removed ones, and of links.
 const WORDS_MAX: usize = 96;
 
-/// What a chain said of a word.
+/// What a chain said about a word.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Answer {
     digest: Base64,
@@ -42,11 +42,11 @@ pub struct Answer {
 pub struct Word {
     /// Where to ask, EIP-155.
     pub chain_id: u64,
-    /// Whom to ask.
+    /// The wallet, which is a contract on that chain.
     pub wallet: Address,
-    /// What was signed.
+    /// The text that was signed (EIP-191).
     pub text: String,
-    /// By this.
+    /// What is claimed to be the wallet's signature of it (ERC-1271, ERC-6492).
     pub signature: Vec<u8>,
     /// Nothing can be sent to the account without an answer.
     pub needed: bool,
@@ -58,9 +58,9 @@ pub struct Word {
 /// What became of a question.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Said {
-    /// It holds.
+    /// The wallet's contract accepts the signature.
     Yes,
-    /// It does not.
+    /// The wallet's contract does not accept it.
     No,
     /// The chain is out of reach, and said yes before.
     YesBefore,

@@ -32,7 +32,7 @@ pub struct ServerAccount {
 pub struct FakeServer {
     /// Milliseconds since 1970.
     pub clock: Arc<AtomicU64>,
-    /// Everybody.
+    /// Every account, with its devices.
     pub accounts: BTreeMap<AccountId, ServerAccount>,
     /// What waits for each device.
     pub mailboxes: BTreeMap<(AccountId, DeviceId), VecDeque<Deliver>>,

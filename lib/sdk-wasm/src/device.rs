@@ -182,7 +182,7 @@ impl Device {
     }
 
     /// Takes a frame of the gateway in. If it asks for a directory, fetch that, apply it if it holds, and hand the same frame in
-    /// again with `lookedUp`.
+    /// again with `looked_up`.
     pub fn receive(&mut self, frame: &[u8], looked_up: bool) -> Result<Step, JsValue> {
         Ok(self.take(frame, looked_up)?)
     }

@@ -7,7 +7,7 @@ use wasm_bindgen::JsValue;
 
 /// Something to throw.
 pub enum Thrown {
-    /// The core's.
+    /// An error of the core, thrown with its stable code where it has one.
     Sdk(SdkError),
     /// What was handed in is not what it should be.
     Argument(String),

@@ -25,7 +25,7 @@ pub struct SignIn {
 #[wasm_bindgen]
 impl SignIn {
     /// Words the message. `info` is the answer of `/v1/info`, `nonce` of `/v1/auth/nonce`; `host` is the one that the page came
-    /// from, the only one that anything is signed for. `contractChain` is the chain of a wallet that is a contract.
+    /// from, the only one that anything is signed for. `contract_chain` is the chain of a wallet that is a contract.
     #[wasm_bindgen(constructor)]
     pub fn new(
         store: Store,

@@ -59,9 +59,9 @@ pub enum SessionEvent {
     Frame(server_frame::Kind),
     /// The connection ended; the next try comes after this time.
     Disconnected {
-        /// Why.
+        /// What ended it.
         reason: DisconnectReason,
-        /// When it is tried again.
+        /// How long until the next attempt: what the gateway asked for, or a backoff with jitter.
         retry_in: Duration,
     },
     /// The session is void. The last event.
@@ -154,9 +154,9 @@ struct Session<C> {
 enum End {
     /// Try again, after the usual wait or after this one.
     Again(DisconnectReason, Option<Duration>),
-    /// Never again.
+    /// Nothing is tried any more; this is the last event.
     Over(SessionEvent),
-    /// Nobody listens.
+    /// The owner dropped its end: nobody listens any more.
     Unwanted,
 }
 

@@ -46,7 +46,7 @@ fn closed(close: Option<CloseFrame>) -> SocketError {
 /// What came in.
 #[derive(Debug)]
 pub enum Incoming {
-    /// A frame.
+    /// A frame of the gateway: an answer, or something live.
     Frame(ServerFrame),
     /// A ping or pong: the connection lives. A pong is sent by itself.
     Alive,
@@ -54,7 +54,7 @@ pub enum Incoming {
 
 type Ws = WebSocketStream<MaybeTlsStream<TcpStream>>;
 
-/// A connection.
+/// A WebSocket to a gateway, inside TLS for `wss:`.
 pub struct Socket {
     ws: Ws,
     last_id: u32,
@@ -139,7 +139,7 @@ impl Socket {
         self.ws.send(Message::Ping(Default::default())).await.map_err(broken)
     }
 
-    /// Says goodbye.
+    /// Closes it properly; a network that is gone already does not matter.
     pub async fn close(mut self) {
         let _ = self.ws.close(None).await;
     }
@@ -158,21 +158,21 @@ pub struct SocketSender {
 }
 
 impl SocketSender {
-    /// As [`Socket::send`].
+    /// Sends a frame at once; as [`Socket::send`].
     pub async fn send(&mut self, kind: client_frame::Kind) -> Result<u32, SocketError> {
         let id = self.feed(kind).await?;
         self.flush().await?;
         Ok(id)
     }
 
-    /// As [`Socket::feed`].
+    /// Puts a frame into the write buffer; as [`Socket::feed`].
     pub async fn feed(&mut self, kind: client_frame::Kind) -> Result<u32, SocketError> {
         self.last_id = next_id(self.last_id);
         feed(&mut self.sink, encode(self.last_id, kind)?).await?;
         Ok(self.last_id)
     }
 
-    /// As [`Socket::flush`].
+    /// Sends what is in the buffer; as [`Socket::flush`].
     pub async fn flush(&mut self) -> Result<(), SocketError> {
         self.sink.flush().await.map_err(broken)
     }
@@ -184,7 +184,7 @@ pub struct SocketReceiver {
 }
 
 impl SocketReceiver {
-    /// As [`Socket::recv`].
+    /// Waits for what comes in; as [`Socket::recv`].
     pub async fn recv(&mut self) -> Result<Incoming, SocketError> {
         recv(&mut self.stream).await
     }

@@ -28,9 +28,9 @@ pub struct Wallet {
 /// A wallet that is a contract (ERC-1271).
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct ContractWallet {
-    /// Where it is.
+    /// The address of the contract.
     pub address: Address,
-    /// On which chain, EIP-155.
+    /// The chain that it is on, by its EIP-155 id.
     pub chain_id: u64,
     /// The call that makes it, if it does not exist yet (ERC-6492).
     pub creation: Option<Creation>,
@@ -43,7 +43,7 @@ impl std::fmt::Debug for Wallet {
 }
 
 impl Wallet {
-    /// A new one.
+    /// A wallet with a new, random key.
     pub fn random(env: &Env) -> Result<Self, SdkError> {
         Self::from_key_bytes(Zeroizing::new(env.bytes()))
     }
@@ -115,7 +115,7 @@ impl Wallet {
         self.contract.as_ref()
     }
 
-    /// Its address.
+    /// The contract's address for a contract wallet, else that of the key.
     pub fn address(&self) -> Address {
         self.contract.as_ref().map_or_else(|| self.signer.address(), |contract| contract.address)
     }

@@ -138,7 +138,7 @@ fn creation_code(artifact: &str) -> Result<Vec<u8>> {
     hex::decode(code).with_context(|| format!("{artifact} is not linked"))
 }
 
-/// An ERC-20.
+/// An ERC-20 token of ours (`NeptoToken.sol`), at this address.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Token(pub Address);
 
@@ -172,7 +172,7 @@ impl Token {
     }
 }
 
-/// Our staking.
+/// Our staking contract (`Staking.sol`), at this address.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Staking(pub Address);
 
@@ -192,7 +192,7 @@ impl Staking {
         Transaction::call(from, self.0, abi::Staking::getRewardCall {}.abi_encode())
     }
 
-    /// Takes everything.
+    /// Takes all of one's stake out, and the reward.
     pub fn exit(self, from: Address) -> Transaction {
         Transaction::call(from, self.0, abi::Staking::exitCall {}.abi_encode())
     }
@@ -292,7 +292,7 @@ impl MultiSender {
         Transaction::call(from, self.0, call.abi_encode()).gas(gas(parts))
     }
 
-    /// Sends ether.
+    /// Sends ether to many: `parts` are the recipients and what each gets, in wei.
     pub fn send_ether(self, from: Address, parts: &[(Address, u128)], message: &str) -> Transaction {
         let call = abi::MultiSender::sendEtherCall {
             recipients: recipients(parts),
@@ -303,7 +303,7 @@ impl MultiSender {
         Transaction::call(from, self.0, call.abi_encode()).value(total(parts)).gas(gas(parts))
     }
 
-    /// Wants nothing from here, or does again.
+    /// Opts out of what `MultiSender` pays, or in again.
     pub fn set_opted_out(self, from: Address, out: bool) -> Transaction {
         Transaction::call(from, self.0, abi::MultiSender::setOptedOutCall { out }.abi_encode())
     }
@@ -314,7 +314,7 @@ impl MultiSender {
 pub struct LogEmitter(pub Address);
 
 impl LogEmitter {
-    /// Deploys one.
+    /// Deploys one from the chain's first account.
     pub async fn deploy(anvil: &Anvil) -> Result<Self> {
         Ok(Self(deploy(anvil, "LogEmitter.sol/LogEmitter", &[]).await?))
     }

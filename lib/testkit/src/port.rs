@@ -31,7 +31,7 @@ impl Port {
         self.address
     }
 
-    /// The number.
+    /// The port's number, on the loopback address.
     pub const fn number(&self) -> u16 {
         self.address.port()
     }

@@ -20,9 +20,9 @@ const LOG_LINES_SHOWN: usize = 40;
 pub struct Launch {
     /// What messages and the log file call it.
     pub name: String,
-    /// The executable.
+    /// The path of the executable.
     pub program: PathBuf,
-    /// Its arguments.
+    /// What follows the program's name.
     pub arguments: Vec<OsString>,
     /// Variables beside the inherited ones. Inherited `NEPTO_…` variables are removed, and `RUST_BACKTRACE`, which costs
     /// the database a fifth of its speed: a developer's own settings must not reach a test.

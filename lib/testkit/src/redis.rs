@@ -51,7 +51,7 @@ impl Redis {
         Ok(redis::Client::open(self.url())?.get_multiplexed_async_connection().await?)
     }
 
-    /// Forgets everything.
+    /// Forgets everything, as an operator's `FLUSHALL` does.
     pub async fn flush(&self) -> Result<()> {
         Ok(redis::cmd("FLUSHALL").exec_async(&mut self.client().await?).await?)
     }

@@ -19,15 +19,15 @@ pub enum Role {
     All,
     /// The HTTP API of these domains; of all if none are named.
     Api(Vec<String>),
-    /// Sockets.
+    /// The sockets of clients.
     Gateway,
-    /// All queues.
+    /// Every queue of every domain.
     Worker,
-    /// These queues.
+    /// The queues of these names.
     Queues(Vec<String>),
-    /// Chains.
+    /// The watchers of the chains.
     Watcher,
-    /// Jobs.
+    /// The background jobs.
     Cron,
     /// The database server.
     Database,

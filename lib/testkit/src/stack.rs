@@ -26,9 +26,9 @@ pub struct Stack {
     pub worker: Arc<Server>,
     /// The database server, if the stack is split.
     pub database: Option<Server>,
-    /// Redis.
+    /// The Redis of this stack alone.
     pub redis: Redis,
-    /// NATS.
+    /// The NATS server of this stack alone, with JetStream.
     pub nats: Nats,
     /// Between clients and each gateway, in their order, if asked for: the addresses that clients are told.
     pub socket_proxies: Vec<FaultProxy>,

@@ -83,7 +83,7 @@ impl Transaction {
 pub enum Included {
     /// One that was in a block before, as [`Anvil::raw_transaction`](crate::Anvil::raw_transaction) gave it.
     Again(Bytes),
-    /// Another one.
+    /// One that was in no block yet.
     New(Transaction),
 }
 

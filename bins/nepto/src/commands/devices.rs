@@ -73,7 +73,7 @@ pub async fn run(app: &App, args: DevicesArgs) -> Result<(), Failure> {
     }
 }
 
-/// Prints devices.
+/// Prints devices: a table, or with `--json` an object on each line. `this` is marked as the one at hand.
 pub fn print(app: &App, devices: &[OwnDevice], this: Option<DeviceId>) -> Result<(), Failure> {
     if app.json() {
         for device in devices {

@@ -1,4 +1,4 @@
-//! Signing in.
+//! Signing in with a wallet.
 
 use std::path::PathBuf;
 

@@ -1,4 +1,4 @@
-//! One message.
+//! Sending one message.
 
 use std::io::Read;
 use std::time::Duration;

@@ -1,4 +1,4 @@
-//! Completions.
+//! Completions for shells.
 
 use clap::{Args, CommandFactory};
 use clap_complete::Shell;

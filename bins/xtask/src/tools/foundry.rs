@@ -21,11 +21,11 @@ const STAMP: &str = "out/.built";
 /// What the packages have.
 #[derive(Debug)]
 pub struct Foundry {
-    /// The chain.
+    /// The path of anvil, the chain of tests and of development.
     pub anvil: PathBuf,
     /// Builds, tests and deploys contracts.
     pub forge: PathBuf,
-    /// Compiled contracts.
+    /// The folder of the compiled contracts, which tests get as `NEPTO_CONTRACTS`.
     pub contracts: PathBuf,
 }
 

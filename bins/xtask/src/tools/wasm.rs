@@ -14,11 +14,11 @@ const PROGRAMS: [&str; 3] = ["/usr/bin/rustc", "/usr/bin/cargo", "/usr/bin/wasm-
 
 /// What builds for wasm.
 pub struct Toolchain {
-    /// The compiler.
+    /// The path of the compiler.
     pub rustc: PathBuf,
     /// Cargo of the same version.
     pub cargo: PathBuf,
-    /// The linker.
+    /// The path of the linker, LLVM's `wasm-ld`.
     pub linker: PathBuf,
 }
 

@@ -31,7 +31,7 @@ impl Launch {
         Self { name, command: Command::new(program), log: logs.join(name).with_extension("log") }
     }
 
-    /// Adds arguments.
+    /// Adds arguments behind those it has.
     pub fn arguments(mut self, arguments: impl IntoIterator<Item = impl AsRef<OsStr>>) -> Self {
         self.command.args(arguments);
         self

@@ -8,9 +8,9 @@ use super::RpcError;
 /// Heights of blocks, both included.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Range {
-    /// The lowest.
+    /// The lowest height.
     pub from: u64,
-    /// The highest.
+    /// The highest height.
     pub to: u64,
 }
 

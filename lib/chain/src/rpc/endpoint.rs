@@ -1,4 +1,4 @@
-//! One endpoint: a request at a time of many, never more at once than it bears, and how well it does.
+//! One endpoint: its requests, never more at once than it can bear, and how well it does.
 
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Mutex, MutexGuard, PoisonError};
@@ -84,9 +84,9 @@ pub struct EndpointStatus {
     pub latency_ms: f64,
     /// Requests under way at once, at most, at present.
     pub concurrency: usize,
-    /// Requests.
+    /// Requests since the process began.
     pub asked: u64,
-    /// Of them without a usable answer.
+    /// Those among them that got no usable answer.
     pub failed: u64,
     /// Answers that were proven false.
     pub lied: u64,
@@ -387,7 +387,7 @@ impl Endpoint {
         (rests, is_behind, state.lied + state.odd_headers, (state.latency_ms * (1.0 + load) * 10.0) as u64)
     }
 
-    /// How it does.
+    /// How it does at present, for operators.
     pub fn status(&self) -> EndpointStatus {
         let available = self.rests_until().is_none();
         let state = self.lock();

@@ -1,4 +1,4 @@
-//! Which chain an endpoint serves. Its address may be that of another one, and a node may come back as another one.
+//! Which chain an endpoint serves. Its address may lead to another chain, and a node may come back as one of another chain.
 //!
 //! Whoever knows the id that is wanted asks nothing else before the endpoint said it. It is asked again after it was out of
 //! reach, when a chain seems to fork, and when the answer has grown old.
@@ -35,7 +35,7 @@ impl Identity {
         self.wanted.filter(|_| !is_known)
     }
 
-    /// It said so.
+    /// It said that it serves that chain.
     pub fn confirm(&self) {
         *self.known_at() = Some(Instant::now());
     }

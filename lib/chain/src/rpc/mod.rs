@@ -32,7 +32,7 @@ pub enum RpcError {
     Refused {
         /// JSON-RPC error code.
         code: i64,
-        /// Its words.
+        /// The node's words, as they came.
         message: String,
         /// What a reverted call returned, hexadecimal.
         data: Option<String>,

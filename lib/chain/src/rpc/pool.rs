@@ -64,12 +64,12 @@ impl Pool {
         self.endpoints.iter().for_each(Endpoint::doubt);
     }
 
-    /// Every endpoint.
+    /// Every endpoint, also those that are resting, in the order in which they were given.
     pub fn endpoints(&self) -> &[Endpoint] {
         &self.endpoints
     }
 
-    /// How each does.
+    /// How each endpoint does, in the same order.
     pub fn status(&self) -> Vec<EndpointStatus> {
         self.endpoints.iter().map(Endpoint::status).collect()
     }

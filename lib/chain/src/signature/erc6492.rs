@@ -16,9 +16,9 @@ type Parts = (sol_data::Address, sol_data::Bytes, sol_data::Bytes);
 /// The call that makes a wallet.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Creation {
-    /// Who is called.
+    /// The contract that makes the wallet.
     pub factory: Address,
-    /// With what.
+    /// What it is called with: the selector and the arguments.
     pub call: Bytes,
 }
 

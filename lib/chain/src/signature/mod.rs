@@ -59,12 +59,12 @@ pub enum Signer {
     Contract(BlockId),
 }
 
-/// A block.
+/// A block, by which all nodes mean the same.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct BlockId {
-    /// Its height.
+    /// The height, for people and for comparing.
     pub number: u64,
-    /// Its hash.
+    /// The hash, by which it is asked for (EIP-1898).
     pub hash: B256,
 }
 
@@ -86,15 +86,15 @@ pub enum SignatureError {
     NoNode {
         /// Who should have signed.
         wallet: Address,
-        /// EIP-155.
+        /// The chain that the claim names, by its EIP-155 id.
         chain_id: u64,
     },
     /// The chain did not answer, or not with one voice; nothing is known.
     #[error("chain {chain_id} could not be asked: {why}")]
     Unavailable {
-        /// EIP-155.
+        /// The chain's EIP-155 id.
         chain_id: u64,
-        /// What happened.
+        /// How the nodes failed or differed; English, for people.
         why: String,
     },
 }

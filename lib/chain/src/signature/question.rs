@@ -1,7 +1,7 @@
-//! The question to a wallet, as the data of one `eth_call` to nobody, and what its answer says.
+//! The question to a wallet, as the data of one `eth_call` without a recipient, and what its answer says.
 //!
 //! `contracts/src/SignatureCheck.sol` asks: it makes the wallet first where that has to be, and its bounds keep a wallet that
-//! burns all gas or answers with a megabyte from harm.
+//! burns all gas or answers with a megabyte from doing harm.
 
 use std::sync::LazyLock;
 

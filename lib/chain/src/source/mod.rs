@@ -24,7 +24,7 @@ pub enum Verdict {
     Ours,
     /// It is another one.
     Theirs,
-    /// Nobody has it.
+    /// No node has a block there.
     Nobody,
 }
 
@@ -41,7 +41,7 @@ impl Source {
         Self { pool, encoding, finality }
     }
 
-    /// The endpoints.
+    /// The endpoints it asks, and how they do.
     pub const fn pool(&self) -> &Pool {
         &self.pool
     }

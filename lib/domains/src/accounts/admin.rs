@@ -1,4 +1,4 @@
-//! For the operator's listener: handles that rest.
+//! Routes of the operator's listener: handles that rest.
 
 use axum::extract::State;
 use axum::routing::post;

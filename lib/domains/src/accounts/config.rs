@@ -5,7 +5,7 @@ use serde::Deserialize;
 
 pub const SECTIONS: &[Declared] = &[Declared::of::<Limits>()];
 
-/// Rate limits.
+/// Rate limits of people and their names.
 #[derive(Debug, Clone, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct Limits {

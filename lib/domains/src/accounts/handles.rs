@@ -13,7 +13,7 @@ pub const RESTS_FOR: Duration = Duration::from_secs(90 * 86_400);
 /// Handles that an account takes within [`CHANGES_WINDOW`], taking one back included: each keeps a name from everybody else
 /// for [`RESTS_FOR`].
 pub const CHANGES_MAX: i64 = 5;
-/// See [`CHANGES_MAX`].
+/// The time in which [`CHANGES_MAX`] are counted.
 pub const CHANGES_WINDOW: Duration = Duration::from_secs(30 * 86_400);
 
 /// Names of the server and of those who run it, and words that chats address everybody with. Look-alikes are as reserved.

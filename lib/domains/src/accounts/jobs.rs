@@ -1,4 +1,4 @@
-//! Background jobs.
+//! Background jobs: handles that have rested.
 
 use std::time::Duration;
 

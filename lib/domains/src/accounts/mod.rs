@@ -26,7 +26,7 @@ use nepto_kit::domain::{Api, Domain};
 #[cfg(test)]
 pub(crate) use {config::Limits, ops::Accounts, store::writing_key};
 
-/// The domain.
+/// The domain: what it has for each role.
 pub fn domain() -> Domain {
     Domain {
         name: "accounts",

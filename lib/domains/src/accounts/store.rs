@@ -51,7 +51,7 @@ const CACHE_TTL: Duration = Duration::from_secs(300);
 /// From the check of a message to the note that it is stored.
 const WRITING_TTL: Duration = Duration::from_secs(10);
 
-/// `contact:[owner, other]`.
+/// The table `contact`; ids are `contact:[owner, other]`.
 #[derive(Debug)]
 struct Contacts;
 

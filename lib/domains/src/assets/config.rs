@@ -79,7 +79,7 @@ impl Section for Assets {
     }
 }
 
-/// Rate limits.
+/// Rate limits of what an account makes this server fetch.
 #[derive(Debug, Clone, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct Limits {

@@ -37,7 +37,7 @@ use nepto_proto::svc::collector::Pipeline;
 
 pub use pipeline::lease_of;
 
-/// The domain.
+/// The domain: what it has for each role.
 pub fn domain() -> Domain {
     Domain {
         name: "assets",

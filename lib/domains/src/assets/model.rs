@@ -16,7 +16,7 @@ pub enum Class {
     Whole,
     /// One token of an ERC-721 or ERC-1155.
     Token(U256),
-    /// What is staked.
+    /// The amount that is staked.
     Staked,
     /// Rewards that were paid.
     Rewarded,

@@ -1,4 +1,4 @@
-//! The use-cases.
+//! What clients, other domains and operators ask about what wallets hold.
 
 use std::sync::Arc;
 
@@ -22,7 +22,7 @@ use crate::chains::{Chain, Chains, Contract, Standard};
 /// A pipeline's trouble is told to Redis, and forgotten when it is silent.
 const TROUBLE_FOR_S: u64 = 60;
 
-/// The use-cases.
+/// What the domain can do, over its tables and the configured chains. Cheap to clone.
 #[derive(Clone)]
 pub struct Assets {
     pub ctx: Ctx,

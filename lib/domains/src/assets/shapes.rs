@@ -46,7 +46,7 @@ pub struct Unread {
 }
 
 impl Unread {
-    /// A log.
+    /// One log, by its place in the block.
     pub const fn log(contract: Address, (block, log): At) -> Self {
         Self { contract, block, log }
     }

@@ -35,9 +35,9 @@ pub struct Issuer {
 struct NewSession<'a> {
     account: AccountId,
     device: DeviceId,
-    /// That signed, EIP-55.
+    /// The wallet that signed in, EIP-55.
     wallet: &'a str,
-    /// Of the device, serialized.
+    /// The Signal identity key of the device, serialized.
     identity_key: &'a [u8],
 }
 

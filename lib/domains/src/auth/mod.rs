@@ -34,7 +34,7 @@ use nepto_kit::domain::{Api, Domain};
 pub use sign_up::sign_up_needs;
 pub use signing::make_token_keys;
 
-/// The domain.
+/// The domain: what it has for each role.
 pub fn domain() -> Domain {
     Domain {
         name: "auth",

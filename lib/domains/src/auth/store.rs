@@ -162,7 +162,7 @@ impl SessionRow {
     }
 }
 
-/// `account:[account]`.
+/// The table `account`; ids are `account:[account]`.
 #[derive(Debug)]
 struct Accounts;
 
@@ -171,7 +171,7 @@ impl Table for Accounts {
     type Key = Text<AccountId>;
 }
 
-/// `session:[account, session]`.
+/// The table `session`; ids are `session:[account, session]`.
 #[derive(Debug)]
 struct Sessions;
 
@@ -477,9 +477,9 @@ pub struct Beginning<'a> {
     pub account: AccountId,
     pub session: SessionId,
     pub device: DeviceId,
-    /// That signed.
+    /// The wallet that signed in, EIP-55.
     pub wallet: &'a str,
-    /// Of the device.
+    /// The Signal identity key of the device, which signs its refreshes.
     pub identity_key: &'a [u8],
     pub now_ms: i64,
 }

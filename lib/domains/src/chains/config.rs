@@ -36,7 +36,7 @@ impl Chains {
 #[derive(Debug, Clone, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Chain {
-    /// EIP-155.
+    /// The EIP-155 id, which every node must confirm.
     pub id: u64,
     /// Nodes or providers, `http` or `https`. Two of different operators can be compared, and one may fail.
     pub rpc: Vec<Endpoint>,
@@ -61,10 +61,10 @@ pub struct Chain {
     /// An answer of an endpoint must be there in this time.
     #[serde(default = "timeout_ms")]
     pub timeout_ms: u64,
-    /// What is watched.
+    /// The contracts whose events are collected.
     #[serde(default, deserialize_with = "contracts")]
     pub contracts: Vec<Contract>,
-    /// Webhooks of providers.
+    /// Webhooks of providers, which make the watcher look at once.
     #[serde(default)]
     pub hooks: Vec<Hook>,
 }
@@ -116,7 +116,7 @@ impl Endpoint {
 pub enum Finality {
     /// So many blocks on top.
     Depth(u64),
-    /// The nodes' tag.
+    /// When the nodes give a block this tag.
     Tag(Tag),
 }
 
@@ -126,13 +126,13 @@ impl Default for Finality {
     }
 }
 
-/// A block tag.
+/// A block tag of Ethereum's JSON-RPC.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Tag {
     /// Two thirds of the stake vouch for it.
     Finalized,
-    /// Earlier and weaker.
+    /// Earlier than `finalized`, and weaker.
     Safe,
 }
 
@@ -140,10 +140,10 @@ pub enum Tag {
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Receipts {
-    /// As Ethereum does.
+    /// As Ethereum does: a type byte (EIP-2718), then status, gas, bloom filter and logs.
     #[default]
     Ethereum,
-    /// As the OP stack does.
+    /// As the OP stack does: receipts of deposits also carry a nonce and a version.
     Optimism,
     /// In another way: nothing is proven, and the answers of all endpoints are compared.
     Unknown,
@@ -153,10 +153,10 @@ pub enum Receipts {
 #[derive(Debug, Clone, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Contract {
-    /// Where it is.
+    /// Its address. In mixed case it must have the right checksum (EIP-55).
     #[serde(deserialize_with = "address_without_typo")]
     pub address: Address,
-    /// What it is.
+    /// What it is expected to be, and so which events are collected.
     pub kind: Standard,
     /// The block that it was deployed in, or any before: what happened earlier is not collected.
     pub start_block: u64,
@@ -196,15 +196,15 @@ pub fn address_without_typo<'de, D: Deserializer<'de>>(deserializer: D) -> Resul
 pub enum Standard {
     /// A token of the kind that its events tell.
     Token,
-    /// Fungible tokens.
+    /// ERC-20: tokens that are all alike.
     Erc20,
-    /// Tokens of which each is one.
+    /// ERC-721: tokens of which each is one.
     Erc721,
-    /// Tokens of many kinds.
+    /// ERC-1155: amounts of many ids.
     Erc1155,
-    /// Synthetix' StakingRewards.
+    /// Staking with the events of Synthetix' StakingRewards.
     Staking,
-    /// Nepto's MultiSender.
+    /// `contracts/src/MultiSender.sol`: payments with a message.
     Multisend,
 }
 
@@ -238,7 +238,7 @@ pub struct Hook {
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum HookProvider {
-    /// Alchemy Notify.
+    /// Notify webhooks of Alchemy, which it signs.
     Alchemy,
 }
 

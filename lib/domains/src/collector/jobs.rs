@@ -1,4 +1,4 @@
-//! Background jobs.
+//! Background jobs: looking for gaps, and forgetting old sightings.
 
 use std::time::Duration;
 

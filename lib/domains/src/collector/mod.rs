@@ -35,7 +35,7 @@ pub use watcher::{Backfill, lease_of};
 
 const SECTIONS: &[Declared] = &[Declared::of::<Chains>()];
 
-/// The domain.
+/// The domain: what it has for each role.
 pub fn domain() -> Domain {
     Domain {
         name: "collector",

@@ -25,7 +25,7 @@ const LOG_BYTES_MAX: usize = 192 * 1024;
 #[derive(Debug, Clone, Default)]
 pub struct Contracts(pub HashMap<Address, Watched>);
 
-/// One of them.
+/// A contract that is watched.
 #[derive(Debug, Clone, Copy)]
 pub struct Watched {
     pub standard: Standard,

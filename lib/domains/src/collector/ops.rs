@@ -21,7 +21,7 @@ use crate::chains::{Chain, Chains, Contract};
 /// Steps that are sent again at once.
 const REPLAY_MAX: usize = 200;
 
-/// The use-cases.
+/// What the domain can do, over its tables and the configured chains. Cheap to clone.
 #[derive(Clone)]
 pub struct Collector {
     pub ctx: Ctx,

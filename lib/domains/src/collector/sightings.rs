@@ -37,7 +37,7 @@ struct SightingRow {
 }
 
 impl Collector {
-    /// Forgets old ones.
+    /// Forgets sightings that are older than [`KEPT_FOR_MS`], some at once. Answers how many.
     pub async fn forget_sightings(&self) -> Result<i64, Failure> {
         Ok(self.store.forget_sightings(self.ctx.clock.now_ms() - KEPT_FOR_MS).await?)
     }
@@ -88,7 +88,7 @@ impl Store {
         Ok(hinted.into_iter().map(|hinted_at_ms| now_ms - hinted_at_ms).collect())
     }
 
-    /// The newest first.
+    /// Sightings of a chain, by block, the newest first.
     pub async fn sightings(&self, chain: u64, limit: i64) -> Result<Vec<Sighting>, DbError> {
         let statement = "SELECT * FROM sighting:[$chain, NONE]..[$chain, []] ORDER BY id DESC LIMIT $limit";
         let rows: Vec<SightingRow> = self.db().run(statement, vars! { chain: chain, limit: limit }).await?;

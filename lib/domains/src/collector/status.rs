@@ -1,4 +1,4 @@
-//! How it goes, for operators: `/chains` of the operator's listener, which `nepto admin chain status` reads.
+//! How the chains are followed, for operators: `/chains` of the operator's listener, which `nepto admin chain status` reads.
 
 use std::collections::HashMap;
 

@@ -63,7 +63,7 @@ pub const SCHEMA: &[Migration] = &[Migration {
 #[derive(Debug, Clone, PartialEq, Eq, SurrealValue)]
 pub struct TipRow {
     pub chain: i64,
-    /// The last step.
+    /// The number of the last step.
     pub step: i64,
     /// The block below the first that was collected.
     pub anchor: i64,
@@ -247,7 +247,7 @@ pub fn block_id(chain: u64, number: u64) -> RecordId {
 }
 
 impl ContractRow {
-    /// Where it is.
+    /// The address of the contract.
     pub fn at(&self) -> Address {
         self.address.0
     }

@@ -5,7 +5,7 @@ use serde::Deserialize;
 
 pub const SECTIONS: &[Declared] = &[Declared::of::<Notes>()];
 
-/// The notes.
+/// The bounds of notes.
 #[derive(Debug, Clone, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct Notes {

@@ -1,4 +1,4 @@
-//! Background jobs.
+//! Background jobs: a job is a name, an interval, a timeout, and what it does.
 
 use std::time::Duration;
 

@@ -1,5 +1,5 @@
-//! The smallest domain that has one of everything, for tests alone: it comes in through the same doors as the others, one
-//! folder and one line.
+//! The smallest domain that has one of everything, for tests alone. It is mounted like the others: one folder, and one line
+//! in `all_and_example`. Its operation and its event would stand in `nepto_proto` if it were not for tests.
 //!
 //! It lives here and not in the testkit, because a domain needs the kit, which the testkit stands beside; and behind
 //! `cfg(test)` and not behind a feature, so that no program can be built with it.
@@ -21,7 +21,7 @@ use nepto_proto::event::Event;
 use nepto_proto::svc::Operation;
 use serde::{Deserialize, Serialize};
 
-/// The domain.
+/// The domain: what it has for each role.
 pub fn domain() -> Domain {
     Domain {
         name: "example",

@@ -1,4 +1,4 @@
-//! Use-cases.
+//! Use-cases: what routes, services, jobs and frames call, and what calls the store.
 
 use std::sync::Arc;
 

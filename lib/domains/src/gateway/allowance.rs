@@ -32,7 +32,7 @@ pub fn cost(price: Price, bytes: usize) -> u32 {
 /// Whether something may pass.
 #[derive(Debug, PartialEq, Eq)]
 pub enum Passage {
-    /// It may.
+    /// Yes, at once.
     Free,
     /// Not now; after this time it could.
     Limited(Duration),

@@ -6,7 +6,7 @@ use serde::Deserialize;
 /// The sections that the gateway declares.
 pub const SECTIONS: &[Declared] = &[Declared::of::<Gateway>(), Declared::of::<Limits>()];
 
-/// The socket gateway.
+/// What the gateway allows sockets, and how it closes them.
 #[derive(Debug, Clone, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct Gateway {

@@ -98,7 +98,7 @@ struct Connection<'a> {
     gateway: &'a Gateway,
     socket: &'a mut Socket,
     claims: Claims,
-    /// Of this connection.
+    /// Of this connection: a newer one of the same device has a higher one.
     epoch: u64,
     listener: Listener,
     /// In the order of the gateway's handlers.

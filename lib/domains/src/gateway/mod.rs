@@ -1,4 +1,4 @@
-//! The socket gateway: holds connections, and knows no domain. It imports the kit and the wire, and a test says so.
+//! The socket gateway: holds connections, and knows no domain. It imports only the kit and the wire, and a test checks that.
 //!
 //! What must hold:
 //! - `kill -9` of a gateway loses nothing that was acknowledged: it holds no state that its death would lose, and no database;
@@ -6,7 +6,7 @@
 //! - what a connection may send, keep open and have under way is bounded, and who goes past it is told, then closed;
 //! - nothing here waits without a bound: not for a client, not for Redis, not for NATS.
 //!
-//! What frames mean is the domains' business: each brings a [`FrameHandler`](nepto_kit::frames::FrameHandler).
+//! What frames mean is up to the domains: each brings a [`FrameHandler`](nepto_kit::frames::FrameHandler).
 
 mod allowance;
 mod closing;

@@ -9,7 +9,7 @@ use super::{Gateway, config};
 
 /// What there is room for.
 pub struct Permits {
-    /// Open sockets.
+    /// All open sockets.
     sockets: Shares,
     /// Those that have not said hello: they cost nobody a wallet, so nobody may have many.
     greetings: Shares,
@@ -42,7 +42,7 @@ impl ConnectionPermit {
         Ok(Self { gateway: gateway.clone(), greeting, _socket: socket })
     }
 
-    /// The gateway.
+    /// The gateway that gave the permit.
     pub fn gateway(&self) -> &Arc<Gateway> {
         &self.gateway
     }

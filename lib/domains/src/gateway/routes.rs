@@ -21,7 +21,7 @@ pub enum Owner {
     Domain(usize),
 }
 
-/// The tables.
+/// Who gets each kind of frame and each live subject, and what a frame costs.
 #[derive(Debug)]
 pub struct Routes {
     kinds: HashMap<u32, (Owner, Price)>,

@@ -24,7 +24,7 @@ use super::permit::ConnectionPermit;
 use super::pieces::Pieces;
 use super::{Gateway, connection};
 
-/// The WebSocket subprotocol.
+/// The WebSocket subprotocol (RFC 6455, 1.9), whose version is the protocol's.
 const SUBPROTOCOL: &str = "nepto.v1";
 /// Bytes of a connection's read buffer: idle sockets are many, and it is kept for as long as they live. A message of a
 /// kilobyte fits; larger frames take more than one read.
@@ -36,7 +36,7 @@ const WRITE_BUFFER_BYTES: usize = 8_192;
 /// Bytes that may wait to be written on one connection; past it the client is too slow.
 const WRITE_BUFFER_BYTES_MAX: usize = 2 * FRAME_BYTES_MAX;
 
-/// A client's connection.
+/// A client's WebSocket, whose bytes are counted below it.
 pub type Socket = WebSocketStream<Pieces<TokioIo<Upgraded>>>;
 
 /// Answers the handshake, and serves the socket that comes of it.

@@ -1,4 +1,4 @@
-//! Background jobs.
+//! Background jobs: low prekeys, idle devices, removed devices.
 
 use std::time::Duration;
 

@@ -26,7 +26,7 @@ mod tests;
 
 use nepto_kit::domain::{Api, Domain};
 
-/// The domain.
+/// The domain: what it has for each role.
 pub fn domain() -> Domain {
     Domain {
         name: "keys",

@@ -62,7 +62,8 @@ pub struct Purger {
     waiting_max: u32,
 }
 
-/// Of all devices. Costs follow what is acknowledged and what is due, not how many devices wait.
+/// The acknowledgements of all devices that are not purged yet. Costs follow what is acknowledged and what is due, not
+/// how many devices wait.
 #[derive(Default)]
 struct Waiting {
     devices: HashMap<Device, Acknowledged>,
@@ -72,7 +73,7 @@ struct Waiting {
     unnoted: HashSet<Device>,
 }
 
-/// Of one device.
+/// The acknowledgements of one device that are not purged yet.
 struct Acknowledged {
     /// The epoch of the sequences.
     epoch: u64,

@@ -67,7 +67,7 @@ pub fn bytes_to_recipient(copies: &[DeviceCiphertext]) -> u64 {
     bytes(copies).max(MESSAGE_BYTES_MIN)
 }
 
-/// Of all ciphertexts.
+/// Bytes of all ciphertexts.
 fn bytes(copies: &[DeviceCiphertext]) -> u64 {
     copies.iter().map(|copy| copy.ciphertext.len() as u64).sum()
 }

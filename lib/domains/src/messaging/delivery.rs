@@ -20,7 +20,7 @@ pub enum Effect {
     Deliver(StoredEnvelope),
     /// Read up to `limit` messages after this sequence, then call [`DeliveryState::read`].
     Read {
-        /// After this one.
+        /// The sequence before the first that is wanted.
         after: u64,
         /// At most so many.
         limit: usize,

@@ -12,7 +12,7 @@ use nepto_kit::Ctx;
 /// How often it is looked. What everybody may send in that time is little of a store (docs/OPERATIONS.md).
 const LOOK_EVERY: Duration = Duration::from_secs(5);
 
-/// The last look.
+/// How full the mailboxes were when they were looked at last.
 #[derive(Debug, Default)]
 pub struct Fullness {
     used_bytes: AtomicU64,

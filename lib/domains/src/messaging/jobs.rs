@@ -1,4 +1,4 @@
-//! Background jobs.
+//! Background jobs: the audit of the mailboxes.
 
 use std::time::Duration;
 

@@ -1,4 +1,4 @@
-//! Who of some accounts is connected: only those show it who have accepted the asker.
+//! Which of some accounts are connected. Only an account that has accepted the asker shows it.
 
 use std::time::Duration;
 

@@ -58,7 +58,7 @@ pub struct Begun {
 pub enum Refusal {
     /// Encrypted for other devices than there are.
     Mismatch(Mismatch),
-    /// Anything else.
+    /// Anything else that a sender is told.
     Failure(Failure),
 }
 

@@ -13,7 +13,7 @@ use super::ConfigError;
 #[derive(Debug, Clone, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct Http {
-    /// Address and port.
+    /// The address and the port that it listens on.
     pub listen: SocketAddr,
     /// A request that takes longer is answered with `timeout`.
     pub request_timeout_ms: u64,

@@ -31,7 +31,7 @@ pub struct Declared {
 }
 
 impl Declared {
-    /// Declares a section.
+    /// Declares that a domain reads this section, or some of its fields.
     pub const fn of<T: Section>() -> Self {
         Self {
             read: |source| Ok(Entry::new(source.read::<T>(T::NAME)?)),

@@ -34,7 +34,7 @@ pub(super) struct Source {
     file: Table,
     /// What the environment sets over it.
     variables: Vec<Variable>,
-    /// Both together.
+    /// Both together: what the environment sets replaces what the file has.
     sections: Table,
     /// The fields that each section has. A list has none: it is read as a whole.
     declared: BTreeMap<&'static str, BTreeSet<&'static str>>,

@@ -29,7 +29,7 @@ type Serve = Box<dyn FnOnce(Ctx) -> BoxFuture<'static, anyhow::Result<()>> + Sen
 
 /// A queue worker, one for each durable consumer of `nats/streams.toml`.
 pub struct Consumer {
-    /// The durable name.
+    /// The name of its durable consumer in `nats/streams.toml`.
     pub name: &'static str,
     serve: Serve,
 }

@@ -24,7 +24,7 @@ const LEFT_BEHIND: Duration = Duration::from_secs(30);
 /// JetStream's header of a message that comes without its body.
 const SIZE_HEADER: &str = "Nats-Msg-Size";
 
-/// A letter.
+/// A dead letter, as the stream has it.
 pub struct Letter {
     pub number: u64,
     subject: String,

@@ -1,4 +1,4 @@
-//! For the operator's listener.
+//! Routes of the operator's listener: dead letters.
 
 use std::collections::BTreeMap;
 

@@ -115,12 +115,12 @@ pub struct Wanted {
     pub is_type: fn(&str) -> bool,
 }
 
-/// Fetches files.
+/// Fetches files of strangers, within the bounds of the configuration.
 pub struct Fetcher {
     rules: Rules,
     /// Connects only to where strangers may lead.
     guarded: Client,
-    /// Connects anywhere.
+    /// Connects anywhere, for what the operator named.
     open: Client,
     hosts: Hosts,
     files: Files,

@@ -1,4 +1,4 @@
-//! Rest for what did not work, longer each time.
+//! Leaving alone what did not work, for longer each time.
 
 use std::collections::HashMap;
 use std::hash::{BuildHasher, RandomState};

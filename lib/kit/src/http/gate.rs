@@ -1,4 +1,4 @@
-//! What every request passes through: the share and the turn of where it comes from, its body, a place, an id.
+//! What every request passes through: the limits of where it comes from, its body, one of the places that all share, an id.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};

@@ -40,7 +40,7 @@ const OPERATORS_MAX: usize = 256;
 /// what a socket sends before it may.
 const HEAD_BYTES_MAX: usize = 16 * 1024;
 
-/// Who may connect.
+/// How many may connect, and how fast: of all, of one network, of one prefix.
 pub struct Door {
     shares: Shares,
     /// New connections. Who is refused and comes again at once must not cost more than that.

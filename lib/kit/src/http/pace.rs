@@ -19,7 +19,7 @@ const WAIT_MAX: Duration = Duration::from_secs(1);
 /// Networks, and prefixes, that are remembered: 3 MB of each. Those that were quiet for a second make room.
 const REMEMBERED_MAX: usize = 65_536;
 
-/// The turns.
+/// When each network and each prefix has its next turn.
 pub struct Pace {
     networks: Table,
     prefixes: Table,

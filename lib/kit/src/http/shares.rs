@@ -1,4 +1,4 @@
-//! Places that nobody may have all of: so many in all, of them so many for one network, and for one prefix.
+//! Places of which nobody may take all: so many in total, and of these so many for one network and for one prefix.
 
 use std::collections::HashMap;
 use std::hash::Hash;
@@ -10,11 +10,11 @@ use super::Origin;
 /// How many places there are.
 #[derive(Debug, Clone, Copy)]
 pub struct Bounds {
-    /// In all.
+    /// For everybody together.
     pub all: usize,
-    /// For one network.
+    /// For one network, which is part of a prefix ([`Origin`]).
     pub network: usize,
-    /// For one prefix.
+    /// For one prefix; see [`Origin`].
     pub prefix: usize,
 }
 
@@ -35,11 +35,11 @@ impl Bounds {
 /// Why there is no place.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Full {
-    /// The network has its share.
+    /// The network has all that it may have.
     Network,
-    /// The prefix has its share.
+    /// The prefix has all that it may have.
     Prefix,
-    /// All are taken.
+    /// Every place is taken, by whomever.
     All,
 }
 

@@ -1,4 +1,4 @@
-//! Background jobs.
+//! Background jobs: what runs on a schedule.
 //!
 //! What must hold:
 //! - each due time of a job has one run, whatever the number of `cron` processes. Due times are kept in the domain's own database, so a

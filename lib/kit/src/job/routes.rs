@@ -1,4 +1,4 @@
-//! For the operator's listener.
+//! Routes of the operator's listener: jobs and their runs.
 
 use axum::extract::State;
 use axum::http::StatusCode;

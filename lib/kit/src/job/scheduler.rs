@@ -173,7 +173,7 @@ impl Scheduler {
     }
 }
 
-/// One run.
+/// One run, in a task of its own.
 struct Runner {
     ctx: Ctx,
     job: Job,

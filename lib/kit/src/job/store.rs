@@ -250,7 +250,7 @@ impl Store {
         Ok(runs)
     }
 
-    /// A run.
+    /// The run of this number, while it is kept.
     pub async fn run_of(&self, name: &str, number: i64) -> Result<Option<RunRow>, DbError> {
         self.0.run("SELECT * FROM ONLY $id", vars! { id: run_id(name, number) }).await
     }

@@ -33,14 +33,14 @@ const PING_EVERY: Duration = Duration::from_secs(10);
 const PINGS_MAX: usize = 2;
 /// A question that the server answers with `PONG` when it has read everything before it.
 const PING: &[u8] = b"PING\r\n";
-/// Read at once.
+/// Bytes that are read at once.
 const READ_BYTES: usize = 64 * 1024;
 
 /// A stream to a server, with or without TLS.
 trait Wire: AsyncRead + AsyncWrite + Send + Unpin {}
 impl<T: AsyncRead + AsyncWrite + Send + Unpin> Wire for T {}
 
-/// Keeps the connection.
+/// Keeps a connection to the server, and makes it anew when it breaks.
 pub struct Link {
     dial: Dial,
     first: Connection,

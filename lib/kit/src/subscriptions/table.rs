@@ -35,7 +35,7 @@ pub struct Table {
     by_subject: HashMap<Arc<str>, u64>,
     /// What is to be said; `None` while there is no connection.
     outbox: Option<Outbox>,
-    /// Everything is subscribed.
+    /// Everything that was subscribed before the connection broke is subscribed again.
     restored: bool,
     /// The last subscription that the present connection began with.
     restoring_up_to: u64,

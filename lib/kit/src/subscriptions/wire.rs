@@ -33,7 +33,7 @@ pub struct NotNats(String);
 pub struct Message {
     subject: Bytes,
     headers: Bytes,
-    /// What it carries.
+    /// The body of the message, without headers.
     pub payload: Bytes,
     frame: OnceLock<Bytes>,
 }

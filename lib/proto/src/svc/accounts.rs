@@ -10,7 +10,7 @@ operations! { "accounts"
     /// Whether `from` may write to `to`. Changes nothing. An answer that is settled is also put into Redis, under
     /// [`Verdict::cache_key`].
     "standing" MayWrite {
-        /// The sender.
+        /// The account that wants to write.
         from: AccountId,
         /// The recipient; the caller knows that it exists.
         to: AccountId,
@@ -19,17 +19,17 @@ operations! { "accounts"
     /// A message of `from` is about to be stored for `to`, where [`Standing::settled`] was false: somebody new is one of the
     /// day's, and answers are accepted already, because they may be faster than [`Wrote`]. Fails with `rate_limited`.
     "begins_to_write" BeginsToWrite {
-        /// The sender.
+        /// The account that wrote.
         from: AccountId,
-        /// The recipient.
+        /// The account that gets the message.
         to: AccountId,
     } -> ();
 
     /// It is stored: the sender accepts answers, and the recipient has something to decide about. Again does no harm.
     "wrote" Wrote {
-        /// The sender.
+        /// The account that wrote.
         from: AccountId,
-        /// The recipient.
+        /// The account that got the message.
         to: AccountId,
     } -> ();
 
@@ -46,9 +46,9 @@ operations! { "accounts"
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Verdict {
-    /// Freely.
+    /// As much as the limits of accounts allow.
     Accepted,
-    /// A few messages, until the recipient decides.
+    /// A few messages, until the recipient decides: it is a request.
     Requested,
     /// The recipient refuses.
     Blocked,

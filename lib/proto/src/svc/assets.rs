@@ -16,7 +16,7 @@ operations! { "assets"
 /// How far a pipeline is with a chain.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Cursor {
-    /// The pipeline.
+    /// The pipeline, of which each has a cursor of its own for each chain.
     pub pipeline: Pipeline,
     /// Number of the last step of the collector that it took.
     pub step: u64,

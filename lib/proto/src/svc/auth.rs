@@ -12,7 +12,7 @@ use crate::{AccountId, DeviceId, SessionId};
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum FindAccount {
-    /// By its id.
+    /// By the account's id.
     Id(AccountId),
     /// By one of its wallets, EIP-55.
     Wallet(String),
@@ -77,9 +77,9 @@ pub struct RootWallet {
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum SessionState {
-    /// It does.
+    /// Its access tokens are good until they expire.
     Live,
-    /// It was signed out, or never was.
+    /// It was signed out, or never was. Its tokens are void at once.
     Revoked,
 }
 

@@ -63,7 +63,7 @@ operations! { "keys"
     "remove_device" RemoveDevice {
         /// The account that it belongs to.
         account: AccountId,
-        /// Its number.
+        /// Its number within the account.
         device: DeviceId,
         /// Only if this is still its certificate; else it is `device_unknown`.
         certificate: Option<SignedMessage>,
@@ -81,7 +81,7 @@ operations! { "keys"
     "device_seen" DeviceSeen {
         /// The account that it belongs to.
         account: AccountId,
-        /// Its number.
+        /// Its number within the account.
         device: DeviceId,
     } -> ();
 }
@@ -89,9 +89,9 @@ operations! { "keys"
 /// A device and its certificate.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Certified {
-    /// Its number.
+    /// Its number within the account.
     pub device: DeviceId,
-    /// Message and signature.
+    /// The sign-in message (ERC-4361) that certifies it, and the wallet's signature.
     pub certificate: SignedMessage,
 }
 
@@ -117,7 +117,7 @@ impl DeviceList {
         format!("{}|{}", self.revision, devices.join(","))
     }
 
-    /// Undoes [`DeviceList::encode`].
+    /// Reads what [`DeviceList::encode`] wrote; `None` if it is anything else.
     pub fn decode(text: &str) -> Option<Self> {
         let (revision, devices) = text.split_once('|')?;
         let device = |pair: &str| {

@@ -122,7 +122,7 @@ fn sent_sync() -> Value {
 }
 
 /// Fields `pq_ratchet` of a `SignalMessage`: those that a reader can read to their end, and those that it must not see.
-/// The client holds its own check against them (`lib/sdk/src/guard.rs`).
+/// The client holds its own check against them (`lib/sdk-core/src/guard.rs`).
 fn pq_ratchet() -> Value {
     let field = |accepted: bool, bytes: &[u8], why: &str| json!({ "accepted": accepted, "bytes": hex::encode(bytes), "why": why });
     let chunk = |kind: u8, length: usize| [vec![1, 1, 1, kind, 5], vec![7; length]].concat();

@@ -49,12 +49,12 @@ pub enum StoreError {
          lost, your account is not"
     )]
     Damaged {
-        /// Which file.
+        /// The path of the file.
         file: String,
-        /// What is wrong with it.
+        /// What is wrong with it; English, for people.
         why: String,
     },
-    /// Another layout.
+    /// The profile was written with another layout, of this version.
     #[error("the profile has version {0}, which this program does not know; update it")]
     Version(u32),
     /// The file system.
@@ -96,7 +96,7 @@ pub(crate) enum Table {
     SentAgain = 22,
 }
 
-/// An open store.
+/// The store of a profile, opened with its key. Everything in it is sealed.
 pub struct Store {
     backend: Box<dyn Backend>,
     keys: Keys,

@@ -32,9 +32,9 @@ pub struct Registration {
     pub server: String,
     /// The authority that certificates name.
     pub domain: String,
-    /// The account.
+    /// The account that the device belongs to.
     pub account: AccountId,
-    /// The device.
+    /// Its number within that account.
     pub device: DeviceId,
     /// The wallet that signed in, EIP-55.
     pub wallet: String,

@@ -13,9 +13,9 @@ use super::{Range, StoreError, Table, Txn, from_json};
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Outgoing {
     pub(crate) order: u64,
-    /// To whom.
+    /// The account that gets it.
     pub to: AccountId,
-    /// The same on every try.
+    /// Drawn once and kept through every try: the server stores it once.
     pub id: ClientMsgId,
     /// An encoded `Content`.
     pub(crate) content: Base64,

@@ -18,7 +18,7 @@ use crate::wallet::Wallet;
 use crate::{SafetyNumber, Verification};
 
 impl Client {
-    /// The own account.
+    /// The account that is signed in, as the server has it.
     pub async fn whoami(&self) -> Result<Account, SdkError> {
         self.inner.http.me().await
     }
@@ -43,7 +43,7 @@ impl Client {
         self.inner.core().missed_since()
     }
 
-    /// The own devices.
+    /// The devices of this account, as the server lists them.
     pub async fn devices(&self) -> Result<Vec<OwnDevice>, SdkError> {
         Ok(self.inner.http.own_devices().await?.devices)
     }

@@ -81,7 +81,7 @@ struct Engine {
     caught_up: bool,
 }
 
-/// Nothing follows.
+/// The client is over: no event follows.
 struct Over;
 
 impl Engine {

@@ -24,7 +24,7 @@ pub enum Place {
     Memory,
     /// In one file, under a passphrase. Made if it isn't there.
     File {
-        /// The file.
+        /// Where it is, or is to be made.
         path: PathBuf,
         /// What opens it.
         passphrase: Zeroizing<String>,
@@ -37,7 +37,7 @@ pub enum Place {
 pub struct LoginOptions {
     /// The server, for example `https://chat.example.org`.
     pub server: String,
-    /// The profile.
+    /// Where the device's keys and its history are kept.
     pub place: Place,
     /// The device's name in its owner's list.
     pub device_name: String,

@@ -173,12 +173,12 @@ impl Client {
         Ok(Self { inner: Arc::new(inner) })
     }
 
-    /// This account.
+    /// The account that is signed in.
     pub fn account(&self) -> AccountId {
         self.inner.account
     }
 
-    /// This device.
+    /// The number of this device within the account.
     pub fn device(&self) -> DeviceId {
         self.inner.device
     }

@@ -139,7 +139,7 @@ impl Client {
         self.inner.core().unread(peer, after, limit)
     }
 
-    /// One message.
+    /// The message of this id, if the history still has it.
     pub fn message(&self, id: MessageId) -> Result<Option<Message>, SdkError> {
         self.inner.core().message(id)
     }
@@ -159,7 +159,7 @@ impl Client {
         self.inner.core().conversations(ConversationState::Blocked)
     }
 
-    /// One conversation.
+    /// The conversation with this account, if there is one.
     pub fn conversation(&self, peer: AccountId) -> Result<Option<Conversation>, SdkError> {
         self.inner.core().conversation(peer)
     }

@@ -40,7 +40,7 @@ pub struct Http {
     tokens: TokenSource,
 }
 
-/// One call.
+/// A request that may be sent more than once: after a refresh of the token, or because nobody answered.
 struct Call {
     method: Method,
     path: String,

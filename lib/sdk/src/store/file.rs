@@ -48,7 +48,7 @@ pub(super) fn create_file(path: &Path, passphrase: &str, cost: Cost, env: &Env) 
     made
 }
 
-/// One file.
+/// A store's bytes in one file, a redb database, which one process may have open at a time.
 pub struct FileBackend {
     database: Database,
 }

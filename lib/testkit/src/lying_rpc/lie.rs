@@ -15,7 +15,7 @@ pub enum Lie {
     },
     /// Leaves out the last receipts of each block.
     DropReceipts {
-        /// How many.
+        /// Receipts that are missing at the end of each block.
         last: usize,
     },
     /// Knows no logs and no receipts of any block: `[]`, as nodes answer that lag or have pruned.
@@ -27,12 +27,12 @@ pub enum Lie {
     SwapReceipts,
     /// Changes a field of every block and head, and keeps the hash.
     ForgeHeader {
-        /// Which.
+        /// The field that is changed.
         field: HeaderField,
     },
     /// Is behind: the last blocks do not exist for it, by number, tag or hash, in logs, receipts, calls and new heads.
     Lag {
-        /// How many.
+        /// Blocks that it is behind.
         blocks: u64,
     },
     /// Has stopped following the chain: nothing after this block exists for it.
@@ -52,12 +52,12 @@ pub enum Lie {
     },
     /// Has lost a block that is not its last: by number or hash it does not exist, and neither do its receipts.
     NoBlock {
-        /// Its height.
+        /// The height of the lost block.
         at: u64,
     },
     /// Says that it serves another chain.
     OtherChain {
-        /// EIP-155.
+        /// The EIP-155 id that it claims.
         id: u64,
     },
     /// Is a balancer before two nodes, which may be on different branches: every n-th request goes to the other.
@@ -83,9 +83,9 @@ pub enum Lie {
         /// How it says so.
         form: Refusal,
     },
-    /// Answers late.
+    /// Answers late, and truly.
     Slow {
-        /// By how much.
+        /// Milliseconds that each answer is held back.
         ms: u64,
     },
     /// Never answers, and keeps the connection.

@@ -47,7 +47,7 @@ impl Person {
         Self::with_key(stack, self.key.clone()).await
     }
 
-    /// The wallet.
+    /// A wallet with this person's key.
     pub fn wallet(&self) -> Result<Wallet> {
         Ok(Wallet::from_private_key(&self.key)?)
     }

@@ -13,7 +13,7 @@ use crate::paths::short;
 #[derive(Debug, Clone, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Contracts {
-    /// EIP-155
+    /// The EIP-155 id of that chain.
     pub chain_id: u64,
     /// No contract has an event before it.
     pub start_block: u64,

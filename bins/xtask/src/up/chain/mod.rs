@@ -61,9 +61,9 @@ pub enum Finality {
 /// What the server is told, and the user.
 #[derive(Debug)]
 pub struct Chain {
-    /// EIP-155
+    /// The chain's EIP-155 id.
     pub id: u64,
-    /// JSON-RPC.
+    /// The URL of its JSON-RPC.
     pub rpc: String,
     /// The same over a WebSocket.
     pub ws: Option<String>,

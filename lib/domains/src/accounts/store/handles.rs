@@ -73,7 +73,7 @@ pub struct Profile {
     pub display_name: Option<String>,
 }
 
-/// `profile:[account]`.
+/// The table `profile`; ids are `profile:[account]`.
 #[derive(Debug)]
 struct Profiles;
 

@@ -1,4 +1,4 @@
-//! Images on the disk, never more bytes than may be.
+//! Images on the disk, never more bytes than are allowed.
 //!
 //! The folder is all there is to know: a file's name is the digest of where the image came from, its time of change when it
 //! was used last. So a process that is killed leaves nothing to mend, and several may share a folder. A file appears under
@@ -52,7 +52,7 @@ pub struct Cached {
     pub fetched_at_ms: i64,
 }
 
-/// The images.
+/// Images in a folder that has a bound; the least recently used go first.
 #[derive(Clone)]
 pub struct Cache {
     folder: Arc<Path>,

@@ -30,9 +30,9 @@ pub struct TokenKey {
 /// The question for a token's file.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Call {
-    /// ERC-721
+    /// `tokenURI(uint256)` of ERC-721.
     TokenUri,
-    /// ERC-1155
+    /// `uri(uint256)` of ERC-1155, in whose answer `{id}` stands for the token.
     Uri,
 }
 

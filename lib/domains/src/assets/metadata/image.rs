@@ -1,5 +1,5 @@
-//! What an image is: told by its first bytes, whatever its server said. Only images of dots are taken, which run nothing;
-//! an SVG is a document that may hold scripts, and is none of them.
+//! What an image is: told by its first bytes, whatever its server said. Only raster images are taken, which can't run
+//! anything; an SVG is a document that may hold scripts, and is refused.
 
 /// A kind of image that is shown.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -36,7 +36,7 @@ impl ImageKind {
         }
     }
 
-    /// Its media type.
+    /// The media type that it is served with.
     pub const fn media_type(self) -> &'static str {
         match self {
             Self::Png => "image/png",

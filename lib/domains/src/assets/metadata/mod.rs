@@ -53,7 +53,7 @@ const RETRY_MAX: Duration = Duration::from_secs(86_400);
 /// What nobody has asked for since it grew old is forgotten after this.
 const FORGET_AFTER: Duration = Duration::from_secs(30 * 86_400);
 
-/// The use-cases.
+/// What the domain can do about descriptions and images. Cheap to clone.
 #[derive(Clone)]
 pub struct Metadata {
     assets: Assets,

@@ -1,4 +1,4 @@
-//! Tokens whose description is being fetched: each once, and no more of them than may be.
+//! Tokens whose description is being fetched: each once, and a bounded number of them.
 
 use std::collections::HashSet;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -8,7 +8,7 @@ use super::contract::TokenKey;
 /// Tokens that wait or are being fetched.
 const WAITING_MAX: usize = 2_000;
 
-/// The tokens.
+/// The tokens that wait or are being fetched, each once. Clones share them.
 #[derive(Clone, Default)]
 pub struct Queue(Arc<Mutex<HashSet<TokenKey>>>);
 

@@ -19,9 +19,9 @@ const SCHEME_SHOWN: usize = 20;
 /// Where a file is.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Place {
-    /// In the web.
+    /// On the web, at an address that somebody named.
     Web(Url, Word),
-    /// Here.
+    /// In the URI itself.
     Here(Vec<u8>),
 }
 

@@ -19,7 +19,7 @@ use crate::assets::shapes::{Shapes, Unread};
 #[derive(Debug, Clone, PartialEq)]
 pub struct Applied {
     pub seq: i64,
-    /// See [`Change::late`].
+    /// It had blocks below those that were taken before ([`Change::late`]).
     pub late: bool,
     pub deltas: Vec<AppliedDelta>,
     pub rows: Vec<AppliedRow>,

@@ -31,7 +31,7 @@ pub struct Linked {
     pub account: Option<AccountId>,
 }
 
-/// `linked:[wallet]`.
+/// The table `linked`; ids are `linked:[wallet]`.
 #[derive(Debug)]
 struct LinkedWallets;
 
@@ -47,7 +47,7 @@ struct LinkedRow {
     account: Option<Text<AccountId>>,
 }
 
-/// `linked_change:[revision]`.
+/// The table `linked_change`; ids are `linked_change:[revision]`.
 #[derive(Debug)]
 struct LinkedChanges;
 

@@ -62,7 +62,7 @@ pub struct CursorRow {
 pub const FORM: i64 = 2;
 
 impl CursorRow {
-    /// At the beginning.
+    /// The cursor of a pipeline that has taken nothing of a chain.
     pub fn new(pipeline: Pipeline, chain: u64) -> Self {
         Self {
             pipeline: pipeline.as_str().to_owned(),

@@ -20,7 +20,7 @@ const RETRIED: &str = "retried";
 const SENT: &str = "sent";
 const SENT_PART: &str = "sent_part";
 
-/// Of `delta`.
+/// A row of `delta`: the deltas of one change.
 #[derive(Debug, Clone, SurrealValue)]
 pub struct DeltaRow {
     pub id: RecordId,

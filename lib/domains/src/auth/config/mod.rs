@@ -47,7 +47,7 @@ impl Section for Tokens {
     }
 }
 
-/// Rate limits.
+/// Rate limits of signing in.
 #[derive(Debug, Clone, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct Limits {

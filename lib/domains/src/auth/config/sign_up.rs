@@ -42,7 +42,7 @@ pub struct SignUp {
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Proof {
-    /// Nothing.
+    /// No proof: every wallet can sign up.
     None,
     /// An invite code of the operator.
     Invite,

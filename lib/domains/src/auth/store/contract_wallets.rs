@@ -5,7 +5,7 @@ use surrealdb::types::SurrealValue;
 
 use super::Store;
 
-/// `contract_wallet:[address]`.
+/// The table `contract_wallet`; ids are `contract_wallet:[address]`.
 #[derive(Debug)]
 struct ContractWallets;
 

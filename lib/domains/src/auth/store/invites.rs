@@ -22,7 +22,7 @@ pub(super) const INVITES: Migration = Migration {
     ",
 };
 
-/// `invite:[hash]`.
+/// The table `invite`; ids are `invite:[hash]`.
 #[derive(Debug)]
 struct Invites;
 

@@ -57,7 +57,7 @@ pub struct Hint {
 }
 
 impl Hooks {
-    /// Reads the keys.
+    /// Reads the signing keys of all webhooks. Fails if a file can't be read, or is empty.
     pub fn load(chains: &Chains) -> anyhow::Result<Self> {
         let mut hooks = HashMap::new();
         for chain in chains.iter() {

@@ -58,7 +58,7 @@ pub fn watchers(collector: &Collector) -> anyhow::Result<Vec<Watcher>> {
     collector.chains.iter().map(watcher).collect()
 }
 
-/// Follows one chain.
+/// Follows one chain for as long as the process lives.
 pub struct ChainWatcher {
     id: u64,
     collector: Collector,

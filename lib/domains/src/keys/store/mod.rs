@@ -107,7 +107,7 @@ impl DeviceRow {
         self.wallet == wallet && (version == 0 || certified_at < version)
     }
 
-    /// Its number.
+    /// The device's number within its account.
     pub fn number(&self) -> DeviceId {
         self.device.0
     }
@@ -318,7 +318,7 @@ impl Store {
         self.db.run(statement, vars! { account: account.to_string() }).await
     }
 
-    /// One device.
+    /// The device of this number, unless it was removed.
     pub async fn device(&self, account: AccountId, device: DeviceId) -> Result<Option<DeviceRow>, DbError> {
         self.db.run("SELECT * FROM ONLY $id", vars! { id: device_id(account, device) }).await
     }
@@ -367,7 +367,7 @@ fn public_device(
     }
 }
 
-/// `roster:[account]`.
+/// The table `roster`; ids are `roster:[account]`.
 struct Rosters;
 
 impl Table for Rosters {
@@ -375,7 +375,7 @@ impl Table for Rosters {
     type Key = Text<AccountId>;
 }
 
-/// `device:[account, device]`.
+/// The table `device`; ids are `device:[account, device]`.
 struct Devices;
 
 impl Table for Devices {

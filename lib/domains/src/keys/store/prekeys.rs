@@ -10,7 +10,7 @@ use super::{DeviceRow, Signed, Store, device_id};
 /// Account, device and the key's own id.
 type OneTimeKey = (Text<AccountId>, Int<DeviceId>, u32);
 
-/// `ec_prekey:[account, device, id]`.
+/// The table `ec_prekey`; ids are `ec_prekey:[account, device, id]`.
 #[derive(Debug)]
 struct EcPrekeys;
 
@@ -19,7 +19,7 @@ impl Table for EcPrekeys {
     type Key = OneTimeKey;
 }
 
-/// `kyber_prekey:[account, device, id]`.
+/// The table `kyber_prekey`; ids are `kyber_prekey:[account, device, id]`.
 #[derive(Debug)]
 struct KyberPrekeys;
 

@@ -1,4 +1,4 @@
-//! The tables.
+//! The tables of the domain, and how each version of them came from the one before.
 
 use nepto_kit::db::Migration;
 

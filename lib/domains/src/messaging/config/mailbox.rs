@@ -7,7 +7,7 @@ use serde::Deserialize;
 /// Acknowledgements are noted once a second: the router must not ask before.
 const GRACE_MS_MIN: u64 = 1_500;
 
-/// Direct-message mailboxes.
+/// The mailboxes of devices: what they hold, for how long, and how they are looked after.
 #[derive(Debug, Clone, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct Mailbox {

@@ -28,9 +28,9 @@ const READ_TIMEOUT: Duration = Duration::from_secs(5);
 /// A device that misses messages.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Missed {
-    /// Which.
+    /// The device, of the account that was asked about.
     pub device: DeviceId,
-    /// Since when, milliseconds since 1970.
+    /// When the first message was missed, milliseconds since 1970.
     pub since_ms: u64,
 }
 

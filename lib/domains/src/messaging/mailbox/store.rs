@@ -72,7 +72,7 @@ pub struct Submission {
 /// What goes into one mailbox.
 #[derive(Debug)]
 pub struct DeviceCopy {
-    /// Whose.
+    /// The device that the mailbox belongs to.
     pub device: DeviceId,
     /// Tells two installations under one device number apart.
     pub registration_id: u32,

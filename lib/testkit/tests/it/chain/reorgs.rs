@@ -24,7 +24,7 @@ enum Op {
     Badge(usize, u8, u8),
     /// Stake, and take a part out again.
     Stake(usize, u8),
-    /// Empty blocks.
+    /// So many empty blocks.
     Mine(u8),
     /// The last blocks are replaced: how many, and which of their transactions stay (a bit each).
     Reorg(u8, u16),
