@@ -150,7 +150,10 @@ fn thrown(folder: &Path, found: &mut BTreeSet<String>) {
         } else if path.file_name().is_some_and(|name| name != "tests.rs") {
             let text = std::fs::read_to_string(&path).unwrap();
             found.extend(
-                text.split("THROW ").skip(1).filter_map(|rest| rest.split(|c: char| c.is_whitespace() || c == ';').next()).map(str::to_owned),
+                text.split("THROW ")
+                    .skip(1)
+                    .filter_map(|rest| rest.split(|c: char| c.is_whitespace() || c == ';').next())
+                    .map(str::to_owned),
             );
         }
     }

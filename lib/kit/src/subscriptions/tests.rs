@@ -129,8 +129,8 @@ fn a_subject_of_thousands_is_subscribed_once_and_left_by_the_last() {
     assert_eq!((subscriptions.say().as_str(), subscriptions.subjects().len()), ("UNSUB 1\r\n", 0));
 }
 
-#[test]
-fn a_subject_that_is_refused_is_refused_to_all_who_wait_and_can_be_tried_again() {
+#[tokio::test]
+async fn a_subject_that_is_refused_is_refused_to_all_who_wait_and_can_be_tried_again() {
     let subscriptions = table();
     let listeners = [subscriptions.listener(), subscriptions.listener()];
     let mut asked: Vec<_> = listeners.iter().map(|listener| Box::pin(listener.subscribe("a", 7))).collect();
@@ -149,8 +149,8 @@ fn a_subject_that_is_refused_is_refused_to_all_who_wait_and_can_be_tried_again()
     assert!(listeners[1].subscribe("b\r\nPUB c 0\r\n", 7).now_or_never().unwrap().is_err(), "not a subject");
 }
 
-#[test]
-fn a_listener_has_so_many_subjects_and_so_many_bytes() {
+#[tokio::test]
+async fn a_listener_has_so_many_subjects_and_so_many_bytes() {
     let subscriptions = table();
     let mut listener = subscriptions.listener();
     for number in 0..SUBJECTS_MAX {
