@@ -39,7 +39,7 @@ impl Targets<'_> {
 
 /// Cargo in the checkout, as if called from a shell.
 pub fn command(paths: &Paths) -> Command {
-    command_of(paths, &std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into()))
+    command_of(paths, std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into()))
 }
 
 /// The same with the cargo of another toolchain.

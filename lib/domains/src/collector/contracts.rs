@@ -10,11 +10,11 @@ use alloy_primitives::Address;
 
 /// What must be written so that the stored contracts follow the configuration, at this tip. A contract that is new here, or
 /// comes back, has missed the blocks up to the tip.
-pub fn reconcile(stored: &[ContractRow], wanted: &[Contract], anchor: i64, height: i64) -> Vec<ContractRow> {
+pub fn reconcile(stored: &[ContractRow], wanted: &[Contract], anchor: u64, height: u64) -> Vec<ContractRow> {
     let known: HashMap<Address, &ContractRow> = stored.iter().map(|row| (row.at(), row)).collect();
     let mut changed = Vec::new();
     for contract in wanted {
-        let start_block = contract.start_block.max(1) as i64;
+        let start_block = contract.start_block.max(1);
         let mut row = match known.get(&contract.address) {
             Some(row) => (*row).clone(),
             // it is collected from its beginning if the chain is begun just now, or if that is still to come
@@ -56,7 +56,7 @@ pub fn redeclared<'a>(stored: &'a [ContractRow], wanted: &'a [Contract]) -> Opti
 }
 
 /// Adds a gap and joins those that touch.
-pub fn add(gaps: &mut Vec<GapRow>, from: i64, to: i64) {
+pub fn add(gaps: &mut Vec<GapRow>, from: u64, to: u64) {
     if from > to {
         return;
     }
@@ -73,7 +73,7 @@ pub fn add(gaps: &mut Vec<GapRow>, from: i64, to: i64) {
 }
 
 /// Takes a range out of the gaps.
-pub fn close(gaps: &mut Vec<GapRow>, from: i64, to: i64) {
+pub fn close(gaps: &mut Vec<GapRow>, from: u64, to: u64) {
     let rest = |gap: GapRow| {
         let below = (gap.from < from).then(|| GapRow { from: gap.from, to: gap.to.min(from - 1) });
         let above = (gap.to > to).then(|| GapRow { from: gap.from.max(to + 1), to: gap.to });
@@ -84,11 +84,11 @@ pub fn close(gaps: &mut Vec<GapRow>, from: i64, to: i64) {
 
 /// The next heights to read, at most `span`, and the contracts that miss all of them. The newest gap first: what happened
 /// lately matters more.
-pub fn next_gap(rows: &[ContractRow], span: i64) -> Option<(GapRow, Vec<Address>)> {
+pub fn next_gap(rows: &[ContractRow], span: u64) -> Option<(GapRow, Vec<Address>)> {
     let active = || rows.iter().filter(|row| row.left_at.is_none());
     let newest = active().flat_map(|row| &row.gaps).max_by_key(|gap| gap.to)?;
     let to = newest.to;
-    let mut from = newest.from.max(to - span.max(1) + 1);
+    let mut from = newest.from.max((to + 1).saturating_sub(span.max(1)));
     let mut contracts = Vec::new();
     for row in active() {
         if let Some(gap) = row.gaps.iter().find(|gap| (gap.from..=gap.to).contains(&to)) {
@@ -106,13 +106,13 @@ mod tests {
     use proptest::prelude::*;
     use std::collections::BTreeSet;
 
-    fn heights(gaps: &[GapRow]) -> BTreeSet<i64> {
+    fn heights(gaps: &[GapRow]) -> BTreeSet<u64> {
         gaps.iter().flat_map(|gap| gap.from..=gap.to).collect()
     }
 
     proptest! {
         #[test]
-        fn gaps_are_sets_of_heights(changes in prop::collection::vec((any::<bool>(), 0i64..40, 0i64..8), 0..30)) {
+        fn gaps_are_sets_of_heights(changes in prop::collection::vec((any::<bool>(), 1u64..40, 0u64..8), 0..30)) {
             let (mut gaps, mut expected) = (Vec::new(), BTreeSet::new());
             for (is_added, from, length) in changes {
                 if is_added {
@@ -129,8 +129,8 @@ mod tests {
 
         #[test]
         fn every_gap_is_read_to_its_end(
-            gaps in prop::collection::vec(prop::collection::vec((1i64..60, 1i64..20), 0..4), 1..4),
-            span in 1i64..10,
+            gaps in prop::collection::vec(prop::collection::vec((1u64..60, 1u64..20), 0..4), 1..4),
+            span in 1u64..10,
         ) {
             let mut rows: Vec<ContractRow> = gaps.iter().enumerate().map(|(number, gaps)| {
                 let mut row = ContractRow {
@@ -145,13 +145,13 @@ mod tests {
                 }
                 row
             }).collect();
-            let mut left: i64 = rows.iter().map(|row| heights(&row.gaps).len() as i64).sum();
+            let mut left: u64 = rows.iter().map(|row| heights(&row.gaps).len() as u64).sum();
             while let Some((gap, contracts)) = next_gap(&rows, span) {
                 prop_assert!(!contracts.is_empty() && gap.to - gap.from < span);
                 for row in rows.iter_mut().filter(|row| contracts.contains(&row.at())) {
-                    let before = heights(&row.gaps).len() as i64;
+                    let before = heights(&row.gaps).len() as u64;
                     close(&mut row.gaps, gap.from, gap.to);
-                    prop_assert_eq!(before - heights(&row.gaps).len() as i64, gap.to - gap.from + 1);
+                    prop_assert_eq!(before - heights(&row.gaps).len() as u64, gap.to - gap.from + 1);
                     left -= gap.to - gap.from + 1;
                 }
             }

@@ -76,7 +76,7 @@ impl Collector {
         for chain in self.chains.iter() {
             let rows = self.store.contracts(chain.id).await?;
             let missing = rows.iter().filter(|row| row.left_at.is_none() && !row.gaps.is_empty());
-            let of_chain: i64 = missing.clone().flat_map(|row| &row.gaps).map(|gap| gap.to - gap.from + 1).sum();
+            let of_chain: u64 = missing.clone().flat_map(|row| &row.gaps).map(|gap| gap.to - gap.from + 1).sum();
             contracts += missing.count();
             heights += of_chain;
             metrics::gauge!("nepto_chain_gap_blocks", "chain" => chain.id.to_string()).set(of_chain as f64);
@@ -101,7 +101,7 @@ impl Collector {
         let rows = stored.iter().filter(|row| !is_changed(row)).chain(&changed);
         let gaps = rows.filter(|row| row.left_at.is_none()).flat_map(|row| {
             let of = row.at();
-            row.gaps.iter().map(move |gap| Gap { contract: of, from: gap.from as u64, to: gap.to as u64 })
+            row.gaps.iter().map(move |gap| Gap { contract: of, from: gap.from, to: gap.to })
         });
         Ok(gaps.collect())
     }
@@ -109,7 +109,7 @@ impl Collector {
     /// Sends steps once more to one pipeline.
     pub async fn replay(&self, request: &ReplaySteps) -> Result<Replayed, Failure> {
         let tip = self.store.tip(request.chain_id).await?;
-        let last = tip.map_or(0, |tip| tip.step as u64);
+        let last = tip.map_or(0, |tip| tip.step);
         if request.from > last {
             return Ok(Replayed { sent: 0, last });
         }

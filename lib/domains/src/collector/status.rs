@@ -105,33 +105,29 @@ impl Collector {
         let active = contracts.iter().filter(|row| row.left_at.is_none());
         let gaps = active.clone().flat_map(|row| {
             let contract = row.at();
-            row.gaps.iter().map(move |gap| Gap {
-                contract: contract.to_string(),
-                from: gap.from as u64,
-                to: gap.to as u64,
-            })
+            row.gaps.iter().map(move |gap| Gap { contract: contract.to_string(), from: gap.from, to: gap.to })
         });
-        let head = live.head.max(tip.height as u64);
+        let head = live.head.max(tip.height);
         Ok(ChainStatus {
             chain_id,
             watched,
             trouble: live.trouble,
             head,
-            height: tip.height as u64,
+            height: tip.height,
             hash: tip.hash.0.to_string(),
-            lag_blocks: head - tip.height as u64,
-            final_height: tip.final_height as u64,
-            first_block: tip.anchor as u64 + 1,
+            lag_blocks: head - tip.height,
+            final_height: tip.final_height,
+            first_block: tip.anchor + 1,
             contracts: active.count() as u64,
-            step: tip.step as u64,
-            proven_blocks: tip.proven as u64,
-            compared_blocks: tip.compared as u64,
-            logs: tip.logs as u64,
-            reverts: tip.reverts as u64,
-            deepest_revert_blocks: tip.deepest_revert as u64,
+            step: tip.step,
+            proven_blocks: tip.proven,
+            compared_blocks: tip.compared,
+            logs: tip.logs,
+            reverts: tip.reverts,
+            deepest_revert_blocks: tip.deepest_revert,
             updated_at: Some(from_ms(tip.at_ms)),
             gaps: gaps.collect(),
-            pipelines: self.pipelines(chain_id, tip.step as u64).await,
+            pipelines: self.pipelines(chain_id, tip.step).await,
             endpoints: live.told,
         })
     }

@@ -1,6 +1,7 @@
 //! All SurrealQL of this domain.
 
 use std::collections::BTreeMap;
+use std::ops::Range;
 
 use alloy_primitives::{Address, B256};
 use nepto_kit::db::{Body, Bytes, Db, DbError, Migration, RecordId, Text, array, vars};
@@ -62,21 +63,21 @@ pub const SCHEMA: &[Migration] = &[Migration {
 /// How far a chain is.
 #[derive(Debug, Clone, PartialEq, Eq, SurrealValue)]
 pub struct TipRow {
-    pub chain: i64,
+    pub chain: u64,
     /// The number of the last step.
-    pub step: i64,
+    pub step: u64,
     /// The block below the first that was collected.
-    pub anchor: i64,
-    pub height: i64,
+    pub anchor: u64,
+    pub height: u64,
     pub hash: Text<B256>,
-    pub final_height: i64,
+    pub final_height: u64,
     /// Blocks that nothing can be missing of.
-    pub proven: i64,
+    pub proven: u64,
     /// Blocks that only comparison speaks for.
-    pub compared: i64,
-    pub logs: i64,
-    pub reverts: i64,
-    pub deepest_revert: i64,
+    pub compared: u64,
+    pub logs: u64,
+    pub reverts: u64,
+    pub deepest_revert: u64,
     pub at_ms: i64,
 }
 
@@ -84,18 +85,18 @@ pub struct TipRow {
 #[derive(Debug, Clone, SurrealValue)]
 pub struct BlockRow {
     pub id: RecordId,
-    pub number: i64,
+    pub number: u64,
     pub hash: Text<B256>,
     pub proof: String,
-    pub logs: i64,
+    pub logs: u64,
     pub seen_at_ms: i64,
 }
 
 /// Heights that are still to be read for a contract, both included.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, SurrealValue)]
 pub struct GapRow {
-    pub from: i64,
-    pub to: i64,
+    pub from: u64,
+    pub to: u64,
 }
 
 /// A contract that is or was watched.
@@ -104,9 +105,9 @@ pub struct ContractRow {
     pub address: Text<Address>,
     /// As it was declared when it was first collected.
     pub kind: String,
-    pub start_block: i64,
+    pub start_block: u64,
     /// The tip when it was taken out of the configuration.
-    pub left_at: Option<i64>,
+    pub left_at: Option<u64>,
     pub gaps: Vec<GapRow>,
 }
 
@@ -130,8 +131,8 @@ pub struct Change {
     pub steps: Vec<wire::Step>,
     /// Blocks that are new.
     pub blocks: Vec<BlockRow>,
-    /// Heights of blocks that are kept no longer, or are no part of the chain any more: both included.
-    pub forget: Vec<(i64, i64)>,
+    /// Heights of blocks that are kept no longer, or are no part of the chain any more.
+    pub forget: Vec<Range<u64>>,
     /// Contracts whose gaps changed.
     pub contracts: Vec<ContractRow>,
 }
@@ -157,7 +158,7 @@ impl Store {
 
     /// Begins a chain above a block; whether it was not begun before.
     pub async fn begin(&self, tip: TipRow, block: BlockRow) -> Result<bool, DbError> {
-        let id = tip_id(tip.chain as u64);
+        let id = tip_id(tip.chain);
         let begun = self
             .db
             .execute("{ CREATE $id CONTENT $tip; INSERT INTO block $block; }", vars! { id: id, tip: tip, block: block })
@@ -172,19 +173,19 @@ impl Store {
     /// The hashes of the newest blocks.
     pub async fn window(&self, chain: u64) -> Result<BTreeMap<u64, B256>, DbError> {
         let statement = "SELECT * FROM block:[$chain, NONE]..[$chain, []]";
-        let rows: Vec<BlockRow> = self.db.run(statement, vars! { chain: chain as i64 }).await?;
-        Ok(rows.iter().map(|row| (row.number as u64, row.hash.0)).collect())
+        let rows: Vec<BlockRow> = self.db.run(statement, vars! { chain: chain }).await?;
+        Ok(rows.iter().map(|row| (row.number, row.hash.0)).collect())
     }
 
     pub async fn contracts(&self, chain: u64) -> Result<Vec<ContractRow>, DbError> {
         let statement = "SELECT * FROM contract:[$chain, NONE]..[$chain, []]";
-        self.db.run(statement, vars! { chain: chain as i64 }).await
+        self.db.run(statement, vars! { chain: chain }).await
     }
 
     /// Steps from a number on, up to a bound.
     pub async fn steps(&self, chain: u64, from: u64, limit: usize) -> Result<Vec<wire::Step>, DbError> {
         let statement = "SELECT * FROM step:[$chain, $from]..[$chain, []] LIMIT $limit";
-        let variables = vars! { chain: chain as i64, from: from as i64, limit: limit as i64 };
+        let variables = vars! { chain: chain, from: from, limit: limit };
         let rows: Vec<StepRow> = self.db.run(statement, variables).await?;
         Ok(rows.into_iter().map(|row| row.body.0).collect())
     }
@@ -196,7 +197,7 @@ impl Store {
             .steps
             .iter()
             .map(|step| NewStepRow {
-                id: RecordId::new("step", array![chain, step.number as i64]),
+                id: RecordId::new("step", array![chain, step.number]),
                 body: step.encode_to_vec().into(),
             })
             .collect();
@@ -206,14 +207,15 @@ impl Store {
             .map(|row| (RecordId::new("contract", array![chain, row.address.0.to_string()]), row.clone()))
             .collect();
         let (contract_ids, contract_rows): (Vec<_>, Vec<_>) = contracts.into_iter().unzip();
-        let (forget_from, forget_to): (Vec<i64>, Vec<i64>) = change.forget.iter().copied().unzip();
+        let (forget_from, forget_to): (Vec<u64>, Vec<u64>) =
+            change.forget.iter().map(|heights| (heights.start, heights.end)).unzip();
         let statement = "{
             LET $step = $tip_id.step;
             IF $step != $expected { THROW 'stale' };
             FOR $index IN 0..array::len($forget_from) {
                 LET $from = $forget_from[$index];
                 LET $to = $forget_to[$index];
-                DELETE block:[$chain, $from]..=[$chain, $to];
+                DELETE block:[$chain, $from]..[$chain, $to];
             };
             INSERT INTO block $blocks RETURN NONE;
             INSERT INTO step $steps RETURN NONE;
@@ -223,7 +225,7 @@ impl Store {
             UPDATE $tip_id CONTENT $tip RETURN NONE;
         }";
         let variables = vars! {
-            tip_id: tip_id(chain as u64),
+            tip_id: tip_id(chain),
             chain: chain,
             expected: change.before.step,
             forget_from: forget_from,
@@ -239,11 +241,11 @@ impl Store {
 }
 
 pub fn tip_id(chain: u64) -> RecordId {
-    RecordId::new("tip", array![chain as i64])
+    RecordId::new("tip", array![chain])
 }
 
 pub fn block_id(chain: u64, number: u64) -> RecordId {
-    RecordId::new("block", array![chain as i64, number as i64])
+    RecordId::new("block", array![chain, number])
 }
 
 impl ContractRow {

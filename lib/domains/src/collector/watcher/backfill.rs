@@ -18,7 +18,7 @@ const AGAIN_AFTER: Duration = Duration::from_millis(500);
 impl ChainWatcher {
     /// Reads a piece of the newest gap; whether there was one.
     pub(super) async fn fill_some(&self, state: &mut State) -> Result<bool, Stopped> {
-        let Some((gap, addresses)) = next_gap(&state.contracts, state.span.0 as i64) else { return Ok(false) };
+        let Some((gap, addresses)) = next_gap(&state.contracts, state.span.0) else { return Ok(false) };
         let started = tokio::time::Instant::now();
         let filled = Contracts(addresses.iter().filter_map(|at| Some((*at, *self.contracts.0.get(at)?))).collect());
         let blocks = self.read(gap, &filled).await.inspect_err(|_| state.span.shrink())?;
@@ -30,7 +30,7 @@ impl ChainWatcher {
 
     /// All blocks of a gap, in one chain; the last is what most endpoints know at its height.
     async fn read(&self, gap: GapRow, contracts: &Contracts) -> Result<Vec<nepto_chain::block::Block>, RpcError> {
-        let (from, to) = (gap.from as u64, gap.to as u64);
+        let GapRow { from, to } = gap;
         let parent = self.source.header(from).await?.parent();
         let blocks = self.source.blocks(from, to, parent, &contracts.watch()).await?;
         let last = blocks.last().ok_or(RpcError::Missing)?;
@@ -50,10 +50,10 @@ impl ChainWatcher {
 pub struct Backfill {
     watcher: ChainWatcher,
     state: State,
-    from: i64,
-    to: i64,
+    from: u64,
+    to: u64,
     total: u64,
-    logs_before: i64,
+    logs_before: u64,
 }
 
 impl Backfill {
@@ -64,9 +64,9 @@ impl Backfill {
         let chain = chain.ok_or_else(|| anyhow::anyhow!("chain {chain_id} is not in the configuration"))?;
         let watcher = ChainWatcher::new(&collector, chain)?;
         let state = watcher.load().await?.ok_or_else(|| anyhow::anyhow!("the chain can't be read yet"))?;
-        let to = to.map_or(state.tip.height, |to| to as i64).min(state.tip.height);
+        let to = to.unwrap_or(state.tip.height).min(state.tip.height);
         let logs_before = state.tip.logs;
-        let mut backfill = Self { watcher, state, from: from.max(1) as i64, to, total: 0, logs_before };
+        let mut backfill = Self { watcher, state, from: from.max(1), to, total: 0, logs_before };
         backfill.widen().await?;
         backfill.total = backfill.left();
         Ok(backfill)
@@ -79,7 +79,7 @@ impl Backfill {
 
     /// Logs that were read since the beginning.
     pub fn logs(&self) -> u64 {
-        (self.state.tip.logs - self.logs_before).max(0).unsigned_abs()
+        self.state.tip.logs.saturating_sub(self.logs_before)
     }
 
     /// Contracts that begin later than the range miss it.
@@ -97,7 +97,7 @@ impl Backfill {
     }
 
     fn left(&self) -> u64 {
-        let within = |gap: &GapRow| (gap.to.min(self.to) - gap.from.max(self.from) + 1).max(0).unsigned_abs();
+        let within = |gap: &GapRow| (gap.to.min(self.to) + 1).saturating_sub(gap.from.max(self.from));
         let active = self.state.contracts.iter().filter(|row| row.left_at.is_none());
         active.flat_map(|row| &row.gaps).map(within).sum()
     }

@@ -1,7 +1,7 @@
 //! Turning moves of a chain into steps, and committing them.
 
 use nepto_chain::block::Block;
-use nepto_chain::follow::Move;
+use nepto_chain::follow::{Known, Move};
 use nepto_kit::crash;
 use nepto_kit::db::Text;
 use nepto_proto::chain as wire;
@@ -29,27 +29,26 @@ impl ChainWatcher {
                 story.advance(blocks, &self.contracts)
             }
             Move::Revert { to } => {
-                let depth = state.tip.height - *to as i64;
+                let depth = state.tip.height.saturating_sub(*to);
                 tip.reverts += 1;
                 tip.deepest_revert = tip.deepest_revert.max(depth);
                 tracing::warn!(chain = self.id, to, depth, "blocks were given up");
-                metrics::counter!("nepto_chain_reverted_blocks_total", "chain" => self.id.to_string())
-                    .increment(depth.unsigned_abs());
-                contracts = above(&state.contracts, *to as i64);
+                metrics::counter!("nepto_chain_reverted_blocks_total", "chain" => self.id.to_string()).increment(depth);
+                contracts = above(&state.contracts, *to);
                 story.revert(*to)
             }
             Move::Finalize { .. } => story.finalize(),
             Move::Wait => return Ok(()),
         };
         let (height, hash) = known.tip().unwrap_or_default();
-        tip.step = story.last as i64;
-        tip.height = height as i64;
+        tip.step = story.last;
+        tip.height = height;
         tip.hash = Text(hash);
-        tip.final_height = known.final_height as i64;
-        let floor = known.hashes.first_key_value().map_or(0, |(floor, _)| *floor as i64);
+        tip.final_height = known.final_height;
+        let lowest = |known: &Known| known.hashes.first_key_value().map(|(lowest, _)| *lowest);
         let forget = match &next {
-            Move::Revert { to } => vec![(*to as i64 + 1, state.tip.height)],
-            _ => state.known.hashes.first_key_value().map(|(old, _)| (*old as i64, floor - 1)).into_iter().collect(),
+            Move::Revert { to } => vec![to + 1..state.tip.height + 1],
+            _ => lowest(&state.known).zip(lowest(&known)).map(|(old, floor)| old..floor).into_iter().collect(),
         };
         let change = Change { before: state.tip.clone(), tip, steps, blocks: rows, forget, contracts };
         self.commit(state, change).await?;
@@ -88,7 +87,7 @@ impl ChainWatcher {
         crash::at("watcher", "gap read");
         let steps = story.fill(blocks, &self.contracts);
         let mut tip = state.tip.clone();
-        tip.step = story.last as i64;
+        tip.step = story.last;
         count(&mut tip, blocks);
         let mut contracts = state.contracts.clone();
         contracts.retain_mut(|row| {
@@ -135,7 +134,7 @@ impl ChainWatcher {
     }
 
     fn story(&self, tip: &TipRow, final_height: u64) -> Story {
-        Story { chain_id: self.id, last: tip.step as u64, final_height }
+        Story { chain_id: self.id, last: tip.step, final_height }
     }
 
     /// The rows of new blocks, from the lowest on that is kept.
@@ -144,10 +143,10 @@ impl ChainWatcher {
         let kept = blocks.iter().filter(|block| floor.is_some_and(|floor| block.header.number() >= floor));
         let row = |block: &Block| BlockRow {
             id: block_id(self.id, block.header.number()),
-            number: block.header.number() as i64,
+            number: block.header.number(),
             hash: Text(block.header.hash()),
             proof: proof_name(block.proof).to_owned(),
-            logs: block.logs.len() as i64,
+            logs: block.logs.len() as u64,
             seen_at_ms,
         };
         kept.map(row).collect()
@@ -170,16 +169,16 @@ fn count(tip: &mut TipRow, blocks: &[Block]) {
             true => tip.proven += 1,
             false => tip.compared += 1,
         }
-        tip.logs += block.logs.len() as i64;
+        tip.logs += block.logs.len() as u64;
     }
 }
 
 /// Contracts whose gaps reach above a height. What comes there now is collected for them as for all.
-fn above(rows: &[ContractRow], height: i64) -> Vec<ContractRow> {
+fn above(rows: &[ContractRow], height: u64) -> Vec<ContractRow> {
     let reaches = rows.iter().filter(|row| row.gaps.iter().any(|gap| gap.to > height));
     let without = |row: &ContractRow| {
         let mut row = row.clone();
-        close(&mut row.gaps, height + 1, i64::MAX);
+        close(&mut row.gaps, height + 1, u64::MAX);
         row
     };
     reaches.map(without).collect()

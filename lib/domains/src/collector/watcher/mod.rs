@@ -108,7 +108,7 @@ enum Stopped {
     )]
     Redeclared { address: Address, was: String, is: &'static str },
     #[error("no node gives all of blocks {from} to {to}, which are still to be read")]
-    Gap { from: i64, to: i64 },
+    Gap { from: u64, to: u64 },
     #[error("the database: {0}")]
     Database(DbError),
 }
@@ -250,12 +250,12 @@ impl ChainWatcher {
         if let Move::Advance { blocks, head, .. } = &next {
             let logs = blocks.iter().map(|block| block.logs.len()).sum();
             self.live.head = *head;
-            if *head > state.tip.height as u64 + state.span.0 {
+            if *head > state.tip.height + state.span.0 {
                 state.span.note(started.elapsed(), logs);
             }
         } else {
             let heads = self.source.pool().endpoints().iter().map(Endpoint::head);
-            self.live.head = heads.fold(self.live.head.max(state.tip.height as u64), u64::max);
+            self.live.head = heads.fold(self.live.head.max(state.tip.height), u64::max);
         }
         let is_idle = if next == Move::Wait {
             !self.fill(state).await?
@@ -269,7 +269,7 @@ impl ChainWatcher {
 
     /// A piece of an older gap; whether there was one.
     async fn fill(&self, state: &mut State) -> Result<bool, Stopped> {
-        let gap = next_gap(&state.contracts, state.span.0 as i64).map(|(gap, _)| gap);
+        let gap = next_gap(&state.contracts, state.span.0).map(|(gap, _)| gap);
         self.fill_some(state).await.map_err(|stopped| match (stopped, gap) {
             (Stopped::Follow(FollowError::Rpc(RpcError::Missing | RpcError::NoBlock(_))), Some(gap)) => {
                 Stopped::Gap { from: gap.from, to: gap.to }
@@ -292,7 +292,7 @@ impl ChainWatcher {
             return Err(Stopped::Redeclared { address, was: was.to_owned(), is });
         }
         let changed = contracts::reconcile(&stored, &self.config.contracts, tip.anchor, tip.height);
-        let known = Known { hashes, final_height: tip.final_height as u64 };
+        let known = Known { hashes, final_height: tip.final_height };
         let mut state = State { tip, known, contracts: stored, span: Span(SPAN_FIRST) };
         if !changed.is_empty() {
             self.commit_contracts(&mut state, changed).await?;
@@ -313,12 +313,12 @@ impl ChainWatcher {
         let final_height = self.source.final_height(head).await?.min(height);
         let now_ms = self.collector.ctx.clock.now_ms();
         let tip = TipRow {
-            chain: self.id as i64,
+            chain: self.id,
             step: 0,
-            anchor: height as i64,
-            height: height as i64,
+            anchor: height,
+            height,
             hash: Text(anchor.hash()),
-            final_height: final_height as i64,
+            final_height,
             proven: 0,
             compared: 0,
             logs: 0,
@@ -328,7 +328,7 @@ impl ChainWatcher {
         };
         let block = BlockRow {
             id: block_id(self.id, height),
-            number: height as i64,
+            number: height,
             hash: Text(anchor.hash()),
             proof: status::proof_name(Proof::Bloom).to_owned(),
             logs: 0,
