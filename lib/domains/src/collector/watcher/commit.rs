@@ -46,10 +46,11 @@ impl ChainWatcher {
         tip.hash = Text(hash);
         tip.final_height = known.final_height;
         let lowest = |known: &Known| known.hashes.first_key_value().map(|(lowest, _)| *lowest);
-        let forget = match &next {
-            Move::Revert { to } => vec![to + 1..state.tip.height + 1],
-            _ => lowest(&state.known).zip(lowest(&known)).map(|(old, floor)| old..floor).into_iter().collect(),
+        let forgotten = match &next {
+            Move::Revert { to } => Some(to + 1..state.tip.height + 1),
+            _ => lowest(&state.known).zip(lowest(&known)).map(|(old, floor)| old..floor),
         };
+        let forget = forgotten.into_iter().collect();
         let change = Change { before: state.tip.clone(), tip, steps, blocks: rows, forget, contracts };
         self.commit(state, change).await?;
         state.known = known;
