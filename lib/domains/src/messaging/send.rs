@@ -395,7 +395,11 @@ async fn store_all(
     own: Option<Submission>,
 ) -> (Result<Stored, StoreError>, bool) {
     let first = first.await;
-    let is_paid = first.as_ref().is_ok_and(|stored| stored.added);
+    let is_paid = match &first {
+        Ok(stored) => stored.added,
+        Err(StoreError::MailboxFull) => false,
+        Err(_) => true,
+    };
     let Some(own) = own.filter(|_| first.is_ok()) else { return (first, is_paid) };
     match store.submit(own).await {
         Ok(own) => (first, is_paid || own.added),
