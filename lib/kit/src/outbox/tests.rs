@@ -45,13 +45,20 @@ async fn published(ctx: &Ctx, count: usize) -> Vec<u128> {
     // nobody acknowledges, and a consumer that waits for that gives out a thousand
     let config = pull::Config { deliver_policy: DeliverPolicy::All, ack_policy: AckPolicy::None, ..Default::default() };
     let consumer = stream.create_consumer(config).await.unwrap();
-    let mut messages = consumer.fetch().max_messages(count).expires(seconds(5)).messages().await.unwrap();
-    let mut seen = Vec::new();
-    while let Some(message) = messages.next().await {
-        let event: DeviceRemoved = serde_json::from_slice(&message.unwrap().payload).unwrap();
-        seen.push(event.account.uuid().as_u128());
+    let mut seen: Vec<u128> = Vec::new();
+    loop {
+        // no more at once than a subscription has room for
+        let asked = (count - seen.len()).min(500);
+        let mut messages = consumer.fetch().max_messages(asked).expires(seconds(5)).messages().await.unwrap();
+        let before = seen.len();
+        while let Some(message) = messages.next().await {
+            let event: DeviceRemoved = serde_json::from_slice(&message.unwrap().payload).unwrap();
+            seen.push(event.account.uuid().as_u128());
+        }
+        if seen.len() == before {
+            return seen;
+        }
     }
-    seen
 }
 
 #[tokio::test]
