@@ -152,7 +152,7 @@ impl Outbox {
 
     /// Publishes until nothing waits, unless another relay does.
     async fn publish_all(&self, lease: &Lease, beat: &Heartbeat) -> anyhow::Result<()> {
-        while !self.read(1).await?.is_empty() {
+        while !self.read_after("", 1).await?.is_empty() {
             if self.ctx.stop.is_cancelled() {
                 return Ok(());
             }
@@ -168,11 +168,17 @@ impl Outbox {
         Ok(())
     }
 
-    /// Publishes what waits, while the lease is held.
+    /// Publishes what waits, while the lease is held. It reads on behind what it has published: the store walks over deleted rows,
+    /// so that from the beginning each read would cost more than the one before. What was committed late, and stands before
+    /// that, is found by the next look.
     async fn publish_some(&self, lease: &Lease, beat: &Heartbeat) -> anyhow::Result<()> {
+        let mut last = String::new();
         loop {
-            let rows = self.read(BATCH).await?;
+            let rows = self.read_after(&last, BATCH).await?;
             let count = rows.len();
+            if let Some(row) = rows.last() {
+                last = key_text(&row.id);
+            }
             self.publish(rows).await?;
             beat.beat(&self.ctx);
             if count < BATCH || self.ctx.stop.is_cancelled() || !lease.hold().await {
@@ -181,9 +187,10 @@ impl Outbox {
         }
     }
 
-    /// The oldest rows, in their order: a scan goes along the keys, and sorts nothing.
-    async fn read(&self, count: usize) -> anyhow::Result<Vec<Row>> {
-        Ok(self.db.run("SELECT * FROM outbox LIMIT $limit", vars! { limit: count as i64 }).await?)
+    /// The oldest rows behind an id, in their order: a scan goes along the keys, and sorts nothing.
+    async fn read_after(&self, last: &str, count: usize) -> anyhow::Result<Vec<Row>> {
+        let statement = "SELECT * FROM type::record('outbox', $last>..) LIMIT $limit";
+        Ok(self.db.run(statement, vars! { last: last.to_owned(), limit: count }).await?)
     }
 
     async fn publish(&self, rows: Vec<Row>) -> anyhow::Result<()> {
