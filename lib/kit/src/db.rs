@@ -2,6 +2,7 @@
 
 mod column;
 pub mod key;
+mod migrate;
 
 use std::os::unix::fs::DirBuilderExt;
 use std::sync::Arc;
@@ -18,9 +19,9 @@ use crate::clock::{Random, backoff};
 use crate::config::Database;
 use crate::health::Health;
 use crate::job::Fence;
-use crate::{job, outbox};
 
 pub use column::{Body, Fixed, Id, Int, Key, Table, Text};
+pub use migrate::{Migration, Portions};
 pub use surrealdb::types::{Bytes, Datetime, RecordId, array, vars};
 
 /// The namespace of all databases.
@@ -36,8 +37,6 @@ const PROBE: &str = "{
 }";
 /// A query that takes longer is given up.
 const QUERY_TIMEOUT: Duration = Duration::from_secs(10);
-/// The row that says that the outbox and the jobs have the tables of this version; another name where these change.
-const OWN_TABLES: &str = "own-2";
 
 /// Why the database did not do what it was asked.
 #[derive(Debug, thiserror::Error)]
@@ -113,15 +112,6 @@ pub struct Db {
     name: Arc<str>,
     inner: Arc<Surreal<Any>>,
     random: Random,
-}
-
-/// A step of a domain's schema. Applied once, in the order of the numbers; never changed afterwards.
-#[derive(Debug, Clone, Copy)]
-pub struct Migration {
-    /// 1, 2, 3, …
-    pub number: i64,
-    /// SurrealQL that does no harm when it runs twice: processes that start together may both apply it.
-    pub statements: &'static str,
 }
 
 impl Databases {
@@ -259,57 +249,5 @@ impl Db {
             Some(error) => Err(error.into()),
             None => Ok(results.take(0)?),
         }
-    }
-
-    /// Runs definitions, which may be several statements.
-    async fn apply(&self, definitions: &str) -> anyhow::Result<()> {
-        let mut results = self.inner.query(definitions).await?;
-        match results.take_errors().into_values().next() {
-            Some(error) => Err(error.into()),
-            None => Ok(()),
-        }
-    }
-
-    /// Whether all migrations were applied, and our own tables are there.
-    pub async fn is_migrated(&self, migrations: &[Migration]) -> Result<bool, DbError> {
-        let is_ours = self.has_seen(OWN_TABLES.to_owned()).await?;
-        match migrations.last() {
-            Some(last) => Ok(is_ours && self.has_seen(last.number).await?),
-            None => Ok(is_ours),
-        }
-    }
-
-    async fn has_seen(&self, migration: impl SurrealValue) -> Result<bool, DbError> {
-        let statement = "RETURN record::exists(type::record('migration', $migration))";
-        self.run(statement, vars! { migration: migration }).await
-    }
-
-    /// Applies the migrations that this database has not seen.
-    pub async fn migrate(&self, migrations: &[Migration]) -> anyhow::Result<()> {
-        self.execute("DEFINE TABLE IF NOT EXISTS migration SCHEMALESS", vars! {}).await?;
-        self.execute("DEFINE TABLE IF NOT EXISTS probe SCHEMALESS", vars! {}).await?;
-        self.apply(outbox::TABLE).await?;
-        self.apply(job::TABLES).await?;
-        let ours = vars! { ours: OWN_TABLES.to_owned() };
-        self.execute("UPSERT type::record('migration', $ours) SET at = time::now()", ours).await?;
-        for migration in migrations {
-            if self.has_seen(migration.number).await? {
-                continue;
-            }
-            let applied = self.apply(migration.statements).await;
-            applied.map_err(|error| anyhow::anyhow!("migration {} failed: {error}", migration.number))?;
-            let applied = self
-                .execute(
-                    "CREATE type::record('migration', $number) SET at = time::now()",
-                    vars! { number: migration.number },
-                )
-                .await;
-            match applied {
-                // another process was faster with the same, idempotent step
-                Err(DbError::Exists) | Ok(()) => {}
-                Err(error) => return Err(error.into()),
-            }
-        }
-        Ok(())
     }
 }

@@ -35,6 +35,7 @@ const PROFILES: Migration = Migration {
         DEFINE TABLE IF NOT EXISTS pair SCHEMAFULL;
         DEFINE FIELD IF NOT EXISTS revision ON pair TYPE int;
     ",
+    rows: &[],
 };
 
 /// A cached standing gives way to one that is as new or newer only: `<verdict, or ask>@<revision of the pair>`.

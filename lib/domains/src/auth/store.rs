@@ -55,6 +55,7 @@ pub const SCHEMA: &[Migration] = &[
             DEFINE FIELD IF NOT EXISTS expires_at_ms ON session TYPE int;
             DEFINE INDEX IF NOT EXISTS session_expiry ON session FIELDS expires_at_ms;
         ",
+        rows: &[],
     },
     Migration {
         number: 2,
@@ -66,6 +67,7 @@ pub const SCHEMA: &[Migration] = &[
             DEFINE FIELD IF NOT EXISTS due_at_ms ON contract_wallet TYPE int;
             DEFINE INDEX IF NOT EXISTS contract_wallet_due ON contract_wallet FIELDS due_at_ms;
         ",
+        rows: &[],
     },
     Migration {
         number: 3,
@@ -73,6 +75,7 @@ pub const SCHEMA: &[Migration] = &[
             -- signs each refresh; sessions that began before this was kept have none
             DEFINE FIELD IF NOT EXISTS identity_key ON session TYPE option<bytes>;
         ",
+        rows: &[],
     },
     invites::INVITES,
 ];

@@ -58,6 +58,7 @@ pub const SCHEMA: &[Migration] = &[Migration {
         DEFINE FIELD IF NOT EXISTS noted_at_ms ON sighting TYPE int;
         DEFINE INDEX IF NOT EXISTS sighting_age ON sighting FIELDS noted_at_ms;
     ",
+    rows: &[],
 }];
 
 /// How far a chain is.

@@ -11,6 +11,7 @@ pub const SCHEMA: &[Migration] = &[Migration {
         DEFINE FIELD IF NOT EXISTS made_at_ms ON note TYPE int;
         DEFINE INDEX IF NOT EXISTS made_at ON note FIELDS made_at_ms;
     ",
+    rows: &[],
 }];
 
 /// Notes that are deleted at once.

@@ -5,7 +5,7 @@
 
 use std::collections::HashMap;
 
-use nepto_kit::db::{DbError, Id, Migration, RecordId, Table, Text, vars};
+use nepto_kit::db::{DbError, Id, Migration, Portions, RecordId, Table, Text, vars};
 use nepto_proto::AccountId;
 use surrealdb::types::SurrealValue;
 
@@ -32,13 +32,16 @@ pub const LIKENESSES: Migration = Migration {
                 |$text, $at| string::replace($text, $digits[$at], $letters[$at]));
             RETURN string::replace(string::replace($looks, <regex> '_+', '_'), <regex> '_$', '');
         };
-        FOR $row IN (SELECT id, account FROM handle WHERE skeleton = NONE) {
+    ",
+    rows: &[Portions {
+        table: "handle",
+        change: "FOR $row IN (SELECT id, account FROM $rows WHERE skeleton = NONE) {
             LET $skeleton = fn::skeleton(record::id($row.id));
             UPDATE $row.id SET skeleton = $skeleton;
             UPSERT type::record('likeness', $skeleton) SET account = account ?? $row.account,
                 handle = handle ?? record::id($row.id);
-        };
-    ",
+        }",
+    }],
 };
 
 /// `d` looks like `cl`. What looks alike since then: all who have such a handle keep it, and one of them is the guard, before
@@ -53,17 +56,26 @@ pub const D_IS_LIKE_CL: Migration = Migration {
                 |$text, $at| string::replace($text, $digits[$at], $letters[$at]));
             RETURN string::replace(string::replace($looks, <regex> '_+', '_'), <regex> '_$', '');
         };
-        UPDATE handle SET skeleton = string::replace(skeleton, 'd', 'cl') WHERE string::contains(skeleton, 'd');
-        FOR $row IN (SELECT * FROM likeness WHERE string::contains(record::id(id), 'd')) {
-            LET $id = type::record('likeness', string::replace(record::id($row.id), 'd', 'cl'));
-            LET $there = (SELECT * FROM ONLY $id);
-            IF !$there OR ($there.rests_until_ms != NONE
-                AND ($row.rests_until_ms = NONE OR $row.rests_until_ms > $there.rests_until_ms)) {
-                UPSERT $id SET account = $row.account, handle = $row.handle, rests_until_ms = $row.rests_until_ms;
-            };
-            DELETE $row.id;
-        };
     ",
+    rows: &[
+        Portions {
+            table: "handle",
+            change: "UPDATE $rows SET skeleton = string::replace(skeleton, 'd', 'cl')
+                WHERE string::contains(skeleton, 'd') RETURN NONE",
+        },
+        Portions {
+            table: "likeness",
+            change: "FOR $row IN (SELECT * FROM $rows WHERE string::contains(record::id(id), 'd')) {
+                LET $id = type::record('likeness', string::replace(record::id($row.id), 'd', 'cl'));
+                LET $there = (SELECT * FROM ONLY $id);
+                IF !$there OR ($there.rests_until_ms != NONE
+                    AND ($row.rests_until_ms = NONE OR $row.rests_until_ms > $there.rests_until_ms)) {
+                    UPSERT $id SET account = $row.account, handle = $row.handle, rests_until_ms = $row.rests_until_ms;
+                };
+                DELETE $row.id;
+            }",
+        },
+    ],
 };
 
 /// What an account says of itself.

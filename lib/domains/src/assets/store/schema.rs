@@ -1,6 +1,6 @@
 //! The tables of the domain, and how each version of them came from the one before.
 
-use nepto_kit::db::Migration;
+use nepto_kit::db::{Migration, Portions};
 
 pub const SCHEMA: &[Migration] = &[FIRST, METADATA, ORIGINS, TOMBSTONES, GROWTH];
 
@@ -88,6 +88,7 @@ const FIRST: Migration = Migration {
         DEFINE TABLE IF NOT EXISTS linked_revision SCHEMAFULL;
         DEFINE FIELD IF NOT EXISTS revision ON linked_revision TYPE int;
     ",
+    rows: &[],
 };
 
 const METADATA: Migration = Migration {
@@ -110,6 +111,7 @@ const METADATA: Migration = Migration {
         DEFINE FIELD IF NOT EXISTS next_try_at_ms ON nft TYPE int;
         DEFINE INDEX IF NOT EXISTS nft_next_try ON nft FIELDS next_try_at_ms;
     ",
+    rows: &[],
 };
 
 /// Amounts have an origin, and tokens a line of turns: what was kept before is not understood any more. Each pipeline deletes its own
@@ -140,6 +142,7 @@ const ORIGINS: Migration = Migration {
         -- unread:[chain, contract, block, log, pipeline]: what is not in the sums; at block 0, all of a shape
         DEFINE TABLE IF NOT EXISTS unread SCHEMAFULL;
     ",
+    rows: &[],
 };
 
 /// A wallet that left its account is remembered, with the number of the event that said so.
@@ -149,6 +152,7 @@ const TOMBSTONES: Migration = Migration {
         DEFINE FIELD OVERWRITE account ON linked TYPE option<string>;
         DEFINE FIELD IF NOT EXISTS version ON linked TYPE option<int>;
     ",
+    rows: &[],
 };
 
 /// What is read costs what is read of it, however much there is beside.
@@ -162,9 +166,14 @@ const GROWTH: Migration = Migration {
         -- a page of holders begins at a holder; who has nothing any more is in no scope
         DEFINE FIELD OVERWRITE scope ON held TYPE option<string>;
         DEFINE FIELD IF NOT EXISTS holder ON held TYPE string;
-        LET $none = encoding::base64::decode('AAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA=');
-        UPDATE held SET holder = record::id(id)[1], scope = IF amount = $none THEN NONE ELSE scope END RETURN NONE;
         DEFINE INDEX IF NOT EXISTS held_holder ON held FIELDS scope, holder;
         REMOVE INDEX IF EXISTS held_scope ON held;
     ",
+    rows: &[Portions {
+        table: "held",
+        change: "
+            LET $none = encoding::base64::decode('AAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA=');
+            UPDATE $rows SET holder = record::id(id)[1], scope = IF amount = $none THEN NONE ELSE scope END RETURN NONE
+        ",
+    }],
 };

@@ -20,6 +20,7 @@ pub(super) const INVITES: Migration = Migration {
         DEFINE FIELD IF NOT EXISTS expires_at_ms ON invite TYPE int;
         DEFINE INDEX IF NOT EXISTS invite_expiry ON invite FIELDS expires_at_ms;
     ",
+    rows: &[],
 };
 
 /// The table `invite`; ids are `invite:[hash]`.

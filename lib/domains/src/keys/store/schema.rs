@@ -1,6 +1,6 @@
 //! The tables of the domain, and how each version of them came from the one before.
 
-use nepto_kit::db::Migration;
+use nepto_kit::db::{Migration, Portions};
 
 pub const SCHEMA: &[Migration] = &[
     Migration {
@@ -43,6 +43,7 @@ pub const SCHEMA: &[Migration] = &[
             DEFINE FIELD IF NOT EXISTS public_key ON kyber_prekey TYPE bytes;
             DEFINE FIELD IF NOT EXISTS signature ON kyber_prekey TYPE bytes;
         ",
+        rows: &[],
     },
     Migration {
         number: 2,
@@ -57,6 +58,7 @@ pub const SCHEMA: &[Migration] = &[
             DEFINE FIELD IF NOT EXISTS removed_at_ms ON removed_device TYPE int;
             DEFINE INDEX IF NOT EXISTS removed_device_age ON removed_device FIELDS removed_at_ms;
         ",
+        rows: &[],
     },
     Migration {
         number: 3,
@@ -70,20 +72,32 @@ pub const SCHEMA: &[Migration] = &[
             DEFINE FIELD IF NOT EXISTS kyber_sum ON device TYPE int;
             DEFINE FIELD IF NOT EXISTS tag ON ec_prekey TYPE int;
             DEFINE FIELD IF NOT EXISTS tag ON kyber_prekey TYPE int;
-            -- one-time prekeys whose signatures nobody checked: their devices upload new ones when they connect
-            DELETE ec_prekey WHERE tag = NONE;
-            DELETE kyber_prekey WHERE tag = NONE;
-            UPDATE device SET ec_left = 0, kyber_left = 0, ec_sum = 0, kyber_sum = 0, ec_top = 0, kyber_top = 0,
-                signed_top = signed_prekey.id, last_resort_top = last_resort.id WHERE ec_top = NONE;
             -- identity:[key]: the one account that an identity key belongs to, for good
             DEFINE TABLE IF NOT EXISTS identity SCHEMAFULL;
             DEFINE FIELD IF NOT EXISTS account ON identity TYPE string;
-            FOR $known IN (SELECT account, identity_key, created_at_ms FROM device ORDER BY created_at_ms) {
-                INSERT IGNORE INTO identity {
-                    id: type::record('identity', encoding::base64::encode($known.identity_key)), account: $known.account
-                };
-            };
         ",
+        rows: &[
+            // one-time prekeys whose signatures nobody checked: their devices upload new ones when they connect
+            Portions { table: "ec_prekey", change: "DELETE $rows WHERE tag = NONE RETURN NONE" },
+            Portions { table: "kyber_prekey", change: "DELETE $rows WHERE tag = NONE RETURN NONE" },
+            Portions {
+                table: "device",
+                change: "
+                    UPDATE $rows SET ec_left = 0, kyber_left = 0, ec_sum = 0, kyber_sum = 0, ec_top = 0, kyber_top = 0,
+                        signed_top = signed_prekey.id, last_resort_top = last_resort.id WHERE ec_top = NONE RETURN NONE;
+                    -- of several accounts with the same key, the first has it
+                    FOR $known IN (SELECT account, identity_key, created_at_ms FROM $rows) {
+                        LET $identity = type::record('identity', encoding::base64::encode($known.identity_key));
+                        LET $owner = (SELECT VALUE account FROM ONLY $identity);
+                        LET $since = array::min((SELECT VALUE created_at_ms FROM device:[$owner, NONE]..[$owner, []]
+                            WHERE identity_key = $known.identity_key));
+                        IF $owner = NONE OR $known.created_at_ms < $since {
+                            UPSERT $identity SET account = $known.account RETURN NONE;
+                        };
+                    }
+                ",
+            },
+        ],
     },
     Migration {
         number: 4,
@@ -91,5 +105,6 @@ pub const SCHEMA: &[Migration] = &[
             -- the number of the last event about the wallet when it certified the device; none before this was kept
             DEFINE FIELD IF NOT EXISTS wallet_version ON device TYPE option<int>;
         ",
+        rows: &[],
     },
 ];
