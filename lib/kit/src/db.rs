@@ -227,7 +227,7 @@ impl Db {
     pub async fn delete_under(&self, table: &str, key: &str) -> Result<u64, DbError> {
         let statement = format!(
             "{{
-            LET $ids = (SELECT VALUE id FROM {table}:[{key}]..[{key}, []] LIMIT {DELETE_BATCH});
+            LET $ids = (SELECT VALUE id FROM type::record('{table}', [{key}]..[{key}, []]) LIMIT {DELETE_BATCH});
             DELETE $ids RETURN NONE;
             RETURN array::len($ids);
             }}"

@@ -209,7 +209,7 @@ impl Store {
         let rows: Vec<ContactRow> = self
             .db
             .run(
-                "SELECT * FROM contact:[$owner, $after]>..[$owner, []] LIMIT $limit",
+                "SELECT * FROM type::record('contact', [$owner, $after]>..[$owner, []]) LIMIT $limit",
                 vars! { owner: owner.to_string(), after: after, limit: limit as i64 },
             )
             .await?;

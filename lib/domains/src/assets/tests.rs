@@ -3,6 +3,7 @@
 mod any_logs;
 mod costs;
 mod linked;
+mod past;
 
 use std::collections::BTreeMap;
 
@@ -101,7 +102,11 @@ impl Ledger {
 
     /// Folds what is final; breaks off before its end if told so.
     async fn fold(&mut self, final_height: u64, broken_off: bool) {
-        self.cursor.final_height = self.cursor.final_height.max(final_height as i64);
+        if final_height as i64 > self.cursor.final_height {
+            // a step says so
+            let after = CursorRow { final_height: final_height as i64, ..self.next(self.cursor.height as u64) };
+            self.commit_folded(after, Folded::default(), false).await;
+        }
         let is_final = |applied: &&Applied| applied.highest().is_none_or(|highest| highest <= final_height);
         let count = self.unfolded.iter().take_while(is_final).count();
         let Some(last) = count.checked_sub(1).map(|last| self.unfolded[last].seq) else { return };

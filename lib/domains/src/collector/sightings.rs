@@ -1,5 +1,7 @@
 //! Who saw a log first, the provider or the watcher: one row for both.
 
+use std::cmp::Reverse;
+
 use alloy_primitives::{Address, B256};
 use nepto_chain::block::Block;
 use nepto_kit::Failure;
@@ -15,6 +17,9 @@ use super::store::Store;
 const KEPT_FOR_MS: i64 = 7 * 86_400_000;
 /// Sightings that one run of the job forgets.
 const FORGET_MAX: i64 = 10_000;
+
+/// Sightings from the newest block on. The index is read from its end.
+pub const NEWEST: &str = "SELECT * FROM sighting WHERE chain = $chain ORDER BY number DESC LIMIT $limit";
 
 /// `sighting:[chain, number, hash, log]`.
 #[derive(Debug)]
@@ -90,8 +95,8 @@ impl Store {
 
     /// Sightings of a chain, by block, the newest first.
     pub async fn sightings(&self, chain: u64, limit: i64) -> Result<Vec<Sighting>, DbError> {
-        let statement = "SELECT * FROM sighting:[$chain, NONE]..[$chain, []] ORDER BY id DESC LIMIT $limit";
-        let rows: Vec<SightingRow> = self.db().run(statement, vars! { chain: chain, limit: limit }).await?;
+        let mut rows: Vec<SightingRow> = self.db().run(NEWEST, vars! { chain: chain, limit: limit }).await?;
+        rows.sort_by_key(|row| Reverse((row.id.0.1, row.id.0.3)));
         Ok(rows.iter().map(SightingRow::show).collect())
     }
 

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::ops::Range;
 
 use alloy_primitives::{Address, B256};
-use nepto_kit::db::{Body, Bytes, Db, DbError, Migration, RecordId, Text, array, vars};
+use nepto_kit::db::{Body, Bytes, Db, DbError, Migration, Portions, RecordId, Text, array, vars};
 use nepto_proto::chain as wire;
 use prost::Message;
 use surrealdb::types::SurrealValue;
@@ -12,7 +12,9 @@ use surrealdb::types::SurrealValue;
 /// All of them; the keys begin with the chain.
 pub const TABLES: [&str; 5] = ["tip", "block", "step", "contract", "sighting"];
 
-pub const SCHEMA: &[Migration] = &[Migration {
+pub const SCHEMA: &[Migration] = &[FIRST, NEWEST];
+
+const FIRST: Migration = Migration {
     number: 1,
     statements: "
         -- tip:[chain]: how far a chain is; the guard of everything that is committed about it
@@ -59,7 +61,21 @@ pub const SCHEMA: &[Migration] = &[Migration {
         DEFINE INDEX IF NOT EXISTS sighting_age ON sighting FIELDS noted_at_ms;
     ",
     rows: &[],
-}];
+};
+
+/// Sightings are listed from the newest on. Keys are read upward only, so there is an index.
+const NEWEST: Migration = Migration {
+    number: 2,
+    statements: "
+        DEFINE FIELD IF NOT EXISTS chain ON sighting TYPE int VALUE record::id(id)[0];
+        DEFINE FIELD IF NOT EXISTS number ON sighting TYPE int VALUE record::id(id)[1];
+        DEFINE INDEX IF NOT EXISTS sighting_newest ON sighting FIELDS chain, number;
+    ",
+    rows: &[Portions { table: "sighting", change: "UPDATE $rows RETURN NONE" }],
+};
+
+/// Some of a chain's steps. A range that is written as `step:[…]..[…]` would be read to its end, whatever the limit.
+pub const STEPS: &str = "SELECT * FROM type::record('step', [$chain, $from]..[$chain, []]) LIMIT $limit";
 
 /// How far a chain is.
 #[derive(Debug, Clone, PartialEq, Eq, SurrealValue)]
@@ -185,9 +201,8 @@ impl Store {
 
     /// Steps from a number on, up to a bound.
     pub async fn steps(&self, chain: u64, from: u64, limit: usize) -> Result<Vec<wire::Step>, DbError> {
-        let statement = "SELECT * FROM step:[$chain, $from]..[$chain, []] LIMIT $limit";
         let variables = vars! { chain: chain, from: from, limit: limit };
-        let rows: Vec<StepRow> = self.db.run(statement, variables).await?;
+        let rows: Vec<StepRow> = self.db.run(STEPS, variables).await?;
         Ok(rows.into_iter().map(|row| row.body.0).collect())
     }
 

@@ -7,10 +7,11 @@ use std::str::FromStr;
 use alloy_primitives::{Address, B256, U256};
 use nepto_kit::db::{DbError, RecordId, array, key, readable, vars};
 use nepto_proto::api::assets::{MessagePart, MessageWithParts, Payment, SentMessage};
+use nepto_proto::svc::collector::Pipeline;
 use time::OffsetDateTime;
 
 use crate::assets::store::{
-    PartRow, SentRow, Store, hex, message_of, read_address, read_amount, read_token, token_hex,
+    Descent, PartRow, SentRow, Store, hex, message_of, read_address, read_amount, read_token, token_hex,
 };
 use crate::text::lines;
 
@@ -19,8 +20,15 @@ const PARTS_MAX: i64 = 1_000;
 /// Characters of a message that are told; our own MultiSender takes 512 bytes.
 const TEXT_CHARS_MAX: usize = 4_096;
 
+/// A page of the messages of a contract. The index is read from its end.
+pub const NEWEST: &str = "SELECT * FROM sent WHERE scope = $scope AND batch < $before ORDER BY batch DESC LIMIT $limit";
+
+/// Payments to a wallet in some blocks.
+pub const PAYMENTS: &str = "SELECT * FROM
+    type::record('sent_part', [$chain, $wallet, $from]..[$chain, $wallet, $to]) LIMIT $limit";
+
 /// A place in the list of payments to a wallet: `<block>:<log>`.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub struct PartMark {
     block: u64,
     log: u32,
@@ -56,16 +64,13 @@ impl Store {
         before: Option<U256>,
         limit: usize,
     ) -> Result<Vec<SentMessage>, DbError> {
-        let statement = "SELECT * FROM sent:[$chain, $contract, NONE]..[$chain, $contract, $before]
-            ORDER BY id DESC LIMIT $limit";
         let variables = vars! {
-            chain: chain as i64,
-            contract: hex(contract),
+            scope: format!("{chain}:{}", hex(contract)),
             // above all that are hexadecimal
             before: before.map_or_else(|| "g".to_owned(), |before| token_hex(&before)),
             limit: limit as i64,
         };
-        let rows: Vec<SentRow> = self.db().run(statement, variables).await?;
+        let rows: Vec<SentRow> = self.db().run(NEWEST, variables).await?;
         rows.iter().map(|row| readable(&row.id, read_sent(row))).collect()
     }
 
@@ -104,17 +109,25 @@ impl Store {
         before: Option<PartMark>,
         limit: usize,
     ) -> Result<(Vec<Payment>, Option<PartMark>), DbError> {
-        let statement = "SELECT * FROM sent_part:[$chain, $wallet, NONE]..[$chain, $wallet, $block, $log]
-            ORDER BY id DESC LIMIT $limit";
-        let before = before.unwrap_or(PartMark { block: i64::MAX as u64, log: u32::MAX });
-        let variables = vars! {
-            chain: chain as i64,
-            wallet: hex(wallet),
-            block: before.block.min(i64::MAX as u64) as i64,
-            log: i64::from(before.log),
-            limit: limit as i64,
-        };
-        let parts: Vec<PartRow> = self.db().run(statement, variables).await?;
+        let Some(cursor) = self.cursor(Pipeline::Multisend, chain).await? else { return Ok((Vec::new(), None)) };
+        let top = before.map_or(u64::MAX, |before| before.block).min(cursor.height as u64);
+        let mut descent = Descent::below(top.saturating_add(1), limit);
+        let mut parts: Vec<PartRow> = Vec::new();
+        while let Some(part) = descent.next().filter(|_| parts.len() < limit) {
+            let variables = vars! {
+                chain: chain as i64,
+                wallet: hex(wallet),
+                from: part.from as i64,
+                to: part.to as i64,
+                limit: part.limit(),
+            };
+            let rows: Vec<PartRow> = self.db().run(PAYMENTS, variables).await?;
+            if descent.found(part, rows.len()) {
+                let is_asked = |row: &PartRow| before.is_none_or(|before| PartMark::of(row) < Some(before));
+                parts.extend(rows.into_iter().rev().filter(is_asked));
+            }
+        }
+        parts.truncate(limit);
         let mut wanted = BTreeMap::new();
         for part in &parts {
             wanted.insert(part.message.as_str(), readable(&part.id, sent_id(&part.message))?);

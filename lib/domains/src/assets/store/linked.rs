@@ -126,7 +126,7 @@ impl Store {
     pub async fn linked_changes(&self, after: i64) -> Result<Option<Vec<Linked>>, DbError> {
         let statement = "{
             IF (linked_revision:all.revision ?? 0) = $after { RETURN NONE };
-            RETURN SELECT id, wallet, account FROM linked_change:[$next]..[[]] LIMIT $limit;
+            RETURN SELECT id, wallet, account FROM type::record('linked_change', [$next]..) LIMIT $limit;
         }";
         let variables = vars! { after: after, next: after + 1, limit: CHANGES_AT_ONCE };
         let rows: Option<Vec<ChangeRow>> = self.db.run(statement, variables).await?;

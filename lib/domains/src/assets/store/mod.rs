@@ -8,6 +8,8 @@
 //! `folded` is a `seq` of that one alone.
 
 mod apply;
+mod deltas;
+mod downward;
 mod linked;
 mod metadata;
 mod packed;
@@ -28,6 +30,7 @@ use surrealdb::types::SurrealValue;
 #[cfg(test)]
 pub use apply::Fold;
 pub use apply::{Applied, Change, folds};
+pub use downward::Descent;
 pub use linked::Linked;
 pub use metadata::{AttributeRow, TokenRow};
 #[cfg(test)]

@@ -13,11 +13,7 @@ use super::{CursorRow, Store, cursor_id, held_id, hex, read_address, read_amount
 use crate::assets::model::{Amount, Class, Delta, Holding, Origin};
 
 /// Rows of deltas of one holder that are read at once. Nobody has so many that are not folded.
-const TAIL_MAX: i64 = 100_000;
-/// Rows of deltas that are read at once where most questions need none of them.
-const DELTAS_AT_ONCE: usize = if cfg!(test) { 2 } else { 64 };
-/// Rows at the most that tell of one holder in one block: one, unless the block is too large for one step.
-const PARTS_OF_BLOCK_MAX: usize = 16;
+pub const TAIL_MAX: i64 = 100_000;
 /// Things of one holder that are listed.
 pub const HOLDINGS_MAX: usize = 10_000;
 
@@ -53,12 +49,6 @@ pub struct FoldedSum {
 struct RawTails {
     cursor: Option<CursorRow>,
     tail: Vec<DeltaRow>,
-}
-
-#[derive(Debug, SurrealValue)]
-struct RawHistory {
-    in_order: Vec<DeltaRow>,
-    late: Vec<DeltaRow>,
 }
 
 #[derive(Debug, Clone, SurrealValue)]
@@ -104,9 +94,11 @@ impl Store {
             RETURN {
                 cursor: $cursor,
                 tail: array::concat(
-                    (SELECT * FROM delta:[$chain, $pipeline, $holder, false, $from]..[$chain, $pipeline, $holder, false, []]
+                    (SELECT * FROM
+                        type::record('delta', [$chain, $pipeline, $holder, false, $from]..[$chain, $pipeline, $holder, false, []])
                         LIMIT $limit),
-                    (SELECT * FROM delta:[$chain, $pipeline, $holder, true, $from]..[$chain, $pipeline, $holder, true, []]
+                    (SELECT * FROM
+                        type::record('delta', [$chain, $pipeline, $holder, true, $from]..[$chain, $pipeline, $holder, true, []])
                         LIMIT $limit)
                 )
             };
@@ -134,8 +126,8 @@ impl Store {
 
     /// The sums of everything that a holder has on a chain, and whether these are all.
     pub async fn all_folded(&self, chain: u64, holder: &Address) -> Result<(Vec<FoldedSum>, bool), DbError> {
-        let statement =
-            "SELECT id, amount, folded FROM held:[$chain, $holder, NONE]..[$chain, $holder, []] LIMIT $limit";
+        let statement = "SELECT id, amount, folded
+            FROM type::record('held', [$chain, $holder, NONE]..[$chain, $holder, []]) LIMIT $limit";
         let variables = vars! { chain: chain as i64, holder: hex(holder), limit: HOLDINGS_MAX as i64 };
         let rows: Vec<RawSum> = self.db.run(statement, variables).await?;
         Ok((rows.iter().map(read_sum).collect::<Result<_, _>>()?, rows.len() < HOLDINGS_MAX))
@@ -165,88 +157,6 @@ impl Store {
         Ok((amounts, are_all))
     }
 
-    /// The deltas of a holding in blocks above a height, folded or not; `None` if the holder has too many to tell. Read from
-    /// the newest down to the height, so that it costs what came since.
-    pub async fn deltas_above(
-        &self,
-        chain: u64,
-        pipeline: Pipeline,
-        holding: &Holding,
-        height: u64,
-    ) -> Result<Option<Vec<Tail>>, DbError> {
-        // those that are late are in no order of blocks, and few
-        let late =
-            "SELECT * FROM delta:[$chain, $pipeline, $holder, true, NONE]..[$chain, $pipeline, $holder, true, []]
-            WHERE record::id(id)[6] > $height LIMIT $limit";
-        let in_order = "SELECT * FROM
-            delta:[$chain, $pipeline, $holder, false, NONE]..[$chain, $pipeline, $holder, false, $seq, $first, $last]
-            ORDER BY id DESC LIMIT $limit";
-        let mut variables = vars! {
-            pipeline: pipeline.as_str(),
-            chain: chain as i64,
-            height: height as i64,
-            holder: hex(&holding.holder),
-            limit: TAIL_MAX,
-        };
-        let mut rows: Vec<DeltaRow> = self.db.run(late, variables.clone()).await?;
-        let mut below = [i64::MAX; 3];
-        variables.insert("limit".to_owned(), DELTAS_AT_ONCE as i64);
-        while rows.len() < TAIL_MAX as usize {
-            for (name, part) in ["seq", "first", "last"].into_iter().zip(below) {
-                variables.insert(name.to_owned(), part);
-            }
-            let page: Vec<DeltaRow> = self.db.run(in_order, variables.clone()).await?;
-            let is_last = page.len() < DELTAS_AT_ONCE;
-            let parts = page.last().map(|row| [4, 5, 6].map(|place| key::number(&row.id, place).unwrap_or_default()));
-            rows.extend(page);
-            match parts {
-                Some(parts @ [.., last]) if !is_last && last > height as i64 => below = parts,
-                _ => {
-                    let is_wanted = |tail: &Tail| tail.holding == *holding && tail.block > height;
-                    return Ok(Some(read_deltas(&rows)?.into_iter().filter(is_wanted).collect()));
-                }
-            }
-        }
-        Ok(None)
-    }
-
-    /// The newest deltas of a holder in blocks below a height, of one pipeline: all of each block, and at least as many as
-    /// asked for, if there are.
-    pub async fn history(
-        &self,
-        chain: u64,
-        pipeline: Pipeline,
-        holder: &Address,
-        below: u64,
-        at_least: usize,
-    ) -> Result<Vec<Tail>, DbError> {
-        // those that are late are in no order of blocks, and few
-        let statement = "RETURN {
-            in_order: (SELECT * FROM
-                delta:[$chain, $pipeline, $holder, false, NONE]..[$chain, $pipeline, $holder, false, []]
-                WHERE record::id(id)[5] < $below ORDER BY id DESC LIMIT $limit),
-            late: (SELECT * FROM
-                delta:[$chain, $pipeline, $holder, true, NONE]..[$chain, $pipeline, $holder, true, []]
-                WHERE record::id(id)[5] < $below LIMIT $late_limit)
-        }";
-        let limit = at_least + PARTS_OF_BLOCK_MAX;
-        let variables = vars! {
-            chain: chain as i64,
-            pipeline: pipeline.as_str(),
-            holder: hex(holder),
-            below: below.min(i64::MAX as u64) as i64,
-            limit: limit as i64,
-            late_limit: TAIL_MAX,
-        };
-        let raw: RawHistory = self.db.run(statement, variables).await?;
-        let mut found = read_deltas(&raw.in_order)?;
-        // the lowest block may go on in rows that were not read
-        let lowest = found.iter().map(|tail| tail.block).min().filter(|_| raw.in_order.len() == limit);
-        found.extend(read_deltas(&raw.late)?);
-        found.retain(|tail| tail.block < below && lowest.is_none_or(|lowest| tail.block > lowest));
-        Ok(found)
-    }
-
     /// Who holds something, by final sums, in the order of addresses: those after one, up to a bound.
     pub async fn holders(
         &self,
@@ -263,8 +173,8 @@ impl Store {
     /// Whether a block, of a step of this number, was given up since.
     pub async fn was_reverted(&self, pipeline: Pipeline, chain: u64, step: u64, block: u64) -> Result<bool, DbError> {
         let statement =
-            "RETURN array::len((SELECT VALUE id FROM reverted:[$pipeline, $chain, $step]..[$pipeline, $chain, []]
-            WHERE height < $block LIMIT 1)) > 0";
+            "RETURN array::len((SELECT VALUE id
+            FROM type::record('reverted', [$pipeline, $chain, $step]..[$pipeline, $chain, []]) WHERE height < $block LIMIT 1)) > 0";
         let variables =
             vars! { pipeline: pipeline.as_str(), chain: chain as i64, step: step as i64, block: block as i64 };
         self.db.run(statement, variables).await
@@ -281,7 +191,7 @@ fn read_sum(row: &RawSum) -> Result<FoldedSum, DbError> {
     readable(&row.id, read())
 }
 
-fn read_deltas(rows: &[DeltaRow]) -> Result<Vec<Tail>, DbError> {
+pub fn read_deltas(rows: &[DeltaRow]) -> Result<Vec<Tail>, DbError> {
     let mut tails = Vec::new();
     for row in rows {
         tails.extend(readable(&row.id, deltas_of(row))?);

@@ -2,7 +2,7 @@
 
 use nepto_kit::db::{Migration, Portions};
 
-pub const SCHEMA: &[Migration] = &[FIRST, METADATA, ORIGINS, TOMBSTONES, GROWTH];
+pub const SCHEMA: &[Migration] = &[FIRST, METADATA, ORIGINS, TOMBSTONES, GROWTH, NEWEST];
 
 /// Tables whose keys begin with the chain, but for what is known from elsewhere: what accounts want to hear about, and
 /// what is said about tokens.
@@ -176,4 +176,15 @@ const GROWTH: Migration = Migration {
             UPDATE $rows SET holder = record::id(id)[1], scope = IF amount = $none THEN NONE ELSE scope END RETURN NONE
         ",
     }],
+};
+
+/// Messages of a contract are listed from the newest on. Keys are read upward only, so there is an index.
+const NEWEST: Migration = Migration {
+    number: 6,
+    statements: "
+        DEFINE FIELD IF NOT EXISTS scope ON sent TYPE string VALUE string::join(':', <string>record::id(id)[0], record::id(id)[1]);
+        DEFINE FIELD IF NOT EXISTS batch ON sent TYPE string VALUE record::id(id)[2];
+        DEFINE INDEX IF NOT EXISTS sent_newest ON sent FIELDS scope, batch;
+    ",
+    rows: &[Portions { table: "sent", change: "UPDATE $rows RETURN NONE" }],
 };

@@ -72,7 +72,7 @@ impl Store {
     /// Whether everything of a contract is in its sums, up to a block.
     pub async fn is_read(&self, chain: u64, contract: &Address, up_to: u64) -> Result<bool, DbError> {
         let statement = "RETURN array::len((SELECT VALUE id
-            FROM unread:[$chain, $contract, NONE]..[$chain, $contract, $above] LIMIT 1)) = 0";
+            FROM type::record('unread', [$chain, $contract, NONE]..[$chain, $contract, $above]) LIMIT 1)) = 0";
         let above = up_to.saturating_add(1).min(i64::MAX as u64) as i64;
         self.db.run(statement, vars! { chain: chain as i64, contract: hex(contract), above: above }).await
     }
@@ -80,7 +80,7 @@ impl Store {
     /// The contracts of a chain of which something is not in the sums, and whether these are all.
     pub async fn unread(&self, chain: u64) -> Result<(BTreeSet<Address>, bool), DbError> {
         // from one contract to the next, however much each has
-        let statement = "(SELECT VALUE id FROM unread:[$chain, $after, []]..[$chain, []] LIMIT 1)[0]";
+        let statement = "(SELECT VALUE id FROM type::record('unread', [$chain, $after, []]..[$chain, []]) LIMIT 1)[0]";
         let mut contracts = BTreeSet::new();
         let mut after = String::new();
         while contracts.len() < UNREAD_CONTRACTS_MAX {

@@ -172,10 +172,10 @@ impl Store {
                     LET $device = (SELECT * FROM ONLY $id);
                     IF !$device { RETURN NONE };
                     LET $ec = IF $device.ec_left > $reserved {
-                        (SELECT * FROM ec_prekey:[$account, $n, NONE]..[$account, $n, []] LIMIT 1)[0]
+                        (SELECT * FROM type::record('ec_prekey', [$account, $n, NONE]..[$account, $n, []]) LIMIT 1)[0]
                     };
                     LET $kyber = IF $device.kyber_left > $reserved {
-                        (SELECT * FROM kyber_prekey:[$account, $n, NONE]..[$account, $n, []] LIMIT 1)[0]
+                        (SELECT * FROM type::record('kyber_prekey', [$account, $n, NONE]..[$account, $n, []]) LIMIT 1)[0]
                     };
                     LET $left = {
                         ec_left: $device.ec_left - (IF $ec { 1 } ELSE { 0 }),
