@@ -63,7 +63,7 @@ fn statements(first: u64, last: u64, chain: u64, token: Address) -> Vec<(&'stati
             amount: encoding::base64::decode('{ONE}'), folded: 0 }}"
     );
     let device = "{ id: [$account, 1], account: $account, device: 1, registration_id: 1, identity_key: <bytes>$wallet,
-        name: 'bench', wallet: $wallet, message: '', signature: '', ec_left: 0, kyber_left: 0,
+        name: 'bench', wallet: $wallet, message: '', signature: '', ec_left: 100, kyber_left: 100,
         signed_prekey: { id: 1, public_key: <bytes>'', signature: <bytes>'' },
         last_resort: { id: 1, public_key: <bytes>'', signature: <bytes>'' },
         ec_top: 0, kyber_top: 0, signed_top: 1, last_resort_top: 1, ec_sum: 0, kyber_sum: 0,

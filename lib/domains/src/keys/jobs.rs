@@ -9,9 +9,9 @@ use super::ops::Keys;
 pub fn jobs(keys: &Keys) -> Vec<Job> {
     let (low, idle, removed) = (keys.clone(), keys.clone(), keys.clone());
     vec![
-        Job::every("prekey-low-water", Duration::from_secs(900)).within(Duration::from_secs(60)).run(move |_| {
+        Job::every("prekey-low-water", Duration::from_secs(900)).within(Duration::from_secs(60)).run(move |run| {
             let keys = low.clone();
-            async move { Ok(format!("{} devices are low on prekeys", keys.nudge_low().await?)) }
+            async move { Ok(format!("{} devices are low on prekeys", keys.nudge_low(&run).await?)) }
         }),
         Job::every("idle-device-retirement", Duration::from_secs(3_600)).within(Duration::from_secs(60)).run(
             move |_| {

@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use futures_util::future::try_join_all;
 use nepto_kit::domain::Parts;
+use nepto_kit::job::Run;
 use nepto_kit::limit::{self, Cost, Limit};
 use nepto_kit::outbox::{Outbox, Row};
 use nepto_kit::{Ctx, Failure};
@@ -27,7 +28,7 @@ use nepto_proto::{AccountId, DeviceId, ErrorCode};
 use super::config::{Limits, Mailbox};
 use super::model::{check_fits, check_ids, check_keys, check_setup, identity_taken, key_limit, key_used};
 use super::signatures::Threads;
-use super::store::{DeviceRow, RemovedRow, Store, Taken};
+use super::store::{DeviceRow, LowDevice, RemovedRow, Store, Taken};
 
 /// A device that was not heard of for so long is removed: its mailbox has expired by then.
 const IDLE_AFTER: Duration = Duration::from_secs(180 * 86_400);
@@ -313,14 +314,20 @@ impl Keys {
         Ok(ours == digest)
     }
 
-    /// Reminds connected devices whose pools are low; a bounded number, so that a job's run is short.
-    pub async fn nudge_low(&self) -> Result<usize, Failure> {
+    /// Reminds connected devices whose pools are low. All that are low are gone through, also those that are away for long: a run
+    /// that is broken off is gone on with.
+    pub async fn nudge_low(&self, run: &Run) -> anyhow::Result<usize> {
         const BATCH: i64 = 1_000;
-        let rows = self.store.low_on_prekeys(ONE_TIME_PREKEYS_LOW as i64, BATCH).await?;
-        for row in &rows {
-            self.nudge_if_low(row.account(), row.number(), row.left()).await;
+        let (mut after, mut count): (LowDevice, usize) = run.progress().unwrap_or_default();
+        loop {
+            let rows = self.store.low_on_prekeys(&after, BATCH).await?;
+            let Some(last) = rows.last() else { return Ok(count) };
+            for row in &rows {
+                self.nudge_if_low(row.account(), row.number(), row.left()).await;
+            }
+            (after, count) = (last.into(), count + rows.len());
+            run.save(&(&after, count)).await?;
         }
-        Ok(rows.len())
     }
 
     /// Removes devices that were not heard of for half a year; a bounded number.

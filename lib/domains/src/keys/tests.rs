@@ -11,10 +11,11 @@ use nepto_proto::api::keys::{
 };
 use nepto_proto::certificate::SignedMessage;
 use nepto_proto::event::DeviceRemoved;
+use nepto_proto::limits::ONE_TIME_PREKEYS_LOW;
 use nepto_proto::svc::keys::RegisterDevice;
 use nepto_proto::{AccountId, DeviceId, ErrorCode};
 
-use super::store::{DeviceRow, Store};
+use super::store::{DeviceRow, LowDevice, Store};
 use crate::testing::{account, database, no_redis};
 
 async fn store() -> Store {
@@ -210,9 +211,19 @@ async fn silent_devices_and_empty_pools_are_found() {
     store.seen(mine, device(2), 1_000).await.unwrap();
     let idle = store.idle_since(500, 10).await.unwrap();
     assert_eq!(idle.iter().map(DeviceRow::number).collect::<Vec<_>>(), [device(1)]);
-    store.upload(mine, device(1), &upload(1..31), 100).await.unwrap();
-    let low = store.low_on_prekeys(20, 10).await.unwrap();
-    assert_eq!(low.iter().map(DeviceRow::number).collect::<Vec<_>>(), [device(2)]);
+    let low = async |after: &LowDevice| {
+        let rows = store.low_on_prekeys(after, 1).await.unwrap();
+        rows.first().map(|row| (row.number(), LowDevice::from(row)))
+    };
+    let (first, after) = low(&LowDevice::default()).await.unwrap();
+    let (second, last) = low(&after).await.unwrap();
+    assert_eq!([first, second], [device(1), device(2)], "one page after the other");
+    assert!(low(&last).await.is_none());
+    let enough = u32::try_from(ONE_TIME_PREKEYS_LOW).unwrap();
+    store.upload(mine, device(1), &upload(1..enough + 1), 100).await.unwrap();
+    store.upload(mine, device(2), &upload(1..enough), 100).await.unwrap();
+    assert_eq!(low(&LowDevice::default()).await.unwrap().0, device(2), "one too few");
+    assert!(low(&after).await.unwrap().0 == device(2));
 }
 
 #[tokio::test]

@@ -90,8 +90,7 @@ impl Store {
     pub async fn invites(&self, after: &str, now_ms: i64, limit: i64) -> Result<Vec<Invite>, DbError> {
         // an id is the beginning of its hash: this sorts behind all that begin with it
         let after = if after.is_empty() { String::new() } else { format!("{after}~") };
-        let statement = "SELECT * FROM invite WHERE record::id(id) > $after AND expires_at_ms > $now
-            ORDER BY id LIMIT $limit";
+        let statement = "SELECT * FROM type::record('invite', $after>..) WHERE expires_at_ms > $now LIMIT $limit";
         let rows: Vec<InviteRow> = self.db.run(statement, vars! { after: after, now: now_ms, limit: limit }).await?;
         Ok(rows.iter().map(InviteRow::to_api).collect())
     }
@@ -101,9 +100,11 @@ impl Store {
         if id.len() < ID_DIGITS {
             return Ok(false);
         }
+        // above all that begin with it
+        let above = format!("{id}~");
         let statement =
-            "RETURN array::len(DELETE invite WHERE string::starts_with(record::id(id), $id) RETURN BEFORE) > 0";
-        self.db.run(statement, vars! { id: id.to_owned() }).await
+            "RETURN array::len(DELETE (SELECT VALUE id FROM type::record('invite', $id..$above)) RETURN BEFORE) > 0";
+        self.db.run(statement, vars! { id: id.to_owned(), above: above }).await
     }
 
     /// Removes invites that have expired, up to a bound; how many.

@@ -15,6 +15,7 @@ use nepto_proto::api::keys as api;
 use nepto_proto::certificate::SignedMessage;
 use nepto_proto::{AccountId, DeviceId, RegistrationId};
 use redis::Script;
+use serde::{Deserialize, Serialize};
 use surrealdb::types::SurrealValue;
 
 pub use self::prekeys::Taken;
@@ -335,10 +336,10 @@ impl Store {
         self.db.run(statement, vars! { before: before_ms, limit: limit }).await
     }
 
-    /// Devices whose one-time prekeys run out, up to a bound.
-    pub async fn low_on_prekeys(&self, below: i64, limit: i64) -> Result<Vec<DeviceRow>, DbError> {
-        let statement = "SELECT * FROM device WHERE ec_left < $below OR kyber_left < $below LIMIT $limit";
-        self.db.run(statement, vars! { below: below, limit: limit }).await
+    /// Devices whose one-time prekeys run out, those after one, up to a bound.
+    pub async fn low_on_prekeys(&self, after: &LowDevice, limit: i64) -> Result<Vec<DeviceRow>, DbError> {
+        let statement = "SELECT * FROM device WHERE low > $after ORDER BY low LIMIT $limit";
+        self.db.run(statement, vars! { after: after.0.clone(), limit: limit }).await
     }
 
     /// Puts a list into Redis for the gateways.
@@ -364,6 +365,16 @@ fn public_device(
         registration_id,
         identity_key: identity_key.to_vec().into(),
         certificate: SignedMessage { message: message.to_owned(), signature: signature.to_owned() },
+    }
+}
+
+/// A device in the order in which those are read that run out of one-time prekeys; the default is before all of them.
+#[derive(Debug, Clone, Default, Serialize, Deserialize)]
+pub struct LowDevice(String);
+
+impl From<&DeviceRow> for LowDevice {
+    fn from(row: &DeviceRow) -> Self {
+        Self(format!("{}:{}", row.account(), row.number().get()))
     }
 }
 

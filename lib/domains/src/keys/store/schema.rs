@@ -107,4 +107,15 @@ pub const SCHEMA: &[Migration] = &[
         ",
         rows: &[],
     },
+    Migration {
+        number: 5,
+        statements: "
+            -- `account:device` while its one-time prekeys of a kind are fewer than 60, so that nobody reads the others
+            DEFINE FIELD IF NOT EXISTS low ON device TYPE option<string>
+                VALUE IF ec_left < 60 OR kyber_left < 60 THEN string::join(':', account, <string>device) ELSE NONE END;
+            DEFINE INDEX IF NOT EXISTS device_low ON device FIELDS low;
+            DEFINE INDEX IF NOT EXISTS device_last_seen ON device FIELDS last_seen_at_ms;
+        ",
+        rows: &[Portions { table: "device", change: "UPDATE $rows RETURN NONE" }],
+    },
 ];
