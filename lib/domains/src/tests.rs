@@ -1,5 +1,7 @@
 //! What the domains declare, beside the files that name it too.
 
+mod plans;
+
 use std::collections::BTreeSet;
 use std::path::Path;
 
