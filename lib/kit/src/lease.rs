@@ -7,6 +7,7 @@ use std::time::Duration;
 use redis::Script;
 
 use crate::Ctx;
+use crate::redis::delete_if_equal;
 
 static HOLD: LazyLock<Script> = LazyLock::new(|| {
     Script::new(
@@ -16,9 +17,6 @@ static HOLD: LazyLock<Script> = LazyLock::new(|| {
           return 1",
     )
 });
-
-static RELEASE: LazyLock<Script> =
-    LazyLock::new(|| Script::new("if redis.call('GET', KEYS[1]) == ARGV[1] then redis.call('DEL', KEYS[1]) end"));
 
 /// A lease that this process wants.
 pub struct Lease {
@@ -74,8 +72,7 @@ pub async fn is_held(ctx: &Ctx, name: &str) -> redis::RedisResult<bool> {
 
 /// Frees a lease if it is this holder's.
 pub async fn release(ctx: &Ctx, key: &str, holder: &str) {
-    let freed: Result<(), _> = RELEASE.key(key).arg(holder).invoke_async(&mut ctx.redis.clone()).await;
-    if let Err(error) = freed {
+    if let Err(error) = delete_if_equal(&ctx.redis, key, holder).await {
         tracing::debug!(lease = key, %error, "not freed; it ends by itself");
     }
 }

@@ -5,11 +5,11 @@
 //! an open one stays with the old one, which answers, and refuses to write, for as long as it lives. The client library
 //! reconnects only when the network breaks.
 
-use std::sync::{Arc, PoisonError, RwLock};
+use std::sync::{Arc, LazyLock, PoisonError, RwLock};
 use std::time::Duration;
 
 use redis::aio::{ConnectionLike, ConnectionManager, ConnectionManagerConfig};
-use redis::{Client, Cmd, ErrorKind, Pipeline, RedisError, RedisFuture, ServerErrorKind, Value};
+use redis::{Client, Cmd, ErrorKind, Pipeline, RedisError, RedisFuture, RedisResult, Script, ServerErrorKind, Value};
 use tokio::time::Instant;
 
 use crate::address;
@@ -25,6 +25,16 @@ const RETRY_AFTER_MAX: Duration = Duration::from_millis(500);
 const LEAVE_EVERY: Duration = Duration::from_secs(1);
 /// How long the key that `/readyz` writes stays.
 const PROBE_TTL: Duration = Duration::from_secs(10);
+
+static DELETE_IF_EQUAL: LazyLock<Script> = LazyLock::new(|| {
+    Script::new("if redis.call('GET', KEYS[1]) == ARGV[1] then return redis.call('DEL', KEYS[1]) end return 0")
+});
+
+/// Compare-and-delete: deletes a key if it still has this value, so that whoever wrote it can't delete what another one wrote
+/// since. Whether it was deleted.
+pub async fn delete_if_equal(redis: &Redis, key: &str, value: &str) -> RedisResult<bool> {
+    DELETE_IF_EQUAL.key(key).arg(value).invoke_async(&mut redis.clone()).await
+}
 
 /// The connection. Clones share it.
 #[derive(Clone)]

@@ -8,6 +8,7 @@ use std::time::Duration;
 
 use futures_util::StreamExt;
 use nepto_kit::frames::Connections;
+use nepto_kit::redis::delete_if_equal;
 use nepto_kit::token::{self, Claims};
 use nepto_kit::{Ctx, Failure};
 use nepto_proto::event::Control;
@@ -41,10 +42,6 @@ static REFRESH: LazyLock<Script> = LazyLock::new(|| {
           redis.call('SET', KEYS[1], ARGV[1], 'EX', ARGV[2])
           return 1",
     )
-});
-/// Compare-and-delete, so that an old connection can't erase its successor.
-static DISCONNECT: LazyLock<Script> = LazyLock::new(|| {
-    Script::new("if redis.call('GET', KEYS[1]) == ARGV[1] then return redis.call('DEL', KEYS[1]) end return 0")
 });
 
 /// The connections of this node.
@@ -100,8 +97,8 @@ impl Presence {
     /// A connection has closed.
     async fn disconnect(&self, account: AccountId, device: DeviceId, epoch: u64) {
         self.forget(account, device, epoch);
-        let gone: Result<i64, _> =
-            DISCONNECT.key(key(account, device)).arg(self.value(epoch)).invoke_async(&mut self.ctx.redis.clone()).await;
+        // an old connection can't delete its successor's presence
+        let gone = delete_if_equal(&self.ctx.redis, &key(account, device), &self.value(epoch)).await;
         if let Err(error) = gone {
             tracing::debug!(%error, "a presence was not removed and will expire");
         }
