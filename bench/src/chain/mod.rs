@@ -30,7 +30,7 @@ const PAUSED_FOR: Duration = Duration::from_secs(3_600);
 /// What to measure.
 #[derive(Args)]
 pub struct ChainArgs {
-    /// ERC-20 transfers
+    /// ERC-20 transfers that are mined, and then collected
     #[arg(long, default_value_t = 50_000)]
     events: u64,
     /// Distinct holders, of whom a few are in most transfers

@@ -72,7 +72,7 @@ enum Role {
     },
     /// Forgets what was collected of a chain, so that the next start reads it from the beginning; nothing may run meanwhile
     ForgetChain {
-        /// EIP-155
+        /// The chain, by its EIP-155 id: 1 for Ethereum
         chain: u64,
     },
     /// Reads the configuration and exits; non-zero if it is not valid

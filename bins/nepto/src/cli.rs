@@ -94,7 +94,7 @@ pub struct Global {
     pub verbose: u8,
 }
 
-/// The commands.
+/// What the program does; the text of each is its help.
 #[derive(Debug, Subcommand)]
 pub enum Command {
     /// Sign in with a wallet; a new profile becomes a new device

@@ -153,7 +153,7 @@ fn name(account: &Account) -> Option<String> {
     account.display_name.as_deref().map(clean_name).filter(|name| !name.is_empty())
 }
 
-/// `0xf39F…2266`
+/// An address as people are shown it: `0xf39F…2266`. Texts of up to 12 bytes as they are.
 pub fn short_address(address: &str) -> String {
     let clean = clean_name(address);
     match (clean.get(..6), clean.len().checked_sub(4).and_then(|end| clean.get(end..))) {

@@ -41,7 +41,7 @@ enum Task {
     },
     /// Check that the code is formatted
     Fmt {
-        /// Format it
+        /// Format it, instead of saying what is not formatted
         #[arg(long)]
         fix: bool,
     },

@@ -105,7 +105,7 @@ impl Service {
         Self { domain: O::DOMAIN, name: O::NAME, run }
     }
 
-    /// `svc.<domain>.<operation>`
+    /// The NATS subject of its requests, `svc.<domain>.<operation>`.
     pub fn subject(&self) -> String {
         subject::service(self.domain, self.name)
     }

@@ -79,14 +79,9 @@ impl Shard {
         self.0 as usize
     }
 
-    /// `DM_<shard>`
+    /// The name of its JetStream stream, `DM_<shard>`.
     pub fn stream(self) -> String {
         format!("DM_{}", self.0)
-    }
-
-    /// All mailboxes of this shard.
-    pub fn all_mailboxes(self) -> String {
-        format!("dm.{}.>", self.0)
     }
 
     /// The mailboxes of one account.
@@ -158,7 +153,7 @@ impl Live {
         }
     }
 
-    /// `live.<account>.<device>.<kind>`
+    /// The subject of one device's notices of this kind, `live.<account>.<device>.<kind>`.
     pub fn subject(self, account: AccountId, device: DeviceId) -> String {
         format!("live.{account}.{device}.{}", self.token())
     }
@@ -179,17 +174,17 @@ impl Live {
 /// a device wherever its mailbox lies.
 pub const REPUBLISH_DM: (&str, &str) = ("dm.*.*.*", "live.{{wildcard(2)}}.{{wildcard(3)}}.dm");
 
-/// `events.<domain>.<event>`
+/// The subject of a domain's event, `events.<domain>.<event>`.
 pub fn event(domain: &str, event: &str) -> String {
     format!("events.{domain}.{event}")
 }
 
-/// `chain.<pipeline>.<chain>`
+/// The subject of what a pipeline gets of a chain, `chain.<pipeline>.<chain>`.
 pub fn chain(pipeline: &str, chain_id: u64) -> String {
     format!("chain.{pipeline}.{chain_id}")
 }
 
-/// `dlq.<stream>.<consumer>`
+/// The subject of a consumer's dead letters, `dlq.<stream>.<consumer>`.
 pub fn dead_letter(stream: &str, consumer: &str) -> String {
     format!("dlq.{stream}.{consumer}")
 }
@@ -199,7 +194,7 @@ pub fn chain_hint(chain_id: u64) -> String {
     format!("hint.chain.{chain_id}")
 }
 
-/// `svc.<domain>.<operation>`
+/// The subject of requests for an operation, `svc.<domain>.<operation>`.
 pub fn service(domain: &str, operation: &str) -> String {
     format!("svc.{domain}.{operation}")
 }

@@ -140,12 +140,12 @@ impl Anvil {
         self.port.address()
     }
 
-    /// `http://127.0.0.1:<port>`
+    /// Where it takes JSON-RPC over HTTP: `http://127.0.0.1:<port>`.
     pub fn url(&self) -> String {
         format!("http://{}", self.address())
     }
 
-    /// `ws://127.0.0.1:<port>`
+    /// Where it takes JSON-RPC over WebSocket: `ws://127.0.0.1:<port>`.
     pub fn ws_url(&self) -> String {
         format!("ws://{}", self.address())
     }
@@ -282,7 +282,7 @@ impl Anvil {
         self.process.pause()
     }
 
-    /// `SIGCONT`
+    /// `SIGCONT`: goes on after [`pause`](Self::pause), with the connections that it had.
     pub fn resume(&self) -> Result<()> {
         self.process.resume()
     }

@@ -63,13 +63,13 @@ mod abi {
 pub struct Contracts {
     /// Has the whole supply, and gives passes, badges and rewards away: the chain's first account.
     pub owner: Address,
-    /// ERC-20
+    /// Nepto's token, an ERC-20 with 18 decimals.
     pub token: Token,
     /// Stakes and rewards, both in the token. A reward flows for a week.
     pub staking: Staking,
-    /// ERC-721
+    /// A collection of passes, an ERC-721.
     pub pass: Pass,
-    /// ERC-1155
+    /// Badges of many kinds, an ERC-1155.
     pub badge: Badge,
     /// Payments to many.
     pub multisender: MultiSender,
@@ -153,7 +153,7 @@ impl Token {
         Ok(Self(deploy(anvil, "Tokens.sol/OldToken", &[]).await?))
     }
 
-    /// `transfer`
+    /// `transfer` of so many base units, sent by their holder.
     pub fn transfer(self, from: Address, to: Address, amount: u128) -> Transaction {
         let amount = U256::from(amount);
         Transaction::call(from, self.0, abi::NeptoToken::transferCall { to, amount }.abi_encode())
@@ -165,7 +165,7 @@ impl Token {
         Transaction::call(sender, self.0, abi::NeptoToken::transferFromCall { from, to, amount }.abi_encode())
     }
 
-    /// `approve`
+    /// `approve`: who may move so many base units of the sender's.
     pub fn approve(self, from: Address, spender: Address, amount: u128) -> Transaction {
         let amount = U256::from(amount);
         Transaction::call(from, self.0, abi::NeptoToken::approveCall { spender, amount }.abi_encode())

@@ -74,7 +74,7 @@ impl Nats {
         self.port.address()
     }
 
-    /// `nats://127.0.0.1:<port>`
+    /// Where it listens for clients: `nats://127.0.0.1:<port>`.
     pub fn url(&self) -> String {
         format!("nats://{}", self.address())
     }
@@ -107,7 +107,7 @@ impl Nats {
         self.process.pause()
     }
 
-    /// `SIGCONT`
+    /// `SIGCONT`: goes on after [`pause`](Self::pause), with the connections that it had.
     pub fn resume(&self) -> Result<()> {
         self.process.resume()
     }

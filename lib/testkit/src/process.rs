@@ -142,7 +142,7 @@ impl Process {
         Ok(())
     }
 
-    /// `SIGCONT`
+    /// `SIGCONT`: goes on after [`pause`](Self::pause), with the connections that it had.
     pub fn resume(&self) -> Result<()> {
         self.signal(Signal::CONT)
     }

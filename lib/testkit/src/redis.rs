@@ -41,7 +41,7 @@ impl Redis {
         self.port.address()
     }
 
-    /// `redis://127.0.0.1:<port>`
+    /// Where it listens: `redis://127.0.0.1:<port>`.
     pub fn url(&self) -> String {
         format!("redis://{}", self.address())
     }
@@ -56,7 +56,7 @@ impl Redis {
         Ok(redis::cmd("FLUSHALL").exec_async(&mut self.client().await?).await?)
     }
 
-    /// `SIGKILL`
+    /// `SIGKILL`. Everything in it is gone.
     pub fn kill9(&self) -> Result<()> {
         self.process.kill9()
     }
@@ -73,7 +73,7 @@ impl Redis {
         self.process.pause()
     }
 
-    /// `SIGCONT`
+    /// `SIGCONT`: goes on after [`pause`](Self::pause), with the connections that it had.
     pub fn resume(&self) -> Result<()> {
         self.process.resume()
     }

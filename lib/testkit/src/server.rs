@@ -158,12 +158,12 @@ impl Server {
         self.http.address()
     }
 
-    /// `http://127.0.0.1:<port>`
+    /// Where it serves HTTP: `http://127.0.0.1:<port>`.
     pub fn url(&self) -> String {
         format!("http://{}", self.address())
     }
 
-    /// `ws://127.0.0.1:<port>/v1/socket`
+    /// Where clients open sockets: `ws://127.0.0.1:<port>/v1/socket`.
     pub fn socket_url(&self) -> String {
         format!("ws://{}/v1/socket", self.address())
     }
@@ -183,7 +183,7 @@ impl Server {
         self.process.ended()
     }
 
-    /// `SIGKILL`
+    /// `SIGKILL`: no chance to drain, close or say anything.
     pub fn kill9(&self) -> Result<()> {
         self.process.kill9()
     }
@@ -224,7 +224,7 @@ impl Server {
         self.process.pause()
     }
 
-    /// `SIGCONT`
+    /// `SIGCONT`: goes on after [`pause`](Self::pause), with the connections that it had.
     pub fn resume(&self) -> Result<()> {
         self.process.resume()
     }

@@ -87,7 +87,7 @@ impl Stranger {
         self.address
     }
 
-    /// `http://127.0.0.1:<port><path>`
+    /// The address of one of its files: `http://127.0.0.1:<port><path>`.
     pub fn url(&self, path: &str) -> String {
         format!("http://{}{path}", self.address)
     }

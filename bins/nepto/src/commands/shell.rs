@@ -11,7 +11,7 @@ use crate::failure::Failure;
 #[derive(Debug, Args)]
 #[command(after_help = "Example: nepto completions bash > ~/.local/share/bash-completion/completions/nepto")]
 pub struct CompletionsArgs {
-    /// The shell
+    /// The shell that shall complete commands
     shell: Shell,
 }
 

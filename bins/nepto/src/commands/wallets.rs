@@ -26,7 +26,7 @@ enum Action {
     Link(LinkArgs),
     /// Unlink a wallet; devices that it certified are not genuine any more
     Unlink {
-        /// Its address
+        /// Its address (0x and 40 hexadecimal digits, in any capitals)
         address: Address,
 
         /// Also if it certified devices, which are signed out then

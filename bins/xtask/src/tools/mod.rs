@@ -24,9 +24,9 @@ pub use foundry::Foundry;
 /// Programs that are there and of the right version.
 #[derive(Debug)]
 pub struct Tools {
-    /// `nats-server`
+    /// The program `nats-server`.
     pub nats: PathBuf,
-    /// `redis-server`
+    /// The program `redis-server`.
     pub redis: PathBuf,
     /// Version of the protobuf compiler.
     pub protoc: String,

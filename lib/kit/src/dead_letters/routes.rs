@@ -26,7 +26,7 @@ const PAGE: usize = 200;
 /// Letters that are looked at for one answer.
 const LOOKED_AT_MAX: usize = 5_000;
 
-/// `/dead-letters`
+/// `/dead-letters` of the operator's listener.
 pub fn routes(ctx: Ctx) -> Router {
     Router::new()
         .route("/dead-letters", get(list))

@@ -110,7 +110,7 @@ impl DeviceList {
         format!("cache:devices:{account}")
     }
 
-    /// `<revision>|<device>:<registration id>,…`
+    /// As it is kept in Redis: `<revision>|<device>:<registration id>,…`.
     pub fn encode(&self) -> String {
         let devices: Vec<String> =
             self.devices.iter().map(|(device, registration)| format!("{device}:{}", registration.get())).collect();

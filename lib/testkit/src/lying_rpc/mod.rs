@@ -77,12 +77,12 @@ impl LyingRpc {
         self.address
     }
 
-    /// `http://127.0.0.1:<port>`
+    /// Where it takes JSON-RPC over HTTP: `http://127.0.0.1:<port>`.
     pub fn url(&self) -> String {
         format!("http://{}", self.address)
     }
 
-    /// `ws://127.0.0.1:<port>`
+    /// Where it takes JSON-RPC over WebSocket: `ws://127.0.0.1:<port>`.
     pub fn ws_url(&self) -> String {
         format!("ws://{}", self.address)
     }

@@ -23,7 +23,7 @@ const SHOWN_MAX: usize = 10_000;
 /// Reasons that are shown of letters that were refused.
 const REFUSED_SHOWN_MAX: usize = 5;
 
-/// Dead letters.
+/// `nepto admin dead-letters`: what is done with dead letters.
 #[derive(Debug, Subcommand)]
 pub enum DeadLettersWhat {
     /// Show them, the oldest first
@@ -33,7 +33,7 @@ pub enum DeadLettersWhat {
     },
     /// Show one with its headers and its body
     Show {
-        /// Its number
+        /// Its number, as in the list
         number: u64,
     },
     /// Give one back to its consumer, after what was wrong is mended; or all that a filter means
@@ -45,7 +45,7 @@ pub enum DeadLettersWhat {
 /// One letter, or many.
 #[derive(Debug, Args)]
 pub struct Which {
-    /// Its number
+    /// Its number, as in the list
     #[arg(
         required_unless_present = "all",
         conflicts_with_all = ["all", "consumer", "subject", "reason", "older_than", "newer_than"]

@@ -12,29 +12,29 @@ use crate::commands::table;
 use crate::failure::Failure;
 use crate::text::clean_line;
 
-/// Jobs.
+/// `nepto admin jobs`: what is done with background jobs.
 #[derive(Debug, Subcommand)]
 pub enum JobsWhat {
     /// Show them: when each is due, and how it went last
     List,
     /// Run one now, also one that is paused
     Run {
-        /// Its name
+        /// Its name, as in the list
         name: String,
     },
     /// Keep one from running; a run that has begun goes on
     Pause {
-        /// Its name
+        /// Its name, as in the list
         name: String,
     },
     /// Let one run again
     Resume {
-        /// Its name
+        /// Its name, as in the list
         name: String,
     },
     /// Show the last runs of one, the newest first
     History {
-        /// Its name
+        /// Its name, as in the list
         name: String,
     },
 }

@@ -17,12 +17,12 @@ use crate::text::clean_line;
 /// Invites that are shown at most; the server keeps more only for who makes very many.
 const SHOWN_MAX: usize = 20_000;
 
-/// Invites.
+/// `nepto admin invites`: what is done with invite codes.
 #[derive(Debug, Subcommand)]
 pub enum InvitesWhat {
     /// Make codes; each is shown once, with the id that takes it back
     New {
-        /// How many
+        /// How many codes
         #[arg(long, default_value_t = 1, value_parser = clap::value_parser!(u32).range(1..=500))]
         count: u32,
         /// New accounts that each lets in
@@ -36,17 +36,17 @@ pub enum InvitesWhat {
     List,
     /// Drop one, by the id that stands beside its code and in the list
     Drop {
-        /// Its id
+        /// Its id, as in the list
         id: String,
     },
 }
 
-/// Handles.
+/// `nepto admin handles`: what is done with handles.
 #[derive(Debug, Subcommand)]
 pub enum HandlesWhat {
     /// Free a handle that its last holder gave up, before it has rested
     Release {
-        /// The handle
+        /// The handle, with or without its @
         handle: String,
     },
 }

@@ -29,7 +29,7 @@ pub struct Contracts {
 pub struct Contract {
     /// What it is.
     pub kind: &'static str,
-    /// `0x…`
+    /// Its address, `0x` and 40 hexadecimal digits.
     pub address: String,
     /// No event before it.
     pub start_block: u64,

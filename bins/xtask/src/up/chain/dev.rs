@@ -29,7 +29,7 @@ const STATES_MAX: &str = "256";
 #[derive(Debug)]
 pub struct Dev {
     port: u16,
-    /// `<data>/chain`
+    /// Where its state and its contracts are kept: `<data>/chain`.
     folder: PathBuf,
     /// The checkout's contracts.
     sources: PathBuf,
@@ -208,7 +208,7 @@ mod tests {
     use crate::up::child::Child;
 
     const SOMEBODY: &str = "0x00000000000000000000000000000000000a11CE";
-    /// `balanceOf(address)`
+    /// The selector of `balanceOf(address)`, which an ERC-20 answers with base units.
     const BALANCE_OF: &str = "0x70a08231";
 
     fn dev(data: &Path) -> Dev {

@@ -17,7 +17,7 @@ pub use dev::Dev;
 
 use crate::paths::short;
 
-/// Which chain.
+/// Which chain is watched: one that is started for development, or one that exists.
 #[derive(Debug, Args)]
 pub struct Options {
     /// Port of the chain that is started for development
