@@ -11,7 +11,7 @@ use tempfile::TempDir;
 
 use crate::rpc::{Rpc, number, quantity};
 use crate::transaction::{Included, Receipt, Transaction};
-use crate::{Launch, Port, Process, eventually, seconds};
+use crate::{Launch, Port, Process, eventually, folder, seconds};
 
 /// The phrase that anvil derives its accounts from, for tests that sign for themselves.
 pub const MNEMONIC: &str = "test test test test test test test test test test test junk";
@@ -76,7 +76,7 @@ impl AnvilBuilder {
 
     /// Starts it and waits until it answers.
     pub async fn start(self) -> Result<Anvil> {
-        let folder = tempfile::Builder::new().prefix("nepto-anvil-").tempdir()?;
+        let folder = folder("nepto-anvil-")?;
         let port = Port::reserve()?;
         let process = Process::start(Launch {
             name: "anvil".into(),

@@ -20,6 +20,7 @@
 
 mod anvil;
 pub mod contracts;
+mod folder;
 mod guard;
 mod jetstream;
 mod lying_rpc;
@@ -38,6 +39,7 @@ mod wait;
 
 pub use self::redis::Redis;
 pub use anvil::{Anvil, AnvilBuilder, MNEMONIC, Snapshot, anvil_program};
+pub use folder::folder;
 pub use guard::Guard;
 pub use jetstream::Pending;
 pub use lying_rpc::{Dialect, HeaderField, Lie, LyingRpc, Refusal};

@@ -9,7 +9,7 @@ use tempfile::TempDir;
 use tokio::io::{AsyncBufReadExt, BufReader};
 use tokio::net::TcpStream;
 
-use crate::{Launch, Port, Process, eventually, seconds};
+use crate::{Launch, Port, Process, eventually, folder, seconds};
 
 const CONFIGURATION: &str = include_str!("../../../nats/server.conf");
 
@@ -37,7 +37,7 @@ impl Nats {
 
     /// The same, where all streams together may have so many bytes.
     pub async fn start_bounded(store_bytes: Option<u64>, more: &str) -> Result<Self> {
-        let folder = tempfile::Builder::new().prefix("nepto-nats-").tempdir()?;
+        let folder = folder("nepto-nats-")?;
         let configuration = folder.path().join("server.conf");
         let shipped = match store_bytes {
             None => CONFIGURATION.to_owned(),

@@ -7,7 +7,7 @@ use anyhow::{Context, Result, ensure};
 use redis::aio::MultiplexedConnection;
 use tempfile::TempDir;
 
-use crate::{Launch, Port, Process, eventually, seconds};
+use crate::{Launch, Port, Process, eventually, folder, seconds};
 
 /// A Redis server on a port of its own. What it holds is lost when it stops, as it may be in production.
 #[derive(Debug)]
@@ -20,7 +20,7 @@ pub struct Redis {
 impl Redis {
     /// Starts one and waits until it answers.
     pub async fn start() -> Result<Self> {
-        let folder = tempfile::Builder::new().prefix("nepto-redis-").tempdir()?;
+        let folder = folder("nepto-redis-")?;
         let port = Port::reserve()?;
         let number = port.number().to_string();
         let arguments = ["--bind", "127.0.0.1", "--port", &number, "--save", "", "--appendonly", "no"];

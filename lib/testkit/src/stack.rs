@@ -11,7 +11,7 @@ use toml::Value;
 
 use crate::guard::{Guard, Guarded};
 use crate::server::{DATABASE_PASSWORD, run};
-use crate::{FaultProxy, Nats, Port, Redis, Role, Server, Settings, WatchedChain};
+use crate::{FaultProxy, Nats, Port, Redis, Role, Server, Settings, WatchedChain, folder};
 
 /// Everything a test of the whole needs. Parts can be killed, paused and restarted one by one.
 ///
@@ -253,7 +253,7 @@ impl Builder {
 
     /// All that stands before the first process of Nepto starts.
     async fn ground(&self, gateways: usize) -> Result<Ground> {
-        let folder = tempfile::Builder::new().prefix("nepto-stack-").tempdir()?;
+        let folder = folder("nepto-stack-")?;
         let guarded = match self.guard {
             Some(guard) => Some(Guarded::new(guard, folder.path())?),
             None => None,

@@ -6,7 +6,7 @@ use std::time::Duration;
 use alloy_sol_types::SolValue;
 use anyhow::{Context, Result, ensure};
 use nepto_testkit::contracts::deploy;
-use nepto_testkit::{Anvil, Stack, WatchedChain, program};
+use nepto_testkit::{Anvil, Stack, WatchedChain, folder, program};
 use serde_json::Value;
 use tempfile::TempDir;
 use tokio::io::{AsyncBufReadExt, AsyncWriteExt, BufReader};
@@ -51,7 +51,7 @@ impl Said {
 
 impl Home {
     pub fn new() -> Result<Self> {
-        let home = TempDir::new()?;
+        let home = folder("nepto-home-")?;
         std::fs::write(home.path().join("passphrase"), "correct horse\n")?;
         Ok(Self(home))
     }
