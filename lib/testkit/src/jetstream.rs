@@ -46,9 +46,10 @@ impl Nats {
 
     /// Messages that wait for anybody.
     pub async fn mailboxes(&self, shards: Shards) -> Result<u64> {
+        let jetstream = self.jetstream().await?;
         let mut sum = 0;
         for shard in shards.all() {
-            sum += self.messages(&shard.stream()).await?;
+            sum += jetstream.get_stream(shard.stream()).await?.cached_info().state.messages;
         }
         Ok(sum)
     }
