@@ -24,6 +24,7 @@ mod folder;
 mod guard;
 mod jetstream;
 mod lying_rpc;
+mod migrated;
 mod nats;
 mod port;
 mod process;

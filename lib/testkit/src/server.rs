@@ -298,7 +298,7 @@ fn write(folder: &Path, name: &str, settings: &Settings) -> Result<PathBuf> {
     Ok(path)
 }
 
-fn executable() -> Result<PathBuf> {
+pub(crate) fn executable() -> Result<PathBuf> {
     program("nepto-server")
 }
 

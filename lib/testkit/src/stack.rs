@@ -10,6 +10,7 @@ use tempfile::TempDir;
 use toml::Value;
 
 use crate::guard::{Guard, Guarded};
+use crate::migrated;
 use crate::server::{DATABASE_PASSWORD, run};
 use crate::{FaultProxy, Nats, Port, Redis, Role, Server, Settings, WatchedChain, folder};
 
@@ -189,6 +190,7 @@ impl Builder {
         let path = ground.folder.path();
         let mut database = std::ffi::OsString::from("surrealkv://");
         database.push(path.join("database"));
+        migrated::database(&path.join("database")).await?;
         let settings = ground.settings.set("database.url", text(&database)?).and(&self.settings);
         let [http] = <[Port; 1]>::try_from(ground.sockets).ok().context("one port for one process")?;
         let trusted = ground.guarded.as_ref().map(|guarded| guarded.certificate.as_path());
@@ -216,6 +218,7 @@ impl Builder {
         let password = path.join("database.password");
         std::fs::write(&password, DATABASE_PASSWORD)?;
         let api = Port::reserve()?;
+        migrated::database(&path.join("database")).await?;
         let database = Server::start(Role::Database, "database", Port::reserve()?, path, &Settings::new()).await?;
         let settings = ground
             .settings
