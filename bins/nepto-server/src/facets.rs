@@ -121,7 +121,7 @@ struct Mounting<'a> {
 }
 
 impl Mounting<'_> {
-    fn api(&mut self, only: Option<Only<'_>>) -> anyhow::Result<Option<utoipa_axum::router::OpenApiRouter>> {
+    fn api(&mut self, only: Option<Only<'_>>) -> anyhow::Result<Option<http::Routes>> {
         let is_chosen = only.is_some_and(|only| only.takes(self.domain.name));
         let Some(mount) = self.domain.api.filter(|_| is_chosen) else { return Ok(None) };
         let api = mount(self.parts)?;

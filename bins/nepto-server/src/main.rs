@@ -2,7 +2,6 @@
 
 mod backfill;
 mod database;
-mod description;
 mod facets;
 mod meta;
 mod open_files;

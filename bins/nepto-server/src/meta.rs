@@ -2,54 +2,50 @@
 
 use std::hash::{DefaultHasher, Hash, Hasher};
 
+use axum::Router;
 use axum::body::Bytes;
-use axum::extract::State;
 use axum::http::{HeaderMap, HeaderValue, StatusCode, header};
 use axum::response::{IntoResponse, Response};
-use axum::{Json, Router};
 use nepto_domains::auth::sign_up_needs;
-use nepto_kit::Ctx;
+use nepto_kit::http::{Asked, Routes};
+use nepto_kit::{Ctx, Failure};
 use nepto_proto::api::ServerInfo;
+use nepto_proto::api::endpoints::TAGS;
+use nepto_proto::api::endpoints::meta::GetInfo;
 use utoipa::openapi::security::{HttpAuthScheme, HttpBuilder, SecurityScheme};
+use utoipa::openapi::tag::TagBuilder;
 use utoipa::openapi::{ComponentsBuilder, InfoBuilder, LicenseBuilder, OpenApiBuilder, SecurityRequirement};
-use utoipa_axum::router::OpenApiRouter;
-use utoipa_axum::routes;
 
-use crate::description;
-
-/// The routes of all domains, those of this module, and the description of them all.
-pub fn with_description(ctx: &Ctx, domains: Vec<OpenApiRouter>) -> anyhow::Result<Router> {
-    let description = OpenApiBuilder::new()
+/// The routes of these domains, those of this module, and the description of them all.
+pub fn with_description(ctx: &Ctx, domains: Vec<Routes>) -> anyhow::Result<Router> {
+    let own = Routes::new().on(info).with_state(ctx.clone());
+    let (router, endpoints) = domains.into_iter().fold(own, Routes::merge).into_parts();
+    let tags = TAGS.iter().map(|(name, about)| TagBuilder::new().name(*name).description(Some(*about)).build());
+    let token = HttpBuilder::new().scheme(HttpAuthScheme::Bearer).bearer_format("JWT").build();
+    let mut description = OpenApiBuilder::new()
         .info(
             InfoBuilder::new()
                 .title("Nepto")
                 .version(env!("CARGO_PKG_VERSION"))
-                .description(Some("Wallet sign-in, devices and prekeys, contacts. Messages travel over `/v1/socket`."))
+                .description(Some(ABOUT))
                 .license(Some(LicenseBuilder::new().name("AGPL-3.0-only").build())),
         )
-        .components(Some(
-            ComponentsBuilder::new()
-                .security_scheme(
-                    "access_token",
-                    SecurityScheme::Http(
-                        HttpBuilder::new().scheme(HttpAuthScheme::Bearer).bearer_format("JWT").build(),
-                    ),
-                )
-                .build(),
-        ))
+        .tags(Some(tags))
+        .components(Some(ComponentsBuilder::new().security_scheme("access_token", SecurityScheme::Http(token)).build()))
         .security(Some([SecurityRequirement::new::<_, [&str; 0], &str>("access_token", [])]))
         .build();
-    let router = domains
-        .into_iter()
-        .fold(OpenApiRouter::with_openapi(description), OpenApiRouter::merge)
-        .merge(OpenApiRouter::new().routes(routes!(info)).with_state(ctx.clone()));
-    let (router, description) = router.split_for_parts();
-    let description = Document::new(serde_json::to_vec(&description::finish(description))?)?;
+    description.merge(endpoints);
+    let description = Document::new(serde_json::to_vec(&description)?)?;
     Ok(router.route(
         "/v1/openapi.json",
         axum::routing::get(move |headers: HeaderMap| async move { description.answer(&headers) }),
     ))
 }
+
+/// What is true of the whole API.
+const ABOUT: &str = "Wallet sign-in, devices and prekeys, contacts, and what is held on chains. Messages travel over `/v1/socket`. \
+    Whatever goes wrong is answered with a problem (RFC 9457) whose `code` is stable; each operation lists the codes that it may \
+    answer with. `docs/PROTOCOL.md` of the repository says how the operations belong together.";
 
 /// Bytes that are made once, and their name: whoever knows it is spared them (RFC 9110, 8.8.3).
 #[derive(Clone)]
@@ -78,11 +74,9 @@ impl Document {
     }
 }
 
-/// What a client needs to know of this server before it signs in
-#[utoipa::path(get, path = "/v1/info", tag = "meta", security(()), responses((status = 200, body = ServerInfo)))]
-async fn info(State(ctx): State<Ctx>) -> Json<ServerInfo> {
+async fn info(ctx: Ctx, _: Asked<GetInfo>) -> Result<ServerInfo, Failure> {
     let public = &ctx.config.public;
-    Json(ServerInfo {
+    Ok(ServerInfo {
         domain: public.domain.clone(),
         uri: public.uri.clone(),
         chains: public.chains.clone(),

@@ -12,7 +12,6 @@ mod forget;
 pub mod gateway;
 pub mod keys;
 pub mod messaging;
-mod parameters;
 #[cfg(test)]
 mod testing;
 #[cfg(test)]

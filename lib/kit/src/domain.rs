@@ -7,13 +7,13 @@ use std::any::Any;
 use std::sync::{Arc, Mutex, PoisonError};
 
 use futures_util::future::BoxFuture;
-use utoipa_axum::router::OpenApiRouter;
 
 use crate::Ctx;
 use crate::config::Declared;
 use crate::consumer::Consumer;
 use crate::db::{Db, Migration};
 use crate::frames::MountFrames;
+use crate::http::Routes;
 use crate::job::Job;
 use crate::outbox::Outbox;
 use crate::service::Service;
@@ -59,7 +59,7 @@ pub struct Parts {
 #[derive(Default)]
 pub struct Api {
     /// To clients, over HTTP.
-    pub routes: OpenApiRouter,
+    pub routes: Routes,
     /// To other domains.
     pub services: Vec<Service>,
 }

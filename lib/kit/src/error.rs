@@ -4,7 +4,7 @@ use std::fmt;
 use std::time::Duration;
 
 use nepto_proto::ErrorCode;
-use nepto_proto::api::keys::OwnDevice;
+use nepto_proto::api::Extensions;
 
 use crate::db::DbError;
 
@@ -17,8 +17,8 @@ pub struct Failure {
     pub detail: String,
     /// When a retry makes sense.
     pub retry_after: Option<Duration>,
-    /// With `device_limit`: the devices of which one must go first.
-    pub devices: Vec<OwnDevice>,
+    /// What some codes say beside.
+    pub extensions: Extensions,
     /// What really happened; never leaves the process.
     source: Option<anyhow::Error>,
 }
@@ -26,7 +26,7 @@ pub struct Failure {
 impl Failure {
     /// A failure of this code.
     pub fn new(code: ErrorCode, detail: impl Into<String>) -> Self {
-        Self { code, detail: detail.into(), retry_after: None, devices: Vec::new(), source: None }
+        Self { code, detail: detail.into(), retry_after: None, extensions: Extensions::default(), source: None }
     }
 
     /// Something broke that the caller can't help.

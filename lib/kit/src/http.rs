@@ -1,5 +1,7 @@
 //! HTTP: problem documents, JSON bodies with typed errors, callers, request ids, and the routes of the two listeners.
 
+mod description;
+mod endpoint;
 pub mod frame_header;
 mod gate;
 mod listener;
@@ -34,6 +36,7 @@ use crate::token::{self, Claims};
 use crate::{Ctx, Failure, dead_letters, pages};
 use gate::Gatekeeper;
 
+pub use endpoint::{Admit, Asked, Routes};
 pub use listener::{Acquaintance, Door, serve};
 pub use origin::Origin;
 pub use shares::{Bounds, Full, Share, Shares};
@@ -46,7 +49,7 @@ impl IntoResponse for Failure {
         self.log();
         let status = StatusCode::from_u16(self.code.status()).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR);
         let mut problem = Problem::new(self.code, self.detail);
-        problem.devices = self.devices;
+        problem.extensions = self.extensions;
         problem.retry_after_ms = self.retry_after.map(|wait| wait.as_millis() as u64);
         let mut response = (status, Json(problem)).into_response();
         let headers = response.headers_mut();

@@ -134,7 +134,11 @@ impl Server {
                 ("SURREAL_IMPORT_FILE".into(), database_user(folder)?.into()),
                 ("SURREAL_ONLINE_VERSION_CHECK".into(), "false".into()),
             ],
-            _ => certificates.map(|file| ("SSL_CERT_FILE".into(), file.into())).into_iter().collect(),
+            _ => {
+                let certificates = certificates.map(|file| ("SSL_CERT_FILE".into(), file.into()));
+                // so that endpoints declare all that they answer with
+                [("NEPTO_REFUSE_UNDECLARED".into(), "1".into())].into_iter().chain(certificates).collect()
+            }
         };
         let folder = folder.to_owned();
         let (mut program, name) = (executable()?, name.to_owned());

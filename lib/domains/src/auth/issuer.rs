@@ -96,7 +96,7 @@ impl Issuer {
             Ok(device) => device,
             Err(mut failure) if failure.code == ErrorCode::DeviceLimit => {
                 // the wallet signed: its owner may see the devices and choose one to revoke
-                failure.devices = self.auth.ctx.call(&OwnDevices { account }).await?;
+                failure.extensions.devices = self.auth.ctx.call(&OwnDevices { account }).await?;
                 return Err(failure);
             }
             Err(failure) => return Err(failure),

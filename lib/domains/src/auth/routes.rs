@@ -1,32 +1,29 @@
 //! The HTTP API under `/v1/auth`.
 
 use alloy_primitives::Address;
-use axum::Json;
-use axum::extract::{FromRef, State};
-use axum::http::StatusCode;
+use axum::extract::FromRef;
 use nepto_kit::Failure;
-use nepto_kit::http::{Caller, ClientAddress, JsonBody, Path};
+use nepto_kit::http::{Asked, Routes};
 use nepto_proto::ErrorCode;
-use nepto_proto::api::Problem;
-use nepto_proto::api::auth::{Nonce, Refresh, RevokeByWallet, Sessions, SignIn, SignOut, Tokens, Wallets};
-use nepto_proto::certificate::WalletLink;
-use utoipa_axum::router::OpenApiRouter;
-use utoipa_axum::routes;
+use nepto_proto::api::auth::{Nonce, Sessions, Tokens, Wallets};
+use nepto_proto::api::endpoints::auth::{
+    LinkWallet, ListSessions, ListWallets, MakeNonce, RefreshTokens, RevokeDevice, SignIn, SignOut, UnlinkWallet,
+};
 
 use super::issuer::Issuer;
 use super::ops::Auth;
-use crate::parameters;
 
-pub fn routes(issuer: Issuer) -> OpenApiRouter {
-    OpenApiRouter::new()
-        .routes(routes!(nonce))
-        .routes(routes!(sign_in))
-        .routes(routes!(refresh))
-        .routes(routes!(sign_out))
-        .routes(routes!(sessions))
-        .routes(routes!(wallets, link))
-        .routes(routes!(unlink))
-        .routes(routes!(revoke_by_wallet))
+pub fn routes(issuer: Issuer) -> Routes {
+    Routes::new()
+        .on(nonce)
+        .on(sign_in)
+        .on(refresh)
+        .on(sign_out)
+        .on(sessions)
+        .on(wallets)
+        .on(link)
+        .on(unlink)
+        .on(revoke_by_wallet)
         .with_state(issuer)
 }
 
@@ -37,99 +34,45 @@ impl FromRef<Issuer> for Auth {
     }
 }
 
-/// A nonce for one sign-in message
-#[utoipa::path(post, path = "/v1/auth/nonce", tag = "auth", security(()),
-    responses((status = 200, body = Nonce), (status = "default", body = Problem)))]
-async fn nonce(State(auth): State<Auth>, ClientAddress(address): ClientAddress) -> Result<Json<Nonce>, Failure> {
-    auth.limit_address(&address).await?;
-    auth.nonce().await.map(Json)
+async fn nonce(auth: Auth, asked: Asked<MakeNonce>) -> Result<Nonce, Failure> {
+    auth.limit_address(&asked.who.0).await?;
+    auth.nonce().await
 }
 
-/// Signs in with a wallet's signature, which also certifies the device
-#[utoipa::path(post, path = "/v1/auth/sign-in", tag = "auth", security(()), request_body = SignIn,
-    responses((status = 200, body = Tokens), (status = "default", body = Problem)))]
-async fn sign_in(
-    State(issuer): State<Issuer>,
-    ClientAddress(address): ClientAddress,
-    JsonBody(request): JsonBody<SignIn>,
-) -> Result<Json<Tokens>, Failure> {
-    issuer.auth.limit_address(&address).await?;
-    issuer.sign_in(request, &address).await.map(Json)
+async fn sign_in(issuer: Issuer, asked: Asked<SignIn>) -> Result<Tokens, Failure> {
+    issuer.auth.limit_address(&asked.who.0).await?;
+    issuer.sign_in(asked.body, &asked.who.0).await
 }
 
-/// Exchanges a refresh token, which works once, for new tokens
-#[utoipa::path(post, path = "/v1/auth/refresh", tag = "auth", security(()), request_body = Refresh,
-    responses((status = 200, body = Tokens), (status = "default", body = Problem)))]
-async fn refresh(
-    State(issuer): State<Issuer>,
-    ClientAddress(address): ClientAddress,
-    JsonBody(request): JsonBody<Refresh>,
-) -> Result<Json<Tokens>, Failure> {
-    issuer.auth.limit_address(&address).await?;
-    issuer.refresh(request).await.map(Json)
+async fn refresh(issuer: Issuer, asked: Asked<RefreshTokens>) -> Result<Tokens, Failure> {
+    issuer.auth.limit_address(&asked.who.0).await?;
+    issuer.refresh(asked.body).await
 }
 
-/// Ends this session, or all sessions of the account
-#[utoipa::path(post, path = "/v1/auth/sign-out", tag = "auth", request_body = SignOut,
-    responses((status = 204), (status = "default", body = Problem)))]
-async fn sign_out(
-    State(auth): State<Auth>,
-    Caller(claims): Caller,
-    JsonBody(request): JsonBody<SignOut>,
-) -> Result<StatusCode, Failure> {
-    auth.sign_out(&claims, request.everywhere).await?;
-    Ok(StatusCode::NO_CONTENT)
+async fn sign_out(auth: Auth, asked: Asked<SignOut>) -> Result<(), Failure> {
+    auth.sign_out(&asked.who, asked.body.everywhere).await
 }
 
-/// The signed-in sessions of the account
-#[utoipa::path(get, path = "/v1/auth/sessions", tag = "auth",
-    responses((status = 200, body = Sessions), (status = "default", body = Problem)))]
-async fn sessions(State(auth): State<Auth>, Caller(claims): Caller) -> Result<Json<Sessions>, Failure> {
-    Ok(Json(Sessions { sessions: auth.sessions(claims.account).await? }))
+async fn sessions(auth: Auth, asked: Asked<ListSessions>) -> Result<Sessions, Failure> {
+    Ok(Sessions { sessions: auth.sessions(asked.who.account).await? })
 }
 
-/// The wallets of the account
-#[utoipa::path(get, path = "/v1/auth/wallets", tag = "auth",
-    responses((status = 200, body = Wallets), (status = "default", body = Problem)))]
-async fn wallets(State(auth): State<Auth>, Caller(claims): Caller) -> Result<Json<Wallets>, Failure> {
-    auth.wallets(claims.account).await.map(Json)
+async fn wallets(auth: Auth, asked: Asked<ListWallets>) -> Result<Wallets, Failure> {
+    auth.wallets(asked.who.account).await
 }
 
-/// Links a further wallet, by its signature and that of a wallet which belongs already
-#[utoipa::path(post, path = "/v1/auth/wallets", tag = "auth", request_body = WalletLink,
-    responses((status = 200, body = Wallets), (status = "default", body = Problem)))]
-async fn link(
-    State(auth): State<Auth>,
-    Caller(claims): Caller,
-    JsonBody(request): JsonBody<WalletLink>,
-) -> Result<Json<Wallets>, Failure> {
-    auth.link(claims.account, request).await.map(Json)
+async fn link(auth: Auth, asked: Asked<LinkWallet>) -> Result<Wallets, Failure> {
+    auth.link(asked.who.account, asked.body).await
 }
 
-/// Unlinks a wallet and removes the devices that it certified
-#[utoipa::path(delete, path = "/v1/auth/wallets/{address}", tag = "auth",
-    params(("address" = inline(parameters::Address), Path)),
-    responses((status = 200, body = Wallets), (status = "default", body = Problem)))]
-async fn unlink(
-    State(auth): State<Auth>,
-    Caller(claims): Caller,
-    Path(address): Path<String>,
-) -> Result<Json<Wallets>, Failure> {
-    let digits = address.strip_prefix("0x").filter(|digits| digits.len() == 40);
+async fn unlink(auth: Auth, asked: Asked<UnlinkWallet>) -> Result<Wallets, Failure> {
+    let digits = asked.path.address.strip_prefix("0x").filter(|digits| digits.len() == 40);
     let address: Option<Address> = digits.and_then(|digits| digits.parse().ok());
     let address = address.ok_or_else(|| Failure::new(ErrorCode::Malformed, "not an Ethereum address"))?;
-    auth.unlink(claims.account, address).await.map(Json)
+    auth.unlink(asked.who.account, address).await
 }
 
-/// Removes a device by a wallet's signature alone
-#[utoipa::path(post, path = "/v1/auth/devices/revoke", tag = "auth", security(()), request_body = RevokeByWallet,
-    responses((status = 204), (status = "default", body = Problem)))]
-async fn revoke_by_wallet(
-    State(auth): State<Auth>,
-    ClientAddress(address): ClientAddress,
-    JsonBody(request): JsonBody<RevokeByWallet>,
-) -> Result<StatusCode, Failure> {
-    auth.limit_address(&address).await?;
-    auth.revoke_by_wallet(request).await?;
-    Ok(StatusCode::NO_CONTENT)
+async fn revoke_by_wallet(auth: Auth, asked: Asked<RevokeDevice>) -> Result<(), Failure> {
+    auth.limit_address(&asked.who.0).await?;
+    auth.revoke_by_wallet(asked.body).await
 }

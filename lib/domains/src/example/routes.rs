@@ -1,36 +1,34 @@
-//! The HTTP API.
+//! The HTTP API. An endpoint of a real domain is declared in `nepto_proto`.
 
-use axum::extract::State;
-use axum::http::StatusCode;
 use nepto_kit::Failure;
-use nepto_kit::http::{Caller, JsonBody};
-use nepto_proto::api::Problem;
-use serde::Deserialize;
+use nepto_kit::http::{Asked, Routes};
+use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
-use utoipa_axum::router::OpenApiRouter;
-use utoipa_axum::routes;
 
 use super::ops::Board;
 
-pub fn routes(board: Board) -> OpenApiRouter {
-    OpenApiRouter::new().routes(routes!(make_note)).with_state(board)
+pub fn routes(board: Board) -> Routes {
+    Routes::new().on(make_note).with_state(board)
 }
 
-#[derive(Deserialize, ToSchema)]
+/// A note to be made.
+#[derive(Debug, Serialize, Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
-struct MakeNote {
-    /// What it says
+pub struct NewNote {
+    /// What it says.
     text: String,
 }
 
-/// Makes a note, which everybody hears who follows the board
-#[utoipa::path(post, path = "/v1/example/notes", tag = "example", request_body = MakeNote,
-    responses((status = 204), (status = "default", body = Problem)))]
-async fn make_note(
-    State(board): State<Board>,
-    _caller: Caller,
-    JsonBody(note): JsonBody<MakeNote>,
-) -> Result<StatusCode, Failure> {
-    board.make_note(note.text).await?;
-    Ok(StatusCode::NO_CONTENT)
+nepto_proto::endpoints! {
+    "example"
+
+    /// Makes a note, which everybody hears who follows the board.
+    Post "/v1/example/notes" => MakeNote {
+        body: NewNote,
+        codes: [],
+    }
+}
+
+async fn make_note(board: Board, asked: Asked<MakeNote>) -> Result<(), Failure> {
+    board.make_note(asked.body.text).await
 }

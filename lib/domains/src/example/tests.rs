@@ -75,7 +75,7 @@ impl World {
         for consumer in example.consumers(&parts).unwrap() {
             tokio::spawn(consumer.serve(ctx.clone()));
         }
-        let (routes, description) = api.routes.split_for_parts();
+        let (routes, description) = api.routes.into_parts();
         assert!(description.paths.paths.contains_key("/v1/example/notes"));
         let router = gateway(&ctx, &domains).await.merge(routes);
         (Self::serve(ctx, signer, router, (nats, redis)).await, example, parts)

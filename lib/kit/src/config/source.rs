@@ -10,9 +10,10 @@ use toml::{Table, Value};
 use super::{ConfigError, UnknownName};
 
 /// Variables of other programs of ours, which are no settings of the server.
-const OTHER_VARIABLES: [&str; 14] = [
+const OTHER_VARIABLES: [&str; 15] = [
     "NEPTO_CONFIG",
     "NEPTO_CRASH_AT",
+    "NEPTO_REFUSE_UNDECLARED",
     "NEPTO_PROFILE",
     "NEPTO_PASSPHRASE",
     "NEPTO_PASSPHRASE_FILE",

@@ -4,8 +4,12 @@ pub mod accounts;
 pub mod assets;
 pub mod auth;
 pub mod chain;
+pub mod endpoint;
+pub mod endpoints;
 pub mod keys;
 pub mod operator;
+#[cfg(feature = "openapi")]
+mod parameters;
 
 use base64::Engine;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
@@ -57,7 +61,16 @@ pub struct Problem {
     /// How long to wait before a retry, where a retry makes sense.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub retry_after_ms: Option<u64>,
-    /// With `device_limit`: the devices of the account, one of which must go.
+    /// What some codes say beside.
+    #[serde(flatten)]
+    pub extensions: Extensions,
+}
+
+/// What problems of some codes say beside (RFC 9457, 3.2).
+#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
+pub struct Extensions {
+    /// With `device_limit` at sign-in: the devices of the account, one of which must go.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub devices: Vec<keys::OwnDevice>,
 }
@@ -72,7 +85,7 @@ impl Problem {
             code,
             detail: detail.into(),
             retry_after_ms: None,
-            devices: Vec::new(),
+            extensions: Extensions::default(),
         }
     }
 }

@@ -1,9 +1,12 @@
 //! The parts of the page that follow from the code: the protobuf files, the codes, the bounds.
 
+use std::collections::BTreeSet;
 use std::fmt::Write as _;
 use std::fs;
 use std::time::Duration;
 
+use nepto_proto::api::endpoint::Declaration;
+use nepto_proto::api::endpoints;
 use nepto_proto::limits::*;
 use nepto_proto::{CloseCode, ErrorCode};
 
@@ -27,7 +30,7 @@ fn page_in_step(page: &str) -> String {
         table.push_str(&format!("| `{code}` | {} | {} |\n", code.status(), code.title()));
     }
     page.replace_range(start..end, &table);
-    for (name, table) in [("limits", limits()), ("defaults", defaults())] {
+    for (name, table) in [("limits", limits()), ("defaults", defaults()), ("endpoints", endpoints())] {
         let marker = format!("<!-- {name} -->\n");
         let start = page.find(&marker).expect("the marker of a table") + marker.len();
         let end = start + page[start..].find("\n<!-- end -->").expect("the end of a table");
@@ -126,6 +129,43 @@ fn defaults() -> String {
     }
     assert!(rows > 5, "the test finds the settings");
     table
+}
+
+/// Every endpoint, with the codes of its own problems.
+fn endpoints() -> String {
+    let mut table = String::from("\n| endpoint | what it does | codes of its own |\n|---|---|---|\n");
+    for Declaration { method, path, summary, has_token, own_codes, .. } in endpoints::all() {
+        let codes: Vec<String> = own_codes.iter().map(|code| format!("`{code}`")).collect();
+        let open = if has_token { "" } else { " (for everybody)" };
+        writeln!(table, "| `{} {path}` | {summary}{open} | {} |", method.as_str(), codes.join(" ")).unwrap();
+    }
+    table
+}
+
+/// The requests that the page names: a method and a path, whatever its parts are called.
+fn named(page: &str) -> BTreeSet<(&str, String)> {
+    let methods = ["GET", "POST", "PUT", "PATCH", "DELETE"];
+    let words: Vec<&str> = page.split(|c: char| c.is_whitespace() || c == '`').collect();
+    let requests = words.windows(2).filter(|pair| methods.contains(&pair[0]) && pair[1].starts_with("/v1/"));
+    requests.map(|pair| (pair[0], shape(pair[1].split('?').next().unwrap_or_default()))).collect()
+}
+
+/// A path without the names of its parameters.
+fn shape(path: &str) -> String {
+    let parts = path.split('/').map(|part| if part.starts_with('{') { "{}" } else { part });
+    parts.collect::<Vec<_>>().join("/")
+}
+
+#[test]
+fn every_endpoint_that_the_page_names_exists() {
+    let page = fs::read_to_string(docs().join("PROTOCOL.md")).unwrap();
+    let table = page.find("<!-- endpoints -->").expect("the table of all endpoints");
+    let named = named(&page[..table]);
+    assert!(named.len() > 20, "the test finds them: {named:?}");
+    let all: BTreeSet<(&str, String)> =
+        endpoints::all().iter().map(|one| (one.method.as_str(), shape(one.path))).collect();
+    let unknown: Vec<_> = named.difference(&all).filter(|(_, path)| path != "/v1/openapi.json").collect();
+    assert!(unknown.is_empty(), "PROTOCOL.md names what does not exist: {unknown:?}");
 }
 
 #[test]

@@ -195,7 +195,7 @@ impl Http {
                 code: problem.code,
                 detail: if problem.detail.is_empty() { problem.title } else { problem.detail },
                 retry_after: problem.retry_after_ms.map(Duration::from_millis).or(retry_after),
-                devices: problem.devices,
+                devices: problem.extensions.devices,
             },
             // a proxy in between speaks for a server that is away
             Err(_) if matches!(status.as_u16(), 502..=504) => {

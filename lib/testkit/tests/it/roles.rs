@@ -4,6 +4,7 @@ use std::collections::BTreeSet;
 use std::process::Output;
 
 use futures_util::StreamExt;
+use nepto_proto::ErrorCode;
 use nepto_proto::event::{DeviceRemoved, Event, WalletUnlinked};
 use nepto_testkit::{Role, Settings, Stack, program, seconds};
 use serde_json::{Value, json};
@@ -137,14 +138,32 @@ async fn what_a_worker_has_to_tell_waits_for_no_api() {
     assert_eq!(removed.account, account);
 }
 
-/// Whether an operation says what its errors look like, and what each of its parameters may be.
+/// The codes that a response of an operation may carry.
+fn codes_of(operation: &Value, status: u16) -> Vec<&str> {
+    let content = &operation["responses"][status.to_string()]["content"]["application/problem+json"];
+    let codes = content["schema"]["allOf"][1]["properties"]["code"]["enum"].as_array();
+    codes.into_iter().flatten().filter_map(Value::as_str).collect()
+}
+
+/// Whether an operation says what it does, what its problems are, and what each of its parameters may be.
 fn describes_well(name: &str, operation: &Value) {
+    for words in ["summary", "operationId"] {
+        assert!(operation[words].as_str().is_some_and(|words| words.len() > 5), "{name} has no {words}");
+    }
     for (status, response) in operation["responses"].as_object().unwrap() {
         let kinds: Vec<&String> =
             response["content"].as_object().into_iter().flat_map(|content| content.keys()).collect();
-        match status.as_str() {
-            "default" => assert_eq!(kinds, ["application/problem+json"], "{name}"),
-            _ => assert!(!kinds.iter().any(|kind| kind.contains("problem")), "{name} {status}"),
+        assert!(response["description"].as_str().is_some_and(|words| words.len() > 5), "{name} {status} has no words");
+        let status: u16 = status.parse().unwrap();
+        if status < 400 {
+            assert!(!kinds.iter().any(|kind| kind.contains("problem")), "{name} {status}");
+            continue;
+        }
+        assert_eq!(kinds, ["application/problem+json"], "{name} {status}");
+        let codes = codes_of(operation, status);
+        assert!(!codes.is_empty(), "{name} {status} has no codes");
+        for code in codes {
+            assert_eq!(code.parse::<ErrorCode>().map(ErrorCode::status), Ok(status), "{name}: {code}");
         }
     }
     assert!(
@@ -158,7 +177,7 @@ fn describes_well(name: &str, operation: &Value) {
         let schema = &parameter["schema"];
         let has = |bounds: &[&str]| bounds.iter().all(|bound| !schema[*bound].is_null());
         let is_bound = match schema["type"].as_str() {
-            Some("string") => has(&["pattern"]),
+            Some("string") => has(&["pattern"]) || has(&["enum"]),
             Some("integer") => has(&["minimum", "maximum"]),
             Some("boolean") => true,
             _ => false,
@@ -198,7 +217,8 @@ async fn the_description_names_every_route_and_every_failure_is_a_problem() {
                 let kind = response.headers()["content-type"].to_str().unwrap().to_owned();
                 assert_eq!(kind, "application/problem+json", "{method} {path}");
                 let problem: Value = response.json().await.unwrap();
-                assert!(problem["code"].is_string() && problem["status"] == status, "{method} {path}: {problem}");
+                let code = problem["code"].as_str().unwrap();
+                assert!(codes_of(operation, status).contains(&code), "{method} {path} does not declare {problem}");
                 assert_eq!(problem["code"] == "unauthenticated", !is_open, "{method} {path}: {problem}");
             }
             // an object is not the list of its values

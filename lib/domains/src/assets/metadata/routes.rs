@@ -1,27 +1,20 @@
 //! The HTTP API of what is said about tokens.
 
-use axum::Json;
 use axum::body::Body;
-use axum::extract::State;
 use axum::http::{HeaderMap, HeaderValue, StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use nepto_kit::Failure;
-use nepto_kit::http::{Caller, Path, Query};
+use nepto_kit::http::{Asked, Routes};
 use nepto_proto::ErrorCode;
-use nepto_proto::api::Problem;
 use nepto_proto::api::assets::{HeldTokens, Token};
-use serde::Deserialize;
+use nepto_proto::api::endpoints::assets::{GetToken, GetTokenImage, ListOwnTokens, RefreshMetadata, TokenPath};
 use tokio_util::io::ReaderStream;
-use utoipa::IntoParams;
-use utoipa_axum::router::OpenApiRouter;
-use utoipa_axum::routes;
 
 use super::Metadata;
 use super::cache::Cached;
 use super::contract::TokenKey;
 use super::page::Mark;
 use crate::assets::request::{address, page_of, token_id};
-use crate::parameters::{self, TokenPath};
 
 /// Bytes of an image that wait for a client's connection.
 const CHUNK_BYTES: usize = 64 * 1024;
@@ -30,84 +23,33 @@ const KEEP: &str = "private, max-age=3600";
 /// Whatever an image turns out to be in a browser, it may load nothing, run nothing and be part of no site.
 const POLICY: &str = "default-src 'none'; sandbox; frame-ancestors 'none'";
 
-pub fn routes(metadata: Metadata) -> OpenApiRouter {
-    OpenApiRouter::new()
-        .routes(routes!(mine))
-        .routes(routes!(token))
-        .routes(routes!(refresh))
-        .routes(routes!(image))
-        .with_state(metadata)
+pub fn routes(metadata: Metadata) -> Routes {
+    Routes::new().on(mine).on(token).on(refresh).on_bytes(image).with_state(metadata)
 }
 
-#[derive(Deserialize, IntoParams)]
-#[serde(deny_unknown_fields)]
-struct Page {
-    /// `next` of the page before
-    #[param(value_type = parameters::TokenMark, required = false, inline)]
-    after: Option<String>,
-    /// Tokens of a page, 50 without it, 200 at the most
-    #[param(value_type = parameters::Limit, required = false, inline)]
-    limit: Option<usize>,
+async fn mine(metadata: Metadata, asked: Asked<ListOwnTokens>) -> Result<HeldTokens, Failure> {
+    let limit = page_of(asked.query.limit)?;
+    let after = asked.query.after.as_deref().map(|after| Mark::parse(after).ok_or(after)).transpose();
+    let after = after.map_err(|_| Failure::new(ErrorCode::Malformed, "`after` is the `next` of another page"))?;
+    metadata.of_account(asked.who.account, after.as_ref(), limit).await
 }
 
-/// The tokens that the wallets of the own account hold, with what is said about them
-#[utoipa::path(get, path = "/v1/assets/mine/tokens", tag = "assets", params(Page),
-    responses((status = 200, body = HeldTokens), (status = "default", body = Problem)))]
-async fn mine(
-    State(metadata): State<Metadata>,
-    Caller(claims): Caller,
-    Query(page): Query<Page>,
-) -> Result<Json<HeldTokens>, Failure> {
-    let malformed = |detail: &str| Failure::new(ErrorCode::Malformed, detail);
-    let limit = page_of(page.limit)?;
-    let after = page.after.as_deref().map(|after| Mark::parse(after).ok_or(after)).transpose();
-    let after = after.map_err(|_| malformed("`after` is the `next` of another page"))?;
-    metadata.of_account(claims.account, after.as_ref(), limit).await.map(Json)
+fn key(path: &TokenPath) -> Result<TokenKey, Failure> {
+    Ok(TokenKey { chain: path.chain_id, contract: address(&path.contract)?, token: token_id(&path.token)? })
 }
 
-fn key((chain, contract, token): (u64, String, String)) -> Result<TokenKey, Failure> {
-    Ok(TokenKey { chain, contract: address(&contract)?, token: token_id(&token)? })
+async fn token(metadata: Metadata, asked: Asked<GetToken>) -> Result<Token, Failure> {
+    metadata.of_named(asked.who.account, &key(&asked.path)?).await
 }
 
-/// A token, and what is said about it
-#[utoipa::path(get, path = "/v1/assets/{chain_id}/contracts/{contract}/tokens/{token}", tag = "assets",
-    params(TokenPath),
-    responses((status = 200, body = Token), (status = "default", body = Problem)))]
-async fn token(
-    State(metadata): State<Metadata>,
-    Caller(claims): Caller,
-    Path(path): Path<(u64, String, String)>,
-) -> Result<Json<Token>, Failure> {
-    metadata.of_named(claims.account, &key(path)?).await.map(Json)
+async fn refresh(metadata: Metadata, asked: Asked<RefreshMetadata>) -> Result<Token, Failure> {
+    metadata.refresh(asked.who.account, &key(&asked.path)?).await
 }
 
-/// Finds out anew what is said about a token; answers what is known until then
-#[utoipa::path(post, path = "/v1/assets/{chain_id}/contracts/{contract}/tokens/{token}/refresh", tag = "assets",
-    params(TokenPath),
-    responses((status = 202, body = Token), (status = "default", body = Problem)))]
-async fn refresh(
-    State(metadata): State<Metadata>,
-    Caller(claims): Caller,
-    Path(path): Path<(u64, String, String)>,
-) -> Result<(StatusCode, Json<Token>), Failure> {
-    let token = metadata.refresh(claims.account, &key(path)?).await?;
-    Ok((StatusCode::ACCEPTED, Json(token)))
-}
-
-/// The image of a token: PNG, JPEG, GIF, WebP or AVIF
-#[utoipa::path(get, path = "/v1/assets/{chain_id}/contracts/{contract}/tokens/{token}/image", tag = "assets",
-    params(TokenPath),
-    responses((status = 200, description = "The image", content_type = "image/*"),
-        (status = 304, description = "The one that the client has"), (status = "default", body = Problem)))]
-async fn image(
-    State(metadata): State<Metadata>,
-    Caller(claims): Caller,
-    Path(path): Path<(u64, String, String)>,
-    headers: HeaderMap,
-) -> Result<Response, Failure> {
-    let key = key(path)?;
-    let cached = metadata.image(claims.account, &key).await?;
-    response(&key, &headers, cached)
+async fn image(metadata: Metadata, asked: Asked<GetTokenImage>) -> Result<Response, Failure> {
+    let key = key(&asked.path)?;
+    let cached = metadata.image(asked.who.account, &key).await?;
+    response(&key, &asked.headers, cached)
 }
 
 fn response(key: &TokenKey, asked: &HeaderMap, image: Cached) -> Result<Response, Failure> {

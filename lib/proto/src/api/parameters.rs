@@ -1,9 +1,9 @@
-//! What the parameters of the HTTP API look like, for its description. They are read by the types and functions that the handlers
-//! name; what is described here is what those take, and no more.
+//! What the parameters of the HTTP API look like, for its description. What is described here is what the server reads, and no
+//! more.
 
 use utoipa::openapi::schema::{ObjectBuilder, Schema, Type};
 use utoipa::openapi::{KnownFormat, RefOr, SchemaFormat};
-use utoipa::{IntoParams, PartialSchema, ToSchema};
+use utoipa::{PartialSchema, ToSchema};
 
 macro_rules! texts {
     ($($(#[$doc:meta])* $name:ident = $pattern:literal;)+) => {$(
@@ -73,44 +73,13 @@ numbers! {
     Limit = 1 to 200;
 }
 
-/// A wallet on a chain.
-#[derive(IntoParams)]
-#[into_params(parameter_in = Path)]
-#[expect(dead_code, reason = "only described")]
-pub struct WalletPath {
-    /// EIP-155
-    #[param(value_type = ChainId, inline)]
-    chain_id: u64,
-    /// Any capitals
-    #[param(value_type = Address, inline)]
-    wallet: String,
+/// `true` or `false`.
+pub struct Flag;
+
+impl PartialSchema for Flag {
+    fn schema() -> RefOr<Schema> {
+        ObjectBuilder::new().schema_type(Type::Boolean).into()
+    }
 }
 
-/// A contract.
-#[derive(IntoParams)]
-#[into_params(parameter_in = Path)]
-#[expect(dead_code, reason = "only described")]
-pub struct ContractPath {
-    /// EIP-155
-    #[param(value_type = ChainId, inline)]
-    chain_id: u64,
-    /// Any capitals
-    #[param(value_type = Address, inline)]
-    contract: String,
-}
-
-/// A token of a contract.
-#[derive(IntoParams)]
-#[into_params(parameter_in = Path)]
-#[expect(dead_code, reason = "only described")]
-pub struct TokenPath {
-    /// EIP-155
-    #[param(value_type = ChainId, inline)]
-    chain_id: u64,
-    /// Any capitals
-    #[param(value_type = Address, inline)]
-    contract: String,
-    /// Its id, decimal
-    #[param(value_type = Number, inline)]
-    token: String,
-}
+impl ToSchema for Flag {}
