@@ -8,8 +8,8 @@ use std::time::Duration;
 
 use nepto_proto::ErrorCode;
 use nepto_proto::api::Problem;
-use reqwest::{Method, StatusCode, Url, header};
-use serde::Serialize;
+use nepto_proto::api::endpoint::{Asker, Endpoint, Media};
+use reqwest::{StatusCode, Url, header};
 use serde::de::DeserializeOwned;
 
 pub use tokens::TokenSink;
@@ -42,39 +42,10 @@ pub struct Http {
 
 /// A request that may be sent more than once: after a refresh of the token, or because nobody answered.
 struct Call {
-    method: Method,
-    path: String,
-    query: Vec<(&'static str, String)>,
-    body: Option<Vec<u8>>,
-    auth: bool,
+    request: reqwest::Request,
+    has_token: bool,
     /// Doing it twice is the same as doing it once.
-    again: bool,
-}
-
-impl Call {
-    fn new(method: Method, path: impl Into<String>) -> Self {
-        let again = method != Method::POST;
-        Self { method, path: path.into(), query: Vec::new(), body: None, auth: true, again }
-    }
-
-    fn get(path: impl Into<String>) -> Self {
-        Self::new(Method::GET, path)
-    }
-
-    fn body(mut self, body: &impl Serialize) -> Result<Self, SdkError> {
-        self.body = Some(serde_json::to_vec(body).map_err(|_| SdkError::Internal("a request could not be written"))?);
-        Ok(self)
-    }
-
-    fn public(mut self) -> Self {
-        self.auth = false;
-        self
-    }
-
-    fn query(mut self, name: &'static str, value: impl ToString) -> Self {
-        self.query.push((name, value.to_string()));
-        self
-    }
+    is_repeatable: bool,
 }
 
 impl Http {
@@ -117,15 +88,50 @@ impl Http {
         &self.base
     }
 
-    async fn call<T: DeserializeOwned>(&self, call: Call) -> Result<T, SdkError> {
-        let mut token = match call.auth {
+    /// Asks an endpoint that answers with JSON, or with nothing. Every endpoint of the API can be asked so; most have a method of
+    /// their own.
+    pub async fn call<E: Endpoint>(
+        &self,
+        path: &E::Path,
+        query: &E::Query,
+        body: &E::Body,
+    ) -> Result<E::Reply, SdkError> {
+        let (status, answer) = self.answer(&self.write::<E>(path, query, body)?).await?;
+        self.read(status, &answer)
+    }
+
+    /// Asks an endpoint that answers with a file, of 4 MiB at the most.
+    pub async fn file<E: Endpoint>(&self, path: &E::Path, query: &E::Query) -> Result<Vec<u8>, SdkError>
+    where
+        E::Body: Default,
+    {
+        let (_, answer) = self.answer(&self.write::<E>(path, query, &E::Body::default())?).await?;
+        Ok(answer)
+    }
+
+    fn write<E: Endpoint>(&self, path: &E::Path, query: &E::Query, body: &E::Body) -> Result<Call, SdkError> {
+        let unwritable = || SdkError::Internal("a request could not be written");
+        let mut url = self.base.clone();
+        url.set_path(&format!("{}{}", self.base.path().trim_end_matches('/'), E::path(path)));
+        let method = reqwest::Method::from_bytes(E::METHOD.as_str().as_bytes()).map_err(|_| unwritable())?;
+        let mut request = self.client.request(method, url).query(query);
+        if E::TAKES == Media::Json {
+            let body = serde_json::to_vec(body).map_err(|_| unwritable())?;
+            request = request.header(header::CONTENT_TYPE, "application/json").body(body);
+        }
+        let request = request.build().map_err(|_| unwritable())?;
+        Ok(Call { request, has_token: E::Asker::HAS_TOKEN, is_repeatable: E::IS_REPEATABLE })
+    }
+
+    async fn answer(&self, call: &Call) -> Result<(StatusCode, Vec<u8>), SdkError> {
+        let mut token = match call.has_token {
             true => Some(self.access_token().await?),
             false => None,
         };
         let (mut tries, mut refreshed) = (0, false);
         loop {
             tries += 1;
-            let error = match self.once(&call, token.as_deref()).await {
+            let error = match self.once(call, token.as_deref()).await {
                 Ok(answer) => return Ok(answer),
                 Err(error) => error,
             };
@@ -134,42 +140,19 @@ impl Http {
                 token = Some(self.refreshed_token(old).await?);
                 continue;
             }
-            match self.pause(&call, &error, tries) {
-                Some(pause) => tokio::time::sleep(pause).await,
+            match pause(call.is_repeatable, &error, tries) {
+                Some(Pause { asked, backoff }) => tokio::time::sleep(asked + self.env.jitter(backoff)).await,
                 None => return Err(error),
             }
         }
     }
 
-    /// How long to wait before the next try; `None` to give up.
-    fn pause(&self, call: &Call, error: &SdkError, tries: u32) -> Option<Duration> {
-        if tries >= TRIES_MAX {
-            return None;
-        }
-        let backoff = RETRY_BASE * 2u32.pow(tries - 1);
-        let asked = match error {
-            // refused before anything was done, so even what must not be done twice may be tried again
-            SdkError::Server { code: ErrorCode::RateLimited, retry_after, .. } => (*retry_after)?,
-            _ if !call.again => return None,
-            SdkError::Server { code: ErrorCode::Unavailable | ErrorCode::Timeout, retry_after, .. } => {
-                retry_after.unwrap_or_default()
-            }
-            SdkError::Network(_) | SdkError::Timeout => Duration::ZERO,
-            _ => return None,
-        };
-        (asked <= RETRY_AFTER_MAX).then(|| asked + self.env.jitter(backoff))
-    }
-
-    async fn once<T: DeserializeOwned>(&self, call: &Call, token: Option<&str>) -> Result<T, SdkError> {
-        let mut url = self.base.clone();
-        url.set_path(&format!("{}{}", self.base.path().trim_end_matches('/'), call.path));
-        let mut request = self.client.request(call.method.clone(), url).query(&call.query);
+    async fn once(&self, call: &Call, token: Option<&str>) -> Result<(StatusCode, Vec<u8>), SdkError> {
+        let request = call.request.try_clone().ok_or(SdkError::Internal("a request could not be written again"))?;
+        let mut request = reqwest::RequestBuilder::from_parts(self.client.clone(), request);
         request = request.header("x-request-id", self.env.uuid().to_string());
         if let Some(token) = token {
             request = request.bearer_auth(token);
-        }
-        if let Some(body) = &call.body {
-            request = request.header(header::CONTENT_TYPE, "application/json").body(body.clone());
         }
         let mut response = request.send().await.map_err(network)?;
         let status = response.status();
@@ -182,10 +165,14 @@ impl Http {
             }
             answer.extend_from_slice(&chunk);
         }
-        if !status.is_success() {
-            return Err(self.problem(status, &answer, retry_after.map(Duration::from_secs)));
+        match status.is_success() {
+            true => Ok((status, answer)),
+            false => Err(self.problem(status, &answer, retry_after.map(Duration::from_secs))),
         }
-        let answer = if answer.is_empty() { b"null".as_slice() } else { &answer };
+    }
+
+    fn read<T: DeserializeOwned>(&self, status: StatusCode, answer: &[u8]) -> Result<T, SdkError> {
+        let answer = if answer.is_empty() { b"null".as_slice() } else { answer };
         serde_json::from_slice(answer).map_err(|_| self.unexpected(status))
     }
 
@@ -209,6 +196,32 @@ impl Http {
     fn unexpected(&self, status: StatusCode) -> SdkError {
         SdkError::Unexpected { status: status.as_u16(), url: self.base.to_string() }
     }
+}
+
+/// What to wait before the next try: what the server asked for, and some of the backoff.
+#[derive(Debug, PartialEq, Eq)]
+struct Pause {
+    asked: Duration,
+    backoff: Duration,
+}
+
+/// What to wait before a call is tried again; `None` to give up.
+fn pause(is_repeatable: bool, error: &SdkError, tries: u32) -> Option<Pause> {
+    if tries >= TRIES_MAX {
+        return None;
+    }
+    let backoff = RETRY_BASE * 2u32.pow(tries - 1);
+    let asked = match error {
+        // refused before anything was done, so even what must not be done twice may be tried again
+        SdkError::Server { code: ErrorCode::RateLimited, retry_after, .. } => (*retry_after)?,
+        _ if !is_repeatable => return None,
+        SdkError::Server { code: ErrorCode::Unavailable | ErrorCode::Timeout, retry_after, .. } => {
+            retry_after.unwrap_or_default()
+        }
+        SdkError::Network(_) | SdkError::Timeout => Duration::ZERO,
+        _ => return None,
+    };
+    (asked <= RETRY_AFTER_MAX).then_some(Pause { asked, backoff })
 }
 
 fn needs_refresh(error: &SdkError) -> bool {
@@ -255,7 +268,41 @@ pub(crate) fn is_loopback(url: &Url) -> bool {
 
 #[cfg(test)]
 mod tests {
-    use super::server_url;
+    use super::*;
+
+    fn refusal(code: ErrorCode, retry_after_s: Option<u64>) -> SdkError {
+        let retry_after = retry_after_s.map(Duration::from_secs);
+        SdkError::Server { code, detail: String::new(), retry_after, devices: Vec::new() }
+    }
+
+    #[test]
+    fn what_may_be_repeated_is_tried_again_when_nobody_can_say_whether_it_was_done() {
+        let wait = |asked_s, backoff_ms| {
+            Some(Pause { asked: Duration::from_secs(asked_s), backoff: Duration::from_millis(backoff_ms) })
+        };
+        for (error, asked_s) in [
+            (refusal(ErrorCode::Unavailable, None), 0),
+            (refusal(ErrorCode::Timeout, Some(1)), 1),
+            (SdkError::Timeout, 0),
+            (SdkError::Network("reset".into()), 0),
+        ] {
+            assert_eq!(pause(true, &error, 1), wait(asked_s, 250), "{error}");
+            assert_eq!(pause(true, &error, 2), wait(asked_s, 500), "{error}");
+            assert_eq!(pause(true, &error, 3), None, "{error}: three tries in all");
+            assert_eq!(pause(false, &error, 1), None, "{error}: it may have been done");
+        }
+        // nothing was done, whatever it is; but a wait must be named, and be short
+        for is_repeatable in [true, false] {
+            assert_eq!(pause(is_repeatable, &refusal(ErrorCode::RateLimited, Some(5)), 1), wait(5, 250));
+            assert_eq!(pause(is_repeatable, &refusal(ErrorCode::RateLimited, Some(6)), 1), None);
+            assert_eq!(pause(is_repeatable, &refusal(ErrorCode::RateLimited, None), 1), None);
+            for code in [ErrorCode::Internal, ErrorCode::AccountUnknown, ErrorCode::TokenExpired] {
+                assert_eq!(pause(is_repeatable, &refusal(code, Some(1)), 1), None, "{code}");
+            }
+            let page = SdkError::Unexpected { status: 500, url: String::new() };
+            assert_eq!(pause(is_repeatable, &page, 1), None);
+        }
+    }
 
     #[test]
     fn a_scheme_is_guessed_only_where_none_is_given() {

@@ -4,11 +4,12 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use nepto_proto::api::auth::{Refresh, Tokens};
+use nepto_proto::api::endpoint::NoParameters;
+use nepto_proto::api::endpoints::auth::RefreshTokens;
 use nepto_sdk_core::is_signed_out;
-use reqwest::Method;
 use tokio::sync::{Mutex, OwnedMutexGuard};
 
-use super::{Call, Http};
+use super::Http;
 use crate::SdkError;
 
 /// A token is refreshed this long before it expires.
@@ -119,8 +120,10 @@ impl Http {
         // anew for each try: a signature says nothing about another token
         let signature = Some(self.tokens.sink.sign_refresh(&refresh_token)?.into());
         let body = Refresh { refresh_token, device: current.tokens.device, signature };
-        let call = Call::new(Method::POST, "/v1/auth/refresh").public().body(&body)?;
-        match self.once::<Tokens>(&call, None).await {
+        let call = self.write::<RefreshTokens>(&NoParameters {}, &NoParameters {}, &body)?;
+        // once: a token that is used a second time ends the session
+        let answer = self.once(&call, None).await;
+        match answer.and_then(|(status, answer)| self.read::<Tokens>(status, &answer)) {
             Ok(tokens) => {
                 self.tokens.sink.save(&tokens)?;
                 let access = tokens.access_token.clone();
