@@ -2,6 +2,7 @@
 
 use serde::{Deserialize, Serialize};
 
+use crate::api::assets::{BalanceKind, Standard, TransactionState};
 use crate::{AccountId, DeviceId, SessionId, subject};
 
 /// To the connections of a device about themselves, over `live.<account>.<device>.control`. Travels at most once: whoever
@@ -146,12 +147,12 @@ event!(
         chain_id: u64,
         /// EIP-55.
         contract: String,
-        /// `erc20`, `erc721`, `erc1155` or `staking`: a contract may be several at once.
-        standard: String,
+        /// By which events: a contract may be several at once.
+        standard: Standard,
         /// Of an ERC-721 or ERC-1155, decimal; none for amounts and counts.
         token: Option<String>,
-        /// `held`, `staked` or `rewarded`.
-        what: String,
+        /// In which way it is held.
+        what: BalanceKind,
         /// In base units, decimal, with a sign. Of one that is reverted: what takes it back.
         change: String,
         /// The block.
@@ -169,8 +170,8 @@ event!(
         chain_id: u64,
         /// Its hash.
         hash: String,
-        /// `pending`, `mined`, `final` or `dropped`.
-        state: String,
+        /// What became of it.
+        state: TransactionState,
     }
 );
 event!(

@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 
 use alloy_primitives::{Address, B256, U256};
-use nepto_proto::api::assets::PartOutcome;
+use nepto_proto::api::assets::{BalanceKind, PartOutcome};
 use nepto_proto::chain as wire;
 use nepto_proto::svc::collector::Pipeline;
 
@@ -41,12 +41,12 @@ impl Class {
         }
     }
 
-    /// What it means to have it.
-    pub const fn what(self) -> &'static str {
+    /// In which way it is held.
+    pub const fn what(self) -> BalanceKind {
         match self {
-            Self::Whole | Self::Token(_) => "held",
-            Self::Staked => "staked",
-            Self::Rewarded => "rewarded",
+            Self::Whole | Self::Token(_) => BalanceKind::Held,
+            Self::Staked => BalanceKind::Staked,
+            Self::Rewarded => BalanceKind::Rewarded,
         }
     }
 

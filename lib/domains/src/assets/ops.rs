@@ -158,7 +158,7 @@ impl Assets {
             contracts.extend(chain.contracts.iter().map(|contract| api::Contract {
                 chain_id: chain.id,
                 address: contract.address.to_string(),
-                kind: contract.kind.as_str().to_owned(),
+                kind: contract.kind,
                 start_block: contract.start_block,
                 is_complete: are_all
                     && !unread.contains(&contract.address)
@@ -230,7 +230,7 @@ impl Assets {
             }
         }
         let is_final = block <= final_height && self.is_known(chain, &contract, block).await?;
-        Ok(api::Balance { amount: amount.signed(), standard: origin.pipeline.as_str().to_owned(), block, is_final })
+        Ok(api::Balance { amount: amount.signed(), standard: origin.pipeline.into(), block, is_final })
     }
 
     /// Everything that a wallet holds on a chain.
@@ -253,9 +253,9 @@ impl Assets {
                 chain_id: chain,
                 wallet: wallet.to_string(),
                 contract: holding.contract.to_string(),
-                standard: holding.origin.pipeline.as_str().to_owned(),
+                standard: holding.origin.pipeline.into(),
                 token: holding.class.token(),
-                what: holding.class.what().to_owned(),
+                what: holding.class.what(),
                 amount: amount.signed(),
             })
         };
@@ -311,7 +311,7 @@ impl Assets {
         let holder =
             |sum: &FoldedSum| api::Holder { wallet: sum.holding.holder.to_string(), amount: sum.amount.signed() };
         Ok(api::Holders {
-            standard: origin.pipeline.as_str().to_owned(),
+            standard: origin.pipeline.into(),
             holders: sums.iter().map(holder).collect(),
             is_complete: self.is_known(chain, &contract, final_height).await?,
         })
@@ -346,9 +346,9 @@ fn trouble_key(pipeline: Pipeline, chain: u64) -> String {
 fn change((tail, final_height): (Tail, u64)) -> api::Change {
     api::Change {
         contract: tail.holding.contract.to_string(),
-        standard: tail.holding.origin.pipeline.as_str().to_owned(),
+        standard: tail.holding.origin.pipeline.into(),
         token: tail.holding.class.token(),
-        what: tail.holding.class.what().to_owned(),
+        what: tail.holding.class.what(),
         change: tail.delta.amount.signed(),
         other: tail.delta.other.map(|other| other.to_string()),
         transaction: tail.delta.transaction.to_string(),

@@ -4,8 +4,6 @@ use alloy_primitives::{Address, U256};
 use nepto_kit::Failure;
 use nepto_proto::ErrorCode;
 
-use nepto_proto::svc::collector::Pipeline;
-
 /// Entries of a page, if the caller does not say, and at most.
 const PAGE_DEFAULT: usize = 50;
 const PAGE_MAX: usize = 200;
@@ -26,15 +24,6 @@ pub fn token_id(text: &str) -> Result<U256, Failure> {
     number.ok_or_else(|| {
         Failure::new(ErrorCode::Malformed, format!("{text:?} is not a decimal number of at most 256 bits"))
     })
-}
-
-/// A standard of tokens.
-pub fn standard(text: &str) -> Result<Pipeline, Failure> {
-    let known = [Pipeline::Erc20, Pipeline::Erc721, Pipeline::Erc1155];
-    known
-        .into_iter()
-        .find(|pipeline| pipeline.as_str() == text)
-        .ok_or_else(|| Failure::new(ErrorCode::Malformed, format!("{text:?} is not `erc20`, `erc721` or `erc1155`")))
 }
 
 /// How many entries a page has.

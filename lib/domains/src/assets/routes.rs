@@ -3,14 +3,14 @@
 use nepto_kit::Failure;
 use nepto_kit::http::{Asked, Routes};
 use nepto_proto::ErrorCode;
-use nepto_proto::api::assets::{Balance, Contracts, History, Holders, Holdings, Owner};
+use nepto_proto::api::assets::{Balance, BalanceKind, Contracts, History, Holders, Holdings, Owner};
 use nepto_proto::api::endpoints::assets::{
     GetBalance, GetOwner, ListChanges, ListContracts, ListHolders, ListHoldings, ListOwnHoldings,
 };
 
 use super::model::Class;
 use super::ops::{Assets, Question, Thing};
-use super::request::{address, page_of, standard, token_id};
+use super::request::{address, page_of, token_id};
 
 pub fn routes(assets: Assets) -> Routes {
     Routes::new().on(contracts).on(mine).on(wallet).on(history).on(balance).on(holders).on(owner).with_state(assets)
@@ -37,8 +37,8 @@ async fn history(assets: Assets, asked: Asked<ListChanges>) -> Result<History, F
 
 async fn holders(assets: Assets, asked: Asked<ListHolders>) -> Result<Holders, Failure> {
     let (path, page) = (asked.path, asked.query);
-    let class = class(page.what.as_deref(), page.token.as_deref())?;
-    let standard = page.standard.as_deref().map(standard).transpose()?;
+    let class = class(page.what, page.token.as_deref())?;
+    let standard = page.standard.map(Into::into);
     let after = page.after.as_deref().map(address).transpose()?;
     let limit = page_of(page.limit)?;
     let thing = Thing { chain: path.chain_id, contract: address(&path.contract)?, class, standard };
@@ -47,8 +47,8 @@ async fn holders(assets: Assets, asked: Asked<ListHolders>) -> Result<Holders, F
 
 async fn balance(assets: Assets, asked: Asked<GetBalance>) -> Result<Balance, Failure> {
     let (path, what) = (asked.path, asked.query);
-    let class = class(what.what.as_deref(), what.token.as_deref())?;
-    let standard = what.standard.as_deref().map(standard).transpose()?;
+    let class = class(what.what, what.token.as_deref())?;
+    let standard = what.standard.map(Into::into);
     let thing = Thing { chain: path.chain_id, contract: address(&path.contract)?, class, standard };
     let (holder, only_final) = (address(&what.holder)?, what.only_final.unwrap_or_default());
     assets.balance(&Question { thing, holder, at: what.at, only_final }).await
@@ -59,12 +59,14 @@ async fn owner(assets: Assets, asked: Asked<GetOwner>) -> Result<Owner, Failure>
     assets.owner(path.chain_id, &address(&path.contract)?, &token_id(&path.token)?, asked.query.at).await
 }
 
-fn class(what: Option<&str>, token: Option<&str>) -> Result<Class, Failure> {
-    match (what.unwrap_or("held"), token) {
-        ("held", None) => Ok(Class::Whole),
-        ("held", Some(token)) => Ok(Class::Token(token_id(token)?)),
-        ("staked", None) => Ok(Class::Staked),
-        ("rewarded", None) => Ok(Class::Rewarded),
-        _ => Err(Failure::new(ErrorCode::Malformed, "`what` is held, staked or rewarded; only held has a token")),
+fn class(what: Option<BalanceKind>, token: Option<&str>) -> Result<Class, Failure> {
+    match (what.unwrap_or(BalanceKind::Held), token) {
+        (BalanceKind::Held, None) => Ok(Class::Whole),
+        (BalanceKind::Held, Some(token)) => Ok(Class::Token(token_id(token)?)),
+        (BalanceKind::Staked, None) => Ok(Class::Staked),
+        (BalanceKind::Rewarded, None) => Ok(Class::Rewarded),
+        (BalanceKind::Staked | BalanceKind::Rewarded, Some(_)) => {
+            Err(Failure::new(ErrorCode::Malformed, "only what is `held` has a token"))
+        }
     }
 }

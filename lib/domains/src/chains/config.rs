@@ -190,37 +190,8 @@ pub fn address_without_typo<'de, D: Deserializer<'de>>(deserializer: D) -> Resul
     Ok(address)
 }
 
-/// What a contract follows.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Deserialize)]
-#[serde(rename_all = "snake_case")]
-pub enum Standard {
-    /// A token of the kind that its events tell.
-    Token,
-    /// ERC-20: tokens that are all alike.
-    Erc20,
-    /// ERC-721: tokens of which each is one.
-    Erc721,
-    /// ERC-1155: amounts of many ids.
-    Erc1155,
-    /// Staking with the events of Synthetix' StakingRewards.
-    Staking,
-    /// `contracts/src/MultiSender.sol`: payments with a message.
-    Multisend,
-}
-
-impl Standard {
-    /// As it stands in the configuration.
-    pub const fn as_str(self) -> &'static str {
-        match self {
-            Self::Token => "token",
-            Self::Erc20 => "erc20",
-            Self::Erc721 => "erc721",
-            Self::Erc1155 => "erc1155",
-            Self::Staking => "staking",
-            Self::Multisend => "multisend",
-        }
-    }
-}
+/// What a contract follows, in the words of the API.
+pub use nepto_proto::api::assets::ContractKind as Standard;
 
 /// A provider that tells of events by itself.
 #[derive(Debug, Clone, Deserialize)]

@@ -1,7 +1,11 @@
 //! What is held on chains: `/v1/assets`. Amounts are base units, decimal, as strings: they exceed what JSON numbers hold.
 
+mod words;
+
 use serde::{Deserialize, Serialize};
 use time::OffsetDateTime;
+
+pub use words::{BalanceKind, ContractKind, PartOutcome, Standard, TokenStandard, TransactionState};
 
 /// A contract that is watched.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -11,8 +15,8 @@ pub struct Contract {
     pub chain_id: u64,
     /// EIP-55.
     pub address: String,
-    /// `erc20`, `erc721`, `erc1155`, `staking`, `multisend`, or `token` where its events tell.
-    pub kind: String,
+    /// What it is declared to be.
+    pub kind: ContractKind,
     /// What happened before is not known.
     pub start_block: u64,
     /// Whether everything that it logged since is in what is said of it. Of a contract that came later, older blocks may still
@@ -38,14 +42,14 @@ pub struct Holding {
     pub wallet: String,
     /// EIP-55.
     pub contract: String,
-    /// `erc20`, `erc721`, `erc1155` or `staking`: by which events of the contract.
-    pub standard: String,
+    /// By which events of the contract.
+    pub standard: Standard,
     /// Of an ERC-721 or ERC-1155, decimal. Without it: an amount of an ERC-20, the number of tokens of an ERC-721 (unless it is
     /// an ERC-20 too), a stake.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub token: Option<String>,
-    /// `held`, `staked`, or `rewarded`: what was paid in rewards.
-    pub what: String,
+    /// In which way.
+    pub what: BalanceKind,
     /// Base units, decimal.
     pub amount: String,
 }
@@ -67,8 +71,8 @@ pub struct Holdings {
 pub struct Balance {
     /// Base units, decimal. Less than nothing where the events of a contract do not add up.
     pub amount: String,
-    /// `erc20`, `erc721`, `erc1155` or `staking`: by which events of the contract.
-    pub standard: String,
+    /// By which events of the contract.
+    pub standard: Standard,
     /// At the end of this block.
     pub block: u64,
     /// Whether it can't change any more.
@@ -81,13 +85,13 @@ pub struct Balance {
 pub struct Change {
     /// EIP-55.
     pub contract: String,
-    /// `erc20`, `erc721`, `erc1155` or `staking`: by which events of the contract.
-    pub standard: String,
+    /// By which events of the contract.
+    pub standard: Standard,
     /// Of an ERC-721 or ERC-1155, decimal.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub token: Option<String>,
-    /// `held`, `staked` or `rewarded`.
-    pub what: String,
+    /// In which way it is held.
+    pub what: BalanceKind,
     /// Base units, decimal, with a sign.
     pub change: String,
     /// The other side, where there is exactly one; the zero address for what was made or destroyed.
@@ -126,8 +130,8 @@ pub struct Holder {
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 pub struct Holders {
-    /// `erc20`, `erc721`, `erc1155` or `staking`: by which events of the contract.
-    pub standard: String,
+    /// By which events of the contract.
+    pub standard: Standard,
     /// A page of them; the next begins after the last wallet.
     pub holders: Vec<Holder>,
     /// Whether everything that the contract logged up to the final block is in it.
@@ -176,37 +180,6 @@ pub struct SentMessage {
     pub at: OffsetDateTime,
     /// Whether it can't be undone any more.
     pub is_final: bool,
-}
-
-/// What became of a recipient's part of a message.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
-#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
-#[serde(rename_all = "snake_case")]
-pub enum PartOutcome {
-    /// The recipient has it.
-    Paid,
-    /// The recipient opted out, or the token refused them; the sender kept it.
-    Skipped,
-    /// The recipient could not take it, and can fetch it from the MultiSender.
-    Credited,
-}
-
-impl PartOutcome {
-    /// As it stands on the wire.
-    pub const fn as_str(self) -> &'static str {
-        match self {
-            Self::Paid => "paid",
-            Self::Skipped => "skipped",
-            Self::Credited => "credited",
-        }
-    }
-}
-
-impl std::str::FromStr for PartOutcome {
-    type Err = ();
-    fn from_str(text: &str) -> Result<Self, ()> {
-        [Self::Paid, Self::Skipped, Self::Credited].into_iter().find(|outcome| outcome.as_str() == text).ok_or(())
-    }
 }
 
 /// A recipient's part of a message.
@@ -263,43 +236,6 @@ pub struct Payments {
     /// The `after` of the next page, if there may be one.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub next: Option<String>,
-}
-
-/// What became of a transaction.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
-#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
-#[serde(rename_all = "snake_case")]
-pub enum TransactionState {
-    /// In no block.
-    Pending,
-    /// In a block that may still be given up.
-    Mined,
-    /// In a block that stays.
-    Final,
-    /// Another transaction took its place for good: it can't be mined any more.
-    Dropped,
-}
-
-impl TransactionState {
-    /// As it stands on the wire.
-    pub const fn as_str(self) -> &'static str {
-        match self {
-            Self::Pending => "pending",
-            Self::Mined => "mined",
-            Self::Final => "final",
-            Self::Dropped => "dropped",
-        }
-    }
-}
-
-impl std::str::FromStr for TransactionState {
-    type Err = ();
-    fn from_str(text: &str) -> Result<Self, ()> {
-        [Self::Pending, Self::Mined, Self::Final, Self::Dropped]
-            .into_iter()
-            .find(|state| state.as_str() == text)
-            .ok_or(())
-    }
 }
 
 /// A transaction to look after.

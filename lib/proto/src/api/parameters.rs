@@ -5,6 +5,8 @@ use utoipa::openapi::schema::{ObjectBuilder, Schema, Type};
 use utoipa::openapi::{KnownFormat, RefOr, SchemaFormat};
 use utoipa::{PartialSchema, ToSchema};
 
+pub use super::assets::{BalanceKind, TokenStandard};
+
 macro_rules! texts {
     ($($(#[$doc:meta])* $name:ident = $pattern:literal;)+) => {$(
         $(#[$doc])*
@@ -50,10 +52,6 @@ texts! {
     Number = "^[0-9]{1,78}$";
     /// Numbers of devices, ten at the most.
     Devices = "^(12[0-7]|1[01][0-9]|[1-9][0-9]?)(,(12[0-7]|1[01][0-9]|[1-9][0-9]?)){0,9}$";
-    /// Whose of three things.
-    What = "^(held|staked|rewarded)$";
-    /// Which of the things that one contract may be.
-    Standard = "^(erc20|erc721|erc1155)$";
     /// A place in the list of tokens: the `next` of the page before.
     TokenMark = "^[0-9]{1,19}:0x[0-9a-fA-F]{40}:[0-9]{1,78}:0x[0-9a-fA-F]{40}$";
     /// A place in the list of payments: the `next` of the page before.

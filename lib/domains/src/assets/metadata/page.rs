@@ -44,6 +44,7 @@ impl fmt::Display for Mark {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use nepto_proto::api::assets::{BalanceKind, Standard};
     use proptest::prelude::*;
 
     fn any_mark() -> impl Strategy<Value = Mark> {
@@ -73,9 +74,9 @@ mod tests {
             chain_id: 1,
             wallet: Address::repeat_byte(1).to_string(),
             contract: Address::repeat_byte(2).to_string(),
-            standard: "erc721".into(),
+            standard: Standard::Erc721,
             token: token.map(str::to_owned),
-            what: "held".into(),
+            what: BalanceKind::Held,
             amount: "1".into(),
         };
         assert!(Mark::of(&holding(None)).is_none());

@@ -114,12 +114,10 @@ impl Tracker {
             row.next_look_ms = now_ms;
         }
         let account = row.account.parse().ok().filter(|_| changed);
-        let event = account.map(|account| TransactionChanged {
-            account,
-            chain_id: self.chain,
-            hash: row.hash.clone(),
-            state: row.state.clone(),
-        });
+        let state: Result<TransactionState, ()> = row.state.parse();
+        let state = state.map_err(|()| anyhow::anyhow!("{:?} is no state of a transaction", row.state))?;
+        let hash = row.hash.clone();
+        let event = account.map(|account| TransactionChanged { account, chain_id: self.chain, hash, state });
         let event = event.map(|event| outbox::Row::new(&event, &ctx.clock, &ctx.random));
         self.assets.store.update(&row, event).await?;
         self.assets.outbox.wake();

@@ -3,8 +3,8 @@
 use serde::{Deserialize, Serialize};
 
 use crate::api::assets::{
-    self, Balance, Contracts, HeldTokens, History, Holders, Holdings, MessageWithParts, Owner, Payments, SentMessages,
-    Token, Transaction, Transactions,
+    self, Balance, BalanceKind, Contracts, HeldTokens, History, Holders, Holdings, MessageWithParts, Owner, Payments,
+    SentMessages, Token, TokenStandard, Transaction, Transactions,
 };
 use crate::api::endpoint::path_parameters;
 #[cfg(feature = "openapi")]
@@ -92,9 +92,9 @@ queries! {
         /// A token of an ERC-721 or ERC-1155, decimal.
         token: String as Number,
         /// In which way it is held; `held` without it.
-        what: String as What,
+        what: BalanceKind as BalanceKind,
         /// Of a contract of kind `token` that is several at once. Without it, the first of these that it is.
-        standard: String as Standard,
+        standard: TokenStandard as TokenStandard,
         /// The last wallet of the page before.
         after: String as Address,
         /// Holders of the page, 50 without it.
@@ -146,12 +146,12 @@ pub struct BalanceQuery {
     pub token: Option<String>,
     /// In which way it is held; `held` without it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    #[cfg_attr(feature = "openapi", param(value_type = parameters::What, required = false, inline))]
-    pub what: Option<String>,
+    #[cfg_attr(feature = "openapi", param(value_type = BalanceKind, required = false, inline))]
+    pub what: Option<BalanceKind>,
     /// Of a contract of kind `token` that is several at once. Without it, the first of these that it is.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    #[cfg_attr(feature = "openapi", param(value_type = parameters::Standard, required = false, inline))]
-    pub standard: Option<String>,
+    #[cfg_attr(feature = "openapi", param(value_type = TokenStandard, required = false, inline))]
+    pub standard: Option<TokenStandard>,
     /// At the end of this block; now without it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[cfg_attr(feature = "openapi", param(value_type = parameters::Block, required = false, inline))]

@@ -4,6 +4,7 @@ use std::collections::BTreeSet;
 
 use alloy_primitives::{B256, Bytes, U256, keccak256};
 use anyhow::Result;
+use nepto_proto::api::assets::BalanceKind;
 use nepto_proto::event::{Grade, OwnershipChanged};
 use nepto_testkit::contracts::{Contracts, LogEmitter};
 use nepto_testkit::{Anvil, Settings, WatchedChain, eventually, seconds};
@@ -28,7 +29,7 @@ async fn a_change_is_told_when_it_is_seen_and_when_it_is_final_or_given_up() {
     let told = async |count| {
         let told = listener.told(count).await.unwrap();
         assert!(told.iter().all(|change| change.wallet == world.wallet.to_string()));
-        assert!(told.iter().all(|change| change.contract == token.0.to_string() && change.what == "held"));
+        assert!(told.iter().all(|change| change.contract == token.0.to_string() && change.what == BalanceKind::Held));
         told.into_iter().map(|change| (change.change, change.block, change.grade)).collect::<Vec<_>>()
     };
     let receive = async |amount: u64| {

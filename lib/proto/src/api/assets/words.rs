@@ -1,0 +1,168 @@
+//! Words of answers and events about what is held: enumerations, stored and written by the same names.
+
+use std::fmt;
+use std::str::FromStr;
+
+use serde::{Deserialize, Serialize};
+
+use crate::svc::collector::Pipeline;
+
+macro_rules! words {
+    ($($(#[$doc:meta])* $name:ident { $($(#[$variant_doc:meta])* $variant:ident = $text:literal,)+ })+) => {$(
+        $(#[$doc])*
+        #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+        #[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
+        #[serde(rename_all = "snake_case")]
+        pub enum $name {
+            $($(#[$variant_doc])* $variant,)+
+        }
+
+        impl $name {
+            /// All of them.
+            pub const ALL: &'static [Self] = &[$(Self::$variant,)+];
+
+            /// As it is written in JSON, and stored.
+            pub const fn as_str(self) -> &'static str {
+                match self { $(Self::$variant => $text,)+ }
+            }
+        }
+
+        impl fmt::Display for $name {
+            fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                f.write_str(self.as_str())
+            }
+        }
+
+        impl FromStr for $name {
+            type Err = ();
+            fn from_str(text: &str) -> Result<Self, ()> {
+                Self::ALL.iter().copied().find(|word| word.as_str() == text).ok_or(())
+            }
+        }
+    )+};
+}
+
+words! {
+    /// By which events of a contract something is held.
+    Standard {
+        /// ERC-20: amounts that are all alike.
+        Erc20 = "erc20",
+        /// ERC-721: tokens of which each is one.
+        Erc721 = "erc721",
+        /// ERC-1155: amounts of many tokens.
+        Erc1155 = "erc1155",
+        /// The events of Synthetix' StakingRewards.
+        Staking = "staking",
+        /// The events of the MultiSender, by which nothing is ever held.
+        Multisend = "multisend",
+    }
+
+    /// A standard of tokens, to choose from what a contract of kind `token` may be.
+    TokenStandard {
+        /// ERC-20.
+        Erc20 = "erc20",
+        /// ERC-721.
+        Erc721 = "erc721",
+        /// ERC-1155.
+        Erc1155 = "erc1155",
+    }
+
+    /// What the operator declared a contract to be.
+    ContractKind {
+        /// A token of the kind, or the kinds, that its events tell.
+        Token = "token",
+        /// ERC-20.
+        Erc20 = "erc20",
+        /// ERC-721.
+        Erc721 = "erc721",
+        /// ERC-1155.
+        Erc1155 = "erc1155",
+        /// Staking with the events of Synthetix' StakingRewards.
+        Staking = "staking",
+        /// Nepto's MultiSender: payments with a message.
+        Multisend = "multisend",
+    }
+
+    /// In which way something is held.
+    BalanceKind {
+        /// In the wallet.
+        Held = "held",
+        /// In a staking contract.
+        Staked = "staked",
+        /// Paid by a staking contract, all rewards so far.
+        Rewarded = "rewarded",
+    }
+
+    /// What became of a recipient's part of a message.
+    PartOutcome {
+        /// The recipient has it.
+        Paid = "paid",
+        /// The recipient opted out, or the token refused them; the sender kept it.
+        Skipped = "skipped",
+        /// The recipient could not take it, and can fetch it from the MultiSender.
+        Credited = "credited",
+    }
+
+    /// What became of a transaction.
+    TransactionState {
+        /// In no block.
+        Pending = "pending",
+        /// In a block that may still be given up.
+        Mined = "mined",
+        /// In a block that stays.
+        Final = "final",
+        /// Another transaction took its place for good: it can't be mined any more.
+        Dropped = "dropped",
+    }
+}
+
+impl From<Pipeline> for Standard {
+    fn from(pipeline: Pipeline) -> Self {
+        match pipeline {
+            Pipeline::Erc20 => Self::Erc20,
+            Pipeline::Erc721 => Self::Erc721,
+            Pipeline::Erc1155 => Self::Erc1155,
+            Pipeline::Staking => Self::Staking,
+            Pipeline::Multisend => Self::Multisend,
+        }
+    }
+}
+
+impl From<TokenStandard> for Pipeline {
+    fn from(standard: TokenStandard) -> Self {
+        match standard {
+            TokenStandard::Erc20 => Self::Erc20,
+            TokenStandard::Erc721 => Self::Erc721,
+            TokenStandard::Erc1155 => Self::Erc1155,
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_word_is_the_same_in_json_and_in_the_store() {
+        macro_rules! check {
+            ($($name:ident)+) => {$(
+                for word in $name::ALL {
+                    assert_eq!(serde_json::to_value(word).unwrap(), word.as_str());
+                    assert_eq!(word.as_str().parse(), Ok(*word));
+                }
+            )+};
+        }
+        check!(Standard TokenStandard ContractKind BalanceKind PartOutcome TransactionState);
+        assert_eq!("Held".parse::<BalanceKind>(), Err(()));
+    }
+
+    #[test]
+    fn a_pipeline_and_its_standard_have_one_name() {
+        for pipeline in Pipeline::ALL {
+            assert_eq!(Standard::from(pipeline).as_str(), pipeline.as_str());
+        }
+        for standard in TokenStandard::ALL {
+            assert_eq!(Pipeline::from(*standard).as_str(), standard.as_str());
+        }
+    }
+}
