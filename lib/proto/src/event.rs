@@ -94,7 +94,7 @@ event!(
     "auth" "wallet_linked" WalletLinked {
         /// The account that has it now.
         account: AccountId,
-        /// EIP-55.
+        /// The wallet's address (EIP-55).
         wallet: String,
         /// The number of this event among all about this wallet, from 1; 0 of one from before they were numbered.
         #[serde(default)]
@@ -106,7 +106,7 @@ event!(
     "auth" "wallet_unlinked" WalletUnlinked {
         /// The account that had it.
         account: AccountId,
-        /// EIP-55.
+        /// The wallet's address (EIP-55).
         wallet: String,
         /// The number of this event among all about this wallet, from 1; 0 of one from before they were numbered.
         #[serde(default)]
@@ -141,11 +141,11 @@ event!(
     "assets" "ownership_changed" OwnershipChanged {
         /// Whose wallet.
         account: AccountId,
-        /// EIP-55.
+        /// The wallet's address (EIP-55).
         wallet: String,
-        /// EIP-155.
+        /// The chain (EIP-155).
         chain_id: u64,
-        /// EIP-55.
+        /// The contract's address (EIP-55).
         contract: String,
         /// By which events: a contract may be several at once.
         standard: Standard,
@@ -155,7 +155,7 @@ event!(
         what: BalanceKind,
         /// In base units, decimal, with a sign. Of one that is reverted: what takes it back.
         change: String,
-        /// The block.
+        /// The number of the block.
         block: u64,
         /// How sure it is.
         grade: Grade,
@@ -166,9 +166,9 @@ event!(
     "assets" "transaction_changed" TransactionChanged {
         /// Whose.
         account: AccountId,
-        /// EIP-155.
+        /// The chain (EIP-155).
         chain_id: u64,
-        /// Its hash.
+        /// Its hash: `0x` and 64 hexadecimal digits.
         hash: String,
         /// What became of it.
         state: TransactionState,

@@ -12,16 +12,19 @@ use crate::AccountId;
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 pub struct Account {
-    /// Its id.
+    /// The account's id, a UUID.
     #[cfg_attr(feature = "openapi", schema(value_type = String, format = "uuid"))]
     pub account: AccountId,
     /// The wallet that names it, EIP-55.
+    #[cfg_attr(feature = "openapi", schema(example = "0x5FbDB2315678afecb367f032d93F642f64180aa3"))]
     pub wallet: String,
     /// Unique, if it chose one.
     #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[cfg_attr(feature = "openapi", schema(example = "alice"))]
     pub handle: Option<String>,
     /// Free text, if it chose one.
     #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[cfg_attr(feature = "openapi", schema(example = "Alice"))]
     pub display_name: Option<String>,
 }
 
@@ -32,9 +35,11 @@ pub struct Account {
 pub struct UpdateProfile {
     /// 3 to 32 of `a-z 0-9 _`, starting with a letter.
     #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[cfg_attr(feature = "openapi", schema(example = "alice"))]
     pub handle: Option<String>,
     /// Up to 64 characters on one line, all of which show.
     #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[cfg_attr(feature = "openapi", schema(example = "Alice"))]
     pub display_name: Option<String>,
 }
 
@@ -45,9 +50,9 @@ pub struct UpdateProfile {
 pub enum Consent {
     /// Not decided: messages arrive as requests, a few of them.
     Requested,
-    /// Welcome.
+    /// Messages are welcome.
     Accepted,
-    /// Refused.
+    /// Messages are refused.
     Blocked,
 }
 
@@ -85,7 +90,7 @@ pub struct Contact {
     pub account: Account,
     /// What was decided.
     pub consent: Consent,
-    /// Since when.
+    /// When it was decided, or when they met (RFC 3339, UTC).
     #[serde(with = "time::serde::rfc3339")]
     pub since: OffsetDateTime,
 }

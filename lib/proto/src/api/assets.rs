@@ -11,13 +11,16 @@ pub use words::{BalanceKind, ContractKind, PartOutcome, Standard, TokenStandard,
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 pub struct Contract {
-    /// EIP-155.
+    /// The chain (EIP-155).
+    #[cfg_attr(feature = "openapi", schema(example = 1))]
     pub chain_id: u64,
-    /// EIP-55.
+    /// The contract's address (EIP-55).
+    #[cfg_attr(feature = "openapi", schema(example = "0x5FbDB2315678afecb367f032d93F642f64180aa3"))]
     pub address: String,
     /// What it is declared to be.
     pub kind: ContractKind,
     /// What happened before is not known.
+    #[cfg_attr(feature = "openapi", schema(example = 19000000))]
     pub start_block: u64,
     /// Whether everything that it logged since is in what is said of it. Of a contract that came later, older blocks may still
     /// be read; and it may have logged what could not be read for certain. Until then nothing of these blocks is final.
@@ -36,21 +39,26 @@ pub struct Contracts {
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 pub struct Holding {
-    /// EIP-155.
+    /// The chain (EIP-155).
+    #[cfg_attr(feature = "openapi", schema(example = 1))]
     pub chain_id: u64,
-    /// EIP-55.
+    /// The wallet's address (EIP-55).
+    #[cfg_attr(feature = "openapi", schema(example = "0x5FbDB2315678afecb367f032d93F642f64180aa3"))]
     pub wallet: String,
-    /// EIP-55.
+    /// The contract's address (EIP-55).
+    #[cfg_attr(feature = "openapi", schema(example = "0x5FbDB2315678afecb367f032d93F642f64180aa3"))]
     pub contract: String,
     /// By which events of the contract.
     pub standard: Standard,
     /// Of an ERC-721 or ERC-1155, decimal. Without it: an amount of an ERC-20, the number of tokens of an ERC-721 (unless it is
     /// an ERC-20 too), a stake.
     #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[cfg_attr(feature = "openapi", schema(example = "42"))]
     pub token: Option<String>,
     /// In which way.
     pub what: BalanceKind,
     /// Base units, decimal.
+    #[cfg_attr(feature = "openapi", schema(example = "1500000000000000000"))]
     pub amount: String,
 }
 
@@ -70,10 +78,12 @@ pub struct Holdings {
 #[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 pub struct Balance {
     /// Base units, decimal. Less than nothing where the events of a contract do not add up.
+    #[cfg_attr(feature = "openapi", schema(example = "1500000000000000000"))]
     pub amount: String,
     /// By which events of the contract.
     pub standard: Standard,
     /// At the end of this block.
+    #[cfg_attr(feature = "openapi", schema(example = 21000000))]
     pub block: u64,
     /// Whether it can't change any more.
     pub is_final: bool,
@@ -83,25 +93,34 @@ pub struct Balance {
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 pub struct Change {
-    /// EIP-55.
+    /// The contract's address (EIP-55).
+    #[cfg_attr(feature = "openapi", schema(example = "0x5FbDB2315678afecb367f032d93F642f64180aa3"))]
     pub contract: String,
     /// By which events of the contract.
     pub standard: Standard,
     /// Of an ERC-721 or ERC-1155, decimal.
     #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[cfg_attr(feature = "openapi", schema(example = "42"))]
     pub token: Option<String>,
     /// In which way it is held.
     pub what: BalanceKind,
     /// Base units, decimal, with a sign.
+    #[cfg_attr(feature = "openapi", schema(example = "-250000"))]
     pub change: String,
     /// The other side, where there is exactly one; the zero address for what was made or destroyed.
     #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[cfg_attr(feature = "openapi", schema(example = "0x5FbDB2315678afecb367f032d93F642f64180aa3"))]
     pub other: Option<String>,
     /// The hash of the transaction, of the first if there are several.
+    #[cfg_attr(
+        feature = "openapi",
+        schema(example = "0x88df016429689c079f3b2f6ad39fa052532c56795b733da78a91ebe340394a06")
+    )]
     pub transaction: String,
-    /// The block.
+    /// The number of the block.
+    #[cfg_attr(feature = "openapi", schema(example = 21000000))]
     pub block: u64,
-    /// Its time.
+    /// When its block was made, by the block itself (RFC 3339, UTC).
     #[serde(with = "time::serde::rfc3339")]
     pub at: OffsetDateTime,
     /// Whether it can't be undone any more.
@@ -120,9 +139,11 @@ pub struct History {
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 pub struct Holder {
-    /// EIP-55.
+    /// The wallet's address (EIP-55).
+    #[cfg_attr(feature = "openapi", schema(example = "0x5FbDB2315678afecb367f032d93F642f64180aa3"))]
     pub wallet: String,
     /// Base units, decimal.
+    #[cfg_attr(feature = "openapi", schema(example = "1500000000000000000"))]
     pub amount: String,
 }
 
@@ -142,11 +163,14 @@ pub struct Holders {
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 pub struct Owner {
-    /// EIP-55.
+    /// The owner's address (EIP-55).
+    #[cfg_attr(feature = "openapi", schema(example = "0x5FbDB2315678afecb367f032d93F642f64180aa3"))]
     pub owner: String,
     /// The block of the transfer.
+    #[cfg_attr(feature = "openapi", schema(example = 20999000))]
     pub since_block: u64,
     /// At the end of this block.
+    #[cfg_attr(feature = "openapi", schema(example = 21000000))]
     pub block: u64,
     /// Whether that can't change any more.
     pub is_final: bool,
@@ -156,13 +180,17 @@ pub struct Owner {
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 pub struct SentMessage {
-    /// EIP-155.
+    /// The chain (EIP-155).
+    #[cfg_attr(feature = "openapi", schema(example = 1))]
     pub chain_id: u64,
     /// The MultiSender that it went through; EIP-55.
+    #[cfg_attr(feature = "openapi", schema(example = "0x5FbDB2315678afecb367f032d93F642f64180aa3"))]
     pub contract: String,
     /// Its number there, decimal.
+    #[cfg_attr(feature = "openapi", schema(example = "12"))]
     pub batch: String,
-    /// EIP-55.
+    /// The sender's address (EIP-55).
+    #[cfg_attr(feature = "openapi", schema(example = "0x5FbDB2315678afecb367f032d93F642f64180aa3"))]
     pub sender: String,
     /// What was paid: an ERC-20, EIP-55; without it, ether.
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -170,12 +198,21 @@ pub struct SentMessage {
     /// What its sender wrote. Nobody vouches for it; characters that could deceive are taken out.
     pub text: String,
     /// Of what the message stands for, chosen by its sender; hexadecimal.
+    #[cfg_attr(
+        feature = "openapi",
+        schema(example = "0x88df016429689c079f3b2f6ad39fa052532c56795b733da78a91ebe340394a06")
+    )]
     pub content_hash: String,
     /// The hash of the transaction.
+    #[cfg_attr(
+        feature = "openapi",
+        schema(example = "0x88df016429689c079f3b2f6ad39fa052532c56795b733da78a91ebe340394a06")
+    )]
     pub transaction: String,
-    /// The block.
+    /// The number of the block.
+    #[cfg_attr(feature = "openapi", schema(example = 21000000))]
     pub block: u64,
-    /// Its time.
+    /// When its block was made, by the block itself (RFC 3339, UTC).
     #[serde(with = "time::serde::rfc3339")]
     pub at: OffsetDateTime,
     /// Whether it can't be undone any more.
@@ -186,9 +223,11 @@ pub struct SentMessage {
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 pub struct MessagePart {
-    /// EIP-55.
+    /// The recipient's address (EIP-55).
+    #[cfg_attr(feature = "openapi", schema(example = "0x5FbDB2315678afecb367f032d93F642f64180aa3"))]
     pub recipient: String,
     /// Base units, decimal.
+    #[cfg_attr(feature = "openapi", schema(example = "1500000000000000000"))]
     pub amount: String,
     /// What became of it.
     pub outcome: PartOutcome,
@@ -198,7 +237,7 @@ pub struct MessagePart {
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 pub struct MessageWithParts {
-    /// The message.
+    /// The message itself.
     pub message: SentMessage,
     /// In the order of the payments, 1,000 at the most.
     pub parts: Vec<MessagePart>,
@@ -220,6 +259,7 @@ pub struct SentMessages {
 #[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 pub struct Payment {
     /// Base units, decimal.
+    #[cfg_attr(feature = "openapi", schema(example = "1500000000000000000"))]
     pub amount: String,
     /// What became of it.
     pub outcome: PartOutcome,
@@ -243,7 +283,8 @@ pub struct Payments {
 #[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 #[serde(deny_unknown_fields)]
 pub struct TrackTransaction {
-    /// EIP-155.
+    /// The chain (EIP-155).
+    #[cfg_attr(feature = "openapi", schema(example = 1))]
     pub chain_id: u64,
     /// Its hash: `0x` and 64 hexadecimal digits.
     #[cfg_attr(feature = "openapi", schema(pattern = "^0x[0-9a-fA-F]{64}$"))]
@@ -254,14 +295,20 @@ pub struct TrackTransaction {
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 pub struct Transaction {
-    /// EIP-155.
+    /// The chain (EIP-155).
+    #[cfg_attr(feature = "openapi", schema(example = 1))]
     pub chain_id: u64,
-    /// Its hash.
+    /// Its hash: `0x` and 64 hexadecimal digits.
+    #[cfg_attr(
+        feature = "openapi",
+        schema(example = "0x88df016429689c079f3b2f6ad39fa052532c56795b733da78a91ebe340394a06")
+    )]
     pub hash: String,
     /// What became of it.
     pub state: TransactionState,
     /// The block that it is in.
     #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[cfg_attr(feature = "openapi", schema(example = 21000000))]
     pub block: Option<u64>,
     /// Whether it did what it should; one that was reverted is in a block too.
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -327,7 +374,7 @@ pub enum MetadataReason {
 pub struct MetadataProblem {
     /// Stable; programs branch on it.
     pub reason: MetadataReason,
-    /// For people.
+    /// What went wrong, in a sentence for people.
     pub detail: String,
     /// Not before then, unless somebody asks for it.
     #[serde(with = "time::serde::rfc3339")]
@@ -377,11 +424,14 @@ pub struct Metadata {
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 pub struct Token {
-    /// EIP-155.
+    /// The chain (EIP-155).
+    #[cfg_attr(feature = "openapi", schema(example = 1))]
     pub chain_id: u64,
-    /// EIP-55.
+    /// The contract's address (EIP-55).
+    #[cfg_attr(feature = "openapi", schema(example = "0x5FbDB2315678afecb367f032d93F642f64180aa3"))]
     pub contract: String,
-    /// Decimal.
+    /// The token's id within its contract, decimal.
+    #[cfg_attr(feature = "openapi", schema(example = "42"))]
     pub token: String,
     /// Of an ERC-721, if it is known.
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -394,15 +444,20 @@ pub struct Token {
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 pub struct HeldToken {
-    /// EIP-155.
+    /// The chain (EIP-155).
+    #[cfg_attr(feature = "openapi", schema(example = 1))]
     pub chain_id: u64,
-    /// EIP-55.
+    /// The wallet's address (EIP-55).
+    #[cfg_attr(feature = "openapi", schema(example = "0x5FbDB2315678afecb367f032d93F642f64180aa3"))]
     pub wallet: String,
-    /// EIP-55.
+    /// The contract's address (EIP-55).
+    #[cfg_attr(feature = "openapi", schema(example = "0x5FbDB2315678afecb367f032d93F642f64180aa3"))]
     pub contract: String,
-    /// Decimal.
+    /// The token's id within its contract, decimal.
+    #[cfg_attr(feature = "openapi", schema(example = "42"))]
     pub token: String,
     /// How many of it, decimal.
+    #[cfg_attr(feature = "openapi", schema(example = "1500000000000000000"))]
     pub amount: String,
     /// What is said about it.
     pub metadata: Metadata,

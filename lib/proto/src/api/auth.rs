@@ -16,6 +16,7 @@ use crate::{AccountId, DeviceId, SessionId};
 #[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 pub struct Nonce {
     /// Put it into the message; it works once.
+    #[cfg_attr(feature = "openapi", schema(example = "q2RtYXl4bGJ3N2tz"))]
     pub nonce: String,
     /// When it stops working.
     #[serde(with = "time::serde::rfc3339")]
@@ -43,13 +44,14 @@ pub struct Tokens {
     /// The account of the wallet.
     #[cfg_attr(feature = "openapi", schema(value_type = String, format = "uuid"))]
     pub account: AccountId,
-    /// This device.
+    /// The number of this device within its account.
     #[cfg_attr(feature = "openapi", schema(value_type = u32))]
     pub device: DeviceId,
-    /// This session.
+    /// The id of this session, as the list of sessions has it.
     #[cfg_attr(feature = "openapi", schema(value_type = String, format = "uuid"))]
     pub session: SessionId,
     /// For `Authorization: Bearer` and the socket's `Hello`: a JWT (RFC 7519, EdDSA).
+    #[cfg_attr(feature = "openapi", schema(example = "eyJhbGciOiJFZERTQSJ9.eyJzdWIiOiI…"))]
     pub access_token: String,
     /// When to have refreshed it.
     #[serde(with = "time::serde::rfc3339")]
@@ -112,15 +114,16 @@ pub struct SignOut {
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 pub struct Session {
-    /// Its id.
+    /// The session's id, a UUID.
     #[cfg_attr(feature = "openapi", schema(value_type = String, format = "uuid"))]
     pub session: SessionId,
     /// The device it belongs to.
     #[cfg_attr(feature = "openapi", schema(value_type = u32))]
     pub device: DeviceId,
     /// The wallet that signed it in, EIP-55.
+    #[cfg_attr(feature = "openapi", schema(example = "0x5FbDB2315678afecb367f032d93F642f64180aa3"))]
     pub wallet: String,
-    /// Since when.
+    /// When it signed in (RFC 3339, UTC).
     #[serde(with = "time::serde::rfc3339")]
     pub created_at: OffsetDateTime,
     /// Its last refresh.
@@ -132,7 +135,7 @@ pub struct Session {
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 pub struct Sessions {
-    /// Newest first.
+    /// The sessions, the newest first.
     pub sessions: Vec<Session>,
 }
 
@@ -141,6 +144,7 @@ pub struct Sessions {
 #[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 pub struct Wallets {
     /// The wallet that names the account, EIP-55.
+    #[cfg_attr(feature = "openapi", schema(example = "0x5FbDB2315678afecb367f032d93F642f64180aa3"))]
     pub root: String,
     /// All wallets, the root first.
     pub wallets: Vec<String>,

@@ -17,7 +17,7 @@ pub struct EcPrekey {
     /// Chosen by the device, not 0, larger than every one before.
     #[cfg_attr(feature = "openapi", schema(minimum = 1, maximum = 16_777_215))]
     pub id: u32,
-    /// 33 bytes.
+    /// The serialized key: its type byte and 32 bytes.
     pub public_key: Base64,
 }
 
@@ -74,9 +74,9 @@ pub struct UploadKeys {
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 pub struct KeyCount {
-    /// EC prekeys.
+    /// How many EC prekeys.
     pub ec: u32,
-    /// Kyber prekeys.
+    /// How many Kyber prekeys.
     pub kyber: u32,
 }
 
@@ -85,9 +85,9 @@ pub struct KeyCount {
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
 #[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 pub struct KeyStock {
-    /// EC prekeys.
+    /// How many EC prekeys.
     pub ec: u32,
-    /// Kyber prekeys.
+    /// How many Kyber prekeys.
     pub kyber: u32,
     /// The sum of the EC prekeys' [tags](one_time_tag), modulo 2^48.
     pub ec_sum: u64,
@@ -166,7 +166,7 @@ pub struct PublicDevice {
     /// Its number within the account.
     #[cfg_attr(feature = "openapi", schema(value_type = u32))]
     pub device: DeviceId,
-    /// The installation.
+    /// Chosen at random by the installation: another one is another installation under the same number.
     #[cfg_attr(feature = "openapi", schema(value_type = u32))]
     pub registration_id: RegistrationId,
     /// Its Signal identity, 33 bytes.
@@ -179,12 +179,12 @@ pub struct PublicDevice {
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 pub struct DeviceDirectory {
-    /// Whose.
+    /// The account that the devices belong to.
     #[cfg_attr(feature = "openapi", schema(value_type = String, format = "uuid"))]
     pub account: AccountId,
     /// Who may certify.
     pub wallets: Wallets,
-    /// By number.
+    /// The devices, in the order of their numbers.
     pub devices: Vec<PublicDevice>,
     /// Devices that were removed while their messages may still be on the way, newest first. Listen to what they sent
     /// before that, and encrypt nothing for them.
@@ -208,7 +208,7 @@ pub struct RemovedDevice {
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 pub struct PrekeyBundle {
-    /// The device.
+    /// The device, to be checked before its keys are used.
     pub device: PublicDevice,
     /// EC, repeated use.
     pub signed_prekey: SignedPrekey,
@@ -224,7 +224,7 @@ pub struct PrekeyBundle {
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 pub struct PrekeyBundles {
-    /// Whose.
+    /// The account that the devices belong to.
     #[cfg_attr(feature = "openapi", schema(value_type = String, format = "uuid"))]
     pub account: AccountId,
     /// Who may certify.
@@ -237,14 +237,14 @@ pub struct PrekeyBundles {
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 pub struct OwnDevice {
-    /// Its number.
+    /// Its number within the account, 1 to 127.
     #[cfg_attr(feature = "openapi", schema(value_type = u32))]
     pub device: DeviceId,
-    /// Its name.
+    /// The name that the device gave itself.
     pub name: String,
     /// The wallet that certified it, EIP-55.
     pub wallet: String,
-    /// Since when.
+    /// When it signed in first (RFC 3339, UTC).
     #[serde(with = "time::serde::rfc3339")]
     pub created_at: OffsetDateTime,
     /// When it was last heard of, to the day.
@@ -256,6 +256,6 @@ pub struct OwnDevice {
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 pub struct OwnDevices {
-    /// By number.
+    /// The devices, in the order of their numbers.
     pub devices: Vec<OwnDevice>,
 }

@@ -95,6 +95,7 @@ impl Problem {
 #[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 pub struct ServerInfo {
     /// The authority that sign-in messages must name.
+    #[cfg_attr(feature = "openapi", schema(example = "chat.example.org"))]
     pub domain: String,
     /// The URI that sign-in messages must name.
     pub uri: String,
@@ -120,12 +121,15 @@ pub struct SignUp {
     pub text: String,
     /// With `balance`, `nft` and `age`: EIP-155.
     #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[cfg_attr(feature = "openapi", schema(example = 1))]
     pub chain_id: Option<u64>,
     /// With `nft`, and with `balance` unless it is the chain's own coin: EIP-55.
     #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[cfg_attr(feature = "openapi", schema(example = "0x5FbDB2315678afecb367f032d93F642f64180aa3"))]
     pub contract: Option<String>,
     /// With an `nft` that is one kind of an ERC-1155: decimal.
     #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[cfg_attr(feature = "openapi", schema(example = "42"))]
     pub token: Option<String>,
     /// With `balance`: base units. With `nft`: tokens. With `age`: transactions. Decimal.
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -143,7 +147,7 @@ pub struct SignUp {
 #[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 #[serde(rename_all = "snake_case")]
 pub enum SignUpProof {
-    /// Nothing.
+    /// Nothing is asked for.
     #[default]
     None,
     /// An invite code, which stands for any other proof as well.

@@ -8,13 +8,13 @@ use utoipa::{PartialSchema, ToSchema};
 pub use super::assets::{BalanceKind, TokenStandard};
 
 macro_rules! texts {
-    ($($(#[$doc:meta])* $name:ident = $pattern:literal;)+) => {$(
+    ($($(#[$doc:meta])* $name:ident = $pattern:literal, $example:literal;)+) => {$(
         $(#[$doc])*
         pub struct $name;
 
         impl PartialSchema for $name {
             fn schema() -> RefOr<Schema> {
-                ObjectBuilder::new().schema_type(Type::String).pattern(Some($pattern)).into()
+                ObjectBuilder::new().schema_type(Type::String).pattern(Some($pattern)).examples([$example]).into()
             }
         }
 
@@ -41,23 +41,25 @@ macro_rules! numbers {
 
 texts! {
     /// A UUID, with or without hyphens.
-    AccountId = "^([0-9a-fA-F]{32}|[0-9a-fA-F]{8}(-[0-9a-fA-F]{4}){3}-[0-9a-fA-F]{12})$";
+    AccountId = "^([0-9a-fA-F]{32}|[0-9a-fA-F]{8}(-[0-9a-fA-F]{4}){3}-[0-9a-fA-F]{12})$",
+        "0190a0a0-0000-7000-8000-000000000001";
     /// An account's id, an address of one of its wallets, or its handle.
-    Reference = "^@?[0-9A-Za-z_-]{3,42}$";
+    Reference = "^@?[0-9A-Za-z_-]{3,42}$", "alice";
     /// Of a wallet or contract.
-    Address = "^0x[0-9a-fA-F]{40}$";
+    Address = "^0x[0-9a-fA-F]{40}$", "0x5FbDB2315678afecb367f032d93F642f64180aa3";
     /// Of a transaction.
-    Hash = "^0x[0-9a-fA-F]{64}$";
+    Hash = "^0x[0-9a-fA-F]{64}$", "0x88df016429689c079f3b2f6ad39fa052532c56795b733da78a91ebe340394a06";
     /// Of 256 bits, decimal.
-    Number = "^[0-9]{1,78}$";
+    Number = "^[0-9]{1,78}$", "42";
     /// Numbers of devices, ten at the most.
-    Devices = "^(12[0-7]|1[01][0-9]|[1-9][0-9]?)(,(12[0-7]|1[01][0-9]|[1-9][0-9]?)){0,9}$";
+    Devices = "^(12[0-7]|1[01][0-9]|[1-9][0-9]?)(,(12[0-7]|1[01][0-9]|[1-9][0-9]?)){0,9}$", "1,3";
     /// A place in the list of tokens: the `next` of the page before.
-    TokenMark = "^[0-9]{1,19}:0x[0-9a-fA-F]{40}:[0-9]{1,78}:0x[0-9a-fA-F]{40}$";
+    TokenMark = "^[0-9]{1,19}:0x[0-9a-fA-F]{40}:[0-9]{1,78}:0x[0-9a-fA-F]{40}$",
+        "1:0x5FbDB2315678afecb367f032d93F642f64180aa3:42:0x70997970C51812dc3A010C7d01b50e0d17dc79C8";
     /// A place in the list of payments: the `next` of the page before.
-    PaymentMark = "^[0-9]{1,19}:[0-9]{1,9}$";
+    PaymentMark = "^[0-9]{1,19}:[0-9]{1,9}$", "21000000:7";
     /// As the operator wrote it into the configuration.
-    Hook = "^[^/?#]{1,128}$";
+    Hook = "^[^/?#]{1,128}$", "wh_8x1n0q";
 }
 
 numbers! {
