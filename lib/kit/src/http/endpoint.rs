@@ -159,7 +159,7 @@ impl<S: Clone + Send + Sync + 'static> Routes<S> {
                 };
                 match answered {
                     Ok(reply) => write(reply),
-                    Err(failure) => declared::<E>(failure).into_response(),
+                    Err(failure) => declared::<E>(failure, *REFUSES_UNDECLARED).into_response(),
                 }
             }
         };
@@ -199,16 +199,104 @@ const fn filter(method: Method) -> MethodFilter {
 }
 
 /// A failure that the endpoint declares.
-fn declared<E: Endpoint>(failure: Failure) -> Failure {
+fn declared<E: Endpoint>(failure: Failure, refuses_others: bool) -> Failure {
     if E::may_answer(failure.code) {
         return failure;
     }
-    let undeclared = format!("{} answers {}, which it does not declare", E::NAME, failure);
-    match *REFUSES_UNDECLARED {
+    let undeclared = format!("{} answers {failure}, which it does not declare", E::NAME);
+    match refuses_others {
         true => Failure::internal(anyhow::anyhow!(undeclared)),
         false => {
             tracing::error!("{undeclared}");
             failure
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use axum::body::{Body, to_bytes};
+    use axum::http::Request;
+    use nepto_proto::api::assets::HintsNoted;
+    use nepto_proto::api::auth::{Nonce, Tokens};
+    use nepto_proto::api::endpoints::accounts::GetOwnAccount;
+    use nepto_proto::api::endpoints::auth::{MakeNonce, RefreshTokens, SignOut};
+    use nepto_proto::api::endpoints::hooks::DeliverAlchemy;
+    use serde_json::{Value, json};
+    use tower::ServiceExt;
+
+    use super::*;
+
+    /// What these routes answer to a request.
+    async fn ask(routes: Routes, request: (&str, &str), headers: &[(&str, &str)], body: &str) -> (u16, Value) {
+        let mut asked = Request::builder().method(request.0).uri(request.1);
+        for (name, value) in headers {
+            asked = asked.header(*name, *value);
+        }
+        let asked = asked.body(Body::from(body.to_owned())).unwrap();
+        let answer = routes.into_parts().0.oneshot(asked).await.unwrap();
+        let status = answer.status().as_u16();
+        let body = to_bytes(answer.into_body(), 10_000).await.unwrap();
+        (status, serde_json::from_slice(&body).unwrap_or(Value::Null))
+    }
+
+    #[tokio::test]
+    async fn a_handler_gets_what_the_endpoint_declares() {
+        let hook = |(): (), asked: Asked<DeliverAlchemy>| async move {
+            let signed = asked.headers.contains_key("x-alchemy-signature");
+            assert!(signed && asked.path.id == "a b", "{}", asked.path.id);
+            Ok(HintsNoted { noted: asked.bytes.len() as u64 })
+        };
+        let routes = Routes::new().on(hook).with_state(());
+        let answer =
+            ask(routes, ("POST", "/v1/hooks/alchemy/a%20b"), &[("x-alchemy-signature", "00")], "not even JSON").await;
+        assert_eq!(answer, (200, json!({ "noted": 13 })));
+    }
+
+    #[tokio::test]
+    async fn a_body_that_is_none_gets_no_further_and_a_stranger_learns_nothing() {
+        async fn refresh((): (), _: Asked<RefreshTokens>) -> Result<Tokens, Failure> {
+            panic!("it was read")
+        }
+        async fn sign_out((): (), _: Asked<SignOut>) -> Result<(), Failure> {
+            panic!("it was read")
+        }
+        let routes = || Routes::new().on(refresh).on(sign_out).with_state(());
+        let json_body = [("content-type", "application/json")];
+        for body in ["", "[]", "{\"refresh_token\": \"x\"}", "{\"refresh_token\": \"x\", \"device\": 1, \"odd\": 1}"] {
+            let (status, problem) = ask(routes(), ("POST", "/v1/auth/refresh"), &json_body, body).await;
+            assert_eq!((status, &problem["code"]), (400, &json!("malformed")), "{body}: {problem}");
+        }
+        // there is no context to look a token up in, which is not reached: who asks comes first, and the body does not matter
+        let (status, problem) = ask(routes(), ("POST", "/v1/auth/sign-out"), &json_body, "[]").await;
+        assert_eq!((status, &problem["code"]), (500, &json!("internal")), "{problem}");
+    }
+
+    #[tokio::test]
+    async fn the_status_is_the_one_that_is_declared() {
+        async fn nonce((): (), asked: Asked<MakeNonce>) -> Result<Nonce, Failure> {
+            match asked.headers.contains_key("x-refuse") {
+                true => Err(Failure::new(ErrorCode::RateLimited, "later")),
+                false => Ok(Nonce { nonce: "n".into(), expires_at: time::OffsetDateTime::UNIX_EPOCH }),
+            }
+        }
+        let routes = || Routes::new().on(nonce).with_state(());
+        let (status, answer) = ask(routes(), ("POST", "/v1/auth/nonce"), &[], "").await;
+        assert_eq!((status, &answer["nonce"]), (200, &json!("n")));
+        let (status, problem) = ask(routes(), ("POST", "/v1/auth/nonce"), &[("x-refuse", "1")], "").await;
+        assert_eq!((status, &problem["code"]), (429, &json!("rate_limited")));
+        assert_eq!(ask(routes(), ("GET", "/v1/auth/nonce"), &[], "").await.0, 405);
+    }
+
+    #[test]
+    fn a_code_that_is_not_declared_is_refused_where_that_is_wanted() {
+        let told = |code, refuses| declared::<GetOwnAccount>(Failure::new(code, "because"), refuses).code;
+        for code in [ErrorCode::AccountUnknown, ErrorCode::TokenExpired, ErrorCode::Unavailable] {
+            assert_eq!((told(code, true), told(code, false)), (code, code));
+        }
+        // it reads nothing, and takes no handles
+        for code in [ErrorCode::Malformed, ErrorCode::HandleTaken] {
+            assert_eq!((told(code, true), told(code, false)), (ErrorCode::Internal, code));
         }
     }
 }

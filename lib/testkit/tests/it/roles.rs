@@ -186,6 +186,18 @@ fn describes_well(name: &str, operation: &Value) {
     }
 }
 
+/// Every reference in a part of the description.
+fn references<'a>(part: &'a Value, found: &mut BTreeSet<&'a str>) {
+    match part {
+        Value::Object(members) => {
+            found.extend(members.get("$ref").and_then(Value::as_str));
+            members.values().for_each(|member| references(member, found));
+        }
+        Value::Array(items) => items.iter().for_each(|item| references(item, found)),
+        _ => {}
+    }
+}
+
 #[tokio::test]
 async fn the_description_names_every_route_and_every_failure_is_a_problem() {
     let stack = Stack::all().await.unwrap();
@@ -193,6 +205,13 @@ async fn the_description_names_every_route_and_every_failure_is_a_problem() {
     let description: Value =
         http.get(format!("{}/v1/openapi.json", stack.url())).send().await.unwrap().json().await.unwrap();
     assert!(description["openapi"].as_str().unwrap().starts_with("3.1"), "{}", description["openapi"]);
+    let mut named = BTreeSet::new();
+    references(&description, &mut named);
+    assert!(named.len() > 40, "{named:?}");
+    for name in named {
+        let place = name.strip_prefix('#').unwrap();
+        assert!(description.pointer(place).is_some(), "{name} leads nowhere");
+    }
     let paths = description["paths"].as_object().unwrap();
     let token = Person::join(&stack).await.unwrap().client.http().access_token().await.unwrap();
     let (mut called, mut lists) = (BTreeSet::new(), 0);
