@@ -4,6 +4,7 @@ mod description;
 mod endpoint;
 pub mod frame_header;
 mod gate;
+mod host;
 mod listener;
 mod newcomer;
 mod origin;

@@ -102,7 +102,7 @@ fn refused(detail: &str) -> Response {
 }
 
 /// The last answer on its connection: what is left of a body is not read.
-fn closing(mut response: Response) -> Response {
+pub(super) fn closing(mut response: Response) -> Response {
     response.headers_mut().insert(header::CONNECTION, HeaderValue::from_static("close"));
     response
 }

@@ -13,6 +13,7 @@ use axum::body::Body;
 use axum::extract::{ConnectInfo, FromRequestParts};
 use axum::http::StatusCode;
 use axum::http::request::Parts;
+use axum::response::IntoResponse;
 use hyper::server::conn::http1;
 use hyper_util::rt::{TokioIo, TokioTimer};
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
@@ -22,10 +23,11 @@ use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 use tower::ServiceExt;
 
-use super::Origin;
+use super::gate::closing;
 use super::newcomer::Newcomer;
 use super::pace::Pace;
 use super::shares::{Bounds, Share, Shares};
+use super::{Origin, host};
 use crate::config::{self, Http};
 use crate::{Ctx, Failure};
 
@@ -175,9 +177,13 @@ async fn converse(
         request.extensions_mut().insert(ConnectInfo(peer));
         request.extensions_mut().insert(Acquaintance(stage.clone()));
         stage.set(Stage::ANSWERING);
-        let (answer, stage) = (router.clone().oneshot(request.map(Body::new)), stage.clone());
+        let (checked, stage) = (host::check(&request), stage.clone());
+        let answer = router.clone().oneshot(request.map(Body::new));
         async move {
-            let answer = answer.await?;
+            let answer = match checked {
+                Ok(()) => answer.await?,
+                Err(failure) => closing(failure.into_response()),
+            };
             let upgrades = answer.status() == StatusCode::SWITCHING_PROTOCOLS;
             stage.set(if upgrades { Stage::UPGRADED } else { Stage::WAITING });
             Ok::<_, std::convert::Infallible>(answer)
@@ -399,6 +405,22 @@ mod tests {
             let (heard, after) = heard(&mut ours).await;
             assert_eq!(heard, "", "{said:?}");
             assert!((PATIENCE.head..PATIENCE.head * 2).contains(&after), "{said:?}: {after:?}");
+        }
+    }
+
+    #[tokio::test]
+    async fn who_does_not_say_which_host_is_meant_is_refused_and_heard_no_further() {
+        for (hosts, status) in
+            [("Host: a\r\n", "200"), ("", "400"), ("Host: a\r\nHost: a\r\n", "400"), ("Host: a b\r\n", "400")]
+        {
+            let mut ours = conversation().await;
+            let request = format!("GET / HTTP/1.1\r\n{hosts}\r\n");
+            let last = "GET / HTTP/1.1\r\nHost: a\r\nConnection: close\r\n\r\n";
+            ours.write_all((request + last).as_bytes()).await.unwrap();
+            let (heard, _) = heard(&mut ours).await;
+            assert!(heard.starts_with(&format!("HTTP/1.1 {status} ")), "{hosts:?}: {heard}");
+            let answers = heard.matches("HTTP/1.1 ").count();
+            assert_eq!(answers, if status == "200" { 2 } else { 1 }, "{hosts:?}: {heard}");
         }
     }
 
