@@ -10,6 +10,9 @@ use crate::limits::FRAME_BYTES_MAX;
 use crate::wire::{self, ClientFrame, Error, ServerFrame, server_frame};
 use crate::{ClientMsgId, ErrorCode};
 
+/// The WebSocket subprotocol of the frames (RFC 6455, 1.9), whose version is the protocol's.
+pub const SUBPROTOCOL: &str = "nepto.v1";
+
 /// Bytes that are not a frame.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum FrameError {

@@ -1,10 +1,7 @@
 //! How a connection to a gateway fails, whoever holds it: a socket of ours, or a browser's.
 
-use nepto_proto::frame::FrameError;
+use nepto_proto::frame::{FrameError, SUBPROTOCOL};
 use nepto_proto::{CloseCode, ErrorCode};
-
-/// The WebSocket subprotocol.
-pub const SUBPROTOCOL: &str = "nepto.v1";
 
 /// Why a connection could not be made or ended.
 #[derive(Debug, thiserror::Error)]

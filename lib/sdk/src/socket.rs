@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use futures_util::stream::{SplitSink, SplitStream};
 use futures_util::{Sink, SinkExt, Stream, StreamExt};
-use nepto_proto::frame::{self, FrameError};
+use nepto_proto::frame::{self, FrameError, SUBPROTOCOL};
 use nepto_proto::limits::FRAME_BYTES_MAX;
 use nepto_proto::wire::{ClientFrame, Cursor, Hello, ServerFrame, Welcome, client_frame, server_frame};
 use nepto_proto::{CloseCode, ErrorCode};
@@ -19,7 +19,7 @@ use tokio_tungstenite::tungstenite::protocol::{CloseFrame, WebSocketConfig};
 use tokio_tungstenite::tungstenite::{Error as WsError, Message};
 use tokio_tungstenite::{MaybeTlsStream, WebSocketStream};
 
-pub use nepto_sdk_core::gateway::{SUBPROTOCOL, SocketError};
+pub use nepto_sdk_core::gateway::SocketError;
 
 /// Buffer of a connection in each direction.
 const BUFFER_BYTES: usize = 4 * 1024;

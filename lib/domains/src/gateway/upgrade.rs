@@ -13,6 +13,7 @@ use hyper_util::rt::TokioIo;
 use nepto_kit::Failure;
 use nepto_kit::http::{Acquaintance, Origin};
 use nepto_proto::ErrorCode;
+use nepto_proto::frame::SUBPROTOCOL;
 use nepto_proto::limits::FRAME_BYTES_MAX;
 use tokio::time::Instant;
 use tokio_tungstenite::WebSocketStream;
@@ -24,8 +25,6 @@ use super::permit::ConnectionPermit;
 use super::pieces::Pieces;
 use super::{Gateway, connection};
 
-/// The WebSocket subprotocol (RFC 6455, 1.9), whose version is the protocol's.
-const SUBPROTOCOL: &str = "nepto.v1";
 /// Bytes of a connection's read buffer: idle sockets are many, and it is kept for as long as they live. A message of a
 /// kilobyte fits; larger frames take more than one read.
 const READ_BUFFER_BYTES: usize = 1_536;
