@@ -9,7 +9,7 @@ use std::process::{Command, ExitCode};
 
 use anyhow::{Result, bail};
 
-use crate::cargo;
+use crate::cargo::{self, checkout};
 use crate::paths::Paths;
 use crate::tools::{self, npm, wasm};
 
@@ -17,12 +17,15 @@ const TARGET: &str = "wasm32-unknown-unknown";
 /// The crate, and the name of what is built of it.
 const CRATE: &str = "lib/sdk-wasm";
 const NAME: &str = "nepto_sdk_wasm";
+/// Its profile in the workspace's manifest.
+const PROFILE: &str = "wasm";
 
 /// Builds, binds, tries.
 pub fn run(paths: &Paths) -> Result<ExitCode> {
     tools::protoc()?;
     let toolchain = wasm::Toolchain::find_or_install()?;
     let target = paths.target.join("wasm");
+    checkout::claim(&paths.root, &target)?;
     let module = build(paths, &toolchain, &target)?;
     let bound = target.join("bound");
     // the tool of the version that `Cargo.lock` names; the two must be the same
@@ -30,7 +33,7 @@ pub fn run(paths: &Paths) -> Result<ExitCode> {
     tools::run(cargo::command(paths).args(bind).arg(&module).arg(&bound))?;
     let tests = paths.root.join(CRATE).join("test");
     npm::install(&tests)?;
-    cargo::run(Command::new("node").arg("--test").current_dir(tests).env("NEPTO_WASM", bound))
+    cargo::run(Command::new("node").args(["--test", "core.test.mjs"]).current_dir(tests).env("NEPTO_WASM", bound))
 }
 
 /// The module that cargo builds, in a folder of its own: nothing native is compiled anew because of it.
@@ -39,12 +42,12 @@ fn build(paths: &Paths, toolchain: &wasm::Toolchain, target: &Path) -> Result<Pa
     cargo.current_dir(paths.root.join(CRATE)).env("CARGO_TARGET_DIR", target);
     cargo.env("RUSTC", &toolchain.rustc).env_remove("RUSTUP_TOOLCHAIN");
     // the unstable switch builds the standard library, and nothing else is unstable here
-    cargo.env("RUSTC_BOOTSTRAP", "1").args(["rustc", "--locked", "--crate-type", "cdylib", "--target", TARGET]);
-    cargo.arg("-Zbuild-std=std,panic_unwind");
+    cargo.env("RUSTC_BOOTSTRAP", "1").args(["rustc", "-Zbuild-std=std,panic_unwind"]);
+    cargo.args(["--locked", "--profile", PROFILE, "--crate-type", "cdylib", "--target", TARGET]);
     cargo.env("CARGO_TARGET_WASM32_UNKNOWN_UNKNOWN_LINKER", &toolchain.linker);
     cargo.env("CARGO_TARGET_WASM32_UNKNOWN_UNKNOWN_RUSTFLAGS", "-Cpanic=unwind");
     if cargo::run(&mut cargo)? != ExitCode::SUCCESS {
         bail!("the core could not be built for {TARGET}");
     }
-    Ok(target.join(TARGET).join("debug").join(NAME).with_extension("wasm"))
+    Ok(target.join(TARGET).join(PROFILE).join(NAME).with_extension("wasm"))
 }

@@ -51,7 +51,7 @@ pub struct Step {
 
 impl Step {
     fn directory(account: AccountId) -> Self {
-        Self { directory: Some(account.to_string()), ..Self::default() }
+        Self { directory: Some(text(account)), ..Self::default() }
     }
 
     fn events(events: &[Event]) -> Result<Self, Thrown> {
@@ -88,7 +88,7 @@ impl Device {
             Prepared::Local => Step::events(&self.core.sent(&item, false)?)?,
             Prepared::NeedDirectory(account) => Step::directory(account),
             Prepared::NeedBundles(account, devices) => Step {
-                bundles: Some(account.to_string()),
+                bundles: Some(text(account)),
                 devices: devices.into_iter().map(u32::from).collect(),
                 ..Step::default()
             },
@@ -138,7 +138,7 @@ impl Device {
     /// The account's id.
     #[wasm_bindgen(getter)]
     pub fn account(&self) -> String {
-        self.core.me.account.to_string()
+        text(self.core.me.account)
     }
 
     /// The device's number.
@@ -251,4 +251,9 @@ impl Device {
 
 fn account(text: &str) -> Result<AccountId, Thrown> {
     parse("account id", text)
+}
+
+/// An account as JSON has it, so that JavaScript sees one form everywhere.
+fn text(account: AccountId) -> String {
+    account.uuid().to_string()
 }

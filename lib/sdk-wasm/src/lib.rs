@@ -10,12 +10,22 @@ mod device;
 mod error;
 mod sign_in;
 
+use std::panic::{RefUnwindSafe, UnwindSafe};
 use std::sync::Arc;
 
 use nepto_sdk_core::Env;
 use nepto_sdk_core::env::Clock;
 use rand::SeedableRng;
 use rand::rngs::StdRng;
+
+// A panic that nothing in the core caught ends the call and is thrown in JavaScript. Whoever catches it frees the object and opens
+// its store again, as after a crash: what is committed is whole, whatever was on its way into memory.
+impl UnwindSafe for backend::Store {}
+impl RefUnwindSafe for backend::Store {}
+impl UnwindSafe for device::Device {}
+impl RefUnwindSafe for device::Device {}
+impl UnwindSafe for sign_in::SignIn {}
+impl RefUnwindSafe for sign_in::SignIn {}
 
 struct BrowserClock;
 

@@ -10,26 +10,24 @@ use std::time::SystemTime;
 use anyhow::{Context, Result};
 use nepto_files::Readers;
 
-use crate::paths::Paths;
-
 /// In the target folder: the checkout that built last.
 const LAST: &str = "nepto-checkout";
 /// Where the packages are.
 const PACKAGES: [&str; 3] = ["bins", "lib", "bench"];
 
-/// Makes this checkout's sources newer than what another one built. What comes from elsewhere stays as it is.
-pub fn claim(paths: &Paths) -> Result<()> {
-    let (mark, root) = (paths.target.join(LAST), paths.root.to_string_lossy());
-    if fs::read_to_string(&mark).is_ok_and(|last| last == root) {
+/// Makes this checkout's sources newer than what another one built into this folder. What comes from elsewhere stays as it is.
+pub fn claim(root: &Path, target: &Path) -> Result<()> {
+    let (mark, name) = (target.join(LAST), root.to_string_lossy());
+    if fs::read_to_string(&mark).is_ok_and(|last| last == name) {
         return Ok(());
     }
     #[allow(clippy::disallowed_methods, reason = "as an editor would")]
     let now = SystemTime::now();
     for package in PACKAGES {
-        touch(&paths.root.join(package), now)?;
+        touch(&root.join(package), now)?;
     }
-    fs::create_dir_all(&paths.target)?;
-    Ok(nepto_files::write(&mark, root.as_bytes(), Readers::Owner)?)
+    fs::create_dir_all(target)?;
+    Ok(nepto_files::write(&mark, name.as_bytes(), Readers::Owner)?)
 }
 
 fn touch(folder: &Path, now: SystemTime) -> Result<()> {
@@ -62,11 +60,12 @@ mod tests {
             let source = root.join("lib/a/src/lib.rs");
             fs::write(&source, "").unwrap();
             File::open(&source).unwrap().set_modified(SystemTime::UNIX_EPOCH).unwrap();
-            let paths = Paths { root, target: folder.path().join("target"), tools: folder.path().join("tools") };
-            (paths, source)
+            (root, source)
         };
         let is_old = |source: &Path| fs::metadata(source).unwrap().modified().unwrap() == SystemTime::UNIX_EPOCH;
         let ((one, source_of_one), (other, source_of_other)) = (checkout("one"), checkout("other"));
+        let target = folder.path().join("target");
+        let claim = |root: &Path| super::claim(root, &target);
         claim(&one).unwrap();
         assert!(!is_old(&source_of_one));
         File::open(&source_of_one).unwrap().set_modified(SystemTime::UNIX_EPOCH).unwrap();

@@ -4,7 +4,7 @@
 //! means that the database is compiled once. What a task builds of these packages is another matter: programs alone are had in
 //! a fraction of the time that tests take.
 
-mod checkout;
+pub mod checkout;
 mod progress;
 
 use std::ffi::OsStr;
@@ -76,7 +76,7 @@ pub fn has_nextest(paths: &Paths) -> bool {
 
 /// Builds: with a progress bar in a terminal, with cargo's own lines elsewhere.
 pub fn build(paths: &Paths, targets: Targets<'_>) -> Result<()> {
-    checkout::claim(paths)?;
+    checkout::claim(&paths.root, &paths.target)?;
     let mut cargo = command(paths);
     cargo.args(BUILD).args(targets.arguments());
     let status = match Progress::new() {
