@@ -6,16 +6,13 @@ use std::ffi::OsString;
 use std::os::unix::process::CommandExt;
 use std::process::{Command, ExitCode};
 
+use nepto_kit::db::STORE_BOUNDS;
 use surrealdb_server::core::CommunityComposer;
 
 const NAME: &str = "surreal";
-/// What the server does unless its environment says otherwise. By itself it would ask its maker for the newest version at
-/// every start, and take half of the machine's memory for its cache.
-const DEFAULTS: [(&str, &str); 3] = [
-    ("SURREAL_ONLINE_VERSION_CHECK", "false"),
-    ("SURREAL_SURREALKV_BLOCK_CACHE_CAPACITY", "134217728"),
-    ("SURREAL_SURREALKV_MAX_MEMTABLE_SIZE", "33554432"),
-];
+/// What the server does unless its environment says otherwise, beside the bounds of its store. By itself it would ask its maker
+/// for the newest version at every start.
+const DEFAULT: (&str, &str) = ("online_version_check", "false");
 
 /// Whether this process was started by [`become_database_process`].
 pub fn is_database_process() -> bool {
@@ -38,8 +35,9 @@ pub fn become_database_process(arguments: Vec<OsString>) -> ExitCode {
     };
     let mut command = Command::new(program);
     command.arg0(NAME).args(arguments);
-    for (name, value) in DEFAULTS {
-        if std::env::var_os(name).is_none() {
+    for (name, value) in STORE_BOUNDS.into_iter().chain([DEFAULT]) {
+        let name = format!("SURREAL_{}", name.to_uppercase());
+        if std::env::var_os(&name).is_none() {
             command.env(name, value);
         }
     }

@@ -1,6 +1,7 @@
 //! SurrealDB: one database per domain, migrations, and transactions that are retried on conflict.
 
 mod column;
+mod connection;
 pub mod key;
 mod migrate;
 
@@ -9,8 +10,6 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use nepto_proto::ErrorCode;
-use surrealdb::Surreal;
-use surrealdb::engine::any::Any;
 use surrealdb::opt::auth::Root;
 use surrealdb::types::{ErrorDetails, QueryError, SurrealValue, ToSql, Value, Variables};
 
@@ -19,13 +18,13 @@ use crate::clock::{Random, backoff};
 use crate::config::Database;
 use crate::health::Health;
 use crate::job::Fence;
+use connection::Connection;
 
 pub use column::{Body, Fixed, Id, Int, Key, Table, Text};
+pub use connection::STORE_BOUNDS;
 pub use migrate::{Migration, Portions};
 pub use surrealdb::types::{Bytes, Datetime, RecordId, array, vars};
 
-/// The namespace of all databases.
-const NAMESPACE: &str = "nepto";
 /// A transaction that conflicts is tried so often in all.
 const ATTEMPTS_MAX: u32 = 12;
 /// Rows that are deleted at once.
@@ -102,7 +101,7 @@ fn thrown(message: &str) -> &str {
 
 /// The connection to SurrealDB, from which each domain gets its own database.
 pub struct Databases {
-    root: Surreal<Any>,
+    root: Connection,
     random: Random,
 }
 
@@ -110,34 +109,36 @@ pub struct Databases {
 #[derive(Clone)]
 pub struct Db {
     name: Arc<str>,
-    inner: Arc<Surreal<Any>>,
+    inner: Arc<Connection>,
     random: Random,
 }
 
 impl Databases {
     /// Opens the embedded database or connects to a server.
     pub async fn connect(config: &Database, random: Random) -> anyhow::Result<Self> {
-        let unreachable =
-            |error| anyhow::anyhow!("the database {} can't be opened: {error}", address::shown(&config.url));
         if let Some(path) = config.url.strip_prefix("surrealkv://") {
             // what is in it is nobody else's business on this machine
             std::fs::DirBuilder::new().recursive(true).mode(0o700).create(path)?;
         }
-        let root = surrealdb::engine::any::connect(&config.url).await.map_err(unreachable)?;
-        if let Some(file) = &config.password_file {
-            let password = std::fs::read_to_string(file)
-                .map_err(|error| anyhow::anyhow!("database.password_file {}: {error}", file.display()))?;
-            let credentials = Root { username: config.username.clone(), password: password.trim().to_owned() };
-            root.signin(credentials).await.map_err(unreachable)?;
-        }
-        root.use_ns(NAMESPACE).await.map_err(unreachable)?;
+        let credentials = match &config.password_file {
+            Some(file) => {
+                let password = std::fs::read_to_string(file)
+                    .map_err(|error| anyhow::anyhow!("database.password_file {}: {error}", file.display()))?;
+                Some(Root { username: config.username.clone(), password: password.trim().to_owned() })
+            }
+            None => None,
+        };
+        let connected = Connection::new(&config.url, credentials).await;
+        let root = connected.map_err(|error| {
+            anyhow::anyhow!("the database {} can't be opened: {error}", address::shown(&config.url))
+        })?;
         Ok(Self { root, random })
     }
 
     /// The database of a domain.
     pub async fn of(&self, domain: &str) -> Result<Db, DbError> {
         let inner = self.root.clone();
-        inner.use_ns(NAMESPACE).use_db(domain).await?;
+        inner.enter(domain).await?;
         Ok(Db { name: domain.into(), inner: Arc::new(inner), random: self.random.clone() })
     }
 }
@@ -242,7 +243,7 @@ impl Db {
     }
 
     async fn attempt(&self, statement: &str, variables: Variables) -> Result<Value, DbError> {
-        let query = self.inner.query(statement).bind(variables);
+        let query = self.inner.query(statement, variables);
         let mut results = tokio::time::timeout(QUERY_TIMEOUT, query).await.map_err(|_| DbError::Timeout)??;
         let mut errors = results.take_errors();
         match errors.remove(&0) {

@@ -3,7 +3,7 @@
 //! Definitions are applied at once. Rows are changed in portions, each in a transaction together with how far it got, so that a
 //! table of any size fits, and a process that is killed in between goes on behind the last portion that it committed.
 
-use surrealdb::types::{SurrealValue, Value, vars};
+use surrealdb::types::{SurrealValue, Value, Variables, vars};
 
 use super::{Db, DbError};
 use crate::{job, outbox};
@@ -93,7 +93,7 @@ impl Db {
 
     /// Runs definitions, which may be several statements.
     async fn apply(&self, definitions: &str) -> anyhow::Result<()> {
-        let mut results = self.inner.query(definitions).await?;
+        let mut results = self.inner.query(definitions, Variables::new()).await?;
         match results.take_errors().into_values().next() {
             Some(error) => Err(error.into()),
             None => Ok(()),

@@ -1,0 +1,96 @@
+//! The way to SurrealDB: to a server, or to a store that this process opens itself.
+
+use surrealdb::engine::any::Any;
+use surrealdb::engine::{any, local};
+use surrealdb::opt::auth::Root;
+use surrealdb::types::Variables;
+use surrealdb::{IndexedResults, Surreal};
+use surrealdb_cnf::ConfigMap;
+use surrealdb_core::kvs::Datastore;
+
+/// The namespace of all databases.
+const NAMESPACE: &str = "nepto";
+/// Bytes that a store may take for blocks that it has read, and for what it has not written to its tables yet: twice the latter
+/// while that is written. By itself it would take half of the machine's memory, and up to 4 GiB. A transaction fits into what is
+/// not written yet. The names are those of SurrealDB, which has them in capitals in the environment, after `SURREAL_`.
+pub const STORE_BOUNDS: [(&str, &str); 2] =
+    [("surrealkv_block_cache_capacity", "134217728"), ("surrealkv_max_memtable_size", "33554432")];
+
+/// Each clone is a session of its own, in whichever database it enters.
+#[derive(Clone)]
+pub enum Connection {
+    /// To a store of this process.
+    Store(Surreal<local::Db>),
+    /// To a server.
+    Server(Surreal<Any>),
+}
+
+impl Connection {
+    /// Opens a store, or connects to a server and signs in.
+    pub async fn new(url: &str, credentials: Option<Root>) -> anyhow::Result<Self> {
+        if url.starts_with("surrealkv://") || url.starts_with("mem://") {
+            return Ok(Self::Store(open(url).await?));
+        }
+        let server = any::connect(url).await?;
+        if let Some(credentials) = credentials {
+            server.signin(credentials).await?;
+        }
+        server.use_ns(NAMESPACE).await?;
+        Ok(Self::Server(server))
+    }
+
+    /// From now on statements are about this database.
+    pub async fn enter(&self, database: &str) -> surrealdb::Result<()> {
+        match self {
+            Self::Store(store) => store.use_ns(NAMESPACE).use_db(database).await.map(drop),
+            Self::Server(server) => server.use_ns(NAMESPACE).use_db(database).await.map(drop),
+        }
+    }
+
+    /// Runs statements.
+    pub async fn query(&self, statements: &str, variables: Variables) -> surrealdb::Result<IndexedResults> {
+        match self {
+            Self::Store(store) => store.query(statements).bind(variables).await,
+            Self::Server(server) => server.query(statements).bind(variables).await,
+        }
+    }
+}
+
+/// What the library does when it connects to a store, except that this one is bounded.
+async fn open(url: &str) -> anyhow::Result<Surreal<local::Db>> {
+    let mut config = ConfigMap::empty();
+    for (name, bytes) in STORE_BOUNDS {
+        config = config.with_key_value(name, bytes);
+    }
+    let config = config.join(ConfigMap::from_env());
+    // maintenance writes, which must not come before the version is written
+    let store = Datastore::builder().with_config(config).without_maintenance_tasks().build_with_path(url).await?;
+    store.check_version().await?;
+    store.bootstrap().await?;
+    store.start_maintenance_tasks();
+    Ok(Surreal::unstable_from_datastore(store, None).await?)
+}
+
+#[cfg(test)]
+mod tests {
+    use surrealdb::types::{Bytes, vars};
+
+    use super::*;
+
+    /// The bound that one can run into.
+    #[tokio::test]
+    async fn an_embedded_store_is_bounded() {
+        let folder = tempfile::tempdir().unwrap();
+        let url = format!("surrealkv://{}", folder.path().display());
+        let connection = Connection::new(&url, None).await.unwrap();
+        connection.enter("test").await.unwrap();
+        let write = async |bytes: usize| {
+            let value = vars! { value: Bytes::from(vec![1; bytes]) };
+            let mut results = connection.query("CREATE row SET value = $value RETURN NONE", value).await.unwrap();
+            results.take_errors().is_empty()
+        };
+        assert!(write(8 << 20).await);
+        assert!(!write(40 << 20).await, "more than what may be unwritten");
+        assert!(write(8 << 20).await, "the store goes on");
+    }
+}
