@@ -171,18 +171,24 @@ impl Outbox {
     /// Publishes what waits, while the lease is held. It reads on behind what it has published: the store walks over deleted rows,
     /// so that from the beginning each read would cost more than the one before. What was committed late, and stands before
     /// that, is found by the next look.
+    ///
+    /// What was published is deleted while the next rows are published: the one waits for the database, the other for JetStream.
     async fn publish_some(&self, lease: &Lease, beat: &Heartbeat) -> anyhow::Result<()> {
         let mut last = String::new();
+        let mut stored = Vec::new();
         loop {
-            let rows = self.read_after(&last, BATCH).await?;
+            let mut rows = self.read_after(&last, BATCH).await?;
             let count = rows.len();
             if let Some(row) = rows.last() {
                 last = key_text(&row.id);
             }
-            self.publish(rows).await?;
+            let (deleted, published) = tokio::join!(self.delete(&stored), self.publish(&rows));
+            rows.truncate(published.stored);
+            stored = rows;
             beat.beat(&self.ctx);
-            if count < BATCH || self.ctx.stop.is_cancelled() || !lease.hold().await {
-                return Ok(());
+            let failed = deleted.and(published.failed);
+            if failed.is_err() || count < BATCH || self.ctx.stop.is_cancelled() || !lease.hold().await {
+                return self.delete(&stored).await.and(failed);
             }
         }
     }
@@ -193,32 +199,29 @@ impl Outbox {
         Ok(self.db.run(statement, vars! { last: last.to_owned(), limit: count }).await?)
     }
 
-    async fn publish(&self, rows: Vec<Row>) -> anyhow::Result<()> {
-        if rows.len() >= BATCH_MIN {
-            let parts = rows.iter().map(Row::message).collect::<anyhow::Result<Vec<_>>>()?;
+    async fn publish(&self, rows: &[Row]) -> Published {
+        // a row that can't be read as an event stops what stands behind it, but not what stands before
+        if rows.len() >= BATCH_MIN
+            && let Ok(parts) = rows.iter().map(Row::message).collect::<anyhow::Result<Vec<_>>>()
+        {
             match batch::publish(&self.ctx.nats, &self.ctx.random.alphanumeric(24), parts).await {
-                Ok(()) => return self.published(&rows).await,
+                Ok(()) => return Published { stored: rows.len(), failed: Ok(()) },
                 // one was stored by somebody who died then, or is too large, or …
                 Err(BatchError::Refused(reason)) => tracing::debug!(reason, "each event goes alone"),
-                Err(error) => return Err(error.into()),
+                Err(error) => return Published { stored: 0, failed: Err(error.into()) },
             }
         }
-        self.publish_each(&rows).await
+        self.publish_each(rows).await
     }
 
     /// Publishes row after row: what follows one that fails must not overtake it.
-    async fn publish_each(&self, rows: &[Row]) -> anyhow::Result<()> {
-        let mut stored = 0;
-        let mut failed = Ok(());
-        for row in rows {
-            failed = self.publish_one(row).await;
-            if failed.is_err() {
-                break;
+    async fn publish_each(&self, rows: &[Row]) -> Published {
+        for (stored, row) in rows.iter().enumerate() {
+            if let Err(error) = self.publish_one(row).await {
+                return Published { stored, failed: Err(error) };
             }
-            stored += 1;
         }
-        self.published(&rows[..stored]).await?;
-        failed
+        Published { stored: rows.len(), failed: Ok(()) }
     }
 
     async fn publish_one(&self, row: &Row) -> anyhow::Result<()> {
@@ -227,7 +230,8 @@ impl Outbox {
         Ok(())
     }
 
-    async fn published(&self, rows: &[Row]) -> anyhow::Result<()> {
+    /// Deletes rows that were published.
+    async fn delete(&self, rows: &[Row]) -> anyhow::Result<()> {
         if rows.is_empty() {
             return Ok(());
         }
@@ -238,6 +242,14 @@ impl Outbox {
             .increment(rows.len() as u64);
         Ok(())
     }
+}
+
+/// What became of rows that were to be published.
+struct Published {
+    /// How many of them JetStream has, from the first on.
+    stored: usize,
+    /// What kept the next one from it.
+    failed: anyhow::Result<()>,
 }
 
 fn key_text(id: &RecordId) -> String {
