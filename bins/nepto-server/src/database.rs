@@ -14,6 +14,11 @@ const NAME: &str = "surreal";
 /// for the newest version at every start.
 const DEFAULT: (&str, &str) = ("online_version_check", "false");
 
+/// The password of the user `SURREAL_USER` (or `--user`), as SurrealDB takes it.
+const PASSWORD: &str = "SURREAL_PASS";
+/// A file that has it: of systemd's credentials, or a secret of Compose.
+const PASSWORD_FILE: &str = "SURREAL_PASS_FILE";
+
 /// Whether this process was started by [`become_database_process`].
 pub fn is_database_process() -> bool {
     std::env::args_os().next().is_some_and(|name| name == NAME)
@@ -41,7 +46,27 @@ pub fn become_database_process(arguments: Vec<OsString>) -> ExitCode {
             command.env(name, value);
         }
     }
+    if let Err(error) = pass_password(&mut command) {
+        eprintln!("nepto-server: {error}");
+        return ExitCode::FAILURE;
+    }
     let error = command.exec();
     eprintln!("nepto-server: the database can't be started: {error}");
     ExitCode::FAILURE
+}
+
+/// The password of a file, for a server that takes it from its environment or its arguments alone; those everybody can see.
+fn pass_password(command: &mut Command) -> Result<(), String> {
+    let Some(file) = std::env::var_os(PASSWORD_FILE).filter(|_| std::env::var_os(PASSWORD).is_none()) else {
+        return Ok(());
+    };
+    let password = std::fs::read_to_string(&file);
+    let password = password.map_err(|error| format!("{PASSWORD_FILE} names {}: {error}", file.display()))?;
+    match password.trim_end() {
+        "" => Err(format!("{PASSWORD_FILE} names {}, which is empty", file.display())),
+        password => {
+            command.env(PASSWORD, password).env_remove(PASSWORD_FILE);
+            Ok(())
+        }
+    }
 }

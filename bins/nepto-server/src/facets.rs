@@ -6,8 +6,8 @@ use nepto_domains::gateway::Gateway;
 use nepto_kit::domain::{Domain, Parts};
 use nepto_kit::{Ctx, http, job};
 
-use crate::meta;
 use crate::process::Running;
+use crate::{meta, service_manager};
 
 /// A choice of names, empty for all.
 #[derive(Clone, Copy)]
@@ -107,7 +107,7 @@ impl Facets<'_> {
             public = public.merge(gateway(ctx, running).await?);
         }
         if self.listens() {
-            listen(ctx, running, public);
+            listen(ctx, running, public)?;
         }
         Ok(operators)
     }
@@ -168,13 +168,19 @@ pub async fn gateway(ctx: &Ctx, running: &mut Running) -> anyhow::Result<axum::R
     Ok(gateway.routes())
 }
 
-/// Opens the public listener with these routes.
-fn listen(ctx: &Ctx, running: &mut Running, routes: axum::Router) {
+/// Opens the public listener with these routes, or takes the one that the service manager keeps open.
+fn listen(ctx: &Ctx, running: &mut Running, routes: axum::Router) -> anyhow::Result<()> {
+    const NAME: &str = "public listener";
+    let listener = match service_manager::public_listener()? {
+        Some(listener) => listener,
+        None => http::listen(NAME, ctx.config.http.listen)?,
+    };
     let (ctx, router) = (ctx.clone(), http::public(ctx, routes));
-    running.start("public listener".to_owned(), async move {
+    running.start(NAME.to_owned(), async move {
         let door = http::Door::public(&ctx.config.http);
-        http::serve(&ctx, "public listener", ctx.config.http.listen, door, router).await
+        http::serve(&ctx, NAME, listener, door, router).await
     });
+    Ok(())
 }
 
 #[cfg(test)]

@@ -7,6 +7,7 @@ mod meta;
 mod open_files;
 mod process;
 mod provision;
+mod service_manager;
 
 use std::path::PathBuf;
 use std::process::ExitCode;

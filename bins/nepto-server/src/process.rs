@@ -8,7 +8,7 @@ use tokio::signal::unix::{SignalKind, signal};
 use tokio::task::JoinSet;
 
 use crate::facets::Facets;
-use crate::{Role, backfill, open_files, provision};
+use crate::{Role, backfill, open_files, provision, service_manager};
 
 /// Runs a role until it is told to stop or a part of it fails.
 pub fn run(role: Role, config: Config) -> anyhow::Result<()> {
@@ -62,10 +62,12 @@ async fn serve(ctx: &Ctx, facets: &Facets<'_>, metrics: PrometheusHandle) -> any
     let operators = facets.start(ctx, &mut running).await?.merge(job::routes(ctx, &nepto_domains::all()));
     running.start("metrics".to_owned(), telemetry::keep_up(ctx.clone(), metrics.clone()));
     let (admin_ctx, admin) = (ctx.clone(), http::admin(ctx, metrics, operators));
+    let listener = http::listen("admin listener", ctx.config.admin.listen)?;
     running.start("admin listener".to_owned(), async move {
-        let address = admin_ctx.config.admin.listen;
-        http::serve(&admin_ctx, "admin listener", address, http::Door::operators(), admin).await
+        http::serve(&admin_ctx, "admin listener", listener, http::Door::operators(), admin).await
     });
+    running.start("watchdog".to_owned(), service_manager::keep_watchdog(ctx.clone()));
+    service_manager::ready();
     let ended = running.until_stop(ctx).await;
     stop(ctx, running).await;
     ended
@@ -95,6 +97,7 @@ impl Running {
             },
         };
         tracing::info!("stopping");
+        service_manager::stopping();
         ctx.stop.cancel();
         ended
     }

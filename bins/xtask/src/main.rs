@@ -5,6 +5,8 @@ mod paths;
 #[cfg(test)]
 mod tidy;
 mod tools;
+#[cfg(test)]
+mod units;
 mod up;
 mod wasm;
 
@@ -91,6 +93,7 @@ fn run(task: Task) -> Result<ExitCode> {
 /// Builds, then leaves the rest and the last word to the test runner.
 fn test(paths: &Paths, filters: &[String]) -> Result<ExitCode> {
     let tools = Tools::find_or_install(paths)?;
+    tools::systemd()?;
     cargo::build(paths, Targets::All)?;
     let mut command = cargo::command(paths);
     if cargo::has_nextest(paths) {

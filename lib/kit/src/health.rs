@@ -1,7 +1,10 @@
 //! What a process depends on, and whether it does what it is needed for. `/readyz` asks all checks; one that fails or hangs
 //! turns it red. However many ask, the checks are asked once a second.
+//!
+//! Apart from that, each endless loop says that it comes round, whether it gets anything done or not. One that does not is our own
+//! mistake, which only a new process can mend: the service manager's watchdog ends this one.
 
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, PoisonError, Weak};
 use std::time::Duration;
 
 use futures_util::future::{BoxFuture, join_all};
@@ -13,6 +16,12 @@ const CHECK_TIMEOUT: Duration = Duration::from_secs(2);
 /// An answer is told to everybody for so long: each costs writes to everything that the process needs.
 const RECENT: Duration = Duration::from_secs(1);
 
+/// A loop must come round within this: longer than all that one round may wait for.
+const ROUND_MAX: Duration = Duration::from_secs(300);
+
+/// Their names, and when each began its round.
+type Loops = Vec<(String, Weak<Mutex<Instant>>)>;
+
 type Check = Arc<dyn Fn() -> BoxFuture<'static, Result<(), String>> + Send + Sync>;
 
 /// The checks of a process.
@@ -21,6 +30,18 @@ pub struct Health {
     checks: Arc<Mutex<Vec<(String, Check)>>>,
     /// The newest answer. Who asks while the checks are being asked waits here for what they say.
     newest: Arc<tokio::sync::Mutex<Option<(Instant, Readiness)>>>,
+    loops: Arc<Mutex<Loops>>,
+}
+
+/// A loop: when it last began a round. A loop that ends drops it.
+#[derive(Debug, Clone)]
+pub struct Round(Arc<Mutex<Instant>>);
+
+impl Round {
+    /// The next round begins.
+    pub fn begin(&self) {
+        *self.0.lock().unwrap_or_else(PoisonError::into_inner) = Instant::now();
+    }
 }
 
 /// The answer of `/readyz`.
@@ -53,6 +74,24 @@ impl Health {
             Some((_, known)) => *known = check,
             None => checks.push((name, check)),
         }
+    }
+
+    /// Registers a loop, which begins a round now.
+    pub fn round(&self, name: impl Into<String>) -> Round {
+        let round = Round(Arc::new(Mutex::new(Instant::now())));
+        let mut loops = self.loops.lock().unwrap_or_else(PoisonError::into_inner);
+        loops.retain(|(_, known)| known.strong_count() > 0);
+        loops.push((name.into(), Arc::downgrade(&round.0)));
+        round
+    }
+
+    /// The loops that have not come round for five minutes.
+    pub fn standing_still(&self) -> Vec<String> {
+        let loops = self.loops.lock().unwrap_or_else(PoisonError::into_inner);
+        let stands =
+            |began: &Mutex<Instant>| began.lock().unwrap_or_else(PoisonError::into_inner).elapsed() > ROUND_MAX;
+        let still = loops.iter().filter(|(_, began)| began.upgrade().is_some_and(|began| stands(&began)));
+        still.map(|(name, _)| name.clone()).collect()
     }
 
     /// What the checks said within the last second; else they are asked.
@@ -125,6 +164,19 @@ mod tests {
         tokio::time::sleep(RECENT).await;
         health.recent().await;
         assert_eq!(asked.load(Ordering::Relaxed), 2);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_loop_that_does_not_come_round_stands_still() {
+        let health = Health::default();
+        let (one, other) = (health.round("one"), health.round("other"));
+        tokio::time::advance(ROUND_MAX).await;
+        assert!(health.standing_still().is_empty());
+        one.begin();
+        tokio::time::advance(Duration::from_millis(1)).await;
+        assert_eq!(health.standing_still(), ["other"]);
+        drop(other);
+        assert!(health.standing_still().is_empty(), "it ended");
     }
 
     #[tokio::test]

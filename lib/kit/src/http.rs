@@ -38,7 +38,7 @@ use crate::{Ctx, Failure, dead_letters, pages};
 use gate::Gatekeeper;
 
 pub use endpoint::{Admit, Asked, Routes};
-pub use listener::{Acquaintance, Door, serve};
+pub use listener::{Acquaintance, Door, listen, serve};
 pub use origin::Origin;
 pub use shares::{Bounds, Full, Share, Shares};
 

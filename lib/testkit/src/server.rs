@@ -296,7 +296,7 @@ pub(crate) async fn run(folder: &Path, settings: &Settings, arguments: &[&str]) 
     }
 }
 
-fn write(folder: &Path, name: &str, settings: &Settings) -> Result<PathBuf> {
+pub(crate) fn write(folder: &Path, name: &str, settings: &Settings) -> Result<PathBuf> {
     let path = folder.join(format!("{name}.toml"));
     std::fs::write(&path, settings.to_toml())?;
     Ok(path)

@@ -1,6 +1,6 @@
 //! NATS, Redis and Nepto together, as one process or as many.
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
@@ -11,7 +11,7 @@ use toml::Value;
 
 use crate::guard::{Guard, Guarded};
 use crate::migrated;
-use crate::server::{DATABASE_PASSWORD, run};
+use crate::server::{DATABASE_PASSWORD, run, write};
 use crate::{FaultProxy, Nats, Port, Redis, Role, Server, Settings, WatchedChain, folder};
 
 /// Everything a test of the whole needs. Parts can be killed, paused and restarted one by one.
@@ -101,6 +101,11 @@ impl Stack {
     /// `nepto-server` with these arguments and the stack's settings, to its end; what it said.
     pub async fn run(&self, arguments: &[&str]) -> Result<String> {
         run(self.folder.path(), &self.settings, arguments).await
+    }
+
+    /// A configuration file with the stack's settings and these, for a process that is started in another way.
+    pub fn configuration(&self, name: &str, settings: &Settings) -> Result<PathBuf> {
+        write(self.folder.path(), name, &self.settings.clone().and(settings))
     }
 
     /// Every process of Nepto but the database, each once.

@@ -57,6 +57,14 @@ impl Tools {
     }
 }
 
+/// systemd's own tools, with which the units are checked.
+pub fn systemd() -> Result<()> {
+    match on_path("systemd-analyze").is_some() && on_path("systemd-socket-activate").is_some() {
+        true => Ok(()),
+        false => apt::install("systemd", "systemd"),
+    }
+}
+
 /// The protobuf compiler, which build scripts call. Needed before anything but this program is built.
 pub fn protoc() -> Result<String> {
     let program = std::env::var_os("PROTOC").map_or_else(|| "protoc".into(), PathBuf::from);

@@ -86,7 +86,14 @@ impl World {
         let (serving, address) = (ctx.clone(), port.address());
         let router = http::public(&ctx, router);
         tokio::spawn(async move {
-            http::serve(&serving, "listener", address, Door::public(&serving.config.http), router).await
+            http::serve(
+                &serving,
+                "listener",
+                http::listen("listener", address)?,
+                Door::public(&serving.config.http),
+                router,
+            )
+            .await
         });
         eventually(seconds(10), async || Ok(TcpStream::connect(address).await.is_ok())).await.unwrap();
         Self { ctx, address, signer, _port: port, _redis: redis, _nats: nats }

@@ -62,6 +62,7 @@ async fn route(ctx: Ctx, shard: Shard) -> anyhow::Result<()> {
     let beat = Heartbeat::of_reader(&ctx, shard.stream(), NAME);
     let holder = ctx.random.alphanumeric(20);
     loop {
+        beat.comes_round();
         let mut router = Router {
             ctx: ctx.clone(),
             shard,

@@ -7,13 +7,17 @@ use std::time::Duration;
 use async_nats::jetstream::consumer::PullConsumer;
 
 use crate::Ctx;
+use crate::health::Round;
 
 /// A consumer that has not asked for messages for this long has stalled.
 const STALLED_AFTER_MS: i64 = 60_000;
 
-/// The life sign of a consumer's loop, and a look at the consumer itself, for `/readyz`.
+/// The life sign of a loop: that it gets something done, for `/readyz`, and that it comes round at all, for the watchdog.
 #[derive(Clone)]
-pub struct Heartbeat(Arc<AtomicI64>);
+pub struct Heartbeat {
+    beat_ms: Arc<AtomicI64>,
+    round: Round,
+}
 
 impl Heartbeat {
     /// Of the loop around a durable consumer.
@@ -26,13 +30,18 @@ impl Heartbeat {
         Self::register(ctx, stream.into(), reader, false)
     }
 
+    fn new(ctx: &Ctx, name: &str) -> Self {
+        Self { beat_ms: Arc::new(AtomicI64::new(ctx.clock.now_ms())), round: ctx.health.round(name) }
+    }
+
     fn register(ctx: &Ctx, stream: String, name: &'static str, durable: bool) -> Self {
-        let beat = Self(Arc::new(AtomicI64::new(ctx.clock.now_ms())));
-        let (checked, beat_ctx) = (beat.clone(), ctx.clone());
-        ctx.health.register(format!("consumer {stream}/{name}"), move || {
-            let (beat, stream, ctx) = (checked.clone(), stream.clone(), beat_ctx.clone());
+        let check = format!("consumer {stream}/{name}");
+        let heartbeat = Self::new(ctx, &check);
+        let (checked, beat_ctx) = (heartbeat.beat_ms.clone(), ctx.clone());
+        ctx.health.register(check, move || {
+            let (beat_ms, stream, ctx) = (checked.clone(), stream.clone(), beat_ctx.clone());
             async move {
-                let silent_ms = ctx.clock.now_ms() - beat.0.load(Ordering::Relaxed);
+                let silent_ms = ctx.clock.now_ms() - beat_ms.load(Ordering::Relaxed);
                 if silent_ms > STALLED_AFTER_MS {
                     return Err(format!("has not fetched for {} s", silent_ms / 1_000));
                 }
@@ -44,23 +53,30 @@ impl Heartbeat {
                 Ok(())
             }
         });
-        beat
+        heartbeat
     }
 
     /// Of any other loop, which must beat within `silence_max`.
     pub fn of_loop(ctx: &Ctx, name: impl Into<String>, silence_max: Duration) -> Self {
-        let beat = Self(Arc::new(AtomicI64::new(ctx.clock.now_ms())));
-        let (checked, clock) = (beat.clone(), ctx.clock.clone());
+        let name = name.into();
+        let heartbeat = Self::new(ctx, &name);
+        let (checked, clock) = (heartbeat.beat_ms.clone(), ctx.clock.clone());
         ctx.health.register(name, move || {
-            let silent_ms = clock.now_ms() - checked.0.load(Ordering::Relaxed);
+            let silent_ms = clock.now_ms() - checked.load(Ordering::Relaxed);
             let stalled = silent_ms > silence_max.as_millis() as i64;
             std::future::ready(if stalled { Err(format!("silent for {} s", silent_ms / 1_000)) } else { Ok(()) })
         });
-        beat
+        heartbeat
     }
 
-    /// The loop is alive.
+    /// The loop comes round, and does what it is for.
     pub fn beat(&self, ctx: &Ctx) {
-        self.0.store(ctx.clock.now_ms(), Ordering::Relaxed);
+        self.beat_ms.store(ctx.clock.now_ms(), Ordering::Relaxed);
+        self.round.begin();
+    }
+
+    /// The loop comes round, whether it can do what it is for or not.
+    pub fn comes_round(&self) {
+        self.round.begin();
     }
 }

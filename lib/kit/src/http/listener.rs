@@ -33,6 +33,8 @@ use crate::{Ctx, Failure};
 
 /// After a connection that could not be accepted.
 const ACCEPT_AGAIN_AFTER: Duration = Duration::from_millis(50);
+/// Where nobody connects, the loop comes round so often.
+const ROUND_EVERY: Duration = Duration::from_secs(30);
 /// Connections that wait to be accepted: the most that Linux allows by itself. Who finds no place among them tries again after
 /// a second, which a flood must not do to others.
 const BACKLOG: u32 = 4_096;
@@ -110,17 +112,25 @@ impl Patience {
     }
 }
 
-/// Serves until the process stops, and then until the requests under way are answered.
-pub async fn serve(ctx: &Ctx, what: &str, address: SocketAddr, door: Door, router: Router) -> anyhow::Result<()> {
+/// Opens a listener. From here on connections wait until they are accepted.
+pub fn listen(what: &str, address: SocketAddr) -> anyhow::Result<TcpListener> {
     let listener = bind(address).map_err(|error| {
         anyhow::anyhow!("{what} can't listen on {address}: {error}; choose another port in the configuration")
     })?;
     tracing::info!(what, address = %listener.local_addr()?, "listening");
+    Ok(listener)
+}
+
+/// Serves until the process stops, and then until the requests under way are answered.
+pub async fn serve(ctx: &Ctx, what: &str, listener: TcpListener, door: Door, router: Router) -> anyhow::Result<()> {
     let patience = Patience::new(&ctx.config.http);
     let connections = TaskTracker::new();
+    let round = ctx.health.round(what);
     loop {
+        round.begin();
         let (stream, peer) = tokio::select! {
             () = ctx.stop.cancelled() => break,
+            () = sleep(ROUND_EVERY) => continue,
             accepted = listener.accept() => match accepted {
                 Ok(accepted) => accepted,
                 Err(error) => {

@@ -44,6 +44,7 @@ pub async fn serve(ctx: Ctx, db: Db, jobs: Vec<Job>) -> anyhow::Result<()> {
                 continue;
             }
         }
+        beat.comes_round();
         match scheduler.look().await {
             Ok(()) => beat.beat(&ctx),
             Err(error) => {

@@ -135,6 +135,7 @@ impl Outbox {
         let lease = Lease::new(&self.ctx, &name, LEASE_TTL);
         let beat = Heartbeat::of_loop(&self.ctx, format!("outbox {}", self.db.name()), SILENCE_MAX);
         loop {
+            beat.comes_round();
             match self.publish_all(&lease, &beat).await {
                 Ok(()) => {}
                 Err(error) => {

@@ -20,6 +20,7 @@ mod redis;
 mod restores;
 mod roles;
 mod server;
+mod service_manager;
 mod services;
 mod sessions;
 mod sign_in;

@@ -1,0 +1,55 @@
+//! What systemd and this process tell each other (sd_notify(3), sd_listen_fds(3)): that it is ready, that it stops, that its loops
+//! come round; and the public listener, which systemd keeps open while the process is replaced. Without systemd nothing happens.
+
+use std::time::Duration;
+
+use anyhow::Context;
+use listenfd::ListenFd;
+use nepto_kit::Ctx;
+use sd_notify::NotifyState;
+use tokio::net::TcpListener;
+
+/// The process serves: units that are ordered after this one may start.
+pub fn ready() {
+    tell(NotifyState::Ready);
+}
+
+/// The process finishes what it began.
+pub fn stopping() {
+    tell(NotifyState::Stopping);
+}
+
+/// Says that the process is alive, twice as often as it must, as long as all of its loops come round. If one does not, the service
+/// manager ends the process and starts another. This runs on the threads that everything runs on: if these are blocked, it says
+/// nothing either.
+pub async fn keep_watchdog(ctx: Ctx) -> anyhow::Result<()> {
+    let pause = sd_notify::watchdog_enabled().map(|within| within / 2);
+    loop {
+        tokio::select! {
+            () = ctx.stop.cancelled() => return Ok(()),
+            () = tokio::time::sleep(pause.unwrap_or(Duration::MAX)) => {}
+        }
+        match ctx.health.standing_still().as_slice() {
+            [] => tell(NotifyState::Watchdog),
+            still => tracing::error!(?still, "loops of this process stand still; the watchdog will end it"),
+        }
+    }
+}
+
+/// The listener that a socket unit keeps open for us, if there is one.
+pub fn public_listener() -> anyhow::Result<Option<TcpListener>> {
+    let inherited = ListenFd::from_env().take_tcp_listener(0);
+    let Some(listener) = inherited.context("what the service manager passed is not a listening TCP socket")? else {
+        return Ok(None);
+    };
+    listener.set_nonblocking(true)?;
+    let listener = TcpListener::from_std(listener)?;
+    tracing::info!(address = %listener.local_addr()?, "listening on the socket of the service manager");
+    Ok(Some(listener))
+}
+
+fn tell(state: NotifyState<'_>) {
+    if let Err(error) = sd_notify::notify(&[state]) {
+        tracing::warn!(%error, "the service manager can't be told how this process is");
+    }
+}

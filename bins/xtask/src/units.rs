@@ -1,0 +1,103 @@
+//! The units in `systemd/`, as systemd reads them.
+
+use std::collections::BTreeMap;
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::process::Command;
+
+use tempfile::TempDir;
+
+/// systemd's own measure of what a service may do to its machine, from 0 to 10.
+const EXPOSURE_MAX: f64 = 2.0;
+
+fn folder() -> PathBuf {
+    let own = std::env::var_os("CARGO_MANIFEST_DIR").expect("cargo runs this");
+    Path::new(&own).join("../../systemd").canonicalize().expect("the units")
+}
+
+/// A machine that has the units, and files in place of the programs.
+fn machine() -> TempDir {
+    let root = tempfile::tempdir().unwrap();
+    let (units, programs) = (root.path().join("etc/systemd/system"), root.path().join("usr/bin"));
+    fs::create_dir_all(&units).unwrap();
+    fs::create_dir_all(&programs).unwrap();
+    let copied = Command::new("cp").arg("-r").arg(folder().join(".")).arg(&units).status().unwrap();
+    assert!(copied.success());
+    for program in ["nepto-server", "nats-server", "kill"] {
+        fs::copy("/bin/true", programs.join(program)).unwrap();
+    }
+    root
+}
+
+/// Names and texts of the units of a kind; of a template, its instance 8080.
+fn units(kind: &str) -> BTreeMap<String, String> {
+    let files = fs::read_dir(folder()).unwrap().map(|entry| entry.unwrap().path());
+    let files = files.filter(|file| file.extension().is_some_and(|extension| extension == kind));
+    let read = |file: PathBuf| {
+        let name = file.file_name().unwrap().to_str().unwrap().replace("@.", "@8080.");
+        (name, fs::read_to_string(file).unwrap())
+    };
+    files.map(read).collect()
+}
+
+fn setting<'a>(unit: &'a str, name: &str) -> Option<&'a str> {
+    unit.lines().filter_map(|line| line.split_once('=')).find(|(known, _)| *known == name).map(|(_, value)| value)
+}
+
+#[test]
+fn no_service_may_do_more_than_it_needs() {
+    let root = machine();
+    let services = units("service");
+    assert!(services.len() >= 8, "{services:?}");
+    for name in services.keys() {
+        let mut analyze = Command::new("systemd-analyze");
+        analyze.args(["security", "--offline=yes", "--no-pager", "--root"]).arg(root.path()).arg(name);
+        let output = analyze.output().expect("systemd-analyze; Debian's package is systemd");
+        let said = String::from_utf8_lossy(&output.stdout).into_owned();
+        let level =
+            said.lines().last().and_then(|line| line.split("service: ").nth(1)?.split(' ').next()?.parse().ok());
+        let level: f64 = level.unwrap_or_else(|| panic!("{name}: {said}{}", String::from_utf8_lossy(&output.stderr)));
+        assert!(level <= EXPOSURE_MAX, "{name} has an exposure of {level}\n{said}");
+    }
+}
+
+#[test]
+fn systemd_understands_every_line() {
+    let root = machine();
+    for name in units("service").into_keys().chain(units("socket").into_keys()) {
+        let mut analyze = Command::new("systemd-analyze");
+        analyze.args(["verify", "--recursive-errors=no", "--man=no", "--root"]).arg(root.path()).arg(&name);
+        let output = analyze.output().expect("systemd-analyze; Debian's package is systemd");
+        let said = String::from_utf8_lossy(&output.stderr).into_owned();
+        assert!(output.status.success() && !said.contains("nepto"), "{name}: {said}");
+    }
+}
+
+#[test]
+fn every_role_has_its_unit() {
+    let services = units("service");
+    for role in ["all", "api", "gateway", "worker", "watcher", "cron", "database", "provision"] {
+        let starts = format!("/usr/bin/nepto-server {role}");
+        let has =
+            services.values().any(|unit| setting(unit, "ExecStart").is_some_and(|line| line.starts_with(&starts)));
+        assert!(has, "no unit runs the role {role}");
+    }
+}
+
+#[test]
+fn a_stopping_process_has_more_time_than_it_takes() {
+    let sample = fs::read_to_string(folder().join("../docs/nepto.example.toml")).unwrap();
+    let drain_ms: u64 = sample
+        .lines()
+        .find_map(|line| line.strip_prefix("drain_ms = "))
+        .and_then(|rest| rest.split_whitespace().next()?.parse().ok())
+        .expect("node.drain_ms");
+    let mut notified = 0;
+    for (name, unit) in units("service").iter().filter(|(_, unit)| setting(unit, "Type") == Some("notify")) {
+        let stop_s: u64 = setting(unit, "TimeoutStopSec").and_then(|value| value.parse().ok()).expect("seconds");
+        assert!(stop_s * 1_000 >= 2 * drain_ms, "{name}");
+        assert!(setting(unit, "WatchdogSec").is_some(), "{name}");
+        notified += 1;
+    }
+    assert_eq!(notified, 6);
+}
