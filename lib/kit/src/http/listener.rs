@@ -33,6 +33,9 @@ use crate::{Ctx, Failure};
 
 /// After a connection that could not be accepted.
 const ACCEPT_AGAIN_AFTER: Duration = Duration::from_millis(50);
+/// A new connection of a process that stops has so long for its request.
+const FIRST_REQUEST_WITHIN: Duration = Duration::from_millis(500);
+const LOOK_EVERY: Duration = Duration::from_millis(5);
 /// Where nobody connects, the loop comes round so often.
 const ROUND_EVERY: Duration = Duration::from_secs(30);
 /// Connections that wait to be accepted: the most that Linux allows by itself. Who finds no place among them tries again after
@@ -182,6 +185,7 @@ async fn converse(
         return;
     }
     let stage = Arc::new(Stage::default());
+    let begun = stage.clone();
     let stream = Timed::new(stream, share, patience, stage.clone());
     let service = hyper::service::service_fn(move |mut request: hyper::Request<hyper::body::Incoming>| {
         request.extensions_mut().insert(ConnectInfo(peer));
@@ -208,14 +212,28 @@ async fn converse(
     let mut connection = std::pin::pin!(connection);
     let served = tokio::select! {
         served = connection.as_mut() => served,
-        () = stop.cancelled() => {
-            connection.as_mut().graceful_shutdown();
-            connection.await
+        () = stop.cancelled() => tokio::select! {
+            served = connection.as_mut() => served,
+            () = first_request(&begun) => {
+                connection.as_mut().graceful_shutdown();
+                connection.await
+            }
         }
     };
     if let Err(error) = served {
         tracing::debug!(%peer, %error, "a connection broke");
     }
+}
+
+/// Waits until a connection has had a request, but not for long. Who connected just before the process stops has asked already, or is
+/// about to, and would take an end without an answer for a failure.
+async fn first_request(stage: &Stage) {
+    let asked = async {
+        while stage.get() == Stage::HEAD {
+            sleep(LOOK_EVERY).await;
+        }
+    };
+    let _ = tokio::time::timeout(FIRST_REQUEST_WITHIN, asked).await;
 }
 
 /// What a connection is at.
@@ -387,6 +405,11 @@ mod tests {
 
     /// A connection to a router, and our end of it.
     async fn conversation() -> TcpStream {
+        conversation_until(CancellationToken::new()).await
+    }
+
+    /// The same, of a process that stops then.
+    async fn conversation_until(stop: CancellationToken) -> TcpStream {
         let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
         let ours = TcpStream::connect(listener.local_addr().unwrap()).await.unwrap();
         let (stream, peer) = listener.accept().await.unwrap();
@@ -394,7 +417,7 @@ mod tests {
             .route("/", get(|| async { "hello" }))
             .route("/large", get(|| async { vec![7_u8; 64 * 1024 * 1024] }));
         let share = Door::operators().enter(peer).unwrap();
-        tokio::spawn(converse(stream, peer, share, PATIENCE, router, CancellationToken::new()));
+        tokio::spawn(converse(stream, peer, share, PATIENCE, router, stop));
         ours
     }
 
@@ -432,6 +455,20 @@ mod tests {
             let answers = heard.matches("HTTP/1.1 ").count();
             assert_eq!(answers, if status == "200" { 2 } else { 1 }, "{hosts:?}: {heard}");
         }
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn who_connects_before_the_end_is_answered_and_who_says_nothing_is_not_waited_for() {
+        let stop = CancellationToken::new();
+        let mut asks = conversation_until(stop.clone()).await;
+        let mut silent = conversation_until(stop.clone()).await;
+        stop.cancel();
+        sleep(FIRST_REQUEST_WITHIN / 2).await;
+        asks.write_all(REQUEST).await.unwrap();
+        assert!(heard(&mut asks).await.0.starts_with("HTTP/1.1 200"));
+        let (said, after) = heard(&mut silent).await;
+        assert_eq!(said, "");
+        assert!(after < FIRST_REQUEST_WITHIN * 2, "{after:?}");
     }
 
     #[tokio::test(start_paused = true)]
