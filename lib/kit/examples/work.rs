@@ -81,7 +81,7 @@ async fn publish(ctx: &Ctx, db: &Db) -> Result<f64> {
     for some in numbers.chunks(1_000) {
         let rows: Vec<Row> = some
             .iter()
-            .map(|number| Ok(Row::new(&removed(*number)?, &ctx.clock, &ctx.random)))
+            .map(|number| Ok(Row::new(&removed(*number)?, &ctx.clock, &ctx.random)?))
             .collect::<Result<_>>()?;
         db.execute(&format!("{{ {INSERT} }}"), vars! { events: rows }).await?;
     }

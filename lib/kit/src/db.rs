@@ -152,43 +152,41 @@ impl Databases {
     }
 }
 
-/// What a statement answered. Which row can't be read is looked for only if there is one.
+/// What a statement answered, as one value.
 fn read<T: SurrealValue>(answer: Value, statement: &str) -> Result<T, DbError> {
-    let kept = answer.clone();
+    let id = id_of(&answer);
     T::from_value(answer).map_err(|error| {
-        let row = unreadable::<T>(kept).unwrap_or_else(|| format!("of {statement}"));
-        corrupt(row, error.message().to_owned())
+        let row = id.map_or_else(|| format!("of {statement}"), |id| id.to_sql());
+        unreadable(row, error.message().to_owned())
     })
 }
 
-/// What a row means that says more than its columns do, such as amounts packed into bytes. One that means nothing is an error.
-pub fn readable<T>(id: &RecordId, meaning: Option<T>) -> Result<T, DbError> {
-    meaning.ok_or_else(|| corrupt(id.to_sql(), "its key or its bytes mean nothing".to_owned()))
-}
-
-fn corrupt(row: String, problem: String) -> DbError {
-    metrics::counter!("nepto_rows_unreadable_total").increment(1);
-    tracing::error!(row, problem, "a row can't be read");
-    DbError::Corrupt { row, problem }
-}
-
-/// The id of the row that can't be read.
-fn unreadable<T: SurrealValue>(answer: Value) -> Option<String> {
-    let row = match answer {
-        Value::Array(rows) => {
-            let is_bad = |row: &Value| T::from_value(Value::Array(vec![row.clone()].into())).is_err();
-            rows.into_iter().find(is_bad)?
-        }
-        row => row,
-    };
+/// The id of a row, for whoever can't read it.
+fn id_of(row: &Value) -> Option<RecordId> {
     match row {
-        Value::RecordId(id) => Some(id.to_sql()),
+        Value::RecordId(id) => Some(id.clone()),
         Value::Object(fields) => match fields.get("id")? {
-            Value::RecordId(id) => Some(id.to_sql()),
+            Value::RecordId(id) => Some(id.clone()),
             _ => None,
         },
         _ => None,
     }
+}
+
+/// What a row means that says more than its columns do, such as amounts packed into bytes. One that means nothing is an error.
+pub fn readable<T>(id: &RecordId, meaning: Option<T>) -> Result<T, DbError> {
+    meaning.ok_or_else(|| corrupt(id, "its key or its bytes mean nothing".to_owned()))
+}
+
+/// The row of this id can't be read: it is counted and named in the log.
+pub(crate) fn corrupt(id: &RecordId, problem: String) -> DbError {
+    unreadable(id.to_sql(), problem)
+}
+
+fn unreadable(row: String, problem: String) -> DbError {
+    metrics::counter!("nepto_rows_unreadable_total").increment(1);
+    tracing::error!(row, problem, "a row can't be read");
+    DbError::Corrupt { row, problem }
 }
 
 impl Db {
@@ -215,6 +213,25 @@ impl Db {
     /// Runs one statement, or one `{ … }` block, which is one transaction, and returns its value. A conflict with another
     /// transaction is retried with jitter, up to a bound.
     pub async fn run<T: SurrealValue>(&self, statement: &str, variables: Variables) -> Result<T, DbError> {
+        read(self.answer(statement, variables).await?, statement)
+    }
+
+    /// The same for a statement that answers with rows. All of them can be read, or the first that can't be is the error.
+    pub async fn rows<T: SurrealValue>(&self, statement: &str, variables: Variables) -> Result<Vec<T>, DbError> {
+        self.each_row(statement, variables).await?.collect()
+    }
+
+    /// The same, one by one: for whoever goes on with the others where one can't be read.
+    pub async fn each_row<T: SurrealValue>(
+        &self,
+        statement: &str,
+        variables: Variables,
+    ) -> Result<impl ExactSizeIterator<Item = Result<T, DbError>>, DbError> {
+        let rows: Vec<Value> = read(self.answer(statement, variables).await?, statement)?;
+        Ok(rows.into_iter().map(move |row| read(row, statement)))
+    }
+
+    async fn answer(&self, statement: &str, variables: Variables) -> Result<Value, DbError> {
         for attempt in 0..ATTEMPTS_MAX {
             match self.attempt(statement, variables.clone()).await {
                 Err(DbError::Conflict) => {
@@ -222,7 +239,7 @@ impl Db {
                     let wait = backoff(&self.random, attempt, Duration::from_millis(2), Duration::from_millis(200));
                     tokio::time::sleep(wait).await;
                 }
-                done => return read(done?, statement),
+                done => return done,
             }
         }
         Err(DbError::Conflict)

@@ -11,7 +11,8 @@ use nepto_kit::clock::backoff;
 use nepto_kit::consumer::Heartbeat;
 use nepto_kit::db::DbError;
 use nepto_kit::lease::Lease;
-use nepto_kit::{crash, dead_letters, nats, outbox};
+use nepto_kit::outbox::{self, Unwritable};
+use nepto_kit::{crash, dead_letters, nats};
 use nepto_proto::chain as wire;
 use nepto_proto::event::{Grade, OwnershipChanged};
 use nepto_proto::subject::CHAIN_STREAM;
@@ -296,7 +297,7 @@ impl Lane {
             CursorRow { seq: state.cursor.seq + 1, events: state.cursor.events + folded.events as i64, ..after };
         let changes = folded.deltas.iter().map(|((block, holding), delta)| (*block, *holding, delta.amount));
         let open = changes.filter(|(block, ..)| *block as i64 > after.final_height);
-        let events = self.events(&state.shapes, open, Grade::Provisional);
+        let events = self.events(&state.shapes, open, Grade::Provisional)?;
         let change =
             Change { pipeline: self.pipeline, before: &state.cursor, after: &after, folded, late, retried, events };
         let has_events = !change.events.is_empty();
@@ -321,7 +322,7 @@ impl Lane {
         let after = CursorRow { seq: state.cursor.seq + 1, ..after };
         let gone = state.unfolded.iter().flat_map(|applied| &applied.deltas).filter(|delta| delta.block > height);
         let undone = gone.map(|delta| (delta.block, delta.holding, delta.amount.negated()));
-        let events = self.events(&state.shapes, undone, Grade::Reverted);
+        let events = self.events(&state.shapes, undone, Grade::Reverted)?;
         let has_events = !events.is_empty();
         let store = &self.assets.store;
         store
@@ -364,7 +365,7 @@ impl Lane {
         let store = &self.assets.store;
         let deltas = state.unfolded.iter().take(count).flat_map(|applied| &applied.deltas);
         let deltas = deltas.map(|delta| (delta.block, delta.holding, delta.amount));
-        let mut events = self.events(&state.shapes, deltas, Grade::Final);
+        let mut events = self.events(&state.shapes, deltas, Grade::Final)?;
         let has_events = !events.is_empty();
         while events.len() > EVENTS_AT_ONCE {
             store.tell(events.drain(..EVENTS_AT_ONCE).collect()).await?;
@@ -392,10 +393,10 @@ impl Lane {
         shapes: &Shapes,
         changes: impl Iterator<Item = (u64, Holding, Amount)>,
         grade: Grade,
-    ) -> Vec<outbox::Row> {
+    ) -> Result<Vec<outbox::Row>, Unwritable> {
         let accounts = self.linked.accounts();
         if accounts.is_empty() {
-            return Vec::new();
+            return Ok(Vec::new());
         }
         let ctx = &self.assets.ctx;
         let event = |(block, holding, amount): (u64, Holding, Amount)| {

@@ -113,14 +113,12 @@ impl Tracker {
             row.since_ms = now_ms;
             row.next_look_ms = now_ms;
         }
-        let account = row.account.parse().ok().filter(|_| changed);
-        let event = account.map(|account| TransactionChanged {
-            account,
-            chain_id: self.chain,
-            hash: row.hash.clone(),
-            state: row.state.clone(),
-        });
-        let event = event.map(|event| outbox::Row::new(&event, &ctx.clock, &ctx.random));
+        let event = |account| {
+            let (hash, state) = (row.hash.clone(), row.state.clone());
+            let event = TransactionChanged { account, chain_id: self.chain, hash, state };
+            outbox::Row::new(&event, &ctx.clock, &ctx.random)
+        };
+        let event = row.account.parse().ok().filter(|_| changed).map(event).transpose()?;
         self.assets.store.update(&row, event).await?;
         self.assets.outbox.wake();
         Ok(())
