@@ -2,6 +2,7 @@
 
 mod column;
 pub mod key;
+mod transaction;
 
 use std::os::unix::fs::DirBuilderExt;
 use std::sync::Arc;
@@ -17,9 +18,10 @@ use crate::address;
 use crate::clock::{Random, backoff};
 use crate::config::Database;
 use crate::health::Health;
-use crate::job::Fence;
 use crate::{job, outbox};
 
+use self::transaction::Refusal;
+pub use self::transaction::Transaction;
 pub use column::{Body, Fixed, Id, Int, Key, Table, Text};
 pub use surrealdb::types::{Bytes, Datetime, RecordId, array, vars};
 
@@ -42,13 +44,13 @@ const OWN_TABLES: &str = "own-2";
 /// Why the database did not do what it was asked.
 #[derive(Debug, thiserror::Error)]
 pub enum DbError {
-    /// The statement refused what was asked, and changed nothing: `THROW '<code>'`.
+    /// What was asked was refused, and nothing changed: [`Transaction::refuse_if`].
     #[error("refused: {0}")]
     Refused(ErrorCode),
-    /// Somebody was faster: what the statement builds on is not there any more, and it changed nothing: `THROW 'stale'`.
+    /// Somebody was faster: what the change builds on is not there any more, and nothing changed: [`Transaction::stale_if`].
     #[error("somebody was faster")]
     Stale,
-    /// The run of the job that this belongs to was replaced by a later one ([`crate::job::Fence`]), and it changed nothing.
+    /// The run of the job that this belongs to was replaced by a later one ([`Transaction::fenced`]), and nothing changed.
     #[error("a later run of this job has begun")]
     Superseded,
     /// A row that does not mean what it must. It is never left out: see "A row that can't be read" of the operator's manual.
@@ -79,26 +81,12 @@ pub enum DbError {
 impl From<surrealdb::Error> for DbError {
     fn from(error: surrealdb::Error) -> Self {
         match error.details() {
-            ErrorDetails::Thrown => match thrown(error.message()) {
-                STALE => Self::Stale,
-                Fence::SUPERSEDED => Self::Superseded,
-                code => code.parse().map_or_else(|()| Self::Other(Box::new(error)), Self::Refused),
-            },
             ErrorDetails::AlreadyExists(_) => Self::Exists,
             ErrorDetails::Query(Some(QueryError::TransactionConflict)) => Self::Conflict,
             ErrorDetails::Connection(_) => Self::Unreachable(Box::new(error)),
             _ => Self::Other(Box::new(error)),
         }
     }
-}
-
-/// What a statement throws that came too late. Everything else that one throws is the code of an error; a test of the
-/// repository reads all statements for it.
-const STALE: &str = "stale";
-
-/// The library keeps what was thrown only in a sentence.
-fn thrown(message: &str) -> &str {
-    message.rsplit(": ").next().unwrap_or(message)
 }
 
 /// The connection to SurrealDB, from which each domain gets its own database.
@@ -213,27 +201,23 @@ impl Db {
     /// Runs one statement, or one `{ … }` block, which is one transaction, and returns its value. A conflict with another
     /// transaction is retried with jitter, up to a bound.
     pub async fn run<T: SurrealValue>(&self, statement: &str, variables: Variables) -> Result<T, DbError> {
-        read(self.answer(statement, variables).await?, statement)
+        read(self.answer(statement, variables, &[]).await?, statement)
     }
 
     /// The same for a statement that answers with rows. All of them can be read, or the first that can't be is the error.
     pub async fn rows<T: SurrealValue>(&self, statement: &str, variables: Variables) -> Result<Vec<T>, DbError> {
-        self.each_row(statement, variables).await?.collect()
+        let rows: Vec<Value> = read(self.answer(statement, variables, &[]).await?, statement)?;
+        rows.into_iter().map(|row| read(row, statement)).collect()
     }
 
-    /// The same, one by one: for whoever goes on with the others where one can't be read.
-    pub async fn each_row<T: SurrealValue>(
-        &self,
-        statement: &str,
-        variables: Variables,
-    ) -> Result<impl ExactSizeIterator<Item = Result<T, DbError>>, DbError> {
-        let rows: Vec<Value> = read(self.answer(statement, variables).await?, statement)?;
-        Ok(rows.into_iter().map(move |row| read(row, statement)))
+    /// Begins to write a transaction with these variables.
+    pub fn transaction(&self, variables: Variables) -> Transaction {
+        Transaction::new(self, variables)
     }
 
-    async fn answer(&self, statement: &str, variables: Variables) -> Result<Value, DbError> {
+    async fn answer(&self, statement: &str, variables: Variables, refusals: &[Refusal]) -> Result<Value, DbError> {
         for attempt in 0..ATTEMPTS_MAX {
-            match self.attempt(statement, variables.clone()).await {
+            match self.attempt(statement, variables.clone(), refusals).await {
                 Err(DbError::Conflict) => {
                     metrics::counter!("nepto_database_conflicts_total").increment(1);
                     let wait = backoff(&self.random, attempt, Duration::from_millis(2), Duration::from_millis(200));
@@ -268,12 +252,12 @@ impl Db {
         }
     }
 
-    async fn attempt(&self, statement: &str, variables: Variables) -> Result<Value, DbError> {
+    async fn attempt(&self, statement: &str, variables: Variables, refusals: &[Refusal]) -> Result<Value, DbError> {
         let query = self.inner.query(statement).bind(variables);
         let mut results = tokio::time::timeout(QUERY_TIMEOUT, query).await.map_err(|_| DbError::Timeout)??;
         let mut errors = results.take_errors();
         match errors.remove(&0) {
-            Some(error) => Err(error.into()),
+            Some(error) => Err(Refusal::of(&error, refusals).map_or_else(|| error.into(), DbError::from)),
             None => Ok(results.take(0)?),
         }
     }

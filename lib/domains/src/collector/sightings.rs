@@ -91,7 +91,7 @@ impl Store {
     /// Sightings of a chain, by block, the newest first.
     pub async fn sightings(&self, chain: u64, limit: i64) -> Result<Vec<Sighting>, DbError> {
         let statement = "SELECT * FROM sighting:[$chain, NONE]..[$chain, []] ORDER BY id DESC LIMIT $limit";
-        let rows: Vec<SightingRow> = self.db().run(statement, vars! { chain: chain, limit: limit }).await?;
+        let rows: Vec<SightingRow> = self.db().rows(statement, vars! { chain: chain, limit: limit }).await?;
         Ok(rows.iter().map(SightingRow::show).collect())
     }
 

@@ -190,8 +190,8 @@ impl Store {
 
     /// Saves how far a run is.
     pub async fn save(&self, fence: &Fence, progress: String) -> Result<(), DbError> {
-        let statement = format!("{{ {} UPDATE $fenced SET progress = $progress; }}", Fence::CHECK);
-        self.0.execute(&statement, vars! { fence: fence.clone(), progress: progress }).await
+        let save = self.0.transaction(vars! { progress: progress }).fenced(fence);
+        save.then("UPDATE $fenced SET progress = $progress").execute().await
     }
 
     /// Ends a run; whether it was still the newest. What it saved is kept until one ends well.

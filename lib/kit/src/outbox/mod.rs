@@ -1,13 +1,13 @@
 //! Events that are committed together with the change that caused them.
 //!
-//! A domain writes a row of table `outbox` in the same transaction as its change; a relay publishes the rows to the stream `EVENTS`,
+//! A domain writes a row of table `outbox` in the same transaction as its change ([`Transaction::emit`](crate::db::Transaction::emit)); a relay publishes the rows to the stream `EVENTS`,
 //! in order and many at once, and deletes them. Every process that writes may run one: a lease lets one at a time publish, and the
 //! row's id is the `Nats-Msg-Id`, so that what two publish after all, or one before and after its death, is stored once.
 //!
 //! No event is lost: one that can't be written down is an error before anything is committed, and a row that can't be read stays
 //! where it is and turns `/readyz` red. The events behind it go out without it; their consumers cope with any order.
 //!
-//! Events about one thing may be numbered ([`Row::about`], [`INSERT_NUMBERED`]): a consumer that remembers the last number can't be
+//! Events about one thing may be numbered ([`Row::about`]): a consumer that remembers the last number can't be
 //! misled by an older event that comes late, whichever way it went.
 
 #[cfg(test)]
@@ -64,7 +64,7 @@ impl Table for Events {
     type Key = String;
 }
 
-/// A row to put into a statement's variables as `$events`, with `INSERT INTO outbox $events;` inside the block.
+/// An event that is to be committed with what caused it: [`Transaction::emit`](crate::db::Transaction::emit).
 #[derive(Debug, Clone, SurrealValue)]
 pub struct Row {
     id: Id<Events>,
@@ -116,21 +116,22 @@ impl SurrealValue for Waiting {
 impl Waiting {
     /// The message that it becomes, or what is wrong with it.
     fn part(&self) -> Result<Part, DbError> {
-        let part = self.row.as_ref().map_err(Clone::clone).and_then(|row| row.part().map_err(|error| error.to_string()));
+        let part =
+            self.row.as_ref().map_err(Clone::clone).and_then(|row| row.part().map_err(|error| error.to_string()));
         part.map_err(|problem| db::corrupt(&self.id.clone().record(), problem))
     }
 }
 
-/// The statement that goes into the block of the change.
-pub const INSERT: &str = "INSERT INTO outbox $events;";
+/// What a transaction does with `$events`.
+pub(crate) const INSERT: &str = "INSERT INTO outbox $events;\n";
 
 /// The same for rows that are [`about`](Row::about) something: each gets the next number of its thing. Two changes of one thing
 /// conflict, so the numbers are in the order of the commits.
-pub const INSERT_NUMBERED: &str = "
+pub(crate) const INSERT_NUMBERED: &str = "
     FOR $event IN $events {
         LET $last = (UPSERT ONLY type::record('event_version', $event.about) SET number = (number ?? 0) + 1);
         CREATE $event.id SET subject = $event.subject, body = $event.body, about = $event.about, version = $last.number;
-    };";
+    };\n";
 
 /// The row whose `number` is that of the last event about something.
 pub fn version_id(about: &str) -> RecordId {
@@ -150,9 +151,13 @@ impl Row {
         }
     }
 
-    /// An event about something, whose field `version` is written by [`INSERT_NUMBERED`].
+    /// An event about something, whose field `version` is written when it is committed.
     pub fn about<E: Event>(event: &E, about: &str, clock: &Clock, random: &Random) -> Result<Self, Unwritable> {
         Ok(Self { about: Some(about.to_owned()), ..Self::new(event, clock, random)? })
+    }
+
+    pub(crate) const fn is_numbered(&self) -> bool {
+        self.about.is_some()
     }
 
     /// The body, with its number.

@@ -6,10 +6,10 @@ use async_nats::jetstream::consumer::{AckPolicy, DeliverPolicy, pull};
 use futures_util::{FutureExt, StreamExt};
 use nepto_proto::AccountId;
 use nepto_proto::event::{DeviceRemoved, WalletLinked};
-use serde::ser::Error as _;
-use serde::{Deserialize, Serialize, Serializer};
 use nepto_proto::subject::EVENTS_STREAM;
 use nepto_testkit::{eventually, seconds};
+use serde::ser::Error as _;
+use serde::{Deserialize, Serialize, Serializer};
 use surrealdb::types::vars;
 use uuid::Uuid;
 
@@ -33,7 +33,7 @@ fn rows(clock: &Clock, random: &Random, numbers: std::ops::Range<u128>) -> Vec<R
 
 async fn insert(db: &Db, rows: Vec<Row>) {
     for some in rows.chunks(1_000) {
-        db.execute(&format!("{{ {INSERT} }}"), vars! { events: some.to_vec() }).await.unwrap();
+        db.transaction(vars! {}).emit(some.to_vec()).execute().await.unwrap();
     }
 }
 
@@ -126,7 +126,7 @@ async fn events_about_one_thing_are_numbered_with_the_change() {
         Row::about(&linked, wallet, &ground.ctx.clock, &ground.ctx.random).unwrap()
     };
     let change = async |events: Vec<Row>| {
-        db.execute(&format!("{{ {INSERT_NUMBERED} }}"), vars! { events: events }).await.unwrap();
+        db.transaction(vars! {}).emit(events).execute().await.unwrap();
     };
     change(vec![event("0xA"), event("0xB")]).await;
     futures_util::future::join_all((0..8).map(|_| change(vec![event("0xA")]))).await;

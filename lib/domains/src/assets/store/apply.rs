@@ -15,6 +15,9 @@ use super::{CursorRow, DeltaKey, HeldRow, Store, cursor_id, held_id, read_amount
 use crate::assets::model::{Amount, Delta, Folded, Holding};
 use crate::assets::shapes::{Shapes, Unread};
 
+/// Another worker took the next step: the cursor is not the one that the change builds on.
+const IS_MOVED: &str = "($cursor_id.seq ?? 0) != $expected";
+
 /// A change that is not folded yet, as it is remembered.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Applied {
@@ -78,7 +81,7 @@ pub struct Change<'a> {
 }
 
 impl Store {
-    /// Commits a change, and answers how to take it out again. Throws `stale` if the cursor is another one; fails with
+    /// Commits a change, and answers how to take it out again. It is [`DbError::Stale`] if the cursor is another one, and
     /// `Exists` if something of it was retried before. Whom tokens are taken from must be settled ([`Self::settle`]).
     pub async fn apply(&self, change: Change<'_>) -> Result<Applied, DbError> {
         let Change { pipeline, before, after, folded, late, .. } = change;
@@ -102,24 +105,17 @@ impl Store {
         };
         let shapes: Vec<ShapeRow> = noted.shapes.iter().map(shape).collect();
         let read: Vec<RecordId> = noted.read.iter().map(|unread| unread_id(chain, pipeline, unread)).collect();
-        let statement = format!(
-            "{{
-            LET $seq = $cursor_id.seq ?? 0;
-            IF $seq != $expected {{ THROW 'stale' }};
-            FOR $id IN $retried {{ CREATE $id RETURN NONE; }};
+        let changes = "
+            FOR $id IN $retried { CREATE $id RETURN NONE; };
             INSERT INTO delta $deltas RETURN NONE;
             INSERT IGNORE INTO turn $turns RETURN NONE;
-            FOR $shape IN $shapes {{ UPSERT $shape.id CONTENT $shape RETURN NONE; }};
+            FOR $shape IN $shapes { UPSERT $shape.id CONTENT $shape RETURN NONE; };
             DELETE $read RETURN NONE;
             INSERT IGNORE INTO unread $unread RETURN NONE;
             INSERT IGNORE INTO sent $sent RETURN NONE;
             INSERT IGNORE INTO sent_part $parts RETURN NONE;
-            IF $body != NONE {{ CREATE $applied_id SET body = $body RETURN NONE }};
-            UPSERT $cursor_id CONTENT $cursor RETURN NONE;
-            {}
-            }}",
-            outbox::INSERT
-        );
+            IF $body != NONE { CREATE $applied_id SET body = $body RETURN NONE };
+            UPSERT $cursor_id CONTENT $cursor RETURN NONE";
         let body = (applied.highest().is_some()).then(|| applied.body());
         let variables = vars! {
             cursor_id: cursor_id(pipeline, chain),
@@ -135,9 +131,8 @@ impl Store {
             parts: parts,
             body: body,
             applied_id: RecordId::new("applied", array![pipeline.as_str(), chain as i64, seq]),
-            events: change.events,
         };
-        self.db.execute(&statement, variables).await?;
+        self.db.transaction(variables).stale_if(IS_MOVED).then(changes).emit(change.events).execute().await?;
         Ok(applied)
     }
 
@@ -184,20 +179,13 @@ impl Store {
                 None => emptied.push(id),
             }
         }
-        let statement = format!(
-            "{{
-            LET $seq = $cursor_id.seq ?? 0;
-            IF $seq != $expected {{ THROW 'stale' }};
+        let changes = "
             DELETE $gone RETURN NONE;
             DELETE $named WHERE block > $height RETURN NONE;
             DELETE $emptied RETURN NONE;
-            FOR $row IN $changed {{ UPDATE $row.id SET body = $row.body RETURN NONE; }};
+            FOR $row IN $changed { UPDATE $row.id SET body = $row.body RETURN NONE; };
             CREATE $reverted_id SET height = $height RETURN NONE;
-            UPSERT $cursor_id CONTENT $cursor RETURN NONE;
-            {}
-            }}",
-            outbox::INSERT
-        );
+            UPSERT $cursor_id CONTENT $cursor RETURN NONE";
         let variables = vars! {
             cursor_id: cursor_id(pipeline, chain),
             expected: before.seq,
@@ -208,9 +196,8 @@ impl Store {
             changed: changed,
             reverted_id: RecordId::new("reverted", array![pipeline.as_str(), chain as i64, after.step]),
             height: height as i64,
-            events: events,
         };
-        self.db.execute(&statement, variables).await?;
+        self.db.transaction(variables).stale_if(IS_MOVED).then(changes).emit(events).execute().await?;
         left.retain(|applied| applied.highest().is_some());
         *unfolded = left;
         *shapes = left_shapes;
@@ -231,7 +218,7 @@ impl Store {
     }
 
     /// Folds deltas into their holdings, a part of a fold that ends at `seq`. A holding says itself how far it is folded,
-    /// because a fold may have been broken off. Throws `stale` if another worker changes it meanwhile.
+    /// because a fold may have been broken off. It is [`DbError::Stale`] if another worker changes it meanwhile.
     pub async fn fold(&self, chain: u64, seq: i64, folds: &[Fold]) -> Result<(), DbError> {
         let ids: Vec<RecordId> = folds.iter().map(|fold| held_id(chain, &fold.holding)).collect();
         let known: Vec<HeldRow> = self.db.run("SELECT * FROM $ids", vars! { ids: ids.clone() }).await?;
@@ -248,19 +235,19 @@ impl Store {
                 Some(_) => {}
             }
         }
-        let statement = "{
-            INSERT INTO held $fresh RETURN NONE;
-            FOR $changed IN $changed {
-                LET $done = (UPDATE $changed.row.id CONTENT $changed.row WHERE folded = $changed.before RETURN VALUE true);
-                IF array::len($done) = 0 { THROW 'stale' };
-            };
-        }";
-        self.db.execute(statement, vars! { fresh: fresh, changed: changed }).await
+        let update = "LET $done =
+            (UPDATE $changed.row.id CONTENT $changed.row WHERE folded = $changed.before RETURN VALUE true)";
+        self.db
+            .transaction(vars! { fresh: fresh, changed: changed })
+            .then("INSERT INTO held $fresh RETURN NONE")
+            .within("FOR $changed IN $changed", |each| each.then(update).stale_if("array::len($done) = 0"))
+            .execute()
+            .await
     }
 
     /// Events of a fold that has more than go into the commit of its end. They are told once more if that fails.
     pub async fn tell(&self, events: Vec<outbox::Row>) -> Result<(), DbError> {
-        self.db.execute(outbox::INSERT, vars! { events: events }).await
+        self.db.transaction(vars! {}).emit(events).execute().await
     }
 
     /// Everything up to `after.folded` is folded: what it could be taken out by is needed no longer.
@@ -271,25 +258,17 @@ impl Store {
         after: &CursorRow,
         events: Vec<outbox::Row>,
     ) -> Result<(), DbError> {
-        let statement = format!(
-            "{{
-            LET $seq = $cursor_id.seq ?? 0;
-            IF $seq != $expected {{ THROW 'stale' }};
+        let changes = "
             DELETE applied:[$pipeline, $chain, NONE]..=[$pipeline, $chain, $folded];
-            UPDATE $cursor_id SET folded = $folded RETURN NONE;
-            {}
-            }}",
-            outbox::INSERT
-        );
+            UPDATE $cursor_id SET folded = $folded RETURN NONE";
         let variables = vars! {
             cursor_id: cursor_id(pipeline, after.chain as u64),
             expected: before.seq,
             pipeline: pipeline.as_str(),
             chain: after.chain,
             folded: after.folded,
-            events: events,
         };
-        self.db.execute(&statement, variables).await
+        self.db.transaction(variables).stale_if(IS_MOVED).then(changes).emit(events).execute().await
     }
 }
 

@@ -3,8 +3,8 @@
 use alloy_primitives::B256;
 use nepto_kit::db::{DbError, RecordId, array, vars};
 use nepto_kit::outbox;
-use nepto_proto::AccountId;
 use nepto_proto::api::assets::TransactionState;
+use nepto_proto::{AccountId, ErrorCode};
 use surrealdb::types::SurrealValue;
 
 use crate::assets::store::Store;
@@ -70,14 +70,15 @@ fn id(account: AccountId, chain: u64, hash: B256) -> RecordId {
 impl Store {
     /// Adds one unless it is there; throws `track_limit`.
     pub async fn track(&self, row: &TransactionRow, max: i64) -> Result<(), DbError> {
-        let statement = "{
-            IF record::exists($id) { RETURN NONE };
-            LET $open = array::len((SELECT VALUE id FROM transaction:[$account, NONE]..[$account, []] WHERE !is_settled));
-            IF $open >= $max { THROW 'track_limit' };
-            CREATE $id CONTENT $row RETURN NONE;
-        }";
-        let variables = vars! { id: row.id(), account: row.account.clone(), max: max, row: row.clone() };
-        self.db().execute(statement, variables).await
+        let open = "SELECT VALUE id FROM transaction:[$account, NONE]..[$account, []] WHERE !is_settled";
+        self.db()
+            .transaction(vars! { id: row.id(), account: row.account.clone(), max: max, row: row.clone() })
+            .then("IF record::exists($id) { RETURN NONE }")
+            .then(&format!("LET $open = array::len(({open}))"))
+            .refuse_if("$open >= $max", ErrorCode::TrackLimit)
+            .then("CREATE $id CONTENT $row RETURN NONE")
+            .execute()
+            .await
     }
 
     pub async fn tracked(&self, account: AccountId, chain: u64, hash: B256) -> Result<Option<TransactionRow>, DbError> {
@@ -115,9 +116,8 @@ impl Store {
 
     /// Writes what is known now, with the event that says so.
     pub async fn update(&self, row: &TransactionRow, event: Option<outbox::Row>) -> Result<(), DbError> {
-        let statement = format!("{{ UPDATE $id CONTENT $row RETURN NONE; {} }}", outbox::INSERT);
-        let events: Vec<outbox::Row> = event.into_iter().collect();
-        self.db().execute(&statement, vars! { id: row.id(), row: row.clone(), events: events }).await
+        let update = self.db().transaction(vars! { id: row.id(), row: row.clone() });
+        update.then("UPDATE $id CONTENT $row RETURN NONE").emit(event).execute().await
     }
 }
 

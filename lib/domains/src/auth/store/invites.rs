@@ -91,7 +91,7 @@ impl Store {
         let after = if after.is_empty() { String::new() } else { format!("{after}~") };
         let statement = "SELECT * FROM invite WHERE record::id(id) > $after AND expires_at_ms > $now
             ORDER BY id LIMIT $limit";
-        let rows: Vec<InviteRow> = self.db.run(statement, vars! { after: after, now: now_ms, limit: limit }).await?;
+        let rows: Vec<InviteRow> = self.db.rows(statement, vars! { after: after, now: now_ms, limit: limit }).await?;
         Ok(rows.iter().map(InviteRow::to_api).collect())
     }
 
