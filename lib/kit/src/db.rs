@@ -1,7 +1,6 @@
 //! SurrealDB: one database per domain, migrations, and transactions that are retried on conflict.
 
 mod column;
-pub mod key;
 mod transaction;
 
 use std::os::unix::fs::DirBuilderExt;
@@ -20,9 +19,10 @@ use crate::config::Database;
 use crate::health::Health;
 use crate::{job, outbox};
 
+use self::column::id_of;
+pub use self::column::{Body, Id, Int, Key, Pack, Packed, Rows, Table, Text};
 use self::transaction::Refusal;
 pub use self::transaction::Transaction;
-pub use column::{Body, Fixed, Id, Int, Key, Table, Text};
 pub use surrealdb::types::{Bytes, Datetime, RecordId, array, vars};
 
 /// The namespace of all databases.
@@ -147,23 +147,6 @@ fn read<T: SurrealValue>(answer: Value, statement: &str) -> Result<T, DbError> {
         let row = id.map_or_else(|| format!("of {statement}"), |id| id.to_sql());
         unreadable(row, error.message().to_owned())
     })
-}
-
-/// The id of a row, for whoever can't read it.
-fn id_of(row: &Value) -> Option<RecordId> {
-    match row {
-        Value::RecordId(id) => Some(id.clone()),
-        Value::Object(fields) => match fields.get("id")? {
-            Value::RecordId(id) => Some(id.clone()),
-            _ => None,
-        },
-        _ => None,
-    }
-}
-
-/// What a row means that says more than its columns do, such as amounts packed into bytes. One that means nothing is an error.
-pub fn readable<T>(id: &RecordId, meaning: Option<T>) -> Result<T, DbError> {
-    meaning.ok_or_else(|| corrupt(id, "its key or its bytes mean nothing".to_owned()))
 }
 
 /// The row of this id can't be read: it is counted and named in the log.

@@ -3,6 +3,7 @@
 mod any_logs;
 mod costs;
 mod linked;
+mod unreadable;
 
 use std::collections::BTreeMap;
 
@@ -59,7 +60,7 @@ impl Ledger {
 
     fn next(&self, height: u64) -> CursorRow {
         let CursorRow { step, seq, .. } = self.cursor;
-        CursorRow { step: step + 1, seq: seq + 1, height: height as i64, ..self.cursor.clone() }
+        CursorRow { step: step + 1, seq: seq + 1, height, ..self.cursor.clone() }
     }
 
     async fn block(&mut self, height: u64, transfers: &[(u8, u8, u64)]) {
@@ -101,7 +102,7 @@ impl Ledger {
 
     /// Folds what is final; breaks off before its end if told so.
     async fn fold(&mut self, final_height: u64, broken_off: bool) {
-        self.cursor.final_height = self.cursor.final_height.max(final_height as i64);
+        self.cursor.final_height = self.cursor.final_height.max(final_height);
         let is_final = |applied: &&Applied| applied.highest().is_none_or(|highest| highest <= final_height);
         let count = self.unfolded.iter().take_while(is_final).count();
         let Some(last) = count.checked_sub(1).map(|last| self.unfolded[last].seq) else { return };
@@ -182,7 +183,7 @@ async fn as_if_only_the_rest_had_been(script: &[Op]) {
                 height += several.len() as u64;
                 final_height = final_height.max(height.saturating_sub(*open));
                 blocks.extend(several.iter().cloned());
-                let after = CursorRow { final_height: final_height as i64, ..ledger.next(height) };
+                let after = CursorRow { final_height, ..ledger.next(height) };
                 ledger.commit(after, &several, false).await;
             }
             Op::Late(depth, transfers) => {

@@ -202,6 +202,12 @@ impl PartOutcome {
     }
 }
 
+impl std::fmt::Display for PartOutcome {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str(self.as_str())
+    }
+}
+
 impl std::str::FromStr for PartOutcome {
     type Err = ();
     fn from_str(text: &str) -> Result<Self, ()> {
@@ -289,6 +295,12 @@ impl TransactionState {
             Self::Final => "final",
             Self::Dropped => "dropped",
         }
+    }
+}
+
+impl std::fmt::Display for TransactionState {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str(self.as_str())
     }
 }
 

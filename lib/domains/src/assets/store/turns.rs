@@ -2,12 +2,13 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use alloy_primitives::{Address, U256};
-use nepto_kit::db::{DbError, key, readable, vars};
+use alloy_primitives::Address;
+use nepto_kit::db::{DbError, Id, Text, vars};
 use surrealdb::types::SurrealValue;
 
+use super::Store;
 use super::rows::TurnRow;
-use super::{Store, hex, read_address, token_hex};
+use super::tables::{NUMBER_MAX, Short, TokenHex};
 use crate::assets::model::{Folded, Origin, Place, Single, Turn};
 use crate::assets::turns::{self, Known};
 
@@ -17,11 +18,11 @@ const LINES_AT_ONCE: usize = 2_000;
 /// A token with the first and the last place of what is added to its line.
 #[derive(Debug, Clone, SurrealValue)]
 struct Asked {
-    origin: String,
-    contract: String,
-    token: String,
-    first: Vec<i64>,
-    last: Vec<i64>,
+    origin: Text<Origin>,
+    contract: Text<Short>,
+    token: Text<TokenHex>,
+    first: (u64, u32),
+    last: (u64, u32),
 }
 
 impl Store {
@@ -33,7 +34,7 @@ impl Store {
         for singles in singles.chunks(LINES_AT_ONCE) {
             let asked: Vec<Asked> = singles.iter().filter_map(|single| asked(single, folded)).collect();
             for row in self.around(chain, asked, late).await? {
-                let (single, turn) = readable(&row.id, read_turn(&row))?;
+                let (single, turn) = row.turn();
                 let line: &mut Known = known.entry(single).or_default();
                 line.insert((turn.place.block, turn.place.log), turn);
             }
@@ -55,7 +56,7 @@ impl Store {
             true => format!("array::flatten(SELECT VALUE array::concat({before}, {later}) FROM $asked)"),
             false => format!("array::flatten(SELECT VALUE {before} FROM $asked)"),
         };
-        self.db.run(&format!("RETURN {statement}"), vars! { chain: chain as i64, asked: asked }).await
+        self.db.rows(&format!("RETURN {statement}"), vars! { chain: chain, asked: asked }).await
     }
 
     /// Who got a token, and in which block, up to a block: the last turn.
@@ -69,41 +70,34 @@ impl Store {
             FROM turn:[$chain, $origin, $contract, $token_key, NONE]..[$chain, $origin, $contract, $token_key, $above]
             ORDER BY id DESC LIMIT 1)[0]";
         let variables = vars! {
-            chain: chain as i64,
-            origin: origin.to_key(),
-            contract: hex(contract),
-            token_key: token_hex(token),
-            above: up_to.saturating_add(1).min(i64::MAX as u64) as i64,
+            chain: chain,
+            origin: Text(*origin),
+            contract: Text(Short(*contract)),
+            token_key: Text(TokenHex(*token)),
+            above: up_to.saturating_add(1).min(NUMBER_MAX),
         };
         let row: Option<TurnRow> = self.db.run(statement, variables).await?;
-        let turn = row.map(|row| readable(&row.id, read_turn(&row))).transpose()?;
-        Ok(turn.map(|(_, turn)| (turn.owner, turn.place.block)))
+        Ok(row.map(|row| row.turn().1).map(|turn| (turn.owner, turn.place.block)))
     }
 }
 
 fn asked(single: &Single, folded: &Folded) -> Option<Asked> {
     let places: BTreeSet<Place> = folded.turns.get(single)?.iter().map(|turn| turn.place).collect();
-    let at = |place: &Place| vec![place.block as i64, i64::from(place.log)];
+    let at = |place: &Place| (place.block, place.log);
     Some(Asked {
-        origin: single.origin.to_key(),
-        contract: hex(&single.contract),
-        token: token_hex(&single.token),
+        origin: Text(single.origin),
+        contract: Text(Short(single.contract)),
+        token: Text(TokenHex(single.token)),
         first: at(places.first()?),
         last: at(places.last()?),
     })
 }
 
-fn read_turn(row: &TurnRow) -> Option<(Single, Turn)> {
-    let single = Single {
-        origin: Origin::from_key(key::text(&row.id, 1)?)?,
-        contract: read_address(&row.id, 2)?,
-        token: U256::from_str_radix(key::text(&row.id, 3)?, 16).ok()?,
-    };
-    let place = Place {
-        block: key::number(&row.id, 4)?.try_into().ok()?,
-        log: key::number(&row.id, 5)?.try_into().ok()?,
-        time_s: row.time_s.try_into().ok()?,
-        transaction: row.tx.parse().ok()?,
-    };
-    Some((single, Turn { place, owner: row.owner.parse().ok()? }))
+impl TurnRow {
+    fn turn(&self) -> (Single, Turn) {
+        let Id((_, origin, contract, token, block, log)) = self.id;
+        let single = Single { origin: origin.0, contract: contract.0.0, token: token.0.0 };
+        let place = Place { block, log, time_s: self.time_s, transaction: self.tx.0.0 };
+        (single, Turn { place, owner: self.owner.0.0 })
+    }
 }
