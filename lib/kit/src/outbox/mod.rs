@@ -299,7 +299,7 @@ impl Outbox {
                     return Ok(unreadable);
                 }
                 // one was stored by somebody who died then, or is too large, or …
-                Err(BatchError::Refused(reason)) => tracing::debug!(reason, "each event goes alone"),
+                Err(error @ BatchError::Refused { .. }) => tracing::debug!(%error, "each event goes alone"),
                 Err(error) => return Err(error.into()),
             }
         }
