@@ -3,11 +3,10 @@
 mod plans;
 
 use std::collections::BTreeSet;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use nepto_kit::config::{Config, fields_of};
 use nepto_kit::nats;
-use nepto_proto::ErrorCode;
 use toml::Table;
 
 use crate::chains::{Chain, Contract, Hook};
@@ -143,31 +142,30 @@ fn domains_meet_in_the_contract_and_not_in_each_others_folders() {
     }
 }
 
-/// The words behind `THROW` in all sources below a folder.
-fn thrown(folder: &Path, found: &mut BTreeSet<String>) {
+/// All sources below a folder, but for tests, with their places.
+fn sources(folder: &Path, found: &mut Vec<(PathBuf, String)>) {
     for entry in std::fs::read_dir(folder).unwrap() {
         let path = entry.unwrap().path();
         if path.is_dir() {
-            thrown(&path, found);
+            sources(&path, found);
         } else if path.file_name().is_some_and(|name| name != "tests.rs") {
             let text = std::fs::read_to_string(&path).unwrap();
-            found.extend(
-                text.split("THROW ")
-                    .skip(1)
-                    .filter_map(|rest| rest.split(|c: char| c.is_whitespace() || c == ';').next())
-                    .map(str::to_owned),
-            );
+            found.push((path, text));
         }
     }
 }
 
+/// What refuses and what tells is written by [`nepto_kit::db::Transaction`], which knows what was thrown, and loses no event.
 #[test]
-fn every_statement_throws_the_code_of_an_error_or_that_it_is_stale() {
-    let mut found = BTreeSet::new();
-    thrown(&Path::new(env!("CARGO_MANIFEST_DIR")).join("src"), &mut found);
-    assert!(found.len() > 10, "the test finds them: {found:?}");
-    let code = |word: &str| word.strip_prefix('\'').and_then(|word| word.strip_suffix('\'')).map(str::to_owned);
-    let is_known = |word: &&String| code(word).is_some_and(|code| code == "stale" || code.parse::<ErrorCode>().is_ok());
-    let unknown: Vec<&String> = found.iter().filter(|word| !is_known(word)).collect();
-    assert!(unknown.is_empty(), "the caller would hear that the server broke: {unknown:?}");
+fn refusals_and_events_are_written_in_one_way() {
+    let mut found = Vec::new();
+    sources(&Path::new(env!("CARGO_MANIFEST_DIR")).join("src"), &mut found);
+    let used = |word: &str| found.iter().map(|(_, text)| text.matches(word).count()).sum::<usize>();
+    assert!(used(".refuse_if(") > 10 && used(".stale_if(") > 2 && used(".emit(") > 8, "the test reads them");
+    for (path, text) in &found {
+        let code = text.split("#[cfg(test)]\nmod tests {").next().unwrap();
+        for by_hand in ["THROW '", "THROW \"", "THROW $", "THROW {", "INTO outbox", "CREATE outbox", "UPSERT outbox"] {
+            assert!(!code.contains(by_hand), "{by_hand} in {}: see nepto_kit::db::Transaction", path.display());
+        }
+    }
 }

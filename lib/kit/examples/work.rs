@@ -11,7 +11,7 @@ use axum::http::Request;
 use nepto_kit::config::Config;
 use nepto_kit::db::{Db, vars};
 use nepto_kit::nats::{self, Bounds, Wanted};
-use nepto_kit::outbox::{INSERT, Outbox, Row};
+use nepto_kit::outbox::{Outbox, Row};
 use nepto_kit::{Ctx, dead_letters};
 use nepto_proto::AccountId;
 use nepto_proto::api::operator::{CountedDeadLetters, SettledDeadLetters};
@@ -81,9 +81,9 @@ async fn publish(ctx: &Ctx, db: &Db) -> Result<f64> {
     for some in numbers.chunks(1_000) {
         let rows: Vec<Row> = some
             .iter()
-            .map(|number| Ok(Row::new(&removed(*number)?, &ctx.clock, &ctx.random)))
+            .map(|number| Ok(Row::new(&removed(*number)?, &ctx.clock, &ctx.random)?))
             .collect::<Result<_>>()?;
-        db.execute(&format!("{{ {INSERT} }}"), vars! { events: rows }).await?;
+        db.transaction(vars! {}).emit(rows).execute().await?;
     }
     let begun = Instant::now();
     let relay = tokio::spawn(Outbox::new(ctx, db).serve());

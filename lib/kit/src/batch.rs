@@ -1,5 +1,5 @@
-//! Several messages as one (NATS ADR-50, atomic batch publishing): a stream stores all of them, in their order and with
-//! one sync of its disk, or none.
+//! Messages to streams, with the streams' own answers: one message, or several as one (NATS ADR-50, atomic batch publishing), of
+//! which a stream stores all, in their order and with one sync of its disk, or none.
 
 use std::time::Duration;
 
@@ -14,12 +14,12 @@ const BATCH_COMMIT: &str = "Nats-Batch-Commit";
 /// JetStream takes no larger batches.
 pub const MESSAGES_MAX: usize = 1_000;
 /// JetStream must answer in this time.
-const COMMIT_WITHIN: Duration = Duration::from_secs(5);
+const ANSWER_WITHIN: Duration = Duration::from_secs(5);
 
-/// A message of a batch.
+/// A message, alone or of a batch.
 #[derive(Debug, Clone)]
 pub struct Part {
-    /// Of the stream that all parts go to.
+    /// Of the stream that all parts of a batch go to.
     pub subject: String,
     /// With a `Nats-Msg-Id`, if it may be published twice.
     pub headers: HeaderMap,
@@ -27,46 +27,92 @@ pub struct Part {
     pub body: Bytes,
 }
 
-/// Why a batch was not stored.
-#[derive(Debug, thiserror::Error)]
+/// Why nothing was stored, as far as is known.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum BatchError {
-    /// JetStream says no to the batch: a message of it was stored before, or there is no room, or … Each alone may do
-    /// better.
-    #[error("the batch was refused: {0}")]
-    Refused(String),
-    /// No answer: it may have been stored.
+    /// JetStream says no. Of a batch, to all of it: a message of it was stored before, or there is no room, or … Each alone may
+    /// do better.
+    #[error("refused: {description} ({code})")]
+    Refused {
+        /// Of the server (`errors.json` of its sources).
+        code: u64,
+        /// Its words.
+        description: String,
+    },
+    /// No answer, or none that a stream gives: it may have been stored.
     #[error("JetStream does not answer: {0}")]
     Unreachable(String),
 }
 
+/// A stream has a name and gives a sequence to what it stores. Whatever answers without them is no stream.
 #[derive(Deserialize)]
 struct Answer {
+    stream: Option<String>,
+    seq: Option<u64>,
+    #[serde(default)]
+    duplicate: bool,
     error: Option<Refusal>,
 }
 
 #[derive(Deserialize)]
 struct Refusal {
+    #[serde(default)]
+    err_code: u64,
+    #[serde(default)]
     description: String,
 }
 
 /// Publishes a batch; `id` is used once.
 pub async fn publish(nats: &Client, id: &str, parts: Vec<Part>) -> Result<(), BatchError> {
-    let unreachable = |error: &dyn std::fmt::Display| BatchError::Unreachable(error.to_string());
     let count = parts.len();
-    for (index, Part { subject, mut headers, body }) in parts.into_iter().enumerate() {
-        headers.insert(BATCH_ID, id);
-        headers.insert(BATCH_SEQUENCE, (index + 1).to_string());
+    for (index, mut part) in parts.into_iter().enumerate() {
+        part.headers.insert(BATCH_ID, id);
+        part.headers.insert(BATCH_SEQUENCE, (index + 1).to_string());
         if index + 1 < count {
-            nats.publish_with_headers(subject, headers, body).await.map_err(|error| unreachable(&error))?;
-            continue;
-        }
-        headers.insert(BATCH_COMMIT, "1");
-        let request = Request::new().headers(headers).payload(body).timeout(Some(COMMIT_WITHIN));
-        let answer = nats.send_request(subject, request).await.map_err(|error| unreachable(&error))?;
-        let answer: Answer = serde_json::from_slice(&answer.payload).map_err(|error| unreachable(&error))?;
-        if let Some(refusal) = answer.error {
-            return Err(BatchError::Refused(refusal.description));
+            let Part { subject, headers, body } = part;
+            nats.publish_with_headers(subject, headers, body).await.map_err(unreachable)?;
+        } else {
+            part.headers.insert(BATCH_COMMIT, "1");
+            publish_one(nats, part).await?;
         }
     }
     Ok(())
+}
+
+/// Publishes one message. Whether the stream had it before.
+pub async fn publish_one(nats: &Client, Part { subject, headers, body }: Part) -> Result<bool, BatchError> {
+    let request = Request::new().headers(headers).payload(body).timeout(Some(ANSWER_WITHIN));
+    stored(&nats.send_request(subject, request).await.map_err(unreachable)?.payload)
+}
+
+fn stored(answer: &[u8]) -> Result<bool, BatchError> {
+    let answer: Answer = serde_json::from_slice(answer).map_err(unreachable)?;
+    match answer {
+        Answer { error: Some(Refusal { err_code: code, description }), .. } => {
+            Err(BatchError::Refused { code, description })
+        }
+        Answer { stream: Some(_), seq: Some(_), duplicate, .. } => Ok(duplicate),
+        _ => Err(BatchError::Unreachable("an answer without the name of a stream".to_owned())),
+    }
+}
+
+fn unreachable(error: impl std::fmt::Display) -> BatchError {
+    BatchError::Unreachable(error.to_string())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_a_stream_says_that_something_is_stored() {
+        assert_eq!(stored(br#"{"stream":"EVENTS","seq":7}"#), Ok(false));
+        assert_eq!(stored(br#"{"stream":"EVENTS","seq":7,"duplicate":true}"#), Ok(true));
+        assert_eq!(stored(br#"{"stream":"EVENTS","seq":7,"batch":"b","count":3}"#), Ok(false));
+        let refused = stored(br#"{"stream":"","seq":0,"error":{"code":400,"err_code":10071,"description":"wrong"}}"#);
+        assert_eq!(refused, Err(BatchError::Refused { code: 10_071, description: "wrong".to_owned() }));
+        for answer in ["", "{}", "null", "+ACK", r#"{"seq":7}"#, r#"{"stream":"EVENTS"}"#, r#"{"status":"ok"}"#] {
+            assert!(matches!(stored(answer.as_bytes()), Err(BatchError::Unreachable(_))), "{answer}");
+        }
+    }
 }

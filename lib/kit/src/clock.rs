@@ -52,6 +52,12 @@ pub fn from_ms(ms: i64) -> OffsetDateTime {
     OffsetDateTime::from_unix_timestamp_nanos(i128::from(ms) * 1_000_000).unwrap_or(OffsetDateTime::UNIX_EPOCH)
 }
 
+/// A moment from seconds since 1970, as the header of a block has it; out of range becomes 1970.
+pub fn from_s(s: u64) -> OffsetDateTime {
+    let moment = i64::try_from(s).ok().and_then(|s| OffsetDateTime::from_unix_timestamp(s).ok());
+    moment.unwrap_or(OffsetDateTime::UNIX_EPOCH)
+}
+
 /// A source of random bytes and ids.
 #[derive(Clone, Default)]
 pub struct Random(Option<Arc<Mutex<StdRng>>>);

@@ -2,8 +2,8 @@
 
 mod column;
 mod connection;
-pub mod key;
 mod migrate;
+mod transaction;
 
 use std::os::unix::fs::DirBuilderExt;
 use std::sync::Arc;
@@ -17,12 +17,14 @@ use crate::address;
 use crate::clock::{Random, backoff};
 use crate::config::Database;
 use crate::health::Health;
-use crate::job::Fence;
 use connection::Connection;
 
-pub use column::{Body, Fixed, Id, Int, Key, Table, Text};
-pub use connection::STORE_BOUNDS;
-pub use migrate::{Migration, Portions};
+use self::column::id_of;
+pub use self::column::{Body, Id, Int, Key, Pack, Packed, Rows, Table, Text};
+pub use self::connection::STORE_BOUNDS;
+pub use self::migrate::{Migration, Portions};
+use self::transaction::Refusal;
+pub use self::transaction::Transaction;
 pub use surrealdb::types::{Bytes, Datetime, RecordId, array, vars};
 
 /// A transaction that conflicts is tried so often in all.
@@ -40,13 +42,13 @@ const QUERY_TIMEOUT: Duration = Duration::from_secs(10);
 /// Why the database did not do what it was asked.
 #[derive(Debug, thiserror::Error)]
 pub enum DbError {
-    /// The statement refused what was asked, and changed nothing: `THROW '<code>'`.
+    /// What was asked was refused, and nothing changed: [`Transaction::refuse_if`].
     #[error("refused: {0}")]
     Refused(ErrorCode),
-    /// Somebody was faster: what the statement builds on is not there any more, and it changed nothing: `THROW 'stale'`.
+    /// Somebody was faster: what the change builds on is not there any more, and nothing changed: [`Transaction::stale_if`].
     #[error("somebody was faster")]
     Stale,
-    /// The run of the job that this belongs to was replaced by a later one ([`crate::job::Fence`]), and it changed nothing.
+    /// The run of the job that this belongs to was replaced by a later one ([`Transaction::fenced`]), and nothing changed.
     #[error("a later run of this job has begun")]
     Superseded,
     /// A row that does not mean what it must. It is never left out: see "A row that can't be read" of the operator's manual.
@@ -77,26 +79,12 @@ pub enum DbError {
 impl From<surrealdb::Error> for DbError {
     fn from(error: surrealdb::Error) -> Self {
         match error.details() {
-            ErrorDetails::Thrown => match thrown(error.message()) {
-                STALE => Self::Stale,
-                Fence::SUPERSEDED => Self::Superseded,
-                code => code.parse().map_or_else(|()| Self::Other(Box::new(error)), Self::Refused),
-            },
             ErrorDetails::AlreadyExists(_) => Self::Exists,
             ErrorDetails::Query(Some(QueryError::TransactionConflict)) => Self::Conflict,
             ErrorDetails::Connection(_) => Self::Unreachable(Box::new(error)),
             _ => Self::Other(Box::new(error)),
         }
     }
-}
-
-/// What a statement throws that came too late. Everything else that one throws is the code of an error; a test of the
-/// repository reads all statements for it.
-const STALE: &str = "stale";
-
-/// The library keeps what was thrown only in a sentence.
-fn thrown(message: &str) -> &str {
-    message.rsplit(": ").next().unwrap_or(message)
 }
 
 /// The connection to SurrealDB, from which each domain gets its own database.
@@ -143,43 +131,24 @@ impl Databases {
     }
 }
 
-/// What a statement answered. Which row can't be read is looked for only if there is one.
+/// What a statement answered, as one value.
 fn read<T: SurrealValue>(answer: Value, statement: &str) -> Result<T, DbError> {
-    let kept = answer.clone();
+    let id = id_of(&answer);
     T::from_value(answer).map_err(|error| {
-        let row = unreadable::<T>(kept).unwrap_or_else(|| format!("of {statement}"));
-        corrupt(row, error.message().to_owned())
+        let row = id.map_or_else(|| format!("of {statement}"), |id| id.to_sql());
+        unreadable(row, error.message().to_owned())
     })
 }
 
-/// What a row means that says more than its columns do, such as amounts packed into bytes. One that means nothing is an error.
-pub fn readable<T>(id: &RecordId, meaning: Option<T>) -> Result<T, DbError> {
-    meaning.ok_or_else(|| corrupt(id.to_sql(), "its key or its bytes mean nothing".to_owned()))
+/// The row of this id can't be read: it is counted and named in the log.
+pub(crate) fn corrupt(id: &RecordId, problem: String) -> DbError {
+    unreadable(id.to_sql(), problem)
 }
 
-fn corrupt(row: String, problem: String) -> DbError {
+fn unreadable(row: String, problem: String) -> DbError {
     metrics::counter!("nepto_rows_unreadable_total").increment(1);
     tracing::error!(row, problem, "a row can't be read");
     DbError::Corrupt { row, problem }
-}
-
-/// The id of the row that can't be read.
-fn unreadable<T: SurrealValue>(answer: Value) -> Option<String> {
-    let row = match answer {
-        Value::Array(rows) => {
-            let is_bad = |row: &Value| T::from_value(Value::Array(vec![row.clone()].into())).is_err();
-            rows.into_iter().find(is_bad)?
-        }
-        row => row,
-    };
-    match row {
-        Value::RecordId(id) => Some(id.to_sql()),
-        Value::Object(fields) => match fields.get("id")? {
-            Value::RecordId(id) => Some(id.to_sql()),
-            _ => None,
-        },
-        _ => None,
-    }
 }
 
 impl Db {
@@ -206,14 +175,29 @@ impl Db {
     /// Runs one statement, or one `{ … }` block, which is one transaction, and returns its value. A conflict with another
     /// transaction is retried with jitter, up to a bound.
     pub async fn run<T: SurrealValue>(&self, statement: &str, variables: Variables) -> Result<T, DbError> {
+        read(self.answer(statement, variables, &[]).await?, statement)
+    }
+
+    /// The same for a statement that answers with rows. All of them can be read, or the first that can't be is the error.
+    pub async fn rows<T: SurrealValue>(&self, statement: &str, variables: Variables) -> Result<Vec<T>, DbError> {
+        let rows: Vec<Value> = read(self.answer(statement, variables, &[]).await?, statement)?;
+        rows.into_iter().map(|row| read(row, statement)).collect()
+    }
+
+    /// Begins to write a transaction with these variables.
+    pub fn transaction(&self, variables: Variables) -> Transaction {
+        Transaction::new(self, variables)
+    }
+
+    async fn answer(&self, statement: &str, variables: Variables, refusals: &[Refusal]) -> Result<Value, DbError> {
         for attempt in 0..ATTEMPTS_MAX {
-            match self.attempt(statement, variables.clone()).await {
+            match self.attempt(statement, variables.clone(), refusals).await {
                 Err(DbError::Conflict) => {
                     metrics::counter!("nepto_database_conflicts_total").increment(1);
                     let wait = backoff(&self.random, attempt, Duration::from_millis(2), Duration::from_millis(200));
                     tokio::time::sleep(wait).await;
                 }
-                done => return read(done?, statement),
+                done => return done,
             }
         }
         Err(DbError::Conflict)
@@ -242,12 +226,12 @@ impl Db {
         }
     }
 
-    async fn attempt(&self, statement: &str, variables: Variables) -> Result<Value, DbError> {
+    async fn attempt(&self, statement: &str, variables: Variables, refusals: &[Refusal]) -> Result<Value, DbError> {
         let query = self.inner.query(statement, variables);
         let mut results = tokio::time::timeout(QUERY_TIMEOUT, query).await.map_err(|_| DbError::Timeout)??;
         let mut errors = results.take_errors();
         match errors.remove(&0) {
-            Some(error) => Err(error.into()),
+            Some(error) => Err(Refusal::of(&error, refusals).map_or_else(|| error.into(), DbError::from)),
             None => Ok(results.take(0)?),
         }
     }

@@ -4,7 +4,7 @@
 //! A role gets a [`Ctx`], mounts its facets of the [`Domain`](domain::Domain)s, and ends when [`Ctx::stop`] is cancelled.
 
 pub mod address;
-mod batch;
+pub mod batch;
 pub mod clock;
 pub mod config;
 pub mod consumer;

@@ -208,7 +208,7 @@ impl Store {
         let after = after.map_or(Value::None, |after| Value::String(after.to_string()));
         let rows: Vec<ContactRow> = self
             .db
-            .run(
+            .rows(
                 "SELECT * FROM type::record('contact', [$owner, $after]>..[$owner, []]) LIMIT $limit",
                 vars! { owner: owner.to_string(), after: after, limit: limit as i64 },
             )
@@ -220,7 +220,7 @@ impl Store {
     pub async fn who_accepts(&self, asker: AccountId, accounts: &[AccountId]) -> Result<Vec<AccountId>, DbError> {
         let ids: Vec<RecordId> = accounts.iter().map(|account| contact_id(*account, asker)).collect();
         let rows: Vec<Id<Contacts>> =
-            self.db.run("SELECT VALUE id FROM $ids WHERE consent = 'accepted'", vars! { ids: ids }).await?;
+            self.db.rows("SELECT VALUE id FROM $ids WHERE consent = 'accepted'", vars! { ids: ids }).await?;
         Ok(rows.into_iter().map(|Id((Text(account), _))| account).collect())
     }
 

@@ -1,6 +1,8 @@
 //! What is held: keys, amounts, and the effects of events on them. Pure rules.
 
 use std::collections::BTreeMap;
+use std::fmt;
+use std::str::FromStr;
 
 use alloy_primitives::{Address, B256, U256};
 use nepto_proto::api::assets::{BalanceKind, PartOutcome};
@@ -23,16 +25,6 @@ pub enum Class {
 }
 
 impl Class {
-    /// As it stands in keys: in the order of the tokens.
-    pub fn to_key(self) -> String {
-        match self {
-            Self::Whole => String::new(),
-            Self::Token(id) => format!("{id:064x}"),
-            Self::Staked => "staked".to_owned(),
-            Self::Rewarded => "rewarded".to_owned(),
-        }
-    }
-
     /// The token, decimal, where it is one.
     pub fn token(self) -> Option<String> {
         match self {
@@ -49,14 +41,28 @@ impl Class {
             Self::Rewarded => BalanceKind::Rewarded,
         }
     }
+}
 
-    /// Reads a key.
-    pub fn from_key(key: &str) -> Option<Self> {
+/// As it stands in keys: in the order of the tokens.
+impl fmt::Display for Class {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Whole => Ok(()),
+            Self::Token(id) => write!(f, "{id:064x}"),
+            Self::Staked => f.write_str("staked"),
+            Self::Rewarded => f.write_str("rewarded"),
+        }
+    }
+}
+
+impl FromStr for Class {
+    type Err = ();
+    fn from_str(key: &str) -> Result<Self, ()> {
         match key {
-            "" => Some(Self::Whole),
-            "staked" => Some(Self::Staked),
-            "rewarded" => Some(Self::Rewarded),
-            id => U256::from_str_radix(id, 16).ok().map(Self::Token),
+            "" => Ok(Self::Whole),
+            "staked" => Ok(Self::Staked),
+            "rewarded" => Ok(Self::Rewarded),
+            id => U256::from_str_radix(id, 16).map(Self::Token).map_err(drop),
         }
     }
 }
@@ -70,17 +76,18 @@ pub struct Origin {
     pub topics: u8,
 }
 
-impl Origin {
-    /// As it stands in keys.
-    pub fn to_key(self) -> String {
-        format!("{}/{}", self.pipeline.as_str(), self.topics)
+/// As it stands in keys.
+impl fmt::Display for Origin {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}/{}", self.pipeline, self.topics)
     }
+}
 
-    /// Reads a key.
-    pub fn from_key(key: &str) -> Option<Self> {
-        let (name, topics) = key.split_once('/')?;
-        let pipeline = Pipeline::ALL.into_iter().find(|pipeline| pipeline.as_str() == name)?;
-        Some(Self { pipeline, topics: topics.parse().ok()? })
+impl FromStr for Origin {
+    type Err = ();
+    fn from_str(key: &str) -> Result<Self, ()> {
+        let (pipeline, topics) = key.split_once('/').ok_or(())?;
+        Ok(Self { pipeline: pipeline.parse()?, topics: topics.parse().map_err(drop)? })
     }
 }
 

@@ -3,6 +3,7 @@
 use std::sync::Arc;
 
 use alloy_primitives::Address;
+use nepto_kit::clock::from_s;
 use nepto_kit::domain::Parts;
 use nepto_kit::outbox::Outbox;
 use nepto_kit::{Ctx, Failure};
@@ -12,7 +13,6 @@ use nepto_proto::svc::assets::Cursor;
 use nepto_proto::svc::auth::FindAccount;
 use nepto_proto::svc::collector::{FindGaps, Gap, Pipeline};
 use nepto_proto::{AccountId, ErrorCode};
-use time::OffsetDateTime;
 
 use super::model::{Amount, Class, Holding, Origin};
 use super::request::address;
@@ -70,13 +70,13 @@ impl Assets {
         let rows = self.store.cursors(chain).await?;
         let mut cursors = Vec::new();
         for pipeline in Pipeline::ALL {
-            let Some(row) = rows.iter().find(|row| row.pipeline == pipeline.as_str()) else { continue };
+            let Some(row) = rows.iter().find(|row| row.pipeline.0 == pipeline) else { continue };
             cursors.push(Cursor {
                 pipeline,
-                step: row.step as u64,
-                height: row.height as u64,
-                events: row.events as u64,
-                dead_letters: row.dead_letters as u64,
+                step: row.step,
+                height: row.height,
+                events: row.events,
+                dead_letters: row.dead_letters,
                 trouble: self.trouble(pipeline, chain).await,
             });
         }
@@ -211,7 +211,7 @@ impl Assets {
         let origin = self.origin_of(thing).await?;
         let holding = Holding { holder: *holder, contract, origin, class };
         let tails = self.store.tail(chain, origin.pipeline, holder).await?;
-        let (height, final_height) = (tails.cursor.height as u64, tails.cursor.final_height as u64);
+        let (height, final_height) = (tails.cursor.height, tails.cursor.final_height);
         let folded: Vec<_> = self.store.folded(chain, &holding).await?.into_iter().collect();
         let mut amount = held(&[tails], &folded, *only_final).get(&holding).copied().unwrap_or(Amount::ZERO);
         let newest = if *only_final { final_height.min(height) } else { height };
@@ -280,7 +280,7 @@ impl Assets {
             let mut found = Vec::new();
             for pipeline in Pipeline::ALL {
                 let cursor = self.store.cursor(pipeline, chain).await?;
-                let final_height = cursor.map_or(0, |cursor| cursor.final_height as u64);
+                let final_height = cursor.map_or(0, |cursor| cursor.final_height);
                 let deltas = self.store.history(chain, pipeline, wallet, below, limit).await?;
                 found.extend(deltas.into_iter().map(|delta| (delta, final_height)));
             }
@@ -305,9 +305,9 @@ impl Assets {
         let Thing { chain, contract, class, .. } = *thing;
         let origin = self.origin_of(thing).await?;
         let of = Holding { holder: Address::ZERO, contract, origin, class };
-        let sums = self.store.holders(chain, &of, after, limit as i64).await?;
+        let sums = self.store.holders(chain, &of, after, limit).await?;
         let cursor = self.store.cursor(origin.pipeline, chain).await?;
-        let final_height = cursor.map_or(0, |cursor| cursor.final_height as u64);
+        let final_height = cursor.map_or(0, |cursor| cursor.final_height);
         let holder =
             |sum: &FoldedSum| api::Holder { wallet: sum.holding.holder.to_string(), amount: sum.amount.signed() };
         Ok(api::Holders {
@@ -353,7 +353,7 @@ fn change((tail, final_height): (Tail, u64)) -> api::Change {
         other: tail.delta.other.map(|other| other.to_string()),
         transaction: tail.delta.transaction.to_string(),
         block: tail.block,
-        at: OffsetDateTime::from_unix_timestamp(tail.delta.time_s as i64).unwrap_or(OffsetDateTime::UNIX_EPOCH),
+        at: from_s(tail.delta.time_s),
         is_final: tail.block <= final_height,
     }
 }

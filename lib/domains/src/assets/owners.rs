@@ -20,7 +20,7 @@ impl Assets {
     ) -> Result<api::Owner, Failure> {
         let is_one = self.pipelines_of(chain, contract, Class::Token(*token))?.contains(&Pipeline::Erc721);
         let cursor = self.store.cursor(Pipeline::Erc721, chain).await?;
-        let (height, final_height) = cursor.map_or((0, 0), |cursor| (cursor.height as u64, cursor.final_height as u64));
+        let (height, final_height) = cursor.map_or((0, 0), |cursor| (cursor.height, cursor.final_height));
         let block = self.block_of(chain, contract, at, height)?.unwrap_or(height);
         let mains = self.store.mains(chain, &[*contract].into()).await?;
         let owner = match mains.of(Pipeline::Erc721, contract).filter(|_| is_one) {

@@ -4,6 +4,7 @@ mod any_logs;
 mod costs;
 mod linked;
 mod past;
+mod unreadable;
 
 use std::collections::BTreeMap;
 
@@ -60,7 +61,7 @@ impl Ledger {
 
     fn next(&self, height: u64) -> CursorRow {
         let CursorRow { step, seq, .. } = self.cursor;
-        CursorRow { step: step + 1, seq: seq + 1, height: height as i64, ..self.cursor.clone() }
+        CursorRow { step: step + 1, seq: seq + 1, height, ..self.cursor.clone() }
     }
 
     async fn block(&mut self, height: u64, transfers: &[(u8, u8, u64)]) {
@@ -102,9 +103,9 @@ impl Ledger {
 
     /// Folds what is final; breaks off before its end if told so.
     async fn fold(&mut self, final_height: u64, broken_off: bool) {
-        if final_height as i64 > self.cursor.final_height {
+        if final_height > self.cursor.final_height {
             // a step says so
-            let after = CursorRow { final_height: final_height as i64, ..self.next(self.cursor.height as u64) };
+            let after = CursorRow { final_height, ..self.next(self.cursor.height) };
             self.commit_folded(after, Folded::default(), false).await;
         }
         let is_final = |applied: &&Applied| applied.highest().is_none_or(|highest| highest <= final_height);
@@ -187,7 +188,7 @@ async fn as_if_only_the_rest_had_been(script: &[Op]) {
                 height += several.len() as u64;
                 final_height = final_height.max(height.saturating_sub(*open));
                 blocks.extend(several.iter().cloned());
-                let after = CursorRow { final_height: final_height as i64, ..ledger.next(height) };
+                let after = CursorRow { final_height, ..ledger.next(height) };
                 ledger.commit(after, &several, false).await;
             }
             Op::Late(depth, transfers) => {

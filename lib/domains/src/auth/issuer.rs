@@ -112,8 +112,10 @@ impl Issuer {
         before.retain(|row| row.device() == device);
         let before = ids(&before);
         self.auth.spread_end(account, &before).await?;
-        let event =
-            (!before.is_empty()).then(|| self.auth.event(&SessionsRevoked { account, sessions: before.clone() }));
+        let event = match before.is_empty() {
+            true => None,
+            false => Some(self.auth.event(&SessionsRevoked { account, sessions: before.clone() })?),
+        };
         let now_ms = self.auth.ctx.clock.now_ms();
         let beginning = Beginning { account, session, device, wallet, identity_key, now_ms };
         let mut ended = ids(&self.auth.store.begin_session(beginning, self.auth.refresh_ttl(), event).await?);

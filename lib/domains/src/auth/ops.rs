@@ -7,7 +7,7 @@ use nepto_chain::rpc::RpcError;
 use nepto_chain::signature::{Claim, Moment, Nodes, OnChain, SignatureError, SignatureVerifier, Signer};
 use nepto_kit::domain::Parts;
 use nepto_kit::limit::Limit;
-use nepto_kit::outbox::{Outbox, Row};
+use nepto_kit::outbox::{Outbox, Row, Unwritable};
 use nepto_kit::{Ctx, Failure};
 use nepto_proto::ErrorCode;
 use nepto_proto::api::auth::Nonce;
@@ -59,12 +59,12 @@ impl Auth {
         Ok(Nonce { nonce, expires_at: self.ctx.clock.now() + ttl })
     }
 
-    pub(super) fn event<E: Event>(&self, event: &E) -> Row {
+    pub(super) fn event<E: Event>(&self, event: &E) -> Result<Row, Unwritable> {
         Row::new(event, &self.ctx.clock, &self.ctx.random)
     }
 
     /// An event about a wallet, whose number is written with the change.
-    pub(super) fn event_about<E: Event>(&self, wallet: &str, event: &E) -> Row {
+    pub(super) fn event_about<E: Event>(&self, wallet: &str, event: &E) -> Result<Row, Unwritable> {
         Row::about(event, wallet, &self.ctx.clock, &self.ctx.random)
     }
 

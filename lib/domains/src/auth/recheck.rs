@@ -153,7 +153,7 @@ impl Auth {
         let gone: Vec<String> = gone.cloned().collect();
         let event =
             |wallet: &String| self.event_about(wallet, &WalletUnlinked { account, wallet: wallet.clone(), version: 0 });
-        let events = gone.iter().map(event).collect();
+        let events = gone.iter().map(event).collect::<Result<_, _>>()?;
         tracing::info!(%account, wallets = gone.len(), "links ended with the word of a contract wallet");
         self.store.unlink(account, seen, left, &gone, events).await?;
         self.outbox.wake();

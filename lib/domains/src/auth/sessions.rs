@@ -106,7 +106,7 @@ impl Auth {
         }
         self.spread_end(account, &sessions).await?;
         let gone: Vec<SessionId> = sessions.iter().map(|(session, _)| *session).collect();
-        let event = self.event(&SessionsRevoked { account, sessions });
+        let event = self.event(&SessionsRevoked { account, sessions })?;
         self.store.end_sessions(account, &gone, event).await?;
         self.outbox.wake();
         Ok(())

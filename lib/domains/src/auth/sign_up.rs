@@ -206,7 +206,7 @@ impl Issuer {
     /// The account of a wallet; makes one where there is none, and uses the invite up that it needs.
     async fn make_account(&self, wallet: &str, invite: Option<Code>, new: AccountId) -> Result<AccountId, Failure> {
         let event =
-            self.auth.event_about(wallet, &WalletLinked { account: new, wallet: wallet.to_owned(), version: 0 });
+            self.auth.event_about(wallet, &WalletLinked { account: new, wallet: wallet.to_owned(), version: 0 })?;
         let now_ms = self.auth.ctx.clock.now_ms();
         let invite = invite.filter(|_| self.gate.rules.proof != Proof::None);
         let made = self.auth.store.account_of_wallet_or_new(wallet, new, invite.as_ref(), now_ms, event).await;

@@ -14,7 +14,7 @@ use nepto_kit::redis::Redis;
 use nepto_proto::api::auth::{Session, Wallets};
 use nepto_proto::certificate::{SignedMessage, WalletLink};
 use nepto_proto::svc::auth::SessionState;
-use nepto_proto::{AccountId, DeviceId, SessionId};
+use nepto_proto::{AccountId, DeviceId, ErrorCode, SessionId};
 use redis::AsyncCommands;
 use redis::Script;
 use surrealdb::types::SurrealValue;
@@ -213,39 +213,38 @@ impl Store {
         now_ms: i64,
         event: outbox::Row,
     ) -> Result<AccountId, DbError> {
+        let variables = vars! {
+            wallet_id: RecordId::new("wallet", wallet),
+            account_id: account_id(new),
+            invite_id: invite.map(|code| invite_id(&code.hash())),
+            wallet: wallet.to_owned(),
+            new: new.to_string(),
+            now: now_ms,
+        };
         let Text(account) = self
             .db
-            .run(
-                &format!(
-                    "{{
-                        LET $known = (SELECT VALUE account FROM ONLY $wallet_id);
-                        IF $known {{ RETURN $known }};
-                        IF $invite_id != NONE {{
-                            LET $invite = (SELECT * FROM ONLY $invite_id);
-                            IF !$invite OR $invite.expires_at_ms <= $now {{ THROW 'invite_invalid' }};
-                            IF $invite.uses_left > 1 {{
-                                UPDATE $invite_id SET uses_left -= 1;
-                            }} ELSE {{
-                                DELETE $invite_id;
-                            }};
-                        }};
-                        CREATE $wallet_id SET account = $new;
-                        CREATE $account_id SET root = $wallet, wallets = [$wallet], links = [], created_at_ms = $now;
-                        {insert}
-                        RETURN $new;
-                    }}",
-                    insert = outbox::INSERT_NUMBERED
-                ),
-                vars! {
-                    wallet_id: RecordId::new("wallet", wallet),
-                    account_id: account_id(new),
-                    invite_id: invite.map(|code| invite_id(&code.hash())),
-                    wallet: wallet.to_owned(),
-                    new: new.to_string(),
-                    now: now_ms,
-                    events: vec![event],
-                },
+            .transaction(variables)
+            .then("LET $known = (SELECT VALUE account FROM ONLY $wallet_id)")
+            .then("IF $known { RETURN $known }")
+            .within("IF $invite_id != NONE", |invited| {
+                invited
+                    .then("LET $invite = (SELECT * FROM ONLY $invite_id)")
+                    .refuse_if("!$invite OR $invite.expires_at_ms <= $now", ErrorCode::InviteInvalid)
+                    .then(
+                        "IF $invite.uses_left > 1 {
+                            UPDATE $invite_id SET uses_left -= 1;
+                        } ELSE {
+                            DELETE $invite_id;
+                        }",
+                    )
+            })
+            .then(
+                "CREATE $wallet_id SET account = $new;
+                CREATE $account_id SET root = $wallet, wallets = [$wallet], links = [], created_at_ms = $now",
             )
+            .emit([event])
+            .then("RETURN $new")
+            .run()
             .await?;
         Ok(account)
     }
@@ -268,35 +267,28 @@ impl Store {
         event: outbox::Row,
     ) -> Result<(), DbError> {
         let rows = |links: Vec<WalletLink>| links.into_iter().map(Link::from).collect::<Vec<_>>();
+        let variables = vars! {
+            wallet_id: RecordId::new("wallet", wallet),
+            account_id: account_id(account),
+            account: account.to_string(),
+            wallet: wallet.to_owned(),
+            seen: rows(seen),
+            links: rows(links),
+            max: wallets_max,
+        };
         self.db
-            .execute(
-                &format!(
-                    "{{
-                        LET $owner = (SELECT VALUE account FROM ONLY $wallet_id);
-                        IF $owner AND $owner != $account {{ THROW 'wallet_linked' }};
-                        LET $row = (SELECT wallets, links FROM ONLY $account_id);
-                        IF $row.links != $seen {{ THROW 'unavailable' }};
-                        IF !$owner {{
-                            IF array::len($row.wallets) >= $max {{ THROW 'wallet_limit' }};
-                            CREATE $wallet_id SET account = $account;
-                            UPDATE $account_id SET wallets += $wallet;
-                            {insert}
-                        }};
-                        UPDATE $account_id SET links = $links;
-                    }}",
-                    insert = outbox::INSERT_NUMBERED
-                ),
-                vars! {
-                    wallet_id: RecordId::new("wallet", wallet),
-                    account_id: account_id(account),
-                    account: account.to_string(),
-                    wallet: wallet.to_owned(),
-                    seen: rows(seen),
-                    links: rows(links),
-                    max: wallets_max as i64,
-                    events: vec![event],
-                },
-            )
+            .transaction(variables)
+            .then("LET $owner = (SELECT VALUE account FROM ONLY $wallet_id)")
+            .refuse_if("$owner AND $owner != $account", ErrorCode::WalletLinked)
+            .then("LET $row = (SELECT wallets, links FROM ONLY $account_id)")
+            .refuse_if("$row.links != $seen", ErrorCode::Unavailable)
+            .within("IF !$owner", |new| {
+                new.refuse_if("array::len($row.wallets) >= $max", ErrorCode::WalletLimit)
+                    .then("CREATE $wallet_id SET account = $account; UPDATE $account_id SET wallets += $wallet")
+                    .emit([event])
+            })
+            .then("UPDATE $account_id SET links = $links")
+            .execute()
             .await
     }
 
@@ -313,29 +305,22 @@ impl Store {
         let (seen, left) = (AccountRow::from(seen), AccountRow::from(left));
         let gone =
             gone.iter().flat_map(|wallet| [RecordId::new("wallet", wallet.as_str()), contract_wallet_id(wallet)]);
+        let variables = vars! {
+            account_id: account_id(account),
+            seen_wallets: seen.wallets,
+            seen_links: seen.links,
+            root: left.root,
+            wallets: left.wallets,
+            links: left.links,
+            gone: gone.collect::<Vec<_>>(),
+        };
         self.db
-            .execute(
-                &format!(
-                    "{{
-                        LET $row = (SELECT wallets, links FROM ONLY $account_id);
-                        IF $row.wallets != $seen_wallets OR $row.links != $seen_links {{ THROW 'unavailable' }};
-                        UPDATE $account_id SET root = $root, wallets = $wallets, links = $links;
-                        DELETE $gone;
-                        {insert}
-                    }}",
-                    insert = outbox::INSERT_NUMBERED
-                ),
-                vars! {
-                    account_id: account_id(account),
-                    seen_wallets: seen.wallets,
-                    seen_links: seen.links,
-                    root: left.root,
-                    wallets: left.wallets,
-                    links: left.links,
-                    gone: gone.collect::<Vec<_>>(),
-                    events: events,
-                },
-            )
+            .transaction(variables)
+            .then("LET $row = (SELECT wallets, links FROM ONLY $account_id)")
+            .refuse_if("$row.wallets != $seen_wallets OR $row.links != $seen_links", ErrorCode::Unavailable)
+            .then("UPDATE $account_id SET root = $root, wallets = $wallets, links = $links; DELETE $gone")
+            .emit(events)
+            .execute()
             .await
     }
 
@@ -347,28 +332,26 @@ impl Store {
         event: Option<outbox::Row>,
     ) -> Result<Vec<SessionRow>, DbError> {
         let Beginning { account, session, device, wallet, identity_key, now_ms } = beginning;
-        let events: Vec<outbox::Row> = event.into_iter().collect();
+        let variables = vars! {
+            id: session_id(account, session),
+            account: account.to_string(),
+            device: Int(device),
+            wallet: wallet.to_owned(),
+            identity_key: Bytes::from(identity_key.to_vec()),
+            now: now_ms,
+            expires: now_ms + ttl.as_millis() as i64,
+        };
         self.db
-            .run(
-                "{
-                    LET $before = (SELECT * FROM session:[$account, NONE]..[$account, []] WHERE device = $device);
-                    DELETE $before.id;
-                    CREATE $id SET device = $device, wallet = $wallet, identity_key = $identity_key, generation = 0,
-                        created_at_ms = $now, refreshed_at_ms = $now, expires_at_ms = $expires;
-                    INSERT INTO outbox $events;
-                    RETURN $before;
-                }",
-                vars! {
-                    id: session_id(account, session),
-                    events: events,
-                    account: account.to_string(),
-                    device: i64::from(device.get()),
-                    wallet: wallet.to_owned(),
-                    identity_key: Bytes::from(identity_key.to_vec()),
-                    now: now_ms,
-                    expires: now_ms + ttl.as_millis() as i64,
-                },
+            .transaction(variables)
+            .then(
+                "LET $before = (SELECT * FROM session:[$account, NONE]..[$account, []] WHERE device = $device);
+                DELETE $before.id;
+                CREATE $id SET device = $device, wallet = $wallet, identity_key = $identity_key, generation = 0,
+                    created_at_ms = $now, refreshed_at_ms = $now, expires_at_ms = $expires",
             )
+            .emit(event)
+            .then("RETURN $before")
+            .rows()
             .await
     }
 
@@ -381,7 +364,7 @@ impl Store {
     pub async fn sessions(&self, account: AccountId) -> Result<Vec<SessionRow>, DbError> {
         // a range of record ids: no index, no scan
         let statement = "SELECT * FROM session:[$account, NONE]..[$account, []]";
-        self.db.run(statement, vars! { account: account.to_string() }).await
+        self.db.rows(statement, vars! { account: account.to_string() }).await
     }
 
     /// Moves a session on to its next refresh token, if nobody did meanwhile. Returns whether it was moved.
@@ -419,15 +402,14 @@ impl Store {
         event: outbox::Row,
     ) -> Result<(), DbError> {
         let ids: Vec<RecordId> = sessions.iter().map(|session| session_id(account, *session)).collect();
-        let statement = format!("{{ DELETE $ids; {} }}", outbox::INSERT);
-        self.db.execute(&statement, vars! { ids: ids, events: vec![event] }).await
+        self.db.transaction(vars! { ids: ids }).then("DELETE $ids").emit([event]).execute().await
     }
 
     /// Removes sessions whose refresh token has expired, up to a bound. Returns how many.
     pub async fn remove_expired(&self, now_ms: i64, limit: i64) -> Result<usize, DbError> {
         let gone: Vec<RecordId> = self
             .db
-            .run(
+            .rows(
                 "{
                     LET $gone = (SELECT VALUE id FROM session WHERE expires_at_ms < $now LIMIT $limit);
                     DELETE $gone;

@@ -36,7 +36,7 @@ async fn link_wallet(store: &Store, account: AccountId, wallet: &str, max: usize
 
 fn event() -> outbox::Row {
     let event = WalletLinked { account: account(1), wallet: "0xA".into(), version: 0 };
-    outbox::Row::about(&event, "0xA", &Clock::default(), &Random::default())
+    outbox::Row::about(&event, "0xA", &Clock::default(), &Random::default()).unwrap()
 }
 
 fn session(number: u128) -> SessionId {
@@ -86,7 +86,7 @@ async fn what_happens_to_a_wallet_is_numbered_whichever_account_it_belongs_to() 
     let store = Store::new(db.clone(), no_redis());
     let of_b = || {
         let event = WalletLinked { account: account(1), wallet: "0xB".into(), version: 0 };
-        outbox::Row::about(&event, "0xB", &Clock::default(), &Random::default())
+        outbox::Row::about(&event, "0xB", &Clock::default(), &Random::default()).unwrap()
     };
     for number in [1, 2] {
         let mine = account(number);

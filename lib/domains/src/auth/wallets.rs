@@ -74,7 +74,7 @@ impl Auth {
         loop {
             let seen = self.wallets(account).await?;
             let links = with_link(account, &seen, &link, &self.ctx.config.public.domain);
-            let event = self.event_about(&wallet, &WalletLinked { account, wallet: wallet.clone(), version: 0 });
+            let event = self.event_about(&wallet, &WalletLinked { account, wallet: wallet.clone(), version: 0 })?;
             match self.store.link(account, &wallet, (seen.links, links), WALLETS_PER_ACCOUNT_MAX, event).await {
                 // somebody else linked at the same moment; the nonces are used, so the caller can't just try again
                 Err(DbError::Refused(ErrorCode::Unavailable)) if tries < LINK_TRIES_MAX => tries += 1,
@@ -106,7 +106,7 @@ impl Auth {
                 "let one remaining wallet approve all others (POST /v1/auth/wallets), then unlink this one",
             )
         })?;
-        let event = self.event_about(&gone, &WalletUnlinked { account, wallet: gone.clone(), version: 0 });
+        let event = self.event_about(&gone, &WalletUnlinked { account, wallet: gone.clone(), version: 0 })?;
         self.store.unlink(account, seen, left, std::slice::from_ref(&gone), vec![event]).await?;
         self.outbox.wake();
         self.end_devices_of(account, &gone).await?;

@@ -95,7 +95,7 @@ impl Store {
 
     /// Sightings of a chain, by block, the newest first.
     pub async fn sightings(&self, chain: u64, limit: i64) -> Result<Vec<Sighting>, DbError> {
-        let mut rows: Vec<SightingRow> = self.db().run(NEWEST, vars! { chain: chain, limit: limit }).await?;
+        let mut rows: Vec<SightingRow> = self.db().rows(NEWEST, vars! { chain: chain, limit: limit }).await?;
         rows.sort_by_key(|row| Reverse((row.id.0.1, row.id.0.3)));
         Ok(rows.iter().map(SightingRow::show).collect())
     }

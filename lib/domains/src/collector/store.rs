@@ -190,19 +190,19 @@ impl Store {
     /// The hashes of the newest blocks.
     pub async fn window(&self, chain: u64) -> Result<BTreeMap<u64, B256>, DbError> {
         let statement = "SELECT * FROM block:[$chain, NONE]..[$chain, []]";
-        let rows: Vec<BlockRow> = self.db.run(statement, vars! { chain: chain }).await?;
+        let rows: Vec<BlockRow> = self.db.rows(statement, vars! { chain: chain }).await?;
         Ok(rows.iter().map(|row| (row.number, row.hash.0)).collect())
     }
 
     pub async fn contracts(&self, chain: u64) -> Result<Vec<ContractRow>, DbError> {
         let statement = "SELECT * FROM contract:[$chain, NONE]..[$chain, []]";
-        self.db.run(statement, vars! { chain: chain }).await
+        self.db.rows(statement, vars! { chain: chain }).await
     }
 
     /// Steps from a number on, up to a bound.
     pub async fn steps(&self, chain: u64, from: u64, limit: usize) -> Result<Vec<wire::Step>, DbError> {
         let variables = vars! { chain: chain, from: from, limit: limit };
-        let rows: Vec<StepRow> = self.db.run(STEPS, variables).await?;
+        let rows: Vec<StepRow> = self.db.rows(STEPS, variables).await?;
         Ok(rows.into_iter().map(|row| row.body.0).collect())
     }
 
@@ -225,10 +225,7 @@ impl Store {
         let (contract_ids, contract_rows): (Vec<_>, Vec<_>) = contracts.into_iter().unzip();
         let (forget_from, forget_to): (Vec<u64>, Vec<u64>) =
             change.forget.iter().map(|heights| (heights.start, heights.end)).unzip();
-        let statement = "{
-            LET $step = $tip_id.step;
-            IF $step != $expected { THROW 'stale' };
-            FOR $index IN 0..array::len($forget_from) {
+        let changes = "FOR $index IN 0..array::len($forget_from) {
                 LET $from = $forget_from[$index];
                 LET $to = $forget_to[$index];
                 DELETE block:[$chain, $from]..[$chain, $to];
@@ -238,8 +235,7 @@ impl Store {
             FOR $index IN 0..array::len($contract_ids) {
                 UPSERT $contract_ids[$index] CONTENT $contract_rows[$index] RETURN NONE;
             };
-            UPDATE $tip_id CONTENT $tip RETURN NONE;
-        }";
+            UPDATE $tip_id CONTENT $tip RETURN NONE";
         let variables = vars! {
             tip_id: tip_id(chain),
             chain: chain,
@@ -252,7 +248,7 @@ impl Store {
             contract_rows: contract_rows,
             tip: change.tip.clone(),
         };
-        self.db.execute(statement, variables).await
+        self.db.transaction(variables).stale_if("$tip_id.step != $expected").then(changes).execute().await
     }
 }
 

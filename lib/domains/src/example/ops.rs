@@ -35,7 +35,7 @@ impl Board {
         }
         let id = random.uuid(clock).simple().to_string();
         let made = NoteMade { text };
-        self.store.put(&id, &made.text, clock.now_ms(), outbox::Row::new(&made, clock, random)).await?;
+        self.store.put(&id, &made.text, clock.now_ms(), outbox::Row::new(&made, clock, random)?).await?;
         self.outbox.wake();
         Ok(())
     }

@@ -29,10 +29,9 @@ impl Store {
 
     /// Keeps a note, with the event that tells of it.
     pub async fn put(&self, id: &str, text: &str, now_ms: i64, event: outbox::Row) -> Result<(), DbError> {
-        let statement = format!("{{ CREATE $id SET text = $text, made_at_ms = $now; {} }}", outbox::INSERT);
-        let variables =
-            vars! { id: RecordId::new("note", id), text: text.to_owned(), now: now_ms, events: vec![event] };
-        self.db.execute(&statement, variables).await
+        let variables = vars! { id: RecordId::new("note", id), text: text.to_owned(), now: now_ms };
+        let put = self.db.transaction(variables).then("CREATE $id SET text = $text, made_at_ms = $now");
+        put.emit([event]).execute().await
     }
 
     pub async fn count(&self) -> Result<u64, DbError> {

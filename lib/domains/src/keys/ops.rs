@@ -79,7 +79,7 @@ impl Keys {
         device: DeviceId,
         certificate: Option<SignedMessage>,
     ) -> Result<(), Failure> {
-        let event = Row::new(&DeviceRemoved { account, device }, &self.ctx.clock, &self.ctx.random);
+        let event = Row::new(&DeviceRemoved { account, device }, &self.ctx.clock, &self.ctx.random)?;
         let now_ms = self.ctx.clock.now_ms();
         // with another certificate it is another device by now, whose sessions live
         let whatever_it_is = certificate.is_none();

@@ -69,7 +69,7 @@ fn device(number: u32) -> DeviceId {
 
 fn event() -> Row {
     let removed = DeviceRemoved { account: account(1), device: device(1) };
-    Row::new(&removed, &Clock::default(), &Random::default())
+    Row::new(&removed, &Clock::default(), &Random::default()).unwrap()
 }
 
 #[tokio::test]

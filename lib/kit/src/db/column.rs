@@ -4,7 +4,7 @@
 use std::fmt::{self, Display};
 use std::str::FromStr;
 
-use surrealdb::types::{Array, Bytes, Error, Kind, RecordId, RecordIdKey, SurrealValue, Value};
+use surrealdb::types::{Array, Bytes, Error, Kind, RecordId, RecordIdKey, SurrealValue, ToSql, Value};
 
 /// Text that stands for an account, an address, a hash: whatever is written by `Display` and read by `FromStr`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -63,22 +63,67 @@ impl<T: prost::Message + Default> SurrealValue for Body<T> {
     }
 }
 
-/// Bytes of a fixed length: an address, a hash, a public key.
+/// Bytes that stand for something: an amount, what changed in a block.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Fixed<T>(pub T);
+pub struct Packed<T>(pub T);
 
-impl<T: for<'a> TryFrom<&'a [u8]> + AsRef<[u8]>> SurrealValue for Fixed<T> {
+/// What is kept as bytes of its own making.
+pub trait Pack: Sized {
+    /// As it is stored.
+    fn pack(&self) -> Vec<u8>;
+    /// Undoes it; `None` for bytes that nothing was packed into.
+    fn unpack(bytes: &[u8]) -> Option<Self>;
+}
+
+impl<T: Pack> SurrealValue for Packed<T> {
     fn kind_of() -> Kind {
         Bytes::kind_of()
     }
 
     fn into_value(self) -> Value {
-        Bytes::from(self.0.as_ref().to_vec()).into_value()
+        Bytes::from(self.0.pack()).into_value()
     }
 
     fn from_value(value: Value) -> Result<Self, Error> {
         let bytes = Bytes::from_value(value)?;
-        T::try_from(&bytes[..]).map(Self).map_err(|_| not::<T>(&format!("{} bytes", bytes.len())))
+        T::unpack(&bytes).map(Self).ok_or_else(|| not::<T>(&format!("what {} bytes hold", bytes.len())))
+    }
+}
+
+/// Rows inside of an answer that has more than them. One that can't be read is named in the error.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Rows<T>(pub Vec<T>);
+
+impl<T: SurrealValue> SurrealValue for Rows<T> {
+    fn kind_of() -> Kind {
+        Vec::<T>::kind_of()
+    }
+
+    fn into_value(self) -> Value {
+        self.0.into_value()
+    }
+
+    fn from_value(value: Value) -> Result<Self, Error> {
+        let read = |row: Value| {
+            let id = id_of(&row);
+            T::from_value(row).map_err(|error| match id {
+                Some(id) => Error::internal(format!("{}: {}", id.to_sql(), error.message())),
+                None => error,
+            })
+        };
+        Vec::from_value(value)?.into_iter().map(read).collect::<Result<_, _>>().map(Self)
+    }
+}
+
+/// The id of a row, for whoever can't read it.
+pub(super) fn id_of(row: &Value) -> Option<RecordId> {
+    match row {
+        Value::RecordId(id) => Some(id.clone()),
+        Value::Object(fields) => match fields.get("id")? {
+            Value::RecordId(id) => Some(id.clone()),
+            _ => None,
+        },
+        _ => None,
     }
 }
 
@@ -131,7 +176,15 @@ macro_rules! keys_of_parts {
         }
     )+};
 }
-keys_of_parts! { (A 0) (A 0, B 1) (A 0, B 1, C 2) (A 0, B 1, C 2, D 3) }
+keys_of_parts! {
+    (A 0)
+    (A 0, B 1)
+    (A 0, B 1, C 2)
+    (A 0, B 1, C 2, D 3)
+    (A 0, B 1, C 2, D 3, E 4)
+    (A 0, B 1, C 2, D 3, E 4, F 5)
+    (A 0, B 1, C 2, D 3, E 4, F 5, G 6)
+}
 
 /// The id of a row of a table.
 pub struct Id<T: Table>(pub T::Key);
@@ -174,6 +227,8 @@ impl<T: Table<Key: PartialEq>> PartialEq for Id<T> {
         self.0 == other.0
     }
 }
+
+impl<T: Table<Key: Eq>> Eq for Id<T> {}
 
 impl<T: Table<Key: fmt::Debug>> fmt::Debug for Id<T> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {

@@ -23,7 +23,6 @@ use std::time::Duration;
 use futures_util::future::BoxFuture;
 use serde::Serialize;
 use serde::de::DeserializeOwned;
-use surrealdb::types::SurrealValue;
 use time::OffsetDateTime;
 
 use crate::db::{DbError, RecordId};
@@ -134,25 +133,20 @@ impl Run {
     }
 }
 
-/// The guard of what a run writes into the database of its domain: [`Fence::CHECK`] goes first into the block of a transaction, and
-/// the fence into its variables as `$fence`. A run that was replaced changes nothing and gets `job_superseded`.
+/// The guard of what a run writes into the database of its domain ([`crate::db::Transaction::fenced`]). A run that was replaced
+/// changes nothing and gets `job_superseded`.
 ///
 /// The writes of one run conflict with each other, and are tried again: a run writes its batches one after the other.
-#[derive(Debug, Clone, PartialEq, Eq, SurrealValue)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Fence {
     job: RecordId,
     number: i64,
 }
 
 impl Fence {
-    /// What a statement throws whose run was replaced.
-    pub const SUPERSEDED: &str = "job_superseded";
-    /// Reads the fence, and writes beside it: a reader alone would not conflict with whoever takes over at this moment.
-    pub const CHECK: &str = "
-        LET $fenced = $fence.job;
-        LET $newest = (SELECT VALUE fence FROM ONLY $fenced);
-        IF $newest != $fence.number { THROW 'job_superseded' };
-        UPDATE $fenced SET fenced_writes += 1;";
+    pub(crate) const fn job(&self) -> &RecordId {
+        &self.job
+    }
 
     /// Whether a write was refused because its run was replaced.
     pub fn is_superseded(error: &DbError) -> bool {

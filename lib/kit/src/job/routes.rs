@@ -5,7 +5,7 @@ use axum::http::StatusCode;
 use axum::routing::{get, post};
 use axum::{Json, Router};
 use nepto_proto::ErrorCode;
-use nepto_proto::api::operator::{JobOutcome, JobRun, JobStatus};
+use nepto_proto::api::operator::{JobRun, JobStatus};
 
 use super::store::{JobRow, RunRow, Store};
 use crate::clock::from_ms;
@@ -62,7 +62,7 @@ async fn list(State(jobs): State<Jobs>) -> Result<Json<Vec<JobStatus>>, Failure>
     for store in jobs.stores().await? {
         for row in store.jobs().await? {
             let last = store.run_of(row.name(), row.fence).await?;
-            all.push(status(store.0.name(), &row, last.as_ref())?);
+            all.push(status(store.0.name(), &row, last.as_ref()));
         }
     }
     all.sort_by(|one, other| one.name.cmp(&other.name));
@@ -71,7 +71,7 @@ async fn list(State(jobs): State<Jobs>) -> Result<Json<Vec<JobStatus>>, Failure>
 
 async fn history(State(jobs): State<Jobs>, Path(name): Path<String>) -> Result<Json<Vec<JobRun>>, Failure> {
     let runs = jobs.store_of(&name).await?.runs(&name).await?;
-    Ok(Json(runs.iter().map(shown).collect::<Result<_, _>>()?))
+    Ok(Json(runs.iter().map(shown).collect()))
 }
 
 async fn run(State(jobs): State<Jobs>, Path(name): Path<String>) -> Result<StatusCode, Failure> {
@@ -89,8 +89,8 @@ async fn resume(State(jobs): State<Jobs>, Path(name): Path<String>) -> Result<St
     Ok(StatusCode::NO_CONTENT)
 }
 
-fn status(domain: &str, row: &JobRow, last: Option<&RunRow>) -> Result<JobStatus, Failure> {
-    Ok(JobStatus {
+fn status(domain: &str, row: &JobRow, last: Option<&RunRow>) -> JobStatus {
+    JobStatus {
         name: row.name().to_owned(),
         domain: domain.to_owned(),
         schedule: row.schedule.clone(),
@@ -98,22 +98,19 @@ fn status(domain: &str, row: &JobRow, last: Option<&RunRow>) -> Result<JobStatus
         is_paused: row.is_paused,
         is_asked: row.is_asked,
         running_since: (row.held_until_ms > 0).then(|| from_ms(row.started_at_ms)),
-        last: last.map(shown).transpose()?,
-    })
+        last: last.map(shown),
+    }
 }
 
-fn shown(row: &RunRow) -> Result<JobRun, Failure> {
-    let broken = || Failure::internal(anyhow::anyhow!("the row {:?} can't be read", row.id));
-    let outcome =
-        [JobOutcome::Running, JobOutcome::Ok, JobOutcome::Failed, JobOutcome::Timeout, JobOutcome::Superseded];
-    Ok(JobRun {
-        number: row.number().and_then(|number| u64::try_from(number).ok()).ok_or_else(broken)?,
+fn shown(row: &RunRow) -> JobRun {
+    JobRun {
+        number: row.number().unsigned_abs(),
         due_at: from_ms(row.due_at_ms),
         started_at: from_ms(row.started_at_ms),
         ended_at: row.ended_at_ms.map(from_ms),
-        outcome: outcome.into_iter().find(|outcome| outcome.as_str() == row.outcome).ok_or_else(broken)?,
+        outcome: row.outcome.0,
         detail: row.detail.clone(),
         node: row.node.clone(),
         is_manual: row.is_manual,
-    })
+    }
 }

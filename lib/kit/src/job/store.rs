@@ -1,10 +1,10 @@
 //! Due times, fences, progress and history: rows of the domain's own database.
 
 use nepto_proto::api::operator::JobOutcome;
-use surrealdb::types::{SurrealValue, array};
+use surrealdb::types::SurrealValue;
 
 use super::Fence;
-use crate::db::{Db, DbError, RecordId, key, vars};
+use crate::db::{Db, DbError, Id, RecordId, Table, Text, vars};
 
 /// The tables, in every domain's database.
 pub(crate) const TABLES: &str = "
@@ -36,10 +36,28 @@ pub(crate) const TABLES: &str = "
 /// Runs of a job that are remembered.
 pub const HISTORY_MAX: i64 = 50;
 
+/// The table `job`; ids are `job:[name]`.
+#[derive(Debug)]
+pub struct JobTable;
+
+impl Table for JobTable {
+    const NAME: &'static str = "job";
+    type Key = String;
+}
+
+/// The table `job_run`; ids are `job_run:[name, number]`.
+#[derive(Debug)]
+pub struct RunTable;
+
+impl Table for RunTable {
+    const NAME: &'static str = "job_run";
+    type Key = (String, i64);
+}
+
 /// A job as it stands.
 #[derive(Debug, Clone, SurrealValue)]
 pub struct JobRow {
-    pub id: RecordId,
+    pub id: Id<JobTable>,
     pub schedule: String,
     pub due_at_ms: i64,
     pub is_paused: bool,
@@ -57,29 +75,26 @@ pub struct JobRow {
 
 impl JobRow {
     pub fn name(&self) -> &str {
-        match &self.id.key {
-            surrealdb::types::RecordIdKey::String(name) => name,
-            _ => "",
-        }
+        &self.id.0
     }
 }
 
 /// A run as it stands.
 #[derive(Debug, Clone, SurrealValue)]
 pub struct RunRow {
-    pub id: RecordId,
+    pub id: Id<RunTable>,
     pub due_at_ms: i64,
     pub started_at_ms: i64,
     pub ended_at_ms: Option<i64>,
-    pub outcome: String,
+    pub outcome: Text<JobOutcome>,
     pub detail: String,
     pub node: String,
     pub is_manual: bool,
 }
 
 impl RunRow {
-    pub fn number(&self) -> Option<i64> {
-        key::number(&self.id, 1)
+    pub fn number(&self) -> i64 {
+        self.id.0.1
     }
 }
 
@@ -108,11 +123,11 @@ pub struct End {
 pub struct Store(pub Db);
 
 pub fn job_id(name: &str) -> RecordId {
-    RecordId::new("job", name)
+    Id::<JobTable>(name.to_owned()).record()
 }
 
 fn run_id(name: &str, number: i64) -> RecordId {
-    RecordId::new("job_run", array![name, number])
+    Id::<RunTable>((name.to_owned(), number)).record()
 }
 
 impl Store {
@@ -135,7 +150,7 @@ impl Store {
 
     /// All jobs of the domain.
     pub async fn jobs(&self) -> Result<Vec<JobRow>, DbError> {
-        self.0.run("SELECT * FROM job", vars! {}).await
+        self.0.rows("SELECT * FROM job", vars! {}).await
     }
 
     pub async fn job(&self, name: &str) -> Result<Option<JobRow>, DbError> {
@@ -174,7 +189,7 @@ impl Store {
             node: claim.node.to_owned(),
         };
         let is_mine: bool = self.0.run(statement, variables).await?;
-        Ok(is_mine.then(|| Fence { job: row.id.clone(), number }))
+        Ok(is_mine.then(|| Fence { job: job_id(name), number }))
     }
 
     /// Holds a job for longer; whether the run still holds it.
@@ -190,8 +205,8 @@ impl Store {
 
     /// Saves how far a run is.
     pub async fn save(&self, fence: &Fence, progress: String) -> Result<(), DbError> {
-        let statement = format!("{{ {} UPDATE $fenced SET progress = $progress; }}", Fence::CHECK);
-        self.0.execute(&statement, vars! { fence: fence.clone(), progress: progress }).await
+        let save = self.0.transaction(vars! { progress: progress }).fenced(fence);
+        save.then("UPDATE $fenced SET progress = $progress").execute().await
     }
 
     /// Ends a run; whether it was still the newest. What it saved is kept until one ends well.
@@ -209,7 +224,7 @@ impl Store {
             run: run_id(name, fence.number),
             number: fence.number,
             next: end.next_due_ms,
-            outcome: end.outcome.as_str().to_owned(),
+            outcome: Text(end.outcome),
             detail: end.detail,
             now: end.now_ms,
         };
@@ -245,7 +260,7 @@ impl Store {
     /// The last runs, the newest first.
     pub async fn runs(&self, name: &str) -> Result<Vec<RunRow>, DbError> {
         let statement = "SELECT * FROM job_run:[$name, 0]..[$name, []]";
-        let mut runs: Vec<RunRow> = self.0.run(statement, vars! { name: name.to_owned() }).await?;
+        let mut runs: Vec<RunRow> = self.0.rows(statement, vars! { name: name.to_owned() }).await?;
         runs.sort_by_key(|run| std::cmp::Reverse(run.number()));
         Ok(runs)
     }

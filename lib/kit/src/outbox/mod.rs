@@ -1,29 +1,33 @@
 //! Events that are committed together with the change that caused them.
 //!
-//! A domain writes a row of table `outbox` in the same transaction as its change; a relay publishes the rows to the stream `EVENTS`,
+//! A domain writes a row of table `outbox` in the same transaction as its change ([`Transaction::emit`](crate::db::Transaction::emit)); a relay publishes the rows to the stream `EVENTS`,
 //! in order and many at once, and deletes them. Every process that writes may run one: a lease lets one at a time publish, and the
 //! row's id is the `Nats-Msg-Id`, so that what two publish after all, or one before and after its death, is stored once.
 //!
-//! Events about one thing may be numbered ([`Row::about`], [`INSERT_NUMBERED`]): a consumer that remembers the last number can't be
+//! No event is lost: one that can't be written down is an error before anything is committed, and a row that can't be read stays
+//! where it is and turns `/readyz` red. The events behind it go out without it; their consumers cope with any order.
+//!
+//! Events about one thing may be numbered ([`Row::about`]): a consumer that remembers the last number can't be
 //! misled by an older event that comes late, whichever way it went.
 
 #[cfg(test)]
 mod tests;
 
 use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
 use async_nats::HeaderMap;
 use nepto_proto::event::Event;
-use surrealdb::types::{SurrealValue, Value};
+use surrealdb::types::{Error, Kind, SurrealValue, Value};
 use tokio::sync::Notify;
 
 use crate::batch::{self, BatchError, Part};
 use crate::clock::{Clock, Random};
 use crate::consumer::Heartbeat;
-use crate::db::{Db, RecordId, vars};
+use crate::db::{self, Db, DbError, Id, RecordId, Table, vars};
 use crate::lease::Lease;
-use crate::{Ctx, crash};
+use crate::{Ctx, Failure, crash};
 
 /// The tables, in every domain's database.
 pub(crate) const TABLE: &str = "
@@ -51,26 +55,83 @@ const LEASE_TTL: Duration = Duration::from_secs(2);
 /// An outbox that could not be published for so long turns `/readyz` red.
 const SILENCE_MAX: Duration = Duration::from_secs(60);
 
-/// A row to put into a statement's variables as `$events`, with `INSERT INTO outbox $events;` inside the block.
+/// The table `outbox`; ids are UUIDs of the time of the event, so that they are in its order.
+#[derive(Debug)]
+struct Events;
+
+impl Table for Events {
+    const NAME: &'static str = "outbox";
+    type Key = String;
+}
+
+/// An event that is to be committed with what caused it: [`Transaction::emit`](crate::db::Transaction::emit).
 #[derive(Debug, Clone, SurrealValue)]
 pub struct Row {
-    id: RecordId,
+    id: Id<Events>,
     subject: String,
     body: String,
     about: Option<String>,
-    version: Option<i64>,
+    version: Option<u64>,
 }
 
-/// The statement that goes into the block of the change.
-pub const INSERT: &str = "INSERT INTO outbox $events;";
+/// An event that has no body. Nothing of the change that it belongs to is committed.
+#[derive(Debug, thiserror::Error)]
+#[error("the event {subject} can't be written: {source}")]
+pub struct Unwritable {
+    subject: String,
+    source: serde_json::Error,
+}
+
+impl From<Unwritable> for Failure {
+    fn from(error: Unwritable) -> Self {
+        Self::internal(error)
+    }
+}
+
+/// A row as the relay finds it. One that can't be read has a place all the same, behind which the others are.
+struct Waiting {
+    id: Id<Events>,
+    row: Result<Row, String>,
+}
+
+impl SurrealValue for Waiting {
+    fn kind_of() -> Kind {
+        Row::kind_of()
+    }
+
+    fn into_value(self) -> Value {
+        self.row.map_or_else(|_| self.id.into_value(), Row::into_value)
+    }
+
+    fn from_value(value: Value) -> Result<Self, Error> {
+        let id = match &value {
+            Value::Object(fields) => fields.get("id").cloned().unwrap_or_default(),
+            _ => Value::None,
+        };
+        let row = Row::from_value(value).map_err(|error| error.message().to_owned());
+        Ok(Self { id: Id::from_value(id)?, row })
+    }
+}
+
+impl Waiting {
+    /// The message that it becomes, or what is wrong with it.
+    fn part(&self) -> Result<Part, DbError> {
+        let part =
+            self.row.as_ref().map_err(Clone::clone).and_then(|row| row.part().map_err(|error| error.to_string()));
+        part.map_err(|problem| db::corrupt(&self.id.clone().record(), problem))
+    }
+}
+
+/// What a transaction does with `$events`.
+pub(crate) const INSERT: &str = "INSERT INTO outbox $events;\n";
 
 /// The same for rows that are [`about`](Row::about) something: each gets the next number of its thing. Two changes of one thing
 /// conflict, so the numbers are in the order of the commits.
-pub const INSERT_NUMBERED: &str = "
+pub(crate) const INSERT_NUMBERED: &str = "
     FOR $event IN $events {
         LET $last = (UPSERT ONLY type::record('event_version', $event.about) SET number = (number ?? 0) + 1);
         CREATE $event.id SET subject = $event.subject, body = $event.body, about = $event.about, version = $last.number;
-    };";
+    };\n";
 
 /// The row whose `number` is that of the last event about something.
 pub fn version_id(about: &str) -> RecordId {
@@ -79,19 +140,24 @@ pub fn version_id(about: &str) -> RecordId {
 
 impl Row {
     /// An event as a row.
-    pub fn new<E: Event>(event: &E, clock: &Clock, random: &Random) -> Self {
-        Self {
-            id: RecordId::new("outbox", random.uuid(clock).simple().to_string()),
-            subject: E::subject(),
-            body: serde_json::to_string(event).unwrap_or_default(),
-            about: None,
-            version: None,
+    pub fn new<E: Event>(event: &E, clock: &Clock, random: &Random) -> Result<Self, Unwritable> {
+        let subject = E::subject();
+        match serde_json::to_string(event) {
+            Ok(body) => {
+                let id = Id(random.uuid(clock).simple().to_string());
+                Ok(Self { id, subject, body, about: None, version: None })
+            }
+            Err(source) => Err(Unwritable { subject, source }),
         }
     }
 
-    /// An event about something, whose field `version` is written by [`INSERT_NUMBERED`].
-    pub fn about<E: Event>(event: &E, about: &str, clock: &Clock, random: &Random) -> Self {
-        Self { about: Some(about.to_owned()), ..Self::new(event, clock, random) }
+    /// An event about something, whose field `version` is written when it is committed.
+    pub fn about<E: Event>(event: &E, about: &str, clock: &Clock, random: &Random) -> Result<Self, Unwritable> {
+        Ok(Self { about: Some(about.to_owned()), ..Self::new(event, clock, random)? })
+    }
+
+    pub(crate) const fn is_numbered(&self) -> bool {
+        self.about.is_some()
     }
 
     /// The body, with its number.
@@ -102,11 +168,10 @@ impl Row {
         serde_json::to_string(&body)
     }
 
-    fn message(&self) -> anyhow::Result<Part> {
+    fn part(&self) -> Result<Part, serde_json::Error> {
         let mut headers = HeaderMap::new();
-        headers.insert(async_nats::header::NATS_MESSAGE_ID, key_text(&self.id));
-        let body = self.numbered_body().map_err(|error| anyhow::anyhow!("{}: {error}", key_text(&self.id)))?;
-        Ok(Part { subject: self.subject.clone(), headers, body: body.into() })
+        headers.insert(async_nats::header::NATS_MESSAGE_ID, self.id.0.as_str());
+        Ok(Part { subject: self.subject.clone(), headers, body: self.numbered_body()?.into() })
     }
 }
 
@@ -134,10 +199,11 @@ impl Outbox {
         let name = format!("outbox:{}", self.db.name());
         let lease = Lease::new(&self.ctx, &name, LEASE_TTL);
         let beat = Heartbeat::of_loop(&self.ctx, format!("outbox {}", self.db.name()), SILENCE_MAX);
+        let unreadable = self.count_unreadable();
         loop {
             beat.comes_round();
             match self.publish_all(&lease, &beat).await {
-                Ok(()) => {}
+                Ok(left) => unreadable.store(left, Ordering::Relaxed),
                 Err(error) => {
                     let (outbox, error) = (self.db.name(), format!("{error:#}"));
                     tracing::warn!(outbox, error, "the outbox could not be published; trying again");
@@ -151,111 +217,133 @@ impl Outbox {
         }
     }
 
-    /// Publishes until nothing waits, unless another relay does.
-    async fn publish_all(&self, lease: &Lease, beat: &Heartbeat) -> anyhow::Result<()> {
-        while !self.read_after("", 1).await?.is_empty() {
+    /// How many events can't be read; any turns `/readyz` red.
+    fn count_unreadable(&self) -> Arc<AtomicUsize> {
+        let count = Arc::new(AtomicUsize::new(0));
+        let counted = count.clone();
+        self.ctx.health.register(format!("events of {}", self.db.name()), move || {
+            std::future::ready(match counted.load(Ordering::Relaxed) {
+                0 => Ok(()),
+                some => Err(format!("{some} rows of its outbox can't be read; the log names them")),
+            })
+        });
+        count
+    }
+
+    /// Publishes until nothing waits that can be read; how many rows can't be. While another relay publishes, it waits, and is
+    /// alive as long as that one gets on.
+    async fn publish_all(&self, lease: &Lease, beat: &Heartbeat) -> anyhow::Result<usize> {
+        let mut seen = None;
+        while let Some(first) = self.first().await? {
             if self.ctx.stop.is_cancelled() {
-                return Ok(());
+                return Ok(0);
             }
             if !lease.hold().await {
+                if seen.as_ref() != Some(&first) {
+                    beat.beat(&self.ctx);
+                    seen = Some(first);
+                }
                 tokio::time::sleep(BUSY).await;
                 continue;
             }
             let published = self.publish_some(lease, beat).await;
             lease.free().await;
-            published?;
+            let unreadable = published?;
+            if unreadable > 0 {
+                return Ok(unreadable);
+            }
         }
         beat.beat(&self.ctx);
-        Ok(())
+        Ok(0)
     }
 
-    /// Publishes what waits, while the lease is held. It reads on behind what it has published: the store walks over deleted rows,
-    /// so that from the beginning each read would cost more than the one before. What was committed late, and stands before
-    /// that, is found by the next look.
+    /// Publishes what waits, while the lease is held; how many rows it passed over because they can't be read. It reads on behind
+    /// what it has seen: the store walks over deleted rows, so that from the beginning each read would cost more than the one
+    /// before. What was committed late, and stands before that, is found by the next look.
     ///
     /// What was published is deleted while the next rows are published: the one waits for the database, the other for JetStream.
-    async fn publish_some(&self, lease: &Lease, beat: &Heartbeat) -> anyhow::Result<()> {
-        let mut last = String::new();
-        let mut stored = Vec::new();
+    async fn publish_some(&self, lease: &Lease, beat: &Heartbeat) -> anyhow::Result<usize> {
+        let (mut last, mut unreadable, mut stored) = (String::new(), 0, Vec::new());
         loop {
-            let mut rows = self.read_after(&last, BATCH).await?;
+            let rows = self.read_after(&last).await?;
             let count = rows.len();
             if let Some(row) = rows.last() {
-                last = key_text(&row.id);
+                last.clone_from(&row.id.0);
             }
             let (deleted, published) = tokio::join!(self.delete(&stored), self.publish(&rows));
-            rows.truncate(published.stored);
-            stored = rows;
+            stored = published.stored;
+            unreadable += published.unreadable;
             beat.beat(&self.ctx);
             let failed = deleted.and(published.failed);
             if failed.is_err() || count < BATCH || self.ctx.stop.is_cancelled() || !lease.hold().await {
-                return self.delete(&stored).await.and(failed);
+                return self.delete(&stored).await.and(failed).map(|()| unreadable);
             }
         }
+    }
+
+    /// The oldest row.
+    async fn first(&self) -> Result<Option<RecordId>, DbError> {
+        let first = self.db.rows("SELECT VALUE id FROM type::record('outbox', ''>..) LIMIT 1", vars! {}).await?;
+        Ok(first.into_iter().next())
     }
 
     /// The oldest rows behind an id, in their order: a scan goes along the keys, and sorts nothing.
-    async fn read_after(&self, last: &str, count: usize) -> anyhow::Result<Vec<Row>> {
+    async fn read_after(&self, last: &str) -> Result<Vec<Waiting>, DbError> {
         let statement = "SELECT * FROM type::record('outbox', $last>..) LIMIT $limit";
-        Ok(self.db.run(statement, vars! { last: last.to_owned(), limit: count }).await?)
+        self.db.rows(statement, vars! { last: last.to_owned(), limit: BATCH }).await
     }
 
-    async fn publish(&self, rows: &[Row]) -> Published {
-        // a row that can't be read as an event stops what stands behind it, but not what stands before
-        if rows.len() >= BATCH_MIN
-            && let Ok(parts) = rows.iter().map(Row::message).collect::<anyhow::Result<Vec<_>>>()
-        {
-            match batch::publish(&self.ctx.nats, &self.ctx.random.alphanumeric(24), parts).await {
-                Ok(()) => return Published { stored: rows.len(), failed: Ok(()) },
+    /// Publishes rows, but for those that can't be read.
+    async fn publish(&self, rows: &[Waiting]) -> Published {
+        let read = rows.iter().filter_map(|row| Some((row.id.clone().record(), row.part().ok()?)));
+        let (ids, parts): (Vec<RecordId>, Vec<Part>) = read.unzip();
+        let unreadable = rows.len() - ids.len();
+        if parts.len() >= BATCH_MIN {
+            match batch::publish(&self.ctx.nats, &self.ctx.random.alphanumeric(24), parts.clone()).await {
+                Ok(()) => return Published { stored: ids, unreadable, failed: Ok(()) },
                 // one was stored by somebody who died then, or is too large, or …
-                Err(BatchError::Refused(reason)) => tracing::debug!(reason, "each event goes alone"),
-                Err(error) => return Published { stored: 0, failed: Err(error.into()) },
+                Err(error @ BatchError::Refused { .. }) => tracing::debug!(%error, "each event goes alone"),
+                Err(error) => return Published { stored: Vec::new(), unreadable, failed: Err(error.into()) },
             }
         }
-        self.publish_each(rows).await
+        self.publish_each(ids, parts, unreadable).await
     }
 
-    /// Publishes row after row: what follows one that fails must not overtake it.
-    async fn publish_each(&self, rows: &[Row]) -> Published {
-        for (stored, row) in rows.iter().enumerate() {
-            if let Err(error) = self.publish_one(row).await {
-                return Published { stored, failed: Err(error) };
+    /// Publishes one after the other: what follows one that JetStream does not take must not overtake it.
+    async fn publish_each(&self, mut stored: Vec<RecordId>, parts: Vec<Part>, unreadable: usize) -> Published {
+        for (number, part) in parts.into_iter().enumerate() {
+            if let Err(error) = self.publish_one(part).await {
+                stored.truncate(number);
+                return Published { stored, unreadable, failed: Err(error) };
             }
         }
-        Published { stored: rows.len(), failed: Ok(()) }
+        Published { stored, unreadable, failed: Ok(()) }
     }
 
-    async fn publish_one(&self, row: &Row) -> anyhow::Result<()> {
-        let Part { subject, headers, body } = row.message()?;
+    async fn publish_one(&self, Part { subject, headers, body }: Part) -> anyhow::Result<()> {
         self.ctx.jetstream.publish_with_headers(subject, headers, body).await?.await?;
         Ok(())
     }
 
     /// Deletes rows that were published.
-    async fn delete(&self, rows: &[Row]) -> anyhow::Result<()> {
-        if rows.is_empty() {
+    async fn delete(&self, ids: &[RecordId]) -> anyhow::Result<()> {
+        if ids.is_empty() {
             return Ok(());
         }
         crash::at("outbox", "published");
-        let ids: Vec<RecordId> = rows.iter().map(|row| row.id.clone()).collect();
-        self.db.run::<Value>("DELETE $ids RETURN NONE", vars! { ids: ids }).await?;
+        self.db.execute("DELETE $ids RETURN NONE", vars! { ids: ids.to_vec() }).await?;
         metrics::counter!("nepto_outbox_published_total", "domain" => self.db.name().to_owned())
-            .increment(rows.len() as u64);
+            .increment(ids.len() as u64);
         Ok(())
     }
 }
 
 /// What became of rows that were to be published.
 struct Published {
-    /// How many of them JetStream has, from the first on.
-    stored: usize,
-    /// What kept the next one from it.
+    /// Those that JetStream has.
+    stored: Vec<RecordId>,
+    /// How many stay because they can't be read.
+    unreadable: usize,
+    /// What kept the next one from being stored.
     failed: anyhow::Result<()>,
-}
-
-fn key_text(id: &RecordId) -> String {
-    match &id.key {
-        surrealdb::types::RecordIdKey::String(text) => text.clone(),
-        other => format!("{other:?}"),
-    }
 }

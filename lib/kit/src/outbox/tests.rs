@@ -8,6 +8,8 @@ use nepto_proto::AccountId;
 use nepto_proto::event::{DeviceRemoved, WalletLinked};
 use nepto_proto::subject::EVENTS_STREAM;
 use nepto_testkit::{eventually, seconds};
+use serde::ser::Error as _;
+use serde::{Deserialize, Serialize, Serializer};
 use surrealdb::types::vars;
 use uuid::Uuid;
 
@@ -24,14 +26,14 @@ fn rows(clock: &Clock, random: &Random, numbers: std::ops::Range<u128>) -> Vec<R
     numbers
         .map(|number| {
             clock.advance(Duration::from_millis(1));
-            Row::new(&removed(number), clock, random)
+            Row::new(&removed(number), clock, random).unwrap()
         })
         .collect()
 }
 
 async fn insert(db: &Db, rows: Vec<Row>) {
     for some in rows.chunks(1_000) {
-        db.execute(&format!("{{ {INSERT} }}"), vars! { events: some.to_vec() }).await.unwrap();
+        db.transaction(vars! {}).emit(some.to_vec()).execute().await.unwrap();
     }
 }
 
@@ -70,7 +72,7 @@ async fn several_relays_publish_everything_once_and_in_order() {
     let mut rows = rows(&clock, &ground.ctx.random, 0..EVENTS);
     // somebody published this one, and died
     let early = &rows[1_234];
-    let part = early.message().unwrap();
+    let part = early.part().unwrap();
     ground.ctx.jetstream.publish_with_headers(part.subject, part.headers, part.body).await.unwrap().await.unwrap();
     // the order in which they are written is not the order in which they happened
     rows[..1_000].reverse();
@@ -95,7 +97,7 @@ async fn a_wake_is_enough_for_the_relay_of_the_process_that_wrote() {
     let mut took = Vec::new();
     for number in 0..5 {
         let begun = Instant::now();
-        insert(&db, vec![Row::new(&removed(number), &ground.ctx.clock, &ground.ctx.random)]).await;
+        insert(&db, vec![Row::new(&removed(number), &ground.ctx.clock, &ground.ctx.random).unwrap()]).await;
         outbox.wake();
         eventually(seconds(5), async || Ok(is_empty(&db).await)).await.unwrap();
         took.push(begun.elapsed());
@@ -121,18 +123,18 @@ async fn events_about_one_thing_are_numbered_with_the_change() {
     let db = ground.database("outbox").await;
     let event = |wallet: &str| {
         let linked = WalletLinked { account: AccountId::new(Uuid::nil()), wallet: wallet.to_owned(), version: 0 };
-        Row::about(&linked, wallet, &ground.ctx.clock, &ground.ctx.random)
+        Row::about(&linked, wallet, &ground.ctx.clock, &ground.ctx.random).unwrap()
     };
     let change = async |events: Vec<Row>| {
-        db.execute(&format!("{{ {INSERT_NUMBERED} }}"), vars! { events: events }).await.unwrap();
+        db.transaction(vars! {}).emit(events).execute().await.unwrap();
     };
     change(vec![event("0xA"), event("0xB")]).await;
     futures_util::future::join_all((0..8).map(|_| change(vec![event("0xA")]))).await;
-    let rows: Vec<Row> = db.run("SELECT * FROM outbox", vars! {}).await.unwrap();
+    let rows: Vec<Row> = db.rows("SELECT * FROM outbox", vars! {}).await.unwrap();
     let mut versions: Vec<(String, u64)> = rows
         .iter()
         .map(|row| {
-            let event: WalletLinked = serde_json::from_slice(&row.message().unwrap().body).unwrap();
+            let event: WalletLinked = serde_json::from_slice(&row.part().unwrap().body).unwrap();
             (event.wallet, event.version)
         })
         .collect();
@@ -140,4 +142,86 @@ async fn events_about_one_thing_are_numbered_with_the_change() {
     let expected: Vec<(String, u64)> =
         (1..=9).map(|number| ("0xA".to_owned(), number)).chain([("0xB".to_owned(), 1)]).collect();
     assert_eq!(versions, expected);
+}
+
+/// An event that has a value which JSON has no word for.
+#[derive(Deserialize)]
+struct Unspeakable;
+
+impl Serialize for Unspeakable {
+    fn serialize<S: Serializer>(&self, _: S) -> Result<S::Ok, S::Error> {
+        Err(S::Error::custom("no word for it"))
+    }
+}
+
+impl Event for Unspeakable {
+    const DOMAIN: &'static str = "outbox";
+    const NAME: &'static str = "unspeakable";
+}
+
+#[test]
+fn an_event_that_cannot_be_written_is_an_error_and_no_empty_body() {
+    let (clock, random) = (Clock::default(), Random::default());
+    let error = Row::new(&Unspeakable, &clock, &random).unwrap_err().to_string();
+    assert!(error.contains("events.outbox.unspeakable") && error.contains("no word for it"), "{error}");
+    assert!(Row::about(&Unspeakable, "0xA", &clock, &random).is_err());
+}
+
+/// Whether `/readyz` has no fault to find with a check.
+async fn is_well(ctx: &Ctx, check: &str) -> bool {
+    let checks = ctx.health.readiness().await.checks;
+    checks.iter().find(|found| found.name == check).is_some_and(|found| found.error.is_none())
+}
+
+#[tokio::test]
+async fn a_row_that_cannot_be_read_stays_and_holds_nothing_back() {
+    const EVENTS: u128 = 20;
+    let ground = Ground::new().await;
+    let db = ground.database("outbox").await;
+    let clock = Clock::manual(time::OffsetDateTime::UNIX_EPOCH + Duration::from_secs(1_800_000_000));
+    let rows = rows(&clock, &ground.ctx.random, 0..EVENTS);
+    let (column, body) = (rows[3].id.clone(), rows[7].id.clone());
+    insert(&db, rows).await;
+    db.execute("UPDATE $id SET version = -1", vars! { id: column.clone() }).await.unwrap();
+    db.execute("UPDATE $id SET version = 1, body = ''", vars! { id: body.clone() }).await.unwrap();
+    tokio::spawn(Outbox::new(&ground.ctx, &db).serve());
+    let left = async || db.rows::<Id<Events>>("SELECT VALUE id FROM outbox", vars! {}).await.unwrap();
+    eventually(seconds(20), async || Ok(left().await.len() == 2)).await.unwrap();
+    assert_eq!(left().await, [column.clone(), body.clone()]);
+    let seen = published(&ground.ctx, EVENTS as usize).await;
+    assert_eq!(seen, (0..EVENTS).filter(|number| ![3, 7].contains(number)).collect::<Vec<_>>());
+    eventually(seconds(5), async || Ok(!is_well(&ground.ctx, "events of outbox").await)).await.unwrap();
+
+    // what comes later goes out as well, and mended rows do
+    insert(&db, vec![Row::new(&removed(99), &ground.ctx.clock, &ground.ctx.random).unwrap()]).await;
+    eventually(seconds(5), async || Ok(left().await.len() == 2)).await.unwrap();
+    db.execute("DELETE $id", vars! { id: body }).await.unwrap();
+    db.execute("UPDATE $id SET version = NONE", vars! { id: column }).await.unwrap();
+    eventually(seconds(5), async || Ok(left().await.is_empty())).await.unwrap();
+    assert_eq!(published(&ground.ctx, EVENTS as usize).await[EVENTS as usize - 2..], [99, 3]);
+    eventually(seconds(5), async || Ok(is_well(&ground.ctx, "events of outbox").await)).await.unwrap();
+}
+
+#[tokio::test]
+async fn a_relay_that_waits_for_another_is_alive_as_long_as_that_one_gets_on() {
+    let ground = Ground::new().await;
+    let db = ground.database("outbox").await;
+    insert(&db, rows(&Clock::manual(time::OffsetDateTime::UNIX_EPOCH), &ground.ctx.random, 0..9)).await;
+    let other = Lease::new(&ground.process().await, "outbox:outbox", seconds(60));
+    assert!(other.hold().await);
+    let mut ctx = ground.process().await;
+    ctx.clock = Clock::manual(time::OffsetDateTime::UNIX_EPOCH);
+    tokio::spawn(Outbox::new(&ctx, &db).serve());
+    let is_well = async || is_well(&ctx, "outbox outbox").await;
+    eventually(seconds(5), async || Ok(is_well().await)).await.unwrap();
+    for _ in 0..3 {
+        ctx.clock.advance(SILENCE_MAX + seconds(1));
+        assert!(!is_well().await);
+        db.execute("DELETE (SELECT VALUE id FROM outbox LIMIT 1)", vars! {}).await.unwrap();
+        eventually(seconds(5), async || Ok(is_well().await)).await.unwrap();
+    }
+    // and if it does not, both say so
+    ctx.clock.advance(SILENCE_MAX + seconds(1));
+    tokio::time::sleep(BUSY * 5).await;
+    assert!(!is_well().await);
 }

@@ -2,6 +2,8 @@
 //! invites.
 
 use std::collections::BTreeMap;
+use std::fmt;
+use std::str::FromStr;
 
 use serde::{Deserialize, Serialize};
 use time::OffsetDateTime;
@@ -165,6 +167,20 @@ impl JobOutcome {
             Self::Timeout => "timeout",
             Self::Superseded => "superseded",
         }
+    }
+}
+
+impl fmt::Display for JobOutcome {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.as_str())
+    }
+}
+
+impl FromStr for JobOutcome {
+    type Err = ();
+    fn from_str(text: &str) -> Result<Self, ()> {
+        let all = [Self::Running, Self::Ok, Self::Failed, Self::Timeout, Self::Superseded];
+        all.into_iter().find(|outcome| outcome.as_str() == text).ok_or(())
     }
 }
 

@@ -1,5 +1,8 @@
 //! What `collector` answers: the steps and gaps of chains.
 
+use std::fmt;
+use std::str::FromStr;
+
 use alloy_primitives::Address;
 use serde::{Deserialize, Serialize};
 
@@ -34,6 +37,19 @@ impl Pipeline {
             Self::Staking => "staking",
             Self::Multisend => "multisend",
         }
+    }
+}
+
+impl fmt::Display for Pipeline {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.as_str())
+    }
+}
+
+impl FromStr for Pipeline {
+    type Err = ();
+    fn from_str(text: &str) -> Result<Self, ()> {
+        Self::ALL.into_iter().find(|pipeline| pipeline.as_str() == text).ok_or(())
     }
 }
 

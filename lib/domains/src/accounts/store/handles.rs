@@ -6,7 +6,7 @@
 use std::collections::HashMap;
 
 use nepto_kit::db::{DbError, Id, Migration, Portions, RecordId, Table, Text, vars};
-use nepto_proto::AccountId;
+use nepto_proto::{AccountId, ErrorCode};
 use surrealdb::types::SurrealValue;
 
 use super::super::handles::{CHANGES_MAX, CHANGES_WINDOW, RESTS_FOR};
@@ -126,7 +126,7 @@ impl Store {
         }
         let ids: Vec<RecordId> = accounts.iter().map(|account| profile_id(*account)).collect();
         let statement = "SELECT id, handle, display_name FROM $ids";
-        let rows: Vec<Row> = self.db.run(statement, vars! { ids: ids }).await?;
+        let rows: Vec<Row> = self.db.rows(statement, vars! { ids: ids }).await?;
         let profile = |Row { id, handle, display_name }| (id.0.0, Profile { handle, display_name });
         Ok(rows.into_iter().map(profile).collect())
     }
@@ -135,55 +135,64 @@ impl Store {
     /// looks like it, `handle_resting` where another account gave it up lately, and `handle_limit`.
     pub async fn change_profile(&self, account: AccountId, change: Change, now_ms: i64) -> Result<(), DbError> {
         let Change { handle, display_name } = change;
+        let variables = vars! {
+            id: profile_id(account),
+            account: account.to_string(),
+            moves: handle.is_some(),
+            new: handle.flatten(),
+            renames: display_name.is_some(),
+            display_name: display_name.flatten(),
+            now: now_ms,
+            since: now_ms - CHANGES_WINDOW.as_millis() as i64,
+            rests_until: now_ms + RESTS_FOR.as_millis() as i64,
+            max: CHANGES_MAX,
+        };
         self.db
-            .execute(
-                "{
-                    LET $profile = (SELECT * FROM ONLY $id);
-                    LET $before = $profile.handle;
-                    LET $handle = IF $moves { $new.handle } ELSE { $before };
-                    LET $recent = ($profile.taken_at_ms ?? []).filter(|$at| $at > $since);
-                    -- a text like 'false' is not true
-                    LET $takes = $handle != NONE AND $handle != $before;
-                    IF $takes {
-                        LET $guard_id = type::record('likeness', $new.skeleton);
-                        LET $guard = (SELECT * FROM ONLY $guard_id);
-                        LET $is_others = $guard AND $guard.account != $account;
-                        IF $is_others AND $guard.rests_until_ms = NONE { THROW 'handle_taken' };
-                        IF $is_others AND $guard.rests_until_ms > $now { THROW 'handle_resting' };
-                        LET $handle_id = type::record('handle', $handle);
-                        LET $holder = (SELECT VALUE account FROM ONLY $handle_id);
-                        IF $holder AND $holder != $account { THROW 'handle_taken' };
-                        IF array::len($recent) >= $max { THROW 'handle_limit' };
-                        UPSERT $handle_id SET account = $account, skeleton = $new.skeleton;
-                        UPSERT $guard_id SET account = $account, handle = $handle, rests_until_ms = NONE;
-                    };
-                    IF $before != NONE AND $before != $handle {
-                        LET $before_id = type::record('handle', $before);
-                        LET $looked = (SELECT VALUE skeleton FROM ONLY $before_id);
-                        DELETE $before_id;
-                        -- one that looks the same goes on being guarded by the new one
-                        IF !$takes OR $looked != $new.skeleton {
-                            UPDATE type::record('likeness', $looked) SET rests_until_ms = $rests_until
-                                WHERE account = $account AND handle = $before;
-                        };
-                    };
-                    UPSERT $id SET handle = $handle,
-                        display_name = IF $renames { $display_name } ELSE { $profile.display_name },
-                        taken_at_ms = IF $takes { array::push($recent, $now) } ELSE { $recent };
-                }",
-                vars! {
-                    id: profile_id(account),
-                    account: account.to_string(),
-                    moves: handle.is_some(),
-                    new: handle.flatten(),
-                    renames: display_name.is_some(),
-                    display_name: display_name.flatten(),
-                    now: now_ms,
-                    since: now_ms - CHANGES_WINDOW.as_millis() as i64,
-                    rests_until: now_ms + RESTS_FOR.as_millis() as i64,
-                    max: CHANGES_MAX,
-                },
+            .transaction(variables)
+            .then(
+                "LET $profile = (SELECT * FROM ONLY $id);
+                LET $before = $profile.handle;
+                LET $handle = IF $moves { $new.handle } ELSE { $before };
+                LET $recent = ($profile.taken_at_ms ?? []).filter(|$at| $at > $since);
+                -- a text like 'false' is not true
+                LET $takes = $handle != NONE AND $handle != $before",
             )
+            .within("IF $takes", |takes| {
+                takes
+                    .then(
+                        "LET $guard_id = type::record('likeness', $new.skeleton);
+                        LET $guard = (SELECT * FROM ONLY $guard_id);
+                        LET $is_others = $guard AND $guard.account != $account",
+                    )
+                    .refuse_if("$is_others AND $guard.rests_until_ms = NONE", ErrorCode::HandleTaken)
+                    .refuse_if("$is_others AND $guard.rests_until_ms > $now", ErrorCode::HandleResting)
+                    .then(
+                        "LET $handle_id = type::record('handle', $handle);
+                        LET $holder = (SELECT VALUE account FROM ONLY $handle_id)",
+                    )
+                    .refuse_if("$holder AND $holder != $account", ErrorCode::HandleTaken)
+                    .refuse_if("array::len($recent) >= $max", ErrorCode::HandleLimit)
+                    .then(
+                        "UPSERT $handle_id SET account = $account, skeleton = $new.skeleton;
+                        UPSERT $guard_id SET account = $account, handle = $handle, rests_until_ms = NONE",
+                    )
+            })
+            .then(
+                "IF $before != NONE AND $before != $handle {
+                    LET $before_id = type::record('handle', $before);
+                    LET $looked = (SELECT VALUE skeleton FROM ONLY $before_id);
+                    DELETE $before_id;
+                    -- one that looks the same goes on being guarded by the new one
+                    IF !$takes OR $looked != $new.skeleton {
+                        UPDATE type::record('likeness', $looked) SET rests_until_ms = $rests_until
+                            WHERE account = $account AND handle = $before;
+                    };
+                };
+                UPSERT $id SET handle = $handle,
+                    display_name = IF $renames { $display_name } ELSE { $profile.display_name },
+                    taken_at_ms = IF $takes { array::push($recent, $now) } ELSE { $recent }",
+            )
+            .execute()
             .await
     }
 

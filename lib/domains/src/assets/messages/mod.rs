@@ -60,7 +60,7 @@ impl Assets {
         messages: impl Iterator<Item = &'a mut SentMessage>,
     ) -> Result<(), Failure> {
         let cursor = self.store.cursor(Pipeline::Multisend, chain).await?;
-        let final_height = cursor.map_or(0, |cursor| cursor.final_height as u64);
+        let final_height = cursor.map_or(0, |cursor| cursor.final_height);
         messages.for_each(|message| message.is_final = message.block <= final_height);
         Ok(())
     }

@@ -1,18 +1,16 @@
 //! Reading messages and their parts.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 use std::str::FromStr;
 
-use alloy_primitives::{Address, B256, U256};
-use nepto_kit::db::{DbError, RecordId, array, key, readable, vars};
+use alloy_primitives::{Address, U256};
+use nepto_kit::clock::from_s;
+use nepto_kit::db::{DbError, Id, Text, vars};
 use nepto_proto::api::assets::{MessagePart, MessageWithParts, Payment, SentMessage};
 use nepto_proto::svc::collector::Pipeline;
-use time::OffsetDateTime;
 
-use crate::assets::store::{
-    Descent, PartRow, SentRow, Store, hex, message_of, read_address, read_amount, read_token, token_hex,
-};
+use crate::assets::store::{Descent, MessageName, PartRow, SentRow, Short, Store, TokenHex, message_id};
 use crate::text::lines;
 
 /// Parts of a message that are told; our own MultiSender takes 400.
@@ -35,9 +33,8 @@ pub struct PartMark {
 }
 
 impl PartMark {
-    fn of(row: &PartRow) -> Option<Self> {
-        let (block, log) = (key::number(&row.id, 2)?, key::number(&row.id, 3)?);
-        Some(Self { block: block.try_into().ok()?, log: log.try_into().ok()? })
+    fn of(PartRow { id: Id((_, _, block, log)), .. }: &PartRow) -> Self {
+        Self { block: *block, log: *log }
     }
 }
 
@@ -65,13 +62,13 @@ impl Store {
         limit: usize,
     ) -> Result<Vec<SentMessage>, DbError> {
         let variables = vars! {
-            scope: format!("{chain}:{}", hex(contract)),
+            scope: format!("{chain}:{}", Short(*contract)),
             // above all that are hexadecimal
-            before: before.map_or_else(|| "g".to_owned(), |before| token_hex(&before)),
-            limit: limit as i64,
+            before: before.map_or_else(|| "g".to_owned(), |before| TokenHex(before).to_string()),
+            limit: limit,
         };
-        let rows: Vec<SentRow> = self.db().run(NEWEST, variables).await?;
-        rows.iter().map(|row| readable(&row.id, read_sent(row))).collect()
+        let rows: Vec<SentRow> = self.db().rows(NEWEST, variables).await?;
+        Ok(rows.iter().map(SentRow::to_api).collect())
     }
 
     /// One message with its parts, in the order of their logs.
@@ -81,23 +78,18 @@ impl Store {
         contract: &Address,
         batch: U256,
     ) -> Result<Option<MessageWithParts>, DbError> {
-        let id = RecordId::new("sent", array![chain as i64, hex(contract), token_hex(&batch)]);
-        let row: Option<SentRow> = self.db().run("SELECT * FROM ONLY $id", vars! { id: id }).await?;
+        let name = MessageName { chain, contract: *contract, batch };
+        let row: Option<SentRow> = self.db().run("SELECT * FROM ONLY $id", vars! { id: message_id(name) }).await?;
         let Some(row) = row else { return Ok(None) };
-        let message = readable(&row.id, read_sent(&row))?;
         let statement = "SELECT * FROM sent_part WHERE message = $message LIMIT $limit";
-        let variables = vars! { message: message_of(chain, contract, &batch), limit: PARTS_MAX };
-        let mut rows: Vec<PartRow> = self.db().run(statement, variables).await?;
-        rows.sort_by_key(|row| key::number(&row.id, 3));
-        let part = |row: &PartRow| {
-            Some(MessagePart {
-                recipient: read_address(&row.id, 1)?.to_string(),
-                amount: read_amount(&row.amount)?.0.to_string(),
-                outcome: row.outcome.parse().ok()?,
-            })
+        let mut rows: Vec<PartRow> = self.db().rows(statement, vars! { message: Text(name), limit: PARTS_MAX }).await?;
+        rows.sort_by_key(|row| PartMark::of(row).log);
+        let part = |PartRow { id: Id((_, recipient, ..)), amount, outcome, .. }: &PartRow| MessagePart {
+            recipient: recipient.0.0.to_string(),
+            amount: amount.0.0.to_string(),
+            outcome: outcome.0,
         };
-        let parts = rows.iter().map(|row| readable(&row.id, part(row))).collect::<Result<_, _>>()?;
-        Ok(Some(MessageWithParts { message, parts }))
+        Ok(Some(MessageWithParts { message: row.to_api(), parts: rows.iter().map(part).collect() }))
     }
 
     /// Payments to a wallet, the newest first, and where the next page begins. A payment without its message, which the
@@ -110,75 +102,58 @@ impl Store {
         limit: usize,
     ) -> Result<(Vec<Payment>, Option<PartMark>), DbError> {
         let Some(cursor) = self.cursor(Pipeline::Multisend, chain).await? else { return Ok((Vec::new(), None)) };
-        let top = before.map_or(u64::MAX, |before| before.block).min(cursor.height as u64);
+        let top = before.map_or(u64::MAX, |before| before.block).min(cursor.height);
         let mut descent = Descent::below(top.saturating_add(1), limit);
         let mut parts: Vec<PartRow> = Vec::new();
         while let Some(part) = descent.next().filter(|_| parts.len() < limit) {
             let variables = vars! {
-                chain: chain as i64,
-                wallet: hex(wallet),
-                from: part.from as i64,
-                to: part.to as i64,
+                chain: chain,
+                wallet: Text(Short(*wallet)),
+                from: part.from,
+                to: part.to,
                 limit: part.limit(),
             };
-            let rows: Vec<PartRow> = self.db().run(PAYMENTS, variables).await?;
+            let rows: Vec<PartRow> = self.db().rows(PAYMENTS, variables).await?;
             if descent.found(part, rows.len()) {
-                let is_asked = |row: &PartRow| before.is_none_or(|before| PartMark::of(row) < Some(before));
+                let is_asked = |row: &PartRow| before.is_none_or(|before| PartMark::of(row) < before);
                 parts.extend(rows.into_iter().rev().filter(is_asked));
             }
         }
         parts.truncate(limit);
-        let mut wanted = BTreeMap::new();
-        for part in &parts {
-            wanted.insert(part.message.as_str(), readable(&part.id, sent_id(&part.message))?);
-        }
-        let wanted: Vec<RecordId> = wanted.into_values().collect();
-        let sent: Vec<SentRow> = self.db().run("SELECT * FROM $wanted", vars! { wanted: wanted }).await?;
-        let by_name = |row: &SentRow| {
-            let (contract, batch) = place(&row.id)?;
-            Some((message_of(chain, &contract, &batch), read_sent(row)?))
+        let wanted: BTreeSet<MessageName> = parts.iter().map(|part| part.message.0).collect();
+        let wanted: Vec<_> = wanted.into_iter().map(message_id).collect();
+        let sent: Vec<SentRow> = self.db().rows("SELECT * FROM $wanted", vars! { wanted: wanted }).await?;
+        let sent: BTreeMap<MessageName, SentMessage> = sent.iter().map(|row| (row.name(), row.to_api())).collect();
+        let payment = |part: &PartRow| {
+            let message = sent.get(&part.message.0)?.clone();
+            Some(Payment { amount: part.amount.0.0.to_string(), outcome: part.outcome.0, message })
         };
-        let sent = sent.iter().map(|row| readable(&row.id, by_name(row))).collect::<Result<BTreeMap<_, _>, _>>()?;
-        let amount_and_outcome = |part: &PartRow| Some((read_amount(&part.amount)?.0, part.outcome.parse().ok()?));
-        let mut payments = Vec::new();
-        for part in &parts {
-            let (amount, outcome) = readable(&part.id, amount_and_outcome(part))?;
-            if let Some(message) = sent.get(&part.message).cloned() {
-                payments.push(Payment { amount: amount.to_string(), outcome, message });
-            }
-        }
-        let last = parts.last().filter(|_| parts.len() == limit);
-        let next = last.map(|part| readable(&part.id, PartMark::of(part))).transpose()?;
-        Ok((payments, next))
+        let next = parts.last().filter(|_| parts.len() == limit).map(PartMark::of);
+        Ok((parts.iter().filter_map(payment).collect(), next))
     }
 }
 
-/// The row of a message, from what its parts say.
-fn sent_id(message: &str) -> Option<RecordId> {
-    let mut parts = message.split(':');
-    let (chain, contract, batch) = (parts.next()?.parse::<i64>().ok()?, parts.next()?, parts.next()?);
-    Some(RecordId::new("sent", array![chain, contract, batch]))
-}
+impl SentRow {
+    fn name(&self) -> MessageName {
+        let Id((chain, Text(Short(contract)), Text(TokenHex(batch)))) = self.id;
+        MessageName { chain, contract, batch }
+    }
 
-/// Contract and batch of a message.
-fn place(id: &RecordId) -> Option<(Address, U256)> {
-    Some((read_address(id, 1)?, read_token(id, 2)?))
-}
-
-fn read_sent(row: &SentRow) -> Option<SentMessage> {
-    let (contract, batch) = place(&row.id)?;
-    let token: Address = row.token.parse().ok()?;
-    Some(SentMessage {
-        chain_id: key::number(&row.id, 0)?.try_into().ok()?,
-        contract: contract.to_string(),
-        batch: batch.to_string(),
-        sender: row.sender.parse::<Address>().ok()?.to_string(),
-        token: (token != Address::ZERO).then(|| token.to_string()),
-        text: lines(&row.message, TEXT_CHARS_MAX),
-        content_hash: row.content_hash.parse::<B256>().ok()?.to_string(),
-        transaction: row.tx.parse::<B256>().ok()?.to_string(),
-        block: row.block.try_into().ok()?,
-        at: OffsetDateTime::from_unix_timestamp(row.time_s).ok()?,
-        is_final: false,
-    })
+    fn to_api(&self) -> SentMessage {
+        let MessageName { chain, contract, batch } = self.name();
+        let Text(Short(token)) = self.token;
+        SentMessage {
+            chain_id: chain,
+            contract: contract.to_string(),
+            batch: batch.to_string(),
+            sender: self.sender.0.0.to_string(),
+            token: (token != Address::ZERO).then(|| token.to_string()),
+            text: lines(&self.message, TEXT_CHARS_MAX),
+            content_hash: self.content_hash.0.0.to_string(),
+            transaction: self.tx.0.0.to_string(),
+            block: self.block,
+            at: from_s(self.time_s),
+            is_final: false,
+        }
+    }
 }

@@ -40,7 +40,7 @@ struct State {
 
 struct Failed {
     problem: Problem,
-    failures: i64,
+    failures: u32,
     until: Instant,
 }
 
@@ -83,7 +83,7 @@ impl UnderWay {
         Some((outcome, Some(Fetch { under_way: self.clone(), key, told })))
     }
 
-    fn note(&self, key: ImageKey, outcome: Result<(), Problem>, retry_after: impl Fn(i64) -> Duration) {
+    fn note(&self, key: ImageKey, outcome: Result<(), Problem>, retry_after: impl Fn(u32) -> Duration) {
         let mut state = self.lock();
         let problem = match outcome {
             Ok(()) => {

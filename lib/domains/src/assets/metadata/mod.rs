@@ -109,8 +109,8 @@ impl Metadata {
     }
 
     /// When to try again after so many failures: half of the time is certain, the other left to chance.
-    fn retry_after(&self, failures: i64) -> Duration {
-        let doubled = RETRY_FIRST.saturating_mul(1 << failures.clamp(0, 20)).min(RETRY_MAX);
+    fn retry_after(&self, failures: u32) -> Duration {
+        let doubled = RETRY_FIRST.saturating_mul(1 << failures.min(20)).min(RETRY_MAX);
         let half_ms = doubled.as_millis() as u64 / 2;
         Duration::from_millis(half_ms + self.ctx().random.below(half_ms))
     }

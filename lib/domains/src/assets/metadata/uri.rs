@@ -7,7 +7,7 @@ use percent_encoding::percent_decode_str;
 use super::inline;
 use super::problem::Problem;
 use crate::assets::config;
-use crate::assets::store::token_hex;
+use crate::assets::store::TokenHex;
 
 /// Characters of a content id of IPFS: any version and base.
 const CID_CHARS: std::ops::RangeInclusive<usize> = 40..=128;
@@ -123,7 +123,7 @@ fn below(gateway: &Url, part: &str, path: &str) -> Result<Place, Problem> {
 
 /// Puts the id of a token where ERC-1155 wants it: hexadecimal, 64 digits.
 pub fn with_id(uri: &str, token: &U256) -> String {
-    uri.replace("{id}", &token_hex(token))
+    uri.replace("{id}", &TokenHex(*token).to_string())
 }
 
 #[cfg(test)]

@@ -11,7 +11,8 @@ use nepto_kit::clock::backoff;
 use nepto_kit::consumer::Heartbeat;
 use nepto_kit::db::DbError;
 use nepto_kit::lease::Lease;
-use nepto_kit::{crash, dead_letters, nats, outbox};
+use nepto_kit::outbox::{self, Unwritable};
+use nepto_kit::{crash, dead_letters, nats};
 use nepto_proto::chain as wire;
 use nepto_proto::event::{Grade, OwnershipChanged};
 use nepto_proto::subject::CHAIN_STREAM;
@@ -65,7 +66,7 @@ pub(super) struct State {
     pub(super) shapes: Shapes,
     /// When missing steps were asked for, and up to which they come.
     asked: Option<Instant>,
-    coming: i64,
+    coming: u64,
     /// At most one: a fold of so many changes at the front, while more are taken.
     folding: JoinSet<Result<Folding, DbError>>,
 }
@@ -73,7 +74,7 @@ pub(super) struct State {
 /// A fold whose sums are written, up to `seq`.
 struct Folding {
     count: usize,
-    seq: i64,
+    seq: u64,
 }
 
 /// Steps that were taken and are not committed yet.
@@ -88,8 +89,7 @@ struct Pending {
 impl State {
     /// Changes at the front of which everything is final.
     fn foldable(&self) -> usize {
-        let is_final =
-            |applied: &&Applied| applied.highest().is_none_or(|highest| highest as i64 <= self.cursor.final_height);
+        let is_final = |applied: &&Applied| applied.highest().is_none_or(|highest| highest <= self.cursor.final_height);
         self.unfolded.iter().take_while(is_final).count()
     }
 
@@ -221,8 +221,8 @@ impl Lane {
                 continue;
             }
             let taken = pending.after.as_ref().map_or(state.cursor.step, |after| after.step);
-            match step.number as i64 - taken {
-                ..=0 => {}
+            match step.number.saturating_sub(taken) {
+                0 => {}
                 1 => self.advance(state, &mut pending, step).await?,
                 // what lies between comes again, and this one with it
                 _ => {
@@ -237,27 +237,24 @@ impl Lane {
     /// Adds the next step to those that are pending, unless it can't be committed with them.
     async fn advance(&self, state: &mut State, pending: &mut Pending, step: wire::Step) -> anyhow::Result<()> {
         let before = pending.after.as_ref().unwrap_or(&state.cursor);
-        let mut after = CursorRow {
-            step: step.number as i64,
-            final_height: before.final_height.max(step.final_height as i64),
-            ..before.clone()
-        };
+        let mut after =
+            CursorRow { step: step.number, final_height: before.final_height.max(step.final_height), ..before.clone() };
         let blocks = match step.what.unwrap_or(wire::step::What::Fill(wire::Fill::default())) {
             wire::step::What::Revert(revert) => {
                 self.flush(state, pending).await?;
-                after.height = revert.height as i64;
+                after.height = revert.height;
                 after.hash = String::new();
                 return self.revert(state, after, revert.height).await;
             }
             wire::step::What::Advance(advance) => {
-                after.height = advance.height as i64;
+                after.height = advance.height;
                 after.hash = hex::encode(advance.hash);
                 advance.blocks
             }
             wire::step::What::Fill(fill) => fill.blocks,
             wire::step::What::Retry(retry) => retry.blocks,
         };
-        let late = blocks.first().is_some_and(|block| block.number as i64 <= before.height);
+        let late = blocks.first().is_some_and(|block| block.number <= before.height);
         if pending.after.is_some() && (pending.late != late || pending.folded.effects >= COMMIT_AT) {
             self.flush(state, pending).await?;
         }
@@ -292,11 +289,10 @@ impl Lane {
     ) -> anyhow::Result<()> {
         self.assets.store.settle(self.chain, &mut folded, late).await?;
         let folded = &folded;
-        let after =
-            CursorRow { seq: state.cursor.seq + 1, events: state.cursor.events + folded.events as i64, ..after };
+        let after = CursorRow { seq: state.cursor.seq + 1, events: state.cursor.events + folded.events, ..after };
         let changes = folded.deltas.iter().map(|((block, holding), delta)| (*block, *holding, delta.amount));
-        let open = changes.filter(|(block, ..)| *block as i64 > after.final_height);
-        let events = self.events(&state.shapes, open, Grade::Provisional);
+        let open = changes.filter(|(block, ..)| *block > after.final_height);
+        let events = self.events(&state.shapes, open, Grade::Provisional)?;
         let change =
             Change { pipeline: self.pipeline, before: &state.cursor, after: &after, folded, late, retried, events };
         let has_events = !change.events.is_empty();
@@ -314,14 +310,14 @@ impl Lane {
 
     async fn revert(&self, state: &mut State, after: CursorRow, height: u64) -> anyhow::Result<()> {
         anyhow::ensure!(
-            height as i64 >= state.cursor.final_height,
+            height >= state.cursor.final_height,
             "the collector gives up blocks above {height}, and what is final up to {} can't be taken back",
             state.cursor.final_height
         );
         let after = CursorRow { seq: state.cursor.seq + 1, ..after };
         let gone = state.unfolded.iter().flat_map(|applied| &applied.deltas).filter(|delta| delta.block > height);
         let undone = gone.map(|delta| (delta.block, delta.holding, delta.amount.negated()));
-        let events = self.events(&state.shapes, undone, Grade::Reverted);
+        let events = self.events(&state.shapes, undone, Grade::Reverted)?;
         let has_events = !events.is_empty();
         let store = &self.assets.store;
         store
@@ -364,7 +360,7 @@ impl Lane {
         let store = &self.assets.store;
         let deltas = state.unfolded.iter().take(count).flat_map(|applied| &applied.deltas);
         let deltas = deltas.map(|delta| (delta.block, delta.holding, delta.amount));
-        let mut events = self.events(&state.shapes, deltas, Grade::Final);
+        let mut events = self.events(&state.shapes, deltas, Grade::Final)?;
         let has_events = !events.is_empty();
         while events.len() > EVENTS_AT_ONCE {
             store.tell(events.drain(..EVENTS_AT_ONCE).collect()).await?;
@@ -392,10 +388,10 @@ impl Lane {
         shapes: &Shapes,
         changes: impl Iterator<Item = (u64, Holding, Amount)>,
         grade: Grade,
-    ) -> Vec<outbox::Row> {
+    ) -> Result<Vec<outbox::Row>, Unwritable> {
         let accounts = self.linked.accounts();
         if accounts.is_empty() {
-            return Vec::new();
+            return Ok(Vec::new());
         }
         let ctx = &self.assets.ctx;
         let event = |(block, holding, amount): (u64, Holding, Amount)| {
@@ -427,11 +423,11 @@ impl Lane {
             return Ok(());
         }
         state.asked = Some(Instant::now());
-        let from = state.cursor.step as u64 + 1;
+        let from = state.cursor.step + 1;
         let request = ReplaySteps { pipeline: self.pipeline, chain_id: self.chain, from };
         let answer = self.assets.ctx.call(&request).await;
         let replayed = answer.map_err(|failure| anyhow::anyhow!("the collector does not answer: {failure}"))?;
-        state.coming = state.cursor.step + replayed.sent as i64;
+        state.coming = state.cursor.step + replayed.sent;
         if replayed.sent > 0 {
             tracing::info!(pipeline = self.pipeline.as_str(), from, sent = replayed.sent, "missing steps come again");
         }

@@ -3,31 +3,43 @@
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 
 use alloy_primitives::Address;
-use nepto_kit::db::{Bytes, DbError, RecordId, array, key, readable, vars};
+use nepto_kit::db::{DbError, Id, Packed, RecordId, Text, vars};
 use nepto_kit::outbox;
 use nepto_proto::svc::collector::Pipeline;
-use prost::Message;
 use surrealdb::types::SurrealValue;
 
-use super::packed::{AppliedBody, AppliedDelta, AppliedRow};
-use super::rows::{self, Rows, ShapeRow, is_named_by_contract, row_id, shape_id, shape_row, unread_id};
-use super::{CursorRow, DeltaKey, HeldRow, Store, cursor_id, held_id, read_amount};
+use super::packed::Undo;
+use super::rows::{Added, AddedRow, Rows, ShapeRow, shape_id, shape_row, unread_id};
+use super::tables::{Changes, Reverts};
+use super::{CursorRow, DeltaKey, HeldRow, Store, cursor_id, held_id, holding_of};
 use crate::assets::model::{Amount, Delta, Folded, Holding};
 use crate::assets::shapes::{Shapes, Unread};
+
+/// Another worker took the next step: the cursor is not the one that the change builds on.
+const IS_MOVED: &str = "($cursor_id.seq ?? 0) != $expected";
 
 /// A change that is not folded yet, as it is remembered.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Applied {
-    pub seq: i64,
+    pub seq: u64,
     /// It had blocks below those that were taken before ([`Change::late`]).
     pub late: bool,
     pub deltas: Vec<AppliedDelta>,
-    pub rows: Vec<AppliedRow>,
+    pub rows: Vec<AddedRow>,
+}
+
+/// A delta as it is remembered until it is folded.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct AppliedDelta {
+    pub block: u64,
+    pub holding: Holding,
+    pub amount: Amount,
 }
 
 impl Applied {
-    fn body(&self) -> Bytes {
-        AppliedBody::new(&self.deltas, self.rows.clone(), self.late).encode_to_vec().into()
+    fn body(&self) -> Packed<Undo> {
+        let delta = |delta: &AppliedDelta| Undo::delta(delta.block, &delta.holding, delta.amount);
+        Packed(Undo { deltas: self.deltas.iter().map(delta).collect(), rows: self.rows.clone(), late: self.late })
     }
 
     /// The highest block that it touched.
@@ -40,12 +52,12 @@ impl Applied {
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Fold {
     pub holding: Holding,
-    pub deltas: Vec<(i64, Amount)>,
+    pub deltas: Vec<(u64, Amount)>,
 }
 
 impl Fold {
     /// The sum of what came after `folded`.
-    fn sum_after(&self, folded: i64) -> Amount {
+    fn sum_after(&self, folded: u64) -> Amount {
         let later = self.deltas.iter().filter(|(seq, _)| *seq > folded);
         later.fold(Amount::ZERO, |sum, (_, amount)| sum.plus(*amount))
     }
@@ -54,14 +66,25 @@ impl Fold {
 /// A sum that is to replace one that was folded up to `before`.
 #[derive(Debug, Clone, SurrealValue)]
 struct ChangedSum {
-    before: i64,
+    before: u64,
     row: HeldRow,
 }
 
 #[derive(Debug, Clone, SurrealValue)]
-struct AppliedRowOf {
-    id: RecordId,
-    body: Bytes,
+struct AppliedRow {
+    id: Id<Changes>,
+    body: Packed<Undo>,
+}
+
+impl From<AppliedRow> for Applied {
+    fn from(AppliedRow { id: Id((pipeline, _, seq)), body: Packed(undo) }: AppliedRow) -> Self {
+        let deltas = undo.deltas.into_iter().map(|(block, holder, asset, amount)| AppliedDelta {
+            block,
+            holding: asset.held_by(holder, pipeline.0),
+            amount,
+        });
+        Self { seq, late: undo.late, deltas: deltas.collect(), rows: undo.rows }
+    }
 }
 
 /// One change of a pipeline, ready to be committed.
@@ -78,48 +101,43 @@ pub struct Change<'a> {
 }
 
 impl Store {
-    /// Commits a change, and answers how to take it out again. Throws `stale` if the cursor is another one; fails with
+    /// Commits a change, and answers how to take it out again. It is [`DbError::Stale`] if the cursor is another one, and
     /// `Exists` if something of it was retried before. Whom tokens are taken from must be settled ([`Self::settle`]).
     pub async fn apply(&self, change: Change<'_>) -> Result<Applied, DbError> {
         let Change { pipeline, before, after, folded, late, .. } = change;
-        let (chain, seq) = (after.chain as u64, after.seq);
+        let (chain, seq) = (after.chain, after.seq);
         let added = |((block, holding), delta): (&(u64, Holding), &Delta)| AppliedDelta {
             block: *block,
             holding: *holding,
             amount: delta.amount,
         };
         let mut applied = Applied { seq, late, deltas: folded.deltas.iter().map(added).collect(), rows: Vec::new() };
-        let Rows { deltas, turns, unread, sent, parts, keys } =
-            Rows::new(DeltaKey { chain, pipeline, late, seq }, folded, after.final_height as u64);
-        applied.rows = keys;
+        let Rows { deltas, turns, unread, sent, parts, added } =
+            Rows::new(DeltaKey { chain, pipeline, late, seq }, folded, after.final_height);
+        applied.rows = added;
         // one whose block is given up may come again in another
-        let retried: Vec<AppliedRow> = change.retried.iter().map(|at| rows::retried(*at, pipeline)).collect();
-        applied.rows.extend(retried.iter().cloned());
-        let retried: Vec<RecordId> = retried.iter().map(|row| row_id(chain, row)).collect();
+        let retried = change.retried.iter();
+        let retried = retried.map(|(block, log)| AddedRow { block: *block, log: *log, what: Added::Retried(pipeline) });
+        let retried: Vec<AddedRow> = retried.collect();
+        applied.rows.extend(&retried);
+        let retried: Vec<RecordId> = retried.iter().map(|row| row.id(chain)).collect();
         let noted = &folded.noted;
         let shape = |((contract, topics), shape): (&(Address, u8), _)| {
             shape_row(shape_id(chain, pipeline, contract, *topics), shape)
         };
         let shapes: Vec<ShapeRow> = noted.shapes.iter().map(shape).collect();
-        let read: Vec<RecordId> = noted.read.iter().map(|unread| unread_id(chain, pipeline, unread)).collect();
-        let statement = format!(
-            "{{
-            LET $seq = $cursor_id.seq ?? 0;
-            IF $seq != $expected {{ THROW 'stale' }};
-            FOR $id IN $retried {{ CREATE $id RETURN NONE; }};
+        let read: Vec<_> = noted.read.iter().map(|unread| unread_id(chain, pipeline, unread)).collect();
+        let changes = "
+            FOR $id IN $retried { CREATE $id RETURN NONE; };
             INSERT INTO delta $deltas RETURN NONE;
             INSERT IGNORE INTO turn $turns RETURN NONE;
-            FOR $shape IN $shapes {{ UPSERT $shape.id CONTENT $shape RETURN NONE; }};
+            FOR $shape IN $shapes { UPSERT $shape.id CONTENT $shape RETURN NONE; };
             DELETE $read RETURN NONE;
             INSERT IGNORE INTO unread $unread RETURN NONE;
             INSERT IGNORE INTO sent $sent RETURN NONE;
             INSERT IGNORE INTO sent_part $parts RETURN NONE;
-            IF $body != NONE {{ CREATE $applied_id SET body = $body RETURN NONE }};
-            UPSERT $cursor_id CONTENT $cursor RETURN NONE;
-            {}
-            }}",
-            outbox::INSERT
-        );
+            IF $body != NONE { CREATE $applied_id SET body = $body RETURN NONE };
+            UPSERT $cursor_id CONTENT $cursor RETURN NONE";
         let body = (applied.highest().is_some()).then(|| applied.body());
         let variables = vars! {
             cursor_id: cursor_id(pipeline, chain),
@@ -134,10 +152,9 @@ impl Store {
             sent: sent,
             parts: parts,
             body: body,
-            applied_id: RecordId::new("applied", array![pipeline.as_str(), chain as i64, seq]),
-            events: change.events,
+            applied_id: applied_id(pipeline, chain, seq),
         };
-        self.db.execute(&statement, variables).await?;
+        self.db.transaction(variables).stale_if(IS_MOVED).then(changes).emit(change.events).execute().await?;
         Ok(applied)
     }
 
@@ -154,13 +171,13 @@ impl Store {
         height: u64,
         events: Vec<outbox::Row>,
     ) -> Result<(), DbError> {
-        let chain = after.chain as u64;
+        let chain = after.chain;
         let (mut gone, mut named, mut changed, mut emptied) = (Vec::new(), Vec::new(), Vec::new(), Vec::new());
         let mut left = unfolded.clone();
         let mut left_shapes = shapes.clone();
         for (contract, topics) in left_shapes.revert(height) {
-            gone.push(shape_id(chain, pipeline, &contract, topics));
-            gone.push(unread_id(chain, pipeline, &Unread::shape(contract, topics)));
+            gone.push(shape_id(chain, pipeline, &contract, topics).record());
+            gone.push(unread_id(chain, pipeline, &Unread::shape(contract, topics)).record());
         }
         for applied in &mut left {
             if applied.highest().is_none_or(|highest| highest <= height) {
@@ -169,35 +186,28 @@ impl Store {
             let change = DeltaKey { chain, pipeline, late: applied.late, seq: applied.seq };
             let above = applied.deltas.extract_if(.., |delta| delta.block > height);
             let above: BTreeSet<(Address, u64)> = above.map(|delta| (delta.holding.holder, delta.block)).collect();
-            gone.extend(above.iter().map(|(holder, block)| change.row(holder, (*block, *block))));
+            gone.extend(above.iter().map(|(holder, block)| change.row(holder, (*block, *block)).record()));
             applied.rows.retain(|row| {
                 let stays = row.block <= height;
                 if !stays {
-                    let rows = if is_named_by_contract(row) { &mut named } else { &mut gone };
-                    rows.push(row_id(chain, row));
+                    let rows = if row.is_named_by_contract() { &mut named } else { &mut gone };
+                    rows.push(row.id(chain));
                 }
                 stays
             });
-            let id = RecordId::new("applied", array![pipeline.as_str(), chain as i64, applied.seq]);
+            let id = applied_id(pipeline, chain, applied.seq);
             match applied.highest() {
-                Some(_) => changed.push(AppliedRowOf { id, body: applied.body() }),
+                Some(_) => changed.push(AppliedRow { id, body: applied.body() }),
                 None => emptied.push(id),
             }
         }
-        let statement = format!(
-            "{{
-            LET $seq = $cursor_id.seq ?? 0;
-            IF $seq != $expected {{ THROW 'stale' }};
+        let changes = "
             DELETE $gone RETURN NONE;
             DELETE $named WHERE block > $height RETURN NONE;
             DELETE $emptied RETURN NONE;
-            FOR $row IN $changed {{ UPDATE $row.id SET body = $row.body RETURN NONE; }};
+            FOR $row IN $changed { UPDATE $row.id SET body = $row.body RETURN NONE; };
             CREATE $reverted_id SET height = $height RETURN NONE;
-            UPSERT $cursor_id CONTENT $cursor RETURN NONE;
-            {}
-            }}",
-            outbox::INSERT
-        );
+            UPSERT $cursor_id CONTENT $cursor RETURN NONE";
         let variables = vars! {
             cursor_id: cursor_id(pipeline, chain),
             expected: before.seq,
@@ -206,11 +216,10 @@ impl Store {
             named: named,
             emptied: emptied,
             changed: changed,
-            reverted_id: RecordId::new("reverted", array![pipeline.as_str(), chain as i64, after.step]),
-            height: height as i64,
-            events: events,
+            reverted_id: Id::<Reverts>((Text(pipeline), chain, after.step)),
+            height: height,
         };
-        self.db.execute(&statement, variables).await?;
+        self.db.transaction(variables).stale_if(IS_MOVED).then(changes).emit(events).execute().await?;
         left.retain(|applied| applied.highest().is_some());
         *unfolded = left;
         *shapes = left_shapes;
@@ -220,47 +229,42 @@ impl Store {
     /// What is not folded yet, in order.
     pub async fn unfolded(&self, pipeline: Pipeline, chain: u64) -> Result<Vec<Applied>, DbError> {
         let statement = "SELECT * FROM applied:[$pipeline, $chain, NONE]..[$pipeline, $chain, []]";
-        let variables = vars! { pipeline: pipeline.as_str(), chain: chain as i64 };
-        let rows: Vec<AppliedRowOf> = self.db.run(statement, variables).await?;
-        let read = |row: &AppliedRowOf| {
-            let body = AppliedBody::decode(&row.body[..]).ok()?;
-            let deltas = body.deltas(pipeline)?;
-            Some(Applied { seq: key::number(&row.id, 2)?, late: body.late, deltas, rows: body.rows })
-        };
-        rows.iter().map(|row| readable(&row.id, read(row))).collect()
+        let variables = vars! { pipeline: pipeline.as_str(), chain: chain };
+        let rows: Vec<AppliedRow> = self.db.rows(statement, variables).await?;
+        Ok(rows.into_iter().map(Applied::from).collect())
     }
 
     /// Folds deltas into their holdings, a part of a fold that ends at `seq`. A holding says itself how far it is folded,
-    /// because a fold may have been broken off. Throws `stale` if another worker changes it meanwhile.
-    pub async fn fold(&self, chain: u64, seq: i64, folds: &[Fold]) -> Result<(), DbError> {
-        let ids: Vec<RecordId> = folds.iter().map(|fold| held_id(chain, &fold.holding)).collect();
-        let known: Vec<HeldRow> = self.db.run("SELECT * FROM $ids", vars! { ids: ids.clone() }).await?;
-        let known: HashMap<String, HeldRow> = known.into_iter().map(|row| (format!("{:?}", row.id.key), row)).collect();
+    /// because a fold may have been broken off. It is [`DbError::Stale`] if another worker changes it meanwhile.
+    pub async fn fold(&self, chain: u64, seq: u64, folds: &[Fold]) -> Result<(), DbError> {
+        let ids: Vec<_> = folds.iter().map(|fold| held_id(chain, &fold.holding)).collect();
+        let known: Vec<HeldRow> = self.db.rows("SELECT * FROM $ids", vars! { ids: ids }).await?;
+        let known: HashMap<Holding, HeldRow> = known.into_iter().map(|row| (holding_of(&row.id), row)).collect();
         let (mut fresh, mut changed) = (Vec::new(), Vec::new());
-        for (id, fold) in ids.iter().zip(folds) {
+        for fold in folds {
             let sum = |amount: Amount| HeldRow::new(chain, &fold.holding, amount, seq);
-            match known.get(&format!("{:?}", id.key)) {
+            match known.get(&fold.holding) {
                 None => fresh.push(sum(fold.sum_after(0))),
                 Some(row) if row.folded < seq => {
-                    let (before, amount) = (row.folded, readable(&row.id, read_amount(&row.amount))?);
+                    let (before, Packed(amount)) = (row.folded, row.amount);
                     changed.push(ChangedSum { before, row: sum(amount.plus(fold.sum_after(before))) });
                 }
                 Some(_) => {}
             }
         }
-        let statement = "{
-            INSERT INTO held $fresh RETURN NONE;
-            FOR $changed IN $changed {
-                LET $done = (UPDATE $changed.row.id CONTENT $changed.row WHERE folded = $changed.before RETURN VALUE true);
-                IF array::len($done) = 0 { THROW 'stale' };
-            };
-        }";
-        self.db.execute(statement, vars! { fresh: fresh, changed: changed }).await
+        let update = "LET $done =
+            (UPDATE $changed.row.id CONTENT $changed.row WHERE folded = $changed.before RETURN VALUE true)";
+        self.db
+            .transaction(vars! { fresh: fresh, changed: changed })
+            .then("INSERT INTO held $fresh RETURN NONE")
+            .within("FOR $changed IN $changed", |each| each.then(update).stale_if("array::len($done) = 0"))
+            .execute()
+            .await
     }
 
     /// Events of a fold that has more than go into the commit of its end. They are told once more if that fails.
     pub async fn tell(&self, events: Vec<outbox::Row>) -> Result<(), DbError> {
-        self.db.execute(outbox::INSERT, vars! { events: events }).await
+        self.db.transaction(vars! {}).emit(events).execute().await
     }
 
     /// Everything up to `after.folded` is folded: what it could be taken out by is needed no longer.
@@ -271,35 +275,31 @@ impl Store {
         after: &CursorRow,
         events: Vec<outbox::Row>,
     ) -> Result<(), DbError> {
-        let statement = format!(
-            "{{
-            LET $seq = $cursor_id.seq ?? 0;
-            IF $seq != $expected {{ THROW 'stale' }};
+        let changes = "
             DELETE applied:[$pipeline, $chain, NONE]..=[$pipeline, $chain, $folded];
-            UPDATE $cursor_id SET folded = $folded RETURN NONE;
-            {}
-            }}",
-            outbox::INSERT
-        );
+            UPDATE $cursor_id SET folded = $folded RETURN NONE";
         let variables = vars! {
-            cursor_id: cursor_id(pipeline, after.chain as u64),
+            cursor_id: cursor_id(pipeline, after.chain),
             expected: before.seq,
             pipeline: pipeline.as_str(),
             chain: after.chain,
             folded: after.folded,
-            events: events,
         };
-        self.db.execute(&statement, variables).await
+        self.db.transaction(variables).stale_if(IS_MOVED).then(changes).emit(events).execute().await
     }
 }
 
 /// Deltas by holding.
 pub fn folds<'a>(changes: impl Iterator<Item = &'a Applied>) -> Vec<Fold> {
-    let mut folds: BTreeMap<Holding, Vec<(i64, Amount)>> = BTreeMap::new();
+    let mut folds: BTreeMap<Holding, Vec<(u64, Amount)>> = BTreeMap::new();
     for applied in changes {
         for delta in &applied.deltas {
             folds.entry(delta.holding).or_default().push((applied.seq, delta.amount));
         }
     }
     folds.into_iter().map(|(holding, deltas)| Fold { holding, deltas }).collect()
+}
+
+fn applied_id(pipeline: Pipeline, chain: u64, seq: u64) -> Id<Changes> {
+    Id((Text(pipeline), chain, seq))
 }

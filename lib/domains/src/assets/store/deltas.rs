@@ -3,14 +3,15 @@
 //! Changes of a pipeline are in the order of their blocks, but for those that are late, which are kept apart and are few.
 
 use alloy_primitives::Address;
-use nepto_kit::db::{DbError, key, readable, vars};
+use nepto_kit::db::{DbError, Id, Text, vars};
 use nepto_proto::svc::collector::Pipeline;
 use surrealdb::types::Variables;
 
+use super::Store;
 use super::downward::{Descent, Part};
-use super::read::{TAIL_MAX, Tail, read_deltas};
+use super::read::{TAIL_MAX, Tail, tails};
 use super::rows::DeltaRow;
-use super::{Store, hex};
+use super::tables::{NUMBER_MAX, Short};
 use crate::assets::model::Holding;
 
 /// Deltas of some changes.
@@ -19,7 +20,7 @@ pub const DELTAS: &str = "SELECT * FROM type::record('delta',
 /// Those that are late, of blocks in a range.
 pub const LATE: &str = "SELECT * FROM type::record('delta',
     [$chain, $pipeline, $holder, true, NONE]..[$chain, $pipeline, $holder, true, []])
-    WHERE record::id(id)[5] < $below AND record::id(id)[6] > $above LIMIT $limit";
+    WHERE record::id(id)[5] < $below AND record::id(id)[6] >= $from LIMIT $limit";
 
 /// The deltas of one holder that one pipeline told of.
 struct Line<'a> {
@@ -31,24 +32,26 @@ struct Line<'a> {
 
 impl Line<'_> {
     fn variables(&self) -> Variables {
-        vars! { chain: self.chain as i64, pipeline: self.pipeline.as_str(), holder: hex(self.holder) }
+        vars! { chain: self.chain, pipeline: self.pipeline.as_str(), holder: Text(Short(*self.holder)) }
     }
 
     async fn part(&self, part: Part) -> Result<Vec<DeltaRow>, DbError> {
         let mut variables = self.variables();
-        for (name, number) in [("from", part.from as i64), ("to", part.to as i64), ("limit", part.limit())] {
+        for (name, number) in [("from", part.from), ("to", part.to)] {
             variables.insert(name.to_owned(), number);
         }
-        self.store.db().run(DELTAS, variables).await
+        variables.insert("limit".to_owned(), part.limit());
+        self.store.db().rows(DELTAS, variables).await
     }
 
-    async fn late(&self, above: i64, below: u64) -> Result<Vec<Tail>, DbError> {
+    /// Those that are late, of blocks from one on and below another.
+    async fn late(&self, from: u64, below: u64) -> Result<impl Iterator<Item = Tail>, DbError> {
         let mut variables = self.variables();
-        let below = below.min(i64::MAX as u64) as i64;
-        for (name, number) in [("above", above), ("below", below), ("limit", TAIL_MAX)] {
+        for (name, number) in [("from", from.min(NUMBER_MAX)), ("below", below.min(NUMBER_MAX))] {
             variables.insert(name.to_owned(), number);
         }
-        read_deltas(&self.store.db().run::<Vec<DeltaRow>>(LATE, variables).await?)
+        variables.insert("limit".to_owned(), TAIL_MAX);
+        Ok(tails(self.store.db().rows(LATE, variables).await?))
     }
 
     /// The number after the last change that begins below a block, out of those up to `top`; halved down to it.
@@ -57,9 +60,8 @@ impl Line<'_> {
         while high - low > 1 {
             let middle = low + (high - low) / 2;
             let row = self.part(Part { from: middle, to: top, rows_max: 0 }).await?;
-            let place = |row: &DeltaRow| Some((key::number(&row.id, 4)?, key::number(&row.id, 5)?));
-            match row.first().map(|row| readable(&row.id, place(row))).transpose()? {
-                Some((change, first)) if (first as u64) < block => low = change as u64,
+            match row.first() {
+                Some(DeltaRow { id: Id((.., change, first, _)), .. }) if *first < block => low = *change,
                 _ => high = middle,
             }
         }
@@ -79,18 +81,18 @@ impl Store {
     ) -> Result<Option<Vec<Tail>>, DbError> {
         let Some(cursor) = self.cursor(pipeline, chain).await? else { return Ok(Some(Vec::new())) };
         let line = Line { store: self, chain, pipeline, holder: &holding.holder };
-        let top = cursor.seq as u64 + 1;
-        let from = match height >= cursor.final_height as u64 {
+        let top = cursor.seq + 1;
+        let from = match height >= cursor.final_height {
             // what is folded is final
-            true => cursor.folded as u64 + 1,
+            true => cursor.folded + 1,
             false => line.after_changes_below(height.saturating_add(1), top).await?.saturating_sub(1),
         };
-        let rows = line.part(Part { from, to: top, rows_max: TAIL_MAX as usize }).await?;
-        if rows.len() > TAIL_MAX as usize {
+        let rows = line.part(Part { from, to: top, rows_max: TAIL_MAX }).await?;
+        if rows.len() > TAIL_MAX {
             return Ok(None);
         }
-        let mut found = read_deltas(&rows)?;
-        found.extend(line.late(height.min(i64::MAX as u64) as i64, u64::MAX).await?);
+        let mut found: Vec<Tail> = tails(rows).collect();
+        found.extend(line.late(height.saturating_add(1), u64::MAX).await?);
         found.retain(|tail| tail.holding == *holding && tail.block > height);
         Ok(Some(found))
     }
@@ -107,9 +109,9 @@ impl Store {
     ) -> Result<Vec<Tail>, DbError> {
         let Some(cursor) = self.cursor(pipeline, chain).await? else { return Ok(Vec::new()) };
         let line = Line { store: self, chain, pipeline, holder };
-        let (top, wanted) = (cursor.seq as u64 + 1, at_least + 1);
+        let (top, wanted) = (cursor.seq + 1, at_least + 1);
         let mut descent = Descent::below(top, wanted);
-        let mut is_placed = below > cursor.height as u64;
+        let mut is_placed = below > cursor.height;
         // the lowest block that was read may go on in changes that were not
         let (mut found, mut lowest) = (Vec::new(), u64::MAX);
         while let Some(part) = descent.next() {
@@ -121,7 +123,7 @@ impl Store {
                 }
                 continue;
             }
-            for tail in read_deltas(&rows)? {
+            for tail in tails(rows) {
                 lowest = lowest.min(tail.block);
                 if tail.block < below {
                     found.push(tail);
@@ -132,7 +134,7 @@ impl Store {
             }
         }
         let is_all = descent.reached() == 0;
-        found.extend(line.late(-1, below).await?);
+        found.extend(line.late(0, below).await?);
         found.retain(|tail| tail.block < below && (is_all || tail.block > lowest));
         Ok(found)
     }

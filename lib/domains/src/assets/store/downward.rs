@@ -32,8 +32,8 @@ pub struct Part {
 
 impl Part {
     /// For the statement's `LIMIT`.
-    pub const fn limit(&self) -> i64 {
-        self.rows_max as i64 + 1
+    pub const fn limit(&self) -> usize {
+        self.rows_max + 1
     }
 }
 

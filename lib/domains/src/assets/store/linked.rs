@@ -8,7 +8,8 @@ use nepto_kit::db::{DbError, Id, RecordId, Table, Text, vars};
 use nepto_proto::AccountId;
 use surrealdb::types::SurrealValue;
 
-use super::{Short, Store, hex};
+use super::Store;
+use super::tables::Short;
 
 /// Changes that are kept. A process that missed more than these reads all wallets again.
 const CHANGES_KEPT: i64 = 10_000;
@@ -77,7 +78,7 @@ impl Store {
         let variables = vars! {
             id: linked_id(wallet),
             version: version,
-            wallet: hex(wallet),
+            wallet: Text(Short(*wallet)),
             owner: account.to_string(),
             kept: CHANGES_KEPT,
         };
@@ -100,7 +101,7 @@ impl Store {
         let variables = vars! {
             id: linked_id(wallet),
             version: version,
-            wallet: hex(wallet),
+            wallet: Text(Short(*wallet)),
             account: account.to_string(),
             owner: None::<String>,
             kept: CHANGES_KEPT,
@@ -116,8 +117,9 @@ impl Store {
     /// Some wallets of accounts in the order of their addresses, those after one. None: there are no more.
     pub async fn linked_after(&self, after: Option<&Address>) -> Result<Vec<Linked>, DbError> {
         let statement = "SELECT id, account FROM type::record('linked', $after>..) LIMIT $limit";
-        let variables = vars! { after: after.map(hex).unwrap_or_default(), limit: WALLETS_AT_ONCE };
-        let rows: Vec<LinkedRow> = self.db.run(statement, variables).await?;
+        let variables =
+            vars! { after: after.map(|after| Short(*after).to_string()).unwrap_or_default(), limit: WALLETS_AT_ONCE };
+        let rows: Vec<LinkedRow> = self.db.rows(statement, variables).await?;
         let linked = |LinkedRow { id, account }| Linked { wallet: id.0.0.0, account: account.map(|account| account.0) };
         Ok(rows.into_iter().map(linked).collect())
     }

@@ -2,10 +2,11 @@
 
 use std::collections::HashMap;
 
-use nepto_kit::db::{DbError, RecordId, array, key, readable, vars};
+use nepto_kit::db::{DbError, Id, Text, vars};
 use surrealdb::types::SurrealValue;
 
-use super::{Store, hex, read_address, read_token, token_hex};
+use super::Store;
+use super::tables::{Short, TokenHex, Tokens};
 use crate::assets::metadata::TokenKey;
 
 /// Rows that are removed at once.
@@ -26,7 +27,7 @@ pub struct TokenRow {
     pub reason: Option<String>,
     pub problem: Option<String>,
     /// Tries in a row that failed.
-    pub failures: i64,
+    pub failures: u32,
     pub tried_at_ms: i64,
     pub next_try_at_ms: i64,
 }
@@ -40,22 +41,26 @@ pub struct AttributeRow {
 
 #[derive(Debug, SurrealValue)]
 struct Found {
-    id: RecordId,
+    id: Id<Tokens>,
     row: TokenRow,
 }
 
 impl Store {
     /// What is known of a token.
     pub async fn token(&self, key: &TokenKey) -> Result<Option<TokenRow>, DbError> {
-        self.db.run("SELECT * OMIT id FROM ONLY $id", vars! { id: nft_id(key) }).await
+        let statement = "SELECT id, object::remove($this, 'id') AS row FROM ONLY $id";
+        let found: Option<Found> = self.db.run(statement, vars! { id: nft_id(key) }).await?;
+        Ok(found.map(|found| found.row))
     }
 
     /// What is known of several.
     pub async fn tokens(&self, keys: &[TokenKey]) -> Result<HashMap<TokenKey, TokenRow>, DbError> {
-        let wanted: Vec<RecordId> = keys.iter().map(nft_id).collect();
+        let wanted: Vec<Id<Tokens>> = keys.iter().map(nft_id).collect();
         let statement = "SELECT id, object::remove($this, 'id') AS row FROM $wanted";
-        let found: Vec<Found> = self.db.run(statement, vars! { wanted: wanted }).await?;
-        found.into_iter().map(|found| Ok((readable(&found.id, read_id(&found.id))?, found.row))).collect()
+        let found: Vec<Found> = self.db.rows(statement, vars! { wanted: wanted }).await?;
+        let key =
+            |Id((chain, contract, token)): Id<Tokens>| TokenKey { chain, contract: contract.0.0, token: token.0.0 };
+        Ok(found.into_iter().map(|Found { id, row }| (key(id), row)).collect())
     }
 
     /// Notes how it went to find out about a token.
@@ -70,19 +75,12 @@ impl Store {
             DELETE $old RETURN NONE;
             RETURN array::len($old);
         }";
-        let pruned: i64 = self.db.run(statement, vars! { before: before_ms, limit: PRUNED_MAX }).await?;
-        Ok(pruned as usize)
+        self.db.run(statement, vars! { before: before_ms, limit: PRUNED_MAX }).await
     }
 }
 
-/// `nft:[chain, contract, token]`
-fn nft_id(key: &TokenKey) -> RecordId {
-    RecordId::new("nft", array![key.chain as i64, hex(&key.contract), token_hex(&key.token)])
-}
-
-fn read_id(id: &RecordId) -> Option<TokenKey> {
-    let chain = key::number(id, 0)?.try_into().ok()?;
-    Some(TokenKey { chain, contract: read_address(id, 1)?, token: read_token(id, 2)? })
+fn nft_id(TokenKey { chain, contract, token }: &TokenKey) -> Id<Tokens> {
+    Id((*chain, Text(Short(*contract)), Text(TokenHex(*token))))
 }
 
 #[cfg(test)]

@@ -17,13 +17,11 @@ mod read;
 mod rows;
 mod schema;
 mod shapes;
+mod tables;
 mod turns;
 
-use std::fmt;
-use std::str::FromStr;
-
-use alloy_primitives::{Address, B256, U256};
-use nepto_kit::db::{Bytes, Db, DbError, RecordId, array, key, vars};
+use alloy_primitives::Address;
+use nepto_kit::db::{Db, DbError, Id, Packed, Text, vars};
 use nepto_proto::svc::collector::Pipeline;
 use surrealdb::types::SurrealValue;
 
@@ -36,40 +34,44 @@ pub use metadata::{AttributeRow, TokenRow};
 #[cfg(test)]
 pub use read::HOLDERS;
 pub use read::{FoldedSum, HOLDINGS_MAX, Tail, held, newest};
-pub use rows::{PartRow, SentRow, message_of};
+pub use rows::{PartRow, SentRow, message_id};
 pub use schema::{BY_CHAIN, BY_PIPELINE, SCHEMA};
+use tables::{Cursors, Deltas, Sums};
+pub use tables::{MessageName, Short, TokenHex, Transactions};
 
 use super::model::{Amount, Holding};
 
 /// How far a pipeline is with a chain.
-#[derive(Debug, Clone, PartialEq, Eq, SurrealValue)]
+#[derive(Debug, Clone, PartialEq, SurrealValue)]
 pub struct CursorRow {
-    pub pipeline: String,
-    pub chain: i64,
+    pub id: Id<Cursors>,
+    pub pipeline: Text<Pipeline>,
+    pub chain: u64,
     /// The last step of the collector.
-    pub step: i64,
+    pub step: u64,
     /// The last change here: steps, and what was put aside before.
-    pub seq: i64,
-    pub height: i64,
+    pub seq: u64,
+    pub height: u64,
     pub hash: String,
-    pub final_height: i64,
+    pub final_height: u64,
     /// Changes up to here are folded.
-    pub folded: i64,
-    pub events: i64,
-    pub dead_letters: i64,
+    pub folded: u64,
+    pub events: u64,
+    pub dead_letters: u64,
     /// How what it did is kept: [`FORM`], or nothing of before.
-    pub form: Option<i64>,
+    pub form: Option<u64>,
 }
 
 /// How rows are kept. A pipeline that finds another form deletes what it did, and takes all steps anew.
-pub const FORM: i64 = 2;
+pub const FORM: u64 = 2;
 
 impl CursorRow {
     /// The cursor of a pipeline that has taken nothing of a chain.
     pub fn new(pipeline: Pipeline, chain: u64) -> Self {
         Self {
-            pipeline: pipeline.as_str().to_owned(),
-            chain: chain as i64,
+            id: cursor_id(pipeline, chain),
+            pipeline: Text(pipeline),
+            chain,
             step: 0,
             seq: 0,
             height: 0,
@@ -86,22 +88,22 @@ impl CursorRow {
 /// The sum of a holding's deltas up to `folded`.
 #[derive(Debug, Clone, SurrealValue)]
 pub struct HeldRow {
-    id: RecordId,
+    id: Id<Sums>,
     /// Nothing where nothing is held: a list of holders does not pass over those who left.
     scope: Option<String>,
     /// As in the key; lists of holders are in its order.
-    holder: String,
-    amount: Bytes,
-    folded: i64,
+    holder: Text<Short>,
+    amount: Packed<Amount>,
+    folded: u64,
 }
 
 impl HeldRow {
-    fn new(chain: u64, holding: &Holding, amount: Amount, folded: i64) -> Self {
+    fn new(chain: u64, holding: &Holding, amount: Amount, folded: u64) -> Self {
         Self {
             id: held_id(chain, holding),
             scope: (amount != Amount::ZERO).then(|| scope(chain, holding)),
-            holder: hex(&holding.holder),
-            amount: amount_bytes(amount),
+            holder: Text(Short(holding.holder)),
+            amount: Packed(amount),
             folded,
         }
     }
@@ -124,12 +126,12 @@ impl Store {
 
     /// The cursors of a chain.
     pub async fn cursors(&self, chain: u64) -> Result<Vec<CursorRow>, DbError> {
-        self.db.run("SELECT * OMIT id FROM cursor WHERE chain = $chain", vars! { chain: chain as i64 }).await
+        self.db.rows("SELECT * FROM cursor WHERE chain = $chain", vars! { chain: chain }).await
     }
 
     pub async fn cursor(&self, pipeline: Pipeline, chain: u64) -> Result<Option<CursorRow>, DbError> {
         let cursor = cursor_id(pipeline, chain);
-        self.db.run("SELECT * OMIT id FROM ONLY $cursor", vars! { cursor: cursor }).await
+        self.db.run("SELECT * FROM ONLY $cursor", vars! { cursor: cursor }).await
     }
 
     /// Deletes what a pipeline did, its cursor last, so that it takes all steps anew. Broken off, it is done again.
@@ -145,14 +147,17 @@ impl Store {
     }
 }
 
-pub fn cursor_id(pipeline: Pipeline, chain: u64) -> RecordId {
-    RecordId::new("cursor", array![pipeline.as_str(), chain as i64])
+fn cursor_id(pipeline: Pipeline, chain: u64) -> Id<Cursors> {
+    Id((Text(pipeline), chain))
 }
 
-/// `held:[chain, holder, contract, origin, class]`
-pub fn held_id(chain: u64, holding: &Holding) -> RecordId {
-    let Holding { holder, contract, origin, class } = holding;
-    RecordId::new("held", array![chain as i64, hex(holder), hex(contract), origin.to_key(), class.to_key()])
+fn held_id(chain: u64, holding: &Holding) -> Id<Sums> {
+    let Holding { holder, contract, origin, class } = *holding;
+    Id((chain, Text(Short(holder)), Text(Short(contract)), Text(origin), Text(class)))
+}
+
+fn holding_of(Id((_, holder, contract, origin, class)): &Id<Sums>) -> Holding {
+    Holding { holder: holder.0.0, contract: contract.0.0, origin: origin.0, class: class.0 }
 }
 
 /// Where a change's deltas are. Those of blocks below others that were taken before are kept apart, so that the rest is in
@@ -162,72 +167,21 @@ pub struct DeltaKey {
     pub chain: u64,
     pub pipeline: Pipeline,
     pub late: bool,
-    pub seq: i64,
+    pub seq: u64,
 }
 
 impl DeltaKey {
-    /// `delta:[chain, pipeline, holder, late, seq, first block, last block]`
-    pub fn row(&self, holder: &Address, (first, last): (u64, u64)) -> RecordId {
-        let Self { chain, pipeline, late, seq } = self;
-        RecordId::new(
-            "delta",
-            array![*chain as i64, pipeline.as_str(), hex(holder), *late, *seq, first as i64, last as i64],
-        )
+    /// The row of a holder, for blocks from the first to the last.
+    pub fn row(&self, holder: &Address, (first, last): (u64, u64)) -> Id<Deltas> {
+        let Self { chain, pipeline, late, seq } = *self;
+        Id((chain, Text(pipeline), Text(Short(*holder)), late, seq, first, last))
     }
 }
 
 /// What all holders of one thing have in common.
 pub fn scope(chain: u64, holding: &Holding) -> String {
     let Holding { contract, origin, class, .. } = holding;
-    format!("{chain}:{}:{}:{}", hex(contract), origin.to_key(), class.to_key())
-}
-
-/// An address as it is kept here: see [`hex`].
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Short(pub Address);
-
-impl fmt::Display for Short {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(&hex(&self.0))
-    }
-}
-
-impl FromStr for Short {
-    type Err = alloy_primitives::hex::FromHexError;
-    fn from_str(text: &str) -> Result<Self, Self::Err> {
-        text.parse().map(Self)
-    }
-}
-
-/// Lowercase, without `0x`: shorter keys.
-pub fn hex(address: &Address) -> String {
-    format!("{address:x}").trim_start_matches("0x").to_owned()
-}
-
-pub fn hash_hex(hash: &B256) -> String {
-    format!("{hash:x}").trim_start_matches("0x").to_owned()
-}
-
-pub fn token_hex(token: &U256) -> String {
-    format!("{token:064x}")
-}
-
-pub fn amount_bytes(amount: Amount) -> Bytes {
-    amount.0.to_be_bytes::<32>().to_vec().into()
-}
-
-pub fn read_amount(bytes: &[u8]) -> Option<Amount> {
-    U256::try_from_be_slice(bytes).map(Amount)
-}
-
-/// An address at a place of a key.
-pub fn read_address(id: &RecordId, place: usize) -> Option<Address> {
-    key::text(id, place)?.parse().ok()
-}
-
-/// A token or batch at a place of a key.
-pub fn read_token(id: &RecordId, place: usize) -> Option<U256> {
-    U256::from_str_radix(key::text(id, place)?, 16).ok()
+    format!("{chain}:{}:{origin}:{class}", Short(*contract))
 }
 
 #[cfg(test)]

@@ -3,17 +3,18 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use alloy_primitives::Address;
-use nepto_kit::db::{Bytes, DbError, RecordId, key, readable, vars};
+use nepto_kit::db::{DbError, Id, Packed, Rows, Text, vars};
 use nepto_proto::svc::collector::Pipeline;
 use surrealdb::types::SurrealValue;
 
-use super::packed::DeltasBody;
+use super::packed::Asset;
 use super::rows::DeltaRow;
-use super::{CursorRow, Store, cursor_id, held_id, hex, read_address, read_amount, scope};
-use crate::assets::model::{Amount, Class, Delta, Holding, Origin};
+use super::tables::{Short, Sums};
+use super::{CursorRow, Store, cursor_id, held_id, holding_of, scope};
+use crate::assets::model::{Amount, Class, Delta, Holding};
 
 /// Rows of deltas of one holder that are read at once. Nobody has so many that are not folded.
-pub const TAIL_MAX: i64 = 100_000;
+pub const TAIL_MAX: usize = 100_000;
 /// Things of one holder that are listed.
 pub const HOLDINGS_MAX: usize = 10_000;
 
@@ -24,7 +25,7 @@ pub const HOLDERS: &str = "SELECT id, amount, folded FROM held
 /// A delta with where it stands.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Tail {
-    pub seq: i64,
+    pub seq: u64,
     pub block: u64,
     pub holding: Holding,
     pub delta: Delta,
@@ -42,20 +43,26 @@ pub struct Tails {
 pub struct FoldedSum {
     pub holding: Holding,
     pub amount: Amount,
-    pub folded: i64,
+    pub folded: u64,
 }
 
 #[derive(Debug, SurrealValue)]
 struct RawTails {
     cursor: Option<CursorRow>,
-    tail: Vec<DeltaRow>,
+    tail: Rows<DeltaRow>,
 }
 
 #[derive(Debug, Clone, SurrealValue)]
-struct RawSum {
-    id: RecordId,
-    amount: Bytes,
-    folded: i64,
+struct SumRow {
+    id: Id<Sums>,
+    amount: Packed<Amount>,
+    folded: u64,
+}
+
+impl From<SumRow> for FoldedSum {
+    fn from(SumRow { id, amount, folded }: SumRow) -> Self {
+        Self { holding: holding_of(&id), amount: amount.0, folded }
+    }
 }
 
 /// What is held of each thing: as far as known, or only what is final.
@@ -63,13 +70,13 @@ struct RawSum {
 /// The tails must have been read before the sums: what was folded between the two is in both, and known by its `seq`. A
 /// block above the cursor's height is told in parts, and counts when it is there to its end.
 pub fn held(tails: &[Tails], folded: &[FoldedSum], only_final: bool) -> BTreeMap<Holding, Amount> {
-    let up_to: BTreeMap<Holding, i64> = folded.iter().map(|sum| (sum.holding, sum.folded)).collect();
+    let up_to: BTreeMap<Holding, u64> = folded.iter().map(|sum| (sum.holding, sum.folded)).collect();
     let mut held: BTreeMap<Holding, Amount> = folded.iter().map(|sum| (sum.holding, sum.amount)).collect();
     for Tails { cursor, tail } in tails {
         for tail in tail {
             let is_folded = up_to.get(&tail.holding).is_some_and(|folded| tail.seq <= *folded);
             let up_to = if only_final { cursor.final_height.min(cursor.height) } else { cursor.height };
-            if !is_folded && tail.block as i64 <= up_to {
+            if !is_folded && tail.block <= up_to {
                 let amount = held.entry(tail.holding).or_insert(Amount::ZERO);
                 *amount = amount.plus(tail.delta.amount);
             }
@@ -89,7 +96,7 @@ impl Store {
     /// What one pipeline has not folded of a holder.
     pub async fn tail(&self, chain: u64, pipeline: Pipeline, holder: &Address) -> Result<Tails, DbError> {
         let statement = "{
-            LET $cursor = (SELECT * OMIT id FROM ONLY $cursor_id);
+            LET $cursor = (SELECT * FROM ONLY $cursor_id);
             LET $from = ($cursor.folded ?? 0) + 1;
             RETURN {
                 cursor: $cursor,
@@ -105,32 +112,33 @@ impl Store {
         }";
         let variables = vars! {
             cursor_id: cursor_id(pipeline, chain),
-            chain: chain as i64,
+            chain: chain,
             pipeline: pipeline.as_str(),
-            holder: hex(holder),
+            holder: Text(Short(*holder)),
             limit: TAIL_MAX,
         };
         let raw: RawTails = self.db.run(statement, variables).await?;
         Ok(Tails {
             cursor: raw.cursor.unwrap_or_else(|| CursorRow::new(pipeline, chain)),
-            tail: read_deltas(&raw.tail)?,
+            tail: tails(raw.tail.0).collect(),
         })
     }
 
     /// The sum of one holding.
     pub async fn folded(&self, chain: u64, holding: &Holding) -> Result<Option<FoldedSum>, DbError> {
         let variables = vars! { id: held_id(chain, holding) };
-        let row: Option<RawSum> = self.db.run("SELECT id, amount, folded FROM ONLY $id", variables).await?;
-        row.as_ref().map(read_sum).transpose()
+        let row: Option<SumRow> = self.db.run("SELECT id, amount, folded FROM ONLY $id", variables).await?;
+        Ok(row.map(FoldedSum::from))
     }
 
     /// The sums of everything that a holder has on a chain, and whether these are all.
     pub async fn all_folded(&self, chain: u64, holder: &Address) -> Result<(Vec<FoldedSum>, bool), DbError> {
         let statement = "SELECT id, amount, folded
             FROM type::record('held', [$chain, $holder, NONE]..[$chain, $holder, []]) LIMIT $limit";
-        let variables = vars! { chain: chain as i64, holder: hex(holder), limit: HOLDINGS_MAX as i64 };
-        let rows: Vec<RawSum> = self.db.run(statement, variables).await?;
-        Ok((rows.iter().map(read_sum).collect::<Result<_, _>>()?, rows.len() < HOLDINGS_MAX))
+        let variables = vars! { chain: chain, holder: Text(Short(*holder)), limit: HOLDINGS_MAX };
+        let rows: Vec<SumRow> = self.db.rows(statement, variables).await?;
+        let are_all = rows.len() < HOLDINGS_MAX;
+        Ok((rows.into_iter().map(FoldedSum::from).collect(), are_all))
     }
 
     /// Everything that somebody holds on a chain, and whether it is all. A contract that is an ERC-20 and an ERC-721 at once
@@ -163,11 +171,12 @@ impl Store {
         chain: u64,
         of: &Holding,
         after: Option<Address>,
-        limit: i64,
+        limit: usize,
     ) -> Result<Vec<FoldedSum>, DbError> {
-        let variables = vars! { scope: scope(chain, of), after: hex(&after.unwrap_or(Address::ZERO)), limit: limit };
-        let rows: Vec<RawSum> = self.db.run(HOLDERS, variables).await?;
-        rows.iter().map(read_sum).collect()
+        let after = Text(Short(after.unwrap_or(Address::ZERO)));
+        let rows: Vec<SumRow> =
+            self.db.rows(HOLDERS, vars! { scope: scope(chain, of), after: after, limit: limit }).await?;
+        Ok(rows.into_iter().map(FoldedSum::from).collect())
     }
 
     /// Whether a block, of a step of this number, was given up since.
@@ -175,33 +184,15 @@ impl Store {
         let statement =
             "RETURN array::len((SELECT VALUE id
             FROM type::record('reverted', [$pipeline, $chain, $step]..[$pipeline, $chain, []]) WHERE height < $block LIMIT 1)) > 0";
-        let variables =
-            vars! { pipeline: pipeline.as_str(), chain: chain as i64, step: step as i64, block: block as i64 };
+        let variables = vars! { pipeline: pipeline.as_str(), chain: chain, step: step, block: block };
         self.db.run(statement, variables).await
     }
 }
 
-fn read_sum(row: &RawSum) -> Result<FoldedSum, DbError> {
-    let read = || {
-        let (holder, contract) = (read_address(&row.id, 1)?, read_address(&row.id, 2)?);
-        let (origin, class) = (Origin::from_key(key::text(&row.id, 3)?)?, Class::from_key(key::text(&row.id, 4)?)?);
-        let holding = Holding { holder, contract, origin, class };
-        Some(FoldedSum { holding, amount: read_amount(&row.amount)?, folded: row.folded })
-    };
-    readable(&row.id, read())
-}
-
-pub fn read_deltas(rows: &[DeltaRow]) -> Result<Vec<Tail>, DbError> {
-    let mut tails = Vec::new();
-    for row in rows {
-        tails.extend(readable(&row.id, deltas_of(row))?);
-    }
-    Ok(tails)
-}
-
-fn deltas_of(row: &DeltaRow) -> Option<impl Iterator<Item = Tail>> {
-    let pipeline = Pipeline::ALL.into_iter().find(|known| key::text(&row.id, 1) == Some(known.as_str()))?;
-    let (holder, seq) = (read_address(&row.id, 2)?, key::number(&row.id, 4)?);
-    let deltas = DeltasBody::read(&row.body, pipeline, holder)?;
-    Some(deltas.into_iter().map(move |(block, holding, delta)| Tail { seq, block, holding, delta }))
+/// The deltas of rows, one by one.
+pub fn tails(rows: Vec<DeltaRow>) -> impl Iterator<Item = Tail> {
+    rows.into_iter().flat_map(|DeltaRow { id: Id((_, pipeline, holder, _, seq, ..)), body: Packed(changed) }| {
+        let holding = move |asset: Asset| asset.held_by(holder.0.0, pipeline.0);
+        changed.0.into_iter().map(move |(block, asset, delta)| Tail { seq, block, holding: holding(asset), delta })
+    })
 }

@@ -3,49 +3,46 @@
 use std::collections::BTreeMap;
 
 use alloy_primitives::{Address, U256};
-use nepto_kit::db::{Body, Bytes, RecordId, array};
+use nepto_kit::db::{Body, Id, Packed, RecordId, Table, Text};
+use nepto_proto::api::assets::PartOutcome;
 use nepto_proto::chain as wire;
 use nepto_proto::svc::collector::Pipeline;
-use prost::Message;
 use surrealdb::types::SurrealValue;
 
-use super::packed::{AppliedRow, DeltasBody};
-use super::{DeltaKey, amount_bytes, hash_hex, hex, token_hex};
-use crate::assets::model::{Effect, Folded, Sending, Single, Turn};
+use super::DeltaKey;
+use super::packed::Changed;
+use super::tables::{
+    Deltas, MessageName, Messages, Parts, Retries, ShapesSeen, Short, ShortHash, TokenHex, Turns, Unreads,
+};
+use crate::assets::model::{Amount, Effect, Folded, Sending, Single, Turn};
 use crate::assets::shapes::{Shape, Unread};
-
-const TURN: &str = "turn";
-const UNREAD: &str = "unread";
-const RETRIED: &str = "retried";
-const SENT: &str = "sent";
-const SENT_PART: &str = "sent_part";
 
 /// A row of `delta`: the deltas of one change.
 #[derive(Debug, Clone, SurrealValue)]
 pub struct DeltaRow {
-    pub id: RecordId,
-    pub body: Bytes,
+    pub id: Id<Deltas>,
+    pub body: Packed<Changed>,
 }
 
 /// Who got a token that can be only one.
 #[derive(Debug, Clone, SurrealValue)]
 pub struct TurnRow {
-    pub id: RecordId,
-    pub owner: String,
-    pub time_s: i64,
-    pub tx: String,
+    pub id: Id<Turns>,
+    pub owner: Text<Short>,
+    pub time_s: u64,
+    pub tx: Text<ShortHash>,
 }
 
 /// What is not in the sums.
 #[derive(Debug, Clone, SurrealValue)]
 pub struct UnreadRow {
-    pub id: RecordId,
+    pub id: Id<Unreads>,
 }
 
 /// A shape of a contract.
 #[derive(Debug, Clone, SurrealValue)]
 pub struct ShapeRow {
-    pub id: RecordId,
+    pub id: Id<ShapesSeen>,
     pub block: u64,
     pub log: u32,
     pub sample: Body<wire::Block>,
@@ -54,24 +51,89 @@ pub struct ShapeRow {
 /// A message with payments.
 #[derive(Debug, Clone, SurrealValue)]
 pub struct SentRow {
-    pub id: RecordId,
-    pub sender: String,
-    pub token: String,
-    pub content_hash: String,
+    pub id: Id<Messages>,
+    pub sender: Text<Short>,
+    pub token: Text<Short>,
+    pub content_hash: Text<ShortHash>,
     pub message: String,
-    pub block: i64,
-    pub time_s: i64,
-    pub tx: String,
+    pub block: u64,
+    pub time_s: u64,
+    pub tx: Text<ShortHash>,
 }
 
 /// What became of one recipient's part of a message.
 #[derive(Debug, Clone, SurrealValue)]
 pub struct PartRow {
-    pub id: RecordId,
-    /// `chain:contract:batch` of the row of `sent`, which comes with the last log of the transaction.
-    pub message: String,
-    pub amount: Bytes,
-    pub outcome: String,
+    pub id: Id<Parts>,
+    /// The row of `sent`, which comes with the last log of the transaction.
+    pub message: Text<MessageName>,
+    pub amount: Packed<Amount>,
+    pub outcome: Text<PartOutcome>,
+}
+
+/// A row beside the deltas, and where the log is that it comes from.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct AddedRow {
+    pub block: u64,
+    pub log: u32,
+    pub what: Added,
+}
+
+/// What such a row is about.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Added {
+    Turn(Single),
+    Unread {
+        contract: Address,
+        pipeline: Pipeline,
+    },
+    /// A log of a block that was put aside before, and is taken now.
+    Retried(Pipeline),
+    Message {
+        contract: Address,
+        batch: U256,
+    },
+    Part {
+        recipient: Address,
+    },
+}
+
+impl Added {
+    pub const TURN: &str = Turns::NAME;
+    pub const UNREAD: &str = Unreads::NAME;
+    pub const RETRIED: &str = Retries::NAME;
+    pub const MESSAGE: &str = Messages::NAME;
+    pub const PART: &str = Parts::NAME;
+
+    pub const fn table(&self) -> &'static str {
+        match self {
+            Self::Turn(_) => Self::TURN,
+            Self::Unread { .. } => Self::UNREAD,
+            Self::Retried(_) => Self::RETRIED,
+            Self::Message { .. } => Self::MESSAGE,
+            Self::Part { .. } => Self::PART,
+        }
+    }
+}
+
+impl AddedRow {
+    pub fn id(&self, chain: u64) -> RecordId {
+        let Self { block, log, what } = *self;
+        match what {
+            Added::Turn(single) => turn_id(chain, &single, (block, log)).record(),
+            Added::Unread { contract, pipeline } => {
+                unread_id(chain, pipeline, &Unread { contract, block, log }).record()
+            }
+            Added::Retried(pipeline) => Id::<Retries>((Text(pipeline), chain, block, log)).record(),
+            Added::Message { contract, batch } => message_id(MessageName { chain, contract, batch }).record(),
+            Added::Part { recipient } => part_id(chain, recipient, (block, log)).record(),
+        }
+    }
+
+    /// Whether the contract chose the key: it may have said the same of an earlier block, whose row stays.
+    pub const fn is_named_by_contract(&self) -> bool {
+        matches!(self.what, Added::Message { .. })
+    }
 }
 
 /// All rows of a change.
@@ -82,8 +144,8 @@ pub struct Rows {
     pub unread: Vec<UnreadRow>,
     pub sent: Vec<SentRow>,
     pub parts: Vec<PartRow>,
-    /// How those that are no deltas are taken out again.
-    pub keys: Vec<AppliedRow>,
+    /// Those that are no deltas, to be taken out again.
+    pub added: Vec<AddedRow>,
 }
 
 impl Rows {
@@ -98,15 +160,10 @@ impl Rows {
         for unread in &folded.noted.unread {
             rows.unread.push(UnreadRow { id: unread_id(key.chain, key.pipeline, unread) });
             // a shape goes with its row
-            if unread.block > 0 {
-                rows.keys.push(AppliedRow {
-                    table: UNREAD.to_owned(),
-                    block: unread.block,
-                    of: hex(&unread.contract),
-                    number: String::new(),
-                    log: unread.log,
-                    from: key.pipeline.as_str().to_owned(),
-                });
+            let Unread { contract, block, log } = *unread;
+            if block > 0 {
+                let what = Added::Unread { contract, pipeline: key.pipeline };
+                rows.added.push(AddedRow { block, log, what });
             }
         }
         for sending in &folded.sendings {
@@ -115,125 +172,85 @@ impl Rows {
         rows
     }
 
-    fn add_turn(&mut self, chain: u64, Single { origin, contract, token }: &Single, turn: &Turn) {
-        let Turn { place, owner } = turn;
-        let key = AppliedRow {
-            table: TURN.to_owned(),
-            block: place.block,
-            of: hex(contract),
-            number: token_hex(token),
-            log: place.log,
-            from: origin.to_key(),
-        };
+    fn add_turn(&mut self, chain: u64, single: &Single, Turn { place, owner }: &Turn) {
         self.turns.push(TurnRow {
-            id: row_id(chain, &key),
-            owner: hex(owner),
-            time_s: place.time_s as i64,
-            tx: hash_hex(&place.transaction),
+            id: turn_id(chain, single, (place.block, place.log)),
+            owner: Text(Short(*owner)),
+            time_s: place.time_s,
+            tx: Text(ShortHash(place.transaction)),
         });
-        self.keys.push(key);
+        self.added.push(AddedRow { block: place.block, log: place.log, what: Added::Turn(*single) });
     }
 
     fn add_sending(&mut self, chain: u64, Sending { effect, place }: &Sending) {
-        let key = |table: &str, of: &Address, number: String| AppliedRow {
-            table: table.to_owned(),
-            block: place.block,
-            of: hex(of),
-            number,
-            log: place.log,
-            from: String::new(),
-        };
-        match effect {
+        let what = match effect {
             Effect::Sent { contract, batch, sender, token, content_hash, message } => {
-                let key = key(SENT, contract, token_hex(batch));
+                let (contract, batch) = (*contract, *batch);
                 self.sent.push(SentRow {
-                    id: row_id(chain, &key),
-                    sender: hex(sender),
-                    token: hex(token),
-                    content_hash: hash_hex(content_hash),
+                    id: message_id(MessageName { chain, contract, batch }),
+                    sender: Text(Short(*sender)),
+                    token: Text(Short(*token)),
+                    content_hash: Text(ShortHash(*content_hash)),
                     message: message.clone(),
-                    block: place.block as i64,
-                    time_s: place.time_s as i64,
-                    tx: hash_hex(&place.transaction),
+                    block: place.block,
+                    time_s: place.time_s,
+                    tx: Text(ShortHash(place.transaction)),
                 });
-                self.keys.push(key);
+                Added::Message { contract, batch }
             }
             Effect::Part { contract, batch, recipient, amount, outcome } => {
-                let key = key(SENT_PART, recipient, String::new());
                 self.parts.push(PartRow {
-                    id: row_id(chain, &key),
-                    message: message_of(chain, contract, batch),
-                    amount: amount_bytes(*amount),
-                    outcome: outcome.as_str().to_owned(),
+                    id: part_id(chain, *recipient, (place.block, place.log)),
+                    message: Text(MessageName { chain, contract: *contract, batch: *batch }),
+                    amount: Packed(*amount),
+                    outcome: Text(*outcome),
                 });
-                self.keys.push(key);
+                Added::Part { recipient: *recipient }
             }
-            _ => {}
-        }
+            _ => return,
+        };
+        self.added.push(AddedRow { block: place.block, log: place.log, what });
     }
 }
 
 /// One row for each holder with all that is final, and one for each block that may be given up.
 fn deltas(key: DeltaKey, folded: &Folded, final_height: u64) -> Vec<DeltaRow> {
-    let mut bodies: BTreeMap<(Address, Option<u64>), DeltasBody> = BTreeMap::new();
+    let mut bodies: BTreeMap<(Address, Option<u64>), Changed> = BTreeMap::new();
     for ((block, holding), delta) in &folded.deltas {
         let alone = (*block > final_height).then_some(*block);
         bodies.entry((holding.holder, alone)).or_default().add(*block, holding, delta);
     }
-    let row = |((holder, _), body): ((Address, Option<u64>), DeltasBody)| {
-        Some(DeltaRow { id: key.row(&holder, body.blocks()?), body: body.encode_to_vec().into() })
+    let row = |((holder, _), body): ((Address, Option<u64>), Changed)| {
+        Some(DeltaRow { id: key.row(&holder, body.blocks()?), body: Packed(body) })
     };
     bodies.into_iter().filter_map(row).collect()
 }
 
-/// What the parts of a message have in common.
-pub fn message_of(chain: u64, contract: &Address, batch: &U256) -> String {
-    format!("{chain}:{}:{}", hex(contract), token_hex(batch))
+fn turn_id(chain: u64, Single { origin, contract, token }: &Single, (block, log): (u64, u32)) -> Id<Turns> {
+    Id((chain, Text(*origin), Text(Short(*contract)), Text(TokenHex(*token)), block, log))
 }
 
-/// Whether the contract chose the key: it may have said the same of an earlier block, whose row stays.
-pub fn is_named_by_contract(row: &AppliedRow) -> bool {
-    row.table == SENT
+/// The row of a message.
+pub fn message_id(MessageName { chain, contract, batch }: MessageName) -> Id<Messages> {
+    Id((chain, Text(Short(contract)), Text(TokenHex(batch))))
 }
 
-/// A log of a block that was put aside before, and is taken now.
-pub fn retried((block, log): (u64, u32), pipeline: Pipeline) -> AppliedRow {
-    AppliedRow {
-        table: RETRIED.to_owned(),
-        block,
-        of: String::new(),
-        number: String::new(),
-        log,
-        from: pipeline.as_str().to_owned(),
-    }
+fn part_id(chain: u64, recipient: Address, (block, log): (u64, u32)) -> Id<Parts> {
+    Id((chain, Text(Short(recipient)), block, log))
 }
 
-/// The key of a row that is no delta.
-pub fn row_id(chain: u64, AppliedRow { table, block, of, number, log, from }: &AppliedRow) -> RecordId {
-    let (chain, of, number, from) = (chain as i64, of.clone(), number.clone(), from.clone());
-    let (block, log) = (*block as i64, i64::from(*log));
-    match table.as_str() {
-        TURN => RecordId::new(TURN, array![chain, from, of, number, block, log]),
-        RETRIED => RecordId::new(RETRIED, array![from, chain, block, log]),
-        UNREAD => RecordId::new(UNREAD, array![chain, of, block, log, from]),
-        SENT_PART => RecordId::new(SENT_PART, array![chain, of, block, log]),
-        table => RecordId::new(table, array![chain, of, number]),
-    }
+/// The row of something that is not in the sums.
+pub fn unread_id(chain: u64, pipeline: Pipeline, Unread { contract, block, log }: &Unread) -> Id<Unreads> {
+    Id((chain, Text(Short(*contract)), *block, *log, Text(pipeline)))
 }
 
-/// `unread:[chain, contract, block, log, pipeline]`
-pub fn unread_id(chain: u64, pipeline: Pipeline, unread: &Unread) -> RecordId {
-    let Unread { contract, block, log } = unread;
-    RecordId::new(UNREAD, array![chain as i64, hex(contract), *block as i64, i64::from(*log), pipeline.as_str()])
-}
-
-/// `shape:[chain, pipeline, contract, topics]`
-pub fn shape_id(chain: u64, pipeline: Pipeline, contract: &Address, topics: u8) -> RecordId {
-    RecordId::new("shape", array![chain as i64, pipeline.as_str(), hex(contract), i64::from(topics)])
+/// The row of a shape.
+pub fn shape_id(chain: u64, pipeline: Pipeline, contract: &Address, topics: u8) -> Id<ShapesSeen> {
+    Id((chain, Text(pipeline), Text(Short(*contract)), topics))
 }
 
 /// A shape as it is kept.
-pub fn shape_row(id: RecordId, shape: &Shape) -> ShapeRow {
+pub fn shape_row(id: Id<ShapesSeen>, shape: &Shape) -> ShapeRow {
     let (block, log) = shape.first;
     ShapeRow { id, block, log, sample: Body(shape.sample.clone()) }
 }

@@ -3,11 +3,12 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use alloy_primitives::Address;
-use nepto_kit::db::{Body, DbError, RecordId, key, readable, vars};
+use nepto_kit::db::{Body, DbError, Id, Text, vars};
 use nepto_proto::svc::collector::Pipeline;
 
+use super::Store;
 use super::rows::{ShapeRow, shape_id};
-use super::{Store, hex, read_address};
+use super::tables::{NUMBER_MAX, Short, Unreads};
 use crate::assets::model::{Holding, Origin};
 use crate::assets::shapes::{Shape, Shapes, shapes_of};
 
@@ -40,31 +41,27 @@ impl Store {
     /// All that a pipeline has heard of.
     pub async fn shapes(&self, pipeline: Pipeline, chain: u64) -> Result<Shapes, DbError> {
         let statement = "SELECT * FROM shape:[$chain, $pipeline, NONE]..[$chain, $pipeline, []]";
-        let variables = vars! { chain: chain as i64, pipeline: pipeline.as_str() };
-        let rows: Vec<ShapeRow> = self.db.run(statement, variables).await?;
+        let rows: Vec<ShapeRow> = self.db.rows(statement, vars! { chain: chain, pipeline: pipeline.as_str() }).await?;
         let mut shapes = Shapes::default();
-        for row in &rows {
-            let (_, contract, topics) = read_id(&row.id)?;
-            let Body(sample) = row.sample.clone();
-            shapes.add(contract, topics, Shape { first: (row.block, row.log), sample });
+        for ShapeRow { id: Id((_, _, contract, topics)), block, log, sample: Body(sample) } in rows {
+            shapes.add(contract.0.0, topics, Shape { first: (block, log), sample });
         }
         Ok(shapes)
     }
 
     /// What counts of these contracts.
     pub async fn mains(&self, chain: u64, contracts: &BTreeSet<Address>) -> Result<Mains, DbError> {
-        let mut ids: Vec<RecordId> = Vec::new();
+        let mut ids = Vec::new();
         for contract in contracts {
             for pipeline in Pipeline::ALL {
                 ids.extend(shapes_of(pipeline).iter().map(|topics| shape_id(chain, pipeline, contract, *topics)));
             }
         }
-        let mut rows: Vec<ShapeRow> = self.db.run("SELECT * FROM $ids", vars! { ids: ids }).await?;
+        let mut rows: Vec<ShapeRow> = self.db.rows("SELECT * FROM $ids", vars! { ids: ids }).await?;
         rows.sort_by_key(|row| (row.block, row.log));
         let mut mains = Mains::default();
-        for row in &rows {
-            let (pipeline, contract, topics) = read_id(&row.id)?;
-            mains.0.entry((pipeline, contract)).or_insert(topics);
+        for ShapeRow { id: Id((_, pipeline, contract, topics)), .. } in rows {
+            mains.0.entry((pipeline.0, contract.0.0)).or_insert(topics);
         }
         Ok(mains)
     }
@@ -73,8 +70,8 @@ impl Store {
     pub async fn is_read(&self, chain: u64, contract: &Address, up_to: u64) -> Result<bool, DbError> {
         let statement = "RETURN array::len((SELECT VALUE id
             FROM type::record('unread', [$chain, $contract, NONE]..[$chain, $contract, $above]) LIMIT 1)) = 0";
-        let above = up_to.saturating_add(1).min(i64::MAX as u64) as i64;
-        self.db.run(statement, vars! { chain: chain as i64, contract: hex(contract), above: above }).await
+        let above = up_to.saturating_add(1).min(NUMBER_MAX);
+        self.db.run(statement, vars! { chain: chain, contract: Text(Short(*contract)), above: above }).await
     }
 
     /// The contracts of a chain of which something is not in the sums, and whether these are all.
@@ -84,22 +81,12 @@ impl Store {
         let mut contracts = BTreeSet::new();
         let mut after = String::new();
         while contracts.len() < UNREAD_CONTRACTS_MAX {
-            let found: Option<RecordId> =
-                self.db.run(statement, vars! { chain: chain as i64, after: after.clone() }).await?;
-            let Some(id) = found else { return Ok((contracts, true)) };
-            let contract = readable(&id, read_address(&id, 1))?;
-            after = hex(&contract);
-            contracts.insert(contract);
+            let found: Option<Id<Unreads>> =
+                self.db.run(statement, vars! { chain: chain, after: after.clone() }).await?;
+            let Some(Id((_, Text(contract), ..))) = found else { return Ok((contracts, true)) };
+            after = contract.to_string();
+            contracts.insert(contract.0);
         }
         Ok((contracts, false))
     }
-}
-
-/// Pipeline, contract and number of topics.
-fn read_id(id: &RecordId) -> Result<(Pipeline, Address, u8), DbError> {
-    let read = || {
-        let pipeline = Pipeline::ALL.into_iter().find(|known| key::text(id, 1) == Some(known.as_str()))?;
-        Some((pipeline, read_address(id, 2)?, key::number(id, 3)?.try_into().ok()?))
-    };
-    readable(id, read())
 }

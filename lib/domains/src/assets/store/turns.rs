@@ -2,13 +2,14 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use alloy_primitives::{Address, U256};
-use nepto_kit::db::{DbError, key, readable, vars};
+use alloy_primitives::Address;
+use nepto_kit::db::{DbError, Id, Text, vars};
 use surrealdb::types::SurrealValue;
 
+use super::Store;
 use super::downward::{Descent, Part};
 use super::rows::TurnRow;
-use super::{Store, hex, read_address, token_hex};
+use super::tables::{NUMBER_MAX, Short, TokenHex};
 use crate::assets::model::{Folded, Origin, Place, Single, Turn};
 use crate::assets::turns::{self, Known};
 
@@ -25,14 +26,14 @@ pub const LINES: &str = "SELECT VALUE (SELECT * FROM type::record('turn',
 /// A token with the first and the last place of what is added to its line.
 #[derive(Debug, Clone, SurrealValue)]
 struct Asked {
-    origin: String,
-    contract: String,
-    token: String,
-    first: Vec<i64>,
-    last: Vec<i64>,
+    origin: Text<Origin>,
+    contract: Text<Short>,
+    token: Text<TokenHex>,
+    first: (u64, u32),
+    last: (u64, u32),
     /// The blocks that are looked into next.
-    from: i64,
-    to: i64,
+    from: u64,
+    to: u64,
 }
 
 impl Store {
@@ -46,7 +47,7 @@ impl Store {
             let mut rows = if late { self.later(chain, asked.clone()).await? } else { Vec::new() };
             rows.extend(self.before(chain, asked).await?);
             for row in rows {
-                let (single, turn) = readable(&row.id, read_turn(&row))?;
+                let (single, turn) = row.turn();
                 let line: &mut Known = known.entry(single).or_default();
                 line.insert((turn.place.block, turn.place.log), turn);
             }
@@ -57,24 +58,22 @@ impl Store {
 
     /// The last turn of each of these before what is added.
     async fn before(&self, chain: u64, asked: Vec<Asked>) -> Result<Vec<TurnRow>, DbError> {
-        let descent = |asked: &Asked| Descent::below(asked.first[0] as u64 + 1, 1);
+        let descent = |asked: &Asked| Descent::below(asked.first.0 + 1, 1);
         let mut open: Vec<(Descent, Asked)> = asked.into_iter().map(|asked| (descent(&asked), asked)).collect();
         let mut found = Vec::new();
         while !open.is_empty() {
-            let mut by_limit: BTreeMap<i64, Vec<(Descent, Part, Asked)>> = BTreeMap::new();
+            let mut by_limit: BTreeMap<usize, Vec<(Descent, Part, Asked)>> = BTreeMap::new();
             for (descent, asked) in open.drain(..) {
                 let Some(part) = descent.next() else { continue };
-                let asked = Asked { from: part.from as i64, to: part.to as i64, ..asked };
+                let asked = Asked { from: part.from, to: part.to, ..asked };
                 by_limit.entry(part.limit()).or_default().push((descent, part, asked));
             }
             for (limit, looks) in by_limit {
                 let asked: Vec<Asked> = looks.iter().map(|(.., asked)| asked.clone()).collect();
-                let variables = vars! { chain: chain as i64, asked: asked, limit: limit };
+                let variables = vars! { chain: chain, asked: asked, limit: limit };
                 let lines: Vec<Vec<TurnRow>> = self.db.run(LINES, variables).await?;
                 for ((mut descent, part, asked), line) in looks.into_iter().zip(lines) {
-                    let first = asked.first.iter().copied().map(Some);
-                    let is_before =
-                        |row: &TurnRow| [4, 5].map(|place| key::number(&row.id, place)).into_iter().lt(first.clone());
+                    let is_before = |TurnRow { id: Id((.., block, log)), .. }: &TurnRow| (*block, *log) < asked.first;
                     let is_whole = descent.found(part, line.len());
                     match line.into_iter().rfind(is_before).filter(|_| is_whole) {
                         Some(row) => found.push(row),
@@ -97,7 +96,7 @@ impl Store {
                 (SELECT * FROM type::record('turn', [{line}, {last}, NONE]..[{line}, []]) LIMIT 1)
             ) FROM $asked)"
         );
-        self.db.run(&statement, vars! { chain: chain as i64, asked: asked }).await
+        self.db.rows(&statement, vars! { chain: chain, asked: asked }).await
     }
 
     /// Who got a token, and in which block, up to a block: the last turn.
@@ -107,22 +106,22 @@ impl Store {
         Single { origin, contract, token }: &Single,
         up_to: u64,
     ) -> Result<Option<(Address, u64)>, DbError> {
-        let mut descent = Descent::below(up_to.saturating_add(1).min(i64::MAX as u64), 1);
+        let mut descent = Descent::below(up_to.saturating_add(1).min(NUMBER_MAX), 1);
         while let Some(part) = descent.next() {
             let variables = vars! {
-                chain: chain as i64,
-                origin: origin.to_key(),
-                contract: hex(contract),
-                token_key: token_hex(token),
-                from: part.from as i64,
-                to: part.to as i64,
+                chain: chain,
+                origin: Text(*origin),
+                contract: Text(Short(*contract)),
+                token_key: Text(TokenHex(*token)),
+                from: part.from,
+                to: part.to,
                 limit: part.limit(),
             };
-            let rows: Vec<TurnRow> = self.db.run(LINE, variables).await?;
+            let rows: Vec<TurnRow> = self.db.rows(LINE, variables).await?;
             if descent.found(part, rows.len())
                 && let Some(row) = rows.last()
             {
-                let (_, turn) = readable(&row.id, read_turn(row))?;
+                let (_, turn) = row.turn();
                 return Ok(Some((turn.owner, turn.place.block)));
             }
         }
@@ -132,11 +131,11 @@ impl Store {
 
 fn asked(single: &Single, folded: &Folded) -> Option<Asked> {
     let places: BTreeSet<Place> = folded.turns.get(single)?.iter().map(|turn| turn.place).collect();
-    let at = |place: &Place| vec![place.block as i64, i64::from(place.log)];
+    let at = |place: &Place| (place.block, place.log);
     Some(Asked {
-        origin: single.origin.to_key(),
-        contract: hex(&single.contract),
-        token: token_hex(&single.token),
+        origin: Text(single.origin),
+        contract: Text(Short(single.contract)),
+        token: Text(TokenHex(single.token)),
         first: at(places.first()?),
         last: at(places.last()?),
         from: 0,
@@ -144,17 +143,11 @@ fn asked(single: &Single, folded: &Folded) -> Option<Asked> {
     })
 }
 
-fn read_turn(row: &TurnRow) -> Option<(Single, Turn)> {
-    let single = Single {
-        origin: Origin::from_key(key::text(&row.id, 1)?)?,
-        contract: read_address(&row.id, 2)?,
-        token: U256::from_str_radix(key::text(&row.id, 3)?, 16).ok()?,
-    };
-    let place = Place {
-        block: key::number(&row.id, 4)?.try_into().ok()?,
-        log: key::number(&row.id, 5)?.try_into().ok()?,
-        time_s: row.time_s.try_into().ok()?,
-        transaction: row.tx.parse().ok()?,
-    };
-    Some((single, Turn { place, owner: row.owner.parse().ok()? }))
+impl TurnRow {
+    fn turn(&self) -> (Single, Turn) {
+        let Id((_, origin, contract, token, block, log)) = self.id;
+        let single = Single { origin: origin.0, contract: contract.0.0, token: token.0.0 };
+        let place = Place { block, log, time_s: self.time_s, transaction: self.tx.0.0 };
+        (single, Turn { place, owner: self.owner.0.0 })
+    }
 }

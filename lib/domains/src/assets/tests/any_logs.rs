@@ -265,7 +265,7 @@ impl Ledger {
                 }
                 let mut folded = Default::default();
                 read(self.pipeline, &blocks, &mut self.shapes, &mut folded);
-                let final_height = self.cursor.final_height.max(*final_height as i64);
+                let final_height = self.cursor.final_height.max(*final_height);
                 let after = CursorRow { final_height, ..self.next(*height) };
                 self.commit_folded(after, folded, *late).await;
             }
@@ -365,7 +365,7 @@ async fn is_one_pass(script: &[Op], going: &[Go]) {
             *taken += 1;
         }
         if let Some(broken_off) = fold {
-            let final_height = ledger.cursor.final_height as u64;
+            let final_height = ledger.cursor.final_height;
             ledger.fold(final_height, broken_off).await;
         }
     }

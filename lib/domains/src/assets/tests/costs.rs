@@ -65,7 +65,7 @@ fn holding(number: u16) -> Holding {
 }
 
 /// Folds amounts of holders, in one change.
-async fn fold(store: &Store, seq: i64, amounts: impl Iterator<Item = (u16, Amount)>) {
+async fn fold(store: &Store, seq: u64, amounts: impl Iterator<Item = (u16, Amount)>) {
     let fold = |(number, amount)| Fold { holding: holding(number), deltas: vec![(seq, amount)] };
     for folds in amounts.map(fold).collect::<Vec<_>>().chunks(AT_ONCE) {
         store.fold(CHAIN, seq, folds).await.unwrap();
@@ -75,7 +75,7 @@ async fn fold(store: &Store, seq: i64, amounts: impl Iterator<Item = (u16, Amoun
 #[tokio::test]
 async fn the_last_page_of_holders_costs_what_the_first_does() {
     const HOLDERS_ALL: u16 = 1_500;
-    const PAGE: i64 = 20;
+    const PAGE: usize = 20;
     let db = database(crate::assets::domain()).await;
     let store = Store::new(&db);
     let one = Amount(alloy_primitives::U256::from(1));
@@ -101,7 +101,7 @@ async fn the_last_page_of_holders_costs_what_the_first_does() {
         let plan: String = db.run(&format!("EXPLAIN ANALYZE {HOLDERS}"), variables).await.unwrap();
         let rows =
             plan.split("rows: ").skip(1).filter_map(|rest| rest.split([',', '}', '\n']).next()?.trim().parse().ok());
-        let rows: Vec<i64> = rows.collect();
+        let rows: Vec<usize> = rows.collect();
         assert!(!rows.is_empty() && rows.iter().all(|rows| *rows <= PAGE), "after {after}: {plan}");
     }
 }

@@ -12,7 +12,7 @@ use std::time::Duration;
 use alloy_primitives::B256;
 use nepto_kit::Failure;
 use nepto_kit::clock::from_ms;
-use nepto_proto::api::assets::{Transaction, TransactionState};
+use nepto_proto::api::assets::Transaction;
 use nepto_proto::{AccountId, ErrorCode};
 
 use super::ops::Assets;
@@ -50,10 +50,10 @@ impl Assets {
 impl TransactionRow {
     fn show(&self) -> Transaction {
         Transaction {
-            chain_id: self.chain as u64,
-            hash: self.hash.clone(),
-            state: self.state.parse().unwrap_or(TransactionState::Pending),
-            block: self.block.map(|block| block as u64),
+            chain_id: self.chain,
+            hash: self.hash.0.to_string(),
+            state: self.state.0,
+            block: self.block,
             succeeded: self.succeeded,
             since: from_ms(self.since_ms),
         }

@@ -6,6 +6,7 @@ use alloy_primitives::{Address, B256, U64};
 use futures_util::{StreamExt, stream};
 use nepto_chain::rpc::RpcError;
 use nepto_chain::source::{Source, Verdict};
+use nepto_kit::db::Text;
 use nepto_kit::domain::Watcher;
 use nepto_kit::lease::Lease;
 use nepto_kit::outbox;
@@ -113,12 +114,12 @@ impl Tracker {
             row.since_ms = now_ms;
             row.next_look_ms = now_ms;
         }
-        let account = row.account.parse().ok().filter(|_| changed);
-        let state: Result<TransactionState, ()> = row.state.parse();
-        let state = state.map_err(|()| anyhow::anyhow!("{:?} is no state of a transaction", row.state))?;
-        let hash = row.hash.clone();
-        let event = account.map(|account| TransactionChanged { account, chain_id: self.chain, hash, state });
-        let event = event.map(|event| outbox::Row::new(&event, &ctx.clock, &ctx.random));
+        let event = || {
+            let (hash, state) = (row.hash.0.to_string(), row.state.0);
+            let event = TransactionChanged { account: row.account.0, chain_id: self.chain, hash, state };
+            outbox::Row::new(&event, &ctx.clock, &ctx.random)
+        };
+        let event = changed.then(event).transpose()?;
         self.assets.store.update(&row, event).await?;
         self.assets.outbox.wake();
         Ok(())
@@ -126,7 +127,7 @@ impl Tracker {
 
     /// Writes what the nodes say into a row.
     async fn ask(&self, row: &mut TransactionRow, final_height: u64) -> Result<(), RpcError> {
-        let hash = json!([row.hash]);
+        let hash = json!([row.hash.0]);
         match self.answer::<RpcReceipt>("eth_getTransactionReceipt", &hash).await? {
             Some(receipt) => {
                 let number = receipt.block_number.to::<u64>();
@@ -134,21 +135,21 @@ impl Tracker {
                 if self.source.verdict(number, receipt.block_hash).await != Verdict::Ours {
                     return Ok(());
                 }
-                row.block = Some(number as i64);
+                row.block = Some(number);
                 row.succeeded = receipt.status.map(|status| status == U64::from(1));
                 row.is_settled = number <= final_height;
                 let state = if row.is_settled { TransactionState::Final } else { TransactionState::Mined };
-                row.state = state.as_str().to_owned();
+                row.state = Text(state);
             }
             None => {
                 // it was in a block that was given up, or never in one
                 (row.block, row.succeeded) = (None, None);
-                row.state = TransactionState::Pending.as_str().to_owned();
+                row.state = Text(TransactionState::Pending);
                 if let Some(known) = self.answer::<RpcTransaction>("eth_getTransactionByHash", &hash).await? {
-                    row.sender = Some(known.from.to_string());
-                    row.nonce = Some(known.nonce.to::<u64>() as i64);
+                    row.sender = Some(Text(known.from));
+                    row.nonce = Some(known.nonce.to());
                 } else if self.is_replaced(row, final_height).await? {
-                    row.state = TransactionState::Dropped.as_str().to_owned();
+                    row.state = Text(TransactionState::Dropped);
                     row.is_settled = true;
                 }
             }
@@ -158,10 +159,10 @@ impl Tracker {
 
     /// Whether another transaction of its sender is final at its place.
     async fn is_replaced(&self, row: &TransactionRow, final_height: u64) -> Result<bool, RpcError> {
-        let (Some(sender), Some(nonce)) = (&row.sender, row.nonce) else { return Ok(false) };
+        let (Some(Text(sender)), Some(nonce)) = (row.sender, row.nonce) else { return Ok(false) };
         let params = json!([sender, U64::from(final_height)]);
         let used: Option<U64> = self.answer("eth_getTransactionCount", &params).await?;
-        Ok(used.is_some_and(|used| used.to::<u64>() > nonce as u64))
+        Ok(used.is_some_and(|used| used.to::<u64>() > nonce))
     }
 
     /// The first answer that is not `null`; `None` if every node says so.

@@ -1,6 +1,7 @@
 //! Wallets that signed as contracts: on which chain, and when they are asked again.
 
 use nepto_kit::db::{DbError, Id, RecordId, Table, vars};
+use nepto_proto::ErrorCode;
 use surrealdb::types::SurrealValue;
 
 use super::Store;
@@ -48,23 +49,23 @@ impl Store {
         block: u64,
         due_at_ms: i64,
     ) -> Result<(), DbError> {
+        let id = contract_wallet_id(wallet);
         self.db
-            .execute(
-                "{
-                    LET $known = (SELECT * FROM ONLY $id);
-                    IF $known AND $known.chain_id != $chain_id { THROW 'wallet_chain' };
-                    UPSERT $id SET chain_id = $chain_id, block = math::max([$known.block ?? 0, $block]),
-                        due_at_ms = math::min([$known.due_at_ms ?? $due, $due]);
-                }",
-                vars! { id: contract_wallet_id(wallet), chain_id: chain_id, block: block, due: due_at_ms },
+            .transaction(vars! { id: id, chain_id: chain_id, block: block, due: due_at_ms })
+            .then("LET $known = (SELECT * FROM ONLY $id)")
+            .refuse_if("$known AND $known.chain_id != $chain_id", ErrorCode::WalletChain)
+            .then(
+                "UPSERT $id SET chain_id = $chain_id, block = math::max([$known.block ?? 0, $block]),
+                    due_at_ms = math::min([$known.due_at_ms ?? $due, $due])",
             )
+            .execute()
             .await
     }
 
     /// Wallets that are to be asked again by now, those that wait longest first, up to a bound.
     pub async fn due_contract_wallets(&self, now_ms: i64, limit: i64) -> Result<Vec<ContractWalletRow>, DbError> {
         let statement = "SELECT * FROM contract_wallet WHERE due_at_ms <= $now ORDER BY due_at_ms LIMIT $limit";
-        self.db.run(statement, vars! { now: now_ms, limit: limit }).await
+        self.db.rows(statement, vars! { now: now_ms, limit: limit }).await
     }
 
     /// Notes when a wallet is to be asked next, unless somebody wanted that sooner meanwhile.

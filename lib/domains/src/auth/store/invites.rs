@@ -91,7 +91,7 @@ impl Store {
         // an id is the beginning of its hash: this sorts behind all that begin with it
         let after = if after.is_empty() { String::new() } else { format!("{after}~") };
         let statement = "SELECT * FROM type::record('invite', $after>..) WHERE expires_at_ms > $now LIMIT $limit";
-        let rows: Vec<InviteRow> = self.db.run(statement, vars! { after: after, now: now_ms, limit: limit }).await?;
+        let rows: Vec<InviteRow> = self.db.rows(statement, vars! { after: after, now: now_ms, limit: limit }).await?;
         Ok(rows.iter().map(InviteRow::to_api).collect())
     }
 

@@ -42,7 +42,7 @@ impl Store {
             root: String,
         }
         let ids: Vec<RecordId> = accounts.iter().map(|account| account_id(*account)).collect();
-        let rows: Vec<Row> = self.db.run("SELECT id, root FROM $ids", vars! { ids: ids }).await?;
+        let rows: Vec<Row> = self.db.rows("SELECT id, root FROM $ids", vars! { ids: ids }).await?;
         Ok(rows.into_iter().map(|Row { id, root }| RootWallet { account: id.0.0, wallet: root }).collect())
     }
 }

@@ -13,7 +13,7 @@ use nepto_kit::outbox;
 use nepto_kit::redis::Redis;
 use nepto_proto::api::keys as api;
 use nepto_proto::certificate::SignedMessage;
-use nepto_proto::{AccountId, DeviceId, RegistrationId};
+use nepto_proto::{AccountId, DeviceId, ErrorCode, RegistrationId};
 use redis::Script;
 use serde::{Deserialize, Serialize};
 use surrealdb::types::SurrealValue;
@@ -204,51 +204,56 @@ impl Store {
     /// Registers a device under the next free number, or renews the one with this identity key. Throws `device_limit`, and
     /// `identity_taken` if another account ever had the key.
     pub async fn register(&self, account: AccountId, row: DeviceRow, devices_max: usize) -> Result<DeviceId, DbError> {
+        let variables = vars! {
+            roster_id: roster_id(account),
+            account: account.to_string(),
+            row: row,
+            max: devices_max,
+        };
         let Int(device) = self
             .db
-            .run(
-                "{
-                    LET $identity = type::record('identity', encoding::base64::encode($row.identity_key));
-                    LET $owner = (SELECT VALUE account FROM ONLY $identity);
-                    IF $owner AND $owner != $account { THROW 'identity_taken' };
-                    IF !$owner { CREATE $identity SET account = $account };
-                    LET $roster = (SELECT * FROM ONLY $roster_id)
-                        ?? { revision: 0, last_device: 0, devices: [] };
-                    LET $same = (SELECT VALUE device FROM device:[$account, NONE]..[$account, []]
-                        WHERE identity_key = $row.identity_key)[0];
-                    IF $same {
-                        UPDATE type::record('device', [$account, $same]) SET name = $row.name, wallet = $row.wallet,
-                            wallet_version = $row.wallet_version, message = $row.message, signature = $row.signature, signed_prekey = $row.signed_prekey,
-                            last_resort = $row.last_resort, registration_id = $row.registration_id,
-                            signed_top = math::max([signed_top, $row.signed_top]),
-                            last_resort_top = math::max([last_resort_top, $row.last_resort_top]),
-                            last_seen_at_ms = $row.last_seen_at_ms;
-                        LET $devices = $roster.devices.map(|$entry| IF $entry.device = $same
-                            { { device: $same, registration_id: $row.registration_id } } ELSE { $entry });
-                        UPSERT $roster_id SET revision = $roster.revision + 1, last_device = $roster.last_device,
-                            devices = $devices;
-                        RETURN $same;
-                    };
-                    IF array::len($roster.devices) >= $max { THROW 'device_limit' };
-                    -- numbers go round, so that a new device never gets the number of one just removed
-                    LET $used = $roster.devices.map(|$entry| $entry.device);
-                    LET $free = array::range(1..=127).map(|$n| ($roster.last_device + $n - 1) % 127 + 1)
-                        .filter(|$n| $n NOT IN $used)[0];
-                    CREATE type::record('device', [$account, $free])
-                        CONTENT object::extend($row, { device: $free });
-                    DELETE type::record('removed_device', [$account, $free]);
-                    UPSERT $roster_id SET revision = $roster.revision + 1, last_device = $free,
-                        devices = array::push($roster.devices,
-                            { device: $free, registration_id: $row.registration_id });
-                    RETURN $free;
-                }",
-                vars! {
-                    roster_id: roster_id(account),
-                    account: account.to_string(),
-                    row: row,
-                    max: devices_max as i64,
-                },
+            .transaction(variables)
+            .then(
+                "LET $identity = type::record('identity', encoding::base64::encode($row.identity_key));
+                LET $owner = (SELECT VALUE account FROM ONLY $identity)",
             )
+            .refuse_if("$owner AND $owner != $account", ErrorCode::IdentityTaken)
+            .then(
+                "IF !$owner { CREATE $identity SET account = $account };
+                LET $roster = (SELECT * FROM ONLY $roster_id)
+                    ?? { revision: 0, last_device: 0, devices: [] };
+                LET $same = (SELECT VALUE device FROM device:[$account, NONE]..[$account, []]
+                    WHERE identity_key = $row.identity_key)[0];
+                IF $same {
+                    UPDATE type::record('device', [$account, $same]) SET name = $row.name, wallet = $row.wallet,
+                        wallet_version = $row.wallet_version, message = $row.message, signature = $row.signature,
+                        signed_prekey = $row.signed_prekey, last_resort = $row.last_resort,
+                        registration_id = $row.registration_id,
+                        signed_top = math::max([signed_top, $row.signed_top]),
+                        last_resort_top = math::max([last_resort_top, $row.last_resort_top]),
+                        last_seen_at_ms = $row.last_seen_at_ms;
+                    LET $devices = $roster.devices.map(|$entry| IF $entry.device = $same
+                        { { device: $same, registration_id: $row.registration_id } } ELSE { $entry });
+                    UPSERT $roster_id SET revision = $roster.revision + 1, last_device = $roster.last_device,
+                        devices = $devices;
+                    RETURN $same;
+                }",
+            )
+            .refuse_if("array::len($roster.devices) >= $max", ErrorCode::DeviceLimit)
+            .then(
+                "-- numbers go round, so that a new device never gets the number of one just removed
+                LET $used = $roster.devices.map(|$entry| $entry.device);
+                LET $free = array::range(1..=127).map(|$n| ($roster.last_device + $n - 1) % 127 + 1)
+                    .filter(|$n| $n NOT IN $used)[0];
+                CREATE type::record('device', [$account, $free])
+                    CONTENT object::extend($row, { device: $free });
+                DELETE type::record('removed_device', [$account, $free]);
+                UPSERT $roster_id SET revision = $roster.revision + 1, last_device = $free,
+                    devices = array::push($roster.devices,
+                        { device: $free, registration_id: $row.registration_id });
+                RETURN $free",
+            )
+            .run()
             .await?;
         Ok(device)
     }
@@ -263,38 +268,35 @@ impl Store {
         now_ms: i64,
         event: outbox::Row,
     ) -> Result<(), DbError> {
+        let variables = vars! {
+            id: device_id(account, device),
+            roster_id: roster_id(account),
+            account: account.to_string(),
+            device: Int(device),
+            message: certificate.as_ref().map(|certificate| certificate.message.clone()),
+            signature: certificate.map(|certificate| certificate.signature),
+            now: now_ms,
+        };
         self.db
-            .execute(
-                &format!(
-                    "{{
-                        LET $row = (SELECT * FROM ONLY $id);
-                        IF !$row {{ THROW 'device_unknown' }};
-                        IF $message AND ($row.message != $message OR $row.signature != $signature) {{
-                            THROW 'device_unknown'
-                        }};
-                        UPSERT type::record('removed_device', [$account, $device]) SET device = $device,
-                            registration_id = $row.registration_id, identity_key = $row.identity_key,
-                            message = $row.message, signature = $row.signature, removed_at_ms = $now;
-                        DELETE $id;
-                        DELETE ec_prekey:[$account, $device, NONE]..[$account, $device, []];
-                        DELETE kyber_prekey:[$account, $device, NONE]..[$account, $device, []];
-                        UPDATE $roster_id SET revision += 1,
-                            devices = devices.filter(|$entry| $entry.device != $device);
-                        {insert}
-                    }}",
-                    insert = outbox::INSERT
-                ),
-                vars! {
-                    id: device_id(account, device),
-                    roster_id: roster_id(account),
-                    account: account.to_string(),
-                    device: i64::from(device.get()),
-                    message: certificate.as_ref().map(|certificate| certificate.message.clone()),
-                    signature: certificate.map(|certificate| certificate.signature),
-                    now: now_ms,
-                    events: vec![event],
-                },
+            .transaction(variables)
+            .then("LET $row = (SELECT * FROM ONLY $id)")
+            .refuse_if("!$row", ErrorCode::DeviceUnknown)
+            .refuse_if(
+                "$message AND ($row.message != $message OR $row.signature != $signature)",
+                ErrorCode::DeviceUnknown,
             )
+            .then(
+                "UPSERT type::record('removed_device', [$account, $device]) SET device = $device,
+                    registration_id = $row.registration_id, identity_key = $row.identity_key,
+                    message = $row.message, signature = $row.signature, removed_at_ms = $now;
+                DELETE $id;
+                DELETE ec_prekey:[$account, $device, NONE]..[$account, $device, []];
+                DELETE kyber_prekey:[$account, $device, NONE]..[$account, $device, []];
+                UPDATE $roster_id SET revision += 1,
+                    devices = devices.filter(|$entry| $entry.device != $device)",
+            )
+            .emit([event])
+            .execute()
             .await
     }
 
@@ -316,7 +318,7 @@ impl Store {
     /// All devices of an account.
     pub async fn devices(&self, account: AccountId) -> Result<Vec<DeviceRow>, DbError> {
         let statement = "SELECT * FROM device:[$account, NONE]..[$account, []]";
-        self.db.run(statement, vars! { account: account.to_string() }).await
+        self.db.rows(statement, vars! { account: account.to_string() }).await
     }
 
     /// The device of this number, unless it was removed.
@@ -333,13 +335,13 @@ impl Store {
     /// Devices that were not heard of since a moment, up to a bound.
     pub async fn idle_since(&self, before_ms: i64, limit: i64) -> Result<Vec<DeviceRow>, DbError> {
         let statement = "SELECT * FROM device WHERE last_seen_at_ms < $before LIMIT $limit";
-        self.db.run(statement, vars! { before: before_ms, limit: limit }).await
+        self.db.rows(statement, vars! { before: before_ms, limit: limit }).await
     }
 
     /// Devices whose one-time prekeys run out, those after one, up to a bound.
     pub async fn low_on_prekeys(&self, after: &LowDevice, limit: i64) -> Result<Vec<DeviceRow>, DbError> {
         let statement = "SELECT * FROM device WHERE low > $after ORDER BY low LIMIT $limit";
-        self.db.run(statement, vars! { after: after.0.clone(), limit: limit }).await
+        self.db.rows(statement, vars! { after: after.0.clone(), limit: limit }).await
     }
 
     /// Puts a list into Redis for the gateways.

@@ -2,7 +2,7 @@
 
 use nepto_kit::db::{Bytes, DbError, Id, Int, Table, Text, vars};
 use nepto_proto::api::keys::{self as api, TAG_MODULUS, one_time_tag, sum_of_tags};
-use nepto_proto::{AccountId, DeviceId};
+use nepto_proto::{AccountId, DeviceId, ErrorCode};
 use surrealdb::types::SurrealValue;
 
 use super::{DeviceRow, Signed, Store, device_id};
@@ -99,59 +99,68 @@ impl Store {
         let lowest_and_highest = |ids: Vec<u32>| (ids.iter().min().copied(), ids.iter().max().copied());
         let (ec_first, ec_last) = lowest_and_highest(keys.ec.iter().map(|key| key.id).collect());
         let (kyber_first, kyber_last) = lowest_and_highest(keys.kyber.iter().map(|key| key.id).collect());
+        let variables = vars! {
+            id: device_id(account, device),
+            account: account.to_string(),
+            n: Int(device),
+            ec: ec,
+            kyber: kyber,
+            ec_sum: ec_sum,
+            kyber_sum: kyber_sum,
+            ec_first: ec_first,
+            ec_last: ec_last,
+            kyber_first: kyber_first,
+            kyber_last: kyber_last,
+            modulus: TAG_MODULUS,
+            replace: keys.replace,
+            signed: keys.signed_prekey.as_ref().map(Signed::from),
+            last_resort: keys.last_resort.as_ref().map(Signed::from),
+            max: keys_max,
+        };
         let left: Left = self
             .db
-            .run(
-                "{
-                    LET $row = (SELECT * FROM ONLY $id);
-                    IF !$row { THROW 'device_unknown' };
-                    IF ($ec_first != NONE AND $ec_first <= $row.ec_top)
-                        OR ($kyber_first != NONE AND $kyber_first <= $row.kyber_top) { THROW 'key_used' };
-                    IF $signed != NONE AND $signed.id <= $row.signed_top
-                        AND ($signed.id != $row.signed_prekey.id OR $signed.public_key != $row.signed_prekey.public_key)
-                        { THROW 'key_used' };
-                    IF $last_resort != NONE AND $last_resort.id <= $row.last_resort_top
-                        AND ($last_resort.id != $row.last_resort.id
-                            OR $last_resort.public_key != $row.last_resort.public_key)
-                        { THROW 'key_used' };
-                    LET $kept = IF $replace { { ec_left: 0, kyber_left: 0, ec_sum: 0, kyber_sum: 0 } } ELSE { $row };
-                    LET $ec_left = $kept.ec_left + array::len($ec);
-                    LET $kyber_left = $kept.kyber_left + array::len($kyber);
-                    IF $ec_left > $max OR $kyber_left > $max { THROW 'key_limit' };
-                    IF $replace {
-                        DELETE ec_prekey:[$account, $n, NONE]..[$account, $n, []];
-                        DELETE kyber_prekey:[$account, $n, NONE]..[$account, $n, []];
-                    };
-                    IF array::len($ec) > 0 { INSERT INTO ec_prekey $ec };
-                    IF array::len($kyber) > 0 { INSERT INTO kyber_prekey $kyber };
-                    UPDATE $id SET ec_left = $ec_left, kyber_left = $kyber_left,
-                        ec_sum = ($kept.ec_sum + $ec_sum) % $modulus,
-                        kyber_sum = ($kept.kyber_sum + $kyber_sum) % $modulus,
-                        ec_top = $ec_last ?? ec_top, kyber_top = $kyber_last ?? kyber_top,
-                        signed_top = math::max([signed_top, $signed.id ?? 0]),
-                        last_resort_top = math::max([last_resort_top, $last_resort.id ?? 0]),
-                        signed_prekey = $signed ?? signed_prekey, last_resort = $last_resort ?? last_resort;
-                    RETURN { ec_left: $ec_left, kyber_left: $kyber_left };
-                }",
-                vars! {
-                    id: device_id(account, device),
-                    account: account.to_string(),
-                    n: i64::from(device.get()),
-                    ec: ec,
-                    kyber: kyber,
-                    ec_sum: ec_sum,
-                    kyber_sum: kyber_sum,
-                    ec_first: ec_first,
-                    ec_last: ec_last,
-                    kyber_first: kyber_first,
-                    kyber_last: kyber_last,
-                    modulus: TAG_MODULUS.cast_signed(),
-                    replace: keys.replace,
-                    signed: keys.signed_prekey.as_ref().map(Signed::from),
-                    last_resort: keys.last_resort.as_ref().map(Signed::from),
-                    max: keys_max as i64,
-                },
+            .transaction(variables)
+            .then("LET $row = (SELECT * FROM ONLY $id)")
+            .refuse_if("!$row", ErrorCode::DeviceUnknown)
+            .refuse_if(
+                "($ec_first != NONE AND $ec_first <= $row.ec_top)
+                    OR ($kyber_first != NONE AND $kyber_first <= $row.kyber_top)",
+                ErrorCode::KeyUsed,
             )
+            .refuse_if(
+                "$signed != NONE AND $signed.id <= $row.signed_top
+                    AND ($signed.id != $row.signed_prekey.id OR $signed.public_key != $row.signed_prekey.public_key)",
+                ErrorCode::KeyUsed,
+            )
+            .refuse_if(
+                "$last_resort != NONE AND $last_resort.id <= $row.last_resort_top
+                    AND ($last_resort.id != $row.last_resort.id
+                        OR $last_resort.public_key != $row.last_resort.public_key)",
+                ErrorCode::KeyUsed,
+            )
+            .then(
+                "LET $kept = IF $replace { { ec_left: 0, kyber_left: 0, ec_sum: 0, kyber_sum: 0 } } ELSE { $row };
+                LET $ec_left = $kept.ec_left + array::len($ec);
+                LET $kyber_left = $kept.kyber_left + array::len($kyber)",
+            )
+            .refuse_if("$ec_left > $max OR $kyber_left > $max", ErrorCode::KeyLimit)
+            .then(
+                "IF $replace {
+                    DELETE ec_prekey:[$account, $n, NONE]..[$account, $n, []];
+                    DELETE kyber_prekey:[$account, $n, NONE]..[$account, $n, []];
+                };
+                IF array::len($ec) > 0 { INSERT INTO ec_prekey $ec };
+                IF array::len($kyber) > 0 { INSERT INTO kyber_prekey $kyber };
+                UPDATE $id SET ec_left = $ec_left, kyber_left = $kyber_left,
+                    ec_sum = ($kept.ec_sum + $ec_sum) % $modulus,
+                    kyber_sum = ($kept.kyber_sum + $kyber_sum) % $modulus,
+                    ec_top = $ec_last ?? ec_top, kyber_top = $kyber_last ?? kyber_top,
+                    signed_top = math::max([signed_top, $signed.id ?? 0]),
+                    last_resort_top = math::max([last_resort_top, $last_resort.id ?? 0]),
+                    signed_prekey = $signed ?? signed_prekey, last_resort = $last_resort ?? last_resort;
+                RETURN { ec_left: $ec_left, kyber_left: $kyber_left }",
+            )
+            .run()
             .await?;
         Ok(api::KeyCount { ec: left.ec_left, kyber: left.kyber_left })
     }

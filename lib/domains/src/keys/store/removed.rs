@@ -33,7 +33,7 @@ impl Store {
     pub async fn removed(&self, account: AccountId, limit: i64) -> Result<Vec<RemovedRow>, DbError> {
         let statement = "SELECT * FROM removed_device:[$account, NONE]..[$account, []]
             ORDER BY removed_at_ms DESC LIMIT $limit";
-        self.db.run(statement, vars! { account: account.to_string(), limit: limit }).await
+        self.db.rows(statement, vars! { account: account.to_string(), limit: limit }).await
     }
 
     /// Forgets devices that were removed before a moment, up to a bound; how many.

@@ -9,11 +9,12 @@ use std::time::Duration;
 use async_nats::HeaderMap;
 use futures_util::StreamExt;
 use nepto_kit::Ctx;
+use nepto_kit::batch::{self, Part};
 use nepto_proto::subject::{Shard, parse_missed};
 use nepto_proto::{AccountId, DeviceId};
 use tokio::time::timeout;
 
-use super::publish::{Refused, publish};
+use super::publish::Refused;
 use super::purge_subject;
 
 /// Headers of JetStream.
@@ -44,7 +45,8 @@ pub async fn mark(
     let mut headers = HeaderMap::new();
     headers.insert(header::EXPECTED_LAST_SUBJECT_SEQUENCE, "0");
     let subject = shard.missed(account, missed.device);
-    match publish(nats, subject, headers, missed.since_ms.to_string().into()).await {
+    let mark = Part { subject, headers, body: missed.since_ms.to_string().into() };
+    match batch::publish_one(nats, mark).await.map_err(Refused::from) {
         Ok(_) => Ok(true),
         Err(Refused::Exists) => Ok(false),
         Err(refused) => Err(refused),

@@ -38,8 +38,6 @@ const READ_BYTES_MAX: usize = 1024 * 1024;
 #[derive(Deserialize)]
 struct ApiError {
     #[serde(default)]
-    err_code: u64,
-    #[serde(default)]
     description: String,
 }
 

@@ -1,17 +1,12 @@
-//! One message to a stream, and the stream's answer in our words.
+//! What the stream of a mailbox refuses, in our words.
 
-use std::time::Duration;
-
-use async_nats::HeaderMap;
-use bytes::Bytes;
-use serde::Deserialize;
-
-use super::ApiError;
+use nepto_kit::batch::BatchError;
 
 /// Error codes of the NATS server (`errors.json`).
 mod err_code {
-    /// There is a message where none was expected.
+    /// There is a message where none was expected; which sequence it has, the server says or does not say.
     pub const WRONG_LAST_SEQUENCE: u64 = 10_071;
+    pub const WRONG_LAST_SEQUENCE_CONSTANT: u64 = 10_164;
     /// The stream refused to store. The server has one code for many reasons; a full mailbox is told by its words.
     pub const STORE_FAILED: u64 = 10_077;
     /// Those words (`store.go`, `ErrMaxMsgsPerSubject`).
@@ -20,10 +15,7 @@ mod err_code {
     pub const BATCH_CONTAINS_DUPLICATE: u64 = 10_201;
 }
 
-/// JetStream must answer in this time.
-const STORE_TIMEOUT: Duration = Duration::from_secs(5);
-
-/// Why a stream did not take a message, or a batch that ends with it.
+/// Why a stream did not take a message, or a batch.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Refused {
     /// An id of the batch was seen before.
@@ -36,30 +28,33 @@ pub enum Refused {
     Other(String),
 }
 
-#[derive(Deserialize)]
-struct PubAck {
-    error: Option<ApiError>,
-    #[serde(default)]
-    duplicate: bool,
+impl From<BatchError> for Refused {
+    fn from(error: BatchError) -> Self {
+        match error {
+            BatchError::Unreachable(reason) => Self::Other(reason),
+            BatchError::Refused { code, description } => match code {
+                err_code::STORE_FAILED if description == err_code::MAXIMUM_PER_SUBJECT => Self::Full,
+                err_code::BATCH_CONTAINS_DUPLICATE => Self::Duplicate,
+                err_code::WRONG_LAST_SEQUENCE | err_code::WRONG_LAST_SEQUENCE_CONSTANT => Self::Exists,
+                _ => Self::Other(description),
+            },
+        }
+    }
 }
 
-/// Publishes and waits for the answer: whether the message was there before.
-pub async fn publish(
-    nats: &async_nats::Client,
-    subject: String,
-    headers: HeaderMap,
-    payload: Bytes,
-) -> Result<bool, Refused> {
-    let request = async_nats::Request::new().headers(headers).payload(payload).timeout(Some(STORE_TIMEOUT));
-    let reply = nats.send_request(subject, request).await.map_err(|error| Refused::Other(error.to_string()))?;
-    let ack: PubAck = serde_json::from_slice(&reply.payload).map_err(|error| Refused::Other(error.to_string()))?;
-    match ack.error {
-        None => Ok(ack.duplicate),
-        Some(error) => Err(match error.err_code {
-            err_code::STORE_FAILED if error.description == err_code::MAXIMUM_PER_SUBJECT => Refused::Full,
-            err_code::BATCH_CONTAINS_DUPLICATE => Refused::Duplicate,
-            err_code::WRONG_LAST_SEQUENCE => Refused::Exists,
-            _ => Refused::Other(error.description),
-        }),
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_the_server_refuses_is_told_apart_by_its_code() {
+        let refused =
+            |code, description: &str| Refused::from(BatchError::Refused { code, description: description.to_owned() });
+        assert_eq!(refused(10_071, "wrong last sequence: 5"), Refused::Exists);
+        assert_eq!(refused(10_164, "wrong last sequence"), Refused::Exists);
+        assert_eq!(refused(10_201, "batch publish contains duplicate message id"), Refused::Duplicate);
+        assert_eq!(refused(10_077, "maximum messages per subject exceeded"), Refused::Full);
+        assert_eq!(refused(10_077, "maximum bytes exceeded"), Refused::Other("maximum bytes exceeded".to_owned()));
+        assert_eq!(Refused::from(BatchError::Unreachable("gone".to_owned())), Refused::Other("gone".to_owned()));
     }
 }

@@ -15,6 +15,7 @@ use base64::prelude::BASE64_URL_SAFE_NO_PAD;
 use bytes::Bytes;
 use futures_util::future::join_all;
 use nepto_kit::Ctx;
+use nepto_kit::batch::{self, Part};
 use nepto_kit::clock::{Clock, Random};
 use nepto_proto::event::MailboxNotice;
 use nepto_proto::subject::{Shard, Shards};
@@ -25,15 +26,8 @@ use tokio::time::{Instant, timeout};
 
 use super::missed::{self, Missed};
 use super::notify;
-use super::publish::{Refused, publish};
+use super::publish::Refused;
 use crate::messaging::config::Batches;
-
-/// Headers of JetStream (NATS ADR-50, atomic batch publishing).
-mod header {
-    pub const BATCH_ID: &str = "Nats-Batch-Id";
-    pub const BATCH_SEQUENCE: &str = "Nats-Batch-Sequence";
-    pub const BATCH_COMMIT: &str = "Nats-Batch-Commit";
-}
 
 /// Messages that wait for a shard at most; a full queue is answered with `unavailable`.
 const QUEUE_MAX: usize = 8_192;
@@ -387,35 +381,22 @@ impl Lane {
             [(message, copy)] => return self.publish(message, copy).await,
             _ => {}
         }
-        let batch_id = self.random.alphanumeric(24);
-        let mut reply = None;
-        for (index, (message, copy)) in copies.iter().enumerate() {
-            let mut headers = headers(message, copy);
-            headers.insert(header::BATCH_ID, batch_id.as_str());
-            headers.insert(header::BATCH_SEQUENCE, (index + 1).to_string());
-            let subject = self.shard.mailbox(message.to, copy.device);
-            let envelope = copy.envelope.clone();
-            if index + 1 < copies.len() {
-                let sent = self.nats.publish_with_headers(subject, headers, envelope).await;
-                sent.map_err(|error| Refused::Other(error.to_string()))?;
-            } else {
-                headers.insert(header::BATCH_COMMIT, "1");
-                reply = Some(publish(&self.nats, subject, headers, envelope).await?);
-            }
-        }
-        reply.ok_or_else(|| Refused::Other("nothing to commit".to_owned()))
+        let parts = copies.iter().map(|(message, copy)| self.part(message, copy)).collect();
+        batch::publish(&self.nats, &self.random.alphanumeric(24), parts).await?;
+        // a batch with something that was there before is refused
+        Ok(false)
     }
 
+    /// Whether the copy was there before.
     async fn publish(&self, message: &Submission, copy: &DeviceCopy) -> Result<bool, Refused> {
-        let subject = self.shard.mailbox(message.to, copy.device);
-        publish(&self.nats, subject, headers(message, copy), copy.envelope.clone()).await
+        Ok(batch::publish_one(&self.nats, self.part(message, copy)).await?)
     }
-}
 
-fn headers(message: &Submission, copy: &DeviceCopy) -> HeaderMap {
-    let mut headers = HeaderMap::new();
-    headers.insert(NATS_MESSAGE_ID, message.copy_id(copy));
-    headers
+    fn part(&self, message: &Submission, copy: &DeviceCopy) -> Part {
+        let mut headers = HeaderMap::new();
+        headers.insert(NATS_MESSAGE_ID, message.copy_id(copy));
+        Part { subject: self.shard.mailbox(message.to, copy.device), headers, body: copy.envelope.clone() }
+    }
 }
 
 fn answer_all(group: Vec<Pending>, fate: Result<Stored, StoreError>) {
