@@ -5,8 +5,9 @@
 
 pub mod api;
 pub mod certificate;
-pub mod code;
+pub mod close_code;
 pub mod content;
+pub mod error_code;
 pub mod event;
 pub mod frame;
 pub mod ids;
@@ -28,5 +29,6 @@ pub mod chain {
     include!(concat!(env!("OUT_DIR"), "/nepto.chain.v1.rs"));
 }
 
-pub use code::{CloseCode, ErrorCode};
+pub use close_code::CloseCode;
+pub use error_code::ErrorCode;
 pub use ids::{AccountId, ClientMsgId, DeviceId, RegistrationId, SessionId};
