@@ -1,11 +1,11 @@
 //! What is held on chains: `/v1/assets`. Amounts are base units, decimal, as strings: they exceed what JSON numbers hold.
 
-mod words;
+mod kinds;
 
 use serde::{Deserialize, Serialize};
 use time::OffsetDateTime;
 
-pub use words::{BalanceKind, ContractKind, PartOutcome, Standard, TokenStandard, TransactionState};
+pub use kinds::{BalanceKind, ContractKind, PartOutcome, Standard, TokenStandard, TransactionState};
 
 /// A contract that is watched.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]

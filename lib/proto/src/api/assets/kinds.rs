@@ -1,4 +1,4 @@
-//! Words of answers and events about what is held: enumerations, stored and written by the same names.
+//! What answers and events say about what is held, as enumerations: stored and written by the same names.
 
 use std::fmt;
 use std::str::FromStr;
@@ -7,7 +7,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::svc::collector::Pipeline;
 
-macro_rules! words {
+macro_rules! kinds {
     ($($(#[$doc:meta])* $name:ident { $($(#[$variant_doc:meta])* $variant:ident = $text:literal,)+ })+) => {$(
         $(#[$doc])*
         #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
@@ -36,13 +36,13 @@ macro_rules! words {
         impl FromStr for $name {
             type Err = ();
             fn from_str(text: &str) -> Result<Self, ()> {
-                Self::ALL.iter().copied().find(|word| word.as_str() == text).ok_or(())
+                Self::ALL.iter().copied().find(|kind| kind.as_str() == text).ok_or(())
             }
         }
     )+};
 }
 
-words! {
+kinds! {
     /// By which events of a contract something is held.
     Standard {
         /// ERC-20: amounts that are all alike.
