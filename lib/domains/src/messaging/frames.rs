@@ -51,7 +51,7 @@ struct Messaging {
 
 pub fn mount(ctx: Ctx, connections: Arc<dyn Connections>) -> BoxFuture<'static, anyhow::Result<Frames>> {
     Box::pin(async move {
-        let (store, lanes) = Store::new(&ctx);
+        let (store, writers) = Store::new(&ctx);
         let fullness = Arc::new(Fullness::default());
         let messaging = Arc::new(Messaging {
             sending: Arc::new(Sending { ctx: ctx.clone(), store, fullness: fullness.clone() }),
@@ -73,8 +73,8 @@ pub fn mount(ctx: Ctx, connections: Arc<dyn Connections>) -> BoxFuture<'static, 
             ("mailboxes".to_owned(), Box::pin(mailboxes)),
             ("fullness".to_owned(), Box::pin(async move { fullness.watch(&ctx).map(Ok).await })),
         ];
-        for (index, lane) in lanes.into_iter().enumerate() {
-            parts.push((format!("lane {index}"), Box::pin(lane.run().map(Ok))));
+        for (index, writer) in writers.into_iter().enumerate() {
+            parts.push((format!("shard writer {index}"), Box::pin(writer.run().map(Ok))));
         }
         Ok(Frames { handler: Arc::new(MessagingFrames(messaging)), parts })
     })

@@ -133,31 +133,31 @@ struct Pending {
 /// disk for all of them. The order of arrival is the order of storage.
 #[derive(Clone)]
 pub struct Store {
-    lanes: Arc<[mpsc::Sender<Pending>]>,
+    writers: Arc<[mpsc::Sender<Pending>]>,
     shards: Shards,
 }
 
 impl Store {
-    /// With a lane for each shard, to be run. They end when the store is dropped and everything in them is stored.
-    pub fn new(ctx: &Ctx) -> (Self, Vec<Lane>) {
+    /// With a writer for each shard, to be run. They end when the store is dropped and everything in them is stored.
+    pub fn new(ctx: &Ctx) -> (Self, Vec<ShardWriter>) {
         let shards = ctx.config.nats.shards;
         let batches = Arc::new(Semaphore::new(BATCHES_MAX));
-        let lane = |shard| {
+        let writer = |shard| {
             let batches = batches.clone();
             let (sender, receiver) = mpsc::channel(QUEUE_MAX);
             let (nats, clock, random) = (ctx.nats.clone(), ctx.clock.clone(), ctx.random.clone());
             let batch_max = ctx.config.section::<Batches>().batch_max;
             let full = Mutex::default();
-            (sender, Lane { nats, clock, random, shard, batch_max, receiver, batches, full })
+            (sender, ShardWriter { nats, clock, random, shard, batch_max, receiver, batches, full })
         };
-        let (senders, lanes): (Vec<_>, Vec<_>) = shards.all().map(lane).unzip();
-        (Self { lanes: senders.into(), shards }, lanes)
+        let (senders, writers): (Vec<_>, Vec<_>) = shards.all().map(writer).unzip();
+        (Self { writers: senders.into(), shards }, writers)
     }
 
-    /// Puts a message into its lane, in the order of the calls; the future is its fate.
+    /// Queues a message for its shard's writer, in the order of the calls; the future is its fate.
     pub fn submit(&self, message: Submission) -> impl Future<Output = Result<Stored, StoreError>> + Send + use<> {
         let (done, fate) = oneshot::channel();
-        let queued = self.lanes[self.shards.of(message.to).index()].try_send(Pending { message, done });
+        let queued = self.writers[self.shards.of(message.to).index()].try_send(Pending { message, done });
         async move {
             queued.map_err(|_| StoreError::Unavailable("its queue is full".to_owned()))?;
             fate.await.unwrap_or_else(|_| Err(StoreError::Unavailable("this gateway is stopping".to_owned())))
@@ -166,14 +166,14 @@ impl Store {
 }
 
 /// The writer of one shard.
-pub struct Lane {
+pub struct ShardWriter {
     nats: async_nats::Client,
     clock: Clock,
     random: Random,
     shard: Shard,
     batch_max: usize,
     receiver: mpsc::Receiver<Pending>,
-    /// Shared by all lanes.
+    /// Shared by all writers.
     batches: Arc<Semaphore>,
     /// Accounts with a full mailbox, and when that was seen. A hint: it only decides what goes together.
     full: Mutex<HashMap<AccountId, Instant>>,
@@ -208,7 +208,7 @@ impl Group {
     }
 }
 
-impl Lane {
+impl ShardWriter {
     /// Stores what is submitted, until nobody can submit any more.
     pub async fn run(mut self) {
         let mut group = Group::default();
