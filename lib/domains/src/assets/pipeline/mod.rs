@@ -4,9 +4,9 @@
 //! the stream delivers, and a pipeline that stood still for days, or whose messages are lost, catches up by itself. An event
 //! that can't be understood is put aside in `DLQ`, and the rest goes on.
 
-mod lane;
 mod linked_wallets;
 mod understand;
+mod worker;
 
 use std::sync::Arc;
 
@@ -14,29 +14,30 @@ use futures_util::future::join_all;
 use nepto_kit::consumer::Consumer;
 use nepto_proto::svc::collector::Pipeline;
 
-use self::lane::Lane;
-pub use self::lane::lease_of;
 use self::linked_wallets::LinkedWallets;
 #[cfg(test)]
 pub use self::understand::read;
+use self::worker::PipelineWorker;
+pub use self::worker::lease_of;
 use super::ops::Assets;
 
-/// A queue worker for each pipeline, with a lane of its own for each chain.
+/// A queue worker for each pipeline, with a worker of its own for each chain.
 pub fn consumers(assets: &Assets) -> Vec<Consumer> {
     let linked = Arc::new(LinkedWallets::default());
     let consumer = |pipeline: Pipeline| {
         let (assets, linked) = (assets.clone(), linked.clone());
         Consumer::new(pipeline.as_str(), move |ctx| async move {
             let chains: Vec<u64> = assets.chains.iter().map(|chain| chain.id).collect();
-            let lanes = chains.into_iter().map(|chain| Lane::new(&assets, pipeline, chain, linked.clone()).serve());
-            let lanes = async {
+            let workers =
+                chains.into_iter().map(|chain| PipelineWorker::new(&assets, pipeline, chain, linked.clone()).serve());
+            let workers = async {
                 // before, a change would be nobody's
                 ctx.stop.run_until_cancelled(linked.known()).await;
-                join_all(lanes).await;
+                join_all(workers).await;
                 ctx.stop.cancelled().await;
             };
             tokio::select! {
-                () = lanes => {}
+                () = workers => {}
                 () = linked.keep_up(&assets.store) => {}
             }
             Ok(())

@@ -11,7 +11,7 @@ use nepto_proto::subject::{self, CHAIN_STREAM};
 use nepto_proto::svc::collector::Pipeline;
 use prost::Message;
 
-use super::lane::{Lane, State};
+use super::worker::{PipelineWorker, State};
 use crate::assets::decode::{Decoded, decode};
 use crate::assets::model::{Folded, place};
 use crate::assets::shapes::{Noted, Other, Shapes, Unread, shapes_of};
@@ -84,7 +84,7 @@ pub fn read(pipeline: Pipeline, blocks: &[wire::Block], shapes: &mut Shapes, fol
     asides
 }
 
-impl Lane {
+impl PipelineWorker {
     /// Decodes all logs; what can't be understood is put aside first.
     pub async fn understand(
         &self,

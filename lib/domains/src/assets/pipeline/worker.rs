@@ -34,7 +34,7 @@ const RENEW_EVERY: Duration = Duration::from_secs(2);
 /// Messages that are fetched at once, and how long for.
 const FETCH_MAX: usize = 32;
 const FETCH_EXPIRES: Duration = Duration::from_millis(500);
-/// How often a lane that hears nothing asks whether it misses something.
+/// How often a worker that hears nothing asks whether it misses something.
 const ASK_EVERY: Duration = Duration::from_secs(2);
 /// Effects of events that are committed without waiting for more. One event may have many: a batch, a range.
 const COMMIT_AT: usize = 8_000;
@@ -51,14 +51,14 @@ const RETRY_MAX: Duration = Duration::from_secs(5);
 /// A loop that is silent for longer has stalled.
 const SILENCE_MAX: Duration = Duration::from_secs(90);
 
-pub struct Lane {
+pub struct PipelineWorker {
     pub(super) assets: Assets,
     pub(super) pipeline: Pipeline,
     pub(super) chain: u64,
     linked: Arc<LinkedWallets>,
 }
 
-/// What the lane knows, as it stands in the database.
+/// What the worker knows, as it stands in the database.
 pub(super) struct State {
     pub(super) cursor: CursorRow,
     unfolded: Vec<Applied>,
@@ -103,7 +103,7 @@ pub fn lease_of(pipeline: Pipeline, chain: u64) -> String {
     format!("pipeline:{}", nats::of_chain(pipeline.as_str(), chain))
 }
 
-impl Lane {
+impl PipelineWorker {
     pub fn new(assets: &Assets, pipeline: Pipeline, chain: u64, linked: Arc<LinkedWallets>) -> Self {
         Self { assets: assets.clone(), pipeline, chain, linked }
     }
@@ -378,8 +378,8 @@ impl Lane {
         if has_events {
             self.assets.outbox.wake();
         }
-        let lane = nats::of_chain(self.pipeline.as_str(), self.chain);
-        metrics::gauge!("nepto_pipeline_height", "pipeline" => lane).set(state.cursor.height as f64);
+        let name = nats::of_chain(self.pipeline.as_str(), self.chain);
+        metrics::gauge!("nepto_pipeline_height", "pipeline" => name).set(state.cursor.height as f64);
     }
 
     /// What other domains should know: changes of wallets that belong to accounts.
