@@ -9,7 +9,7 @@
 //! - what is final and what may still change are told apart, everywhere;
 //! - a pipeline that fails, hangs or is paused holds up no other, and no other chain;
 //! - what is held depends on the events alone, never on the order in which they are heard of;
-//! - an event that can't be understood for certain changes nothing and is put aside with its reason, and its contract is not
+//! - an event that can't be decoded with certainty changes nothing and is put aside with its reason, and its contract is not
 //!   complete until that is settled.
 
 mod config;

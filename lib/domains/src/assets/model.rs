@@ -72,7 +72,7 @@ impl FromStr for Class {
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Origin {
     pub pipeline: Pipeline,
-    /// 0 where only one shape is understood.
+    /// 0 where only one shape is decoded.
     pub topics: u8,
 }
 

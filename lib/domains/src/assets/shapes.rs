@@ -12,7 +12,7 @@ use nepto_proto::svc::collector::Pipeline;
 
 use super::model::{Origin, Place};
 
-/// The shapes that a pipeline understands, by the number of their topics, the standard's own first; none where there is
+/// The shapes that a pipeline decodes, by the number of their topics, the standard's own first; none where there is
 /// only one for each of its events.
 pub const fn shapes_of(pipeline: Pipeline) -> &'static [u8] {
     match pipeline {

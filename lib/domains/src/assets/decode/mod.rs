@@ -16,7 +16,7 @@ use super::model::{Effect, Origin};
 use super::shapes::shapes_of;
 use nepto_proto::svc::collector::Pipeline;
 
-/// Why a log can't be understood.
+/// Why a log can't be decoded.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error("{0}")]
 pub struct Undecodable(pub String);

@@ -2,10 +2,10 @@
 //!
 //! A step that was taken is passed over; one that is missing is asked for. So it does not matter how often or in which order
 //! the stream delivers, and a pipeline that stood still for days, or whose messages are lost, catches up by itself. An event
-//! that can't be understood is put aside in `DLQ`, and the rest goes on.
+//! that can't be decoded is put aside in `DLQ`, and the rest goes on.
 
+mod decoding;
 mod linked_wallets;
-mod understand;
 mod worker;
 
 use std::sync::Arc;
@@ -14,9 +14,9 @@ use futures_util::future::join_all;
 use nepto_kit::consumer::Consumer;
 use nepto_proto::svc::collector::Pipeline;
 
-use self::linked_wallets::LinkedWallets;
 #[cfg(test)]
-pub use self::understand::read;
+pub use self::decoding::read;
+use self::linked_wallets::LinkedWallets;
 use self::worker::PipelineWorker;
 pub use self::worker::lease_of;
 use super::ops::Assets;

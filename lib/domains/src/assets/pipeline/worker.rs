@@ -22,7 +22,7 @@ use tokio::task::JoinSet;
 use tokio::time::Instant;
 
 use super::LinkedWallets;
-use super::understand::Tried;
+use super::decoding::Attempt;
 use crate::assets::model::{Amount, Folded, Holding};
 use crate::assets::ops::Assets;
 use crate::assets::shapes::Shapes;
@@ -206,17 +206,17 @@ impl PipelineWorker {
                 Ok(step) if step.chain_id == self.chain => step,
                 _ if dead_letters::is_dropped(message.headers.as_ref()) => continue,
                 _ => {
-                    let id = Tried::again(0, message)?.to_string();
+                    let id = Attempt::again(0, message)?.to_string();
                     self.put_aside(message.payload.to_vec(), "not a step of this chain", &id).await?;
                     continue;
                 }
             };
             if let Some(wire::step::What::Retry(retry)) = &step.what {
                 self.flush(state, &mut pending).await?;
-                let tried = Tried::again(step.number, message)?;
+                let attempt = Attempt::again(step.number, message)?;
                 match dead_letters::is_dropped(message.headers.as_ref()) {
-                    true => self.drop_aside(state, tried, retry).await?,
-                    false => self.retry(state, tried, retry).await?,
+                    true => self.drop_aside(state, attempt, retry).await?,
+                    false => self.retry(state, attempt, retry).await?,
                 }
                 continue;
             }
@@ -259,7 +259,7 @@ impl PipelineWorker {
             self.flush(state, pending).await?;
         }
         pending.late = late;
-        self.understand(Tried::first(step.number), &blocks, &mut state.shapes, &mut pending.folded, &mut after).await?;
+        self.decode(Attempt::first(step.number), &blocks, &mut state.shapes, &mut pending.folded, &mut after).await?;
         pending.after = Some(after);
         Ok(())
     }
@@ -296,7 +296,7 @@ impl PipelineWorker {
         let change =
             Change { pipeline: self.pipeline, before: &state.cursor, after: &after, folded, late, retried, events };
         let has_events = !change.events.is_empty();
-        crash::at(self.pipeline.as_str(), "understood");
+        crash::at(self.pipeline.as_str(), "decoded");
         let applied = self.assets.store.apply(change).await.map_err(explain)?;
         crash::at(self.pipeline.as_str(), "committed");
         metrics::counter!("nepto_consumed_total", "consumer" => self.pipeline.as_str(), "outcome" => "done")

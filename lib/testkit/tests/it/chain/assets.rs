@@ -106,7 +106,7 @@ pub fn log(signature: &str, topics: &[U256], data: &[U256]) -> (Vec<B256>, Bytes
 pub const TRANSFER: &str = "Transfer(address,address,uint256)";
 
 #[tokio::test]
-async fn unusual_tokens_are_understood_and_nonsense_is_put_aside() {
+async fn unusual_tokens_are_decoded_and_nonsense_is_put_aside() {
     let anvil = Anvil::start().await.unwrap();
     let contracts = Contracts::deploy(&anvil).await.unwrap();
     let emitter = async || LogEmitter::deploy(&anvil).await.unwrap();

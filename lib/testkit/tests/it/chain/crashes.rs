@@ -144,7 +144,7 @@ async fn each_pipeline_dies_at(steps: &[&str]) {
 
 #[tokio::test]
 async fn each_pipeline_dies_at_each_step_of_what_it_takes() {
-    each_pipeline_dies_at(&["fetched", "understood", "committed", "acknowledged"]).await;
+    each_pipeline_dies_at(&["fetched", "decoded", "committed", "acknowledged"]).await;
 }
 
 #[tokio::test]
@@ -153,7 +153,7 @@ async fn each_pipeline_dies_where_it_gives_up_and_where_it_folds() {
 }
 
 #[tokio::test]
-async fn what_is_not_understood_is_put_aside_once_though_its_step_is_taken_twice() {
+async fn what_is_not_decoded_is_put_aside_once_though_its_step_is_taken_twice() {
     let anvil = Anvil::start().await.unwrap();
     let contracts = Contracts::deploy(&anvil).await.unwrap();
     let odd = LogEmitter::deploy(&anvil).await.unwrap();

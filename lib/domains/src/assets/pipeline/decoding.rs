@@ -1,4 +1,4 @@
-//! Events that are understood, and those that are put aside.
+//! Events that are decoded, and those that are put aside.
 
 use std::fmt;
 
@@ -17,14 +17,14 @@ use crate::assets::model::{Folded, place};
 use crate::assets::shapes::{Noted, Other, Shapes, Unread, shapes_of};
 use crate::assets::store::CursorRow;
 
-/// When an event was tried to be understood: with its step, or again, by a message of this sequence.
+/// An attempt to decode an event: with its step, or once more, by a message of this sequence.
 #[derive(Clone, Copy)]
-pub struct Tried {
+pub struct Attempt {
     pub step: u64,
     again: Option<u64>,
 }
 
-impl Tried {
+impl Attempt {
     pub const fn first(step: u64) -> Self {
         Self { step, again: None }
     }
@@ -35,7 +35,7 @@ impl Tried {
     }
 }
 
-impl fmt::Display for Tried {
+impl fmt::Display for Attempt {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self.again {
             None => write!(f, "step {}", self.step),
@@ -85,35 +85,35 @@ pub fn read(pipeline: Pipeline, blocks: &[wire::Block], shapes: &mut Shapes, fol
 }
 
 impl PipelineWorker {
-    /// Decodes all logs; what can't be understood is put aside first.
-    pub async fn understand(
+    /// Decodes all logs; what can't be decoded is put aside first.
+    pub async fn decode(
         &self,
-        tried: Tried,
+        attempt: Attempt,
         blocks: &[wire::Block],
         shapes: &mut Shapes,
         folded: &mut Folded,
         after: &mut CursorRow,
     ) -> anyhow::Result<()> {
         for aside in read(self.pipeline, blocks, shapes, folded) {
-            self.put_logs_aside(tried, aside).await?;
+            self.put_logs_aside(attempt, aside).await?;
             after.dead_letters += 1;
         }
         Ok(())
     }
 
     /// What was put aside is taken once more, unless it was taken since or its block was given up.
-    pub(super) async fn retry(&self, state: &mut State, tried: Tried, retry: &wire::Retry) -> anyhow::Result<()> {
+    pub(super) async fn retry(&self, state: &mut State, attempt: Attempt, retry: &wire::Retry) -> anyhow::Result<()> {
         for block in &retry.blocks {
-            if self.is_gone(tried, block).await? {
+            if self.is_gone(attempt, block).await? {
                 continue;
             }
             if retry.is_counted {
-                self.look_again(state, tried, block).await?;
+                self.look_again(state, attempt, block).await?;
                 continue;
             }
             let (mut after, mut shapes) = (state.cursor.clone(), state.shapes.clone());
             let mut folded = Folded::default();
-            self.understand(tried, std::slice::from_ref(block), &mut shapes, &mut folded, &mut after).await?;
+            self.decode(attempt, std::slice::from_ref(block), &mut shapes, &mut folded, &mut after).await?;
             if folded.events == 0 {
                 continue;
             }
@@ -136,7 +136,7 @@ impl PipelineWorker {
     }
 
     /// The first log of a shape that did not count comes back: it has its sums already, and counts by now or does not.
-    async fn look_again(&self, state: &State, tried: Tried, block: &wire::Block) -> anyhow::Result<()> {
+    async fn look_again(&self, state: &State, attempt: Attempt, block: &wire::Block) -> anyhow::Result<()> {
         for log in &block.logs {
             let counts =
                 decode(self.pipeline, log).is_ok_and(|decoded| state.shapes.counts(&decoded.contract, decoded.origin));
@@ -144,17 +144,22 @@ impl PipelineWorker {
                 let alone = wire::Block { logs: vec![log.clone()], hash: block.hash.clone(), ..*block };
                 let letter = wire::Retry { blocks: vec![alone], is_counted: true };
                 let reason = "its contract's first event has another number of topics".to_owned();
-                self.put_logs_aside(tried, Aside { letter, reason }).await?;
+                self.put_logs_aside(attempt, Aside { letter, reason }).await?;
             }
         }
         Ok(())
     }
 
     /// An operator dropped what was put aside: it is nothing that anybody waits for any more.
-    pub(super) async fn drop_aside(&self, state: &mut State, tried: Tried, retry: &wire::Retry) -> anyhow::Result<()> {
+    pub(super) async fn drop_aside(
+        &self,
+        state: &mut State,
+        attempt: Attempt,
+        retry: &wire::Retry,
+    ) -> anyhow::Result<()> {
         let mut noted = Noted::default();
         for block in &retry.blocks {
-            if self.is_gone(tried, block).await? {
+            if self.is_gone(attempt, block).await? {
                 continue;
             }
             for log in &block.logs {
@@ -173,20 +178,20 @@ impl PipelineWorker {
     }
 
     /// Whether a block that was put aside was given up since.
-    async fn is_gone(&self, tried: Tried, block: &wire::Block) -> anyhow::Result<bool> {
-        Ok(self.assets.store.was_reverted(self.pipeline, self.chain, tried.step, block.number).await?)
+    async fn is_gone(&self, attempt: Attempt, block: &wire::Block) -> anyhow::Result<bool> {
+        Ok(self.assets.store.was_reverted(self.pipeline, self.chain, attempt.step, block.number).await?)
     }
 
-    async fn put_logs_aside(&self, tried: Tried, Aside { letter, reason }: Aside) -> anyhow::Result<()> {
+    async fn put_logs_aside(&self, attempt: Attempt, Aside { letter, reason }: Aside) -> anyhow::Result<()> {
         let Some((block, log)) =
             letter.blocks.first().and_then(|block| Some((block.number, block.logs.first()?.index)))
         else {
             return Ok(());
         };
         let at = format!("block {block}, log {log}: {reason}");
-        let id = format!("{tried}:{block}:{log}");
+        let id = format!("{attempt}:{block}:{log}");
         let what = Some(wire::step::What::Retry(letter));
-        let step = wire::Step { chain_id: self.chain, number: tried.step, final_height: 0, what };
+        let step = wire::Step { chain_id: self.chain, number: attempt.step, final_height: 0, what };
         self.put_aside(step.encode_to_vec(), &at, &id).await
     }
 
