@@ -126,7 +126,7 @@ fn show(app: &App, chain: &ChainStatus) -> Result<(), Failure> {
             ]
         })
         .collect();
-    table::print(app, ["PIPELINE", "HEIGHT", "BEHIND", "EVENTS", "PUT ASIDE", "TROUBLE"], &rows)?;
+    table::print(app, ["PIPELINE", "HEIGHT", "BEHIND", "EVENTS", "DEAD LETTERS", "TROUBLE"], &rows)?;
     let rows: Vec<[String; 7]> = chain
         .endpoints
         .iter()

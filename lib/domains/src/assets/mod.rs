@@ -9,8 +9,8 @@
 //! - what is final and what may still change are told apart, everywhere;
 //! - a pipeline that fails, hangs or is paused holds up no other, and no other chain;
 //! - what is held depends on the events alone, never on the order in which they are heard of;
-//! - an event that can't be decoded with certainty changes nothing and is put aside with its reason, and its contract is not
-//!   complete until that is settled.
+//! - an event that can't be decoded with certainty changes nothing and is dead-lettered with its reason, and its contract is
+//!   not complete until that is settled.
 
 mod config;
 mod consumers;

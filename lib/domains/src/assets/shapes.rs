@@ -1,7 +1,7 @@
 //! Which `Transfer` a contract logs. The first topic of an ERC-20's event and of an ERC-721's is the same, and the same again
 //! whatever is indexed; only the number of topics differs. A contract that is one of them has one shape, for ever. Where two
 //! are found, the one of the contract's first event counts, in the order of blocks and logs: what is heard of first decides
-//! nothing. The other shapes are summed apart, so that no order of hearing of them makes a difference, and are put aside:
+//! nothing. The other shapes are summed apart, so that no order of hearing of them makes a difference, and are dead-lettered:
 //! one dead letter for each, with its first log. Pure rules.
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -72,18 +72,18 @@ impl Noted {
         self.shapes.is_empty() && self.unread.is_empty() && self.read.is_empty()
     }
 
-    fn put_aside(&mut self, unread: Unread) {
+    fn mark_unread(&mut self, unread: Unread) {
         self.read.remove(&unread);
         self.unread.insert(unread);
     }
 
-    fn take_back(&mut self, unread: Unread) {
+    fn mark_read(&mut self, unread: Unread) {
         self.unread.remove(&unread);
         self.read.insert(unread);
     }
 }
 
-/// A shape that does not count, to be put aside.
+/// A shape that does not count, to be dead-lettered.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Other {
     pub sample: wire::Block,
@@ -110,7 +110,7 @@ impl Shapes {
         shapes_of(origin.pipeline).is_empty() || self.main(contract) == Some(origin.topics)
     }
 
-    /// A log of a shape was heard of. The shape that is to be put aside now, if there is one.
+    /// A log of a shape was heard of. The shape that is to be dead-lettered now, if there is one.
     pub fn note(
         &mut self,
         contract: Address,
@@ -135,13 +135,13 @@ impl Shapes {
         let other = match before {
             // this one came before what was taken for the first
             Some(before) if before != main => {
-                noted.take_back(Unread::shape(contract, main));
+                noted.mark_read(Unread::shape(contract, main));
                 before
             }
             Some(_) if is_new && main != topics => topics,
             _ => return None,
         };
-        noted.put_aside(Unread::shape(contract, other));
+        noted.mark_unread(Unread::shape(contract, other));
         let sample = self.0.get(&contract)?.get(&other)?.sample.clone();
         let reason = format!(
             "Transfer of {contract} with {other} topics: its first event has {main}, and nothing with {other} counts"
@@ -186,11 +186,11 @@ mod tests {
         let of = Address::ZERO;
         assert_eq!(note(&mut shapes, 4, (20, 3), &mut noted), None);
         assert_eq!((shapes.main(&of), note(&mut shapes, 4, (30, 0), &mut noted)), (Some(4), None));
-        // another one, later: put aside once
+        // another one, later: dead-lettered once
         assert_eq!(note(&mut shapes, 3, (25, 0), &mut noted), Some(25));
         assert_eq!(note(&mut shapes, 3, (26, 0), &mut noted), None);
         assert_eq!(noted.unread, [Unread::shape(of, 3)].into());
-        // and it turns out that it came first: now the other one is put aside, with its own first
+        // and it turns out that it came first: now the other one is dead-lettered, with its own first
         assert_eq!(note(&mut shapes, 3, (20, 2), &mut noted), Some(20));
         assert_eq!(shapes.main(&of), Some(3));
         assert_eq!((&noted.unread, &noted.read), (&[Unread::shape(of, 4)].into(), &[Unread::shape(of, 3)].into()));

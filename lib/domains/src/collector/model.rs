@@ -17,8 +17,8 @@ use crate::chains::Standard;
 const STEP_LOGS_MAX: usize = 1_500;
 /// Bytes of one step's logs at most; a message of NATS has 512 KiB.
 const STEP_BYTES_MAX: usize = 256 * 1024;
-/// Bytes of one log's data at most. What is larger, and has no [`parts`], reaches its pipeline without data, which puts it
-/// aside: no event of a standard is so large.
+/// Bytes of one log's data at most. What is larger, and has no [`parts`], reaches its pipeline without data, which dead-letters
+/// it: no event of a standard is so large.
 const LOG_BYTES_MAX: usize = 192 * 1024;
 
 /// The contracts that are watched, and what each is.

@@ -1,6 +1,6 @@
 //! One log may move thousands of tokens: a batch of an ERC-1155, a range of an ERC-2309. It is told in parts, each a log
 //! that moves its share, so that no step and no transaction of a pipeline grows with what a contract says. A log that does
-//! not fit together is left as it is: its pipeline puts it aside. Pure rules.
+//! not fit together is left as it is: its pipeline dead-letters it. Pure rules.
 
 use std::collections::HashMap;
 
@@ -11,11 +11,12 @@ use nepto_chain::topics;
 
 /// Tokens of one part.
 pub const PART_TOKENS_MAX: usize = 1_000;
-/// Tokens of one batch: more than a transaction of Ethereum can log (51 million gas for 6.4 MB). One with more is put aside.
+/// Tokens of one batch: more than a transaction of Ethereum can log (51 million gas for 6.4 MB). One with more is
+/// dead-lettered.
 const BATCH_TOKENS_MAX: usize = 100_000;
 /// Tokens of all ranges that one contract logs in one block: twenty times what the usual libraries mint at once (5,000). A
-/// range costs nearly nothing to log, however many tokens it has, and each of them is a row here. What is beyond is put
-/// aside.
+/// range costs nearly nothing to log, however many tokens it has, and each of them is a row here. What is beyond is
+/// dead-lettered.
 const RANGED_TOKENS_MAX: usize = 100_000;
 /// Bytes of a batch for each of its tokens: an id and an amount.
 const TOKEN_BYTES: usize = 64;

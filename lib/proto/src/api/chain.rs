@@ -74,7 +74,7 @@ pub struct PipelineStatus {
     pub height: u64,
     /// Events that it took.
     pub events: u64,
-    /// Events that it put aside.
+    /// Events that it dead-lettered.
     pub dead_letters: u64,
     /// Why it stands still.
     #[serde(default, skip_serializing_if = "Option::is_none")]

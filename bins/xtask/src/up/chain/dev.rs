@@ -55,7 +55,7 @@ impl Dev {
         let state = self.folder.join("state.json");
         let saved = self.folder.join("saved.json");
         adopt(&saved, &state)?;
-        put_aside_if_broken(&state)?;
+        set_aside_if_broken(&state)?;
         let launch = Launch::new("chain", &self.anvil, logs)
             .arguments(["--port", &self.port.to_string(), "--chain-id", &CHAIN_ID.to_string(), "--quiet"])
             .arguments(["--block-time", BLOCK_SECONDS, "--mixed-mining", "--slots-in-an-epoch", "1"])
@@ -174,7 +174,7 @@ fn adopt(saved: &Path, state: &Path) -> Result<()> {
 }
 
 /// Without its blocks the chain begins anew; the file stays for who knows how to mend it.
-fn put_aside_if_broken(state: &Path) -> Result<()> {
+fn set_aside_if_broken(state: &Path) -> Result<()> {
     if is_whole(state)? == Some(false) {
         let aside = state.with_extension("damaged");
         fs::rename(state, &aside)?;
@@ -277,13 +277,13 @@ mod tests {
     }
 
     #[test]
-    fn a_broken_state_is_put_aside() {
+    fn a_broken_state_is_set_aside() {
         let folder = tempfile::tempdir().unwrap();
         let state = folder.path().join("state.json");
-        put_aside_if_broken(&state).unwrap();
+        set_aside_if_broken(&state).unwrap();
         for (text, stays) in [("", false), ("{\"a\":", false), ("{\"a\":1}", true)] {
             fs::write(&state, text).unwrap();
-            put_aside_if_broken(&state).unwrap();
+            set_aside_if_broken(&state).unwrap();
             assert_eq!(state.exists(), stays, "{text:?}");
         }
         assert_eq!(fs::read_to_string(folder.path().join("state.damaged")).unwrap(), "{\"a\":");

@@ -1,5 +1,5 @@
 //! What events mean: from logs to effects, one decoder for each pipeline. A log that is not what its contract is declared
-//! to be, or of which it is not certain which word is which, is put aside, with the reason.
+//! to be, or of which it is not certain which word is which, is dead-lettered, with the reason.
 
 mod erc1155;
 mod erc20;

@@ -1,4 +1,4 @@
-//! Events that are decoded, and those that are put aside.
+//! Events that are decoded, and those that are dead-lettered.
 
 use std::fmt;
 
@@ -44,15 +44,15 @@ impl fmt::Display for Attempt {
     }
 }
 
-/// A log that is to be put aside.
-pub struct Aside {
+/// A log that is to be dead-lettered.
+pub struct RejectedLog {
     pub letter: wire::Retry,
     pub reason: String,
 }
 
-/// What logs do, and what is to be put aside of them. Pure.
-pub fn read(pipeline: Pipeline, blocks: &[wire::Block], shapes: &mut Shapes, folded: &mut Folded) -> Vec<Aside> {
-    let mut asides = Vec::new();
+/// What logs do, and what is to be dead-lettered of them. Pure.
+pub fn read(pipeline: Pipeline, blocks: &[wire::Block], shapes: &mut Shapes, folded: &mut Folded) -> Vec<RejectedLog> {
+    let mut rejected = Vec::new();
     for block in blocks {
         for log in &block.logs {
             let place = place(block, log);
@@ -64,7 +64,7 @@ pub fn read(pipeline: Pipeline, blocks: &[wire::Block], shapes: &mut Shapes, fol
                         continue;
                     }
                     let other = shapes.note(contract, origin.topics, place, alone, &mut folded.noted);
-                    asides.extend(other.map(|Other { sample, reason }| Aside {
+                    rejected.extend(other.map(|Other { sample, reason }| RejectedLog {
                         letter: wire::Retry { blocks: vec![sample], is_counted: true },
                         reason,
                     }));
@@ -73,7 +73,7 @@ pub fn read(pipeline: Pipeline, blocks: &[wire::Block], shapes: &mut Shapes, fol
                     if let Ok(contract) = log.address[..].try_into() {
                         folded.noted.unread.insert(Unread::log(contract, (block.number, log.index)));
                     }
-                    asides.push(Aside {
+                    rejected.push(RejectedLog {
                         letter: wire::Retry { blocks: vec![alone()], is_counted: false },
                         reason: reason.to_string(),
                     });
@@ -81,11 +81,11 @@ pub fn read(pipeline: Pipeline, blocks: &[wire::Block], shapes: &mut Shapes, fol
             }
         }
     }
-    asides
+    rejected
 }
 
 impl PipelineWorker {
-    /// Decodes all logs; what can't be decoded is put aside first.
+    /// Decodes all logs; what can't be decoded is dead-lettered first.
     pub async fn decode(
         &self,
         attempt: Attempt,
@@ -94,14 +94,14 @@ impl PipelineWorker {
         folded: &mut Folded,
         after: &mut CursorRow,
     ) -> anyhow::Result<()> {
-        for aside in read(self.pipeline, blocks, shapes, folded) {
-            self.put_logs_aside(attempt, aside).await?;
+        for rejected in read(self.pipeline, blocks, shapes, folded) {
+            self.dead_letter_log(attempt, rejected).await?;
             after.dead_letters += 1;
         }
         Ok(())
     }
 
-    /// What was put aside is taken once more, unless it was taken since or its block was given up.
+    /// What was dead-lettered is taken once more, unless it was taken since or its block was given up.
     pub(super) async fn retry(&self, state: &mut State, attempt: Attempt, retry: &wire::Retry) -> anyhow::Result<()> {
         for block in &retry.blocks {
             if self.is_gone(attempt, block).await? {
@@ -144,14 +144,14 @@ impl PipelineWorker {
                 let alone = wire::Block { logs: vec![log.clone()], hash: block.hash.clone(), ..*block };
                 let letter = wire::Retry { blocks: vec![alone], is_counted: true };
                 let reason = "its contract's first event has another number of topics".to_owned();
-                self.put_logs_aside(attempt, Aside { letter, reason }).await?;
+                self.dead_letter_log(attempt, RejectedLog { letter, reason }).await?;
             }
         }
         Ok(())
     }
 
-    /// An operator dropped what was put aside: it is nothing that anybody waits for any more.
-    pub(super) async fn drop_aside(
+    /// An operator dropped what was dead-lettered: it is nothing that anybody waits for any more.
+    pub(super) async fn drop_dead_letter(
         &self,
         state: &mut State,
         attempt: Attempt,
@@ -177,12 +177,16 @@ impl PipelineWorker {
         self.apply(state, state.cursor.clone(), folded, false, Vec::new()).await
     }
 
-    /// Whether a block that was put aside was given up since.
+    /// Whether a block that was dead-lettered was given up since.
     async fn is_gone(&self, attempt: Attempt, block: &wire::Block) -> anyhow::Result<bool> {
         Ok(self.assets.store.was_reverted(self.pipeline, self.chain, attempt.step, block.number).await?)
     }
 
-    async fn put_logs_aside(&self, attempt: Attempt, Aside { letter, reason }: Aside) -> anyhow::Result<()> {
+    async fn dead_letter_log(
+        &self,
+        attempt: Attempt,
+        RejectedLog { letter, reason }: RejectedLog,
+    ) -> anyhow::Result<()> {
         let Some((block, log)) =
             letter.blocks.first().and_then(|block| Some((block.number, block.logs.first()?.index)))
         else {
@@ -192,13 +196,13 @@ impl PipelineWorker {
         let id = format!("{attempt}:{block}:{log}");
         let what = Some(wire::step::What::Retry(letter));
         let step = wire::Step { chain_id: self.chain, number: attempt.step, final_height: 0, what };
-        self.put_aside(step.encode_to_vec(), &at, &id).await
+        self.dead_letter(step.encode_to_vec(), &at, &id).await
     }
 
-    /// Makes a dead letter; one of the same id is the same one, put aside again because a commit failed.
-    pub async fn put_aside(&self, body: Vec<u8>, reason: &str, id: &str) -> anyhow::Result<()> {
+    /// Makes a dead letter; one of the same id is the same one, dead-lettered again because a commit failed.
+    pub async fn dead_letter(&self, body: Vec<u8>, reason: &str, id: &str) -> anyhow::Result<()> {
         let ctx = &self.assets.ctx;
-        tracing::error!(pipeline = self.pipeline.as_str(), chain = self.chain, reason, "put aside");
+        tracing::error!(pipeline = self.pipeline.as_str(), chain = self.chain, reason, "dead-lettered");
         metrics::counter!("nepto_consumed_total", "consumer" => self.pipeline.as_str(), "outcome" => "dead")
             .increment(1);
         let mut headers = dead_letters::headers(&subject::chain(self.pipeline.as_str(), self.chain), reason);
@@ -206,7 +210,7 @@ impl PipelineWorker {
         headers.insert(NATS_MESSAGE_ID, format!("{}:{}:{id}", self.pipeline.as_str(), self.chain));
         let subject = subject::dead_letter(CHAIN_STREAM, self.pipeline.as_str());
         ctx.jetstream.publish_with_headers(subject, headers, body.into()).await?.await?;
-        crash::at(self.pipeline.as_str(), "put aside");
+        crash::at(self.pipeline.as_str(), "dead-lettered");
         Ok(())
     }
 }

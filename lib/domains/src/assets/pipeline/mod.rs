@@ -2,7 +2,7 @@
 //!
 //! A step that was taken is passed over; one that is missing is asked for. So it does not matter how often or in which order
 //! the stream delivers, and a pipeline that stood still for days, or whose messages are lost, catches up by itself. An event
-//! that can't be decoded is put aside in `DLQ`, and the rest goes on.
+//! that can't be decoded is dead-lettered in `DLQ`, and the rest goes on.
 
 mod decoding;
 mod linked_wallets;

@@ -197,7 +197,7 @@ impl PipelineWorker {
         }
     }
 
-    /// Takes messages: next steps, old ones, some from beyond a gap, or what was put aside. Steps that wait together are
+    /// Takes messages: next steps, old ones, some from beyond a gap, or what was dead-lettered. Steps that wait together are
     /// committed together.
     async fn take(&self, state: &mut State, messages: &[NatsMessage]) -> anyhow::Result<()> {
         let mut pending = Pending::default();
@@ -207,7 +207,7 @@ impl PipelineWorker {
                 _ if dead_letters::is_dropped(message.headers.as_ref()) => continue,
                 _ => {
                     let id = Attempt::again(0, message)?.to_string();
-                    self.put_aside(message.payload.to_vec(), "not a step of this chain", &id).await?;
+                    self.dead_letter(message.payload.to_vec(), "not a step of this chain", &id).await?;
                     continue;
                 }
             };
@@ -215,7 +215,7 @@ impl PipelineWorker {
                 self.flush(state, &mut pending).await?;
                 let attempt = Attempt::again(step.number, message)?;
                 match dead_letters::is_dropped(message.headers.as_ref()) {
-                    true => self.drop_aside(state, attempt, retry).await?,
+                    true => self.drop_dead_letter(state, attempt, retry).await?,
                     false => self.retry(state, attempt, retry).await?,
                 }
                 continue;

@@ -95,7 +95,7 @@ pub struct Change<'a> {
     pub folded: &'a Folded,
     /// It has blocks below those that were taken before.
     pub late: bool,
-    /// Log of a block that was put aside before.
+    /// Log of a block that was dead-lettered before.
     pub retried: Vec<(u64, u32)>,
     pub events: Vec<outbox::Row>,
 }

@@ -49,7 +49,7 @@ pub struct CursorRow {
     pub chain: u64,
     /// The last step of the collector.
     pub step: u64,
-    /// The last change here: steps, and what was put aside before.
+    /// The last change here: steps, and what was dead-lettered before.
     pub seq: u64,
     pub height: u64,
     pub hash: String,

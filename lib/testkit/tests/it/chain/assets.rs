@@ -106,7 +106,7 @@ pub fn log(signature: &str, topics: &[U256], data: &[U256]) -> (Vec<B256>, Bytes
 pub const TRANSFER: &str = "Transfer(address,address,uint256)";
 
 #[tokio::test]
-async fn unusual_tokens_are_decoded_and_nonsense_is_put_aside() {
+async fn unusual_tokens_are_decoded_and_nonsense_is_dead_lettered() {
     let anvil = Anvil::start().await.unwrap();
     let contracts = Contracts::deploy(&anvil).await.unwrap();
     let emitter = async || LogEmitter::deploy(&anvil).await.unwrap();
@@ -132,8 +132,8 @@ async fn unusual_tokens_are_decoded_and_nonsense_is_put_aside() {
     let nonsense = [log(TRANSFER, &[U256::MAX, a, number(1)], &[]), log(TRANSFER, &[nobody, a], &[])];
     world.anvil.send(&all.emit(owner, &nonsense)).await.unwrap();
     let status = world.settled().await.unwrap();
-    let aside: Vec<_> = status.pipelines.iter().map(|p| (p.name.as_str(), p.events, p.dead_letters)).collect();
-    assert_eq!(aside[..2], [("erc20", 5, 2), ("erc721", 2, 0)], "{aside:?}");
+    let dead_letters: Vec<_> = status.pipelines.iter().map(|p| (p.name.as_str(), p.events, p.dead_letters)).collect();
+    assert_eq!(dead_letters[..2], [("erc20", 5, 2), ("erc721", 2, 0)], "{dead_letters:?}");
     let amount = async |contract, holder, more| world.balance(contract, holder, more).await.unwrap();
     for contract in [all.0, none.0] {
         assert_eq!((amount(contract, alice, "").await, amount(contract, bob, "").await), ("25".into(), "15".into()));

@@ -153,7 +153,7 @@ async fn each_pipeline_dies_where_it_gives_up_and_where_it_folds() {
 }
 
 #[tokio::test]
-async fn what_is_not_decoded_is_put_aside_once_though_its_step_is_taken_twice() {
+async fn what_is_not_decoded_is_dead_lettered_once_though_its_step_is_taken_twice() {
     let anvil = Anvil::start().await.unwrap();
     let contracts = Contracts::deploy(&anvil).await.unwrap();
     let odd = LogEmitter::deploy(&anvil).await.unwrap();
@@ -161,7 +161,7 @@ async fn what_is_not_decoded_is_put_aside_once_though_its_step_is_taken_twice() 
     let (world, _watcher) = split(&contracts, anvil, chain).await;
     let worker: Arc<Server> = world.stack.worker.clone();
     traffic(&world.anvil, &contracts).await.unwrap();
-    worker.crash_at("erc20:put aside", &Settings::new()).await.unwrap();
+    worker.crash_at("erc20:dead-lettered", &Settings::new()).await.unwrap();
     let (topics, _) = transfer(contracts.owner, 1);
     world.anvil.send(&odd.emit(contracts.owner, &[(topics, vec![1].into())])).await.unwrap();
     eventually(seconds(10), async || Ok(worker.ended()?.is_some())).await.unwrap();

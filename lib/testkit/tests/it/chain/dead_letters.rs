@@ -1,4 +1,4 @@
-//! What was put aside and is given back: it counts once, however often it is given back, and is never lost.
+//! Dead letters that are replayed: each counts once, however often it is replayed, and is never lost.
 
 use alloy_primitives::{B256, Bytes, U256, keccak256};
 use async_nats::HeaderMap;
@@ -11,7 +11,7 @@ use tokio::process::Command;
 
 use super::world::{World, word};
 
-/// An event as a pipeline puts it aside: alone, with the number of its step.
+/// An event as a pipeline dead-letters it: alone, with the number of its step.
 fn letter(world: &World, amount: u64) -> Vec<u8> {
     let topics = [keccak256("Transfer(address,address,uint256)"), B256::ZERO, word(world.anvil.accounts()[1]).into()];
     let log = wire::Log {
@@ -38,22 +38,22 @@ pub async fn operator(world: &World, arguments: &[&str]) -> String {
 }
 
 #[tokio::test]
-async fn what_was_put_aside_can_be_given_back_and_counts_once() {
+async fn dead_letters_can_be_replayed_and_count_once() {
     let world = World::new(2).await.unwrap();
     let alice = world.anvil.accounts()[1];
     world.anvil.mine(5).await.unwrap();
     world.settled().await.unwrap();
     let js = world.stack.nats.jetstream().await.unwrap();
-    let put_aside = async |body: Vec<u8>, reason: &str| {
+    let dead_letter = async |body: Vec<u8>, reason: &str| {
         let mut headers = HeaderMap::new();
         headers.insert("Nepto-Subject", "chain.erc20.31337");
         headers.insert("Nepto-Reason", reason);
         js.publish_with_headers("dlq.CHAIN.erc20", headers, body.into()).await.unwrap().await.unwrap();
     };
     // the same event twice, another one, and something that is no event at all
-    put_aside(letter(&world, 40), "the decoder did not know it").await;
-    put_aside(letter(&world, 40), "the decoder did not know it").await;
-    put_aside(b"nonsense".to_vec(), "not a step").await;
+    dead_letter(letter(&world, 40), "the decoder did not know it").await;
+    dead_letter(letter(&world, 40), "the decoder did not know it").await;
+    dead_letter(b"nonsense".to_vec(), "not a step").await;
     let listed = operator(&world, &["dead-letters", "list"]).await;
     assert!(listed.contains("the decoder did not know it") && listed.contains("erc20"), "{listed}");
     // a page that the operator's browser shows sends it, or has its own name lead here

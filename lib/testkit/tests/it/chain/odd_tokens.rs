@@ -133,7 +133,7 @@ async fn a_token_has_one_holder_whatever_its_contract_says() {
 }
 
 #[tokio::test]
-async fn a_transfer_of_another_shape_is_put_aside_until_somebody_settles_it() {
+async fn a_transfer_of_another_shape_is_dead_lettered_until_somebody_settles_it() {
     let (world, emitters) = world(6, &["erc20", "erc20", "erc721", "erc20"]).await;
     let [to_only, as_amounts, as_tokens, late] = emitters[..] else { panic!("four contracts") };
     let [_, alice, bob, ..] = *world.anvil.accounts() else { panic!("ten accounts") };
@@ -165,9 +165,9 @@ async fn a_transfer_of_another_shape_is_put_aside_until_somebody_settles_it() {
     let wallet = async || world.get(&format!("31337/wallets/{bob}")).await.unwrap().1["is_complete"].clone();
     assert_eq!(wallet().await, false);
     // each ill log is a letter; a shape that does not count is one, with its first log
-    let aside = letters(&world).await.unwrap();
-    let of = |emitter: LogEmitter| aside.iter().filter(|l| l.reason.contains(&emitter.0.to_string())).count();
-    assert_eq!((aside.len(), of(as_amounts)), (4, 1), "{aside:#?}");
+    let dead_letters = letters(&world).await.unwrap();
+    let of = |emitter: LogEmitter| dead_letters.iter().filter(|l| l.reason.contains(&emitter.0.to_string())).count();
+    assert_eq!((dead_letters.len(), of(as_amounts)), (4, 1), "{dead_letters:#?}");
     // a given-up block takes its mark with it
     world.emits(late, &[amount(nobody, alice, 5)]).await;
     world.emits(late, &[token(nobody, alice, 1), odd(nobody, alice, 1)]).await;
