@@ -94,7 +94,7 @@ const fn wire_standard(standard: Standard) -> wire::Standard {
 }
 
 /// Numbers and finishes the steps of one change.
-pub struct Story {
+pub struct UpdateBuilder {
     pub chain_id: u64,
     /// The last step that was told.
     pub last: u64,
@@ -102,7 +102,7 @@ pub struct Story {
     pub final_height: u64,
 }
 
-impl Story {
+impl UpdateBuilder {
     fn step(&mut self, what: wire::step::What) -> wire::Step {
         self.last += 1;
         wire::Step { chain_id: self.chain_id, number: self.last, final_height: self.final_height, what: Some(what) }

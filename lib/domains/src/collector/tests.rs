@@ -9,7 +9,7 @@ use nepto_proto::svc::collector::Pipeline;
 use proptest::prelude::*;
 use prost::Message;
 
-use super::model::{Contracts, Story, Watched, for_pipeline};
+use super::model::{Contracts, UpdateBuilder, Watched, for_pipeline};
 use crate::chains::Standard;
 
 fn contract(number: u8) -> Address {
@@ -53,8 +53,8 @@ proptest! {
         // and one that is too large for a step
         all.push(block(10 + all.len() as u64, &vec![(1, 32); many]));
         let top = 9 + all.len() as u64;
-        let mut story = Story { chain_id: 1, last, final_height: top };
-        let steps = story.advance(&all, &contracts());
+        let mut builder = UpdateBuilder { chain_id: 1, last, final_height: top };
+        let steps = builder.advance(&all, &contracts());
         prop_assert!(!steps.is_empty());
         for (place, step) in steps.iter().enumerate() {
             prop_assert_eq!(step.number, last + 1 + place as u64);
@@ -84,7 +84,7 @@ proptest! {
 fn what_was_before_a_contract_begins_is_told_only_if_it_is_asked_for() {
     let late = Contracts([(contract(1), Watched { standard: Standard::Erc20, start_block: 11 })].into());
     let blocks = [block(10, &[(1, 32)]), block(11, &[(1, 32), (1, 32)])];
-    let story = || Story { chain_id: 1, last: 0, final_height: 11 };
+    let builder = || UpdateBuilder { chain_id: 1, last: 0, final_height: 11 };
     let count = |steps: Vec<nepto_proto::chain::Step>| {
         let of = |what: Option<What>| match what {
             Some(What::Advance(advance)) => advance.blocks,
@@ -93,6 +93,6 @@ fn what_was_before_a_contract_begins_is_told_only_if_it_is_asked_for() {
         };
         steps.into_iter().flat_map(|step| of(step.what)).map(|block| block.logs.len()).sum::<usize>()
     };
-    assert_eq!(count(story().advance(&blocks, &late)), 2);
-    assert_eq!(count(story().fill(&blocks, &late)), 3);
+    assert_eq!(count(builder().advance(&blocks, &late)), 2);
+    assert_eq!(count(builder().fill(&blocks, &late)), 3);
 }

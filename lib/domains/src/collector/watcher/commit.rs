@@ -8,7 +8,7 @@ use nepto_proto::chain as wire;
 
 use super::{ChainWatcher, State, Stopped};
 use crate::collector::contracts::close;
-use crate::collector::model::{Contracts, Story};
+use crate::collector::model::{Contracts, UpdateBuilder};
 use crate::collector::status::proof_name;
 use crate::collector::store::{BlockRow, Change, ContractRow, GapRow, TipRow, block_id};
 
@@ -18,7 +18,7 @@ impl ChainWatcher {
         crash::at("watcher", moved(&next));
         let mut known = state.known.clone();
         known.apply(&next, self.config.window_blocks);
-        let mut story = self.story(&state.tip, known.final_height);
+        let mut builder = self.builder(&state.tip, known.final_height);
         let mut tip = state.tip.clone();
         let mut rows = Vec::new();
         let mut contracts = Vec::new();
@@ -26,7 +26,7 @@ impl ChainWatcher {
             Move::Advance { blocks, .. } => {
                 count(&mut tip, blocks);
                 rows = self.rows(blocks, &known.hashes.keys().next().copied());
-                story.advance(blocks, &self.contracts)
+                builder.advance(blocks, &self.contracts)
             }
             Move::Revert { to } => {
                 let depth = state.tip.height.saturating_sub(*to);
@@ -35,13 +35,13 @@ impl ChainWatcher {
                 tracing::warn!(chain = self.id, to, depth, "blocks were given up");
                 metrics::counter!("nepto_chain_reverted_blocks_total", "chain" => self.id.to_string()).increment(depth);
                 contracts = above(&state.contracts, *to);
-                story.revert(*to)
+                builder.revert(*to)
             }
-            Move::Finalize { .. } => story.finalize(),
+            Move::Finalize { .. } => builder.finalize(),
             Move::Wait => return Ok(()),
         };
         let (height, hash) = known.tip().unwrap_or_default();
-        tip.step = story.last;
+        tip.step = builder.last;
         tip.height = height;
         tip.hash = Text(hash);
         tip.final_height = known.final_height;
@@ -84,11 +84,11 @@ impl ChainWatcher {
         blocks: &[Block],
         filled: &Contracts,
     ) -> Result<(), Stopped> {
-        let mut story = self.story(&state.tip, state.known.final_height);
+        let mut builder = self.builder(&state.tip, state.known.final_height);
         crash::at("watcher", "gap read");
-        let steps = story.fill(blocks, &self.contracts);
+        let steps = builder.fill(blocks, &self.contracts);
         let mut tip = state.tip.clone();
-        tip.step = story.last;
+        tip.step = builder.last;
         count(&mut tip, blocks);
         let mut contracts = state.contracts.clone();
         contracts.retain_mut(|row| {
@@ -134,8 +134,8 @@ impl ChainWatcher {
         Ok(())
     }
 
-    fn story(&self, tip: &TipRow, final_height: u64) -> Story {
-        Story { chain_id: self.id, last: tip.step, final_height }
+    fn builder(&self, tip: &TipRow, final_height: u64) -> UpdateBuilder {
+        UpdateBuilder { chain_id: self.id, last: tip.step, final_height }
     }
 
     /// The rows of new blocks, from the lowest on that is kept.
