@@ -19,11 +19,11 @@ pub async fn forget_chain(ctx: &Ctx, chain: u64) -> anyhow::Result<u64> {
     let assets = assets::forget(&assets::domain().open(ctx).await?, chain).await?;
     let stream = ctx.jetstream.get_stream(CHAIN_STREAM).await?;
     for pipeline in Pipeline::ALL {
-        // steps are numbered anew: what is left of the old ones would be taken for others
-        let (letters, steps) =
+        // updates are numbered anew: what is left of the old ones would be taken for others
+        let (letters, updates) =
             (subject::dead_letter(CHAIN_STREAM, pipeline.as_str()), subject::chain(pipeline.as_str(), chain));
-        dead_letters::drop_of(ctx, &letters, &steps).await.map_err(|failure| anyhow::anyhow!("{failure}"))?;
-        stream.purge().filter(steps).await?;
+        dead_letters::drop_of(ctx, &letters, &updates).await.map_err(|failure| anyhow::anyhow!("{failure}"))?;
+        stream.purge().filter(updates).await?;
     }
     Ok(collector + assets)
 }

@@ -14,7 +14,7 @@
 //! | `probe.write` | stream `PROBE` | nothing: whether it is stored is what counts |
 //! | `svc.<domain>.<operation>` | request/reply | JSON |
 //! | `hint.chain.<chain>` | core | nothing: look at the chain now |
-//! | `chain.<pipeline>.<chain>` | stream `CHAIN` | a [`Step`](crate::chain::Step) |
+//! | `chain.<pipeline>.<chain>` | stream `CHAIN` | a [`ChainUpdate`](crate::chain::ChainUpdate) |
 //!
 //! A gateway subscribes to `live.<account>.<device>.*` for each socket, and to what domains ask for: the subscription table is
 //! the routing table.

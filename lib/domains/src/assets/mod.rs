@@ -62,7 +62,7 @@ pub fn domain() -> Domain {
     }
 }
 
-/// Deletes what is known through the steps of a chain, while nobody holds a [`lease_of`] it. How many rows that were.
+/// Deletes what is known through the updates of a chain, while nobody holds a [`lease_of`] it. How many rows that were.
 pub async fn forget(parts: &Parts, chain: u64) -> anyhow::Result<u64> {
     let mut all = 0;
     for table in store::BY_CHAIN {

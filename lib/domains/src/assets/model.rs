@@ -187,7 +187,7 @@ pub struct Sending {
     pub place: Place,
 }
 
-/// All that a step does, folded for each block.
+/// All that an update does, folded for each block.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Folded {
     pub deltas: BTreeMap<(u64, Holding), Delta>,

@@ -104,7 +104,7 @@ impl Ledger {
     /// Folds what is final; breaks off before its end if told so.
     async fn fold(&mut self, final_height: u64, broken_off: bool) {
         if final_height > self.cursor.final_height {
-            // a step says so
+            // an update says so
             let after = CursorRow { final_height, ..self.next(self.cursor.height) };
             self.commit_folded(after, Folded::default(), false).await;
         }
@@ -268,7 +268,7 @@ fn forks_and_folds_leave_what_remains() {
 }
 
 #[tokio::test]
-async fn a_step_counts_once_whoever_is_faster() {
+async fn an_update_counts_once_whoever_is_faster() {
     let mut ledger = Ledger::new().await;
     ledger.block(1, &[(0, 1, 5)]).await;
     // a second worker, which knows the cursor of before

@@ -1,14 +1,14 @@
 //! The collector: what happened on the chains, block by block, complete and in order.
 //!
 //! A watcher follows each chain (`lib/chain`), proves that no log of a block is missing, and commits what it found as numbered
-//! *steps*: the chain grew, blocks were given up, older blocks hold more. Each of the five pipelines is told every step, with
-//! the logs that are its own, over the stream `CHAIN`.
+//! *updates*: the chain grew, blocks were given up, older blocks hold more. Each of the five pipelines is told every update,
+//! with the logs that are its own, over the stream `CHAIN`.
 //!
 //! What must hold:
-//! - steps of a chain are numbered without gaps, and a step is committed together with what it says about blocks;
+//! - updates of a chain are numbered without gaps, and an update is committed together with what it says about blocks;
 //! - a block counts as collected only with all its logs: proven by its receipts, or excluded by its bloom filter;
 //! - nothing below a final block changes;
-//! - the stream carries what is new, the database keeps everything: a pipeline that missed steps asks for them;
+//! - the stream carries what is new, the database keeps everything: a pipeline that missed updates asks for them;
 //! - a chain that can't be followed holds up no other.
 
 mod contracts;

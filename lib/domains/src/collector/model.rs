@@ -1,4 +1,4 @@
-//! From blocks to steps: what each pipeline is told. Pure rules.
+//! From blocks to updates: what each pipeline is told. Pure rules.
 
 use std::collections::HashMap;
 
@@ -13,10 +13,11 @@ use prost::Message;
 use super::parts::{Ranged, parts, tokens};
 use crate::chains::Standard;
 
-/// Logs of one step at most, so that it fits into a message and into a transaction. One that moves many tokens counts for each.
-const STEP_LOGS_MAX: usize = 1_500;
-/// Bytes of one step's logs at most; a message of NATS has 512 KiB.
-const STEP_BYTES_MAX: usize = 256 * 1024;
+/// Logs of one update at most, so that it fits into a message and into a transaction. One that moves many tokens counts for
+/// each.
+const UPDATE_LOGS_MAX: usize = 1_500;
+/// Bytes of one update's logs at most; a message of NATS has 512 KiB.
+const UPDATE_BYTES_MAX: usize = 256 * 1024;
 /// Bytes of one log's data at most. What is larger, and has no [`parts`], reaches its pipeline without data, which dead-letters
 /// it: no event of a standard is so large.
 const LOG_BYTES_MAX: usize = 192 * 1024;
@@ -93,24 +94,29 @@ const fn wire_standard(standard: Standard) -> wire::Standard {
     }
 }
 
-/// Numbers and finishes the steps of one change.
+/// Numbers and finishes the updates of one change.
 pub struct UpdateBuilder {
     pub chain_id: u64,
-    /// The last step that was told.
+    /// The last update that was told.
     pub last: u64,
     /// The highest final block after the change.
     pub final_height: u64,
 }
 
 impl UpdateBuilder {
-    fn step(&mut self, what: wire::step::What) -> wire::Step {
+    fn update(&mut self, what: wire::chain_update::What) -> wire::ChainUpdate {
         self.last += 1;
-        wire::Step { chain_id: self.chain_id, number: self.last, final_height: self.final_height, what: Some(what) }
+        wire::ChainUpdate {
+            chain_id: self.chain_id,
+            number: self.last,
+            final_height: self.final_height,
+            what: Some(what),
+        }
     }
 
-    /// New blocks on top, in as many steps as it takes. A block that is too large for one is told in parts before it.
-    pub fn advance(&mut self, blocks: &[Block], contracts: &Contracts) -> Vec<wire::Step> {
-        let mut steps = Vec::new();
+    /// New blocks on top, in as many updates as it takes. A block that is too large for one is told in parts before it.
+    pub fn advance(&mut self, blocks: &[Block], contracts: &Contracts) -> Vec<wire::ChainUpdate> {
+        let mut updates = Vec::new();
         let final_height = self.final_height;
         // up to here everything was told
         let mut told = blocks.first().map_or(0, |block| block.header.number().saturating_sub(1));
@@ -123,7 +129,7 @@ impl UpdateBuilder {
                 for log in parts.as_deref().unwrap_or(std::slice::from_ref(log)) {
                     if part.is_full() {
                         self.final_height = final_height.min(told);
-                        steps.push(self.step(wire::step::What::Fill(wire::Fill { blocks: part.take() })));
+                        updates.push(self.update(wire::chain_update::What::Fill(wire::Fill { blocks: part.take() })));
                     }
                     part.add(&block.header, log, contracts, cut);
                 }
@@ -133,16 +139,16 @@ impl UpdateBuilder {
                 told = height;
                 self.final_height = final_height.min(told);
                 let advance = wire::Advance { height, hash, blocks: part.take() };
-                steps.push(self.step(wire::step::What::Advance(advance)));
+                updates.push(self.update(wire::chain_update::What::Advance(advance)));
             }
         }
         self.final_height = final_height;
-        steps
+        updates
     }
 
     /// What older blocks hold for contracts that were not watched then.
-    pub fn fill(&mut self, blocks: &[Block], contracts: &Contracts) -> Vec<wire::Step> {
-        let mut steps = Vec::new();
+    pub fn fill(&mut self, blocks: &[Block], contracts: &Contracts) -> Vec<wire::ChainUpdate> {
+        let mut updates = Vec::new();
         let mut part = Part::default();
         for block in blocks {
             let mut ranged = Ranged::default();
@@ -151,30 +157,30 @@ impl UpdateBuilder {
                 let parts = if cut { None } else { parts(log) };
                 for log in parts.as_deref().unwrap_or(std::slice::from_ref(log)) {
                     if part.is_full() {
-                        steps.push(self.step(wire::step::What::Fill(wire::Fill { blocks: part.take() })));
+                        updates.push(self.update(wire::chain_update::What::Fill(wire::Fill { blocks: part.take() })));
                     }
                     part.add(&block.header, log, contracts, cut);
                 }
             }
         }
         if !part.blocks.is_empty() {
-            steps.push(self.step(wire::step::What::Fill(wire::Fill { blocks: part.take() })));
+            updates.push(self.update(wire::chain_update::What::Fill(wire::Fill { blocks: part.take() })));
         }
-        steps
+        updates
     }
 
     /// The blocks above a height are gone.
-    pub fn revert(&mut self, height: u64) -> Vec<wire::Step> {
-        vec![self.step(wire::step::What::Revert(wire::Revert { height }))]
+    pub fn revert(&mut self, height: u64) -> Vec<wire::ChainUpdate> {
+        vec![self.update(wire::chain_update::What::Revert(wire::Revert { height }))]
     }
 
     /// No new block, but one became final.
-    pub fn finalize(&mut self) -> Vec<wire::Step> {
-        vec![self.step(wire::step::What::Fill(wire::Fill::default()))]
+    pub fn finalize(&mut self) -> Vec<wire::ChainUpdate> {
+        vec![self.update(wire::chain_update::What::Fill(wire::Fill::default()))]
     }
 }
 
-/// Blocks of the step that is being made.
+/// Blocks of the update that is being made.
 #[derive(Default)]
 struct Part {
     blocks: Vec<wire::Block>,
@@ -184,7 +190,7 @@ struct Part {
 
 impl Part {
     const fn is_full(&self) -> bool {
-        self.logs >= STEP_LOGS_MAX || self.bytes >= STEP_BYTES_MAX
+        self.logs >= UPDATE_LOGS_MAX || self.bytes >= UPDATE_BYTES_MAX
     }
 
     fn take(&mut self) -> Vec<wire::Block> {
@@ -218,8 +224,8 @@ impl Part {
     }
 }
 
-/// The step as one pipeline sees it: with its own logs only.
-pub fn for_pipeline(step: &wire::Step, pipeline: Pipeline) -> wire::Step {
+/// The update as one pipeline sees it: with its own logs only.
+pub fn for_pipeline(update: &wire::ChainUpdate, pipeline: Pipeline) -> wire::ChainUpdate {
     let own = |log: &&wire::Log| {
         let first = log.topics.get(..32).map(B256::from_slice).unwrap_or_default();
         pipeline_of(log.standard(), first, log.topics.len() / 32) == pipeline
@@ -231,17 +237,19 @@ pub fn for_pipeline(step: &wire::Step, pipeline: Pipeline) -> wire::Step {
         };
         blocks.iter().filter_map(only).collect()
     };
-    let what = step.what.as_ref().map(|what| match what {
-        wire::step::What::Advance(advance) => wire::step::What::Advance(wire::Advance {
+    let what = update.what.as_ref().map(|what| match what {
+        wire::chain_update::What::Advance(advance) => wire::chain_update::What::Advance(wire::Advance {
             blocks: blocks(&advance.blocks),
             hash: advance.hash.clone(),
             height: advance.height,
         }),
-        wire::step::What::Fill(fill) => wire::step::What::Fill(wire::Fill { blocks: blocks(&fill.blocks) }),
-        wire::step::What::Retry(retry) => {
-            wire::step::What::Retry(wire::Retry { blocks: blocks(&retry.blocks), is_counted: retry.is_counted })
+        wire::chain_update::What::Fill(fill) => {
+            wire::chain_update::What::Fill(wire::Fill { blocks: blocks(&fill.blocks) })
         }
-        wire::step::What::Revert(revert) => wire::step::What::Revert(*revert),
+        wire::chain_update::What::Retry(retry) => {
+            wire::chain_update::What::Retry(wire::Retry { blocks: blocks(&retry.blocks), is_counted: retry.is_counted })
+        }
+        wire::chain_update::What::Revert(revert) => wire::chain_update::What::Revert(*revert),
     });
-    wire::Step { what, ..*step }
+    wire::ChainUpdate { what, ..*update }
 }

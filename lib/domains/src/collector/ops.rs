@@ -10,7 +10,7 @@ use nepto_kit::domain::Parts;
 use nepto_kit::{Ctx, Failure, crash};
 use nepto_proto::chain as wire;
 use nepto_proto::subject;
-use nepto_proto::svc::collector::{FindGaps, Gap, Pipeline, ReplaySteps, Replayed};
+use nepto_proto::svc::collector::{FindGaps, Gap, Pipeline, ReplayUpdates, Replayed};
 use prost::Message;
 
 use super::contracts;
@@ -18,7 +18,7 @@ use super::model::{Contracts, Watched, for_pipeline};
 use super::store::{ContractRow, Store};
 use crate::chains::{Chain, Chains, Contract};
 
-/// Steps that are sent again at once.
+/// Updates that are sent again at once.
 const REPLAY_MAX: usize = 200;
 
 /// What the domain can do, over its tables and the configured chains. Cheap to clone.
@@ -35,12 +35,12 @@ impl Collector {
         Ok(Self { store: Store::new(parts.db()?), chains: ctx.config.section(), ctx })
     }
 
-    /// Tells every pipeline these steps. They are committed already: what does not get through is asked for later.
-    pub async fn publish(&self, steps: &[wire::Step]) -> anyhow::Result<()> {
+    /// Tells every pipeline these updates. They are committed already: what does not get through is asked for later.
+    pub async fn publish(&self, updates: &[wire::ChainUpdate]) -> anyhow::Result<()> {
         let mut acks = Vec::new();
-        for step in steps {
+        for update in updates {
             for pipeline in Pipeline::ALL {
-                acks.push(self.send(step, pipeline, true).await?);
+                acks.push(self.send(update, pipeline, true).await?);
                 crash::at("watcher", "told one");
             }
         }
@@ -50,22 +50,22 @@ impl Collector {
 
     async fn send(
         &self,
-        step: &wire::Step,
+        update: &wire::ChainUpdate,
         pipeline: Pipeline,
         once: bool,
     ) -> anyhow::Result<impl Future<Output = anyhow::Result<()>> + use<>> {
         let mut headers = HeaderMap::new();
         if once {
-            // a restored or forked database counts anew: what the step says is part of its id
-            let hash = match &step.what {
-                Some(wire::step::What::Advance(advance)) => hex::encode(&advance.hash),
+            // a restored or forked database counts anew: what the update says is part of its id
+            let hash = match &update.what {
+                Some(wire::chain_update::What::Advance(advance)) => hex::encode(&advance.hash),
                 _ => String::new(),
             };
-            let id = format!("{}:{}:{}:{hash}", pipeline.as_str(), step.chain_id, step.number);
+            let id = format!("{}:{}:{}:{hash}", pipeline.as_str(), update.chain_id, update.number);
             headers.insert(NATS_MESSAGE_ID, id);
         }
-        let subject = subject::chain(pipeline.as_str(), step.chain_id);
-        let body = for_pipeline(step, pipeline).encode_to_vec();
+        let subject = subject::chain(pipeline.as_str(), update.chain_id);
+        let body = for_pipeline(update, pipeline).encode_to_vec();
         let ack = self.ctx.jetstream.publish_with_headers(subject, headers, body.into()).await?;
         Ok(async move { ack.await.map(drop).map_err(anyhow::Error::from) })
     }
@@ -106,21 +106,22 @@ impl Collector {
         Ok(gaps.collect())
     }
 
-    /// Sends steps once more to one pipeline.
-    pub async fn replay(&self, request: &ReplaySteps) -> Result<Replayed, Failure> {
+    /// Sends updates once more to one pipeline.
+    pub async fn replay(&self, request: &ReplayUpdates) -> Result<Replayed, Failure> {
         let tip = self.store.tip(request.chain_id).await?;
         let last = tip.map_or(0, |tip| tip.step);
         if request.from > last {
             return Ok(Replayed { sent: 0, last });
         }
-        let steps = self.store.steps(request.chain_id, request.from, REPLAY_MAX).await?;
+        let updates = self.store.updates(request.chain_id, request.from, REPLAY_MAX).await?;
         let mut acks = Vec::new();
-        for step in &steps {
-            acks.push(self.send(step, request.pipeline, false).await.map_err(|e| Failure::unavailable("NATS", e))?);
+        for update in &updates {
+            acks.push(self.send(update, request.pipeline, false).await.map_err(|e| Failure::unavailable("NATS", e))?);
         }
         let sent = acks.len() as u64;
         try_join_all(acks).await.map_err(|error| Failure::unavailable("NATS", error))?;
-        metrics::counter!("nepto_chain_steps_replayed_total", "pipeline" => request.pipeline.as_str()).increment(sent);
+        metrics::counter!("nepto_chain_updates_replayed_total", "pipeline" => request.pipeline.as_str())
+            .increment(sent);
         Ok(Replayed { sent, last })
     }
 }

@@ -1,14 +1,14 @@
 //! What other domains and processes ask.
 
 use nepto_kit::service::Service;
-use nepto_proto::svc::collector::{FindGaps, ReplaySteps};
+use nepto_proto::svc::collector::{FindGaps, ReplayUpdates};
 
 use super::ops::Collector;
 
 pub fn services(collector: &Collector) -> Vec<Service> {
     let (replaying, asked) = (collector.clone(), collector.clone());
     vec![
-        Service::new(move |request: ReplaySteps| {
+        Service::new(move |request: ReplayUpdates| {
             let collector = replaying.clone();
             async move { collector.replay(&request).await }
         }),

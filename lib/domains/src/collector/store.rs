@@ -74,14 +74,14 @@ const NEWEST: Migration = Migration {
     rows: &[Portions { table: "sighting", change: "UPDATE $rows RETURN NONE" }],
 };
 
-/// Some of a chain's steps. A range that is written as `step:[…]..[…]` would be read to its end, whatever the limit.
-pub const STEPS: &str = "SELECT * FROM type::record('step', [$chain, $from]..[$chain, []]) LIMIT $limit";
+/// Some of a chain's updates. A range that is written as `step:[…]..[…]` would be read to its end, whatever the limit.
+pub const UPDATES: &str = "SELECT * FROM type::record('step', [$chain, $from]..[$chain, []]) LIMIT $limit";
 
 /// How far a chain is.
 #[derive(Debug, Clone, PartialEq, Eq, SurrealValue)]
 pub struct TipRow {
     pub chain: u64,
-    /// The number of the last step.
+    /// The number of the last update.
     pub step: u64,
     /// The block below the first that was collected.
     pub anchor: u64,
@@ -129,13 +129,13 @@ pub struct ContractRow {
 }
 
 #[derive(Debug, Clone, SurrealValue)]
-struct StepRow {
-    body: Body<wire::Step>,
+struct UpdateRow {
+    body: Body<wire::ChainUpdate>,
 }
 
 /// The same, encoded without a copy of it.
 #[derive(Debug, Clone, SurrealValue)]
-struct NewStepRow {
+struct NewUpdateRow {
     id: RecordId,
     body: Bytes,
 }
@@ -145,7 +145,7 @@ pub struct Change {
     /// The tip before; another one there means that somebody else was faster.
     pub before: TipRow,
     pub tip: TipRow,
-    pub steps: Vec<wire::Step>,
+    pub updates: Vec<wire::ChainUpdate>,
     /// Blocks that are new.
     pub blocks: Vec<BlockRow>,
     /// Heights of blocks that are kept no longer, or are no part of the chain any more.
@@ -199,22 +199,22 @@ impl Store {
         self.db.rows(statement, vars! { chain: chain }).await
     }
 
-    /// Steps from a number on, up to a bound.
-    pub async fn steps(&self, chain: u64, from: u64, limit: usize) -> Result<Vec<wire::Step>, DbError> {
+    /// Updates from a number on, up to a bound.
+    pub async fn updates(&self, chain: u64, from: u64, limit: usize) -> Result<Vec<wire::ChainUpdate>, DbError> {
         let variables = vars! { chain: chain, from: from, limit: limit };
-        let rows: Vec<StepRow> = self.db.rows(STEPS, variables).await?;
+        let rows: Vec<UpdateRow> = self.db.rows(UPDATES, variables).await?;
         Ok(rows.into_iter().map(|row| row.body.0).collect())
     }
 
     /// Commits a change; fails with [`DbError::Stale`] where another watcher was faster.
     pub async fn commit(&self, change: &Change) -> Result<(), DbError> {
         let chain = change.tip.chain;
-        let steps: Vec<NewStepRow> = change
-            .steps
+        let updates: Vec<NewUpdateRow> = change
+            .updates
             .iter()
-            .map(|step| NewStepRow {
-                id: RecordId::new("step", array![chain, step.number]),
-                body: step.encode_to_vec().into(),
+            .map(|update| NewUpdateRow {
+                id: RecordId::new("step", array![chain, update.number]),
+                body: update.encode_to_vec().into(),
             })
             .collect();
         let contracts: Vec<_> = change
@@ -231,7 +231,7 @@ impl Store {
                 DELETE block:[$chain, $from]..[$chain, $to];
             };
             INSERT INTO block $blocks RETURN NONE;
-            INSERT INTO step $steps RETURN NONE;
+            INSERT INTO step $updates RETURN NONE;
             FOR $index IN 0..array::len($contract_ids) {
                 UPSERT $contract_ids[$index] CONTENT $contract_rows[$index] RETURN NONE;
             };
@@ -243,7 +243,7 @@ impl Store {
             forget_from: forget_from,
             forget_to: forget_to,
             blocks: change.blocks.clone(),
-            steps: steps,
+            updates: updates,
             contract_ids: contract_ids,
             contract_rows: contract_rows,
             tip: change.tip.clone(),

@@ -1,10 +1,10 @@
-//! Steps: numbered without gaps, and with every log in exactly one of them.
+//! Updates: numbered without gaps, and with every log in exactly one of them.
 
 use alloy_consensus::Header;
 use alloy_primitives::{Address, B256, Bytes};
 use nepto_chain::block::{Block, Log, Proof, SealedHeader};
 use nepto_chain::topics;
-use nepto_proto::chain::step::What;
+use nepto_proto::chain::chain_update::What;
 use nepto_proto::svc::collector::Pipeline;
 use proptest::prelude::*;
 use prost::Message;
@@ -50,19 +50,19 @@ proptest! {
     ) {
         let mut all: Vec<Block> = blocks.iter().enumerate()
             .map(|(height, (count, of, bytes))| block(10 + height as u64, &vec![(*of, *bytes); *count])).collect();
-        // and one that is too large for a step
+        // and one that is too large for an update
         all.push(block(10 + all.len() as u64, &vec![(1, 32); many]));
         let top = 9 + all.len() as u64;
         let mut builder = UpdateBuilder { chain_id: 1, last, final_height: top };
-        let steps = builder.advance(&all, &contracts());
-        prop_assert!(!steps.is_empty());
-        for (place, step) in steps.iter().enumerate() {
-            prop_assert_eq!(step.number, last + 1 + place as u64);
-            prop_assert!(step.encoded_len() < 512 * 1024, "{} bytes", step.encoded_len());
+        let updates = builder.advance(&all, &contracts());
+        prop_assert!(!updates.is_empty());
+        for (place, update) in updates.iter().enumerate() {
+            prop_assert_eq!(update.number, last + 1 + place as u64);
+            prop_assert!(update.encoded_len() < 512 * 1024, "{} bytes", update.encoded_len());
         }
-        prop_assert!(matches!(&steps.last().unwrap().what, Some(What::Advance(advance)) if advance.height == top));
-        let told: usize = steps.iter().flat_map(|step| Pipeline::ALL.map(|pipeline| {
-            match for_pipeline(step, pipeline).what {
+        prop_assert!(matches!(&updates.last().unwrap().what, Some(What::Advance(advance)) if advance.height == top));
+        let told: usize = updates.iter().flat_map(|update| Pipeline::ALL.map(|pipeline| {
+            match for_pipeline(update, pipeline).what {
                 Some(What::Advance(advance)) => advance.blocks,
                 Some(What::Fill(fill)) => fill.blocks,
                 _ => Vec::new(),
@@ -71,11 +71,11 @@ proptest! {
         prop_assert_eq!(told, all.iter().map(|block| block.logs.len()).sum::<usize>());
         // nothing is final before its whole block was told
         let mut height = 9;
-        for step in &steps {
-            if let Some(What::Advance(advance)) = &step.what {
+        for update in &updates {
+            if let Some(What::Advance(advance)) = &update.what {
                 height = advance.height;
             }
-            prop_assert!(step.final_height <= height.max(9), "{} at {height}", step.final_height);
+            prop_assert!(update.final_height <= height.max(9), "{} at {height}", update.final_height);
         }
     }
 }
@@ -85,13 +85,13 @@ fn what_was_before_a_contract_begins_is_told_only_if_it_is_asked_for() {
     let late = Contracts([(contract(1), Watched { standard: Standard::Erc20, start_block: 11 })].into());
     let blocks = [block(10, &[(1, 32)]), block(11, &[(1, 32), (1, 32)])];
     let builder = || UpdateBuilder { chain_id: 1, last: 0, final_height: 11 };
-    let count = |steps: Vec<nepto_proto::chain::Step>| {
+    let count = |updates: Vec<nepto_proto::chain::ChainUpdate>| {
         let of = |what: Option<What>| match what {
             Some(What::Advance(advance)) => advance.blocks,
             Some(What::Fill(fill)) => fill.blocks,
             _ => Vec::new(),
         };
-        steps.into_iter().flat_map(|step| of(step.what)).map(|block| block.logs.len()).sum::<usize>()
+        updates.into_iter().flat_map(|update| of(update.what)).map(|block| block.logs.len()).sum::<usize>()
     };
     assert_eq!(count(builder().advance(&blocks, &late)), 2);
     assert_eq!(count(builder().fill(&blocks, &late)), 3);

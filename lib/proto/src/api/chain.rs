@@ -27,7 +27,7 @@ pub struct ChainStatus {
     pub first_block: u64,
     /// Contracts that are watched.
     pub contracts: u64,
-    /// Steps that the pipelines are told.
+    /// Updates that the pipelines are told.
     pub step: u64,
     /// Blocks that no log can be missing of.
     pub proven_blocks: u64,
@@ -66,9 +66,9 @@ pub struct Gap {
 pub struct PipelineStatus {
     /// `erc20`, `erc721`, `erc1155`, `staking` or `multisend`.
     pub name: String,
-    /// The last step that it took.
+    /// The last update that it took.
     pub step: u64,
-    /// Steps that it has not taken yet.
+    /// Updates that it has not taken yet.
     pub behind_steps: u64,
     /// The highest block that it knows of.
     pub height: u64,

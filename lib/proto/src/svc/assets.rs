@@ -18,7 +18,7 @@ operations! { "assets"
 pub struct Cursor {
     /// The pipeline, of which each has a cursor of its own for each chain.
     pub pipeline: Pipeline,
-    /// Number of the last step of the collector that it took.
+    /// Number of the collector's last update that it took.
     pub step: u64,
     /// Number of the highest block that it knows of.
     pub height: u64,

@@ -1,4 +1,4 @@
-//! What `collector` answers: the steps and gaps of chains.
+//! What `collector` answers: the updates and gaps of chains.
 
 use std::fmt;
 use std::str::FromStr;
@@ -54,13 +54,13 @@ impl FromStr for Pipeline {
 }
 
 operations! { "collector"
-    /// Asks for steps once more, from a number on; they come over the stream `CHAIN`, at most so many for each request.
-    "replay_steps" ReplaySteps {
+    /// Asks for updates once more, from a number on; they come over the stream `CHAIN`, at most so many for each request.
+    "replay_steps" ReplayUpdates {
         /// The pipeline that missed them.
         pipeline: Pipeline,
         /// EIP-155 chain id.
         chain_id: u64,
-        /// The number of the first step that is wanted.
+        /// The number of the first update that is wanted.
         from: u64,
     } -> Replayed;
 
@@ -71,12 +71,12 @@ operations! { "collector"
     } -> Vec<Gap>;
 }
 
-/// What [`ReplaySteps`] did.
+/// What [`ReplayUpdates`] did.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Replayed {
-    /// Steps that were sent.
+    /// Updates that were sent.
     pub sent: u64,
-    /// The number of the last step of the chain.
+    /// The number of the last update of the chain.
     pub last: u64,
 }
 

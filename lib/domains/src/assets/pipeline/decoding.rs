@@ -17,28 +17,28 @@ use crate::assets::model::{Folded, place};
 use crate::assets::shapes::{Noted, Other, Shapes, Unread, shapes_of};
 use crate::assets::store::CursorRow;
 
-/// An attempt to decode an event: with its step, or once more, by a message of this sequence.
+/// An attempt to decode an event: with its update, or once more, by a message of this sequence.
 #[derive(Clone, Copy)]
 pub struct Attempt {
-    pub step: u64,
+    pub update: u64,
     again: Option<u64>,
 }
 
 impl Attempt {
-    pub const fn first(step: u64) -> Self {
-        Self { step, again: None }
+    pub const fn first(update: u64) -> Self {
+        Self { update, again: None }
     }
 
-    pub fn again(step: u64, message: &NatsMessage) -> anyhow::Result<Self> {
+    pub fn again(update: u64, message: &NatsMessage) -> anyhow::Result<Self> {
         let info = message.info().map_err(|error| anyhow::anyhow!("a message without its place: {error}"))?;
-        Ok(Self { step, again: Some(info.stream_sequence) })
+        Ok(Self { update, again: Some(info.stream_sequence) })
     }
 }
 
 impl fmt::Display for Attempt {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self.again {
-            None => write!(f, "step {}", self.step),
+            None => write!(f, "step {}", self.update),
             Some(sequence) => write!(f, "message {sequence}"),
         }
     }
@@ -179,7 +179,7 @@ impl PipelineWorker {
 
     /// Whether a block that was dead-lettered was given up since.
     async fn is_gone(&self, attempt: Attempt, block: &wire::Block) -> anyhow::Result<bool> {
-        Ok(self.assets.store.was_reverted(self.pipeline, self.chain, attempt.step, block.number).await?)
+        Ok(self.assets.store.was_reverted(self.pipeline, self.chain, attempt.update, block.number).await?)
     }
 
     async fn dead_letter_log(
@@ -194,9 +194,9 @@ impl PipelineWorker {
         };
         let at = format!("block {block}, log {log}: {reason}");
         let id = format!("{attempt}:{block}:{log}");
-        let what = Some(wire::step::What::Retry(letter));
-        let step = wire::Step { chain_id: self.chain, number: attempt.step, final_height: 0, what };
-        self.dead_letter(step.encode_to_vec(), &at, &id).await
+        let what = Some(wire::chain_update::What::Retry(letter));
+        let update = wire::ChainUpdate { chain_id: self.chain, number: attempt.update, final_height: 0, what };
+        self.dead_letter(update.encode_to_vec(), &at, &id).await
     }
 
     /// Makes a dead letter; one of the same id is the same one, dead-lettered again because a commit failed.

@@ -1,6 +1,6 @@
-//! The five pipelines: each takes the steps of each chain in order, and commits what they do together with its cursor.
+//! The five pipelines: each takes the updates of each chain in order, and commits what they do together with its cursor.
 //!
-//! A step that was taken is passed over; one that is missing is asked for. So it does not matter how often or in which order
+//! An update that was taken is passed over; one that is missing is asked for. So it does not matter how often or in which order
 //! the stream delivers, and a pipeline that stood still for days, or whose messages are lost, catches up by itself. An event
 //! that can't be decoded is dead-lettered in `DLQ`, and the rest goes on.
 

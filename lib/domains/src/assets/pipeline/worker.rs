@@ -16,7 +16,7 @@ use nepto_kit::{crash, dead_letters, nats};
 use nepto_proto::chain as wire;
 use nepto_proto::event::{Grade, OwnershipChanged};
 use nepto_proto::subject::CHAIN_STREAM;
-use nepto_proto::svc::collector::{Pipeline, ReplaySteps};
+use nepto_proto::svc::collector::{Pipeline, ReplayUpdates};
 use prost::Message;
 use tokio::task::JoinSet;
 use tokio::time::Instant;
@@ -62,9 +62,9 @@ pub struct PipelineWorker {
 pub(super) struct State {
     pub(super) cursor: CursorRow,
     unfolded: Vec<Applied>,
-    /// With what the pending steps found out.
+    /// With what the pending updates found out.
     pub(super) shapes: Shapes,
-    /// When missing steps were asked for, and up to which they come.
+    /// When missing updates were asked for, and up to which they come.
     asked: Option<Instant>,
     coming: u64,
     /// At most one: a fold of so many changes at the front, while more are taken.
@@ -77,7 +77,7 @@ struct Folding {
     seq: u64,
 }
 
-/// Steps that were taken and are not committed yet.
+/// Updates that were taken and are not committed yet.
 #[derive(Default)]
 struct Pending {
     /// The cursor after them, if there are any.
@@ -98,7 +98,7 @@ impl State {
     }
 }
 
-/// The lease of whoever takes a pipeline's steps of a chain.
+/// The lease of whoever takes a pipeline's updates of a chain.
 pub fn lease_of(pipeline: Pipeline, chain: u64) -> String {
     format!("pipeline:{}", nats::of_chain(pipeline.as_str(), chain))
 }
@@ -141,7 +141,7 @@ impl PipelineWorker {
         let store = &self.assets.store;
         let mut cursor = store.cursor(self.pipeline, self.chain).await?;
         if cursor.as_ref().is_some_and(|cursor| cursor.form != Some(FORM)) {
-            tracing::warn!(pipeline = self.pipeline.as_str(), chain = self.chain, "all steps are taken anew");
+            tracing::warn!(pipeline = self.pipeline.as_str(), chain = self.chain, "all updates are taken anew");
             store.begin_anew(self.pipeline, self.chain).await?;
             cursor = None;
         }
@@ -197,23 +197,23 @@ impl PipelineWorker {
         }
     }
 
-    /// Takes messages: next steps, old ones, some from beyond a gap, or what was dead-lettered. Steps that wait together are
-    /// committed together.
+    /// Takes messages: next updates, old ones, some from beyond a gap, or what was dead-lettered. Updates that wait together
+    /// are committed together.
     async fn take(&self, state: &mut State, messages: &[NatsMessage]) -> anyhow::Result<()> {
         let mut pending = Pending::default();
         for message in messages {
-            let step = match wire::Step::decode(message.payload.clone()) {
-                Ok(step) if step.chain_id == self.chain => step,
+            let update = match wire::ChainUpdate::decode(message.payload.clone()) {
+                Ok(update) if update.chain_id == self.chain => update,
                 _ if dead_letters::is_dropped(message.headers.as_ref()) => continue,
                 _ => {
                     let id = Attempt::again(0, message)?.to_string();
-                    self.dead_letter(message.payload.to_vec(), "not a step of this chain", &id).await?;
+                    self.dead_letter(message.payload.to_vec(), "not an update of this chain", &id).await?;
                     continue;
                 }
             };
-            if let Some(wire::step::What::Retry(retry)) = &step.what {
+            if let Some(wire::chain_update::What::Retry(retry)) = &update.what {
                 self.flush(state, &mut pending).await?;
-                let attempt = Attempt::again(step.number, message)?;
+                let attempt = Attempt::again(update.number, message)?;
                 match dead_letters::is_dropped(message.headers.as_ref()) {
                     true => self.drop_dead_letter(state, attempt, retry).await?,
                     false => self.retry(state, attempt, retry).await?,
@@ -221,9 +221,9 @@ impl PipelineWorker {
                 continue;
             }
             let taken = pending.after.as_ref().map_or(state.cursor.step, |after| after.step);
-            match step.number.saturating_sub(taken) {
+            match update.number.saturating_sub(taken) {
                 0 => {}
-                1 => self.advance(state, &mut pending, step).await?,
+                1 => self.advance(state, &mut pending, update).await?,
                 // what lies between comes again, and this one with it
                 _ => {
                     self.flush(state, &mut pending).await?;
@@ -234,32 +234,35 @@ impl PipelineWorker {
         self.flush(state, &mut pending).await
     }
 
-    /// Adds the next step to those that are pending, unless it can't be committed with them.
-    async fn advance(&self, state: &mut State, pending: &mut Pending, step: wire::Step) -> anyhow::Result<()> {
+    /// Adds the next update to those that are pending, unless it can't be committed with them.
+    async fn advance(&self, state: &mut State, pending: &mut Pending, update: wire::ChainUpdate) -> anyhow::Result<()> {
         let before = pending.after.as_ref().unwrap_or(&state.cursor);
-        let mut after =
-            CursorRow { step: step.number, final_height: before.final_height.max(step.final_height), ..before.clone() };
-        let blocks = match step.what.unwrap_or(wire::step::What::Fill(wire::Fill::default())) {
-            wire::step::What::Revert(revert) => {
+        let mut after = CursorRow {
+            step: update.number,
+            final_height: before.final_height.max(update.final_height),
+            ..before.clone()
+        };
+        let blocks = match update.what.unwrap_or(wire::chain_update::What::Fill(wire::Fill::default())) {
+            wire::chain_update::What::Revert(revert) => {
                 self.flush(state, pending).await?;
                 after.height = revert.height;
                 after.hash = String::new();
                 return self.revert(state, after, revert.height).await;
             }
-            wire::step::What::Advance(advance) => {
+            wire::chain_update::What::Advance(advance) => {
                 after.height = advance.height;
                 after.hash = hex::encode(advance.hash);
                 advance.blocks
             }
-            wire::step::What::Fill(fill) => fill.blocks,
-            wire::step::What::Retry(retry) => retry.blocks,
+            wire::chain_update::What::Fill(fill) => fill.blocks,
+            wire::chain_update::What::Retry(retry) => retry.blocks,
         };
         let late = blocks.first().is_some_and(|block| block.number <= before.height);
         if pending.after.is_some() && (pending.late != late || pending.folded.effects >= COMMIT_AT) {
             self.flush(state, pending).await?;
         }
         pending.late = late;
-        self.decode(Attempt::first(step.number), &blocks, &mut state.shapes, &mut pending.folded, &mut after).await?;
+        self.decode(Attempt::first(update.number), &blocks, &mut state.shapes, &mut pending.folded, &mut after).await?;
         pending.after = Some(after);
         Ok(())
     }
@@ -416,7 +419,7 @@ impl PipelineWorker {
         changes.filter_map(event).collect()
     }
 
-    /// Asks the collector for steps after the last that was taken, if there are any.
+    /// Asks the collector for updates after the last that was taken, if there are any.
     async fn ask_for_missing(&self, state: &mut State) -> anyhow::Result<()> {
         let is_coming = state.cursor.step < state.coming;
         if is_coming && state.asked.is_some_and(|asked| asked.elapsed() < ASK_EVERY) {
@@ -424,12 +427,12 @@ impl PipelineWorker {
         }
         state.asked = Some(Instant::now());
         let from = state.cursor.step + 1;
-        let request = ReplaySteps { pipeline: self.pipeline, chain_id: self.chain, from };
+        let request = ReplayUpdates { pipeline: self.pipeline, chain_id: self.chain, from };
         let answer = self.assets.ctx.call(&request).await;
         let replayed = answer.map_err(|failure| anyhow::anyhow!("the collector does not answer: {failure}"))?;
         state.coming = state.cursor.step + replayed.sent;
         if replayed.sent > 0 {
-            tracing::info!(pipeline = self.pipeline.as_str(), from, sent = replayed.sent, "missing steps come again");
+            tracing::info!(pipeline = self.pipeline.as_str(), from, sent = replayed.sent, "missing updates come again");
         }
         Ok(())
     }

@@ -15,7 +15,7 @@ use super::{CursorRow, DeltaKey, HeldRow, Store, cursor_id, held_id, holding_of}
 use crate::assets::model::{Amount, Delta, Folded, Holding};
 use crate::assets::shapes::{Shapes, Unread};
 
-/// Another worker took the next step: the cursor is not the one that the change builds on.
+/// Another worker took the next update: the cursor is not the one that the change builds on.
 const IS_MOVED: &str = "($cursor_id.seq ?? 0) != $expected";
 
 /// A change that is not folded yet, as it is remembered.

@@ -47,9 +47,9 @@ pub struct CursorRow {
     pub id: Id<Cursors>,
     pub pipeline: Text<Pipeline>,
     pub chain: u64,
-    /// The last step of the collector.
+    /// The number of the collector's last update.
     pub step: u64,
-    /// The last change here: steps, and what was dead-lettered before.
+    /// The last change here: updates, and what was dead-lettered before.
     pub seq: u64,
     pub height: u64,
     pub hash: String,
@@ -62,7 +62,7 @@ pub struct CursorRow {
     pub form: Option<u64>,
 }
 
-/// How rows are kept. A pipeline that finds another form deletes what it did, and takes all steps anew.
+/// How rows are kept. A pipeline that finds another form deletes what it did, and takes all updates anew.
 pub const FORM: u64 = 2;
 
 impl CursorRow {
@@ -134,7 +134,7 @@ impl Store {
         self.db.run("SELECT * FROM ONLY $cursor", vars! { cursor: cursor }).await
     }
 
-    /// Deletes what a pipeline did, its cursor last, so that it takes all steps anew. Broken off, it is done again.
+    /// Deletes what a pipeline did, its cursor last, so that it takes all updates anew. Broken off, it is done again.
     pub async fn begin_anew(&self, pipeline: Pipeline, chain: u64) -> Result<(), DbError> {
         let of = pipeline.as_str();
         for table in ["applied", "reverted", "retried"] {

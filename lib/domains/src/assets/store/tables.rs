@@ -32,7 +32,7 @@ tables! {
     Cursors "cursor" (Text<Pipeline>, u64);
     /// `applied:[pipeline, chain, seq]`
     Changes "applied" (Text<Pipeline>, u64, u64);
-    /// `reverted:[pipeline, chain, step]`
+    /// `reverted:[pipeline, chain, update]`
     Reverts "reverted" (Text<Pipeline>, u64, u64);
     /// `retried:[pipeline, chain, block, log]`
     Retries "retried" (Text<Pipeline>, u64, u64, u32);

@@ -181,7 +181,7 @@ enum Op {
     Revert(u64),
 }
 
-/// A pipeline takes so many steps, and folds what is final, to the end or not.
+/// A pipeline takes so many updates, and folds what is final, to the end or not.
 type Go = (usize, usize, Option<bool>);
 
 fn logs() -> impl Strategy<Value = Logs> {
@@ -198,7 +198,7 @@ fn op() -> impl Strategy<Value = Op> {
 
 /// What the collector told.
 #[derive(Debug)]
-enum Step {
+enum Update {
     Blocks { blocks: Vec<wire::Block>, height: u64, final_height: u64, late: bool },
     Revert(u64),
 }
@@ -209,7 +209,7 @@ struct Chain {
     blocks: BTreeMap<u64, Logs>,
     height: u64,
     final_height: u64,
-    steps: Vec<Step>,
+    updates: Vec<Update>,
 }
 
 impl Chain {
@@ -235,7 +235,7 @@ impl Chain {
                 if to < self.height {
                     drop(self.blocks.split_off(&(to + 1)));
                     self.height = to;
-                    self.steps.push(Step::Revert(to));
+                    self.updates.push(Update::Revert(to));
                 }
             }
         }
@@ -249,16 +249,16 @@ impl Chain {
             logs: logs.iter().map(|(index, said)| log(*index, said)).collect(),
         };
         let (height, final_height) = (self.height, self.final_height);
-        self.steps.push(Step::Blocks { blocks: blocks.map(block).collect(), height, final_height, late });
+        self.updates.push(Update::Blocks { blocks: blocks.map(block).collect(), height, final_height, late });
     }
 }
 
 impl Ledger {
-    /// Takes the next step.
-    async fn take(&mut self, step: &Step) {
-        match step {
-            Step::Revert(to) => self.revert(*to).await,
-            Step::Blocks { blocks, height, final_height, late } => {
+    /// Takes the next update.
+    async fn take(&mut self, update: &Update) {
+        match update {
+            Update::Revert(to) => self.revert(*to).await,
+            Update::Blocks { blocks, height, final_height, late } => {
                 let mut blocks = blocks.clone();
                 for block in &mut blocks {
                     block.logs.retain(|log| is_of(self.pipeline, log));
@@ -356,12 +356,12 @@ async fn is_one_pass(script: &[Op], going: &[Go]) {
     }
     let mut ledgers: Vec<(Ledger, usize)> =
         Pipeline::ALL.into_iter().map(|pipeline| (Ledger::of(store.clone(), pipeline), 0)).collect();
-    let to_the_end = (0..ledgers.len()).map(|ledger| (ledger, chain.steps.len(), None));
-    for (ledger, steps, fold) in going.iter().copied().chain(to_the_end) {
+    let to_the_end = (0..ledgers.len()).map(|ledger| (ledger, chain.updates.len(), None));
+    for (ledger, updates, fold) in going.iter().copied().chain(to_the_end) {
         let count = ledgers.len();
         let (ledger, taken) = &mut ledgers[ledger % count];
-        for step in chain.steps.iter().skip(*taken).take(steps) {
-            ledger.take(step).await;
+        for update in chain.updates.iter().skip(*taken).take(updates) {
+            ledger.take(update).await;
             *taken += 1;
         }
         if let Some(broken_off) = fold {

@@ -2,7 +2,7 @@
 //! only makes the watcher look at once.
 //!
 //! A provider loses hints, doubles, reorders and delays them, and whoever has its key can invent them. So a hint changes no
-//! step and no holding; it is one row with what the watcher saw of the same log, which shows who was first, and by how much.
+//! update and no holding; it is one row with what the watcher saw of the same log, which shows who was first, and by how much.
 
 mod alchemy;
 mod routes;

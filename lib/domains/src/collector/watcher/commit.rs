@@ -1,4 +1,4 @@
-//! Turning moves of a chain into steps, and committing them.
+//! Turning moves of a chain into updates, and committing them.
 
 use nepto_chain::block::Block;
 use nepto_chain::follow::{Known, Move};
@@ -22,7 +22,7 @@ impl ChainWatcher {
         let mut tip = state.tip.clone();
         let mut rows = Vec::new();
         let mut contracts = Vec::new();
-        let steps = match &next {
+        let updates = match &next {
             Move::Advance { blocks, .. } => {
                 count(&mut tip, blocks);
                 rows = self.rows(blocks, &known.hashes.keys().next().copied());
@@ -51,7 +51,7 @@ impl ChainWatcher {
             _ => lowest(&state.known).zip(lowest(&known)).map(|(old, floor)| old..floor),
         };
         let forget = forgotten.into_iter().collect();
-        let change = Change { before: state.tip.clone(), tip, steps, blocks: rows, forget, contracts };
+        let change = Change { before: state.tip.clone(), tip, updates, blocks: rows, forget, contracts };
         self.commit(state, change).await?;
         state.known = known;
         if let Move::Advance { blocks, .. } = &next {
@@ -86,7 +86,7 @@ impl ChainWatcher {
     ) -> Result<(), Stopped> {
         let mut builder = self.builder(&state.tip, state.known.final_height);
         crash::at("watcher", "gap read");
-        let steps = builder.fill(blocks, &self.contracts);
+        let updates = builder.fill(blocks, &self.contracts);
         let mut tip = state.tip.clone();
         tip.step = builder.last;
         count(&mut tip, blocks);
@@ -98,7 +98,7 @@ impl ChainWatcher {
             }
             is_filled
         });
-        self.commit(state, Change { contracts, ..self.change(state, tip, steps) }).await?;
+        self.commit(state, Change { contracts, ..self.change(state, tip, updates) }).await?;
         crash::at("watcher", "gap filled");
         Ok(())
     }
@@ -109,8 +109,15 @@ impl ChainWatcher {
         self.commit(state, change).await
     }
 
-    fn change(&self, state: &State, tip: TipRow, steps: Vec<wire::Step>) -> Change {
-        Change { before: state.tip.clone(), tip, steps, blocks: Vec::new(), forget: Vec::new(), contracts: Vec::new() }
+    fn change(&self, state: &State, tip: TipRow, updates: Vec<wire::ChainUpdate>) -> Change {
+        Change {
+            before: state.tip.clone(),
+            tip,
+            updates,
+            blocks: Vec::new(),
+            forget: Vec::new(),
+            contracts: Vec::new(),
+        }
     }
 
     async fn commit(&self, state: &mut State, mut change: Change) -> Result<(), Stopped> {
@@ -127,7 +134,7 @@ impl ChainWatcher {
         let chain = self.id.to_string();
         metrics::gauge!("nepto_chain_height", "chain" => chain.clone()).set(state.tip.height as f64);
         metrics::gauge!("nepto_chain_final_height", "chain" => chain).set(state.tip.final_height as f64);
-        if let Err(error) = self.collector.publish(&change.steps).await {
+        if let Err(error) = self.collector.publish(&change.updates).await {
             tracing::warn!(chain = self.id, %error, "the pipelines were not told; they will ask");
         }
         crash::at("watcher", "told");

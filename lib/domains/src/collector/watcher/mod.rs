@@ -97,7 +97,7 @@ impl Span {
 /// Why following stopped for now.
 #[derive(Debug, thiserror::Error)]
 enum Stopped {
-    /// Another process committed a step.
+    /// Another process committed an update.
     #[error("another watcher was faster")]
     Stale,
     #[error(transparent)]

@@ -153,7 +153,7 @@ async fn each_pipeline_dies_where_it_gives_up_and_where_it_folds() {
 }
 
 #[tokio::test]
-async fn what_is_not_decoded_is_dead_lettered_once_though_its_step_is_taken_twice() {
+async fn what_is_not_decoded_is_dead_lettered_once_though_its_update_is_taken_twice() {
     let anvil = Anvil::start().await.unwrap();
     let contracts = Contracts::deploy(&anvil).await.unwrap();
     let odd = LogEmitter::deploy(&anvil).await.unwrap();

@@ -11,7 +11,7 @@ use tokio::process::Command;
 
 use super::world::{World, word};
 
-/// An event as a pipeline dead-letters it: alone, with the number of its step.
+/// An event as a pipeline dead-letters it: alone, with the number of its update.
 fn letter(world: &World, amount: u64) -> Vec<u8> {
     let topics = [keccak256("Transfer(address,address,uint256)"), B256::ZERO, word(world.anvil.accounts()[1]).into()];
     let log = wire::Log {
@@ -24,8 +24,8 @@ fn letter(world: &World, amount: u64) -> Vec<u8> {
         cut: false,
     };
     let block = wire::Block { number: 1, hash: vec![1; 32], time_s: 1, logs: vec![log] };
-    let what = Some(wire::step::What::Retry(wire::Retry { blocks: vec![block], is_counted: false }));
-    wire::Step { chain_id: 31337, number: 1, final_height: 0, what }.encode_to_vec()
+    let what = Some(wire::chain_update::What::Retry(wire::Retry { blocks: vec![block], is_counted: false }));
+    wire::ChainUpdate { chain_id: 31337, number: 1, final_height: 0, what }.encode_to_vec()
 }
 
 pub async fn operator(world: &World, arguments: &[&str]) -> String {
@@ -53,7 +53,7 @@ async fn dead_letters_can_be_replayed_and_count_once() {
     // the same event twice, another one, and something that is no event at all
     dead_letter(letter(&world, 40), "the decoder did not know it").await;
     dead_letter(letter(&world, 40), "the decoder did not know it").await;
-    dead_letter(b"nonsense".to_vec(), "not a step").await;
+    dead_letter(b"nonsense".to_vec(), "not an update").await;
     let listed = operator(&world, &["dead-letters", "list"]).await;
     assert!(listed.contains("the decoder did not know it") && listed.contains("erc20"), "{listed}");
     // a page that the operator's browser shows sends it, or has its own name lead here
@@ -74,7 +74,7 @@ async fn dead_letters_can_be_replayed_and_count_once() {
     };
     eventually(seconds(5), async || Ok(left().await?.letters.len() == 1)).await.unwrap();
     let letters = left().await.unwrap().letters;
-    assert!(letters[0].reason.contains("not a step"), "{letters:?}");
+    assert!(letters[0].reason.contains("not an update"), "{letters:?}");
     world.settled().await.unwrap();
     assert_eq!(amount().await.unwrap(), "40");
     operator(&world, &["dead-letters", "drop", &letters[0].number.to_string()]).await;
