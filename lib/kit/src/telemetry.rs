@@ -29,7 +29,7 @@ pub fn start(log: &Log) -> anyhow::Result<PrometheusHandle> {
     Ok(metrics)
 }
 
-/// Folds samples into their buckets, which otherwise only a visit to `/metrics` does: without one they would pile up.
+/// Sums up samples in their buckets, which otherwise only a visit to `/metrics` does: without one they would pile up.
 pub async fn keep_up(ctx: Ctx, metrics: PrometheusHandle) -> anyhow::Result<()> {
     let mut due = tokio::time::interval(Duration::from_secs(5));
     loop {

@@ -187,9 +187,9 @@ pub struct Sending {
     pub place: Place,
 }
 
-/// All that an update does, folded for each block.
+/// All that an update does, summed up for each block.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub struct Folded {
+pub struct BlockEffects {
     pub deltas: BTreeMap<(u64, Holding), Delta>,
     /// What single tokens went through, in order. Whom they were taken from is looked up before it is committed
     /// ([`super::turns`]).
@@ -202,7 +202,7 @@ pub struct Folded {
     pub effects: usize,
 }
 
-impl Folded {
+impl BlockEffects {
     /// Takes an event's effects in.
     pub fn add(&mut self, place: Place, origin: Origin, effects: Vec<Effect>) {
         self.events += 1;

@@ -16,7 +16,7 @@ use nepto_proto::{AccountId, ErrorCode};
 
 use super::model::{Amount, Class, Holding, Origin};
 use super::request::address;
-use super::store::{FoldedSum, HOLDINGS_MAX, Store, Tail, held, newest};
+use super::store::{CompactedSum, HOLDINGS_MAX, Store, Tail, held, newest};
 use crate::chains::{Chain, Chains, Contract, Standard};
 
 /// A pipeline's trouble is told to Redis, and forgotten when it is silent.
@@ -212,8 +212,8 @@ impl Assets {
         let holding = Holding { holder: *holder, contract, origin, class };
         let tails = self.store.tail(chain, origin.pipeline, holder).await?;
         let (height, final_height) = (tails.cursor.height, tails.cursor.final_height);
-        let folded: Vec<_> = self.store.folded(chain, &holding).await?.into_iter().collect();
-        let mut amount = held(&[tails], &folded, *only_final).get(&holding).copied().unwrap_or(Amount::ZERO);
+        let sums: Vec<_> = self.store.compacted(chain, &holding).await?.into_iter().collect();
+        let mut amount = held(&[tails], &sums, *only_final).get(&holding).copied().unwrap_or(Amount::ZERO);
         let newest = if *only_final { final_height.min(height) } else { height };
         let block = self.block_of(chain, &contract, *at, height)?.unwrap_or(newest);
         let later = self.store.deltas_above(chain, origin.pipeline, &holding, block).await?;
@@ -309,7 +309,7 @@ impl Assets {
         let cursor = self.store.cursor(origin.pipeline, chain).await?;
         let final_height = cursor.map_or(0, |cursor| cursor.final_height);
         let holder =
-            |sum: &FoldedSum| api::Holder { wallet: sum.holding.holder.to_string(), amount: sum.amount.signed() };
+            |sum: &CompactedSum| api::Holder { wallet: sum.holding.holder.to_string(), amount: sum.amount.signed() };
         Ok(api::Holders {
             standard: origin.pipeline.into(),
             holders: sums.iter().map(holder).collect(),

@@ -1,4 +1,4 @@
-//! What is stored, through forks and folds: as if only the remaining blocks had ever been.
+//! What is stored, through forks and compactions: as if only the remaining blocks had ever been.
 
 mod any_logs;
 mod costs;
@@ -14,9 +14,9 @@ use nepto_proto::svc::collector::Pipeline;
 use proptest::prelude::*;
 use proptest::test_runner::{Config, TestRunner};
 
-use super::model::{Amount, Class, Effect, Folded, Holding, Origin, Place};
+use super::model::{Amount, BlockEffects, Class, Effect, Holding, Origin, Place};
 use super::shapes::Shapes;
-use super::store::{Applied, Change, CursorRow, Store, Tail, folds, held, newest};
+use super::store::{Applied, Change, CursorRow, Store, Tail, compactions, held, newest};
 use crate::testing::database;
 
 const CHAIN: u64 = 7;
@@ -45,7 +45,7 @@ struct Ledger {
     store: Store,
     pipeline: Pipeline,
     cursor: CursorRow,
-    unfolded: Vec<Applied>,
+    uncompacted: Vec<Applied>,
     shapes: Shapes,
 }
 
@@ -56,7 +56,7 @@ impl Ledger {
 
     fn of(store: Store, pipeline: Pipeline) -> Self {
         let cursor = CursorRow::new(pipeline, CHAIN);
-        Self { store, pipeline, cursor, unfolded: Vec::new(), shapes: Shapes::default() }
+        Self { store, pipeline, cursor, uncompacted: Vec::new(), shapes: Shapes::default() }
     }
 
     fn next(&self, height: u64) -> CursorRow {
@@ -70,61 +70,61 @@ impl Ledger {
     }
 
     async fn commit(&mut self, after: CursorRow, blocks: &[(u64, Transfers)], late: bool) {
-        let mut folded = Folded::default();
+        let mut block_effects = BlockEffects::default();
         for (height, transfers) in blocks {
             for (from, to, amount) in transfers {
-                folded.add(place(*height), ORIGIN, vec![moved(*from, *to, *amount)]);
+                block_effects.add(place(*height), ORIGIN, vec![moved(*from, *to, *amount)]);
             }
         }
-        self.commit_folded(after, folded, late).await;
+        self.commit_effects(after, block_effects, late).await;
     }
 
-    async fn commit_folded(&mut self, after: CursorRow, mut folded: Folded, late: bool) {
-        self.store.settle(CHAIN, &mut folded, late).await.unwrap();
-        let applied = self.apply(&after, &folded, late).await.unwrap();
+    async fn commit_effects(&mut self, after: CursorRow, mut block_effects: BlockEffects, late: bool) {
+        self.store.settle(CHAIN, &mut block_effects, late).await.unwrap();
+        let applied = self.apply(&after, &block_effects, late).await.unwrap();
         self.cursor = after;
         if applied.highest().is_some() {
-            self.unfolded.push(applied);
+            self.uncompacted.push(applied);
         }
     }
 
-    async fn apply(&self, after: &CursorRow, folded: &Folded, late: bool) -> Result<Applied, DbError> {
+    async fn apply(&self, after: &CursorRow, block_effects: &BlockEffects, late: bool) -> Result<Applied, DbError> {
         let before = &self.cursor;
         let (retried, events) = (Vec::new(), Vec::new());
-        self.store.apply(Change { pipeline: self.pipeline, before, after, folded, late, retried, events }).await
+        self.store.apply(Change { pipeline: self.pipeline, before, after, block_effects, late, retried, events }).await
     }
 
     async fn revert(&mut self, height: u64) {
         let after = self.next(height);
-        let Self { store, pipeline, cursor, unfolded, shapes } = self;
-        store.revert(*pipeline, cursor, &after, unfolded, shapes, height, Vec::new()).await.unwrap();
+        let Self { store, pipeline, cursor, uncompacted, shapes } = self;
+        store.revert(*pipeline, cursor, &after, uncompacted, shapes, height, Vec::new()).await.unwrap();
         self.cursor = after;
     }
 
-    /// Folds what is final; breaks off before its end if told so.
-    async fn fold(&mut self, final_height: u64, broken_off: bool) {
+    /// Compacts what is final; breaks off before its end if told so.
+    async fn compact(&mut self, final_height: u64, broken_off: bool) {
         if final_height > self.cursor.final_height {
             // an update says so
             let after = CursorRow { final_height, ..self.next(self.cursor.height) };
-            self.commit_folded(after, Folded::default(), false).await;
+            self.commit_effects(after, BlockEffects::default(), false).await;
         }
         let is_final = |applied: &&Applied| applied.highest().is_none_or(|highest| highest <= final_height);
-        let count = self.unfolded.iter().take_while(is_final).count();
-        let Some(last) = count.checked_sub(1).map(|last| self.unfolded[last].seq) else { return };
-        self.store.fold(CHAIN, last, &folds(self.unfolded.iter().take(count))).await.unwrap();
+        let count = self.uncompacted.iter().take_while(is_final).count();
+        let Some(last) = count.checked_sub(1).map(|last| self.uncompacted[last].seq) else { return };
+        self.store.compact(CHAIN, last, &compactions(self.uncompacted.iter().take(count))).await.unwrap();
         if broken_off {
             self.restart().await;
             return;
         }
         let after = CursorRow { folded: last, ..self.cursor.clone() };
-        self.store.end_fold(self.pipeline, &self.cursor, &after, Vec::new()).await.unwrap();
+        self.store.end_compaction(self.pipeline, &self.cursor, &after, Vec::new()).await.unwrap();
         self.cursor = after;
-        self.unfolded.drain(..count);
+        self.uncompacted.drain(..count);
     }
 
     /// Everything from the database.
     async fn restart(&mut self) {
-        self.unfolded = self.store.unfolded(self.pipeline, CHAIN).await.unwrap();
+        self.uncompacted = self.store.uncompacted(self.pipeline, CHAIN).await.unwrap();
         self.shapes = self.store.shapes(self.pipeline, CHAIN).await.unwrap();
     }
 
@@ -142,8 +142,8 @@ impl Ledger {
 
     async fn balance(&self, of: u8) -> Amount {
         let tails = [self.store.tail(CHAIN, PIPELINE, &person(of)).await.unwrap()];
-        let folded: Vec<_> = self.store.folded(CHAIN, &holding(of)).await.unwrap().into_iter().collect();
-        held(&tails, &folded, false).get(&holding(of)).copied().unwrap_or(Amount::ZERO)
+        let sums: Vec<_> = self.store.compacted(CHAIN, &holding(of)).await.unwrap().into_iter().collect();
+        held(&tails, &sums, false).get(&holding(of)).copied().unwrap_or(Amount::ZERO)
     }
 }
 
@@ -157,7 +157,7 @@ enum Op {
     /// What a block so far back held for a contract that was not watched then.
     Late(u64, Transfers),
     Revert(u64),
-    Fold(u64, bool),
+    Compact(u64, bool),
 }
 
 fn op() -> impl Strategy<Value = Op> {
@@ -167,7 +167,7 @@ fn op() -> impl Strategy<Value = Op> {
         2 => (prop::collection::vec(transfers(), 1..6), 0u64..4).prop_map(|(blocks, open)| Op::CatchUp(blocks, open)),
         2 => (0u64..8, transfers()).prop_map(|(depth, transfers)| Op::Late(depth, transfers)),
         2 => (0u64..6).prop_map(Op::Revert),
-        2 => (0u64..6, any::<bool>()).prop_map(|(depth, broken_off)| Op::Fold(depth, broken_off)),
+        2 => (0u64..6, any::<bool>()).prop_map(|(depth, broken_off)| Op::Compact(depth, broken_off)),
     ]
 }
 
@@ -205,9 +205,9 @@ async fn as_if_only_the_rest_had_been(script: &[Op]) {
                     ledger.revert(to).await;
                 }
             }
-            Op::Fold(depth, broken_off) => {
+            Op::Compact(depth, broken_off) => {
                 final_height = final_height.max(height.saturating_sub(*depth));
-                ledger.fold(final_height, *broken_off).await;
+                ledger.compact(final_height, *broken_off).await;
             }
         }
     }
@@ -256,7 +256,7 @@ fn runtime() -> tokio::runtime::Runtime {
 }
 
 #[test]
-fn forks_and_folds_leave_what_remains() {
+fn forks_and_compactions_leave_what_remains() {
     let runtime = runtime();
     let config = Config { cases: 24, failure_persistence: None, ..Config::default() };
     TestRunner::new(config)
@@ -273,9 +273,9 @@ async fn an_update_counts_once_whoever_is_faster() {
     ledger.block(1, &[(0, 1, 5)]).await;
     // a second worker, which knows the cursor of before
     let behind = Ledger::of(ledger.store.clone(), PIPELINE);
-    let mut folded = Folded::default();
-    folded.add(place(1), ORIGIN, vec![moved(0, 1, 5)]);
-    let refused = behind.apply(&behind.next(1), &folded, false).await.unwrap_err();
+    let mut block_effects = BlockEffects::default();
+    block_effects.add(place(1), ORIGIN, vec![moved(0, 1, 5)]);
+    let refused = behind.apply(&behind.next(1), &block_effects, false).await.unwrap_err();
     assert!(matches!(refused, DbError::Stale));
     assert_eq!(ledger.balance(1).await, Amount(U256::from(5)));
 }

@@ -7,7 +7,7 @@ use std::collections::BTreeMap;
 
 use alloy_primitives::Address;
 
-use super::model::{Amount, Class, Folded, Holding, Place, Single, Turn};
+use super::model::{Amount, BlockEffects, Class, Holding, Place, Single, Turn};
 
 /// What is known of a token's line around what is added: the last turn before it, all between, and the first after it.
 pub type Known = BTreeMap<(u64, u32), Turn>;
@@ -24,22 +24,22 @@ struct Passed {
 
 /// Puts turns into their lines, and what they change into the deltas. Turns that are known already change nothing, and are
 /// not left to be committed.
-pub fn settle(folded: &mut Folded, known: &BTreeMap<Single, Known>) {
+pub fn settle(block_effects: &mut BlockEffects, known: &BTreeMap<Single, Known>) {
     let none = Known::new();
-    let mut turns = std::mem::take(&mut folded.turns);
+    let mut turns = std::mem::take(&mut block_effects.turns);
     for (single, added) in &mut turns {
         let known = known.get(single).unwrap_or(&none);
         added.retain(|turn| !known.contains_key(&key(turn)));
         for Passed { place, from, to, amount } in passed(known, added) {
             for class in [Class::Whole, Class::Token(single.token)] {
                 let holding = |holder| Holding { holder, contract: single.contract, origin: single.origin, class };
-                folded.change(place, holding(from), amount.negated(), Some(to));
-                folded.change(place, holding(to), amount, Some(from));
+                block_effects.change(place, holding(from), amount.negated(), Some(to));
+                block_effects.change(place, holding(to), amount, Some(from));
             }
         }
     }
     turns.retain(|_, added| !added.is_empty());
-    folded.turns = turns;
+    block_effects.turns = turns;
 }
 
 const fn key(turn: &Turn) -> (u64, u32) {
@@ -121,15 +121,15 @@ mod tests {
                     continue;
                 }
                 let added = std::mem::take(&mut together);
-                let mut folded = Folded { turns: [(single(), added.clone())].into(), ..Folded::default() };
-                settle(&mut folded, &[(single(), around(&known, &added))].into());
-                for ((block, holding), delta) in folded.deltas {
+                let mut block_effects = BlockEffects { turns: [(single(), added.clone())].into(), ..BlockEffects::default() };
+                settle(&mut block_effects, &[(single(), around(&known, &added))].into());
+                for ((block, holding), delta) in block_effects.deltas {
                     let sum = sums.entry((block, holding)).or_insert(Amount::ZERO);
                     *sum = sum.plus(delta.amount);
                 }
                 known.extend(added.iter().map(|turn| (key(turn), *turn)));
             }
-            let mut expected = Folded { turns: [(single(), all)].into(), ..Folded::default() };
+            let mut expected = BlockEffects { turns: [(single(), all)].into(), ..BlockEffects::default() };
             settle(&mut expected, &BTreeMap::new());
             let expected: BTreeMap<_, _> = expected.deltas.iter().map(|(key, delta)| (*key, delta.amount)).collect();
             let is_some = |amount: &Amount| *amount != Amount::ZERO;
@@ -141,16 +141,16 @@ mod tests {
 
     #[test]
     fn a_token_leaves_whoever_had_it() {
-        let mut folded = Folded {
+        let mut block_effects = BlockEffects {
             turns: [(single(), vec![turn((1, 0), 1), turn((2, 0), 2), turn((3, 0), 0)])].into(),
-            ..Folded::default()
+            ..BlockEffects::default()
         };
-        settle(&mut folded, &BTreeMap::new());
+        settle(&mut block_effects, &BTreeMap::new());
         let token = Class::Token(U256::from(5));
         let of = |block, who| {
             let Single { origin, contract, .. } = single();
             let holding = Holding { holder: Address::repeat_byte(who), contract, origin, class: token };
-            folded.deltas.get(&(block, holding)).map(|delta| delta.amount.signed())
+            block_effects.deltas.get(&(block, holding)).map(|delta| delta.amount.signed())
         };
         let changes = [of(1, 1), of(2, 1), of(2, 2), of(3, 2)].map(Option::unwrap);
         assert_eq!(changes, ["1", "-1", "1", "-1"]);

@@ -13,7 +13,7 @@ use prost::Message;
 
 use super::worker::{PipelineWorker, State};
 use crate::assets::decode::{Decoded, decode};
-use crate::assets::model::{Folded, place};
+use crate::assets::model::{BlockEffects, place};
 use crate::assets::shapes::{Noted, Other, Shapes, Unread, shapes_of};
 use crate::assets::store::CursorRow;
 
@@ -51,7 +51,12 @@ pub struct RejectedLog {
 }
 
 /// What logs do, and what is to be dead-lettered of them. Pure.
-pub fn read(pipeline: Pipeline, blocks: &[wire::Block], shapes: &mut Shapes, folded: &mut Folded) -> Vec<RejectedLog> {
+pub fn read(
+    pipeline: Pipeline,
+    blocks: &[wire::Block],
+    shapes: &mut Shapes,
+    block_effects: &mut BlockEffects,
+) -> Vec<RejectedLog> {
     let mut rejected = Vec::new();
     for block in blocks {
         for log in &block.logs {
@@ -59,11 +64,11 @@ pub fn read(pipeline: Pipeline, blocks: &[wire::Block], shapes: &mut Shapes, fol
             let alone = || wire::Block { logs: vec![log.clone()], hash: block.hash.clone(), ..*block };
             match decode(pipeline, log) {
                 Ok(Decoded { contract, origin, effects }) => {
-                    folded.add(place, origin, effects);
+                    block_effects.add(place, origin, effects);
                     if shapes_of(pipeline).is_empty() {
                         continue;
                     }
-                    let other = shapes.note(contract, origin.topics, place, alone, &mut folded.noted);
+                    let other = shapes.note(contract, origin.topics, place, alone, &mut block_effects.noted);
                     rejected.extend(other.map(|Other { sample, reason }| RejectedLog {
                         letter: wire::Retry { blocks: vec![sample], is_counted: true },
                         reason,
@@ -71,7 +76,7 @@ pub fn read(pipeline: Pipeline, blocks: &[wire::Block], shapes: &mut Shapes, fol
                 }
                 Err(reason) => {
                     if let Ok(contract) = log.address[..].try_into() {
-                        folded.noted.unread.insert(Unread::log(contract, (block.number, log.index)));
+                        block_effects.noted.unread.insert(Unread::log(contract, (block.number, log.index)));
                     }
                     rejected.push(RejectedLog {
                         letter: wire::Retry { blocks: vec![alone()], is_counted: false },
@@ -91,10 +96,10 @@ impl PipelineWorker {
         attempt: Attempt,
         blocks: &[wire::Block],
         shapes: &mut Shapes,
-        folded: &mut Folded,
+        block_effects: &mut BlockEffects,
         after: &mut CursorRow,
     ) -> anyhow::Result<()> {
-        for rejected in read(self.pipeline, blocks, shapes, folded) {
+        for rejected in read(self.pipeline, blocks, shapes, block_effects) {
             self.dead_letter_log(attempt, rejected).await?;
             after.dead_letters += 1;
         }
@@ -112,20 +117,20 @@ impl PipelineWorker {
                 continue;
             }
             let (mut after, mut shapes) = (state.cursor.clone(), state.shapes.clone());
-            let mut folded = Folded::default();
-            self.decode(attempt, std::slice::from_ref(block), &mut shapes, &mut folded, &mut after).await?;
-            if folded.events == 0 {
+            let mut block_effects = BlockEffects::default();
+            self.decode(attempt, std::slice::from_ref(block), &mut shapes, &mut block_effects, &mut after).await?;
+            if block_effects.events == 0 {
                 continue;
             }
             let places = || block.logs.iter().map(|log| (block.number, log.index));
             for (contract, at) in block.logs.iter().filter_map(|log| log.address[..].try_into().ok()).zip(places()) {
                 let unread = Unread::log(contract, at);
-                if !folded.noted.unread.contains(&unread) {
-                    folded.noted.read.insert(unread);
+                if !block_effects.noted.unread.contains(&unread) {
+                    block_effects.noted.read.insert(unread);
                 }
             }
             let before = std::mem::replace(&mut state.shapes, shapes);
-            match self.apply(state, after, folded, true, places().collect()).await {
+            match self.apply(state, after, block_effects, true, places().collect()).await {
                 Err(error) if error.downcast_ref::<DbError>().is_some_and(|e| matches!(e, DbError::Exists)) => {
                     state.shapes = before;
                 }
@@ -173,8 +178,8 @@ impl PipelineWorker {
         if noted.is_empty() {
             return Ok(());
         }
-        let folded = Folded { noted, ..Folded::default() };
-        self.apply(state, state.cursor.clone(), folded, false, Vec::new()).await
+        let block_effects = BlockEffects { noted, ..BlockEffects::default() };
+        self.apply(state, state.cursor.clone(), block_effects, false, Vec::new()).await
     }
 
     /// Whether a block that was dead-lettered was given up since.

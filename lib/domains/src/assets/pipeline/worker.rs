@@ -23,10 +23,10 @@ use tokio::time::Instant;
 
 use super::LinkedWallets;
 use super::decoding::Attempt;
-use crate::assets::model::{Amount, Folded, Holding};
+use crate::assets::model::{Amount, BlockEffects, Holding};
 use crate::assets::ops::Assets;
 use crate::assets::shapes::Shapes;
-use crate::assets::store::{Applied, Change, CursorRow, FORM, folds};
+use crate::assets::store::{Applied, Change, CursorRow, FORM, compactions};
 
 /// A worker that is gone is replaced after this.
 const LEASE_TTL: Duration = Duration::from_secs(10);
@@ -38,10 +38,10 @@ const FETCH_EXPIRES: Duration = Duration::from_millis(500);
 const ASK_EVERY: Duration = Duration::from_secs(2);
 /// Effects of events that are committed without waiting for more. One event may have many: a batch, a range.
 const COMMIT_AT: usize = 8_000;
-/// Final deltas that are folded without waiting for a quiet moment; twice as many wait for the fold before.
-const FOLD_AT: usize = 50_000;
-/// Holdings that are folded in one transaction.
-const FOLD_BATCH: usize = 2_000;
+/// Final deltas that are compacted without waiting for a quiet moment; twice as many wait for the compaction before.
+const COMPACT_AT: usize = 50_000;
+/// Holdings that are compacted in one transaction.
+const COMPACT_BATCH: usize = 2_000;
 /// Events about final changes that are committed at once. Those about other changes are never more than the changes that
 /// are committed with them.
 const EVENTS_AT_ONCE: usize = 2_000;
@@ -61,18 +61,18 @@ pub struct PipelineWorker {
 /// What the worker knows, as it stands in the database.
 pub(super) struct State {
     pub(super) cursor: CursorRow,
-    unfolded: Vec<Applied>,
+    uncompacted: Vec<Applied>,
     /// With what the pending updates found out.
     pub(super) shapes: Shapes,
     /// When missing updates were asked for, and up to which they come.
     asked: Option<Instant>,
     coming: u64,
-    /// At most one: a fold of so many changes at the front, while more are taken.
-    folding: JoinSet<Result<Folding, DbError>>,
+    /// At most one: a compaction of so many changes at the front, while more are taken.
+    compacting: JoinSet<Result<Compacted, DbError>>,
 }
 
-/// A fold whose sums are written, up to `seq`.
-struct Folding {
+/// A compaction whose sums are written, up to `seq`.
+struct Compacted {
     count: usize,
     seq: u64,
 }
@@ -82,19 +82,19 @@ struct Folding {
 struct Pending {
     /// The cursor after them, if there are any.
     after: Option<CursorRow>,
-    folded: Folded,
+    block_effects: BlockEffects,
     late: bool,
 }
 
 impl State {
     /// Changes at the front of which everything is final.
-    fn foldable(&self) -> usize {
+    fn compactable(&self) -> usize {
         let is_final = |applied: &&Applied| applied.highest().is_none_or(|highest| highest <= self.cursor.final_height);
-        self.unfolded.iter().take_while(is_final).count()
+        self.uncompacted.iter().take_while(is_final).count()
     }
 
-    fn foldable_deltas(&self) -> usize {
-        self.unfolded.iter().take(self.foldable()).map(|applied| applied.deltas.len()).sum()
+    fn compactable_deltas(&self) -> usize {
+        self.uncompacted.iter().take(self.compactable()).map(|applied| applied.deltas.len()).sum()
     }
 }
 
@@ -147,11 +147,11 @@ impl PipelineWorker {
         }
         let mut state = State {
             cursor: cursor.unwrap_or_else(|| CursorRow::new(self.pipeline, self.chain)),
-            unfolded: store.unfolded(self.pipeline, self.chain).await?,
+            uncompacted: store.uncompacted(self.pipeline, self.chain).await?,
             shapes: store.shapes(self.pipeline, self.chain).await?,
             asked: None,
             coming: 0,
-            folding: JoinSet::new(),
+            compacting: JoinSet::new(),
         };
         let name = nats::of_chain(self.pipeline.as_str(), self.chain);
         let mut renewed = Instant::now();
@@ -188,8 +188,8 @@ impl PipelineWorker {
                 self.assets.note_trouble(self.pipeline, self.chain, None).await;
             }
             if heard == 0 {
-                self.begin_fold(&mut state);
-                self.end_fold(&mut state).await?;
+                self.begin_compaction(&mut state);
+                self.end_compaction(&mut state).await?;
             }
             if heard == 0 && !is_paused && state.asked.is_none_or(|asked| asked.elapsed() > ASK_EVERY) {
                 self.ask_for_missing(&mut state).await?;
@@ -258,26 +258,27 @@ impl PipelineWorker {
             wire::chain_update::What::Retry(retry) => retry.blocks,
         };
         let late = blocks.first().is_some_and(|block| block.number <= before.height);
-        if pending.after.is_some() && (pending.late != late || pending.folded.effects >= COMMIT_AT) {
+        if pending.after.is_some() && (pending.late != late || pending.block_effects.effects >= COMMIT_AT) {
             self.flush(state, pending).await?;
         }
         pending.late = late;
-        self.decode(Attempt::first(update.number), &blocks, &mut state.shapes, &mut pending.folded, &mut after).await?;
+        self.decode(Attempt::first(update.number), &blocks, &mut state.shapes, &mut pending.block_effects, &mut after)
+            .await?;
         pending.after = Some(after);
         Ok(())
     }
 
     /// Commits what is pending.
     async fn flush(&self, state: &mut State, pending: &mut Pending) -> anyhow::Result<()> {
-        let Pending { after: Some(after), folded, late } = std::mem::take(pending) else { return Ok(()) };
-        self.apply(state, after, folded, late, Vec::new()).await?;
-        if state.foldable_deltas() >= 2 * FOLD_AT {
-            self.end_fold(state).await?;
-        } else if let Some(folding) = state.folding.try_join_next() {
-            self.folded(state, folding?.map_err(explain)?).await?;
+        let Pending { after: Some(after), block_effects, late } = std::mem::take(pending) else { return Ok(()) };
+        self.apply(state, after, block_effects, late, Vec::new()).await?;
+        if state.compactable_deltas() >= 2 * COMPACT_AT {
+            self.end_compaction(state).await?;
+        } else if let Some(compacting) = state.compacting.try_join_next() {
+            self.compacted(state, compacting?.map_err(explain)?).await?;
         }
-        if state.foldable_deltas() >= FOLD_AT {
-            self.begin_fold(state);
+        if state.compactable_deltas() >= COMPACT_AT {
+            self.begin_compaction(state);
         }
         Ok(())
     }
@@ -286,27 +287,35 @@ impl PipelineWorker {
         &self,
         state: &mut State,
         after: CursorRow,
-        mut folded: Folded,
+        mut block_effects: BlockEffects,
         late: bool,
         retried: Vec<(u64, u32)>,
     ) -> anyhow::Result<()> {
-        self.assets.store.settle(self.chain, &mut folded, late).await?;
-        let folded = &folded;
-        let after = CursorRow { seq: state.cursor.seq + 1, events: state.cursor.events + folded.events, ..after };
-        let changes = folded.deltas.iter().map(|((block, holding), delta)| (*block, *holding, delta.amount));
+        self.assets.store.settle(self.chain, &mut block_effects, late).await?;
+        let block_effects = &block_effects;
+        let after =
+            CursorRow { seq: state.cursor.seq + 1, events: state.cursor.events + block_effects.events, ..after };
+        let changes = block_effects.deltas.iter().map(|((block, holding), delta)| (*block, *holding, delta.amount));
         let open = changes.filter(|(block, ..)| *block > after.final_height);
         let events = self.events(&state.shapes, open, Grade::Provisional)?;
-        let change =
-            Change { pipeline: self.pipeline, before: &state.cursor, after: &after, folded, late, retried, events };
+        let change = Change {
+            pipeline: self.pipeline,
+            before: &state.cursor,
+            after: &after,
+            block_effects,
+            late,
+            retried,
+            events,
+        };
         let has_events = !change.events.is_empty();
         crash::at(self.pipeline.as_str(), "decoded");
         let applied = self.assets.store.apply(change).await.map_err(explain)?;
         crash::at(self.pipeline.as_str(), "committed");
         metrics::counter!("nepto_consumed_total", "consumer" => self.pipeline.as_str(), "outcome" => "done")
-            .increment(folded.events);
+            .increment(block_effects.events);
         self.committed(state, after, has_events);
         if applied.highest().is_some() {
-            state.unfolded.push(applied);
+            state.uncompacted.push(applied);
         }
         Ok(())
     }
@@ -318,13 +327,13 @@ impl PipelineWorker {
             state.cursor.final_height
         );
         let after = CursorRow { seq: state.cursor.seq + 1, ..after };
-        let gone = state.unfolded.iter().flat_map(|applied| &applied.deltas).filter(|delta| delta.block > height);
+        let gone = state.uncompacted.iter().flat_map(|applied| &applied.deltas).filter(|delta| delta.block > height);
         let undone = gone.map(|delta| (delta.block, delta.holding, delta.amount.negated()));
         let events = self.events(&state.shapes, undone, Grade::Reverted)?;
         let has_events = !events.is_empty();
         let store = &self.assets.store;
         store
-            .revert(self.pipeline, &state.cursor, &after, &mut state.unfolded, &mut state.shapes, height, events)
+            .revert(self.pipeline, &state.cursor, &after, &mut state.uncompacted, &mut state.shapes, height, events)
             .await
             .map_err(explain)?;
         crash::at(self.pipeline.as_str(), "reverted");
@@ -333,35 +342,35 @@ impl PipelineWorker {
     }
 
     /// Adds final deltas to what is held, beside what is taken meanwhile: no fork reaches them.
-    fn begin_fold(&self, state: &mut State) {
-        let count = state.foldable();
-        let Some(last) = count.checked_sub(1).and_then(|last| state.unfolded.get(last)) else { return };
-        if !state.folding.is_empty() {
+    fn begin_compaction(&self, state: &mut State) {
+        let count = state.compactable();
+        let Some(last) = count.checked_sub(1).and_then(|last| state.uncompacted.get(last)) else { return };
+        if !state.compacting.is_empty() {
             return;
         }
         let (store, pipeline, chain, seq) = (self.assets.store.clone(), self.pipeline, self.chain, last.seq);
-        let folds = folds(state.unfolded.iter().take(count));
-        state.folding.spawn(async move {
-            for batch in folds.chunks(FOLD_BATCH) {
-                store.fold(chain, seq, batch).await?;
+        let compactions = compactions(state.uncompacted.iter().take(count));
+        state.compacting.spawn(async move {
+            for batch in compactions.chunks(COMPACT_BATCH) {
+                store.compact(chain, seq, batch).await?;
             }
-            crash::at(pipeline.as_str(), "half folded");
-            Ok(Folding { count, seq })
+            crash::at(pipeline.as_str(), "half compacted");
+            Ok(Compacted { count, seq })
         });
     }
 
-    /// Waits for the sums, if there is a fold.
-    async fn end_fold(&self, state: &mut State) -> anyhow::Result<()> {
-        match state.folding.join_next().await {
-            Some(folding) => self.folded(state, folding?.map_err(explain)?).await,
+    /// Waits for the sums, if there is a compaction.
+    async fn end_compaction(&self, state: &mut State) -> anyhow::Result<()> {
+        match state.compacting.join_next().await {
+            Some(compacting) => self.compacted(state, compacting?.map_err(explain)?).await,
             None => Ok(()),
         }
     }
 
-    /// Commits that the deltas of a fold are needed no longer.
-    async fn folded(&self, state: &mut State, Folding { count, seq }: Folding) -> anyhow::Result<()> {
+    /// Commits that the deltas of a compaction are needed no longer.
+    async fn compacted(&self, state: &mut State, Compacted { count, seq }: Compacted) -> anyhow::Result<()> {
         let store = &self.assets.store;
-        let deltas = state.unfolded.iter().take(count).flat_map(|applied| &applied.deltas);
+        let deltas = state.uncompacted.iter().take(count).flat_map(|applied| &applied.deltas);
         let deltas = deltas.map(|delta| (delta.block, delta.holding, delta.amount));
         let mut events = self.events(&state.shapes, deltas, Grade::Final)?;
         let has_events = !events.is_empty();
@@ -369,10 +378,10 @@ impl PipelineWorker {
             store.tell(events.drain(..EVENTS_AT_ONCE).collect()).await?;
         }
         let after = CursorRow { folded: seq, ..state.cursor.clone() };
-        store.end_fold(self.pipeline, &state.cursor, &after, events).await.map_err(explain)?;
-        crash::at(self.pipeline.as_str(), "folded");
+        store.end_compaction(self.pipeline, &state.cursor, &after, events).await.map_err(explain)?;
+        crash::at(self.pipeline.as_str(), "compacted");
         self.committed(state, after, has_events);
-        state.unfolded.drain(..count);
+        state.uncompacted.drain(..count);
         Ok(())
     }
 

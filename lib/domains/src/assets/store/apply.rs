@@ -12,13 +12,13 @@ use super::packed::Undo;
 use super::rows::{Added, AddedRow, Rows, ShapeRow, shape_id, shape_row, unread_id};
 use super::tables::{Changes, Reverts};
 use super::{CursorRow, DeltaKey, HeldRow, Store, cursor_id, held_id, holding_of};
-use crate::assets::model::{Amount, Delta, Folded, Holding};
+use crate::assets::model::{Amount, BlockEffects, Delta, Holding};
 use crate::assets::shapes::{Shapes, Unread};
 
 /// Another worker took the next update: the cursor is not the one that the change builds on.
 const IS_MOVED: &str = "($cursor_id.seq ?? 0) != $expected";
 
-/// A change that is not folded yet, as it is remembered.
+/// A change that is not compacted yet, as it is remembered.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Applied {
     pub seq: u64,
@@ -28,7 +28,7 @@ pub struct Applied {
     pub rows: Vec<AddedRow>,
 }
 
-/// A delta as it is remembered until it is folded.
+/// A delta as it is remembered until it is compacted.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct AppliedDelta {
     pub block: u64,
@@ -48,14 +48,14 @@ impl Applied {
     }
 }
 
-/// A holding with its deltas that are to be folded into it, each with its `seq`.
+/// A holding with its deltas that are to be compacted into it, each with its `seq`.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Fold {
+pub struct Compaction {
     pub holding: Holding,
     pub deltas: Vec<(u64, Amount)>,
 }
 
-impl Fold {
+impl Compaction {
     /// The sum of what came after `folded`.
     fn sum_after(&self, folded: u64) -> Amount {
         let later = self.deltas.iter().filter(|(seq, _)| *seq > folded);
@@ -63,7 +63,7 @@ impl Fold {
     }
 }
 
-/// A sum that is to replace one that was folded up to `before`.
+/// A sum that is to replace one that was compacted up to `before`.
 #[derive(Debug, Clone, SurrealValue)]
 struct ChangedSum {
     before: u64,
@@ -92,7 +92,7 @@ pub struct Change<'a> {
     pub pipeline: Pipeline,
     pub before: &'a CursorRow,
     pub after: &'a CursorRow,
-    pub folded: &'a Folded,
+    pub block_effects: &'a BlockEffects,
     /// It has blocks below those that were taken before.
     pub late: bool,
     /// Log of a block that was dead-lettered before.
@@ -104,16 +104,17 @@ impl Store {
     /// Commits a change, and answers how to take it out again. It is [`DbError::Stale`] if the cursor is another one, and
     /// `Exists` if something of it was retried before. Whom tokens are taken from must be settled ([`Self::settle`]).
     pub async fn apply(&self, change: Change<'_>) -> Result<Applied, DbError> {
-        let Change { pipeline, before, after, folded, late, .. } = change;
+        let Change { pipeline, before, after, block_effects, late, .. } = change;
         let (chain, seq) = (after.chain, after.seq);
         let added = |((block, holding), delta): (&(u64, Holding), &Delta)| AppliedDelta {
             block: *block,
             holding: *holding,
             amount: delta.amount,
         };
-        let mut applied = Applied { seq, late, deltas: folded.deltas.iter().map(added).collect(), rows: Vec::new() };
+        let mut applied =
+            Applied { seq, late, deltas: block_effects.deltas.iter().map(added).collect(), rows: Vec::new() };
         let Rows { deltas, turns, unread, sent, parts, added } =
-            Rows::new(DeltaKey { chain, pipeline, late, seq }, folded, after.final_height);
+            Rows::new(DeltaKey { chain, pipeline, late, seq }, block_effects, after.final_height);
         applied.rows = added;
         // one whose block is given up may come again in another
         let retried = change.retried.iter();
@@ -121,7 +122,7 @@ impl Store {
         let retried: Vec<AddedRow> = retried.collect();
         applied.rows.extend(&retried);
         let retried: Vec<RecordId> = retried.iter().map(|row| row.id(chain)).collect();
-        let noted = &folded.noted;
+        let noted = &block_effects.noted;
         let shape = |((contract, topics), shape): (&(Address, u8), _)| {
             shape_row(shape_id(chain, pipeline, contract, *topics), shape)
         };
@@ -158,7 +159,7 @@ impl Store {
         Ok(applied)
     }
 
-    /// Takes out everything of blocks above a height, which was never final, and commits the cursor. `unfolded` and `shapes`
+    /// Takes out everything of blocks above a height, which was never final, and commits the cursor. `uncompacted` and `shapes`
     /// become what is left.
     #[expect(clippy::too_many_arguments, reason = "two of them are what it changes")]
     pub async fn revert(
@@ -166,14 +167,14 @@ impl Store {
         pipeline: Pipeline,
         before: &CursorRow,
         after: &CursorRow,
-        unfolded: &mut Vec<Applied>,
+        uncompacted: &mut Vec<Applied>,
         shapes: &mut Shapes,
         height: u64,
         events: Vec<outbox::Row>,
     ) -> Result<(), DbError> {
         let chain = after.chain;
         let (mut gone, mut named, mut changed, mut emptied) = (Vec::new(), Vec::new(), Vec::new(), Vec::new());
-        let mut left = unfolded.clone();
+        let mut left = uncompacted.clone();
         let mut left_shapes = shapes.clone();
         for (contract, topics) in left_shapes.revert(height) {
             gone.push(shape_id(chain, pipeline, &contract, topics).record());
@@ -221,33 +222,34 @@ impl Store {
         };
         self.db.transaction(variables).stale_if(IS_MOVED).then(changes).emit(events).execute().await?;
         left.retain(|applied| applied.highest().is_some());
-        *unfolded = left;
+        *uncompacted = left;
         *shapes = left_shapes;
         Ok(())
     }
 
-    /// What is not folded yet, in order.
-    pub async fn unfolded(&self, pipeline: Pipeline, chain: u64) -> Result<Vec<Applied>, DbError> {
+    /// What is not compacted yet, in order.
+    pub async fn uncompacted(&self, pipeline: Pipeline, chain: u64) -> Result<Vec<Applied>, DbError> {
         let statement = "SELECT * FROM applied:[$pipeline, $chain, NONE]..[$pipeline, $chain, []]";
         let variables = vars! { pipeline: pipeline.as_str(), chain: chain };
         let rows: Vec<AppliedRow> = self.db.rows(statement, variables).await?;
         Ok(rows.into_iter().map(Applied::from).collect())
     }
 
-    /// Folds deltas into their holdings, a part of a fold that ends at `seq`. A holding says itself how far it is folded,
-    /// because a fold may have been broken off. It is [`DbError::Stale`] if another worker changes it meanwhile.
-    pub async fn fold(&self, chain: u64, seq: u64, folds: &[Fold]) -> Result<(), DbError> {
-        let ids: Vec<_> = folds.iter().map(|fold| held_id(chain, &fold.holding)).collect();
+    /// Compacts deltas into their holdings, a part of a compaction that ends at `seq`. A holding says itself how far it is
+    /// compacted, because a compaction may have been broken off. It is [`DbError::Stale`] if another worker changes it
+    /// meanwhile.
+    pub async fn compact(&self, chain: u64, seq: u64, compactions: &[Compaction]) -> Result<(), DbError> {
+        let ids: Vec<_> = compactions.iter().map(|compaction| held_id(chain, &compaction.holding)).collect();
         let known: Vec<HeldRow> = self.db.rows("SELECT * FROM $ids", vars! { ids: ids }).await?;
         let known: HashMap<Holding, HeldRow> = known.into_iter().map(|row| (holding_of(&row.id), row)).collect();
         let (mut fresh, mut changed) = (Vec::new(), Vec::new());
-        for fold in folds {
-            let sum = |amount: Amount| HeldRow::new(chain, &fold.holding, amount, seq);
-            match known.get(&fold.holding) {
-                None => fresh.push(sum(fold.sum_after(0))),
+        for compaction in compactions {
+            let sum = |amount: Amount| HeldRow::new(chain, &compaction.holding, amount, seq);
+            match known.get(&compaction.holding) {
+                None => fresh.push(sum(compaction.sum_after(0))),
                 Some(row) if row.folded < seq => {
                     let (before, Packed(amount)) = (row.folded, row.amount);
-                    changed.push(ChangedSum { before, row: sum(amount.plus(fold.sum_after(before))) });
+                    changed.push(ChangedSum { before, row: sum(amount.plus(compaction.sum_after(before))) });
                 }
                 Some(_) => {}
             }
@@ -262,13 +264,13 @@ impl Store {
             .await
     }
 
-    /// Events of a fold that has more than go into the commit of its end. They are told once more if that fails.
+    /// Events of a compaction that has more than go into the commit of its end. They are told once more if that fails.
     pub async fn tell(&self, events: Vec<outbox::Row>) -> Result<(), DbError> {
         self.db.transaction(vars! {}).emit(events).execute().await
     }
 
-    /// Everything up to `after.folded` is folded: what it could be taken out by is needed no longer.
-    pub async fn end_fold(
+    /// Everything up to `after.folded` is compacted: what it could be taken out by is needed no longer.
+    pub async fn end_compaction(
         &self,
         pipeline: Pipeline,
         before: &CursorRow,
@@ -290,14 +292,14 @@ impl Store {
 }
 
 /// Deltas by holding.
-pub fn folds<'a>(changes: impl Iterator<Item = &'a Applied>) -> Vec<Fold> {
-    let mut folds: BTreeMap<Holding, Vec<(u64, Amount)>> = BTreeMap::new();
+pub fn compactions<'a>(changes: impl Iterator<Item = &'a Applied>) -> Vec<Compaction> {
+    let mut compactions: BTreeMap<Holding, Vec<(u64, Amount)>> = BTreeMap::new();
     for applied in changes {
         for delta in &applied.deltas {
-            folds.entry(delta.holding).or_default().push((applied.seq, delta.amount));
+            compactions.entry(delta.holding).or_default().push((applied.seq, delta.amount));
         }
     }
-    folds.into_iter().map(|(holding, deltas)| Fold { holding, deltas }).collect()
+    compactions.into_iter().map(|(holding, deltas)| Compaction { holding, deltas }).collect()
 }
 
 fn applied_id(pipeline: Pipeline, chain: u64, seq: u64) -> Id<Changes> {

@@ -70,8 +70,8 @@ impl Line<'_> {
 }
 
 impl Store {
-    /// The deltas of a holding in blocks above a height, folded or not; `None` if the holder has too many to tell. It costs what
-    /// came since.
+    /// The deltas of a holding in blocks above a height, compacted or not; `None` if the holder has too many to tell. It costs
+    /// what came since.
     pub async fn deltas_above(
         &self,
         chain: u64,
@@ -83,7 +83,7 @@ impl Store {
         let line = Line { store: self, chain, pipeline, holder: &holding.holder };
         let top = cursor.seq + 1;
         let from = match height >= cursor.final_height {
-            // what is folded is final
+            // what is compacted is final
             true => cursor.folded + 1,
             false => line.after_changes_below(height.saturating_add(1), top).await?.saturating_sub(1),
         };

@@ -4,7 +4,7 @@
 //! for each block that may still be given up, and one for all that is final at once. Rows are only added, and a
 //! reorganization takes out those of its blocks. `held` has a row for each holding with the sum of its final deltas up to
 //! `folded`, so that nobody adds up a long history. What is held is the one plus the deltas that came later. Adding rows is
-//! three times as fast as changing them, and a fold changes a row once for many deltas. A holding names its pipeline, so
+//! three times as fast as changing them, and a compaction changes a row once for many deltas. A holding names its pipeline, so
 //! `folded` is a `seq` of that one alone.
 
 mod apply;
@@ -26,14 +26,14 @@ use nepto_proto::svc::collector::Pipeline;
 use surrealdb::types::SurrealValue;
 
 #[cfg(test)]
-pub use apply::Fold;
-pub use apply::{Applied, Change, folds};
+pub use apply::Compaction;
+pub use apply::{Applied, Change, compactions};
 pub use downward::Descent;
 pub use linked::Linked;
 pub use metadata::{AttributeRow, TokenRow};
 #[cfg(test)]
 pub use read::HOLDERS;
-pub use read::{FoldedSum, HOLDINGS_MAX, Tail, held, newest};
+pub use read::{CompactedSum, HOLDINGS_MAX, Tail, held, newest};
 pub use rows::{PartRow, SentRow, message_id};
 pub use schema::{BY_CHAIN, BY_PIPELINE, SCHEMA};
 use tables::{Cursors, Deltas, Sums};
@@ -54,7 +54,7 @@ pub struct CursorRow {
     pub height: u64,
     pub hash: String,
     pub final_height: u64,
-    /// Changes up to here are folded.
+    /// Changes up to here are compacted.
     pub folded: u64,
     pub events: u64,
     pub dead_letters: u64,

@@ -13,7 +13,7 @@ use super::tables::{Short, Sums};
 use super::{CursorRow, Store, cursor_id, held_id, holding_of, scope};
 use crate::assets::model::{Amount, Class, Delta, Holding};
 
-/// Rows of deltas of one holder that are read at once. Nobody has so many that are not folded.
+/// Rows of deltas of one holder that are read at once. Nobody has so many that are not compacted.
 pub const TAIL_MAX: usize = 100_000;
 /// Things of one holder that are listed.
 pub const HOLDINGS_MAX: usize = 10_000;
@@ -31,7 +31,7 @@ pub struct Tail {
     pub delta: Delta,
 }
 
-/// Deltas of a holder that one pipeline has not folded, and how far it is.
+/// Deltas of a holder that one pipeline has not compacted, and how far it is.
 #[derive(Debug, Clone)]
 pub struct Tails {
     pub cursor: CursorRow,
@@ -40,7 +40,7 @@ pub struct Tails {
 
 /// A sum of deltas, and up to which of them.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct FoldedSum {
+pub struct CompactedSum {
     pub holding: Holding,
     pub amount: Amount,
     pub folded: u64,
@@ -59,7 +59,7 @@ struct SumRow {
     folded: u64,
 }
 
-impl From<SumRow> for FoldedSum {
+impl From<SumRow> for CompactedSum {
     fn from(SumRow { id, amount, folded }: SumRow) -> Self {
         Self { holding: holding_of(&id), amount: amount.0, folded }
     }
@@ -67,16 +67,16 @@ impl From<SumRow> for FoldedSum {
 
 /// What is held of each thing: as far as known, or only what is final.
 ///
-/// The tails must have been read before the sums: what was folded between the two is in both, and known by its `seq`. A
+/// The tails must have been read before the sums: what was compacted between the two is in both, and known by its `seq`. A
 /// block above the cursor's height is told in parts, and counts when it is there to its end.
-pub fn held(tails: &[Tails], folded: &[FoldedSum], only_final: bool) -> BTreeMap<Holding, Amount> {
-    let up_to: BTreeMap<Holding, u64> = folded.iter().map(|sum| (sum.holding, sum.folded)).collect();
-    let mut held: BTreeMap<Holding, Amount> = folded.iter().map(|sum| (sum.holding, sum.amount)).collect();
+pub fn held(tails: &[Tails], sums: &[CompactedSum], only_final: bool) -> BTreeMap<Holding, Amount> {
+    let up_to: BTreeMap<Holding, u64> = sums.iter().map(|sum| (sum.holding, sum.folded)).collect();
+    let mut held: BTreeMap<Holding, Amount> = sums.iter().map(|sum| (sum.holding, sum.amount)).collect();
     for Tails { cursor, tail } in tails {
         for tail in tail {
-            let is_folded = up_to.get(&tail.holding).is_some_and(|folded| tail.seq <= *folded);
+            let is_compacted = up_to.get(&tail.holding).is_some_and(|up_to| tail.seq <= *up_to);
             let up_to = if only_final { cursor.final_height.min(cursor.height) } else { cursor.height };
-            if !is_folded && tail.block <= up_to {
+            if !is_compacted && tail.block <= up_to {
                 let amount = held.entry(tail.holding).or_insert(Amount::ZERO);
                 *amount = amount.plus(tail.delta.amount);
             }
@@ -93,7 +93,7 @@ pub fn newest<T>(found: &mut Vec<T>, limit: usize, tail: impl Fn(&T) -> &Tail) {
 }
 
 impl Store {
-    /// What one pipeline has not folded of a holder.
+    /// What one pipeline has not compacted of a holder.
     pub async fn tail(&self, chain: u64, pipeline: Pipeline, holder: &Address) -> Result<Tails, DbError> {
         let statement = "{
             LET $cursor = (SELECT * FROM ONLY $cursor_id);
@@ -125,20 +125,20 @@ impl Store {
     }
 
     /// The sum of one holding.
-    pub async fn folded(&self, chain: u64, holding: &Holding) -> Result<Option<FoldedSum>, DbError> {
+    pub async fn compacted(&self, chain: u64, holding: &Holding) -> Result<Option<CompactedSum>, DbError> {
         let variables = vars! { id: held_id(chain, holding) };
         let row: Option<SumRow> = self.db.run("SELECT id, amount, folded FROM ONLY $id", variables).await?;
-        Ok(row.map(FoldedSum::from))
+        Ok(row.map(CompactedSum::from))
     }
 
     /// The sums of everything that a holder has on a chain, and whether these are all.
-    pub async fn all_folded(&self, chain: u64, holder: &Address) -> Result<(Vec<FoldedSum>, bool), DbError> {
+    pub async fn all_compacted(&self, chain: u64, holder: &Address) -> Result<(Vec<CompactedSum>, bool), DbError> {
         let statement = "SELECT id, amount, folded
             FROM type::record('held', [$chain, $holder, NONE]..[$chain, $holder, []]) LIMIT $limit";
         let variables = vars! { chain: chain, holder: Text(Short(*holder)), limit: HOLDINGS_MAX };
         let rows: Vec<SumRow> = self.db.rows(statement, variables).await?;
         let are_all = rows.len() < HOLDINGS_MAX;
-        Ok((rows.into_iter().map(FoldedSum::from).collect(), are_all))
+        Ok((rows.into_iter().map(CompactedSum::from).collect(), are_all))
     }
 
     /// Everything that somebody holds on a chain, and whether it is all. A contract that is an ERC-20 and an ERC-721 at once
@@ -153,8 +153,8 @@ impl Store {
         for pipeline in Pipeline::ALL {
             tails.push(self.tail(chain, pipeline, holder).await?);
         }
-        let (folded, are_all) = self.all_folded(chain, holder).await?;
-        let mut amounts = held(&tails, &folded, only_final);
+        let (sums, are_all) = self.all_compacted(chain, holder).await?;
+        let mut amounts = held(&tails, &sums, only_final);
         let contracts: BTreeSet<Address> = amounts.keys().map(|holding| holding.contract).collect();
         let mains = self.mains(chain, &contracts).await?;
         amounts.retain(|holding, _| {
@@ -172,11 +172,11 @@ impl Store {
         of: &Holding,
         after: Option<Address>,
         limit: usize,
-    ) -> Result<Vec<FoldedSum>, DbError> {
+    ) -> Result<Vec<CompactedSum>, DbError> {
         let after = Text(Short(after.unwrap_or(Address::ZERO)));
         let rows: Vec<SumRow> =
             self.db.rows(HOLDERS, vars! { scope: scope(chain, of), after: after, limit: limit }).await?;
-        Ok(rows.into_iter().map(FoldedSum::from).collect())
+        Ok(rows.into_iter().map(CompactedSum::from).collect())
     }
 
     /// Whether a block, of an update of this number, was given up since.

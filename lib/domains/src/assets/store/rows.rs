@@ -14,7 +14,7 @@ use super::packed::Changed;
 use super::tables::{
     Deltas, MessageName, Messages, Parts, Retries, ShapesSeen, Short, ShortHash, TokenHex, Turns, Unreads,
 };
-use crate::assets::model::{Amount, Effect, Folded, Sending, Single, Turn};
+use crate::assets::model::{Amount, BlockEffects, Effect, Sending, Single, Turn};
 use crate::assets::shapes::{Shape, Unread};
 
 /// A row of `delta`: the deltas of one change.
@@ -149,15 +149,15 @@ pub struct Rows {
 }
 
 impl Rows {
-    /// What is folded becomes rows.
-    pub fn new(key: DeltaKey, folded: &Folded, final_height: u64) -> Self {
-        let mut rows = Self { deltas: deltas(key, folded, final_height), ..Self::default() };
-        for (single, turns) in &folded.turns {
+    /// Effects become rows.
+    pub fn new(key: DeltaKey, block_effects: &BlockEffects, final_height: u64) -> Self {
+        let mut rows = Self { deltas: deltas(key, block_effects, final_height), ..Self::default() };
+        for (single, turns) in &block_effects.turns {
             for turn in turns {
                 rows.add_turn(key.chain, single, turn);
             }
         }
-        for unread in &folded.noted.unread {
+        for unread in &block_effects.noted.unread {
             rows.unread.push(UnreadRow { id: unread_id(key.chain, key.pipeline, unread) });
             // a shape goes with its row
             let Unread { contract, block, log } = *unread;
@@ -166,7 +166,7 @@ impl Rows {
                 rows.added.push(AddedRow { block, log, what });
             }
         }
-        for sending in &folded.sendings {
+        for sending in &block_effects.sendings {
             rows.add_sending(key.chain, sending);
         }
         rows
@@ -214,9 +214,9 @@ impl Rows {
 }
 
 /// One row for each holder with all that is final, and one for each block that may be given up.
-fn deltas(key: DeltaKey, folded: &Folded, final_height: u64) -> Vec<DeltaRow> {
+fn deltas(key: DeltaKey, block_effects: &BlockEffects, final_height: u64) -> Vec<DeltaRow> {
     let mut bodies: BTreeMap<(Address, Option<u64>), Changed> = BTreeMap::new();
-    for ((block, holding), delta) in &folded.deltas {
+    for ((block, holding), delta) in &block_effects.deltas {
         let alone = (*block > final_height).then_some(*block);
         bodies.entry((holding.holder, alone)).or_default().add(*block, holding, delta);
     }

@@ -10,7 +10,7 @@ use super::Store;
 use super::downward::{Descent, Part};
 use super::rows::TurnRow;
 use super::tables::{NUMBER_MAX, Short, TokenHex};
-use crate::assets::model::{Folded, Origin, Place, Single, Turn};
+use crate::assets::model::{BlockEffects, Origin, Place, Single, Turn};
 use crate::assets::turns::{self, Known};
 
 /// Tokens whose lines are read at once.
@@ -39,11 +39,11 @@ struct Asked {
 impl Store {
     /// Finds out whom tokens are taken from, as far as this pipeline knows, and makes deltas of it. What comes above all
     /// that it took before, and is not `late`, has nothing after it.
-    pub async fn settle(&self, chain: u64, folded: &mut Folded, late: bool) -> Result<(), DbError> {
+    pub async fn settle(&self, chain: u64, block_effects: &mut BlockEffects, late: bool) -> Result<(), DbError> {
         let mut known = BTreeMap::new();
-        let singles: Vec<&Single> = folded.turns.keys().collect();
+        let singles: Vec<&Single> = block_effects.turns.keys().collect();
         for singles in singles.chunks(LINES_AT_ONCE) {
-            let asked: Vec<Asked> = singles.iter().filter_map(|single| asked(single, folded)).collect();
+            let asked: Vec<Asked> = singles.iter().filter_map(|single| asked(single, block_effects)).collect();
             let mut rows = if late { self.later(chain, asked.clone()).await? } else { Vec::new() };
             rows.extend(self.before(chain, asked).await?);
             for row in rows {
@@ -52,7 +52,7 @@ impl Store {
                 line.insert((turn.place.block, turn.place.log), turn);
             }
         }
-        turns::settle(folded, &known);
+        turns::settle(block_effects, &known);
         Ok(())
     }
 
@@ -129,8 +129,8 @@ impl Store {
     }
 }
 
-fn asked(single: &Single, folded: &Folded) -> Option<Asked> {
-    let places: BTreeSet<Place> = folded.turns.get(single)?.iter().map(|turn| turn.place).collect();
+fn asked(single: &Single, block_effects: &BlockEffects) -> Option<Asked> {
+    let places: BTreeSet<Place> = block_effects.turns.get(single)?.iter().map(|turn| turn.place).collect();
     let at = |place: &Place| (place.block, place.log);
     Some(Asked {
         origin: Text(single.origin),

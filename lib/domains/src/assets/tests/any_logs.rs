@@ -181,7 +181,7 @@ enum Op {
     Revert(u64),
 }
 
-/// A pipeline takes so many updates, and folds what is final, to the end or not.
+/// A pipeline takes so many updates, and compacts what is final, to the end or not.
 type Go = (usize, usize, Option<bool>);
 
 fn logs() -> impl Strategy<Value = Logs> {
@@ -263,11 +263,11 @@ impl Ledger {
                 for block in &mut blocks {
                     block.logs.retain(|log| is_of(self.pipeline, log));
                 }
-                let mut folded = Default::default();
-                read(self.pipeline, &blocks, &mut self.shapes, &mut folded);
+                let mut block_effects = Default::default();
+                read(self.pipeline, &blocks, &mut self.shapes, &mut block_effects);
                 let final_height = self.cursor.final_height.max(*final_height);
                 let after = CursorRow { final_height, ..self.next(*height) };
-                self.commit_folded(after, folded, *late).await;
+                self.commit_effects(after, block_effects, *late).await;
             }
         }
     }
@@ -357,16 +357,16 @@ async fn is_one_pass(script: &[Op], going: &[Go]) {
     let mut ledgers: Vec<(Ledger, usize)> =
         Pipeline::ALL.into_iter().map(|pipeline| (Ledger::of(store.clone(), pipeline), 0)).collect();
     let to_the_end = (0..ledgers.len()).map(|ledger| (ledger, chain.updates.len(), None));
-    for (ledger, updates, fold) in going.iter().copied().chain(to_the_end) {
+    for (ledger, updates, compaction) in going.iter().copied().chain(to_the_end) {
         let count = ledgers.len();
         let (ledger, taken) = &mut ledgers[ledger % count];
         for update in chain.updates.iter().skip(*taken).take(updates) {
             ledger.take(update).await;
             *taken += 1;
         }
-        if let Some(broken_off) = fold {
+        if let Some(broken_off) = compaction {
             let final_height = ledger.cursor.final_height;
-            ledger.fold(final_height, broken_off).await;
+            ledger.compact(final_height, broken_off).await;
         }
     }
     let (now, finally) = (Pass::over(&chain.blocks, u64::MAX), Pass::over(&chain.blocks, chain.final_height));
@@ -385,8 +385,8 @@ async fn is_one_pass(script: &[Op], going: &[Go]) {
             let Some(topics) = now.shapes.get(&(Pipeline::Erc721, contract)) else { continue };
             let origin = Origin { pipeline: Pipeline::Erc721, topics: *topics };
             let holding = Holding { holder, contract, origin, class: Class::Whole };
-            let folded: Vec<_> = store.folded(CHAIN, &holding).await.unwrap().into_iter().collect();
-            let count = held(&tails, &folded, false).get(&holding).copied().unwrap_or(Amount::ZERO);
+            let sums: Vec<_> = store.compacted(CHAIN, &holding).await.unwrap().into_iter().collect();
+            let count = held(&tails, &sums, false).get(&holding).copied().unwrap_or(Amount::ZERO);
             assert_eq!(count, now.amounts.get(&holding).copied().unwrap_or(Amount::ZERO), "how many tokens");
         }
     }

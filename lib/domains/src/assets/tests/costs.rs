@@ -15,13 +15,13 @@ use serde_json::json;
 
 use crate::assets::model::{Amount, Class, Holding};
 use crate::assets::ops::Assets;
-use crate::assets::store::{Fold, HOLDERS, Store, scope};
+use crate::assets::store::{Compaction, HOLDERS, Store, scope};
 use crate::assets::tests::{CHAIN, ORIGIN};
 use crate::chains::Chains;
 use crate::testing::{account, connected, database};
 
 const CHAINS: [u64; 2] = [1, 10];
-/// Holdings that are folded in one transaction.
+/// Holdings that are compacted in one transaction.
 const AT_ONCE: usize = 250;
 
 /// An account with three wallets.
@@ -64,11 +64,11 @@ fn holding(number: u16) -> Holding {
     Holding { holder: holder(number), contract: Address::repeat_byte(99), origin: ORIGIN, class: Class::Whole }
 }
 
-/// Folds amounts of holders, in one change.
-async fn fold(store: &Store, seq: u64, amounts: impl Iterator<Item = (u16, Amount)>) {
-    let fold = |(number, amount)| Fold { holding: holding(number), deltas: vec![(seq, amount)] };
-    for folds in amounts.map(fold).collect::<Vec<_>>().chunks(AT_ONCE) {
-        store.fold(CHAIN, seq, folds).await.unwrap();
+/// Compacts amounts of holders, in one change.
+async fn compact(store: &Store, seq: u64, amounts: impl Iterator<Item = (u16, Amount)>) {
+    let compaction = |(number, amount)| Compaction { holding: holding(number), deltas: vec![(seq, amount)] };
+    for compactions in amounts.map(compaction).collect::<Vec<_>>().chunks(AT_ONCE) {
+        store.compact(CHAIN, seq, compactions).await.unwrap();
     }
 }
 
@@ -79,9 +79,9 @@ async fn the_last_page_of_holders_costs_what_the_first_does() {
     let db = database(crate::assets::domain()).await;
     let store = Store::new(&db);
     let one = Amount(alloy_primitives::U256::from(1));
-    fold(&store, 1, (1..=HOLDERS_ALL).map(|number| (number, one))).await;
+    compact(&store, 1, (1..=HOLDERS_ALL).map(|number| (number, one))).await;
     // most of them leave, but for the first and the last
-    fold(&store, 2, (100..HOLDERS_ALL - 100).map(|number| (number, one.negated()))).await;
+    compact(&store, 2, (100..HOLDERS_ALL - 100).map(|number| (number, one.negated()))).await;
     let page = async |after: u16| {
         let sums = store.holders(CHAIN, &holding(0), Some(holder(after)), PAGE).await.unwrap();
         sums.iter().map(|sum| sum.holding.holder).collect::<Vec<_>>()

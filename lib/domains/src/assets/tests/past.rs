@@ -8,7 +8,7 @@ use nepto_proto::svc::collector::Pipeline;
 
 use super::{CHAIN, Ledger, ORIGIN, PIPELINE, Transfers, person, place};
 use crate::assets;
-use crate::assets::model::{Amount, Effect, Folded, Origin, Single};
+use crate::assets::model::{Amount, BlockEffects, Effect, Origin, Single};
 use crate::assets::store::{SCHEMA, Store, held};
 use crate::testing::database;
 
@@ -37,7 +37,7 @@ async fn a_change_with_many_blocks_does_not_end_a_history() {
         assert_eq!(told(&ledger, page).await, all, "{page} a page");
     }
     // the one change is all that there is beside the old ones, and final
-    ledger.fold(OLD + OPEN, false).await;
+    ledger.compact(OLD + OPEN, false).await;
     for below in [OLD + 1, OLD + OPEN / 2, OLD + OPEN] {
         let found = ledger.store.history(CHAIN, PIPELINE, &person(1), below, 10).await.unwrap();
         let newest = found.iter().map(|tail| tail.block).max();
@@ -56,11 +56,11 @@ async fn a_token_that_goes_back_and_forth_is_taken_from_who_had_it_last() {
     let owned = |to: u8| Effect::Owned { contract, first: token, last: token, to: person(to) };
     let mut ledger = Ledger::of(Store::new(&database(assets::domain()).await), Pipeline::Erc721);
     for block in 1..=TIMES {
-        let mut folded = Folded::default();
+        let mut block_effects = BlockEffects::default();
         // nothing happens for a long time after each tenth
-        folded.add(place(block + block / 10 * 5_000), origin, vec![owned((block % 2) as u8)]);
+        block_effects.add(place(block + block / 10 * 5_000), origin, vec![owned((block % 2) as u8)]);
         let height = block + block / 10 * 5_000;
-        ledger.commit_folded(ledger.next(height), folded, false).await;
+        ledger.commit_effects(ledger.next(height), block_effects, false).await;
     }
     let single = Single { origin, contract, token };
     for block in [1, 9, 10, 150, 299, 300] {
@@ -84,7 +84,7 @@ async fn messages_and_payments_come_newest_first_page_by_page() {
     for number in 1..=MESSAGES {
         let block = number * number;
         let batch = U256::from(number);
-        let mut folded = Folded::default();
+        let mut block_effects = BlockEffects::default();
         let part = Effect::Part {
             contract,
             batch,
@@ -100,8 +100,8 @@ async fn messages_and_payments_come_newest_first_page_by_page() {
             content_hash: B256::ZERO,
             message: number.to_string(),
         };
-        folded.add(place(block), ORIGIN, vec![part, sent]);
-        ledger.commit_folded(ledger.next(block), folded, false).await;
+        block_effects.add(place(block), ORIGIN, vec![part, sent]);
+        ledger.commit_effects(ledger.next(block), block_effects, false).await;
     }
     let newest: Vec<String> = (1..=MESSAGES).rev().map(|number| number.to_string()).collect();
     for page in [1, 7, 50] {

@@ -70,7 +70,7 @@ async fn deltas() {
     }
     let row = format!("applied:['erc20', {CHAIN}, 3]");
     let spoilt = spoilt(row, "{ body: <bytes>'x' }").await;
-    spoilt.is_named(spoilt.store.unfolded(Pipeline::Erc20, CHAIN).await);
+    spoilt.is_named(spoilt.store.uncompacted(Pipeline::Erc20, CHAIN).await);
 }
 
 #[tokio::test]
@@ -80,10 +80,10 @@ async fn sums() {
         let row = format!("held:[{CHAIN}, '{HOLDER}', '{CONTRACT}', '{origin}', '']");
         let content = format!("{{ scope: '{scope}', holder: '{HOLDER}', amount: {amount}, folded: 1 }}");
         let spoilt = spoilt(row, &content).await;
-        spoilt.is_named(spoilt.store.all_folded(CHAIN, &holder()).await);
+        spoilt.is_named(spoilt.store.all_compacted(CHAIN, &holder()).await);
         spoilt.is_named(spoilt.store.holders(CHAIN, &holding(), None, 9).await);
         if origin == "erc20/3" {
-            spoilt.is_named(spoilt.store.folded(CHAIN, &holding()).await);
+            spoilt.is_named(spoilt.store.compacted(CHAIN, &holding()).await);
         }
     }
 }

@@ -148,8 +148,8 @@ async fn each_pipeline_dies_at_each_step_of_what_it_takes() {
 }
 
 #[tokio::test]
-async fn each_pipeline_dies_where_it_gives_up_and_where_it_folds() {
-    each_pipeline_dies_at(&["reverted", "half folded", "folded"]).await;
+async fn each_pipeline_dies_where_it_reverts_and_where_it_compacts() {
+    each_pipeline_dies_at(&["reverted", "half compacted", "compacted"]).await;
 }
 
 #[tokio::test]

@@ -77,7 +77,7 @@ async fn a_contract_that_is_both_has_an_amount_and_tokens_and_they_never_meet() 
     let expected = |of_alice: u64, of_bob: u64| -> BTreeMap<String, String> {
         [(alice.to_string(), of_alice.to_string()), (bob.to_string(), of_bob.to_string())].into()
     };
-    // each pipeline folds when it has a quiet moment
+    // each pipeline compacts when it has a quiet moment
     for (more, holders) in [("", expected(3 * UNIT, UNIT)), ("standard=erc721", expected(3, 1))] {
         eventually(seconds(5), async || Ok(who(more).await == holders)).await.unwrap();
     }
@@ -127,7 +127,7 @@ async fn a_token_has_one_holder_whatever_its_contract_says() {
     world.settled().await.unwrap();
     let holders = async || Ok(world.holders(pass.0, "token=1").await? == [(bob.to_string(), "1".to_owned())].into());
     eventually(seconds(5), holders).await.unwrap();
-    // one fold has both
+    // one compaction has both
     assert_eq!(world.holders(pass.0, "").await.unwrap(), [(bob.to_string(), "1".to_owned())].into());
     assert_eq!(world.holdings(alice).await.unwrap().len(), 0);
 }
