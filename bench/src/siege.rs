@@ -23,7 +23,7 @@ const FLOODER: Ipv4Addr = Ipv4Addr::new(127, 9, 9, 9);
 const ASKERS: usize = 32;
 /// Connections that hold something.
 const HOLDERS: usize = 4_000;
-/// A connection that was closed is opened anew after this: 4,000 of them are then 4,000 attempts a second at most.
+/// A connection that was closed is opened again after this: 4,000 of them are then 4,000 attempts a second at most.
 const AGAIN_AFTER: Duration = Duration::from_secs(1);
 /// The same for one that asks.
 const ASK_AGAIN_AFTER: Duration = Duration::from_millis(10);

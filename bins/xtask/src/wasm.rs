@@ -36,7 +36,7 @@ pub fn run(paths: &Paths) -> Result<ExitCode> {
     cargo::run(Command::new("node").args(["--test", "core.test.mjs"]).current_dir(tests).env("NEPTO_WASM", bound))
 }
 
-/// The module that cargo builds, in a folder of its own: nothing native is compiled anew because of it.
+/// The module that cargo builds, in a folder of its own: nothing native is compiled again because of it.
 fn build(paths: &Paths, toolchain: &wasm::Toolchain, target: &Path) -> Result<PathBuf> {
     let mut cargo = cargo::command_of(paths, &toolchain.cargo);
     cargo.current_dir(paths.root.join(CRATE)).env("CARGO_TARGET_DIR", target);

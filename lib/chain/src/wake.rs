@@ -9,7 +9,7 @@ use futures_util::{SinkExt, StreamExt};
 use tokio::sync::Notify;
 use tokio_tungstenite::tungstenite::Message;
 
-/// A provider that says nothing for so long is connected anew.
+/// A provider that says nothing for so long is reconnected.
 const SILENCE_MAX: Duration = Duration::from_secs(60);
 /// After a connection that failed.
 const AGAIN_AFTER: Duration = Duration::from_secs(5);

@@ -29,7 +29,7 @@ pub struct Ctx {
     pub random: Random,
     /// The client of core NATS: live subjects, requests and replies.
     pub nats: async_nats::Client,
-    /// Changes when the connection to NATS was made anew.
+    /// Changes when the connection to NATS was made again.
     pub nats_connects: watch::Receiver<u64>,
     /// The client of JetStream, over the same connection.
     pub jetstream: jetstream::Context,

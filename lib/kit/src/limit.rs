@@ -1,6 +1,6 @@
 //! Rate limits: counters in Redis that expire with their window.
 //!
-//! `limit:{kind}:{subject}:{window}`, one round trip a check. Redis may be flushed; a limit then starts anew.
+//! `limit:{kind}:{subject}:{window}`, one round trip a check. Redis may be flushed; a limit then starts over.
 
 use std::sync::LazyLock;
 use std::time::Duration;

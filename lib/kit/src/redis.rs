@@ -1,4 +1,4 @@
-//! Redis: one connection for the whole process, made anew when it breaks, and left when it leads to a server that takes no
+//! Redis: one connection for the whole process, made again when it breaks, and left when it leads to a server that takes no
 //! writes any more.
 //!
 //! Behind one name the primary may change (a managed Redis, Sentinel with a proxy). New connections reach the new one, while
@@ -110,10 +110,10 @@ impl Redis {
         }
         match ConnectionManager::new_lazy_with_config(self.0.client.clone(), settings()) {
             Ok(manager) => {
-                tracing::warn!("Redis takes no writes: connecting anew, its name may lead to another server now");
+                tracing::warn!("Redis takes no writes: reconnecting, its name may lead to another server now");
                 *current = Connection { manager, made: Instant::now() };
             }
-            Err(error) => tracing::error!(%error, "Redis can't be connected anew"),
+            Err(error) => tracing::error!(%error, "Redis can't be reconnected"),
         }
     }
 }

@@ -18,7 +18,7 @@ pub enum CloseCode {
     SessionRevoked = 4403,
     /// Nothing was heard for a minute.
     Idle = 4408,
-    /// The same device connected anew. Don't reconnect by yourself.
+    /// The same device reconnected. Don't reconnect by yourself.
     Superseded = 4409,
     /// The client does not read what it is sent. Connect again and resume.
     SlowReader = 4410,

@@ -103,7 +103,7 @@ pub enum Event {
         /// Its number within that account.
         device: DeviceId,
     },
-    /// A device has another identity key than before: it was installed anew, or somebody is in between.
+    /// A device has another identity key than before: it was installed again, or somebody is in between.
     IdentityChanged {
         /// The account it belongs to.
         account: AccountId,
@@ -155,7 +155,7 @@ pub enum Event {
         /// Why it could not be; English, for logs and people.
         reason: String,
     },
-    /// A peer set up a broken session anew.
+    /// A peer set up a broken session again.
     SessionReset {
         /// The peer, whose messages can be read again from now on.
         account: AccountId,

@@ -50,7 +50,7 @@ impl Origin {
 }
 
 impl Core {
-    /// The place to resume from. Another epoch means that the mailbox was made anew and begins at 0.
+    /// The place to resume from. Another epoch means that the mailbox was recreated and begins at 0.
     pub fn welcomed(&mut self, epoch: u64) -> Result<(), SdkError> {
         let txn = self.store.begin();
         if txn.cursor()?.is_none_or(|cursor| cursor.epoch != epoch) {

@@ -74,7 +74,7 @@ pub(crate) fn set_up(store: &Store, env: &Env, name: &str) -> Result<SetUp, SdkE
 }
 
 /// Forgets the installation, whose device was removed. The next one has other keys.
-pub(crate) fn draw_anew(store: &Store) -> Result<(), SdkError> {
+pub(crate) fn replace_identity(store: &Store) -> Result<(), SdkError> {
     let txn = store.begin();
     txn.forget_installation();
     let state = txn.key_state()?;

@@ -170,7 +170,7 @@ pub enum Notice {
         /// From this device.
         device: DeviceId,
     },
-    /// The peer set up a broken session anew.
+    /// The peer set up a broken session again.
     SessionReset {
         /// This device of theirs.
         device: DeviceId,

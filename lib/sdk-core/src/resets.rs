@@ -1,4 +1,4 @@
-//! Sessions that can't be continued: setting them up anew, telling the sender what was not read, and sending that again.
+//! Sessions that can't be continued: setting them up again, telling the sender what was not read, and sending that again.
 //!
 //! A message that can't be decrypted is owed a `SessionReset`, which travels in a new session and names the message. Who gets
 //! one learns that a device here was connected, so who was not accepted gets one only for a first message that was encrypted
@@ -107,7 +107,7 @@ impl Core {
         Ok(own.len() < RESETS_OF_STRANGER_MAX && all.len() < RESETS_OF_STRANGERS_MAX)
     }
 
-    /// A peer, or another device of one's own, set a session up anew, and names what it could not read.
+    /// A peer, or another device of one's own, set a session up again, and names what it could not read.
     pub(crate) fn was_reset(
         &self,
         txn: &Txn<'_>,

@@ -3,7 +3,7 @@
 //! 1. [`ask`] draws the installation's keys if there are none, and words the message. The wallet signs it: a key at hand, or
 //!    somebody's wallet in a browser.
 //! 2. [`Asked::answered`] is the body of the request to the server.
-//! 3. [`Asked::was_removed`] says whether one has to sign in again, with new keys after [`begin_anew`].
+//! 3. [`Asked::was_removed`] says whether one has to sign in again, with new keys after [`reset_installation`].
 //! 4. [`record`] keeps what the server said; then [`Core::open`](crate::core::Core::open) works.
 
 use alloy_primitives::Address;
@@ -81,8 +81,8 @@ pub fn ask(
 }
 
 /// Forgets the installation, whose device was removed. The next sign-in draws other keys.
-pub fn begin_anew(store: &Store) -> Result<(), SdkError> {
-    keys::draw_anew(store)
+pub fn reset_installation(store: &Store) -> Result<(), SdkError> {
+    keys::replace_identity(store)
 }
 
 /// Keeps what a sign-in settled. `true`: this is another device than before, or the first one of the store.

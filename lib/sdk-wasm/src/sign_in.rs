@@ -60,8 +60,8 @@ impl SignIn {
     }
 
     /// Whether the keys of this store were those of a device that was removed. Then also the device that `tokens` are for is to be
-    /// removed (`DELETE /v1/devices/{device}`), and one signs in again with the store that [`anew`](Self::anew) gives. Tokens of
-    /// another account than before are refused; their device is to be removed too.
+    /// removed (`DELETE /v1/devices/{device}`), and one signs in again with the store that [`reset`](Self::reset) gives. Tokens
+    /// of another account than before are refused; their device is to be removed too.
     #[wasm_bindgen(js_name = wasRemoved)]
     pub fn was_removed(&self, tokens: &str) -> Result<bool, JsValue> {
         let tokens: Tokens = read("tokens", tokens)?;
@@ -69,8 +69,8 @@ impl SignIn {
     }
 
     /// Forgets the keys of a device that was removed, and nothing else.
-    pub fn anew(self) -> Result<Store, JsValue> {
-        sign_in::begin_anew(&self.store).map_err(Thrown::from)?;
+    pub fn reset(self) -> Result<Store, JsValue> {
+        sign_in::reset_installation(&self.store).map_err(Thrown::from)?;
         Ok(Store(self.store))
     }
 
@@ -78,7 +78,7 @@ impl SignIn {
     pub fn finish(self, server: &str, tokens: &str) -> Result<Device, JsValue> {
         let tokens: Tokens = read("tokens", tokens)?;
         if self.asked.was_removed(&self.store, &tokens).map_err(Thrown::from)? {
-            return Err(Thrown::Argument("this device was removed: it signs in anew".to_owned()).into());
+            return Err(Thrown::Argument("this device was removed: it signs in again".to_owned()).into());
         }
         let finished = || {
             let name = &self.asked.device.name;

@@ -53,11 +53,11 @@ test('a device that was removed signs in with new keys, and keeps its history', 
     const [refused, useless] = ask(Store.openWithKey(backend, 'a random key'));
     assert.equal(refused.wasRemoved(useless), true);
     server.remove(before.account, JSON.parse(useless).device);
-    const [anew, tokens] = ask(refused.anew());
-    assert.equal(anew.wasRemoved(tokens), false);
+    const [renewed, tokens] = ask(refused.reset());
+    assert.equal(renewed.wasRemoved(tokens), false);
     const identity = (text) => text.match(/urn:nepto:device:.+/)[0];
-    assert.notEqual(identity(anew.text), identity(text));
-    const bob = new Client(server, anew.finish(`https://${HOST}`, tokens));
+    assert.notEqual(identity(renewed.text), identity(text));
+    const bob = new Client(server, renewed.finish(`https://${HOST}`, tokens));
     assert.deepEqual([bob.account, bob.number], [before.account, before.number + 2]);
     assert.deepEqual(bob.texts(alice), ['hello']);
 });

@@ -37,7 +37,7 @@ impl Terminal {
         self.size
     }
 
-    /// Draws everything anew next time: the size changed, or something else wrote on the screen.
+    /// Draws everything again next time: the size changed, or something else wrote on the screen.
     pub fn forget(&mut self) -> std::io::Result<()> {
         self.size = crossterm::terminal::size()?;
         self.shown = Frame::default();

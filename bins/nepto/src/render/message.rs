@@ -143,7 +143,7 @@ pub fn notice_text(notice: &Notice, peer: AccountId, names: &Names) -> String {
             format!("{name} has a new device ({device}); it has a safety number of its own")
         }
         Notice::IdentityChanged { device } => format!(
-            "{} has new keys: installed anew, or somebody is in between. Compare the safety number",
+            "{} has new keys: installed again, or somebody is in between. Compare the safety number",
             names.device(peer, *device)
         ),
         Notice::RootChanged { from, to } => {
@@ -188,7 +188,7 @@ pub fn notice_text(notice: &Notice, peer: AccountId, names: &Names) -> String {
             let unread = (*unread > 0).then(|| format!("{} that it did not get: yours to send again", count(*unread)));
             let about: Vec<String> = resent.into_iter().chain(unread).collect();
             let about = if about.is_empty() { "messages from before may be lost".to_owned() } else { about.join(", ") };
-            format!("{} set its session up anew; {about}", names.device(peer, *device))
+            format!("{} set its session up again; {about}", names.device(peer, *device))
         }
     }
 }

@@ -1,6 +1,6 @@
 //! Our contracts and the chain to try them on: packages from npm, of the versions in `contracts/package-lock.json`.
 //!
-//! Everything lies in `contracts/`, and is made anew only when what it is made of changed.
+//! Everything lies in `contracts/`, and is recreated only when what it is made of changed.
 
 use std::env::consts::{ARCH, OS};
 use std::fs::{self, File};
@@ -58,7 +58,7 @@ fn executable(folder: &Path, name: &str) -> Result<PathBuf> {
     let platform = platform(OS, ARCH).with_context(|| format!("there is no {name} for {OS} on {ARCH}"))?;
     let path = folder.join(format!("node_modules/@foundry-rs/{name}-{platform}/bin/{name}"));
     if !path.exists() {
-        bail!("{} is missing; remove contracts/node_modules to install it anew", path.display());
+        bail!("{} is missing; remove contracts/node_modules to install it again", path.display());
     }
     Ok(path)
 }

@@ -153,7 +153,7 @@ impl Stage<'_> {
         let note = String::from_utf8_lossy(&output.stderr).into_owned();
         if !output.status.success() {
             let folder = short(&self.folder);
-            bail!("{answer}{note}the demo stopped there; to begin it anew, remove {folder}");
+            bail!("{answer}{note}the demo stopped there; to start it over, remove {folder}");
         }
         Ok(if answer.trim().is_empty() { note } else { answer })
     }

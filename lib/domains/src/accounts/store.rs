@@ -242,7 +242,7 @@ impl Store {
             .await
     }
 
-    /// Notes for seconds that a message is on its way; whoever answers is asked for anew.
+    /// Notes for seconds that a message is on its way; whoever answers is asked for again.
     pub async fn begin_writing(&self, from: AccountId, to: AccountId, known: &Known) -> redis::RedisResult<()> {
         let () = self.redis.clone().set_ex(writing_key(from, to), 1, WRITING_TTL.as_secs()).await?;
         let answers = Standing { settled: false, ..known.standing_back() };

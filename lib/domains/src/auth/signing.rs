@@ -31,7 +31,8 @@ impl Keys {
 }
 
 /// Makes the key pair that signs access tokens, unless it is there: PKCS#8 and SubjectPublicKeyInfo, PEM. Returns where the
-/// private one was made. The private file is readable by its owner only. A public file that is missing or another one's is written anew.
+/// private one was made. The private file is readable by its owner only. A public file that is missing or another one's is
+/// rewritten.
 pub fn make_token_keys(config: &Config) -> anyhow::Result<Option<PathBuf>> {
     let tokens = config.section::<Tokens>();
     let is_made = make_keys(&tokens, &config.tokens.verifying_key_file)?;
@@ -80,7 +81,7 @@ fn read_pem(path: &Path, label: &str) -> anyhow::Result<Vec<u8>> {
 
 fn broken(path: &Path) -> anyhow::Error {
     anyhow::anyhow!(
-        "{} is empty or holds no key: put a copy of it back, or remove it and provision again; then everybody signs in anew",
+        "{} is empty or holds no key: put a copy of it back, or remove it and provision again; then everybody signs in again",
         path.display()
     )
 }
@@ -125,7 +126,7 @@ mod tests {
         let mut tampered = token.clone();
         tampered.replace_range(40..41, if &token[40..41] == "A" { "B" } else { "A" });
         assert_eq!(verifier.verify(&tampered, at(1_001)).unwrap_err().code, nepto_proto::ErrorCode::TokenInvalid);
-        // what a power cut leaves is named, and not made anew by itself: that would sign everybody out
+        // what a power cut leaves is named, and not recreated by itself: that would sign everybody out
         for broken in ["", "-----BEGIN PRIVATE KEY-----\nMFMC"] {
             std::fs::write(&config.signing_key_file, broken).unwrap();
             for error in [make_token_keys(&config).unwrap_err(), Keys::load(&config).err().unwrap()] {

@@ -56,7 +56,7 @@ impl Collector {
     ) -> anyhow::Result<impl Future<Output = anyhow::Result<()>> + use<>> {
         let mut headers = HeaderMap::new();
         if once {
-            // a restored or forked database counts anew: what the update says is part of its id
+            // a restored or forked database counts again: what the update says is part of its id
             let hash = match &update.what {
                 Some(wire::chain_update::What::Advance(advance)) => hex::encode(&advance.hash),
                 _ => String::new(),

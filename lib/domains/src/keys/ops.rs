@@ -107,7 +107,7 @@ impl Keys {
         }
     }
 
-    /// Another list: gateways compare with it from now on, and the account's devices that are connected fetch it anew.
+    /// Another list: gateways compare with it from now on, and the account's devices that are connected fetch it again.
     async fn changed(&self, account: AccountId) -> Result<(), Failure> {
         let list = self.list(account).await?;
         for (device, _) in list.devices {

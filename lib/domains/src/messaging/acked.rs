@@ -145,7 +145,7 @@ impl Purger {
     }
 
     /// Notes and purges until the process stops, and then purges what is old enough. What was acknowledged in a mailbox that
-    /// was made anew since says nothing about the new one: `epoch_of` tells.
+    /// was recreated since says nothing about the new one: `epoch_of` tells.
     pub async fn run(&self, ctx: &Ctx, epoch_of: impl Fn(AccountId) -> u64) {
         tokio::join!(self.run_notes(ctx), self.run_purges(ctx, epoch_of));
     }
@@ -289,7 +289,7 @@ mod tests {
         assert_eq!(purger.take(199_999, false), []);
         assert_eq!(purger.take(200_000, false), [(device, 1, 9)]);
         assert_eq!(purger.take(300_000, true), [], "it is purged once");
-        // a mailbox made anew begins again
+        // a mailbox recreated begins again
         acknowledge(1, 9);
         acknowledge(2, 4);
         assert_eq!(purger.take(300_000, true), [(device, 2, 4)]);

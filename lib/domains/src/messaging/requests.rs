@@ -40,7 +40,7 @@ static UNCOUNT: LazyLock<Script> = LazyLock::new(|| {
 });
 
 /// Counts a message of a request by what the store tells repetitions by, device and id, and for as long: a repetition that is
-/// stored anew is one more. Whether this one is new.
+/// stored again is one more. Whether this one is new.
 pub async fn count(
     ctx: &Ctx,
     (sender, device): (AccountId, DeviceId),

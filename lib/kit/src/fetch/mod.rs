@@ -264,7 +264,7 @@ fn client(config: &config::Fetch) -> ClientBuilder {
         .referer(false)
         .pool_max_idle_per_host(0)
         .http1_only()
-        // a proxy would resolve names anew
+        // a proxy would resolve names again
         .no_proxy()
         // other crates of the process switch these on
         .no_gzip()

@@ -195,7 +195,7 @@ async fn a_gateway_is_asked_wherever_it_is_and_only_below_its_path() {
 }
 
 #[tokio::test]
-async fn redirects_are_checked_anew_and_counted() {
+async fn redirects_are_checked_again_and_counted() {
     let (stranger, inner) = (Stranger::start().await.unwrap(), Stranger::start().await.unwrap());
     inner.answer("/secret", Answer::json("{}"));
     let port = inner.address().port();

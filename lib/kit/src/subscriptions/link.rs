@@ -40,7 +40,7 @@ const READ_BYTES: usize = 64 * 1024;
 trait Wire: AsyncRead + AsyncWrite + Send + Unpin {}
 impl<T: AsyncRead + AsyncWrite + Send + Unpin> Wire for T {}
 
-/// Keeps a connection to the server, and makes it anew when it breaks.
+/// Keeps a connection to the server, and recreates it when it breaks.
 pub struct Link {
     dial: Dial,
     first: Connection,

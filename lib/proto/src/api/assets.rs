@@ -341,7 +341,7 @@ pub struct HintsNoted {
 pub enum MetadataState {
     /// It is being fetched, or will be: ask again.
     Pending,
-    /// It is known. If it could not be fetched anew, `problem` says why.
+    /// It is known. If it could not be fetched again, `problem` says why.
     Known,
     /// It could not be fetched; `problem` says why.
     Failed,

@@ -12,7 +12,7 @@ use nepto_proto::{CloseCode, ErrorCode};
 
 use crate::{docs, expect_file, package};
 
-/// The page with the parts that are generated filled in anew.
+/// The page with the parts that are generated filled in again.
 fn page_in_step(page: &str) -> String {
     let mut page = page.to_owned();
     for file in ["nepto.proto", "content.proto"] {

@@ -34,7 +34,7 @@ pub(super) fn differences(
     let mut changes = Changes { gone: gone(Some(before), directory), ..Changes::default() };
     changes.wallets(before, now, unlinked);
     changes.returned(before, now);
-    // the oldest first: who signed in anew was removed before
+    // the oldest first: who signed in again was removed before
     changes.removed(before, now, now_ms);
     changes.devices(before, now);
     let remains = |old: &&KnownDevice| {

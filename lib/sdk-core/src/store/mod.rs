@@ -45,7 +45,7 @@ pub enum StoreError {
     Record(String),
     /// The file is not what was written.
     #[error(
-        "the profile {file} is damaged ({why}): put a copy of it back, or move it away and sign in anew; then its history is \
+        "the profile {file} is damaged ({why}): put a copy of it back, or move it away and sign in again; then its history is \
          lost, your account is not"
     )]
     Damaged {

@@ -144,7 +144,7 @@ fn contracts_link_and_are_linked() {
 }
 
 #[test]
-fn a_device_that_was_certified_anew_since_is_looked_up() {
+fn a_device_that_was_certified_again_since_is_looked_up() {
     let (mut world, _, b) = friends();
     let bob = b.account();
     let alice = world.person();
@@ -152,7 +152,7 @@ fn a_device_that_was_certified_anew_since_is_looked_up() {
     let directory = world.directory(bob);
     let answers = world.answers(&c.core, &directory).unwrap();
     c.core.apply_directory(&directory, None, &answers).unwrap();
-    // signed in anew, by a new owner
+    // signed in again, by a new owner
     let next = world.contract(CHAIN, WALLET);
     let renewed = world.device_in(bob, &next, DOMAIN, None);
     let certificate = world.accounts[&bob].devices[&renewed.number()].public.certificate.clone();

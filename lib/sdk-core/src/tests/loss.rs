@@ -153,7 +153,7 @@ fn what_was_delivered_before_is_not_looked_at_again() {
     }
     assert_eq!(b.events, []);
     assert_eq!(b.core.store.begin().cursor().unwrap().unwrap(), cursor);
-    // a mailbox that was made anew begins with small numbers again
+    // a mailbox that was recreated begins with small numbers again
     b.core.welcomed(2).unwrap();
     a.say(bob, "after");
     world.send_all(&mut a);

@@ -208,7 +208,7 @@ fn a_device_with_new_keys_under_an_old_number_is_welcome() {
 }
 
 #[test]
-fn who_signs_in_anew_is_one_new_device_to_others_and_none_to_itself() {
+fn who_signs_in_again_is_one_new_device_to_others_and_none_to_itself() {
     let (mut world, mut a, b) = friends();
     let bob = b.account();
     look_up(&mut world, &mut a, bob);
@@ -223,9 +223,9 @@ fn who_signs_in_anew_is_one_new_device_to_others_and_none_to_itself() {
     again.public.device = second;
     world.accounts.get_mut(&bob).unwrap().devices.insert(second, again);
     world.remove_device(bob, second);
-    let anew = world.device_in(bob, &bob_wallet(), DOMAIN, None).number();
+    let renewed = world.device_in(bob, &bob_wallet(), DOMAIN, None).number();
     let server = world.accounts.get_mut(&bob).unwrap();
-    let mut new = server.devices.remove(&anew).unwrap();
+    let mut new = server.devices.remove(&renewed).unwrap();
     new.public.device = third;
     server.devices.insert(third, new);
     server.removed.reverse();

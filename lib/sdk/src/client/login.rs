@@ -184,7 +184,7 @@ impl Asking<'_> {
             Ok(false) => Ok(tokens),
             Ok(true) => {
                 forsake(self.http, tokens).await;
-                sign_in::begin_anew(store)?;
+                sign_in::reset_installation(store)?;
                 let nonce = self.http.nonce().await?.nonce;
                 Ok(self.ask(store, nonce).await?.1)
             }

@@ -117,7 +117,7 @@ impl Http {
     async fn exchange(&self, mut held: OwnedMutexGuard<Option<Held>>) -> Result<String, SdkError> {
         let current = held.as_ref().ok_or(SdkError::SignedOut)?;
         let refresh_token = current.tokens.refresh_token.clone();
-        // anew for each try: a signature says nothing about another token
+        // again for each try: a signature says nothing about another token
         let signature = Some(self.tokens.sink.sign_refresh(&refresh_token)?.into());
         let body = Refresh { refresh_token, device: current.tokens.device, signature };
         let call = self.write::<RefreshTokens>(&NoParameters {}, &NoParameters {}, &body)?;

@@ -1,6 +1,6 @@
 //! A store in one file, by redb. The file is locked while it is open.
 //!
-//! A file that is there is opened and never made anew, and all of it is checked: a damaged one must not pass for an empty one.
+//! A file that is there is opened and never recreated, and all of it is checked: a damaged one must not pass for an empty one.
 
 use std::path::Path;
 

@@ -66,9 +66,9 @@ async fn a_profile_whose_device_was_removed_signs_in_with_new_keys() {
     assert_eq!((again.device(), keys(&again)), (number, known.clone()), "the same device");
     server.world().remove_device(again.account(), number);
     drop(again);
-    let anew = login(&server, &path, &wallet).await.unwrap();
-    let now = keys(&anew);
-    assert_ne!(anew.device(), number);
+    let renewed = login(&server, &path, &wallet).await.unwrap();
+    let now = keys(&renewed);
+    assert_ne!(renewed.device(), number);
     assert!(now.len() == 1 && now != known, "whoever heard of the removal would ask about the old key");
     assert!(server.device_names.lock().unwrap().iter().all(|name| name == "desk"), "it keeps its name");
 }

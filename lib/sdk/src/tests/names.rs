@@ -76,7 +76,7 @@ async fn nobody_is_shown_with_a_handle_that_means_somebody_else() {
 }
 
 #[tokio::test]
-async fn an_address_that_signed_in_anew_elsewhere_is_asked_about_too() {
+async fn an_address_that_signed_in_again_elsewhere_is_asked_about_too() {
     let server = Server::start().await;
     let [alice, bob, mallory] = [client(&server).await, client(&server).await, client(&server).await];
     let wallet = server.world().accounts[&bob.account()].wallets.root.clone();

@@ -175,7 +175,7 @@ async fn a_second_router_takes_over_and_finds_who_is_away() {
 }
 
 #[tokio::test]
-async fn mailboxes_made_anew_under_open_sockets_lose_nothing_that_comes_later() {
+async fn mailboxes_made_again_under_open_sockets_lose_nothing_that_comes_later() {
     let stack = Stack::builder().unlimited().split(1).await.unwrap();
     let (alice, mut bob) = friends(&stack).await.unwrap();
     for text in ["one", "two", "three"] {

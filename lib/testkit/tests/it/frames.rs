@@ -206,7 +206,7 @@ async fn who_floods_is_closed_and_kept_out_for_a_while() {
             },
         });
         kept_out.await.unwrap_or_else(|_| panic!("{kind:?} is not kept out"));
-        // nobody else is: neither the person's other devices, nor this one when it signs in anew
+        // nobody else is: neither the person's other devices, nor this one when it signs in again
         alice.client.disconnect();
         alice.events = alice.client.connect().await.unwrap();
         alice.until(|event| matches!(event, nepto_sdk::Event::CaughtUp)).await.unwrap();

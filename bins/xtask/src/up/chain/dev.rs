@@ -114,7 +114,7 @@ impl Dev {
     }
 
     /// Whether the contracts of a file are on the chain: it may have been lost, or be another one. So may the file: what it
-    /// listed is found nowhere else, so they are deployed anew.
+    /// listed is found nowhere else, so they are deployed again.
     fn has(&self, file: &Path) -> Result<bool> {
         if !file.exists() {
             return Ok(false);
@@ -123,7 +123,7 @@ impl Dev {
             Ok(contracts) => contracts,
             Err(error) => {
                 eprintln!(
-                    "{error:#}. The contracts are deployed anew; what people held of the ones before is not watched."
+                    "{error:#}. The contracts are deployed again; what people held of the ones before is not watched."
                 );
                 return Ok(false);
             }
@@ -173,13 +173,13 @@ fn adopt(saved: &Path, state: &Path) -> Result<()> {
     Ok(())
 }
 
-/// Without its blocks the chain begins anew; the file stays for who knows how to mend it.
+/// Without its blocks the chain starts over; the file stays for who knows how to mend it.
 fn set_aside_if_broken(state: &Path) -> Result<()> {
     if is_whole(state)? == Some(false) {
         let aside = state.with_extension("damaged");
         fs::rename(state, &aside)?;
         eprintln!(
-            "{} was damaged, and lies in {} now. The chain begins anew, with new contracts; if the server refuses it as another \
+            "{} was damaged, and lies in {} now. The chain starts over, with new contracts; if the server refuses it as another \
              chain, remove {} to begin with nothing.",
             short(state),
             short(&aside),

@@ -57,7 +57,7 @@ impl Metadata {
         self.with_owner(key, row.as_ref()).await
     }
 
-    /// Finds out anew about a token, and tells what is known until then.
+    /// Finds out again about a token, and tells what is known until then.
     pub async fn refresh(&self, account: AccountId, key: &TokenKey) -> Result<api::Token, Failure> {
         self.calls(key.chain, &key.contract)?;
         self.take(account).await?;

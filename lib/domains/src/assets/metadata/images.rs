@@ -144,7 +144,7 @@ impl Metadata {
         }
     }
 
-    /// Fetches an image anew that is here already; one that could not be had may be tried again.
+    /// Fetches an image again that is here already; one that could not be had may be tried again.
     pub(super) async fn refresh_image(&self, uri: &str) -> Result<(), Failure> {
         let key = ImageKey::of(uri);
         self.images.lock().failed.remove(&key);
@@ -154,15 +154,16 @@ impl Metadata {
         Ok(())
     }
 
-    /// Fetches an image in the background, unless somebody does already; `anew` if it is here. `None` if there is no room.
-    fn join_or_fetch(&self, key: ImageKey, uri: String, anew: bool) -> Option<watch::Receiver<Outcome>> {
+    /// Fetches an image in the background, unless somebody does already; `is_refresh` if it is here. `None` if there is no
+    /// room.
+    fn join_or_fetch(&self, key: ImageKey, uri: String, is_refresh: bool) -> Option<watch::Receiver<Outcome>> {
         let (outcome, fetch) = self.images.join(key)?;
         if let Some(fetch) = fetch {
             let metadata = self.clone();
             self.ctx().tasks.spawn(async move {
                 let outcome = tokio::select! {
                     () = metadata.ctx().stop.cancelled() => return,
-                    outcome = metadata.fetch_image(key, &uri, anew) => outcome,
+                    outcome = metadata.fetch_image(key, &uri, is_refresh) => outcome,
                 };
                 fetch.told.send_replace(Some(outcome));
             });
@@ -170,7 +171,7 @@ impl Metadata {
         Some(outcome)
     }
 
-    async fn fetch_image(&self, key: ImageKey, uri: &str, anew: bool) -> Result<(), Option<Problem>> {
+    async fn fetch_image(&self, key: ImageKey, uri: &str, is_refresh: bool) -> Result<(), Option<Problem>> {
         let ours = |failure: Failure| {
             failure.log();
             None
@@ -183,7 +184,7 @@ impl Metadata {
         if let Some((problem, _)) = self.images.failed(key) {
             return Err(Some(problem));
         }
-        if !anew && outside.cached(key).await.map_err(ours)?.is_some() {
+        if !is_refresh && outside.cached(key).await.map_err(ours)?.is_some() {
             return Ok(());
         }
         let bytes_max = self.config.image_bytes_max;

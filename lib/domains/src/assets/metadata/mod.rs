@@ -3,7 +3,7 @@
 //! What must hold:
 //! - who asks for a list waits for no stranger: what is not known is `pending` and is fetched meanwhile;
 //! - everything that comes from outside has a bound, and what is kept of it is fit to be shown;
-//! - what was known stays while it can't be fetched anew, and failures are tried again ever more seldom;
+//! - what was known stays while it can't be fetched again, and failures are tried again ever more seldom;
 //! - an image is what its first bytes say, and none that could run anything is given out;
 //! - a client learns what a stranger serves, and the stranger never learns of the client.
 

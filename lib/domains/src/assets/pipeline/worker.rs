@@ -141,8 +141,8 @@ impl PipelineWorker {
         let store = &self.assets.store;
         let mut cursor = store.cursor(self.pipeline, self.chain).await?;
         if cursor.as_ref().is_some_and(|cursor| cursor.form != Some(FORM)) {
-            tracing::warn!(pipeline = self.pipeline.as_str(), chain = self.chain, "all updates are taken anew");
-            store.begin_anew(self.pipeline, self.chain).await?;
+            tracing::warn!(pipeline = self.pipeline.as_str(), chain = self.chain, "all updates are taken again");
+            store.reset(self.pipeline, self.chain).await?;
             cursor = None;
         }
         let mut state = State {

@@ -12,7 +12,7 @@ use crate::assets::metadata::TokenKey;
 /// Rows that are removed at once.
 const PRUNED_MAX: i64 = 5_000;
 
-/// What is known of a token. What was known stays while it can't be fetched anew.
+/// What is known of a token. What was known stays while it can't be fetched again.
 #[derive(Debug, Clone, PartialEq, Eq, Default, SurrealValue)]
 pub struct TokenRow {
     /// What the contract named, fit to be shown; nothing where it holds the description itself.

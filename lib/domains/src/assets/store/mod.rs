@@ -62,7 +62,7 @@ pub struct CursorRow {
     pub form: Option<u64>,
 }
 
-/// How rows are kept. A pipeline that finds another form deletes what it did, and takes all updates anew.
+/// How rows are kept. A pipeline that finds another form deletes what it did, and takes all updates again.
 pub const FORM: u64 = 2;
 
 impl CursorRow {
@@ -134,8 +134,8 @@ impl Store {
         self.db.run("SELECT * FROM ONLY $cursor", vars! { cursor: cursor }).await
     }
 
-    /// Deletes what a pipeline did, its cursor last, so that it takes all updates anew. Broken off, it is done again.
-    pub async fn begin_anew(&self, pipeline: Pipeline, chain: u64) -> Result<(), DbError> {
+    /// Deletes what a pipeline did, its cursor last, so that it takes all updates again. Broken off, it is done again.
+    pub async fn reset(&self, pipeline: Pipeline, chain: u64) -> Result<(), DbError> {
         let of = pipeline.as_str();
         for table in ["applied", "reverted", "retried"] {
             self.db.delete_under(table, &format!("'{of}', {chain}")).await?;
@@ -191,7 +191,7 @@ mod tests {
     use nepto_kit::domain::Domain;
 
     #[tokio::test]
-    async fn what_is_kept_in_an_older_form_is_taken_anew() {
+    async fn what_is_kept_in_an_older_form_is_taken_again() {
         let before = Domain { schema: &SCHEMA[..2], ..crate::assets::domain() };
         let db = database(before).await;
         for pipeline in ["erc20", "staking"] {
@@ -210,7 +210,7 @@ mod tests {
         let store = Store::new(&db);
         let cursor = store.cursor(Pipeline::Erc20, 7).await.unwrap().unwrap();
         assert_eq!((cursor.step, cursor.form), (9, None));
-        store.begin_anew(Pipeline::Erc20, 7).await.unwrap();
+        store.reset(Pipeline::Erc20, 7).await.unwrap();
         assert_eq!(store.cursor(Pipeline::Erc20, 7).await.unwrap(), None);
         assert!(store.cursor(Pipeline::Staking, 7).await.unwrap().is_some(), "the others have their own");
         for table in ["delta", "applied", "retried", "reverted"] {

@@ -115,7 +115,7 @@ const METADATA: Migration = Migration {
 };
 
 /// Amounts have an origin, and tokens a line of turns: what was kept before is not understood any more. Each pipeline deletes its own
-/// and takes all updates anew ([`super::FORM`]); what none of them owns alone goes here.
+/// and takes all updates again ([`super::FORM`]); what none of them owns alone goes here.
 const ORIGINS: Migration = Migration {
     number: 3,
     statements: "

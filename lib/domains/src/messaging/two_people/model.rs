@@ -22,7 +22,7 @@ pub enum Act {
     WriteAndDie,
     /// Writes for other devices than the other one has, and then without a copy for the second device of one's own.
     WrongDevices,
-    /// Removes the devices; or, without any, signs in anew.
+    /// Removes the devices; or, without any, signs in again.
     Relink,
     /// What Redis keeps for minutes is forgotten.
     Wait,

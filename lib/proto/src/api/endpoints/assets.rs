@@ -244,7 +244,7 @@ crate::endpoints! {
         codes: [ChainUnknown, ContractUnknown, NotFound],
     }
 
-    /// Finds out anew what is said about a token.
+    /// Finds out again what is said about a token.
     ///
     /// The answer is what is known until then. At most every ten seconds for a token.
     Post "/v1/assets/{chain_id}/contracts/{contract}/tokens/{token}/refresh" => RefreshMetadata {

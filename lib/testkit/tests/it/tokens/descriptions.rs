@@ -118,7 +118,7 @@ async fn lists_come_in_pages() {
 }
 
 #[tokio::test]
-async fn a_description_is_fetched_anew_on_demand_and_what_was_known_stays() {
+async fn a_description_is_fetched_again_on_demand_and_what_was_known_stays() {
     let world = World::new(|builder| builder).await.unwrap();
     world.stranger.answer("/pass/1", Answer::json("{\"name\": \"old\"}"));
     world.gives_passes(1).await.unwrap();
