@@ -39,7 +39,7 @@ struct Member {
 }
 
 /// One who shall connect: the person, and to whom it writes.
-pub type Place<'a> = (&'a Person, Option<&'a Person>);
+pub type Participant<'a> = (&'a Person, Option<&'a Person>);
 
 impl Crowd {
     /// A crowd to which nobody belongs yet.
@@ -48,16 +48,16 @@ impl Crowd {
     }
 
     /// Connects these beside those who are here. Their ciphertexts will have this size.
-    pub async fn connect(&mut self, town: &Town, places: &[Place<'_>], size: usize) -> Result<()> {
+    pub async fn connect(&mut self, town: &Town, participants: &[Participant<'_>], size: usize) -> Result<()> {
         let before = self.members.len();
-        let needed = before + places.len() + FILES_SPARE;
+        let needed = before + participants.len() + FILES_SPARE;
         if (proc::open_files_max() as usize) < needed {
             let limit = proc::open_files_max();
             bail!("{needed} open files are needed and {limit} are allowed: raise `ulimit -Hn`, or lower --conns");
         }
         let sockets = &town.info.sockets;
-        let bar = show::progress("connecting", places.len() as u64);
-        let opened: Vec<Member> = futures_util::stream::iter(places.iter().enumerate())
+        let bar = show::progress("connecting", participants.len() as u64);
+        let opened: Vec<Member> = futures_util::stream::iter(participants.iter().enumerate())
             .map(|(index, (person, peer))| {
                 let (bar, ledger, run) = (&bar, self.ledger.clone(), self.run);
                 async move {

@@ -8,7 +8,7 @@ use nepto_testkit::resident_bytes;
 use tokio::time::sleep;
 
 use super::Outcome;
-use crate::crowd::{Crowd, Place};
+use crate::crowd::{Crowd, Participant};
 use crate::figures::{self, Figures, round};
 use crate::ground::Ground;
 use crate::ledger::Ledger;
@@ -24,8 +24,8 @@ const SETTLE: Duration = Duration::from_secs(5);
 /// Opens the sockets and leaves them alone.
 pub async fn run(ground: &Ground, town: &Town, conns: usize, secs: u64) -> Result<Outcome> {
     let people = town.settle(conns.max(2)).await?;
-    let places: Vec<Place<'_>> = people.iter().map(|person| (person, None)).collect();
-    let (first, rest) = places.split_at(FIRST.min(places.len() / 2));
+    let participants: Vec<Participant<'_>> = people.iter().map(|person| (person, None)).collect();
+    let (first, rest) = participants.split_at(FIRST.min(participants.len() / 2));
     let ledger = Arc::new(Ledger::open()?);
     let mut crowd = Crowd::new(town, ledger.clone());
     crowd.connect(town, first, 0).await?;

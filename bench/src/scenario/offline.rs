@@ -5,7 +5,7 @@ use std::sync::Arc;
 use anyhow::Result;
 
 use super::{Outcome, figures, notes};
-use crate::crowd::{Crowd, Place};
+use crate::crowd::{Crowd, Participant};
 use crate::device::{Command, Loop};
 use crate::figures::{CpuFigures, Figures, round};
 use crate::ground::Ground;
@@ -33,8 +33,8 @@ pub async fn run(ground: &Ground, town: &Town, plan: &Plan) -> Result<Outcome> {
     let people = town.settle(2 * devices).await?;
     town.introduce(&people).await?;
     let pairs = || people.chunks_exact(2);
-    let writers: Vec<Place<'_>> = pairs().map(|pair| (&pair[0], Some(&pair[1]))).collect();
-    let readers: Vec<Place<'_>> = pairs().map(|pair| (&pair[1], None)).collect();
+    let writers: Vec<Participant<'_>> = pairs().map(|pair| (&pair[0], Some(&pair[1]))).collect();
+    let readers: Vec<Participant<'_>> = pairs().map(|pair| (&pair[1], None)).collect();
     let ledger = Arc::new(Ledger::open()?);
     let mut crowd = Crowd::new(town, ledger.clone());
     crowd.connect(town, &writers, plan.size).await?;

@@ -4,7 +4,7 @@ use std::io::{IsTerminal, Write};
 use std::path::PathBuf;
 
 use nepto_sdk::store::StoreError;
-use nepto_sdk::{Client, Env, Place};
+use nepto_sdk::{Client, Env, ProfileLocation};
 use serde::Serialize;
 use time::{OffsetDateTime, UtcOffset};
 
@@ -71,14 +71,14 @@ impl App {
     }
 
     /// The profile for signing in, which is made if it isn't there.
-    pub fn place_for_login(&self) -> Result<Place, Failure> {
+    pub fn location_for_login(&self) -> Result<ProfileLocation, Failure> {
         let path = self.store_file()?;
         let passphrase = if !path.exists() {
             secret::new_passphrase(&self.global, "Choose a passphrase for this profile: ")?
         } else {
             secret::passphrase(&self.global)?
         };
-        Ok(Place::File { path, passphrase })
+        Ok(ProfileLocation::File { path, passphrase })
     }
 
     /// Makes the folder of the profile, readable by its owner alone.
@@ -94,8 +94,8 @@ impl App {
             return Err(self.absent(&error)?);
         }
         let passphrase = secret::passphrase(&self.global)?;
-        let place = Place::File { path, passphrase };
-        Client::open(place, self.env.clone()).await.map_err(Failure::from)
+        let location = ProfileLocation::File { path, passphrase };
+        Client::open(location, self.env.clone()).await.map_err(Failure::from)
     }
 
     /// Why the profile can't be opened.

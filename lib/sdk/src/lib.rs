@@ -35,7 +35,7 @@ mod tests;
 mod tls;
 mod wallet;
 
-pub use client::{ChainNodes, Client, Events, LoginOptions, Place, revoke_device_by_wallet};
+pub use client::{ChainNodes, Client, Events, LoginOptions, ProfileLocation, revoke_device_by_wallet};
 pub use nepto_sdk_core::{
     DisconnectReason, Env, Event, SafetyNumber, SdkError, Verification, env, guard, model, safety_number,
 };

@@ -68,7 +68,7 @@ pub async fn run(app: &App, args: LoginArgs) -> Result<(), Failure> {
         return Err(Failure::usage(detail));
     }
     // in this order, so that a script can give both on standard input
-    let place = app.place_for_login()?;
+    let location = app.location_for_login()?;
     let wallet = match &args.new_keystore {
         Some(file) => wallet::create_keystore(file, args.wallet.keystore_password_file.as_deref(), &app.env)?,
         None => args.wallet.open()?,
@@ -83,7 +83,7 @@ pub async fn run(app: &App, args: LoginArgs) -> Result<(), Failure> {
     let mut named = ChainNodes::new();
     nodes::replace(&mut named, &args.nodes);
     let options = LoginOptions {
-        place,
+        location,
         nodes: named,
         keeps_name: args.device_name.is_none(),
         device_name: args.device_name.unwrap_or_else(default_device_name),

@@ -114,10 +114,10 @@ struct Refusal {
     data: Value,
 }
 
-/// A place among the requests under way.
-struct Place<'a>(&'a Endpoint);
+/// Leave to have one more request under way.
+struct RequestPermit<'a>(&'a Endpoint);
 
-impl Drop for Place<'_> {
+impl Drop for RequestPermit<'_> {
     fn drop(&mut self) {
         self.0.lock().under_way -= 1;
         self.0.freed.notify_one();
@@ -194,8 +194,8 @@ impl Endpoint {
         judged
     }
 
-    /// Asks which chain it serves, unless that is known. One asks, before it has a place, and all others wait for what comes of
-    /// it.
+    /// Asks which chain it serves, unless that is known. One asks, before it has a permit, and all others wait for what comes
+    /// of it.
     async fn identify(&self) -> Result<(), RpcError> {
         if self.identity.open().is_none() {
             return Ok(());
@@ -232,14 +232,14 @@ impl Endpoint {
         params: &Value,
         judge: impl FnOnce(&str) -> Result<T, RpcError>,
     ) -> (Result<T, RpcError>, Duration) {
-        let place = self.place().await;
+        let permit = self.permit().await;
         let started = Instant::now();
         let answered = match tokio::time::timeout(self.limits.timeout, self.exchange(method, params)).await {
             Ok(answered) => answered,
             Err(_) => Err(RpcError::Failed(format!("no answer within {} s", self.limits.timeout.as_secs_f32()))),
         };
         let judged = answered.and_then(|(id, body)| judge(result(id, &body)?.get()));
-        drop(place);
+        drop(permit);
         (judged, started.elapsed())
     }
 
@@ -270,14 +270,14 @@ impl Endpoint {
     }
 
     /// Waits until a further request may be under way.
-    async fn place(&self) -> Place<'_> {
+    async fn permit(&self) -> RequestPermit<'_> {
         loop {
             let freed = self.freed.notified();
             {
                 let mut state = self.lock();
                 if (state.under_way as f64) < state.concurrency.max(1.0) {
                     state.under_way += 1;
-                    return Place(self);
+                    return RequestPermit(self);
                 }
             }
             freed.await;

@@ -147,7 +147,7 @@ pub enum Effect {
 
 /// Where an event stands.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
-pub struct Place {
+pub struct LogPosition {
     pub block: u64,
     pub log: u32,
     pub time_s: u64,
@@ -176,7 +176,7 @@ pub struct Single {
 /// Somebody, or nobody, got a token.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Turn {
-    pub place: Place,
+    pub position: LogPosition,
     pub owner: Address,
 }
 
@@ -184,7 +184,7 @@ pub struct Turn {
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Sending {
     pub effect: Effect,
-    pub place: Place,
+    pub position: LogPosition,
 }
 
 /// All that an update does, summed up for each block.
@@ -204,7 +204,7 @@ pub struct BlockEffects {
 
 impl BlockEffects {
     /// Takes an event's effects in.
-    pub fn add(&mut self, place: Place, origin: Origin, effects: Vec<Effect>) {
+    pub fn add(&mut self, position: LogPosition, origin: Origin, effects: Vec<Effect>) {
         self.events += 1;
         for effect in effects {
             self.effects += 1;
@@ -214,36 +214,36 @@ impl BlockEffects {
                         continue;
                     }
                     let holding = |holder| Holding { holder, contract, origin, class };
-                    self.change(place, holding(from), amount.negated(), Some(to));
-                    self.change(place, holding(to), amount, Some(from));
+                    self.change(position, holding(from), amount.negated(), Some(to));
+                    self.change(position, holding(to), amount, Some(from));
                 }
                 Effect::Changed { holder, contract, class, amount } => {
-                    self.change(place, Holding { holder, contract, origin, class }, amount, None);
+                    self.change(position, Holding { holder, contract, origin, class }, amount, None);
                 }
                 Effect::Owned { contract, first, last, to } => {
                     for token in tokens(first, last) {
                         self.effects += 1;
                         let single = Single { origin, contract, token };
-                        self.turns.entry(single).or_default().push(Turn { place, owner: to });
+                        self.turns.entry(single).or_default().push(Turn { position, owner: to });
                     }
                 }
-                Effect::Sent { .. } | Effect::Part { .. } => self.sendings.push(Sending { effect, place }),
+                Effect::Sent { .. } | Effect::Part { .. } => self.sendings.push(Sending { effect, position }),
             }
         }
     }
 
     /// An amount changes by an event.
-    pub fn change(&mut self, place: Place, holding: Holding, amount: Amount, other: Option<Address>) {
+    pub fn change(&mut self, position: LogPosition, holding: Holding, amount: Amount, other: Option<Address>) {
         if holding.holder == Address::ZERO {
             return;
         }
         self.deltas
-            .entry((place.block, holding))
+            .entry((position.block, holding))
             .and_modify(|delta| {
                 delta.amount = delta.amount.plus(amount);
                 delta.other = delta.other.filter(|known| Some(*known) == other);
             })
-            .or_insert(Delta { amount, time_s: place.time_s, transaction: place.transaction, other });
+            .or_insert(Delta { amount, time_s: position.time_s, transaction: position.transaction, other });
     }
 }
 
@@ -253,9 +253,9 @@ pub fn tokens(first: U256, last: U256) -> impl Iterator<Item = U256> {
     std::iter::successors(from, move |token| (*token < last).then(|| token.wrapping_add(U256::ONE)))
 }
 
-/// The place of a log in a block of the wire.
-pub fn place(block: &wire::Block, log: &wire::Log) -> Place {
-    Place {
+/// The position of a log in a block of the wire.
+pub fn position(block: &wire::Block, log: &wire::Log) -> LogPosition {
+    LogPosition {
         block: block.number,
         time_s: block.time_s,
         log: log.index,

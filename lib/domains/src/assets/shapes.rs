@@ -10,7 +10,7 @@ use alloy_primitives::Address;
 use nepto_proto::chain as wire;
 use nepto_proto::svc::collector::Pipeline;
 
-use super::model::{Origin, Place};
+use super::model::{LogPosition, Origin};
 
 /// The shapes that a pipeline decodes, by the number of their topics, the standard's own first; none where there is
 /// only one for each of its events.
@@ -46,7 +46,7 @@ pub struct Unread {
 }
 
 impl Unread {
-    /// One log, by its place in the block.
+    /// One log, by its position in the block.
     pub const fn log(contract: Address, (block, log): At) -> Self {
         Self { contract, block, log }
     }
@@ -115,11 +115,11 @@ impl Shapes {
         &mut self,
         contract: Address,
         topics: u8,
-        place: Place,
+        position: LogPosition,
         sample: impl FnOnce() -> wire::Block,
         noted: &mut Noted,
     ) -> Option<Other> {
-        let at = (place.block, place.log);
+        let at = (position.block, position.log);
         let before = self.main(&contract);
         let shapes = self.0.entry(contract).or_default();
         let is_new = !shapes.contains_key(&topics);
@@ -171,13 +171,13 @@ mod tests {
     use super::*;
     use alloy_primitives::B256;
 
-    fn place((block, log): At) -> Place {
-        Place { block, log, time_s: block, transaction: B256::ZERO }
+    fn position((block, log): At) -> LogPosition {
+        LogPosition { block, log, time_s: block, transaction: B256::ZERO }
     }
 
     fn note(shapes: &mut Shapes, topics: u8, at: At, noted: &mut Noted) -> Option<u64> {
         let sample = || wire::Block { number: at.0, ..wire::Block::default() };
-        shapes.note(Address::ZERO, topics, place(at), sample, noted).map(|other| other.sample.number)
+        shapes.note(Address::ZERO, topics, position(at), sample, noted).map(|other| other.sample.number)
     }
 
     #[test]

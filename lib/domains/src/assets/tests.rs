@@ -14,7 +14,7 @@ use nepto_proto::svc::collector::Pipeline;
 use proptest::prelude::*;
 use proptest::test_runner::{Config, TestRunner};
 
-use super::model::{Amount, BlockEffects, Class, Effect, Holding, Origin, Place};
+use super::model::{Amount, BlockEffects, Class, Effect, Holding, LogPosition, Origin};
 use super::shapes::Shapes;
 use super::store::{Applied, Change, CursorRow, Store, Tail, compactions, held, newest};
 use crate::testing::database;
@@ -36,8 +36,8 @@ fn moved(from: u8, to: u8, amount: u64) -> Effect {
     Effect::Moved { contract, class, from: person(from), to: person(to), amount: Amount(U256::from(amount)) }
 }
 
-fn place(block: u64) -> Place {
-    Place { block, log: 0, time_s: block, transaction: B256::ZERO }
+fn position(block: u64) -> LogPosition {
+    LogPosition { block, log: 0, time_s: block, transaction: B256::ZERO }
 }
 
 /// A pipeline without its stream.
@@ -73,7 +73,7 @@ impl Ledger {
         let mut block_effects = BlockEffects::default();
         for (height, transfers) in blocks {
             for (from, to, amount) in transfers {
-                block_effects.add(place(*height), ORIGIN, vec![moved(*from, *to, *amount)]);
+                block_effects.add(position(*height), ORIGIN, vec![moved(*from, *to, *amount)]);
             }
         }
         self.commit_effects(after, block_effects, late).await;
@@ -274,7 +274,7 @@ async fn an_update_counts_once_whoever_is_faster() {
     // a second worker, which knows the cursor of before
     let behind = Ledger::of(ledger.store.clone(), PIPELINE);
     let mut block_effects = BlockEffects::default();
-    block_effects.add(place(1), ORIGIN, vec![moved(0, 1, 5)]);
+    block_effects.add(position(1), ORIGIN, vec![moved(0, 1, 5)]);
     let refused = behind.apply(&behind.next(1), &block_effects, false).await.unwrap_err();
     assert!(matches!(refused, DbError::Stale));
     assert_eq!(ledger.balance(1).await, Amount(U256::from(5)));

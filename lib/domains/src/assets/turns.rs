@@ -7,15 +7,15 @@ use std::collections::BTreeMap;
 
 use alloy_primitives::Address;
 
-use super::model::{Amount, BlockEffects, Class, Holding, Place, Single, Turn};
+use super::model::{Amount, BlockEffects, Class, Holding, LogPosition, Single, Turn};
 
 /// What is known of a token's line around what is added: the last turn before it, all between, and the first after it.
 pub type Known = BTreeMap<(u64, u32), Turn>;
 
-/// One gained a token, and another lost it, by the turn of this place; or a turn that was thought to do so did not.
+/// One gained a token, and another lost it, by the turn at this position; or a turn that was thought to do so did not.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 struct Passed {
-    place: Place,
+    position: LogPosition,
     from: Address,
     to: Address,
     /// One, or minus one.
@@ -30,11 +30,11 @@ pub fn settle(block_effects: &mut BlockEffects, known: &BTreeMap<Single, Known>)
     for (single, added) in &mut turns {
         let known = known.get(single).unwrap_or(&none);
         added.retain(|turn| !known.contains_key(&key(turn)));
-        for Passed { place, from, to, amount } in passed(known, added) {
+        for Passed { position, from, to, amount } in passed(known, added) {
             for class in [Class::Whole, Class::Token(single.token)] {
                 let holding = |holder| Holding { holder, contract: single.contract, origin: single.origin, class };
-                block_effects.change(place, holding(from), amount.negated(), Some(to));
-                block_effects.change(place, holding(to), amount, Some(from));
+                block_effects.change(position, holding(from), amount.negated(), Some(to));
+                block_effects.change(position, holding(to), amount, Some(from));
             }
         }
     }
@@ -43,7 +43,7 @@ pub fn settle(block_effects: &mut BlockEffects, known: &BTreeMap<Single, Known>)
 }
 
 const fn key(turn: &Turn) -> (u64, u32) {
-    (turn.place.block, turn.place.log)
+    (turn.position.block, turn.position.log)
 }
 
 fn passed(known: &Known, added: &[Turn]) -> Vec<Passed> {
@@ -58,10 +58,15 @@ fn passed(known: &Known, added: &[Turn]) -> Vec<Passed> {
         let is_known = known.contains_key(key);
         if !is_known || owner != thought {
             if is_known && thought != turn.owner {
-                passed.push(Passed { place: turn.place, from: thought, to: turn.owner, amount: Amount::ONE.negated() });
+                passed.push(Passed {
+                    position: turn.position,
+                    from: thought,
+                    to: turn.owner,
+                    amount: Amount::ONE.negated(),
+                });
             }
             if owner != turn.owner {
-                passed.push(Passed { place: turn.place, from: owner, to: turn.owner, amount: Amount::ONE });
+                passed.push(Passed { position: turn.position, from: owner, to: turn.owner, amount: Amount::ONE });
             }
         }
         owner = turn.owner;
@@ -81,8 +86,8 @@ mod tests {
     use proptest::prelude::*;
 
     fn turn((block, log): (u64, u32), owner: u8) -> Turn {
-        let place = Place { block, log, time_s: block, transaction: B256::ZERO };
-        Turn { place, owner: Address::repeat_byte(owner) }
+        let position = LogPosition { block, log, time_s: block, transaction: B256::ZERO };
+        Turn { position, owner: Address::repeat_byte(owner) }
     }
 
     fn single() -> Single {

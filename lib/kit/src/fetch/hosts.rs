@@ -18,18 +18,18 @@ const WAITING_MAX: usize = 256;
 #[derive(Clone)]
 pub struct Hosts {
     known: Arc<Mutex<HashMap<String, Host>>>,
-    places: Arc<Semaphore>,
+    permits: Arc<Semaphore>,
 }
 
 struct Host {
-    places: Arc<Semaphore>,
+    permits: Arc<Semaphore>,
     /// Fetches that are under way or wait.
     wanted: usize,
     rest: Rest,
 }
 
 /// Leave to ask a host, for as long as it lives.
-pub struct Place {
+pub struct FetchPermit {
     _wanted: Wanted,
     _host: OwnedSemaphorePermit,
     _all: OwnedSemaphorePermit,
@@ -51,20 +51,20 @@ impl Drop for Wanted {
 
 impl Hosts {
     pub fn new(concurrency_max: usize) -> Self {
-        Self { known: Arc::default(), places: Arc::new(Semaphore::new(concurrency_max)) }
+        Self { known: Arc::default(), permits: Arc::new(Semaphore::new(concurrency_max)) }
     }
 
-    /// Waits until the host may be asked, by so many at once. Who waits for one host takes no place from those of others.
-    pub async fn enter(&self, host: &str, at_once: usize) -> Result<Place, FetchError> {
-        let (wanted, places) = self.want(host, at_once)?;
+    /// Waits until the host may be asked, by so many at once. Who waits for one host takes no permit from those of others.
+    pub async fn enter(&self, host: &str, at_once: usize) -> Result<FetchPermit, FetchError> {
+        let (wanted, permits) = self.want(host, at_once)?;
         let closed = |_| FetchError::Busy;
-        let host_place = places.acquire_owned().await.map_err(closed)?;
+        let host_permit = permits.acquire_owned().await.map_err(closed)?;
         // it may have failed for others meanwhile
         if self.lock().get(host).is_some_and(|host| host.rest.lasts()) {
             return Err(FetchError::HostRests);
         }
-        let all = self.places.clone().acquire_owned().await.map_err(closed)?;
-        Ok(Place { _wanted: wanted, _host: host_place, _all: all })
+        let all = self.permits.clone().acquire_owned().await.map_err(closed)?;
+        Ok(FetchPermit { _wanted: wanted, _host: host_permit, _all: all })
     }
 
     fn want(&self, name: &str, at_once: usize) -> Result<(Wanted, Arc<Semaphore>), FetchError> {
@@ -77,7 +77,7 @@ impl Hosts {
             }
         }
         let host = known.entry(name.to_owned()).or_insert_with(|| Host {
-            places: Arc::new(Semaphore::new(at_once)),
+            permits: Arc::new(Semaphore::new(at_once)),
             wanted: 0,
             rest: Rest::default(),
         });
@@ -88,9 +88,9 @@ impl Hosts {
             return Err(FetchError::Busy);
         }
         host.wanted += 1;
-        let places = host.places.clone();
+        let permits = host.permits.clone();
         drop(known);
-        Ok((Wanted { hosts: self.clone(), host: name.to_owned() }, places))
+        Ok((Wanted { hosts: self.clone(), host: name.to_owned() }, permits))
     }
 
     /// Notes whether the host took a connection.

@@ -156,7 +156,7 @@ impl Fetcher {
         })
     }
 
-    /// Fetches a file. Waits for a place among those that are fetched; the time limit counts from there.
+    /// Fetches a file. Waits for a permit to fetch; the time limit counts from there.
     pub async fn fetch(&self, url: &Url, word: &Word, wanted: &Wanted) -> Result<Bytes, FetchError> {
         let fetched = self.follow(url, word, wanted).await;
         let outcome = match &fetched {
@@ -198,7 +198,7 @@ impl Fetcher {
                     (format!("gateway {host}"), self.concurrency_max)
                 }
             };
-            let _place = self.hosts.enter(&host, at_once).await?;
+            let _permit = self.hosts.enter(&host, at_once).await?;
             // it may have failed for others meanwhile
             if self.files.rests(first) {
                 return Err(FetchError::FileRests);

@@ -19,7 +19,7 @@ use crate::store::{Store, StoreError, file};
 use crate::wallet::Wallet;
 
 /// Where a profile is kept.
-pub enum Place {
+pub enum ProfileLocation {
     /// Gone with the process.
     Memory,
     /// In one file, under a passphrase. Made if it isn't there.
@@ -38,7 +38,7 @@ pub struct LoginOptions {
     /// The server, for example `https://chat.example.org`.
     pub server: String,
     /// Where the device's keys and its history are kept.
-    pub place: Place,
+    pub location: ProfileLocation,
     /// The device's name in its owner's list.
     pub device_name: String,
     /// A profile that was signed in before keeps the name that it had, also if it becomes a new device.
@@ -60,7 +60,7 @@ impl LoginOptions {
     pub fn new(server: impl Into<String>) -> Self {
         Self {
             server: server.into(),
-            place: Place::Memory,
+            location: ProfileLocation::Memory,
             device_name: "nepto".to_owned(),
             keeps_name: false,
             invite: None,
@@ -72,7 +72,7 @@ impl LoginOptions {
     }
 }
 
-impl Place {
+impl ProfileLocation {
     /// Makes it if it isn't there.
     fn open_or_make(self, env: &Env) -> Result<Store, SdkError> {
         match self {
@@ -112,15 +112,16 @@ impl Client {
     ///
     /// At the device limit the error carries the account's devices, one of which must be revoked.
     pub async fn login(options: LoginOptions, wallet: &Wallet) -> Result<Self, SdkError> {
-        let LoginOptions { server, place, device_name, keeps_name, invite, domain, nodes, http: shared, env } = options;
+        let LoginOptions { server, location, device_name, keeps_name, invite, domain, nodes, http: shared, env } =
+            options;
         let url = server_url(&server)?;
         let http = Http::maybe_with(shared.clone(), &server, env.clone(), Box::new(()))?;
         let info = http.info().await?;
         check_domain(&url, &info, domain.as_deref())?;
         check_clock(&info, &env)?;
         let nonce = http.nonce().await?.nonce;
-        let made = place.missing_file();
-        let store = place.open_or_make(&env)?;
+        let made = location.missing_file();
+        let store = location.open_or_make(&env)?;
         let before = store.registration()?.and_then(|before| before.device_name);
         let device_name = before.filter(|_| keeps_name).unwrap_or(device_name);
         let asking = Asking { http: &http, info: &info, wallet, env: &env, device_name: &device_name, invite };
@@ -155,8 +156,8 @@ impl Client {
     }
 
     /// Opens a profile in which somebody signed in before. Nothing goes over the network.
-    pub async fn open(place: Place, env: Env) -> Result<Self, SdkError> {
-        let store = place.open(&env)?;
+    pub async fn open(location: ProfileLocation, env: Env) -> Result<Self, SdkError> {
+        let store = location.open(&env)?;
         Self::over(store, env, None).await
     }
 }

@@ -22,7 +22,7 @@ use tokio::sync::{Notify, mpsc, watch};
 use tokio_util::sync::{CancellationToken, DropGuard};
 
 pub use chains::ChainNodes;
-pub use login::{LoginOptions, Place, revoke_device_by_wallet};
+pub use login::{LoginOptions, ProfileLocation, revoke_device_by_wallet};
 
 use crate::env::Env;
 use crate::http::{Http, TokenSink};

@@ -9,16 +9,16 @@ use super::DOMAIN;
 use super::server::{Answer, Server};
 use crate::model::{Body, Message};
 use crate::store::StoreError;
-use crate::{Client, Env, LoginOptions, Place, SdkError, Wallet};
+use crate::{Client, Env, LoginOptions, ProfileLocation, SdkError, Wallet};
 
-fn place(path: &Path) -> Place {
-    Place::File { path: path.to_owned(), passphrase: "secret".to_owned().into() }
+fn location(path: &Path) -> ProfileLocation {
+    ProfileLocation::File { path: path.to_owned(), passphrase: "secret".to_owned().into() }
 }
 
 async fn login(server: &Server, path: &Path, wallet: &Wallet) -> Result<Client, SdkError> {
-    let place = place(path);
+    let location = location(path);
     let domain = Some(DOMAIN.to_owned());
-    let options = LoginOptions { domain, place, keeps_name: true, ..LoginOptions::new(&server.url) };
+    let options = LoginOptions { domain, location, keeps_name: true, ..LoginOptions::new(&server.url) };
     Client::login(options, wallet).await
 }
 
@@ -35,12 +35,12 @@ async fn a_profile_that_nobody_signed_in_with_is_not_kept() {
     // nobody knows whether there is a device now: its keys stay, for the next try
     assert_eq!(fails(Answer::Page).await, 1);
     assert_eq!(fails(Answer::Refusal(ErrorCode::DeviceLimit)).await, 1, "it was there before");
-    let opened = Client::open(place(&path), Env::system()).await;
+    let opened = Client::open(location(&path), Env::system()).await;
     assert!(matches!(opened.err(), Some(SdkError::NotSignedIn)));
     login(&server, &path, &wallet).await.unwrap();
     // and nothing is made by looking
     let nowhere = folder.path().join("nowhere");
-    assert!(matches!(Client::open(place(&nowhere), Env::system()).await.err(), Some(SdkError::NotSignedIn)));
+    assert!(matches!(Client::open(location(&nowhere), Env::system()).await.err(), Some(SdkError::NotSignedIn)));
     assert!(!nowhere.exists());
 }
 
@@ -55,7 +55,7 @@ async fn a_profile_whose_device_was_removed_signs_in_with_new_keys() {
     };
     let options = LoginOptions {
         domain: Some(DOMAIN.to_owned()),
-        place: place(&path),
+        location: location(&path),
         device_name: "desk".to_owned(),
         ..LoginOptions::new(&server.url)
     };
@@ -115,7 +115,7 @@ async fn a_file_is_opened_again_in_the_middle_of_a_conversation() {
 async fn reopened(path: &Path) -> Client {
     let opened = async {
         loop {
-            match Client::open(place(path), Env::system()).await {
+            match Client::open(location(path), Env::system()).await {
                 Err(SdkError::Store(StoreError::InUse)) => tokio::time::sleep(Duration::from_millis(10)).await,
                 opened => return opened.unwrap(),
             }

@@ -14,7 +14,9 @@ use crate::model::{Body, Status};
 use crate::store::Store;
 use crate::store::backend::MemoryBackend;
 use crate::store::seal::Cost;
-use crate::{Client, DisconnectReason, Env, Event, Events, LoginOptions, Place, SdkError, Verification, Wallet};
+use crate::{
+    Client, DisconnectReason, Env, Event, Events, LoginOptions, ProfileLocation, SdkError, Verification, Wallet,
+};
 
 async fn client(server: &Server) -> Client {
     let wallet = Wallet::random(&Env::system()).unwrap();
@@ -358,8 +360,8 @@ async fn tokens_are_refreshed_once_and_stored() {
     let server = Server::start().await;
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("profile");
-    let place = || Place::File { path: path.clone(), passphrase: Zeroizing::new("secret".to_owned()) };
-    let options = LoginOptions { place: place(), ..options(&server) };
+    let location = || ProfileLocation::File { path: path.clone(), passphrase: Zeroizing::new("secret".to_owned()) };
+    let options = LoginOptions { location: location(), ..options(&server) };
     let kept = Client::login(options, &Wallet::random(&Env::system()).unwrap()).await.unwrap();
     let before = kept.http().access_token().await.unwrap();
     server.faults.expire_tokens.store(1, Ordering::Relaxed);
@@ -367,7 +369,7 @@ async fn tokens_are_refreshed_once_and_stored() {
     let after = kept.http().access_token().await.unwrap();
     assert_ne!(before, after);
     drop(kept);
-    let opened = Client::open(place(), Env::system()).await.unwrap();
+    let opened = Client::open(location(), Env::system()).await.unwrap();
     assert_eq!(opened.http().access_token().await.unwrap(), after);
     assert_eq!(server.refreshes.swap(0, Ordering::Relaxed), 1);
     let a = client(&server).await;
@@ -431,17 +433,17 @@ async fn a_profile_stays_the_same_device() {
     let server = Server::start().await;
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("profile");
-    let place = || Place::File { path: path.clone(), passphrase: Zeroizing::new("secret".to_owned()) };
+    let location = || ProfileLocation::File { path: path.clone(), passphrase: Zeroizing::new("secret".to_owned()) };
     let wallet = Wallet::random(&Env::system()).unwrap();
-    let options = || LoginOptions { place: place(), ..options(&server) };
+    let options = || LoginOptions { location: location(), ..options(&server) };
     let first = Client::login(options(), &wallet).await.unwrap();
     let me = (first.account(), first.device());
     assert!(matches!(
-        Client::open(place(), Env::system()).await,
+        Client::open(location(), Env::system()).await,
         Err(SdkError::Store(crate::store::StoreError::InUse))
     ));
     drop(first);
-    let opened = Client::open(place(), Env::system()).await.unwrap();
+    let opened = Client::open(location(), Env::system()).await.unwrap();
     assert_eq!((opened.account(), opened.device()), me);
     opened.whoami().await.unwrap();
     drop(opened);
@@ -453,7 +455,7 @@ async fn a_profile_stays_the_same_device() {
     let strangers = stranger.address().to_string();
     let left = server.world().accounts.values().filter(|a| a.wallets.root == strangers).map(|a| a.devices.len()).sum();
     assert_eq!((left, server.world().accounts.len()), (0usize, 2), "no device is left behind");
-    let wrong = Place::File { path, passphrase: Zeroizing::new("guess".to_owned()) };
+    let wrong = ProfileLocation::File { path, passphrase: Zeroizing::new("guess".to_owned()) };
     assert!(matches!(
         Client::open(wrong, Env::system()).await,
         Err(SdkError::Store(crate::store::StoreError::Passphrase))
@@ -467,8 +469,8 @@ async fn a_device_with_another_number_says_hello_again() {
     let path = folder.path().join("profile");
     let wallet = Wallet::random(&Env::system()).unwrap();
     let login = || {
-        let place = Place::File { path: path.clone(), passphrase: Zeroizing::new("secret".to_owned()) };
-        Client::login(LoginOptions { place, ..options(&server) }, &wallet)
+        let location = ProfileLocation::File { path: path.clone(), passphrase: Zeroizing::new("secret".to_owned()) };
+        Client::login(LoginOptions { location, ..options(&server) }, &wallet)
     };
     let first = login().await.unwrap();
     let second = Client::login(options(&server), &wallet).await.unwrap();
@@ -487,5 +489,5 @@ async fn a_device_with_another_number_says_hello_again() {
 async fn an_empty_profile_asks_for_a_sign_in() {
     let env = Env::system();
     let store = Store::open(Box::new(MemoryBackend::default()), "", Cost::LOW, &env).unwrap();
-    assert!(matches!(Client::open(Place::Store(Box::new(store)), env).await, Err(SdkError::NotSignedIn)));
+    assert!(matches!(Client::open(ProfileLocation::Store(Box::new(store)), env).await, Err(SdkError::NotSignedIn)));
 }

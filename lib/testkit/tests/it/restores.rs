@@ -1,7 +1,7 @@
 //! Copies of the past: a profile, or the server's keys, that come back from a backup.
 
 use nepto_sdk::model::ConversationState;
-use nepto_sdk::{Client, Env, Event, LoginOptions, Place, Wallet};
+use nepto_sdk::{Client, Env, Event, LoginOptions, ProfileLocation, Wallet};
 use nepto_testkit::{Stack, eventually, seconds};
 
 use crate::people::Person;
@@ -11,9 +11,9 @@ async fn who_writes_first_to_a_profile_that_was_put_back_is_read() {
     let stack = Stack::builder().unlimited().all().await.unwrap();
     let (folder, env) = (tempfile::tempdir().unwrap(), Env::system());
     let file = folder.path().join("carol");
-    let place = || Place::File { path: file.clone(), passphrase: "x".to_owned().into() };
+    let location = || ProfileLocation::File { path: file.clone(), passphrase: "x".to_owned().into() };
     let wallet = Wallet::random(&env).unwrap();
-    let options = LoginOptions { place: place(), ..LoginOptions::new(stack.url()) };
+    let options = LoginOptions { location: location(), ..LoginOptions::new(stack.url()) };
     let carol = Client::login(options, &wallet).await.unwrap();
     let account = carol.account();
     let friend = Person::join(&stack).await.unwrap();
@@ -21,14 +21,14 @@ async fn who_writes_first_to_a_profile_that_was_put_back_is_read() {
     drop(carol);
     // the profile is locked until its last user has let it go
     let open = async || {
-        let opened = async || Ok(Client::open(place(), env.clone()).await.is_ok());
+        let opened = async || Ok(Client::open(location(), env.clone()).await.is_ok());
         eventually(seconds(10), opened).await.unwrap();
-        Client::open(place(), env.clone()).await.unwrap()
+        Client::open(location(), env.clone()).await.unwrap()
     };
     let before = open().await;
     assert_eq!(before.http().key_count().await.unwrap().ec, 100);
     drop(before);
-    eventually(seconds(10), async || Ok(Client::open(place(), env.clone()).await.is_ok())).await.unwrap();
+    eventually(seconds(10), async || Ok(Client::open(location(), env.clone()).await.is_ok())).await.unwrap();
     std::fs::copy(&file, folder.path().join("copy")).unwrap();
 
     // everything that the copy knows of is handed out, and replaced
@@ -41,7 +41,7 @@ async fn who_writes_first_to_a_profile_that_was_put_back_is_read() {
     let stock = carol.http().key_count().await.unwrap();
     assert_eq!((stock.ec, stock.next.ec), (100, 201));
     drop((carol, events));
-    eventually(seconds(10), async || Ok(Client::open(place(), env.clone()).await.is_ok())).await.unwrap();
+    eventually(seconds(10), async || Ok(Client::open(location(), env.clone()).await.is_ok())).await.unwrap();
     std::fs::copy(folder.path().join("copy"), &file).unwrap();
 
     let mut erin = Person::join(&stack).await.unwrap();

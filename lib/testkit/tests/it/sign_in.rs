@@ -9,7 +9,7 @@ use nepto_proto::xeddsa::{public_key, sign};
 use nepto_proto::{CloseCode, ErrorCode};
 use nepto_sdk::env::Env;
 use nepto_sdk::http::Http;
-use nepto_sdk::{Client, Event, LoginOptions, Place, SdkError, Wallet};
+use nepto_sdk::{Client, Event, LoginOptions, ProfileLocation, SdkError, Wallet};
 use nepto_testkit::{Stack, eventually, seconds};
 use tokio::time::Instant;
 
@@ -304,9 +304,9 @@ async fn a_profile_that_was_removed_signs_in_as_a_new_device_and_loses_nothing()
     let stack = Stack::all().await.unwrap();
     let (alice, mut bob) = friends(&stack).await.unwrap();
     let (folder, env) = (tempfile::tempdir().unwrap(), Env::system());
-    let place = || Place::File { path: folder.path().join("profile"), passphrase: "x".to_owned().into() };
+    let location = || ProfileLocation::File { path: folder.path().join("profile"), passphrase: "x".to_owned().into() };
     let login = async || {
-        let options = LoginOptions { place: place(), ..LoginOptions::new(stack.url()) };
+        let options = LoginOptions { location: location(), ..LoginOptions::new(stack.url()) };
         Client::login(options, &alice.wallet().unwrap()).await
     };
     let phone = login().await.unwrap();
@@ -319,7 +319,7 @@ async fn a_profile_that_was_removed_signs_in_as_a_new_device_and_loses_nothing()
     while events.next().await.is_some() {}
     drop((phone, events));
     // the profile is locked until its last user has let it go
-    eventually(seconds(10), async || Ok(Client::open(place(), env.clone()).await.is_ok())).await.unwrap();
+    eventually(seconds(10), async || Ok(Client::open(location(), env.clone()).await.is_ok())).await.unwrap();
     let again = login().await.unwrap();
     assert_ne!(again.device(), first);
     assert_eq!(again.history(bob.account(), None, 10).unwrap().len(), 1, "its history is its own");

@@ -39,7 +39,7 @@ use self::cache::Cache;
 use self::images::UnderWay;
 use self::problem::Problem;
 use self::queue::Queue;
-use self::uri::{Gateways, Place};
+use self::uri::{Gateways, UriTarget};
 use super::config::{self, Limits};
 use super::ops::Assets;
 use crate::chains::Chains;
@@ -139,8 +139,8 @@ impl Outside {
     /// The file that a URI leads to. `None`: too much is fetched already, and nothing was found out.
     async fn file(&self, uri: &str, wanted: &Wanted) -> Result<Option<Bytes>, Problem> {
         match self.gateways.locate(uri, wanted.bytes_max)? {
-            Place::Here(file) => Ok(Some(file.into())),
-            Place::Web(url, word) => match self.fetcher.fetch(&url, &word, wanted).await {
+            UriTarget::Inline(file) => Ok(Some(file.into())),
+            UriTarget::Web(url, word) => match self.fetcher.fetch(&url, &word, wanted).await {
                 Ok(file) => Ok(Some(file)),
                 Err(FetchError::Busy) => Ok(None),
                 Err(error) => Err(error.into()),

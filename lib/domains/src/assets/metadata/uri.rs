@@ -18,11 +18,11 @@ const SCHEME_SHOWN: usize = 20;
 
 /// Where a file is.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Place {
+pub enum UriTarget {
     /// On the web, at an address that somebody named.
     Web(Url, Word),
     /// In the URI itself.
-    Here(Vec<u8>),
+    Inline(Vec<u8>),
 }
 
 /// The servers that stand for what is not in the web.
@@ -38,18 +38,18 @@ impl Gateways {
     }
 
     /// Where a URI leads; a file within it has a bound.
-    pub fn locate(&self, uri: &str, bytes_max: usize) -> Result<Place, Problem> {
+    pub fn locate(&self, uri: &str, bytes_max: usize) -> Result<UriTarget, Problem> {
         let uri = uri.trim();
         // the file itself and no URI: nothing in it is percent-encoded (RFC 3986, section 2.4)
         if uri.starts_with('{') {
-            return inline::plain(uri, bytes_max).map(Place::Here);
+            return inline::plain(uri, bytes_max).map(UriTarget::Inline);
         }
         let (scheme, rest) = uri.split_once(':').unwrap_or(("", uri));
         match scheme.to_ascii_lowercase().as_str() {
-            "data" => inline::read(rest, bytes_max).map(Place::Here),
+            "data" => inline::read(rest, bytes_max).map(UriTarget::Inline),
             "http" | "https" => {
                 let url = uri.parse().map_err(|error| Problem::forbidden(format!("no address of the web: {error}")))?;
-                Ok(Place::Web(url, Word::Strangers))
+                Ok(UriTarget::Web(url, Word::Strangers))
             }
             "ipfs" => self.ipfs(rest),
             "ar" => self.arweave(rest),
@@ -63,7 +63,7 @@ impl Gateways {
     }
 
     /// `ipfs://<content id>/<path>`, and `ipfs://ipfs/…`, which many write.
-    fn ipfs(&self, rest: &str) -> Result<Place, Problem> {
+    fn ipfs(&self, rest: &str) -> Result<UriTarget, Problem> {
         let gateway = self.ipfs.as_ref().ok_or_else(|| Problem::forbidden("this server has no gateway to IPFS"))?;
         let rest = rest.trim_start_matches('/');
         let rest = rest.strip_prefix("ipfs/").unwrap_or(rest);
@@ -75,7 +75,7 @@ impl Gateways {
     }
 
     /// `ar://<transaction id>/<path>`
-    fn arweave(&self, rest: &str) -> Result<Place, Problem> {
+    fn arweave(&self, rest: &str) -> Result<UriTarget, Problem> {
         let gateway = self.arweave.as_ref();
         let gateway = gateway.ok_or_else(|| Problem::forbidden("this server has no gateway to Arweave"))?;
         let rest = rest.trim_start_matches('/');
@@ -102,7 +102,7 @@ fn names_ipfs(text: &str) -> bool {
 }
 
 /// A path below a part of a gateway, and never anything else of its server, wherever that redirects to.
-fn below(gateway: &Url, part: &str, path: &str) -> Result<Place, Problem> {
+fn below(gateway: &Url, part: &str, path: &str) -> Result<UriTarget, Problem> {
     let wrong = || Problem::forbidden("the path leads out of what the contract names");
     let mut below = gateway.clone();
     below.path_segments_mut().map_err(|()| wrong())?.pop_if_empty().push(part);
@@ -118,7 +118,7 @@ fn below(gateway: &Url, part: &str, path: &str) -> Result<Place, Problem> {
             parts.push(&part);
         }
     }
-    Ok(Place::Web(url, Word::Operators { below }))
+    Ok(UriTarget::Web(url, Word::Operators { below }))
 }
 
 /// Puts the id of a token where ERC-1155 wants it: hexadecimal, 64 digits.
@@ -155,7 +155,7 @@ mod tests {
 
     fn located(uri: &str) -> (String, Word) {
         match both().locate(uri, 1_000) {
-            Ok(Place::Web(url, word)) => (url.to_string(), word),
+            Ok(UriTarget::Web(url, word)) => (url.to_string(), word),
             other => panic!("{uri}: {other:?}"),
         }
     }
@@ -180,7 +180,7 @@ mod tests {
         ] {
             assert_eq!(located(&uri), expected, "{uri}");
         }
-        let held = Place::Here(b"{\"a\":1}".to_vec());
+        let held = UriTarget::Inline(b"{\"a\":1}".to_vec());
         assert_eq!(both().locate("data:application/json;base64,eyJhIjoxfQ==", 100), Ok(held.clone()));
         assert_eq!(both().locate("{\"a\":1}", 100), Ok(held));
     }
@@ -194,11 +194,15 @@ mod tests {
             r#"{"image":"data:image/svg+xml,%3Csvg xmlns=%22http://www.w3.org/2000/svg%22/%3E"}"#,
             "{\"data:\":\"ipfs://\"}",
         ] {
-            assert_eq!(both().locate(&format!(" {text}\n"), 100), Ok(Place::Here(text.as_bytes().to_vec())), "{text}");
+            assert_eq!(
+                both().locate(&format!(" {text}\n"), 100),
+                Ok(UriTarget::Inline(text.as_bytes().to_vec())),
+                "{text}"
+            );
             assert_eq!(both().locate(text, text.len() - 1).unwrap_err().reason, MetadataReason::TooLarge);
         }
         // that of a `data:` URI is
-        let decoded = Place::Here(br#"{"name":"50 off"}"#.to_vec());
+        let decoded = UriTarget::Inline(br#"{"name":"50 off"}"#.to_vec());
         assert_eq!(both().locate(r#"data:application/json;utf8,{"name":"50%20off"}"#, 100), Ok(decoded));
     }
 
@@ -264,7 +268,7 @@ mod tests {
     proptest! {
         #[test]
         fn no_path_leaves_what_it_is_below(path in "([./\\\\%a-zA-Z0-9?#@:]|%2e|%2f|%5c){0,40}") {
-            if let Ok(Place::Web(url, _)) = both().locate(&format!("ipfs://{CID}/{path}"), 1_000) {
+            if let Ok(UriTarget::Web(url, _)) = both().locate(&format!("ipfs://{CID}/{path}"), 1_000) {
                 prop_assert_eq!(url.origin(), "http://127.0.0.1:8080".parse::<Url>().unwrap().origin());
                 let below = format!("/base/ipfs/{CID}");
                 // the same after one more reading

@@ -13,7 +13,7 @@ use prost::Message;
 
 use super::worker::{PipelineWorker, State};
 use crate::assets::decode::{Decoded, decode};
-use crate::assets::model::{BlockEffects, place};
+use crate::assets::model::{BlockEffects, position};
 use crate::assets::shapes::{Noted, Other, Shapes, Unread, shapes_of};
 use crate::assets::store::CursorRow;
 
@@ -60,15 +60,15 @@ pub fn read(
     let mut rejected = Vec::new();
     for block in blocks {
         for log in &block.logs {
-            let place = place(block, log);
+            let position = position(block, log);
             let alone = || wire::Block { logs: vec![log.clone()], hash: block.hash.clone(), ..*block };
             match decode(pipeline, log) {
                 Ok(Decoded { contract, origin, effects }) => {
-                    block_effects.add(place, origin, effects);
+                    block_effects.add(position, origin, effects);
                     if shapes_of(pipeline).is_empty() {
                         continue;
                     }
-                    let other = shapes.note(contract, origin.topics, place, alone, &mut block_effects.noted);
+                    let other = shapes.note(contract, origin.topics, position, alone, &mut block_effects.noted);
                     rejected.extend(other.map(|Other { sample, reason }| RejectedLog {
                         letter: wire::Retry { blocks: vec![sample], is_counted: true },
                         reason,
@@ -122,15 +122,15 @@ impl PipelineWorker {
             if block_effects.events == 0 {
                 continue;
             }
-            let places = || block.logs.iter().map(|log| (block.number, log.index));
-            for (contract, at) in block.logs.iter().filter_map(|log| log.address[..].try_into().ok()).zip(places()) {
+            let positions = || block.logs.iter().map(|log| (block.number, log.index));
+            for (contract, at) in block.logs.iter().filter_map(|log| log.address[..].try_into().ok()).zip(positions()) {
                 let unread = Unread::log(contract, at);
                 if !block_effects.noted.unread.contains(&unread) {
                     block_effects.noted.read.insert(unread);
                 }
             }
             let before = std::mem::replace(&mut state.shapes, shapes);
-            match self.apply(state, after, block_effects, true, places().collect()).await {
+            match self.apply(state, after, block_effects, true, positions().collect()).await {
                 Err(error) if error.downcast_ref::<DbError>().is_some_and(|e| matches!(e, DbError::Exists)) => {
                     state.shapes = before;
                 }

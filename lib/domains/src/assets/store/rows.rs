@@ -172,17 +172,17 @@ impl Rows {
         rows
     }
 
-    fn add_turn(&mut self, chain: u64, single: &Single, Turn { place, owner }: &Turn) {
+    fn add_turn(&mut self, chain: u64, single: &Single, Turn { position, owner }: &Turn) {
         self.turns.push(TurnRow {
-            id: turn_id(chain, single, (place.block, place.log)),
+            id: turn_id(chain, single, (position.block, position.log)),
             owner: Text(Short(*owner)),
-            time_s: place.time_s,
-            tx: Text(ShortHash(place.transaction)),
+            time_s: position.time_s,
+            tx: Text(ShortHash(position.transaction)),
         });
-        self.added.push(AddedRow { block: place.block, log: place.log, what: Added::Turn(*single) });
+        self.added.push(AddedRow { block: position.block, log: position.log, what: Added::Turn(*single) });
     }
 
-    fn add_sending(&mut self, chain: u64, Sending { effect, place }: &Sending) {
+    fn add_sending(&mut self, chain: u64, Sending { effect, position }: &Sending) {
         let what = match effect {
             Effect::Sent { contract, batch, sender, token, content_hash, message } => {
                 let (contract, batch) = (*contract, *batch);
@@ -192,15 +192,15 @@ impl Rows {
                     token: Text(Short(*token)),
                     content_hash: Text(ShortHash(*content_hash)),
                     message: message.clone(),
-                    block: place.block,
-                    time_s: place.time_s,
-                    tx: Text(ShortHash(place.transaction)),
+                    block: position.block,
+                    time_s: position.time_s,
+                    tx: Text(ShortHash(position.transaction)),
                 });
                 Added::Message { contract, batch }
             }
             Effect::Part { contract, batch, recipient, amount, outcome } => {
                 self.parts.push(PartRow {
-                    id: part_id(chain, *recipient, (place.block, place.log)),
+                    id: part_id(chain, *recipient, (position.block, position.log)),
                     message: Text(MessageName { chain, contract: *contract, batch: *batch }),
                     amount: Packed(*amount),
                     outcome: Text(*outcome),
@@ -209,7 +209,7 @@ impl Rows {
             }
             _ => return,
         };
-        self.added.push(AddedRow { block: place.block, log: place.log, what });
+        self.added.push(AddedRow { block: position.block, log: position.log, what });
     }
 }
 

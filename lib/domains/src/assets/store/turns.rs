@@ -10,7 +10,7 @@ use super::Store;
 use super::downward::{Descent, Part};
 use super::rows::TurnRow;
 use super::tables::{NUMBER_MAX, Short, TokenHex};
-use crate::assets::model::{BlockEffects, Origin, Place, Single, Turn};
+use crate::assets::model::{BlockEffects, LogPosition, Origin, Single, Turn};
 use crate::assets::turns::{self, Known};
 
 /// Tokens whose lines are read at once.
@@ -23,7 +23,7 @@ pub const LINE: &str = "SELECT * FROM type::record('turn',
 pub const LINES: &str = "SELECT VALUE (SELECT * FROM type::record('turn',
     [$chain, $parent.origin, $parent.contract, $parent.token, $parent.from]..[$chain, $parent.origin, $parent.contract, $parent.token, $parent.to]) LIMIT $limit) FROM $asked";
 
-/// A token with the first and the last place of what is added to its line.
+/// A token with the first and the last position of what is added to its line.
 #[derive(Debug, Clone, SurrealValue)]
 struct Asked {
     origin: Text<Origin>,
@@ -49,7 +49,7 @@ impl Store {
             for row in rows {
                 let (single, turn) = row.turn();
                 let line: &mut Known = known.entry(single).or_default();
-                line.insert((turn.place.block, turn.place.log), turn);
+                line.insert((turn.position.block, turn.position.log), turn);
             }
         }
         turns::settle(block_effects, &known);
@@ -122,7 +122,7 @@ impl Store {
                 && let Some(row) = rows.last()
             {
                 let (_, turn) = row.turn();
-                return Ok(Some((turn.owner, turn.place.block)));
+                return Ok(Some((turn.owner, turn.position.block)));
             }
         }
         Ok(None)
@@ -130,14 +130,14 @@ impl Store {
 }
 
 fn asked(single: &Single, block_effects: &BlockEffects) -> Option<Asked> {
-    let places: BTreeSet<Place> = block_effects.turns.get(single)?.iter().map(|turn| turn.place).collect();
-    let at = |place: &Place| (place.block, place.log);
+    let positions: BTreeSet<LogPosition> = block_effects.turns.get(single)?.iter().map(|turn| turn.position).collect();
+    let at = |position: &LogPosition| (position.block, position.log);
     Some(Asked {
         origin: Text(single.origin),
         contract: Text(Short(single.contract)),
         token: Text(TokenHex(single.token)),
-        first: at(places.first()?),
-        last: at(places.last()?),
+        first: at(positions.first()?),
+        last: at(positions.last()?),
         from: 0,
         to: 0,
     })
@@ -147,7 +147,7 @@ impl TurnRow {
     fn turn(&self) -> (Single, Turn) {
         let Id((_, origin, contract, token, block, log)) = self.id;
         let single = Single { origin: origin.0, contract: contract.0.0, token: token.0.0 };
-        let place = Place { block, log, time_s: self.time_s, transaction: self.tx.0.0 };
-        (single, Turn { place, owner: self.owner.0.0 })
+        let position = LogPosition { block, log, time_s: self.time_s, transaction: self.tx.0.0 };
+        (single, Turn { position, owner: self.owner.0.0 })
     }
 }

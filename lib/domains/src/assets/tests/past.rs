@@ -6,7 +6,7 @@ use nepto_kit::domain::Domain;
 use nepto_proto::api::assets::PartOutcome;
 use nepto_proto::svc::collector::Pipeline;
 
-use super::{CHAIN, Ledger, ORIGIN, PIPELINE, Transfers, person, place};
+use super::{CHAIN, Ledger, ORIGIN, PIPELINE, Transfers, person, position};
 use crate::assets;
 use crate::assets::model::{Amount, BlockEffects, Effect, Origin, Single};
 use crate::assets::store::{SCHEMA, Store, held};
@@ -58,7 +58,7 @@ async fn a_token_that_goes_back_and_forth_is_taken_from_who_had_it_last() {
     for block in 1..=TIMES {
         let mut block_effects = BlockEffects::default();
         // nothing happens for a long time after each tenth
-        block_effects.add(place(block + block / 10 * 5_000), origin, vec![owned((block % 2) as u8)]);
+        block_effects.add(position(block + block / 10 * 5_000), origin, vec![owned((block % 2) as u8)]);
         let height = block + block / 10 * 5_000;
         ledger.commit_effects(ledger.next(height), block_effects, false).await;
     }
@@ -100,7 +100,7 @@ async fn messages_and_payments_come_newest_first_page_by_page() {
             content_hash: B256::ZERO,
             message: number.to_string(),
         };
-        block_effects.add(place(block), ORIGIN, vec![part, sent]);
+        block_effects.add(position(block), ORIGIN, vec![part, sent]);
         ledger.commit_effects(ledger.next(block), block_effects, false).await;
     }
     let newest: Vec<String> = (1..=MESSAGES).rev().map(|number| number.to_string()).collect();
