@@ -103,8 +103,8 @@ fn show(app: &App, chain: &ChainStatus) -> Result<(), Failure> {
         chain.logs, chain.contracts
     ))?;
     app.say(format!("  {} reorganizations, the deepest of {} blocks", chain.reverts, chain.deepest_revert_blocks))?;
-    if let Some(trouble) = &chain.trouble {
-        app.say(format!("  standing still: {}", clean_line(trouble)))?;
+    if let Some(last_error) = &chain.last_error {
+        app.say(format!("  standing still: {}", clean_line(last_error)))?;
     }
     if chain.gaps.is_empty() {
         app.say("  no gaps")?;
@@ -122,11 +122,11 @@ fn show(app: &App, chain: &ChainStatus) -> Result<(), Failure> {
                 pipeline.behind_steps.to_string(),
                 pipeline.events.to_string(),
                 pipeline.dead_letters.to_string(),
-                clean_line(pipeline.trouble.as_deref().unwrap_or("")),
+                clean_line(pipeline.last_error.as_deref().unwrap_or("")),
             ]
         })
         .collect();
-    table::print(app, ["PIPELINE", "HEIGHT", "BEHIND", "EVENTS", "DEAD LETTERS", "TROUBLE"], &rows)?;
+    table::print(app, ["PIPELINE", "HEIGHT", "BEHIND", "EVENTS", "DEAD LETTERS", "LAST ERROR"], &rows)?;
     let rows: Vec<[String; 7]> = chain
         .endpoints
         .iter()

@@ -122,8 +122,8 @@ fn stop(mut children: Vec<Child>) -> bool {
     let mut all_well = true;
     while let Some(child) = children.pop() {
         spinner.set_message(format!("stopping {}", child.name()));
-        if let Some(trouble) = child.stop() {
-            spinner.suspend(|| eprintln!("{trouble}"));
+        if let Some(problem) = child.stop() {
+            spinner.suspend(|| eprintln!("{problem}"));
             all_well = false;
         }
     }

@@ -122,15 +122,15 @@ impl Pool {
         let (until, endpoint) = first.min_by_key(|(until, _)| *until).ok_or(RpcError::NoEndpoint)?;
         let left = until.saturating_duration_since(Instant::now());
         if left > WAIT_MAX {
-            return Err(RpcError::Resting { left, why: self.troubles() });
+            return Err(RpcError::Resting { left, why: self.last_errors() });
         }
         tokio::time::sleep(left).await;
         Ok(vec![endpoint])
     }
 
     /// What went wrong last, of each endpoint.
-    fn troubles(&self) -> String {
-        let troubles = self.endpoints.iter().filter_map(|endpoint| Some((endpoint.name(), endpoint.last_error()?)));
-        troubles.map(|(name, error)| format!("{name}: {error}")).collect::<Vec<_>>().join("; ")
+    fn last_errors(&self) -> String {
+        let last_errors = self.endpoints.iter().filter_map(|endpoint| Some((endpoint.name(), endpoint.last_error()?)));
+        last_errors.map(|(name, error)| format!("{name}: {error}")).collect::<Vec<_>>().join("; ")
     }
 }

@@ -19,8 +19,8 @@ use super::request::address;
 use super::store::{CompactedSum, HOLDINGS_MAX, Store, Tail, held, newest};
 use crate::chains::{Chain, Chains, Contract, Standard};
 
-/// A pipeline's trouble is told to Redis, and forgotten when it is silent.
-const TROUBLE_FOR_S: u64 = 60;
+/// A pipeline's last error is kept in Redis, and forgotten when it is silent.
+const LAST_ERROR_FOR_S: u64 = 60;
 
 /// What the domain can do, over its tables and the configured chains. Cheap to clone.
 #[derive(Clone)]
@@ -77,29 +77,29 @@ impl Assets {
                 height: row.height,
                 events: row.events,
                 dead_letters: row.dead_letters,
-                trouble: self.trouble(pipeline, chain).await,
+                last_error: self.last_error(pipeline, chain).await,
             });
         }
         Ok(cursors)
     }
 
-    async fn trouble(&self, pipeline: Pipeline, chain: u64) -> Option<String> {
-        let key = trouble_key(pipeline, chain);
+    async fn last_error(&self, pipeline: Pipeline, chain: u64) -> Option<String> {
+        let key = last_error_key(pipeline, chain);
         redis::cmd("GET").arg(key).query_async(&mut self.ctx.redis.clone()).await.ok().flatten()
     }
 
     /// Tells operators why a pipeline stands still, or that it goes on.
-    pub async fn note_trouble(&self, pipeline: Pipeline, chain: u64, trouble: Option<&str>) {
-        let key = trouble_key(pipeline, chain);
+    pub async fn note_error(&self, pipeline: Pipeline, chain: u64, last_error: Option<&str>) {
+        let key = last_error_key(pipeline, chain);
         let mut redis = self.ctx.redis.clone();
-        let noted: redis::RedisResult<()> = match trouble {
-            Some(trouble) => {
-                redis::cmd("SET").arg(key).arg(trouble).arg("EX").arg(TROUBLE_FOR_S).query_async(&mut redis).await
+        let noted: redis::RedisResult<()> = match last_error {
+            Some(last_error) => {
+                redis::cmd("SET").arg(key).arg(last_error).arg("EX").arg(LAST_ERROR_FOR_S).query_async(&mut redis).await
             }
             None => redis::cmd("DEL").arg(key).query_async(&mut redis).await,
         };
         if let Err(error) = noted {
-            tracing::debug!(%error, "a pipeline's trouble was not noted");
+            tracing::debug!(%error, "a pipeline's error was not noted");
         }
     }
 
@@ -338,7 +338,7 @@ impl Assets {
     }
 }
 
-fn trouble_key(pipeline: Pipeline, chain: u64) -> String {
+fn last_error_key(pipeline: Pipeline, chain: u64) -> String {
     format!("chain:trouble:{}:{chain}", pipeline.as_str())
 }
 

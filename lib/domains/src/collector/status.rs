@@ -28,7 +28,8 @@ pub struct Live {
     /// The highest block that an endpoint spoke of.
     pub head: u64,
     /// Why nothing is read now.
-    pub trouble: Option<String>,
+    #[serde(rename = "trouble")]
+    pub last_error: Option<String>,
     #[serde(skip)]
     pub endpoints: Vec<EndpointStatus>,
     told: Vec<Endpoint>,
@@ -73,7 +74,8 @@ pub async fn tell(ctx: &Ctx, chain_id: u64, live: &Live) {
         lied: endpoint.lied,
         last_error: endpoint.last_error.clone(),
     });
-    let live = Live { head: live.head, trouble: live.trouble.clone(), endpoints: Vec::new(), told: told.collect() };
+    let live =
+        Live { head: live.head, last_error: live.last_error.clone(), endpoints: Vec::new(), told: told.collect() };
     let text = serde_json::to_string(&live).unwrap_or_default();
     let told: Result<(), _> = redis::cmd("SET")
         .arg(key(chain_id))
@@ -99,7 +101,13 @@ impl Collector {
         let watched = live.is_some();
         let live = live.unwrap_or_default();
         let Some(tip) = self.store.tip(chain_id).await? else {
-            return Ok(ChainStatus { chain_id, watched, head: live.head, trouble: live.trouble, ..Default::default() });
+            return Ok(ChainStatus {
+                chain_id,
+                watched,
+                head: live.head,
+                last_error: live.last_error,
+                ..Default::default()
+            });
         };
         let contracts = self.store.contracts(chain_id).await?;
         let active = contracts.iter().filter(|row| row.left_at.is_none());
@@ -111,7 +119,7 @@ impl Collector {
         Ok(ChainStatus {
             chain_id,
             watched,
-            trouble: live.trouble,
+            last_error: live.last_error,
             head,
             height: tip.height,
             hash: tip.hash.0.to_string(),
@@ -151,7 +159,7 @@ impl Collector {
                 height: cursor.height,
                 events: cursor.events,
                 dead_letters: cursor.dead_letters,
-                trouble: cursor.trouble.clone(),
+                last_error: cursor.last_error.clone(),
             })
         };
         Pipeline::ALL.into_iter().filter_map(status).collect()

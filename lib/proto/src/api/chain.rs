@@ -11,8 +11,8 @@ pub struct ChainStatus {
     /// Whether a watcher was heard in the last half minute.
     pub watched: bool,
     /// Why nothing is read now.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub trouble: Option<String>,
+    #[serde(rename = "trouble", default, skip_serializing_if = "Option::is_none")]
+    pub last_error: Option<String>,
     /// The highest block that an endpoint spoke of.
     pub head: u64,
     /// The highest block that was collected.
@@ -77,8 +77,8 @@ pub struct PipelineStatus {
     /// Events that it dead-lettered.
     pub dead_letters: u64,
     /// Why it stands still.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub trouble: Option<String>,
+    #[serde(rename = "trouble", default, skip_serializing_if = "Option::is_none")]
+    pub last_error: Option<String>,
 }
 
 /// How a node does.

@@ -27,5 +27,6 @@ pub struct Cursor {
     /// Events in all that it could not take and dead-lettered.
     pub dead_letters: u64,
     /// Why it stands still, if it does, for people.
-    pub trouble: Option<String>,
+    #[serde(rename = "trouble")]
+    pub last_error: Option<String>,
 }

@@ -56,11 +56,11 @@ async fn traffic_through(stack: &Stack, alice: Person, bob: Person, fault: impl 
             tokio::time::timeout(Duration::from_secs(90), client.wait_all_sent()).await.unwrap().unwrap();
         }
     };
-    let trouble = async {
+    let outages = async {
         sleep(Duration::from_millis(1_500)).await;
         fault(stack).await;
     };
-    tokio::join!(sender, trouble);
+    tokio::join!(sender, outages);
     // the listener stays connected until the mailboxes are looked at
     let (_bob, heard) = listener.await.unwrap().unwrap();
     let missing: Vec<usize> =

@@ -128,7 +128,7 @@ impl PipelineWorker {
             if let Err(error) = self.work(lease, &beat, &mut attempt).await {
                 attempt += 1;
                 let reason = format!("{error:#}");
-                self.assets.note_trouble(self.pipeline, self.chain, Some(&reason)).await;
+                self.assets.note_error(self.pipeline, self.chain, Some(&reason)).await;
                 tracing::warn!(pipeline = name, error = reason, attempt, "will be tried again");
                 tokio::time::sleep(backoff(&ctx.random, attempt, RETRY_FIRST, RETRY_MAX)).await;
             }
@@ -185,7 +185,7 @@ impl PipelineWorker {
             }
             if *attempt > 0 {
                 *attempt = 0;
-                self.assets.note_trouble(self.pipeline, self.chain, None).await;
+                self.assets.note_error(self.pipeline, self.chain, None).await;
             }
             if heard == 0 {
                 self.begin_compaction(&mut state);

@@ -181,7 +181,7 @@ impl ChainWatcher {
                 Err(stopped) => stopped,
             };
             attempt += 1;
-            self.live.trouble = Some(stopped.to_string());
+            self.live.last_error = Some(stopped.to_string());
             match &stopped {
                 Stopped::Stale => tracing::info!(chain = self.id, "another watcher was faster; reading again"),
                 Stopped::Follow(FollowError::TooDeep { .. }) => {
@@ -204,7 +204,7 @@ impl ChainWatcher {
     /// Follows until the lease is lost or something fails.
     async fn follow(&mut self, lease: &Lease, beat: &Heartbeat, attempt: &mut u32) -> Result<(), Stopped> {
         let Some(mut state) = self.load().await? else {
-            self.live.trouble =
+            self.live.last_error =
                 Some("no block of the chain can be read yet, or its first contract is still to come".into());
             self.tell().await;
             tokio::time::sleep(Duration::from_millis(self.config.poll_ms)).await;
@@ -238,7 +238,7 @@ impl ChainWatcher {
     async fn step(&mut self, state: &mut State) -> Result<bool, Stopped> {
         let started = tokio::time::Instant::now();
         let watch = self.contracts.watch();
-        let (next, trouble) = match follow::next(&self.source, &state.known, &watch, state.span.0).await {
+        let (next, last_error) = match follow::next(&self.source, &state.known, &watch, state.span.0).await {
             Ok(next) => (next, None),
             // mostly a node that lags for a moment: said where one looks, and nowhere else
             Err(error @ FollowError::NoBlock { .. }) => (Move::Wait, Some(error.to_string())),
@@ -263,7 +263,7 @@ impl ChainWatcher {
             self.commit_move(state, next).await?;
             false
         };
-        self.live.trouble = trouble;
+        self.live.last_error = last_error;
         Ok(is_idle)
     }
 

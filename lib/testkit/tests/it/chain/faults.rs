@@ -97,7 +97,7 @@ async fn a_server_with_a_liar_alone_waits_for_the_truth() {
     let before = world.settled().await.unwrap();
     liar.tell(Lie::DropLogs { every: 1 });
     world.anvil.send(&world.contracts.token.transfer(world.contracts.owner, alice, 500)).await.unwrap();
-    eventually(seconds(10), async || Ok(world.status().await?.trouble.is_some_and(|why| why.contains("root"))))
+    eventually(seconds(10), async || Ok(world.status().await?.last_error.is_some_and(|why| why.contains("root"))))
         .await
         .unwrap();
     assert_eq!(world.status().await.unwrap().height, before.height, "a block that lacks logs is not taken");
@@ -114,7 +114,8 @@ async fn a_node_of_another_chain_is_not_believed() {
     node.tell(Lie::OtherChain { id: 5 });
     let chain = WatchedChain::of(&anvil, 64).contracts(&contracts).through(&[node.url()]);
     let world = World::watching(anvil, contracts, &chain).await.unwrap();
-    let said = async || Ok(world.status().await?.trouble.is_some_and(|why| why.contains("serves chain 5, not 31337")));
+    let said =
+        async || Ok(world.status().await?.last_error.is_some_and(|why| why.contains("serves chain 5, not 31337")));
     eventually(seconds(10), said).await.unwrap();
     let status = world.status().await.unwrap();
     assert_eq!((status.height, status.proven_blocks), (0, 0));
@@ -124,7 +125,7 @@ async fn a_node_of_another_chain_is_not_believed() {
     world.anvil.send(&world.contracts.token.transfer(world.contracts.owner, alice, 500)).await.unwrap();
     assert!(world.settled().await.unwrap().proven_blocks > 0);
     // what the watcher alone knows is told every few seconds
-    eventually(seconds(10), async || Ok(world.status().await?.trouble.is_none())).await.unwrap();
+    eventually(seconds(10), async || Ok(world.status().await?.last_error.is_none())).await.unwrap();
 }
 
 #[tokio::test]
@@ -139,7 +140,7 @@ async fn a_block_that_no_node_has_is_named_where_one_looks() {
     node.tell(Lie::NoBlock { at: lost });
     world.anvil.mine(6).await.unwrap();
     let name = format!("no node gives block {lost}");
-    let said = async || Ok(world.status().await?.trouble.is_some_and(|why| why.contains(&name)));
+    let said = async || Ok(world.status().await?.last_error.is_some_and(|why| why.contains(&name)));
     eventually(seconds(10), said).await.unwrap();
     let status = world.status().await.unwrap();
     assert_eq!((status.height, status.lag_blocks), (lost - 1, 4), "up to it all are there");
@@ -149,7 +150,7 @@ async fn a_block_that_no_node_has_is_named_where_one_looks() {
     assert!(asked < 200, "{asked} requests of a chain that stands still");
     node.truth();
     world.settled().await.unwrap();
-    let told = async || Ok(world.status().await?.trouble.is_none());
+    let told = async || Ok(world.status().await?.last_error.is_none());
     eventually(seconds(5), told).await.unwrap();
 }
 
@@ -167,7 +168,7 @@ async fn blocks_of_a_gap_that_no_node_has_are_named() {
     node.tell(Lie::NoBlock { at: status.height - 4 });
     world.stack.api.reconfigure(&Settings::new().chain(&after)).await.unwrap();
     let said =
-        async || Ok(world.status().await?.trouble.is_some_and(|why| why.contains("no node gives all of blocks")));
+        async || Ok(world.status().await?.last_error.is_some_and(|why| why.contains("no node gives all of blocks")));
     eventually(seconds(10), said).await.unwrap();
     node.truth();
     world.settled().await.unwrap();

@@ -69,7 +69,7 @@ async fn a_contract_that_is_watched_later_is_told_from_its_beginning() {
     // one that is suddenly something else stops its chain, until it is what it was
     let other = WatchedChain::of(&world.anvil, 5).contract("erc20", contracts.pass.0, contracts.start_block);
     world.stack.api.reconfigure(&Settings::new().chain(&other)).await.unwrap();
-    let said = async || Ok(world.status().await?.trouble.is_some_and(|why| why.contains("declare it as `erc721`")));
+    let said = async || Ok(world.status().await?.last_error.is_some_and(|why| why.contains("declare it as `erc721`")));
     eventually(seconds(10), said).await.unwrap();
     world.anvil.send(&contracts.pass.mint(owner, alice)).await.unwrap();
     world.stack.api.reconfigure(&Settings::new().chain(&after)).await.unwrap();

@@ -154,9 +154,9 @@ async fn a_chain_that_changes_below_a_final_block_is_not_followed() {
     let before = world.settled().await.unwrap();
     world.anvil.reorg(11, []).await.unwrap();
     world.anvil.mine(1).await.unwrap();
-    eventually(seconds(10), async || Ok(world.status().await?.trouble.is_some())).await.unwrap();
+    eventually(seconds(10), async || Ok(world.status().await?.last_error.is_some())).await.unwrap();
     let after = world.status().await.unwrap();
-    assert!(after.trouble.unwrap().contains("was final"), "it says why");
+    assert!(after.last_error.unwrap().contains("was final"), "it says why");
     assert_eq!((after.hash, after.step), (before.hash, before.step), "and changes nothing");
     assert_eq!(world.balance(token.0, alice, "").await.unwrap(), "500");
     // until an operator says that the new one counts: what was of the old one goes
