@@ -122,10 +122,10 @@ event!(
         device: DeviceId,
     }
 );
-/// How sure a change on a chain is.
+/// How final a change on a chain is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
-pub enum Grade {
+pub enum Finality {
     /// The block may still be replaced. Nothing irreversible may follow.
     Provisional,
     /// It stays.
@@ -157,8 +157,9 @@ event!(
         change: String,
         /// The number of the block.
         block: u64,
-        /// How sure it is.
-        grade: Grade,
+        /// How final it is.
+        #[serde(rename = "grade")]
+        finality: Finality,
     }
 );
 event!(

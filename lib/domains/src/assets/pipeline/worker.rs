@@ -14,7 +14,7 @@ use nepto_kit::lease::Lease;
 use nepto_kit::outbox::{self, Unwritable};
 use nepto_kit::{crash, dead_letters, nats};
 use nepto_proto::chain as wire;
-use nepto_proto::event::{Grade, OwnershipChanged};
+use nepto_proto::event::{Finality, OwnershipChanged};
 use nepto_proto::subject::CHAIN_STREAM;
 use nepto_proto::svc::collector::{Pipeline, ReplayUpdates};
 use prost::Message;
@@ -297,7 +297,7 @@ impl PipelineWorker {
             CursorRow { seq: state.cursor.seq + 1, events: state.cursor.events + block_effects.events, ..after };
         let changes = block_effects.deltas.iter().map(|((block, holding), delta)| (*block, *holding, delta.amount));
         let open = changes.filter(|(block, ..)| *block > after.final_height);
-        let events = self.events(&state.shapes, open, Grade::Provisional)?;
+        let events = self.events(&state.shapes, open, Finality::Provisional)?;
         let change = Change {
             pipeline: self.pipeline,
             before: &state.cursor,
@@ -329,7 +329,7 @@ impl PipelineWorker {
         let after = CursorRow { seq: state.cursor.seq + 1, ..after };
         let gone = state.uncompacted.iter().flat_map(|applied| &applied.deltas).filter(|delta| delta.block > height);
         let undone = gone.map(|delta| (delta.block, delta.holding, delta.amount.negated()));
-        let events = self.events(&state.shapes, undone, Grade::Reverted)?;
+        let events = self.events(&state.shapes, undone, Finality::Reverted)?;
         let has_events = !events.is_empty();
         let store = &self.assets.store;
         store
@@ -372,7 +372,7 @@ impl PipelineWorker {
         let store = &self.assets.store;
         let deltas = state.uncompacted.iter().take(count).flat_map(|applied| &applied.deltas);
         let deltas = deltas.map(|delta| (delta.block, delta.holding, delta.amount));
-        let mut events = self.events(&state.shapes, deltas, Grade::Final)?;
+        let mut events = self.events(&state.shapes, deltas, Finality::Final)?;
         let has_events = !events.is_empty();
         while events.len() > EVENTS_AT_ONCE {
             store.tell(events.drain(..EVENTS_AT_ONCE).collect()).await?;
@@ -399,7 +399,7 @@ impl PipelineWorker {
         &self,
         shapes: &Shapes,
         changes: impl Iterator<Item = (u64, Holding, Amount)>,
-        grade: Grade,
+        finality: Finality,
     ) -> Result<Vec<outbox::Row>, Unwritable> {
         let accounts = self.linked.accounts();
         if accounts.is_empty() {
@@ -421,7 +421,7 @@ impl PipelineWorker {
                 what: holding.class.what(),
                 change: amount.signed(),
                 block,
-                grade,
+                finality,
             };
             Some(outbox::Row::new(&event, &ctx.clock, &ctx.random))
         };

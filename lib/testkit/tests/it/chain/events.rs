@@ -5,7 +5,7 @@ use std::collections::BTreeSet;
 use alloy_primitives::{B256, Bytes, U256, keccak256};
 use anyhow::Result;
 use nepto_proto::api::assets::BalanceKind;
-use nepto_proto::event::{Grade, OwnershipChanged};
+use nepto_proto::event::{Finality, OwnershipChanged};
 use nepto_testkit::contracts::{Contracts, LogEmitter};
 use nepto_testkit::{Anvil, Settings, WatchedChain, eventually, seconds};
 
@@ -30,7 +30,7 @@ async fn a_change_is_told_when_it_is_seen_and_when_it_is_final_or_given_up() {
         let told = listener.told(count).await.unwrap();
         assert!(told.iter().all(|change| change.wallet == world.wallet.to_string()));
         assert!(told.iter().all(|change| change.contract == token.0.to_string() && change.what == BalanceKind::Held));
-        told.into_iter().map(|change| (change.change, change.block, change.grade)).collect::<Vec<_>>()
+        told.into_iter().map(|change| (change.change, change.block, change.finality)).collect::<Vec<_>>()
     };
     let receive = async |amount: u64| {
         // between others, who have no account
@@ -39,17 +39,20 @@ async fn a_change_is_told_when_it_is_seen_and_when_it_is_final_or_given_up() {
     };
     let first = receive(500).await;
     world.settled().await.unwrap();
-    assert_eq!(told(1).await, [("500".into(), first, Grade::Provisional)]);
+    assert_eq!(told(1).await, [("500".into(), first, Finality::Provisional)]);
     world.anvil.mine(3).await.unwrap();
     world.settled().await.unwrap();
-    assert_eq!(told(1).await, [("500".into(), first, Grade::Final)]);
+    assert_eq!(told(1).await, [("500".into(), first, Finality::Final)]);
 
     let second = receive(70).await;
     world.settled().await.unwrap();
     world.anvil.reorg(2, []).await.unwrap();
     world.anvil.mine(2).await.unwrap();
     world.settled().await.unwrap();
-    assert_eq!(told(2).await, [("70".into(), second, Grade::Provisional), ("-70".into(), second, Grade::Reverted)]);
+    assert_eq!(
+        told(2).await,
+        [("70".into(), second, Finality::Provisional), ("-70".into(), second, Finality::Reverted)]
+    );
 
     // one who dies after telling tells it once
     world.stack.api.crash_at("outbox:published", &Settings::new()).await.unwrap();
@@ -59,7 +62,7 @@ async fn a_change_is_told_when_it_is_seen_and_when_it_is_final_or_given_up() {
     world.free_leases().await.unwrap();
     world.stack.api.restart().await.unwrap();
     world.settled().await.unwrap();
-    assert_eq!(told(2).await, [("30".into(), third, Grade::Provisional), ("30".into(), third, Grade::Final)]);
+    assert_eq!(told(2).await, [("30".into(), third, Finality::Provisional), ("30".into(), third, Finality::Final)]);
 }
 
 #[tokio::test]
@@ -88,7 +91,7 @@ async fn every_change_of_a_long_history_is_told() {
     world.anvil.mine(1).await.unwrap();
     world.settled().await.unwrap();
     let told = listener.told(tokens.len()).await.unwrap();
-    assert!(told.iter().all(|change| change.grade == Grade::Final && change.change == "2"));
+    assert!(told.iter().all(|change| change.finality == Finality::Final && change.change == "2"));
     let of: BTreeSet<u64> = told.iter().map(|change| change.token.as_deref().unwrap().parse().unwrap()).collect();
     assert_eq!((told.len(), of.len()), (tokens.len(), tokens.len()));
 }
