@@ -13,7 +13,7 @@ use super::shapes::Noted;
 
 /// What of a contract is held.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub enum Class {
+pub enum AssetClass {
     /// The amount of an ERC-20, or how many tokens of an ERC-721: the [`Origin`] tells.
     Whole,
     /// One token of an ERC-721 or ERC-1155.
@@ -24,7 +24,7 @@ pub enum Class {
     Rewarded,
 }
 
-impl Class {
+impl AssetClass {
     /// The token, decimal, where it is one.
     pub fn token(self) -> Option<String> {
         match self {
@@ -44,7 +44,7 @@ impl Class {
 }
 
 /// As it stands in keys: in the order of the tokens.
-impl fmt::Display for Class {
+impl fmt::Display for AssetClass {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Whole => Ok(()),
@@ -55,7 +55,7 @@ impl fmt::Display for Class {
     }
 }
 
-impl FromStr for Class {
+impl FromStr for AssetClass {
     type Err = ();
     fn from_str(key: &str) -> Result<Self, ()> {
         match key {
@@ -97,7 +97,7 @@ pub struct Holding {
     pub holder: Address,
     pub contract: Address,
     pub origin: Origin,
-    pub class: Class,
+    pub class: AssetClass,
 }
 
 /// A change of an amount. Amounts are base units, modulo 2^256: what is less than nothing wraps, as in the contracts.
@@ -133,9 +133,9 @@ impl Amount {
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Effect {
     /// An amount moves. The zero address stands for nobody: what comes from it is made, what goes to it is gone.
-    Moved { contract: Address, class: Class, from: Address, to: Address, amount: Amount },
+    Moved { contract: Address, class: AssetClass, from: Address, to: Address, amount: Amount },
     /// An amount changes that comes from or goes to nowhere: a stake.
-    Changed { holder: Address, contract: Address, class: Class, amount: Amount },
+    Changed { holder: Address, contract: Address, class: AssetClass, amount: Amount },
     /// Tokens of which each is one have a new owner: one, or all of a range (ERC-2309). Who had them before is what the
     /// events before say, whatever this one says.
     Owned { contract: Address, first: U256, last: U256, to: Address },

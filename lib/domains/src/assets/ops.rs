@@ -14,7 +14,7 @@ use nepto_proto::svc::auth::FindAccount;
 use nepto_proto::svc::collector::{FindGaps, Gap, Pipeline};
 use nepto_proto::{AccountId, ErrorCode};
 
-use super::model::{Amount, Class, Holding, Origin};
+use super::model::{Amount, AssetClass, Holding, Origin};
 use super::request::address;
 use super::store::{CompactedSum, HOLDINGS_MAX, Store, Tail, held, newest};
 use crate::chains::{Chain, Chains, Contract, Standard};
@@ -39,7 +39,7 @@ const EMPTY_PAGES_MAX: usize = 50;
 pub struct Thing {
     pub chain: u64,
     pub contract: Address,
-    pub class: Class,
+    pub class: AssetClass,
     pub standard: Option<Pipeline>,
 }
 
@@ -105,14 +105,19 @@ impl Assets {
 
     /// The pipelines that may follow a thing of a contract: what it is declared to be, or, of a `token`, the first whose
     /// events it logs.
-    pub fn pipelines_of(&self, chain: u64, contract: &Address, class: Class) -> Result<&'static [Pipeline], Failure> {
+    pub fn pipelines_of(
+        &self,
+        chain: u64,
+        contract: &Address,
+        class: AssetClass,
+    ) -> Result<&'static [Pipeline], Failure> {
         Ok(match (self.contract(chain, contract)?.kind, class) {
             (Standard::Erc20, _) => &[Pipeline::Erc20],
             (Standard::Erc721, _) => &[Pipeline::Erc721],
             (Standard::Erc1155, _) => &[Pipeline::Erc1155],
             (Standard::Staking, _) => &[Pipeline::Staking],
             (Standard::Multisend, _) => &[Pipeline::Multisend],
-            (Standard::Token, Class::Token(_)) => &[Pipeline::Erc721, Pipeline::Erc1155],
+            (Standard::Token, AssetClass::Token(_)) => &[Pipeline::Erc721, Pipeline::Erc1155],
             (Standard::Token, _) => &[Pipeline::Erc20, Pipeline::Erc721],
         })
     }

@@ -6,7 +6,7 @@ use nepto_proto::ErrorCode;
 use nepto_proto::api::assets as api;
 use nepto_proto::svc::collector::Pipeline;
 
-use super::model::{Class, Single};
+use super::model::{AssetClass, Single};
 use super::ops::Assets;
 
 impl Assets {
@@ -18,7 +18,7 @@ impl Assets {
         token: &U256,
         at: Option<u64>,
     ) -> Result<api::Owner, Failure> {
-        let is_one = self.pipelines_of(chain, contract, Class::Token(*token))?.contains(&Pipeline::Erc721);
+        let is_one = self.pipelines_of(chain, contract, AssetClass::Token(*token))?.contains(&Pipeline::Erc721);
         let cursor = self.store.cursor(Pipeline::Erc721, chain).await?;
         let (height, final_height) = cursor.map_or((0, 0), |cursor| (cursor.height, cursor.final_height));
         let block = self.block_of(chain, contract, at, height)?.unwrap_or(height);

@@ -8,7 +8,7 @@ use nepto_proto::api::endpoints::assets::{
     GetBalance, GetOwner, ListChanges, ListContracts, ListHolders, ListHoldings, ListOwnHoldings,
 };
 
-use super::model::Class;
+use super::model::AssetClass;
 use super::ops::{Assets, Question, Thing};
 use super::request::{address, page_of, token_id};
 
@@ -59,12 +59,12 @@ async fn owner(assets: Assets, asked: Asked<GetOwner>) -> Result<Owner, Failure>
     assets.owner(path.chain_id, &address(&path.contract)?, &token_id(&path.token)?, asked.query.at).await
 }
 
-fn class(what: Option<BalanceKind>, token: Option<&str>) -> Result<Class, Failure> {
+fn class(what: Option<BalanceKind>, token: Option<&str>) -> Result<AssetClass, Failure> {
     match (what.unwrap_or(BalanceKind::Held), token) {
-        (BalanceKind::Held, None) => Ok(Class::Whole),
-        (BalanceKind::Held, Some(token)) => Ok(Class::Token(token_id(token)?)),
-        (BalanceKind::Staked, None) => Ok(Class::Staked),
-        (BalanceKind::Rewarded, None) => Ok(Class::Rewarded),
+        (BalanceKind::Held, None) => Ok(AssetClass::Whole),
+        (BalanceKind::Held, Some(token)) => Ok(AssetClass::Token(token_id(token)?)),
+        (BalanceKind::Staked, None) => Ok(AssetClass::Staked),
+        (BalanceKind::Rewarded, None) => Ok(AssetClass::Rewarded),
         (BalanceKind::Staked | BalanceKind::Rewarded, Some(_)) => {
             Err(Failure::new(ErrorCode::Malformed, "only what is `held` has a token"))
         }

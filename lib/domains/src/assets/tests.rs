@@ -14,7 +14,7 @@ use nepto_proto::svc::collector::Pipeline;
 use proptest::prelude::*;
 use proptest::test_runner::{Config, TestRunner};
 
-use super::model::{Amount, BlockEffects, Class, Effect, Holding, LogPosition, Origin};
+use super::model::{Amount, AssetClass, BlockEffects, Effect, Holding, LogPosition, Origin};
 use super::shapes::Shapes;
 use super::store::{Applied, Change, CursorRow, Store, Tail, compactions, held, newest};
 use crate::testing::database;
@@ -28,7 +28,7 @@ fn person(number: u8) -> Address {
 }
 
 fn holding(number: u8) -> Holding {
-    Holding { holder: person(number), contract: Address::repeat_byte(99), origin: ORIGIN, class: Class::Whole }
+    Holding { holder: person(number), contract: Address::repeat_byte(99), origin: ORIGIN, class: AssetClass::Whole }
 }
 
 fn moved(from: u8, to: u8, amount: u64) -> Effect {

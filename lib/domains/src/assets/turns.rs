@@ -7,7 +7,7 @@ use std::collections::BTreeMap;
 
 use alloy_primitives::Address;
 
-use super::model::{Amount, BlockEffects, Class, Holding, LogPosition, Single, Turn};
+use super::model::{Amount, AssetClass, BlockEffects, Holding, LogPosition, Single, Turn};
 
 /// What is known of a token's line around what is added: the last turn before it, all between, and the first after it.
 pub type Known = BTreeMap<(u64, u32), Turn>;
@@ -31,7 +31,7 @@ pub fn settle(block_effects: &mut BlockEffects, known: &BTreeMap<Single, Known>)
         let known = known.get(single).unwrap_or(&none);
         added.retain(|turn| !known.contains_key(&key(turn)));
         for Passed { position, from, to, amount } in passed(known, added) {
-            for class in [Class::Whole, Class::Token(single.token)] {
+            for class in [AssetClass::Whole, AssetClass::Token(single.token)] {
                 let holding = |holder| Holding { holder, contract: single.contract, origin: single.origin, class };
                 block_effects.change(position, holding(from), amount.negated(), Some(to));
                 block_effects.change(position, holding(to), amount, Some(from));
@@ -151,7 +151,7 @@ mod tests {
             ..BlockEffects::default()
         };
         settle(&mut block_effects, &BTreeMap::new());
-        let token = Class::Token(U256::from(5));
+        let token = AssetClass::Token(U256::from(5));
         let of = |block, who| {
             let Single { origin, contract, .. } = single();
             let holding = Holding { holder: Address::repeat_byte(who), contract, origin, class: token };

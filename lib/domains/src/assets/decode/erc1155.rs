@@ -5,7 +5,7 @@ use alloy_sol_types::SolValue;
 use nepto_chain::topics;
 
 use super::{Event, Undecodable, address, undecodable};
-use crate::assets::model::{Amount, Class, Effect};
+use crate::assets::model::{Amount, AssetClass, Effect};
 
 pub fn decode(event: &Event<'_>) -> Result<Vec<Effect>, Undecodable> {
     match event.first() {
@@ -18,7 +18,7 @@ pub fn decode(event: &Event<'_>) -> Result<Vec<Effect>, Undecodable> {
 fn single(event: &Event<'_>) -> Result<Vec<Effect>, Undecodable> {
     let [_, from, to, id, value] = event.words("TransferSingle", 4)?;
     let (from, to, contract) = (address(from, "`from`")?, address(to, "`to`")?, event.contract);
-    Ok(vec![Effect::Moved { contract, class: Class::Token(id), from, to, amount: Amount(value) }])
+    Ok(vec![Effect::Moved { contract, class: AssetClass::Token(id), from, to, amount: Amount(value) }])
 }
 
 fn batch(event: &Event<'_>) -> Result<Vec<Effect>, Undecodable> {
@@ -33,6 +33,6 @@ fn batch(event: &Event<'_>) -> Result<Vec<Effect>, Undecodable> {
     if ids.len() != values.len() {
         return undecodable(format!("{what}: {} ids and {} values", ids.len(), values.len()));
     }
-    let moved = |(id, value)| Effect::Moved { contract, class: Class::Token(id), from, to, amount: Amount(value) };
+    let moved = |(id, value)| Effect::Moved { contract, class: AssetClass::Token(id), from, to, amount: Amount(value) };
     Ok(ids.into_iter().zip(values).map(moved).collect())
 }

@@ -3,7 +3,7 @@
 use nepto_chain::topics;
 
 use super::{Event, Undecodable, address};
-use crate::assets::model::{Amount, Class, Effect};
+use crate::assets::model::{Amount, AssetClass, Effect};
 
 pub fn decode(event: &Event<'_>) -> Result<Vec<Effect>, Undecodable> {
     if event.first() != *topics::TRANSFER {
@@ -12,7 +12,7 @@ pub fn decode(event: &Event<'_>) -> Result<Vec<Effect>, Undecodable> {
     let [from, to, value] = event.transfer()?;
     Ok(vec![Effect::Moved {
         contract: event.contract,
-        class: Class::Whole,
+        class: AssetClass::Whole,
         from: address(from, "`from`")?,
         to: address(to, "`to`")?,
         amount: Amount(value),

@@ -3,13 +3,13 @@
 use nepto_chain::topics;
 
 use super::{Event, Undecodable, address};
-use crate::assets::model::{Amount, Class, Effect};
+use crate::assets::model::{Amount, AssetClass, Effect};
 
 pub fn decode(event: &Event<'_>) -> Result<Vec<Effect>, Undecodable> {
     let (class, is_added) = match event.first() {
-        first if first == *topics::STAKED => (Class::Staked, true),
-        first if first == *topics::WITHDRAWN => (Class::Staked, false),
-        first if first == *topics::REWARD_PAID => (Class::Rewarded, true),
+        first if first == *topics::STAKED => (AssetClass::Staked, true),
+        first if first == *topics::WITHDRAWN => (AssetClass::Staked, false),
+        first if first == *topics::REWARD_PAID => (AssetClass::Rewarded, true),
         first if first == *topics::REWARD_ADDED => {
             // nobody's yet
             let [_] = event.words("RewardAdded", 1)?;

@@ -7,7 +7,7 @@ use nepto_proto::svc::collector::Pipeline;
 use proptest::prelude::*;
 
 use super::{Undecodable, decode};
-use crate::assets::model::{Amount, Class, Effect, Origin};
+use crate::assets::model::{Amount, AssetClass, Effect, Origin};
 
 fn word(number: u64) -> B256 {
     B256::from(U256::from(number))
@@ -55,7 +55,7 @@ fn a_transfer_is_understood_if_it_is_certain_which_word_is_which() {
     };
     let contract = Address::repeat_byte(9);
     let amount = Amount(U256::from(5));
-    let moved = Effect::Moved { contract, class: Class::Whole, from: alice(), to: bob(), amount };
+    let moved = Effect::Moved { contract, class: AssetClass::Whole, from: alice(), to: bob(), amount };
     let token = U256::from(5);
     let owned = Effect::Owned { contract, first: token, last: token, to: bob() };
     for (indexed, as_amount, as_token) in [(0, true, true), (1, false, false), (2, true, false), (3, true, true)] {
@@ -86,7 +86,7 @@ fn batches_are_taken_apart_and_must_fit_together() {
     let moved: Vec<_> = found
         .iter()
         .map(|effect| match effect {
-            Effect::Moved { class: Class::Token(id), amount, .. } => (*id, amount.0),
+            Effect::Moved { class: AssetClass::Token(id), amount, .. } => (*id, amount.0),
             other => panic!("{other:?}"),
         })
         .collect();

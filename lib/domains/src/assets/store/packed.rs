@@ -7,7 +7,7 @@ use prost::Message;
 
 use super::rows::{Added, AddedRow};
 use super::tables::{Short, TokenHex};
-use crate::assets::model::{Amount, Class, Delta, Holding, Origin, Single};
+use crate::assets::model::{Amount, AssetClass, Delta, Holding, Origin, Single};
 
 /// What of a contract is held. Who holds it, and which pipeline tells so, is in the key of the row, or beside it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -15,7 +15,7 @@ pub struct Asset {
     contract: Address,
     /// Of the origin.
     topics: u8,
-    class: Class,
+    class: AssetClass,
 }
 
 impl Asset {
@@ -246,7 +246,7 @@ mod tests {
         ) {
             let amount = Amount(U256::from_be_bytes(amount));
             let delta = Delta { amount, time_s, transaction: transaction.into(), other: other.map(Address::from) };
-            let class = token.map_or(Class::Whole, |token| Class::Token(U256::from_be_bytes(token)));
+            let class = token.map_or(AssetClass::Whole, |token| AssetClass::Token(U256::from_be_bytes(token)));
             let (holder, contract, pipeline) = (Address::repeat_byte(1), Address::repeat_byte(2), Pipeline::Erc721);
             let origin = Origin { pipeline, topics };
             let holding = Holding { holder, contract, origin, class };

@@ -11,7 +11,7 @@ use super::packed::Asset;
 use super::rows::DeltaRow;
 use super::tables::{Short, Sums};
 use super::{CursorRow, Store, cursor_id, held_id, holding_of, scope};
-use crate::assets::model::{Amount, Class, Delta, Holding};
+use crate::assets::model::{Amount, AssetClass, Delta, Holding};
 
 /// Rows of deltas of one holder that are read at once. Nobody has so many that are not compacted.
 pub const TAIL_MAX: usize = 100_000;
@@ -159,7 +159,7 @@ impl Store {
         let mains = self.mains(chain, &contracts).await?;
         amounts.retain(|holding, _| {
             let Holding { contract, origin, class, .. } = holding;
-            let is_count = (origin.pipeline, *class) == (Pipeline::Erc721, Class::Whole);
+            let is_count = (origin.pipeline, *class) == (Pipeline::Erc721, AssetClass::Whole);
             mains.count(holding) && !(is_count && mains.of(Pipeline::Erc20, contract).is_some())
         });
         Ok((amounts, are_all))

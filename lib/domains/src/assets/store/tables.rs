@@ -9,7 +9,7 @@ use nepto_kit::db::{Pack, Table, Text};
 use nepto_proto::AccountId;
 use nepto_proto::svc::collector::Pipeline;
 
-use crate::assets::model::{Amount, Class, Origin};
+use crate::assets::model::{Amount, AssetClass, Origin};
 
 /// The highest number that a column takes, to ask for what is below it.
 pub const NUMBER_MAX: u64 = i64::MAX as u64;
@@ -39,7 +39,7 @@ tables! {
     /// `delta:[chain, pipeline, holder, late, seq, first block, last block]`
     Deltas "delta" (u64, Text<Pipeline>, Text<Short>, bool, u64, u64, u64);
     /// `held:[chain, holder, contract, origin, class]`
-    Sums "held" (u64, Text<Short>, Text<Short>, Text<Origin>, Text<Class>);
+    Sums "held" (u64, Text<Short>, Text<Short>, Text<Origin>, Text<AssetClass>);
     /// `turn:[chain, origin, contract, token, block, log]`
     Turns "turn" (u64, Text<Origin>, Text<Short>, Text<TokenHex>, u64, u32);
     /// `shape:[chain, pipeline, contract, topics]`

@@ -13,7 +13,7 @@ use proptest::test_runner::{Config, TestRunner};
 
 use super::{CHAIN, Ledger, runtime};
 use crate::assets::decode::{Decoded, decode};
-use crate::assets::model::{Amount, Class, Effect, Holding, Origin, Single, tokens};
+use crate::assets::model::{Amount, AssetClass, Effect, Holding, Origin, Single, tokens};
 use crate::assets::pipeline::read;
 use crate::assets::shapes::shapes_of;
 use crate::assets::store::{CursorRow, Store, held};
@@ -295,7 +295,7 @@ impl Pass {
             }
         }
         for (single, owner) in pass.owners.clone() {
-            for class in [Class::Whole, Class::Token(single.token)] {
+            for class in [AssetClass::Whole, AssetClass::Token(single.token)] {
                 let Single { contract, origin, .. } = single;
                 pass.add(Holding { holder: owner, contract, origin, class }, Amount::ONE);
             }
@@ -341,7 +341,7 @@ impl Pass {
     /// How many tokens of a contract somebody has is not listed where it has an amount.
     fn listed(&self, holder: Address) -> BTreeMap<Holding, Amount> {
         let is_listed = |holding: &Holding| {
-            let is_count = (holding.origin.pipeline, holding.class) == (Pipeline::Erc721, Class::Whole);
+            let is_count = (holding.origin.pipeline, holding.class) == (Pipeline::Erc721, AssetClass::Whole);
             holding.holder == holder && !(is_count && self.shapes.contains_key(&(Pipeline::Erc20, holding.contract)))
         };
         self.amounts.iter().filter(|(holding, _)| is_listed(holding)).map(|(h, a)| (*h, *a)).collect()
@@ -384,7 +384,7 @@ async fn is_one_pass(script: &[Op], going: &[Go]) {
             let contract = contract(number);
             let Some(topics) = now.shapes.get(&(Pipeline::Erc721, contract)) else { continue };
             let origin = Origin { pipeline: Pipeline::Erc721, topics: *topics };
-            let holding = Holding { holder, contract, origin, class: Class::Whole };
+            let holding = Holding { holder, contract, origin, class: AssetClass::Whole };
             let sums: Vec<_> = store.compacted(CHAIN, &holding).await.unwrap().into_iter().collect();
             let count = held(&tails, &sums, false).get(&holding).copied().unwrap_or(Amount::ZERO);
             assert_eq!(count, now.amounts.get(&holding).copied().unwrap_or(Amount::ZERO), "how many tokens");

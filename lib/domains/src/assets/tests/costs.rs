@@ -13,7 +13,7 @@ use nepto_proto::svc::collector::FindGaps;
 use nepto_testkit::{Nats, Redis};
 use serde_json::json;
 
-use crate::assets::model::{Amount, Class, Holding};
+use crate::assets::model::{Amount, AssetClass, Holding};
 use crate::assets::ops::Assets;
 use crate::assets::store::{Compaction, HOLDERS, Store, scope};
 use crate::assets::tests::{CHAIN, ORIGIN};
@@ -61,7 +61,7 @@ fn holder(number: u16) -> Address {
 }
 
 fn holding(number: u16) -> Holding {
-    Holding { holder: holder(number), contract: Address::repeat_byte(99), origin: ORIGIN, class: Class::Whole }
+    Holding { holder: holder(number), contract: Address::repeat_byte(99), origin: ORIGIN, class: AssetClass::Whole }
 }
 
 /// Compacts amounts of holders, in one change.

@@ -5,7 +5,7 @@ use nepto_kit::db::{DbError, vars};
 use nepto_proto::svc::collector::Pipeline;
 
 use crate::assets::metadata::TokenKey;
-use crate::assets::model::{Class, Holding, Origin, Single};
+use crate::assets::model::{AssetClass, Holding, Origin, Single};
 use crate::assets::store::Store;
 use crate::testing::{account, database};
 
@@ -29,7 +29,7 @@ fn token() -> U256 {
 
 fn holding() -> Holding {
     let origin = Origin { pipeline: Pipeline::Erc20, topics: 3 };
-    Holding { holder: holder(), contract: contract(), origin, class: Class::Whole }
+    Holding { holder: holder(), contract: contract(), origin, class: AssetClass::Whole }
 }
 
 /// A store with one row, written by hand.
