@@ -24,11 +24,11 @@ const LOG_BYTES_MAX: usize = 192 * 1024;
 
 /// The contracts that are watched, and what each is.
 #[derive(Debug, Clone, Default)]
-pub struct Contracts(pub HashMap<Address, Watched>);
+pub struct Contracts(pub HashMap<Address, WatchedContract>);
 
 /// A contract that is watched.
 #[derive(Debug, Clone, Copy)]
-pub struct Watched {
+pub struct WatchedContract {
     pub standard: Standard,
     /// What was before is not told, unless it is asked for.
     pub start_block: u64,

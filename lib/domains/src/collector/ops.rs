@@ -14,7 +14,7 @@ use nepto_proto::svc::collector::{FindGaps, Gap, Pipeline, ReplayUpdates, Replay
 use prost::Message;
 
 use super::contracts;
-use super::model::{Contracts, Watched, for_pipeline};
+use super::model::{Contracts, WatchedContract, for_pipeline};
 use super::store::{ContractRow, Store};
 use crate::chains::{Chain, Chains, Contract};
 
@@ -129,7 +129,7 @@ impl Collector {
 /// The contracts of a chain, by address.
 pub fn contracts_of(chain: &Chain) -> Contracts {
     let watched = |contract: &Contract| {
-        (contract.address, Watched { standard: contract.kind, start_block: contract.start_block })
+        (contract.address, WatchedContract { standard: contract.kind, start_block: contract.start_block })
     };
     Contracts(chain.contracts.iter().map(watched).collect())
 }

@@ -9,7 +9,7 @@ use nepto_proto::svc::collector::Pipeline;
 use proptest::prelude::*;
 use prost::Message;
 
-use super::model::{Contracts, UpdateBuilder, Watched, for_pipeline};
+use super::model::{Contracts, UpdateBuilder, WatchedContract, for_pipeline};
 use crate::chains::Standard;
 
 fn contract(number: u8) -> Address {
@@ -25,7 +25,7 @@ fn contracts() -> Contracts {
         (5, Standard::Multisend),
         (6, Standard::Token),
     ];
-    let watched = |standard| Watched { standard, start_block: 0 };
+    let watched = |standard| WatchedContract { standard, start_block: 0 };
     Contracts(kinds.into_iter().map(|(number, kind)| (contract(number), watched(kind))).collect())
 }
 
@@ -82,7 +82,7 @@ proptest! {
 
 #[test]
 fn what_was_before_a_contract_begins_is_told_only_if_it_is_asked_for() {
-    let late = Contracts([(contract(1), Watched { standard: Standard::Erc20, start_block: 11 })].into());
+    let late = Contracts([(contract(1), WatchedContract { standard: Standard::Erc20, start_block: 11 })].into());
     let blocks = [block(10, &[(1, 32)]), block(11, &[(1, 32), (1, 32)])];
     let builder = || UpdateBuilder { chain_id: 1, last: 0, final_height: 11 };
     let count = |updates: Vec<nepto_proto::chain::ChainUpdate>| {

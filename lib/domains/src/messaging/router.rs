@@ -70,7 +70,7 @@ async fn route(ctx: Ctx, shard: Shard) -> anyhow::Result<()> {
             beat: beat.clone(),
             epoch: 0,
             reached: 0,
-            watched: BTreeMap::new(),
+            pending: BTreeMap::new(),
         };
         let ended = tokio::select! {
             () = ctx.stop.cancelled() => {
@@ -91,8 +91,8 @@ fn lease_of(shard: Shard) -> String {
     format!("lease:router:{}", shard.stream())
 }
 
-/// A message that is not settled.
-struct Watched {
+/// A message that is neither acknowledged nor announced.
+struct PendingMessage {
     device: Device,
     due_ms: i64,
     nudged: bool,
@@ -108,7 +108,7 @@ struct Router {
     /// The last message that was read.
     reached: u64,
     /// By sequence in the stream.
-    watched: BTreeMap<u64, Watched>,
+    pending: BTreeMap<u64, PendingMessage>,
 }
 
 /// What a look into a mailbox says about the messages of one device.
@@ -159,7 +159,7 @@ impl Router {
 
     /// Everything up to here is settled.
     fn settled_up_to(&self) -> u64 {
-        self.watched.first_key_value().map_or(self.reached, |(oldest, _)| oldest - 1)
+        self.pending.first_key_value().map_or(self.reached, |(oldest, _)| oldest - 1)
     }
 
     /// The place that is noted, or `None` where another router holds the lease.
@@ -182,14 +182,14 @@ impl Router {
         let due_ms = stored_ms + self.ctx.config.section::<Mailbox>().grace_ms as i64;
         trace(message, device);
         self.reached = info.stream_sequence;
-        self.watched.insert(self.reached, Watched { device, due_ms, nudged: false });
+        self.pending.insert(self.reached, PendingMessage { device, due_ms, nudged: false });
     }
 
     async fn settle_due(&mut self) -> anyhow::Result<()> {
         let now_ms = self.ctx.clock.now_ms();
         self.settle_acknowledged(now_ms).await?;
         let due = self.due_devices(now_ms);
-        metrics::gauge!("nepto_router_unsettled", "stream" => self.shard.stream()).set(self.watched.len() as f64);
+        metrics::gauge!("nepto_router_unsettled", "stream" => self.shard.stream()).set(self.pending.len() as f64);
         if due.is_empty() {
             return Ok(());
         }
@@ -203,7 +203,7 @@ impl Router {
         let connected: HashSet<Device> = connected(&self.ctx, &waiting).await?.into_iter().collect();
         let (mut nudge, mut away) = (HashSet::new(), HashSet::new());
         let again_ms = now_ms + self.ctx.config.section::<Mailbox>().grace_ms as i64;
-        let mut look_after = |seq: u64, message: &mut Watched| match looks.get(&message.device) {
+        let mut look_after = |seq: u64, message: &mut PendingMessage| match looks.get(&message.device) {
             Some(Look::WaitsFrom(first)) if seq >= *first => {
                 let remind = connected.contains(&message.device) && !message.nudged;
                 if remind {
@@ -217,7 +217,7 @@ impl Router {
             }
             _ => false,
         };
-        self.watched.retain(|seq, message| message.due_ms > now_ms || look_after(*seq, message));
+        self.pending.retain(|seq, message| message.due_ms > now_ms || look_after(*seq, message));
         for device in nudge {
             self.nudge(device).await?;
         }
@@ -230,7 +230,7 @@ impl Router {
     /// Each with its first message that is due.
     fn due_devices(&self, now_ms: i64) -> HashMap<Device, u64> {
         let mut due = HashMap::new();
-        for (seq, message) in self.watched.iter().filter(|(_, message)| message.due_ms <= now_ms) {
+        for (seq, message) in self.pending.iter().filter(|(_, message)| message.due_ms <= now_ms) {
             due.entry(message.device).or_insert(*seq);
         }
         due
@@ -240,7 +240,7 @@ impl Router {
     async fn settle_acknowledged(&mut self, now_ms: i64) -> anyhow::Result<()> {
         let devices: Vec<Device> = self.due_devices(now_ms).into_keys().collect();
         let noted = acked::noted(&self.ctx, self.epoch, &devices).await?;
-        self.watched.retain(|seq, message| {
+        self.pending.retain(|seq, message| {
             message.due_ms > now_ms || noted.get(&message.device).is_none_or(|up_to| seq > up_to)
         });
         Ok(())
