@@ -207,7 +207,7 @@ fn content_of(item: &Outgoing) -> Result<Content, SdkError> {
     Content::decode(item.content.0.as_slice()).map_err(|_| SdkError::Internal("queued content can't be read"))
 }
 
-/// What somebody changed by an item. Texts show their own fate; receipts and the like are nobody's business.
+/// What somebody changed by an item. Texts show their own outcome; receipts and the like are nobody's business.
 fn change(item: &Outgoing) -> Result<Option<Change>, SdkError> {
     Ok(match content_of(item)?.kind {
         Some(Kind::Reaction(_)) => Some(Change::Reaction),

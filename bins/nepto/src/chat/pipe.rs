@@ -20,7 +20,7 @@ use crate::names::Names;
 const LINES_MAX: usize = 16;
 /// Of what was written, what the server has not said yes or no to.
 const NOT_STORED: &str = "what is not stored yet";
-/// Messages whose fate is looked at in the end.
+/// Messages whose outcome is looked at in the end.
 const SENT_MAX: usize = 100_000;
 
 pub async fn run(

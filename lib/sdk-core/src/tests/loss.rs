@@ -192,14 +192,14 @@ proptest! {
 
     /// Whatever is lost, doubled or out of order: what arrived is shown once, and nothing breaks for good.
     #[test]
-    fn what_arrives_is_shown_once(fates in proptest::collection::vec((0u8..10, any::<bool>()), 5..40), seed in any::<u64>()) {
+    fn what_arrives_is_shown_once(outcomes in proptest::collection::vec((0u8..10, any::<bool>()), 5..40), seed in any::<u64>()) {
         use rand::SeedableRng;
         use rand::seq::SliceRandom;
         let (mut world, mut a, mut b) = friends();
         let (alice, bob) = (a.account(), b.account());
         let mut rng = rand::rngs::StdRng::seed_from_u64(seed);
         let mut expected: Vec<String> = vec![];
-        for (round, chunk) in fates.chunks(7).enumerate() {
+        for (round, chunk) in outcomes.chunks(7).enumerate() {
             for (n, _) in chunk.iter().enumerate() {
                 a.say(bob, &format!("{round}.{n}"));
             }
@@ -207,22 +207,22 @@ proptest! {
             let mailbox = world.mailboxes.get_mut(&(bob, b.number())).unwrap();
             let sent: Vec<_> = mailbox.drain(..).collect();
             let texts: Vec<_> = sent.iter().filter(|d| d.envelope.as_ref().unwrap().r#type != 0).cloned().collect();
-            let mut fated = vec![];
-            for (n, ((fate, _), deliver)) in chunk.iter().zip(&texts).enumerate() {
-                match fate {
+            let mut arriving = vec![];
+            for (n, ((outcome, _), deliver)) in chunk.iter().zip(&texts).enumerate() {
+                match outcome {
                     0 | 1 => {} // lost
-                    2 | 3 => fated.extend([deliver.clone(), deliver.clone()]),
-                    _ => fated.push(deliver.clone()),
+                    2 | 3 => arriving.extend([deliver.clone(), deliver.clone()]),
+                    _ => arriving.push(deliver.clone()),
                 }
-                if *fate > 1 {
+                if *outcome > 1 {
                     expected.push(format!("{round}.{n}"));
                 }
             }
             if chunk[0].1 {
-                fated.shuffle(&mut rng);
+                arriving.shuffle(&mut rng);
             }
             let base = b.core.store.begin().cursor().unwrap().unwrap().seq;
-            for (n, mut deliver) in fated.into_iter().enumerate() {
+            for (n, mut deliver) in arriving.into_iter().enumerate() {
                 deliver.seq = base + 1 + n as u64;
                 world.deliver(&mut b, &deliver);
             }

@@ -12,7 +12,7 @@ use nepto_testkit::Stack;
 use crate::people::{Person, Raw, devices_of, friends, opaque};
 
 /// What became of a message.
-async fn fate(raw: &mut Raw, send: SendDm) -> String {
+async fn outcome(raw: &mut Raw, send: SendDm) -> String {
     match raw.call(client_frame::Kind::SendDm(send)).await.unwrap() {
         server_frame::Kind::Stored(stored) if stored.duplicate => "duplicate".into(),
         server_frame::Kind::Stored(_) => "stored".into(),
@@ -46,13 +46,13 @@ async fn who_was_accepted_first_and_writes_accepts_the_answers() {
         let to_kim = devices_of(&lee.client, kim.account()).await.unwrap();
         if taken_back {
             lee.client.http().set_consent(kim.account(), Consent::Blocked).await.unwrap();
-            assert_eq!(fate(&mut kims, opaque(1, lee.account(), &to_lee, b"x")).await, "blocked");
+            assert_eq!(outcome(&mut kims, opaque(1, lee.account(), &to_lee, b"x")).await, "blocked");
         }
         lee.client.http().set_consent(kim.account(), Consent::Accepted).await.unwrap();
-        assert_eq!(fate(&mut kims, opaque(2, lee.account(), &to_lee, b"x")).await, "stored");
+        assert_eq!(outcome(&mut kims, opaque(2, lee.account(), &to_lee, b"x")).await, "stored");
         assert_eq!(contacts(&kim.client).await, HashMap::from([(lee.account(), Consent::Accepted)]));
         for number in 10..17 {
-            assert_eq!(fate(&mut lees, opaque(number, kim.account(), &to_kim, b"x")).await, "stored");
+            assert_eq!(outcome(&mut lees, opaque(number, kim.account(), &to_kim, b"x")).await, "stored");
             let envelope = kims.delivery().await.unwrap().envelope.unwrap();
             assert!(!envelope.request, "answer {number} is a request; taken back: {taken_back}");
         }
@@ -90,18 +90,18 @@ async fn neither_mismatches_nor_retries_use_requests_up() {
     let devices = devices_of(&kim.client, lee.account()).await.unwrap();
     let wrong = [(devices[0].0, devices[0].1 % 16_000 + 1)];
     for number in 100..107 {
-        assert_eq!(fate(&mut kims, opaque(number, lee.account(), &wrong, b"x")).await, "mismatch");
+        assert_eq!(outcome(&mut kims, opaque(number, lee.account(), &wrong, b"x")).await, "mismatch");
     }
     assert_eq!(contacts(&kim.client).await, HashMap::new(), "nothing was stored");
     assert_eq!(contacts(&lee.client).await, HashMap::new(), "nothing was stored");
     for number in 0..5 {
-        assert_eq!(fate(&mut kims, opaque(number, lee.account(), &devices, b"x")).await, "stored");
+        assert_eq!(outcome(&mut kims, opaque(number, lee.account(), &devices, b"x")).await, "stored");
         for _ in 0..3 {
-            assert_eq!(fate(&mut kims, opaque(number, lee.account(), &devices, b"x")).await, "duplicate");
+            assert_eq!(outcome(&mut kims, opaque(number, lee.account(), &devices, b"x")).await, "duplicate");
         }
     }
-    assert_eq!(fate(&mut kims, opaque(5, lee.account(), &devices, b"x")).await, "request_limit");
-    assert_eq!(fate(&mut kims, opaque(4, lee.account(), &devices, b"x")).await, "duplicate");
+    assert_eq!(outcome(&mut kims, opaque(5, lee.account(), &devices, b"x")).await, "request_limit");
+    assert_eq!(outcome(&mut kims, opaque(4, lee.account(), &devices, b"x")).await, "duplicate");
     assert_eq!(contacts(&kim.client).await[&lee.account()], Consent::Accepted);
     assert_eq!(contacts(&lee.client).await[&kim.account()], Consent::Requested);
 }
@@ -129,7 +129,7 @@ async fn new_contacts_are_counted_whatever_way_they_come() {
             }
             // the second message to somebody is to nobody new
             for id in [2 * number as u128, 2 * number as u128 + 1] {
-                match fate(&mut raw, opaque(id, other.account(), &devices, b"x")).await.as_str() {
+                match outcome(&mut raw, opaque(id, other.account(), &devices, b"x")).await.as_str() {
                     "stored" => stored += 1,
                     refused => assert_eq!((refused, number), ("rate_limited", MAX), "{decides_first}"),
                 }
@@ -142,7 +142,7 @@ async fn new_contacts_are_counted_whatever_way_they_come() {
         others[MAX].says(&me, "hello").await.unwrap();
         me.client.http().set_consent(others[MAX].account(), Consent::Accepted).await.unwrap();
         let devices = devices_of(&me.client, others[MAX].account()).await.unwrap();
-        assert_eq!(fate(&mut raw, opaque(99, others[MAX].account(), &devices, b"x")).await, "stored");
+        assert_eq!(outcome(&mut raw, opaque(99, others[MAX].account(), &devices, b"x")).await, "stored");
         // whoever wrote to us has used one of their own; they are of no use to the next round
         others.pop();
         others.push(Person::join(&stack).await.unwrap());
@@ -157,7 +157,7 @@ async fn a_message_without_a_copy_for_every_own_device_is_a_mismatch_of_ones_own
     alice.client.disconnect();
     let devices = devices_of(&alice.client, bob.account()).await.unwrap();
     let mut raw = Raw::open(&stack, &alice.client, None).await.unwrap();
-    assert_eq!(fate(&mut raw, opaque(1, bob.account(), &devices, b"x")).await, "stored");
+    assert_eq!(outcome(&mut raw, opaque(1, bob.account(), &devices, b"x")).await, "stored");
 
     let phone = alice.second_device(&stack).await.unwrap();
     told_of_other_devices(&mut raw).await;
@@ -178,16 +178,16 @@ async fn a_message_without_a_copy_for_every_own_device_is_a_mismatch_of_ones_own
         assert_eq!(found.account, alice.account().to_vec());
         assert_eq!((found.missing, found.extra, found.stale), (numbers(missing), numbers(extra), numbers(stale)));
     }
-    assert_eq!(fate(&mut raw, message(copies(&other_only))).await, "stored");
+    assert_eq!(outcome(&mut raw, message(copies(&other_only))).await, "stored");
     // a receipt is for nobody of one's own
     let receipt = SendDm { recipient_only: true, ..opaque(3, bob.account(), &devices, b"x") };
-    assert_eq!(fate(&mut raw, receipt).await, "stored");
+    assert_eq!(outcome(&mut raw, receipt).await, "stored");
     let both = SendDm { recipient_only: true, client_msg_id: vec![4; 16], ..message(copies(&other_only)) };
-    assert_eq!(fate(&mut raw, both).await, "malformed");
+    assert_eq!(outcome(&mut raw, both).await, "malformed");
 
     alice.client.revoke_device(other).await.unwrap();
     told_of_other_devices(&mut raw).await;
-    assert_eq!(fate(&mut raw, opaque(5, bob.account(), &devices, b"x")).await, "stored");
+    assert_eq!(outcome(&mut raw, opaque(5, bob.account(), &devices, b"x")).await, "stored");
 }
 
 async fn told_of_other_devices(raw: &mut Raw) {

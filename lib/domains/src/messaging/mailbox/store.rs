@@ -154,13 +154,13 @@ impl Store {
         (Self { writers: senders.into(), shards }, writers)
     }
 
-    /// Queues a message for its shard's writer, in the order of the calls; the future is its fate.
+    /// Queues a message for its shard's writer, in the order of the calls; the future is its outcome.
     pub fn submit(&self, message: Submission) -> impl Future<Output = Result<Stored, StoreError>> + Send + use<> {
-        let (done, fate) = oneshot::channel();
+        let (done, outcome) = oneshot::channel();
         let queued = self.writers[self.shards.of(message.to).index()].try_send(Pending { message, done });
         async move {
             queued.map_err(|_| StoreError::Unavailable("its queue is full".to_owned()))?;
-            fate.await.unwrap_or_else(|_| Err(StoreError::Unavailable("this gateway is stopping".to_owned())))
+            outcome.await.unwrap_or_else(|_| Err(StoreError::Unavailable("this gateway is stopping".to_owned())))
         }
     }
 }
@@ -251,19 +251,19 @@ impl ShardWriter {
     /// Commits what is not worth a batch message by message, all at once. What has to go copy by copy comes after that, for each
     /// recipient one after the other: frames of one connection are stored in their order.
     async fn commit_each(&self, group: Vec<Pending>) {
-        let fates = join_all(group.iter().map(|pending| self.commit_whole(&pending.message))).await;
+        let outcomes = join_all(group.iter().map(|pending| self.commit_whole(&pending.message))).await;
         let mut by_copy: HashMap<AccountId, Vec<Pending>> = HashMap::new();
-        for (pending, fate) in group.into_iter().zip(fates) {
-            match fate {
+        for (pending, outcome) in group.into_iter().zip(outcomes) {
+            match outcome {
                 // who asked may be gone; the message is stored all the same
-                Some(fate) => drop(pending.done.send(fate)),
+                Some(outcome) => drop(pending.done.send(outcome)),
                 None => by_copy.entry(pending.message.to).or_default().push(pending),
             }
         }
         let of_one = |messages: Vec<Pending>| async move {
             for pending in messages {
-                let fate = self.commit_copies(&pending.message).await;
-                let _ = pending.done.send(fate);
+                let outcome = self.commit_copies(&pending.message).await;
+                let _ = pending.done.send(outcome);
             }
         };
         join_all(by_copy.into_values().map(of_one)).await;
@@ -399,8 +399,8 @@ impl ShardWriter {
     }
 }
 
-fn answer_all(group: Vec<Pending>, fate: Result<Stored, StoreError>) {
+fn answer_all(group: Vec<Pending>, outcome: Result<Stored, StoreError>) {
     for pending in group {
-        let _ = pending.done.send(fate.clone());
+        let _ = pending.done.send(outcome.clone());
     }
 }

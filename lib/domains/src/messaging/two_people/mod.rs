@@ -26,7 +26,7 @@ use nepto_proto::{AccountId, ClientMsgId, DeviceId, ErrorCode};
 use nepto_testkit::{Nats, Redis};
 use redis::AsyncCommands;
 
-use self::model::{Act, Fate, Person, REQUESTS_MAX, happens};
+use self::model::{Act, Outcome, Person, REQUESTS_MAX, happens};
 use super::config::{Limits, Mailbox};
 use super::requests;
 use super::send::{self, Refusal};
@@ -158,7 +158,7 @@ struct Pair<'w> {
 }
 
 impl Pair<'_> {
-    async fn act(&mut self, (who, act): Step) -> Fate {
+    async fn act(&mut self, (who, act): Step) -> Outcome {
         let [me, other] = [self.accounts[who], self.accounts[1 - who]];
         let consent = match act {
             Act::Accept => Consent::Accepted,
@@ -167,7 +167,7 @@ impl Pair<'_> {
             Act::Relink => {
                 let had_any = !self.list(me).devices.is_empty();
                 self.relist(me, !had_any).await;
-                return Fate::None;
+                return Outcome::None;
             }
             Act::Wait => return self.wait().await,
             Act::Flush => return self.flush().await,
@@ -180,11 +180,11 @@ impl Pair<'_> {
             Act::Write | Act::Retry | Act::WriteAndDie => return self.write(who, act, [false, false]).await,
         };
         self.world.accounts.decide(me, other, consent).await.unwrap();
-        Fate::None
+        Outcome::None
     }
 
     /// Writes, leaving a device of the other or one's own out if asked to.
-    async fn write(&mut self, who: usize, act: Act, [theirs, own]: [bool; 2]) -> Fate {
+    async fn write(&mut self, who: usize, act: Act, [theirs, own]: [bool; 2]) -> Outcome {
         let [me, other] = [self.accounts[who], self.accounts[1 - who]];
         let device = DeviceId::try_from(1).unwrap();
         let known = self.sent[who].filter(|_| act == Act::Retry);
@@ -206,14 +206,14 @@ impl Pair<'_> {
             Ok(cleared) => cleared,
             Err(Refusal::Mismatch(mismatch)) => {
                 assert_eq!(mismatch.account, if own { me } else { other }.to_vec());
-                return Fate::Mismatch;
+                return Outcome::Mismatch;
             }
             Err(Refusal::Failure(failure)) => {
                 return match failure.code {
-                    ErrorCode::DeviceUnknown => Fate::DeviceUnknown,
-                    ErrorCode::Blocked => Fate::Blocked,
-                    ErrorCode::YouBlocked => Fate::YouBlocked,
-                    ErrorCode::RequestLimit => Fate::RequestLimit,
+                    ErrorCode::DeviceUnknown => Outcome::DeviceUnknown,
+                    ErrorCode::Blocked => Outcome::Blocked,
+                    ErrorCode::YouBlocked => Outcome::YouBlocked,
+                    ErrorCode::RequestLimit => Outcome::RequestLimit,
                     _ => panic!("{failure:?}"),
                 };
             }
@@ -222,7 +222,7 @@ impl Pair<'_> {
         if act != Act::WriteAndDie {
             send::noted(ctx, me, other, cleared).await.unwrap();
         }
-        Fate::Stored { request: cleared.request }
+        Outcome::Stored { request: cleared.request }
     }
 
     fn list(&self, of: AccountId) -> DeviceList {
@@ -255,11 +255,11 @@ impl Pair<'_> {
         [a, b, c, d]
     }
 
-    async fn flush(&self) -> Fate {
+    async fn flush(&self) -> Outcome {
         self.forget(&self.remembered()).await
     }
 
-    async fn wait(&self) -> Fate {
+    async fn wait(&self) -> Outcome {
         self.forget(&self.brief()).await
     }
 
@@ -283,9 +283,9 @@ impl Pair<'_> {
         }
     }
 
-    async fn forget(&self, keys: &[String]) -> Fate {
+    async fn forget(&self, keys: &[String]) -> Outcome {
         let () = self.world.ctx.redis.clone().del(keys).await.unwrap();
-        Fate::None
+        Outcome::None
     }
 
     /// What each is listed with among the other's contacts.

@@ -48,7 +48,7 @@ impl Act {
 
 /// What becomes of a message.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Fate {
+pub enum Outcome {
     /// No message was sent.
     None,
     /// Stored, among the requests or not.
@@ -85,7 +85,7 @@ impl Person {
 }
 
 /// The law: what happens when one of the two acts.
-pub fn happens(people: &mut [Person; 2], who: usize, act: Act) -> Fate {
+pub fn happens(people: &mut [Person; 2], who: usize, act: Act) -> Outcome {
     let other = 1 - who;
     match act {
         Act::Accept => people[who].consent = Some(Consent::Accepted),
@@ -104,21 +104,21 @@ pub fn happens(people: &mut [Person; 2], who: usize, act: Act) -> Fate {
         }
         Act::Write | Act::Retry | Act::WriteAndDie | Act::WrongDevices => return writes(people, who, other, act),
     }
-    Fate::None
+    Outcome::None
 }
 
-fn writes(people: &mut [Person; 2], who: usize, other: usize, act: Act) -> Fate {
+fn writes(people: &mut [Person; 2], who: usize, other: usize, act: Act) -> Outcome {
     if !people[other].linked {
-        return Fate::DeviceUnknown;
+        return Outcome::DeviceUnknown;
     }
     if people[who].consent == Some(Consent::Blocked) {
-        return Fate::YouBlocked;
+        return Outcome::YouBlocked;
     }
     if people[other].consent == Some(Consent::Blocked) {
-        return Fate::Blocked;
+        return Outcome::Blocked;
     }
     if act == Act::WrongDevices {
-        return Fate::Mismatch;
+        return Outcome::Mismatch;
     }
     // who is writing accepts answers already
     let accepted = people[other].consent == Some(Consent::Accepted);
@@ -126,7 +126,7 @@ fn writes(people: &mut [Person; 2], who: usize, other: usize, act: Act) -> Fate 
     let counted = act == Act::Retry && people[who].last == Some(true);
     if request && !counted {
         if people[who].requests == REQUESTS_MAX {
-            return Fate::RequestLimit;
+            return Outcome::RequestLimit;
         }
         people[who].requests += 1;
     }
@@ -141,5 +141,5 @@ fn writes(people: &mut [Person; 2], who: usize, other: usize, act: Act) -> Fate 
         people[who].consent = Some(Consent::Accepted);
         people[other].consent = people[other].consent.or(Some(Consent::Requested));
     }
-    Fate::Stored { request }
+    Outcome::Stored { request }
 }
