@@ -21,13 +21,13 @@ use crate::fetch::is_local_name;
 /// Lets nobody in whom a page sent.
 pub async fn keep_out(State(names): State<Arc<[String]>>, request: Request, next: Next) -> Response {
     let host = request.uri().authority().map(|authority| authority.as_str().to_owned());
-    match judge(request.headers(), host.as_deref(), &names) {
+    match validate(request.headers(), host.as_deref(), &names) {
         Ok(()) => next.run(request).await,
         Err(why) => Failure::new(ErrorCode::OperatorsOnly, why).into_response(),
     }
 }
 
-fn judge(headers: &HeaderMap, in_target: Option<&str>, names: &[String]) -> Result<(), String> {
+fn validate(headers: &HeaderMap, in_target: Option<&str>, names: &[String]) -> Result<(), String> {
     if headers.contains_key(header::ORIGIN) {
         return Err("a web page asks; use nepto admin or curl".into());
     }
@@ -62,7 +62,7 @@ mod tests {
         for (name, value) in headers {
             map.append(*name, value.parse().unwrap());
         }
-        judge(&map, None, &["nepto-1.example.org".to_owned()])
+        validate(&map, None, &["nepto-1.example.org".to_owned()])
     }
 
     #[test]
@@ -95,7 +95,7 @@ mod tests {
         ] {
             assert!(ask(&[("host", host)]).is_err(), "{host}");
             assert!(ask(&[("host", "127.0.0.1"), ("host", host)]).is_err(), "{host}");
-            assert!(judge(&HeaderMap::new(), Some(host), &[]).is_err(), "{host}");
+            assert!(validate(&HeaderMap::new(), Some(host), &[]).is_err(), "{host}");
         }
     }
 }

@@ -178,20 +178,20 @@ impl Endpoint {
         self.identity.doubt();
     }
 
-    /// Asks once, and hands the answer's JSON to `judge`. What the judge refuses counts against the endpoint.
+    /// Asks once, and hands the answer's JSON to `validate`. What it refuses counts against the endpoint.
     pub async fn ask<T>(
         &self,
         method: &str,
         params: &Value,
-        judge: impl FnOnce(&str) -> Result<T, RpcError>,
+        validate: impl FnOnce(&str) -> Result<T, RpcError>,
     ) -> Result<T, RpcError> {
         self.identify().await?;
-        let (judged, took) = self.put(method, params, judge).await;
-        match &judged {
+        let (validated, took) = self.put(method, params, validate).await;
+        match &validated {
             Ok(_) => self.note_answer(took),
             Err(error) => self.note_failure(method, error),
         }
-        judged
+        validated
     }
 
     /// Asks which chain it serves, unless that is known. One asks, before it has a permit, and all others wait for what comes
@@ -209,7 +209,7 @@ impl Endpoint {
             return Err(error);
         }
         let method = "eth_chainId";
-        let (said, _) = self.put(method, &json!([]), |answer| identity::judge(answer, wanted)).await;
+        let (said, _) = self.put(method, &json!([]), |answer| identity::validate(answer, wanted)).await;
         match said.map_err(identity::unsaid) {
             Ok(()) => {
                 // that it answers this says nothing about how it does otherwise
@@ -230,7 +230,7 @@ impl Endpoint {
         &self,
         method: &str,
         params: &Value,
-        judge: impl FnOnce(&str) -> Result<T, RpcError>,
+        validate: impl FnOnce(&str) -> Result<T, RpcError>,
     ) -> (Result<T, RpcError>, Duration) {
         let permit = self.permit().await;
         let started = Instant::now();
@@ -238,9 +238,9 @@ impl Endpoint {
             Ok(answered) => answered,
             Err(_) => Err(RpcError::Failed(format!("no answer within {} s", self.limits.timeout.as_secs_f32()))),
         };
-        let judged = answered.and_then(|(id, body)| judge(result(id, &body)?.get()));
+        let validated = answered.and_then(|(id, body)| validate(result(id, &body)?.get()));
         drop(permit);
-        (judged, started.elapsed())
+        (validated, started.elapsed())
     }
 
     async fn exchange(&self, method: &str, params: &Value) -> Result<(u64, String), RpcError> {

@@ -50,8 +50,8 @@ impl Identity {
     }
 }
 
-/// Judges an answer to `eth_chainId`.
-pub(super) fn judge(answer: &str, wanted: u64) -> Result<(), RpcError> {
+/// Validates an answer to `eth_chainId`.
+pub(super) fn validate(answer: &str, wanted: u64) -> Result<(), RpcError> {
     let serves: U64 = serde_json::from_str(answer).map_err(RpcError::unreadable)?;
     let serves = serves.to::<u64>();
     if serves == wanted { Ok(()) } else { Err(RpcError::OtherChain { serves, wanted }) }
@@ -71,10 +71,10 @@ mod tests {
 
     #[test]
     fn what_it_serves_is_read() {
-        assert_eq!(judge("\"0x7a69\"", 31_337), Ok(()));
-        assert_eq!(judge("\"0x5\"", 31_337), Err(RpcError::OtherChain { serves: 5, wanted: 31_337 }));
+        assert_eq!(validate("\"0x7a69\"", 31_337), Ok(()));
+        assert_eq!(validate("\"0x5\"", 31_337), Err(RpcError::OtherChain { serves: 5, wanted: 31_337 }));
         for nothing in ["null", "{}", "true", "\"0xfffffffffffffffffff\""] {
-            assert!(matches!(judge(nothing, 5), Err(RpcError::Failed(_))), "{nothing}");
+            assert!(matches!(validate(nothing, 5), Err(RpcError::Failed(_))), "{nothing}");
         }
         let refused = RpcError::Refused { code: -32_601, message: "unknown method".into(), data: None };
         assert!(matches!(unsaid(refused), RpcError::Failed(why) if why.contains("unknown method")));

@@ -1,7 +1,7 @@
 //! Asking the nodes of a chain: JSON-RPC over HTTP, to several endpoints of which any may lag, fail, limit or lie.
 //!
 //! [`Pool::ask`] puts a question to one endpoint after the other, the healthiest first, until one gives an answer that
-//! passes the caller's judgement. An answer that does not is a mark against its endpoint. A node of another chain is not
+//! passes the caller's validation. An answer that does not is a mark against its endpoint. A node of another chain is not
 //! asked.
 
 mod dialect;

@@ -74,20 +74,20 @@ impl Pool {
         self.endpoints.iter().map(Endpoint::status).collect()
     }
 
-    /// Asks until an answer passes `judge`. `height` is a block that the answer needs: who is known to lag is asked last.
+    /// Asks until an answer passes `validate`. `height` is a block that the answer needs: who is known to lag is asked last.
     /// A range that is too large is said at once; of other failures the one that says most.
     pub async fn ask<T>(
         &self,
         method: &str,
         params: &Value,
         height: Option<u64>,
-        judge: impl Fn(&str) -> Result<T, RpcError>,
+        validate: impl Fn(&str) -> Result<T, RpcError>,
     ) -> Result<T, RpcError> {
         let mut order = self.awake().await?;
         order.sort_by_cached_key(|endpoint| endpoint.order(height));
         let mut worst = RpcError::NoEndpoint;
         for endpoint in order {
-            match endpoint.ask(method, params, &judge).await {
+            match endpoint.ask(method, params, &validate).await {
                 Err(error @ RpcError::TooMany(_)) => return Err(error),
                 Err(error) => {
                     if error.weight() >= worst.weight() {
@@ -105,11 +105,12 @@ impl Pool {
         &self,
         method: &str,
         params: &Value,
-        judge: impl Fn(&str) -> Result<T, RpcError>,
+        validate: impl Fn(&str) -> Result<T, RpcError>,
     ) -> Result<Vec<(&Endpoint, Result<T, RpcError>)>, RpcError> {
-        let judge = &judge;
+        let validate = &validate;
         let asked = self.awake().await?.into_iter();
-        Ok(join_all(asked.map(|endpoint| async move { (endpoint, endpoint.ask(method, params, judge).await) })).await)
+        Ok(join_all(asked.map(|endpoint| async move { (endpoint, endpoint.ask(method, params, validate).await) }))
+            .await)
     }
 
     /// Every endpoint that does not rest. If all do, waits for the first to come back, but not long.

@@ -103,7 +103,7 @@ impl Nodes {
         if answers.iter().any(|(_, answer)| is_not_understood(answer)) {
             answers = self.put(&pin, &question.by_number(block)).await?;
         }
-        let answer = judge(&answers, self.pool.endpoints().len()).map_err(Unsettled)?;
+        let answer = decide(&answers, self.pool.endpoints().len()).map_err(Unsettled)?;
         Ok((answer, block))
     }
 
@@ -122,7 +122,7 @@ fn is_not_understood(answer: &Result<Answer, RpcError>) -> bool {
 
 /// What the answers come to. Who is out of reach or of another chain says nothing; who is there and does not know the
 /// block, or can't answer, keeps a yes from counting.
-fn judge(answers: &[(&str, Result<Answer, RpcError>)], endpoints: usize) -> Result<Answer, String> {
+fn decide(answers: &[(&str, Result<Answer, RpcError>)], endpoints: usize) -> Result<Answer, String> {
     let (mut yes, mut noes, mut silent) = (0, Vec::new(), NOBODY.to_owned());
     let mut unsure = None;
     for (name, answer) in answers {
@@ -167,7 +167,7 @@ mod tests {
 
     fn verdict(answers: &str, endpoints: usize) -> Option<Answer> {
         let named: Vec<_> = answers.chars().map(|letter| ("node", answer(letter))).collect();
-        judge(&named, endpoints).ok()
+        decide(&named, endpoints).ok()
     }
 
     #[test]

@@ -79,7 +79,7 @@ impl Source {
 
     async fn header_where(&self, number: u64, is_it: impl Fn(&SealedHeader) -> bool) -> Result<SealedHeader, RpcError> {
         let params = json!([U64::from(number), false]);
-        let judge = |answer: &str| {
+        let validate = |answer: &str| {
             let header = SealedHeader::read(answer)?;
             if header.number() != number {
                 return Err(RpcError::Lie(format!("block {} when asked for {number}", header.number())));
@@ -87,7 +87,7 @@ impl Source {
             // on another branch: no lie
             if is_it(&header) { Ok(header) } else { Err(RpcError::Missing) }
         };
-        let header = self.pool.ask("eth_getBlockByNumber", &params, Some(number), judge).await;
+        let header = self.pool.ask("eth_getBlockByNumber", &params, Some(number), validate).await;
         header.map_err(|error| of_block(number, error))
     }
 
@@ -145,8 +145,8 @@ impl Source {
             return Ok(Block { header, logs: Vec::new(), proof: Proof::Bloom });
         }
         let params = json!([header.hash()]);
-        let judge = |answer: &str| prove(answer, &header, self.encoding);
-        let logs = self.pool.ask("eth_getBlockReceipts", &params, Some(header.number()), judge).await;
+        let validate = |answer: &str| prove(answer, &header, self.encoding);
+        let logs = self.pool.ask("eth_getBlockReceipts", &params, Some(header.number()), validate).await;
         let mut logs = logs.map_err(|error| of_block(header.number(), error))?;
         logs.retain(|log| watch.wants(log));
         Ok(Block { header, logs, proof: Proof::Receipts })

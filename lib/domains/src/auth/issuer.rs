@@ -15,7 +15,7 @@ use nepto_proto::xeddsa::PublicKey;
 use nepto_proto::{AccountId, DeviceId, ErrorCode, SessionId};
 
 use super::invites::Code;
-use super::model::{Presented, RefreshToken, judge};
+use super::model::{Presented, RefreshToken, classify};
 use super::ops::Auth;
 use super::sessions::ids;
 use super::sign_up::Gate;
@@ -161,7 +161,7 @@ impl Issuer {
         self.check_refresh(&request, &token, &row).await?;
         let newest = row.generation;
         let since_rotation = Duration::from_millis((now_ms - row.refreshed_at_ms).max(0).unsigned_abs());
-        let generation = match judge(token.generation, newest, since_rotation) {
+        let generation = match classify(token.generation, newest, since_rotation) {
             Presented::Newest => {
                 let ttl = self.auth.refresh_ttl();
                 if !store.rotate(token.account, token.session, newest, now_ms, ttl).await?

@@ -76,8 +76,8 @@ pub enum Presented {
 /// How long after a rotation the token before may still be presented.
 pub const ANSWER_LOST_WITHIN: Duration = Duration::from_secs(60);
 
-/// Judges a token against the newest generation of its session and the time since the last rotation.
-pub fn judge(presented: u32, newest: u32, since_rotation: Duration) -> Presented {
+/// Classifies a token by the newest generation of its session and the time since the last rotation.
+pub fn classify(presented: u32, newest: u32, since_rotation: Duration) -> Presented {
     if presented == newest {
         Presented::Newest
     } else if presented.checked_add(1) == Some(newest) && since_rotation <= ANSWER_LOST_WITHIN {
@@ -273,7 +273,7 @@ mod tests {
 
         #[test]
         fn only_the_newest_rotates(presented in 0u32..10, newest in 0u32..10, seconds in 0u64..200) {
-            let verdict = judge(presented, newest, Duration::from_secs(seconds));
+            let verdict = classify(presented, newest, Duration::from_secs(seconds));
             prop_assert_eq!(verdict == Presented::Newest, presented == newest);
             if verdict == Presented::AnswerLost {
                 prop_assert!(presented + 1 == newest && seconds <= 60);

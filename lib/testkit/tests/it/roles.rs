@@ -23,7 +23,7 @@ fn said(output: &Output) -> String {
 }
 
 #[tokio::test]
-async fn a_configuration_is_judged_before_anything_starts() {
+async fn a_configuration_is_validated_before_anything_starts() {
     let folder = tempfile::tempdir().unwrap();
     let file = folder.path().join("nepto.toml");
     let path = file.to_str().unwrap();

@@ -75,8 +75,8 @@ async fn ask(pool: &Pool, key: &TokenKey, call: Call, uri_bytes_max: usize) -> R
         Call::Uri => uriCall { id: key.token }.abi_encode(),
     };
     let params = json!([{ "to": key.contract, "data": Bytes::from(call_data) }, "latest"]);
-    let judge = |answer: &str| serde_json::from_str::<Bytes>(answer).map_err(RpcError::unreadable);
-    let answer = pool.ask("eth_call", &params, None, judge).await.map_err(|error| match error {
+    let validate = |answer: &str| serde_json::from_str::<Bytes>(answer).map_err(RpcError::unreadable);
+    let answer = pool.ask("eth_call", &params, None, validate).await.map_err(|error| match error {
         RpcError::Refused { .. } => {
             Problem::new(MetadataReason::NoUri, "the contract names no file for this token; does the token exist?")
         }

@@ -167,11 +167,11 @@ impl Tracker {
 
     /// The first answer that is not `null`; `None` if every node says so.
     async fn answer<T: for<'de> Deserialize<'de>>(&self, method: &str, params: &Value) -> Result<Option<T>, RpcError> {
-        let judge = |answer: &str| {
+        let validate = |answer: &str| {
             let read: Option<T> = serde_json::from_str(answer).map_err(RpcError::unreadable)?;
             read.ok_or(RpcError::Missing)
         };
-        match self.source.pool().ask(method, params, None, judge).await {
+        match self.source.pool().ask(method, params, None, validate).await {
             Ok(answer) => Ok(Some(answer)),
             Err(RpcError::Missing) => Ok(None),
             Err(error) => Err(error),
