@@ -2,7 +2,7 @@
 //!
 //! A lower head is no reorganization: nodes lag and sync. A block with another hash at a height that we know raises doubt;
 //! then every endpoint is asked which chain it serves and what it knows, and the majority counts. Nothing below a final
-//! block is ever given up.
+//! block is ever orphaned.
 
 use std::collections::BTreeMap;
 
@@ -87,7 +87,7 @@ impl Known {
             Move::Wait => {}
         }
         if let Some((tip, _)) = self.tip() {
-            // the newest final block stays: nothing is given up below it
+            // the newest final block stays: nothing is orphaned below it
             let floor = self.final_height.max(tip.saturating_sub(window)).min(tip);
             self.hashes = self.hashes.split_off(&floor);
         }

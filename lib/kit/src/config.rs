@@ -127,7 +127,7 @@ pub struct Nats {
     pub replicas: usize,
     /// Streams that the mailboxes are spread over. Can't be changed once messages are stored.
     pub shards: Shards,
-    /// Bytes of all dead letters together. JetStream sets them aside; past them consumers keep what they would give up.
+    /// Bytes of all dead letters together. JetStream sets them aside; past them consumers keep what they would dead-letter.
     pub dead_letters_bytes_max: i64,
 }
 

@@ -63,7 +63,7 @@ pub async fn call<O: Operation>(nats: &async_nats::Client, clock: &Clock, operat
 }
 
 /// Whether nobody waits for the answer any more. Who names no deadline waits.
-fn is_given_up(headers: Option<&async_nats::HeaderMap>, now_ms: i64) -> bool {
+fn has_expired(headers: Option<&async_nats::HeaderMap>, now_ms: i64) -> bool {
     let deadline_ms = headers.and_then(|headers| headers.get(DEADLINE_HEADER)?.as_str().parse::<i64>().ok());
     deadline_ms.is_some_and(|deadline_ms| deadline_ms.saturating_add(SKEW_MAX.as_millis() as i64) <= now_ms)
 }
@@ -132,8 +132,8 @@ impl Service {
             };
             let Some(reply_to) = request.reply else { continue };
             let permit = permits.clone().acquire_owned().await?;
-            if is_given_up(request.headers.as_ref(), ctx.clock.now_ms()) {
-                metrics::counter!("nepto_service_given_up_total", "domain" => self.domain, "operation" => self.name)
+            if has_expired(request.headers.as_ref(), ctx.clock.now_ms()) {
+                metrics::counter!("nepto_service_expired_total", "domain" => self.domain, "operation" => self.name)
                     .increment(1);
                 continue;
             }
@@ -164,7 +164,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_request_is_given_up_when_its_deadline_and_what_clocks_may_differ_by_are_over() {
+    fn a_request_expires_when_its_deadline_and_what_clocks_may_differ_by_are_over() {
         let headers = |deadline: &str| {
             let mut headers = async_nats::HeaderMap::new();
             headers.insert(DEADLINE_HEADER, deadline);
@@ -172,11 +172,11 @@ mod tests {
         };
         let skew_ms = SKEW_MAX.as_millis() as i64;
         let deadline = headers("1000");
-        assert!(!is_given_up(Some(&deadline), 999 + skew_ms));
-        assert!(is_given_up(Some(&deadline), 1_000 + skew_ms));
+        assert!(!has_expired(Some(&deadline), 999 + skew_ms));
+        assert!(has_expired(Some(&deadline), 1_000 + skew_ms));
         for none in [None, Some(&headers("soon")), Some(&async_nats::HeaderMap::new())] {
-            assert!(!is_given_up(none, i64::MAX));
+            assert!(!has_expired(none, i64::MAX));
         }
-        assert!(!is_given_up(Some(&headers(&i64::MAX.to_string())), 0));
+        assert!(!has_expired(Some(&headers(&i64::MAX.to_string())), 0));
     }
 }

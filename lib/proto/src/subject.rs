@@ -10,7 +10,7 @@
 //! | `live.<account>.<device>.mailbox` | core | a [`MailboxNotice`](crate::event::MailboxNotice) |
 //! | `live.<account>.<device>.keys` | core | a [`KeysNotice`](crate::event::KeysNotice) |
 //! | `events.<domain>.<event>` | stream `EVENTS` | an [`event`](crate::event) |
-//! | `dlq.<stream>.<consumer>` | stream `DLQ` | what a consumer gave up |
+//! | `dlq.<stream>.<consumer>` | stream `DLQ` | what a consumer could not process |
 //! | `probe.write` | stream `PROBE` | nothing: whether it is stored is what counts |
 //! | `svc.<domain>.<operation>` | request/reply | JSON |
 //! | `hint.chain.<chain>` | core | nothing: look at the chain now |
@@ -25,7 +25,7 @@ use crate::{AccountId, DeviceId};
 
 /// The stream of domain events.
 pub const EVENTS_STREAM: &str = "EVENTS";
-/// The stream of what consumers gave up.
+/// The stream of what consumers could not process.
 pub const DEAD_LETTERS_STREAM: &str = "DLQ";
 /// The stream of what happens on chains.
 pub const CHAIN_STREAM: &str = "CHAIN";

@@ -172,7 +172,7 @@ impl Core {
     }
 
     /// It will never be sent: it leaves the queue, and its message says why.
-    pub fn gave_up(&mut self, item: &Outgoing, failure: Failure) -> Result<Vec<Event>, SdkError> {
+    pub fn failed(&mut self, item: &Outgoing, failure: Failure) -> Result<Vec<Event>, SdkError> {
         let txn = self.store.begin();
         txn.unqueue(item)?;
         let mut events = self.set_status(&txn, item, Status::Failed(failure))?;
@@ -190,8 +190,8 @@ impl Core {
         let shown = item.shown || item.again.is_some();
         let Some(mut message) = txn.message(id)?.filter(|_| shown) else { return Ok(Vec::new()) };
         // a receipt may have been faster than the server's answer; what is sent again was stored before
-        let gave_up = item.again.is_some() && matches!(status, Status::Failed(_));
-        if message.status != Status::Pending && !gave_up {
+        let failed_again = item.again.is_some() && matches!(status, Status::Failed(_));
+        if message.status != Status::Pending && !failed_again {
             return Ok(Vec::new());
         }
         message.status = status;

@@ -75,7 +75,7 @@ impl Device {
         let prepared = match self.core.prepare(&item) {
             Ok(prepared) => prepared,
             Err(error) => match error.lasting() {
-                Some(failure) => return Ok(Some(Step::events(&self.core.gave_up(&item, failure)?)?)),
+                Some(failure) => return Ok(Some(Step::events(&self.core.failed(&item, failure)?)?)),
                 None => return Err(error.into()),
             },
         };
@@ -117,7 +117,7 @@ impl Device {
             (Some(server_frame::Kind::Error(error)), Some(sent)) => {
                 let refused = SdkError::server(error.code.parse().unwrap_or(ErrorCode::Internal), error.detail);
                 match refused.lasting() {
-                    Some(failure) => self.core.gave_up(&sent.item, failure)?,
+                    Some(failure) => self.core.failed(&sent.item, failure)?,
                     None => return Err(refused.into()),
                 }
             }

@@ -36,7 +36,7 @@ enum What {
     /// The chains that are followed
     #[command(subcommand)]
     Chain(Chain),
-    /// What consumers gave up
+    /// What consumers could not process
     #[command(subcommand)]
     DeadLetters(dead_letters::DeadLettersWhat),
     /// Background jobs

@@ -80,7 +80,7 @@ async fn a_chain_is_followed_in_pieces_and_through_forks_of_any_depth() {
 }
 
 #[tokio::test]
-async fn nothing_below_a_final_block_is_given_up() {
+async fn nothing_below_a_final_block_is_orphaned() {
     let anvil = Anvil::start().await.unwrap();
     anvil.mine(20).await.unwrap();
     let mut follower = Follower::new(&[anvil.url()], 5).await;

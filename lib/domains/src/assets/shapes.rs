@@ -149,7 +149,7 @@ impl Shapes {
         Some(Other { sample, reason })
     }
 
-    /// Blocks above a height were given up: the shapes that are gone with them.
+    /// Blocks above a height were orphaned: the shapes that are gone with them.
     pub fn revert(&mut self, height: u64) -> Vec<(Address, u8)> {
         let mut gone = Vec::new();
         self.0.retain(|contract, shapes| {
@@ -194,7 +194,7 @@ mod tests {
         assert_eq!(note(&mut shapes, 3, (20, 2), &mut noted), Some(20));
         assert_eq!(shapes.main(&of), Some(3));
         assert_eq!((&noted.unread, &noted.read), (&[Unread::shape(of, 4)].into(), &[Unread::shape(of, 3)].into()));
-        // their blocks are given up
+        // their blocks are orphaned
         assert_eq!(shapes.revert(19), [(of, 3), (of, 4)]);
         assert_eq!(shapes.main(&of), None);
     }

@@ -1,4 +1,4 @@
-//! What consumers gave up: keeping it, reading it, giving it back after a fix, dropping it.
+//! What consumers could not process: keeping it, reading it, giving it back after a fix, dropping it.
 //!
 //! The stream `DLQ` is bounded in age and in bytes (`nats.dead_letters_bytes_max`). When it is full it takes nothing more, and a
 //! consumer keeps what it can't dead-letter: nothing is lost in silence.

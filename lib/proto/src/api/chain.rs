@@ -35,7 +35,7 @@ pub struct ChainStatus {
     pub compared_blocks: u64,
     /// Logs that were collected.
     pub logs: u64,
-    /// How often blocks were given up.
+    /// How often blocks were orphaned.
     pub reverts: u64,
     /// How many at once, at most.
     pub deepest_revert_blocks: u64,
@@ -127,6 +127,6 @@ pub struct Sighting {
     pub lead_ms: Option<i64>,
     /// How often a provider told of it.
     pub hints: u64,
-    /// The provider said that its block was given up.
+    /// The provider said that its block was orphaned.
     pub removed: bool,
 }

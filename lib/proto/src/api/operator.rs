@@ -1,5 +1,5 @@
-//! The operator's listener, beside health, metrics and chains: what consumers gave up, background jobs, handles that rest,
-//! invites.
+//! The operator's listener, beside health, metrics and chains: what consumers could not process, background jobs, handles that
+//! rest, invites.
 
 use std::collections::BTreeMap;
 use std::fmt;
@@ -8,7 +8,7 @@ use std::str::FromStr;
 use serde::{Deserialize, Serialize};
 use time::OffsetDateTime;
 
-/// A message that a consumer gave up.
+/// A message that a consumer could not process.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct DeadLetter {
     /// Its number in the stream `DLQ`.
@@ -17,11 +17,11 @@ pub struct DeadLetter {
     pub consumer: String,
     /// Where it goes when it is given back.
     pub subject: String,
-    /// Why it was given up.
+    /// Why it was dead-lettered.
     pub reason: String,
     /// Of its body.
     pub bytes: u64,
-    /// When it was given up.
+    /// When it was dead-lettered.
     #[serde(with = "time::serde::rfc3339")]
     pub at: OffsetDateTime,
 }
@@ -39,15 +39,15 @@ pub struct DeadLetters {
 /// Which dead letters are meant: those for which all of this is true.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct DeadLetterFilter {
-    /// Given up by this consumer.
+    /// Dead-lettered by this consumer.
     pub consumer: Option<String>,
     /// Would go back to this subject.
     pub subject: Option<String>,
     /// With this in the reason, letter for letter.
     pub reason: Option<String>,
-    /// Given up at least so many seconds ago.
+    /// Dead-lettered at least so many seconds ago.
     pub older_than_s: Option<u64>,
-    /// Given up at most so many seconds ago.
+    /// Dead-lettered at most so many seconds ago.
     pub newer_than_s: Option<u64>,
 }
 
@@ -56,11 +56,11 @@ pub struct DeadLetterFilter {
 pub struct CountedDeadLetters {
     /// Of the consumer that was asked for, or of all.
     pub letters: u64,
-    /// The highest number so far; what is given up later has a higher one.
+    /// The highest number so far; what is dead-lettered later has a higher one.
     pub last: u64,
     /// Of all letters, with their headers.
     pub bytes: u64,
-    /// How many bytes there may be; past it consumers keep what they would give up.
+    /// How many bytes there may be; past it consumers keep what they would dead-letter.
     pub bytes_max: Option<u64>,
 }
 

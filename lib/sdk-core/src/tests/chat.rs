@@ -296,7 +296,7 @@ fn a_change_that_was_refused_is_told() {
     let failure = Failure::Server(nepto_proto::ErrorCode::Blocked);
     let mut told = vec![];
     while let Some(item) = a.core.store.begin().queue_heads(&|to| to != bob, 1).unwrap().pop() {
-        told.extend(a.core.gave_up(&item, failure).unwrap());
+        told.extend(a.core.failed(&item, failure).unwrap());
     }
     let all = [Change::Reaction, Change::Edit, Change::Delete, Change::Timer];
     let events = all.map(|change| Event::NotSent { conversation: bob, change, failure });
@@ -315,7 +315,7 @@ fn receipts_that_are_refused_are_nobodys_business() {
     world.receive_all(&mut b);
     b.core.queue_receipts().unwrap();
     let item = b.core.store.begin().queue_heads(&|_| false, 1).unwrap().remove(0);
-    assert_eq!(b.core.gave_up(&item, Failure::BadKeys).unwrap(), []);
+    assert_eq!(b.core.failed(&item, Failure::BadKeys).unwrap(), []);
 }
 
 #[test]

@@ -67,7 +67,7 @@ fn a_wallet_that_changed_hands_is_asked_again_after_a_day() {
     a.say(bob, "the next day");
     assert!(matches!(send(&mut world, &mut a, &b), Err(SdkError::Uncertified { account, .. }) if account == bob));
     let item = a.core.store.begin().queue_heads(&|_| false, 1).unwrap().remove(0);
-    a.core.gave_up(&item, Failure::Uncertified).unwrap();
+    a.core.failed(&item, Failure::Uncertified).unwrap();
     // nor is the old owner listened to
     b.say(a.account(), "it is still me");
     assert_eq!(world.send_all(&mut b), 1);

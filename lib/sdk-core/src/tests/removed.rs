@@ -57,7 +57,7 @@ fn refused(world: &mut World, a: &mut Device, to: AccountId) -> SdkError {
     a.say(to, "for bob alone");
     let item = a.core.store.begin().queue_heads(&|other| other != to, 1).unwrap().remove(0);
     let error = world.send_one(a, &item).unwrap_err();
-    a.core.gave_up(&item, Failure::DeviceReturned).unwrap();
+    a.core.failed(&item, Failure::DeviceReturned).unwrap();
     error
 }
 

@@ -272,7 +272,7 @@ fn a_reinstalled_device_is_another_identity() {
     let error = world.send_one(&mut a, &item).unwrap_err();
     assert!(matches!(error, SdkError::KeysChanged(account) if account == bob), "{error}");
     assert!(a.events.iter().any(|e| matches!(e, Event::IdentityChanged { account, .. } if *account == bob)));
-    a.core.gave_up(&item, crate::model::Failure::KeysChanged).unwrap();
+    a.core.failed(&item, crate::model::Failure::KeysChanged).unwrap();
     let id = a.core.store.begin().message(item_name(&a, &item)).unwrap().unwrap();
     assert_eq!(id.status, crate::model::Status::Failed(crate::model::Failure::KeysChanged));
     a.core.accept_change(bob).unwrap();
@@ -339,7 +339,7 @@ fn another_root_gets_nothing_until_the_user_decides() {
         let item = a.core.store.begin().queue_heads(&|_| false, 1).unwrap().remove(0);
         let error = world.send_one(&mut a, &item).unwrap_err();
         assert!(matches!(error, SdkError::RootChanged { account, .. } if account == bob), "{round}: {error}");
-        a.core.gave_up(&item, crate::model::Failure::RootChanged).unwrap();
+        a.core.failed(&item, crate::model::Failure::RootChanged).unwrap();
     }
     assert_eq!(world.receive_all(&mut spy) + world.receive_all(&mut b), 0, "nothing left the device");
     assert_eq!(peer(&a).devices, pinned.devices, "what was pinned stays");

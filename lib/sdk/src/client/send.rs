@@ -93,7 +93,7 @@ async fn send(inner: &Inner, mut link: Link, item: Outgoing, events: &mpsc::Send
             Some(failure) => failure,
         };
         tracing::warn!(%to, %error, "a message was given up");
-        let told = inner.core().gave_up(&item, failure);
+        let told = inner.core().failed(&item, failure);
         report(told, events).await;
         return to;
     }

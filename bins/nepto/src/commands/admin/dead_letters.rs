@@ -1,4 +1,4 @@
-//! What consumers gave up: looking at it, giving it back, dropping it.
+//! What consumers could not process: looking at it, giving it back, dropping it.
 
 use std::time::Duration;
 
@@ -70,10 +70,10 @@ pub struct Filter {
     /// Only with this in the reason
     #[arg(long, value_name = "TEXT")]
     reason: Option<String>,
-    /// Only what was given up so long ago or longer, for example 2h or 7d
+    /// Only what was dead-lettered so long ago or longer, for example 2h or 7d
     #[arg(long, value_name = "TIME", value_parser = parse_wait)]
     older_than: Option<Duration>,
-    /// Only what was given up since then
+    /// Only what was dead-lettered since then
     #[arg(long, value_name = "TIME", value_parser = parse_wait)]
     newer_than: Option<Duration>,
 }
@@ -130,7 +130,7 @@ async fn settle_all(app: &App, operator: &Operator, path: &str, filter: &DeadLet
     let bar = progress(app, counted.letters);
     let (mut after, mut settled, mut refused) = (0, 0, Vec::new());
     loop {
-        // what is given up again meanwhile has a higher number, and is left for the next time
+        // what is dead-lettered again meanwhile has a higher number, and is left for the next time
         let query = Query { after, up_to: Some(counted.last), filter };
         let some: SettledDeadLetters = operator.query(Method::POST, path, &query).await?;
         settled += some.settled;
@@ -177,7 +177,7 @@ async fn list(app: &App, operator: &Operator, filter: &DeadLetterFilter) -> Resu
         return all.iter().try_for_each(|letter| app.say_json(letter));
     }
     if all.is_empty() {
-        return app.say("Nothing was given up.");
+        return app.say("There are no dead letters.");
     }
     let rows: Vec<[String; 4]> = all
         .iter()

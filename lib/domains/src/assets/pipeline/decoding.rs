@@ -106,7 +106,7 @@ impl PipelineWorker {
         Ok(())
     }
 
-    /// What was dead-lettered is taken once more, unless it was taken since or its block was given up.
+    /// What was dead-lettered is taken once more, unless it was taken since or its block was orphaned.
     pub(super) async fn retry(&self, state: &mut State, attempt: Attempt, retry: &wire::Retry) -> anyhow::Result<()> {
         for block in &retry.blocks {
             if self.is_gone(attempt, block).await? {
@@ -182,7 +182,7 @@ impl PipelineWorker {
         self.apply(state, state.cursor.clone(), block_effects, false, Vec::new()).await
     }
 
-    /// Whether a block that was dead-lettered was given up since.
+    /// Whether a block that was dead-lettered was orphaned since.
     async fn is_gone(&self, attempt: Attempt, block: &wire::Block) -> anyhow::Result<bool> {
         Ok(self.assets.store.was_reverted(self.pipeline, self.chain, attempt.update, block.number).await?)
     }

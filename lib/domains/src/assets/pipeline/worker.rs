@@ -323,7 +323,7 @@ impl PipelineWorker {
     async fn revert(&self, state: &mut State, after: CursorRow, height: u64) -> anyhow::Result<()> {
         anyhow::ensure!(
             height >= state.cursor.final_height,
-            "the collector gives up blocks above {height}, and what is final up to {} can't be taken back",
+            "the collector orphans blocks above {height}, and what is final up to {} can't be taken back",
             state.cursor.final_height
         );
         let after = CursorRow { seq: state.cursor.seq + 1, ..after };

@@ -116,7 +116,7 @@ impl Store {
         let Rows { deltas, turns, unread, sent, parts, added } =
             Rows::new(DeltaKey { chain, pipeline, late, seq }, block_effects, after.final_height);
         applied.rows = added;
-        // one whose block is given up may come again in another
+        // one whose block is orphaned may come again in another
         let retried = change.retried.iter();
         let retried = retried.map(|(block, log)| AddedRow { block: *block, log: *log, what: Added::Retried(pipeline) });
         let retried: Vec<AddedRow> = retried.collect();

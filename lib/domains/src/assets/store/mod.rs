@@ -1,7 +1,7 @@
 //! All SurrealQL and Redis of this domain.
 //!
 //! Amounts are kept twice over. `delta` has what changed for a holder, in the order in which a pipeline took it (`seq`): a row
-//! for each block that may still be given up, and one for all that is final at once. Rows are only added, and a
+//! for each block that may still be orphaned, and one for all that is final at once. Rows are only added, and a
 //! reorganization takes out those of its blocks. `held` has a row for each holding with the sum of its final deltas up to
 //! `folded`, so that nobody adds up a long history. What is held is the one plus the deltas that came later. Adding rows is
 //! three times as fast as changing them, and a compaction changes a row once for many deltas. A holding names its pipeline, so

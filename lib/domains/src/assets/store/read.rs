@@ -179,7 +179,7 @@ impl Store {
         Ok(rows.into_iter().map(CompactedSum::from).collect())
     }
 
-    /// Whether a block, of an update of this number, was given up since.
+    /// Whether a block, of an update of this number, was orphaned since.
     pub async fn was_reverted(&self, pipeline: Pipeline, chain: u64, step: u64, block: u64) -> Result<bool, DbError> {
         let statement =
             "RETURN array::len((SELECT VALUE id

@@ -213,7 +213,7 @@ impl Rows {
     }
 }
 
-/// One row for each holder with all that is final, and one for each block that may be given up.
+/// One row for each holder with all that is final, and one for each block that may be orphaned.
 fn deltas(key: DeltaKey, block_effects: &BlockEffects, final_height: u64) -> Vec<DeltaRow> {
     let mut bodies: BTreeMap<(Address, Option<u64>), Changed> = BTreeMap::new();
     for ((block, holding), delta) in &block_effects.deltas {

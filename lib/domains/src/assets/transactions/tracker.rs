@@ -142,7 +142,7 @@ impl Tracker {
                 row.state = Text(state);
             }
             None => {
-                // it was in a block that was given up, or never in one
+                // it was in a block that was orphaned, or never in one
                 (row.block, row.succeeded) = (None, None);
                 row.state = Text(TransactionState::Pending);
                 if let Some(known) = self.answer::<RpcTransaction>("eth_getTransactionByHash", &hash).await? {

@@ -52,7 +52,7 @@ pub struct Hint {
     pub hash: B256,
     pub log: u32,
     pub contract: Address,
-    /// The provider says that its block was given up.
+    /// The provider says that its block was orphaned.
     pub is_removed: bool,
 }
 

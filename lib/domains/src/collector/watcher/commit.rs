@@ -32,7 +32,7 @@ impl ChainWatcher {
                 let depth = state.tip.height.saturating_sub(*to);
                 tip.reverts += 1;
                 tip.deepest_revert = tip.deepest_revert.max(depth);
-                tracing::warn!(chain = self.id, to, depth, "blocks were given up");
+                tracing::warn!(chain = self.id, to, depth, "blocks were orphaned");
                 metrics::counter!("nepto_chain_reverted_blocks_total", "chain" => self.id.to_string()).increment(depth);
                 contracts = above(&state.contracts, *to);
                 builder.revert(*to)

@@ -107,7 +107,7 @@ kinds! {
     TransactionState {
         /// In no block.
         Pending = "pending",
-        /// In a block that may still be given up.
+        /// In a block that may still be orphaned.
         Mined = "mined",
         /// In a block that stays.
         Final = "final",

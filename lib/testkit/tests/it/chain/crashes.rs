@@ -29,7 +29,7 @@ async fn events(anvil: &Anvil, contracts: &Contracts, to: Address) -> Result<()>
     Ok(())
 }
 
-/// All that a chain does: events that stay, events that are given up, and time until what is left is final.
+/// All that a chain does: events that stay, events that are orphaned, and time until what is left is final.
 async fn traffic(anvil: &Anvil, contracts: &Contracts) -> Result<()> {
     let [_, alice, bob, ..] = *anvil.accounts() else { anyhow::bail!("ten accounts") };
     events(anvil, contracts, alice).await?;

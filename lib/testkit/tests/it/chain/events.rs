@@ -1,4 +1,4 @@
-//! What other domains hear of changes: when they are seen, when they are final, and when they are given up.
+//! What other domains hear of changes: when they are seen, when they are final, and when they are orphaned.
 
 use std::collections::BTreeSet;
 
@@ -22,7 +22,7 @@ async fn listener(world: &World) -> Result<Listener<OwnershipChanged>> {
 }
 
 #[tokio::test]
-async fn a_change_is_told_when_it_is_seen_and_when_it_is_final_or_given_up() {
+async fn a_change_is_announced_when_it_is_seen_and_when_it_is_final_or_orphaned() {
     let world = World::new(3).await.unwrap();
     let Contracts { owner, token, .. } = world.contracts;
     let listener = listener(&world).await.unwrap();

@@ -16,7 +16,7 @@ fn texts(list: &Value) -> Vec<&str> {
 }
 
 #[tokio::test]
-async fn what_was_sent_to_many_is_told_to_each_and_what_was_given_up_to_nobody() {
+async fn what_was_sent_to_many_reaches_each_and_what_was_orphaned_nobody() {
     let world = World::new(10).await.unwrap();
     let Contracts { owner, token, multisender, .. } = world.contracts;
     let [_, alice, bob, carol, ..] = *world.anvil.accounts() else { panic!("ten accounts") };
@@ -70,7 +70,7 @@ async fn what_was_sent_to_many_is_told_to_each_and_what_was_given_up_to_nobody()
     }
     assert_eq!(Value::from(paged), got["payments"]);
 
-    // the block of the third is given up
+    // the block of the third is orphaned
     world.anvil.reorg(1, []).await.unwrap();
     world.anvil.mine(1).await.unwrap();
     world.settled().await.unwrap();

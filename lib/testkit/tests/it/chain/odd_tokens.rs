@@ -231,7 +231,7 @@ async fn thousands_of_tokens_in_one_event_are_taken_in_parts_and_none_twice() {
     let count = async |holder| world.balance(passes.0, holder, "").await.unwrap();
     assert_eq!((count(alice).await, count(bob).await), ("1999".into(), "2001".into()));
     assert_eq!(world.holdings(alice).await.unwrap().len() as u64, TOKENS + 1_999 + 1);
-    // and all of it is given up at once
+    // and all of it is orphaned at once
     world.anvil.reorg(3, []).await.unwrap();
     world.anvil.mine(1).await.unwrap();
     world.settled().await.unwrap();

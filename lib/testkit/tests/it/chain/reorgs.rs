@@ -1,4 +1,4 @@
-//! Blocks that are given up, and everything that was known through them.
+//! Blocks that are orphaned, and everything that was known through them.
 
 use std::collections::BTreeMap;
 

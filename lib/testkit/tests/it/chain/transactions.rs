@@ -23,7 +23,7 @@ async fn a_transaction_is_followed_from_the_pool_to_the_final_block() {
     assert_eq!(state().await, "pending");
     world.anvil.mine(1).await.unwrap();
     eventually(seconds(10), async || Ok(state().await == "mined")).await.unwrap();
-    // its block is given up, and it waits again
+    // its block is orphaned, and it waits again
     world.anvil.reorg(1, []).await.unwrap();
     world.anvil.mine(1).await.unwrap();
     eventually(seconds(10), async || Ok(state().await == "pending")).await.unwrap();
