@@ -49,7 +49,7 @@ pub struct Config {
     pub tokens: Tokens,
     /// Rate limits of every process.
     pub limits: Limits,
-    /// Fetching what strangers name.
+    /// Fetching from untrusted hosts.
     pub fetch: Fetch,
     /// What is logged, and how it looks.
     pub log: Log,

@@ -34,8 +34,8 @@ mod rpc;
 mod server;
 mod settings;
 mod stack;
-mod stranger;
 mod transaction;
+mod untrusted_host;
 mod wait;
 
 pub use self::redis::Redis;
@@ -51,6 +51,6 @@ pub use proxy::FaultProxy;
 pub use server::{DATABASE_PASSWORD, Role, Server, program};
 pub use settings::{Settings, WatchedChain};
 pub use stack::{Builder, Stack};
-pub use stranger::{Answer, Stranger};
 pub use transaction::{Included, Receipt, Transaction};
+pub use untrusted_host::{Answer, UntrustedHost};
 pub use wait::{eventually, seconds};

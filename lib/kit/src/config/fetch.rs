@@ -1,4 +1,4 @@
-//! Fetching what strangers name.
+//! Fetching from untrusted hosts.
 
 use std::net::IpAddr;
 
@@ -6,7 +6,7 @@ use serde::Deserialize;
 
 use super::ConfigError;
 
-/// Fetching what strangers name: files that a contract's `tokenURI` leads to, for example.
+/// Fetching from untrusted hosts: files that a contract's `tokenURI` leads to, for example.
 #[derive(Debug, Clone, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct Fetch {
@@ -14,7 +14,7 @@ pub struct Fetch {
     pub http: bool,
     /// Ports that are asked beside those of the schemes: 443, and 80 with `http`.
     pub ports: Vec<u16>,
-    /// Addresses that are asked although they don't lie in the open internet. Strangers can then make this server ask them
+    /// Addresses that are asked although they don't lie in the open internet. Anybody can then make this server ask them
     /// too.
     pub addresses: Vec<IpAddr>,
     /// A connection must stand in this time.

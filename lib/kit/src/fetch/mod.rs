@@ -1,6 +1,6 @@
-//! Fetching files that strangers name, over the web.
+//! Fetching files from untrusted hosts, over the web.
 //!
-//! What must hold, whatever a stranger names and whatever its server answers:
+//! What must hold, whatever is named and whatever its server answers:
 //! - nothing is asked that does not lie in the open internet: no address of this machine or its networks, in any spelling or
 //!   disguise, and no name that leads to one;
 //! - the address that was checked is the one that the connection is made to;
@@ -45,7 +45,7 @@ const WORDS_SHOWN: usize = 60;
 /// Why a file is not there.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum FetchError {
-    /// Nobody asks there on a stranger's word.
+    /// Nobody asks there for an untrusted host.
     #[error("{0}")]
     Forbidden(&'static str),
     /// The name has no address, or one of a closed network. Which of the two is for the operator's metrics alone: whoever is told
@@ -90,14 +90,14 @@ pub enum FetchError {
     Busy,
 }
 
-/// On whose word something is fetched.
+/// Who named what is fetched.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Word {
-    /// Anybody's: only the open internet is asked.
-    Strangers,
-    /// The operator's, who may mean a server of this machine: what lies below this address is asked wherever it is, and nothing
-    /// else of that server. Redirects away from the server are on strangers' word.
-    Operators {
+pub enum UrlSource {
+    /// Anybody: only the open internet is asked.
+    Untrusted,
+    /// The operator, who may mean a server of this machine: what lies below this address is asked wherever it is, and nothing
+    /// else of that server. Redirects away from the server are untrusted.
+    Operator {
         /// `http://127.0.0.1:8080/ipfs` for `http://127.0.0.1:8080/ipfs/…`.
         below: Url,
     },
@@ -115,10 +115,10 @@ pub struct Wanted {
     pub is_type: fn(&str) -> bool,
 }
 
-/// Fetches files of strangers, within the bounds of the configuration.
+/// Fetches files from untrusted hosts, within the bounds of the configuration.
 pub struct Fetcher {
     rules: Rules,
-    /// Connects only to where strangers may lead.
+    /// Connects only to where untrusted URLs may lead.
     guarded: Client,
     /// Connects anywhere, for what the operator named.
     open: Client,
@@ -157,8 +157,8 @@ impl Fetcher {
     }
 
     /// Fetches a file. Waits for a permit to fetch; the time limit counts from there.
-    pub async fn fetch(&self, url: &Url, word: &Word, wanted: &Wanted) -> Result<Bytes, FetchError> {
-        let fetched = self.follow(url, word, wanted).await;
+    pub async fn fetch(&self, url: &Url, source: &UrlSource, wanted: &Wanted) -> Result<Bytes, FetchError> {
+        let fetched = self.follow(url, source, wanted).await;
         let outcome = match &fetched {
             Ok(_) => "ok",
             Err(FetchError::Forbidden(_) | FetchError::Nowhere { is_closed: true }) => "forbidden",
@@ -174,25 +174,25 @@ impl Fetcher {
         fetched
     }
 
-    async fn follow(&self, first: &Url, word: &Word, wanted: &Wanted) -> Result<Bytes, FetchError> {
+    async fn follow(&self, first: &Url, source: &UrlSource, wanted: &Wanted) -> Result<Bytes, FetchError> {
         let (mut url, mut left) = (first.clone(), self.timeout);
         for _ in 0..=REDIRECTS_MAX {
             if self.files.rests(first) {
                 return Err(FetchError::FileRests);
             }
-            let word = match word {
-                Word::Operators { below } if below.origin() == url.origin() => word,
-                _ => &Word::Strangers,
+            let source = match source {
+                UrlSource::Operator { below } if below.origin() == url.origin() => source,
+                _ => &UrlSource::Untrusted,
             };
             let host =
                 format!("{}:{}", url.host_str().unwrap_or_default(), url.port_or_known_default().unwrap_or_default());
-            // what strangers make of a gateway's host is not held against the gateway
-            let (host, at_once) = match word {
-                Word::Strangers => {
+            // what untrusted URLs do to a gateway's host is not held against the gateway
+            let (host, at_once) = match source {
+                UrlSource::Untrusted => {
                     self.rules.check(&url)?;
                     (host, self.per_host_max)
                 }
-                Word::Operators { below } => {
+                UrlSource::Operator { below } => {
                     names_no_user(&url)?;
                     is_below(&url, below)?;
                     (format!("gateway {host}"), self.concurrency_max)
@@ -204,7 +204,7 @@ impl Fetcher {
                 return Err(FetchError::FileRests);
             }
             let started = Instant::now();
-            let hop = match timeout(left, self.ask(&url, word, wanted)).await {
+            let hop = match timeout(left, self.ask(&url, source, wanted)).await {
                 Ok(hop) => hop,
                 Err(_) => Err(FetchError::TimedOut),
             };
@@ -225,10 +225,10 @@ impl Fetcher {
         Err(FetchError::Redirects)
     }
 
-    async fn ask(&self, url: &Url, word: &Word, wanted: &Wanted) -> Result<Hop, FetchError> {
-        let client = match word {
-            Word::Strangers => &self.guarded,
-            Word::Operators { .. } => &self.open,
+    async fn ask(&self, url: &Url, source: &UrlSource, wanted: &Wanted) -> Result<Hop, FetchError> {
+        let client = match source {
+            UrlSource::Untrusted => &self.guarded,
+            UrlSource::Operator { .. } => &self.open,
         };
         let request = client.get(url.clone()).header(ACCEPT, wanted.accept).header(ACCEPT_ENCODING, "identity");
         let response = request.send().await.map_err(|error| reason(&error))?;

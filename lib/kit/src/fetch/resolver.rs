@@ -39,7 +39,7 @@ pub enum Unresolved {
     Closed,
 }
 
-/// Resolves what strangers name.
+/// Resolves untrusted names.
 pub struct Guarded {
     pub rules: Rules,
     pub lookup: Arc<dyn Lookup>,

@@ -41,7 +41,7 @@ impl Rest {
 /// file keeps those of others away.
 #[derive(Debug, Default)]
 pub struct Files {
-    /// By the hash of the address under a key of this process: addresses are long, and strangers choose them.
+    /// By the hash of the address under a key of this process: addresses are long, and untrusted parties choose them.
     known: Mutex<HashMap<u64, Rest>>,
     key: RandomState,
 }

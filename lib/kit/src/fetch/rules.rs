@@ -30,7 +30,7 @@ impl Rules {
         Self { http: config.http, ports: config.ports.clone(), addresses }
     }
 
-    /// Whether an address that a stranger named is asked. The host's name still has to be resolved.
+    /// Whether an untrusted address is asked. The host's name still has to be resolved.
     pub fn check(&self, url: &Url) -> Result<(), FetchError> {
         let refuse = |reason| Err(FetchError::Forbidden(reason));
         let default_port = match url.scheme() {
@@ -58,7 +58,7 @@ impl Rules {
         }
     }
 
-    /// Whether a connection to this address may be made for a stranger.
+    /// Whether a connection to this address may be made for an untrusted URL.
     pub fn allow(&self, address: IpAddr) -> bool {
         is_public(address) || self.addresses.contains(&address.to_canonical())
     }

@@ -7,7 +7,7 @@ use std::sync::Mutex;
 use std::time::Duration;
 
 use futures_util::future::{BoxFuture, join_all};
-use nepto_testkit::{Answer, Stranger};
+use nepto_testkit::{Answer, UntrustedHost};
 
 use super::*;
 
@@ -50,10 +50,10 @@ impl Lookup for Names {
 }
 
 /// Short times, a test's own server allowed.
-fn config(stranger: &Stranger) -> config::Fetch {
+fn config(host: &UntrustedHost) -> config::Fetch {
     config::Fetch {
         http: true,
-        ports: vec![stranger.address().port()],
+        ports: vec![host.address().port()],
         addresses: vec![LOOPBACK.parse().unwrap()],
         connect_timeout_ms: 300,
         timeout_ms: 1_000,
@@ -62,24 +62,24 @@ fn config(stranger: &Stranger) -> config::Fetch {
 }
 
 /// The word of an operator whose gateway is that server's `/ipfs/`.
-fn operators(stranger: &Stranger) -> Word {
-    Word::Operators { below: stranger.url("/ipfs").parse().unwrap() }
+fn operators(host: &UntrustedHost) -> UrlSource {
+    UrlSource::Operator { below: host.url("/ipfs").parse().unwrap() }
 }
 
 async fn get(fetcher: &Fetcher, url: &str) -> Result<Bytes, FetchError> {
-    fetcher.fetch(&url.parse().unwrap(), &Word::Strangers, &WANTED).await
+    fetcher.fetch(&url.parse().unwrap(), &UrlSource::Untrusted, &WANTED).await
 }
 
 #[tokio::test]
 async fn a_good_file_comes_and_nothing_else_goes_along() {
-    let stranger = Stranger::start().await.unwrap();
-    stranger.answer("/1.json", Answer::json("{\"name\":\"one\"}"));
-    stranger.answer("/moved", Answer::Redirect("/1.json".into()));
-    let fetcher = Fetcher::new(&config(&stranger)).unwrap();
+    let host = UntrustedHost::start().await.unwrap();
+    host.answer("/1.json", Answer::json("{\"name\":\"one\"}"));
+    host.answer("/moved", Answer::Redirect("/1.json".into()));
+    let fetcher = Fetcher::new(&config(&host)).unwrap();
     for path in ["/1.json", "/moved"] {
-        assert_eq!(get(&fetcher, &stranger.url(path)).await.unwrap(), "{\"name\":\"one\"}");
+        assert_eq!(get(&fetcher, &host.url(path)).await.unwrap(), "{\"name\":\"one\"}");
     }
-    for head in stranger.heads() {
+    for head in host.heads() {
         let names: Vec<String> =
             head.lines().filter_map(|line| Some(line.split_once(':')?.0.to_ascii_lowercase())).collect();
         assert_eq!(names, ["accept", "accept-encoding", "user-agent", "host"], "{head}");
@@ -89,7 +89,7 @@ async fn a_good_file_comes_and_nothing_else_goes_along() {
 
 #[tokio::test]
 async fn what_is_not_what_was_asked_for_is_refused() {
-    let stranger = Stranger::start().await.unwrap();
+    let host = UntrustedHost::start().await.unwrap();
     let large = vec![b' '; BYTES_MAX + 1];
     let fits = vec![b' '; BYTES_MAX];
     // a kilobyte that would become a megabyte, and a body that may be anything
@@ -111,22 +111,22 @@ async fn what_is_not_what_was_asked_for_is_refused() {
         ("/broken", Answer::status(500), Some(FetchError::Status(500))),
         ("/nothing", Answer::status(404), Some(FetchError::Status(404))),
     ] {
-        stranger.answer(path, answer);
-        let fetcher = Fetcher::new(&config(&stranger)).unwrap();
-        assert_eq!(get(&fetcher, &stranger.url(path)).await.err(), expected, "{path}");
+        host.answer(path, answer);
+        let fetcher = Fetcher::new(&config(&host)).unwrap();
+        assert_eq!(get(&fetcher, &host.url(path)).await.err(), expected, "{path}");
     }
 }
 
 #[tokio::test]
 async fn time_has_a_bound_and_what_does_not_come_rests() {
-    let stranger = Stranger::start().await.unwrap();
-    stranger.answer("/silence", Answer::Silence);
-    stranger.answer("/drip", Answer::Drip(Duration::from_millis(20)));
-    stranger.answer("/slowly", Answer::Redirect("/silence".into()));
-    stranger.answer("/close", Answer::Close);
-    stranger.answer("/garbage", Answer::Bytes(b"\x16\x03\x01 no HTTP\r\n\r\n".to_vec()));
-    stranger.answer("/good", Answer::json("{}"));
-    let fetcher = Fetcher::new(&config(&stranger)).unwrap();
+    let host = UntrustedHost::start().await.unwrap();
+    host.answer("/silence", Answer::Silence);
+    host.answer("/drip", Answer::Drip(Duration::from_millis(20)));
+    host.answer("/slowly", Answer::Redirect("/silence".into()));
+    host.answer("/close", Answer::Close);
+    host.answer("/garbage", Answer::Bytes(b"\x16\x03\x01 no HTTP\r\n\r\n".to_vec()));
+    host.answer("/good", Answer::json("{}"));
+    let fetcher = Fetcher::new(&config(&host)).unwrap();
     for (path, expected) in [
         ("/silence", FetchError::TimedOut),
         ("/drip", FetchError::TimedOut),
@@ -135,31 +135,31 @@ async fn time_has_a_bound_and_what_does_not_come_rests() {
         ("/garbage", FetchError::Broken),
     ] {
         let started = Instant::now();
-        assert_eq!(get(&fetcher, &stranger.url(path)).await, Err(expected), "{path}");
+        assert_eq!(get(&fetcher, &host.url(path)).await, Err(expected), "{path}");
         assert!(started.elapsed() < Duration::from_millis(1_500), "{path}: {:?}", started.elapsed());
-        let asked = stranger.heads().len();
-        assert_eq!(get(&fetcher, &stranger.url(path)).await, Err(FetchError::FileRests), "{path}");
-        assert_eq!(stranger.heads().len(), asked, "a file that rests is not asked for");
+        let asked = host.heads().len();
+        assert_eq!(get(&fetcher, &host.url(path)).await, Err(FetchError::FileRests), "{path}");
+        assert_eq!(host.heads().len(), asked, "a file that rests is not asked for");
         // on the same host lie the files of others
-        assert_eq!(get(&fetcher, &stranger.url("/good")).await.unwrap(), "{}", "after {path}");
+        assert_eq!(get(&fetcher, &host.url("/good")).await.unwrap(), "{}", "after {path}");
     }
 }
 
 #[tokio::test]
 async fn a_host_that_takes_no_connection_rests_with_all_its_files() {
-    let (stranger, gone) = (Stranger::start().await.unwrap(), Stranger::start().await.unwrap());
+    let (host, gone) = (UntrustedHost::start().await.unwrap(), UntrustedHost::start().await.unwrap());
     let port = gone.address().port();
-    let ports = vec![stranger.address().port(), port];
+    let ports = vec![host.address().port(), port];
     drop(gone);
-    stranger.answer("/good", Answer::json("{}"));
-    stranger.answer("/there", Answer::Redirect(format!("http://127.0.0.1:{port}/2")));
+    host.answer("/good", Answer::json("{}"));
+    host.answer("/there", Answer::Redirect(format!("http://127.0.0.1:{port}/2")));
     let names = Names::new(&[("nothing.example.org", &[&[]]), ("closed.example.org", &[&["10.0.0.1"]])]);
-    let fetcher = Fetcher::with_lookup(&config::Fetch { ports, ..config(&stranger) }, names).unwrap();
+    let fetcher = Fetcher::with_lookup(&config::Fetch { ports, ..config(&host) }, names).unwrap();
     assert_eq!(get(&fetcher, &format!("http://127.0.0.1:{port}/1")).await, Err(FetchError::Unreachable));
-    for url in [format!("http://127.0.0.1:{port}/2"), stranger.url("/there")] {
+    for url in [format!("http://127.0.0.1:{port}/2"), host.url("/there")] {
         assert_eq!(get(&fetcher, &url).await, Err(FetchError::HostRests), "{url}");
     }
-    assert_eq!(get(&fetcher, &stranger.url("/good")).await.unwrap(), "{}");
+    assert_eq!(get(&fetcher, &host.url("/good")).await.unwrap(), "{}");
     // a name that is closed rests like one that does not exist
     for name in ["nothing", "closed"] {
         let url = format!("http://{name}.example.org:{port}/");
@@ -170,45 +170,45 @@ async fn a_host_that_takes_no_connection_rests_with_all_its_files() {
 
 #[tokio::test]
 async fn a_gateway_is_asked_wherever_it_is_and_only_below_its_path() {
-    let stranger = Stranger::start().await.unwrap();
-    stranger.answer("/ipfs/slow", Answer::Silence);
-    stranger.answer("/ipfs/1", Answer::json("{}"));
-    stranger.answer("/ipfs/moved", Answer::Redirect("/ipfs/1".into()));
-    stranger.answer("/admin", Answer::json("{}"));
+    let host = UntrustedHost::start().await.unwrap();
+    host.answer("/ipfs/slow", Answer::Silence);
+    host.answer("/ipfs/1", Answer::json("{}"));
+    host.answer("/ipfs/moved", Answer::Redirect("/ipfs/1".into()));
+    host.answer("/admin", Answer::json("{}"));
     // loopback addresses that no stranger could have asked
     let fetcher = Fetcher::new(&config::Fetch { timeout_ms: 300, ..config::Fetch::default() }).unwrap();
-    let word = operators(&stranger);
-    let get = async |path| fetcher.fetch(&stranger.url(path).parse().unwrap(), &word, &WANTED).await;
+    let source = operators(&host);
+    let get = async |path| fetcher.fetch(&host.url(path).parse().unwrap(), &source, &WANTED).await;
     assert_eq!(get("/ipfs/slow").await, Err(FetchError::TimedOut));
     assert_eq!(get("/ipfs/1").await.unwrap(), "{}");
     assert_eq!(get("/ipfs/moved").await.unwrap(), "{}");
-    assert!(matches!(super::tests::get(&fetcher, &stranger.url("/ipfs/1")).await, Err(FetchError::Forbidden(_))));
-    let asked = stranger.heads().len();
+    assert!(matches!(super::tests::get(&fetcher, &host.url("/ipfs/1")).await, Err(FetchError::Forbidden(_))));
+    let asked = host.heads().len();
     for (number, to) in ["/admin", "../admin", "/ipfs/../admin", "/ipfs/..%2fadmin", "/ipfsx"].into_iter().enumerate() {
         let path = format!("/ipfs/away{number}");
-        stranger.answer(&path, Answer::Redirect(to.into()));
-        let refused = fetcher.fetch(&stranger.url(&path).parse().unwrap(), &word, &WANTED).await;
+        host.answer(&path, Answer::Redirect(to.into()));
+        let refused = fetcher.fetch(&host.url(&path).parse().unwrap(), &source, &WANTED).await;
         assert!(matches!(refused, Err(FetchError::Forbidden(_))), "{to}: {refused:?}");
-        assert_eq!(stranger.heads().len(), asked + number + 1, "{to} was not asked");
+        assert_eq!(host.heads().len(), asked + number + 1, "{to} was not asked");
     }
     assert!(matches!(get("/admin").await, Err(FetchError::Forbidden(_))));
 }
 
 #[tokio::test]
 async fn redirects_are_checked_again_and_counted() {
-    let (stranger, inner) = (Stranger::start().await.unwrap(), Stranger::start().await.unwrap());
+    let (host, inner) = (UntrustedHost::start().await.unwrap(), UntrustedHost::start().await.unwrap());
     inner.answer("/secret", Answer::json("{}"));
     let port = inner.address().port();
-    let chain = |path: &str, to: &str| stranger.answer(path, Answer::Redirect(to.to_owned()));
-    stranger.answer("/end", Answer::json("{}"));
+    let chain = |path: &str, to: &str| host.answer(path, Answer::Redirect(to.to_owned()));
+    host.answer("/end", Answer::json("{}"));
     for (path, to) in [("/3", "/2"), ("/2", "/1"), ("/1", "/end"), ("/4", "/3"), ("/loop", "/loop")] {
         chain(path, to);
     }
     let names = Names::new(&[("inner.example.org", &[&[LOOPBACK]]), ("outer.example.org", &[&[LOOPBACK]])]);
-    let lenient = Fetcher::with_lookup(&config(&stranger), names).unwrap();
-    assert_eq!(get(&lenient, &stranger.url("/3")).await.unwrap(), "{}");
-    assert_eq!(get(&lenient, &stranger.url("/4")).await, Err(FetchError::Redirects));
-    assert_eq!(get(&lenient, &stranger.url("/loop")).await, Err(FetchError::Redirects));
+    let lenient = Fetcher::with_lookup(&config(&host), names).unwrap();
+    assert_eq!(get(&lenient, &host.url("/3")).await.unwrap(), "{}");
+    assert_eq!(get(&lenient, &host.url("/4")).await, Err(FetchError::Redirects));
+    assert_eq!(get(&lenient, &host.url("/loop")).await, Err(FetchError::Redirects));
     // none of these may be asked, whoever sends there
     for to in [
         inner.url("/secret"),
@@ -216,18 +216,18 @@ async fn redirects_are_checked_again_and_counted() {
         format!("http://127.1:{port}/secret"),
         format!("http://[::1]:{port}/secret"),
         format!("//2130706433:{port}/secret"),
-        format!("http://user@127.0.0.1:{}/end", stranger.address().port()),
+        format!("http://user@127.0.0.1:{}/end", host.address().port()),
         "file:///etc/passwd".to_owned(),
         "http://169.254.169.254/latest/meta-data/".to_owned(),
         "gopher://127.0.0.1:6379/_FLUSHALL".to_owned(),
         "http://[".to_owned(),
     ] {
         chain("/ipfs/away", &to);
-        let refused = get(&lenient, &stranger.url("/ipfs/away")).await;
+        let refused = get(&lenient, &host.url("/ipfs/away")).await;
         assert!(matches!(refused, Err(FetchError::Forbidden(_))), "{to}: {refused:?}");
         // neither does the operator's word reach beyond the operator's own host
-        let word = operators(&stranger);
-        let refused = lenient.fetch(&stranger.url("/ipfs/away").parse().unwrap(), &word, &WANTED).await;
+        let source = operators(&host);
+        let refused = lenient.fetch(&host.url("/ipfs/away").parse().unwrap(), &source, &WANTED).await;
         assert!(matches!(refused, Err(FetchError::Forbidden(_))), "{to}: {refused:?}");
     }
     assert!(inner.heads().is_empty(), "{:?}", inner.heads());
@@ -235,8 +235,8 @@ async fn redirects_are_checked_again_and_counted() {
 
 #[tokio::test]
 async fn a_name_is_resolved_once_and_must_lead_outside_with_every_address() {
-    let stranger = Stranger::start().await.unwrap();
-    stranger.answer("/", Answer::json("{}"));
+    let host = UntrustedHost::start().await.unwrap();
+    host.answer("/", Answer::json("{}"));
     let names = Names::new(&[
         ("loopback.example.org", &[&[LOOPBACK]]),
         ("mapped.example.org", &[&["::ffff:127.0.0.1"]]),
@@ -246,9 +246,9 @@ async fn a_name_is_resolved_once_and_must_lead_outside_with_every_address() {
         ("nothing.example.org", &[&[]]),
         ("rebind.example.org", &[&[PUBLIC], &[LOOPBACK]]),
     ]);
-    let strict = config::Fetch { addresses: Vec::new(), timeout_ms: 600, ..config(&stranger) };
+    let strict = config::Fetch { addresses: Vec::new(), timeout_ms: 600, ..config(&host) };
     let fetcher = Fetcher::with_lookup(&strict, names.clone()).unwrap();
-    let port = stranger.address().port();
+    let port = host.address().port();
     let get_name = async |name: &str| get(&fetcher, &format!("http://{name}.example.org:{port}/")).await;
     for name in ["loopback", "mapped", "mixed", "metadata", "nat64"] {
         let refused = get_name(name).await.unwrap_err();
@@ -263,22 +263,22 @@ async fn a_name_is_resolved_once_and_must_lead_outside_with_every_address() {
     let rebound = get_name("rebind").await;
     assert!(matches!(rebound, Err(FetchError::Unreachable)), "{rebound:?}");
     assert_eq!(names.asked().iter().filter(|name| *name == "rebind.example.org").count(), 1);
-    assert!(stranger.heads().is_empty(), "{:?}", stranger.heads());
+    assert!(host.heads().is_empty(), "{:?}", host.heads());
     // a name that leads to an address that is allowed
     let names = Names::new(&[("loopback.example.org", &[&[LOOPBACK]])]);
-    let lenient = Fetcher::with_lookup(&config(&stranger), names).unwrap();
+    let lenient = Fetcher::with_lookup(&config(&host), names).unwrap();
     assert_eq!(get(&lenient, &format!("http://loopback.example.org:{port}/")).await.unwrap(), "{}");
-    assert!(stranger.heads()[0].to_ascii_lowercase().contains(&format!("host: loopback.example.org:{port}")));
+    assert!(host.heads()[0].to_ascii_lowercase().contains(&format!("host: loopback.example.org:{port}")));
 }
 
 #[tokio::test]
 async fn one_host_is_asked_by_few_at_once() {
-    let stranger = Stranger::start().await.unwrap();
-    stranger.answer("/silence", Answer::Silence);
-    let fetcher = Fetcher::new(&config(&stranger)).unwrap();
-    let url = stranger.url("/silence");
+    let host = UntrustedHost::start().await.unwrap();
+    host.answer("/silence", Answer::Silence);
+    let fetcher = Fetcher::new(&config(&host)).unwrap();
+    let url = host.url("/silence");
     let outcomes = join_all((0..10).map(|_| get(&fetcher, &url))).await;
     assert_eq!(outcomes.iter().filter(|outcome| **outcome == Err(FetchError::TimedOut)).count(), 2);
     assert_eq!(outcomes.iter().filter(|outcome| **outcome == Err(FetchError::FileRests)).count(), 8);
-    assert_eq!(stranger.most_at_once(), 2);
+    assert_eq!(host.most_at_once(), 2);
 }

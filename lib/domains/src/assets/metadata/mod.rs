@@ -1,11 +1,11 @@
-//! What is said about tokens: names, descriptions, properties and images, which contracts name and strangers serve.
+//! What is said about tokens: names, descriptions, properties and images, which contracts name and untrusted hosts serve.
 //!
 //! What must hold:
-//! - who asks for a list waits for no stranger: what is not known is `pending` and is fetched meanwhile;
+//! - who asks for a list waits for no untrusted host: what is not known is `pending` and is fetched meanwhile;
 //! - everything that comes from outside has a bound, and what is kept of it is fit to be shown;
 //! - what was known stays while it can't be fetched again, and failures are tried again ever more seldom;
 //! - an image is what its first bytes say, and none that could run anything is given out;
-//! - a client learns what a stranger serves, and the stranger never learns of the client.
+//! - a client learns what an untrusted host serves, and the host never learns of the client.
 
 mod cache;
 mod contract;
@@ -140,7 +140,7 @@ impl Outside {
     async fn file(&self, uri: &str, wanted: &Wanted) -> Result<Option<Bytes>, Problem> {
         match self.gateways.locate(uri, wanted.bytes_max)? {
             UriTarget::Inline(file) => Ok(Some(file.into())),
-            UriTarget::Web(url, word) => match self.fetcher.fetch(&url, &word, wanted).await {
+            UriTarget::Web(url, source) => match self.fetcher.fetch(&url, &source, wanted).await {
                 Ok(file) => Ok(Some(file)),
                 Err(FetchError::Busy) => Ok(None),
                 Err(error) => Err(error.into()),

@@ -1,7 +1,7 @@
 //! Where a URI of a contract leads.
 
 use alloy_primitives::U256;
-use nepto_kit::fetch::{Url, Word};
+use nepto_kit::fetch::{Url, UrlSource};
 use percent_encoding::percent_decode_str;
 
 use super::inline;
@@ -20,7 +20,7 @@ const SCHEME_SHOWN: usize = 20;
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum UriTarget {
     /// On the web, at an address that somebody named.
-    Web(Url, Word),
+    Web(Url, UrlSource),
     /// In the URI itself.
     Inline(Vec<u8>),
 }
@@ -49,7 +49,7 @@ impl Gateways {
             "data" => inline::read(rest, bytes_max).map(UriTarget::Inline),
             "http" | "https" => {
                 let url = uri.parse().map_err(|error| Problem::forbidden(format!("no address of the web: {error}")))?;
-                Ok(UriTarget::Web(url, Word::Strangers))
+                Ok(UriTarget::Web(url, UrlSource::Untrusted))
             }
             "ipfs" => self.ipfs(rest),
             "ar" => self.arweave(rest),
@@ -118,7 +118,7 @@ fn below(gateway: &Url, part: &str, path: &str) -> Result<UriTarget, Problem> {
             parts.push(&part);
         }
     }
-    Ok(UriTarget::Web(url, Word::Operators { below }))
+    Ok(UriTarget::Web(url, UrlSource::Operator { below }))
 }
 
 /// Puts the id of a token where ERC-1155 wants it: hexadecimal, 64 digits.
@@ -149,13 +149,13 @@ mod tests {
         gateways("http://127.0.0.1:8080/base/", "https://ar.example.org")
     }
 
-    fn operators(below: &str) -> Word {
-        Word::Operators { below: below.parse().unwrap() }
+    fn operators(below: &str) -> UrlSource {
+        UrlSource::Operator { below: below.parse().unwrap() }
     }
 
-    fn located(uri: &str) -> (String, Word) {
+    fn located(uri: &str) -> (String, UrlSource) {
         match both().locate(uri, 1_000) {
-            Ok(UriTarget::Web(url, word)) => (url.to_string(), word),
+            Ok(UriTarget::Web(url, source)) => (url.to_string(), source),
             other => panic!("{uri}: {other:?}"),
         }
     }
@@ -164,8 +164,11 @@ mod tests {
     fn every_kind_of_uri_is_understood() {
         let ipfs = |rest: &str| (format!("{IPFS}/{CID}{rest}"), operators(IPFS));
         for (uri, expected) in [
-            (" https://example.org/1.json\n".to_owned(), ("https://example.org/1.json".to_owned(), Word::Strangers)),
-            ("HTTP://127.0.0.1/".to_owned(), ("http://127.0.0.1/".to_owned(), Word::Strangers)),
+            (
+                " https://example.org/1.json\n".to_owned(),
+                ("https://example.org/1.json".to_owned(), UrlSource::Untrusted),
+            ),
+            ("HTTP://127.0.0.1/".to_owned(), ("http://127.0.0.1/".to_owned(), UrlSource::Untrusted)),
             (format!("ipfs://{CID}"), ipfs("")),
             (format!("IPFS://{CID}/1.json"), ipfs("/1.json")),
             (format!("ipfs://ipfs/{CID}/a/1.json"), ipfs("/a/1.json")),

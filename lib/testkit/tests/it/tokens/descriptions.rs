@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 use std::time::{Duration, Instant};
 
 use nepto_testkit::contracts::Contracts;
-use nepto_testkit::{Answer, Stranger};
+use nepto_testkit::{Answer, UntrustedHost};
 use reqwest::Method;
 use serde_json::{Value, json};
 
@@ -17,24 +17,24 @@ const AGAIN_AFTER: Duration = Duration::from_secs(10);
 #[tokio::test]
 async fn a_list_waits_for_nobody_and_tells_what_becomes_known() {
     let world = World::new(|builder| builder).await.unwrap();
-    let silent = Stranger::start().await.unwrap();
+    let silent = UntrustedHost::start().await.unwrap();
     silent.answer("/", Answer::Silence);
     let Contracts { owner, badge, .. } = world.contracts;
     let good = json!({
-        "name": "Pass \u{202e}one\n", "description": "First\nof all", "image": world.stranger.url("/1.gif"),
+        "name": "Pass \u{202e}one\n", "description": "First\nof all", "image": world.host.url("/1.gif"),
         "attributes": [{ "trait_type": "Level", "value": 5 }], "external_url": "https://example.org",
     });
-    world.stranger.answer("/pass/1", Answer::json(good.to_string()));
-    world.stranger.answer("/pass/2", Answer::Redirect("/elsewhere/2".into()));
-    world.stranger.answer("/elsewhere/2", Answer::json("{\"name\": \"two\"}"));
-    world.stranger.answer("/pass/3", Answer::status(403));
-    world.stranger.answer("/pass/4", Answer::File("text/html", b"<html>".to_vec()));
-    world.stranger.answer("/pass/5", Answer::json("[]"));
-    world.stranger.answer("/pass/6", Answer::Endless);
-    world.stranger.answer("/pass/7", Answer::Drip(Duration::from_millis(100)));
+    world.host.answer("/pass/1", Answer::json(good.to_string()));
+    world.host.answer("/pass/2", Answer::Redirect("/elsewhere/2".into()));
+    world.host.answer("/elsewhere/2", Answer::json("{\"name\": \"two\"}"));
+    world.host.answer("/pass/3", Answer::status(403));
+    world.host.answer("/pass/4", Answer::File("text/html", b"<html>".to_vec()));
+    world.host.answer("/pass/5", Answer::json("[]"));
+    world.host.answer("/pass/6", Answer::Endless);
+    world.host.answer("/pass/7", Answer::Drip(Duration::from_millis(100)));
     let id = format!("{:064x}", 0xab);
-    world.stranger.answer(&format!("/badge/{id}"), Answer::json("{\"name\": \"badge\", \"image\": \"ipfs://x/{id}\"}"));
-    world.anvil.send(&badge.set_uri(owner, &world.stranger.url("/badge/{id}"))).await.unwrap();
+    world.host.answer(&format!("/badge/{id}"), Answer::json("{\"name\": \"badge\", \"image\": \"ipfs://x/{id}\"}"));
+    world.anvil.send(&badge.set_uri(owner, &world.host.url("/badge/{id}"))).await.unwrap();
     world.anvil.send(&badge.mint(owner, world.wallet, 0xab, 3)).await.unwrap();
     world.gives_passes(6).await.unwrap();
     world.holds(7).await.unwrap();
@@ -53,7 +53,7 @@ async fn a_list_waits_for_nobody_and_tells_what_becomes_known() {
         (&json!("known"), &json!("Pass one"), &json!("First\nof all"))
     );
     assert_eq!(one["attributes"], json!([{ "name": "Level", "value": "5" }]));
-    assert_eq!(one["uri"], world.stranger.url("/pass/1"));
+    assert_eq!(one["uri"], world.host.url("/pass/1"));
     assert_eq!(one["image"], format!("/v1/assets/{}/image", world.pass(1)));
     assert!(one["fetched_at"].is_string() && one.get("problem").is_none());
     assert_eq!(world.described(&world.pass(2)).await.unwrap()["name"], "two");
@@ -72,11 +72,11 @@ async fn a_list_waits_for_nobody_and_tells_what_becomes_known() {
     let slow = world.described(&world.pass(7)).await.unwrap();
     assert_eq!(slow["problem"]["reason"], "unreachable", "{slow:#}");
     // whoever asks again does not make the server ask again
-    let asked = world.stranger.heads().len();
+    let asked = world.host.heads().len();
     for _ in 0..5 {
         world.get("mine/tokens").await.unwrap();
     }
-    assert_eq!(world.stranger.heads().len(), asked, "{:#?}", world.stranger.heads());
+    assert_eq!(world.host.heads().len(), asked, "{:#?}", world.host.heads());
     // what is known survives the death of the server
     world.stack.api.kill9().unwrap();
     world.stack.api.restart().await.unwrap();
@@ -120,7 +120,7 @@ async fn lists_come_in_pages() {
 #[tokio::test]
 async fn a_description_is_fetched_again_on_demand_and_what_was_known_stays() {
     let world = World::new(|builder| builder).await.unwrap();
-    world.stranger.answer("/pass/1", Answer::json("{\"name\": \"old\"}"));
+    world.host.answer("/pass/1", Answer::json("{\"name\": \"old\"}"));
     world.gives_passes(1).await.unwrap();
     let path = world.pass(1);
     let refresh = async || {
@@ -129,14 +129,14 @@ async fn a_description_is_fetched_again_on_demand_and_what_was_known_stays() {
         response.json::<Value>().await.unwrap()
     };
     assert_eq!(world.described(&path).await.unwrap()["name"], "old");
-    world.stranger.answer("/pass/1", Answer::json("{\"name\": \"new\"}"));
+    world.host.answer("/pass/1", Answer::json("{\"name\": \"new\"}"));
     // not so soon
     assert_eq!(refresh().await["metadata"]["name"], "old");
     tokio::time::sleep(AGAIN_AFTER).await;
-    assert_eq!(world.stranger.asked_for("/pass/1"), 1);
+    assert_eq!(world.host.asked_for("/pass/1"), 1);
     refresh().await;
     world.described_as(&path, |metadata| metadata["name"] == "new").await.unwrap();
-    world.stranger.answer("/pass/1", Answer::status(500));
+    world.host.answer("/pass/1", Answer::status(500));
     tokio::time::sleep(AGAIN_AFTER).await;
     refresh().await;
     let kept = world.described_as(&path, |metadata| metadata["problem"].is_object()).await.unwrap();
@@ -144,18 +144,18 @@ async fn a_description_is_fetched_again_on_demand_and_what_was_known_stays() {
         (&kept["state"], &kept["name"], &kept["problem"]["reason"]),
         (&json!("known"), &json!("new"), &json!("refused"))
     );
-    assert_eq!(world.stranger.asked_for("/pass/1"), 3);
+    assert_eq!(world.host.asked_for("/pass/1"), 3);
 }
 
 #[tokio::test]
 async fn a_description_that_is_old_is_fetched_when_somebody_asks() {
     let world = World::new(|builder| builder.set("assets.metadata_refresh_after_s", 1)).await.unwrap();
-    world.stranger.answer("/pass/1", Answer::json("{\"name\": \"old\"}"));
+    world.host.answer("/pass/1", Answer::json("{\"name\": \"old\"}"));
     world.gives_passes(1).await.unwrap();
     assert_eq!(world.described(&world.pass(1)).await.unwrap()["name"], "old");
-    world.stranger.answer("/pass/1", Answer::json("{\"name\": \"new\"}"));
+    world.host.answer("/pass/1", Answer::json("{\"name\": \"new\"}"));
     tokio::time::sleep(Duration::from_secs(3)).await;
-    assert_eq!(world.stranger.asked_for("/pass/1"), 1, "nobody asked");
+    assert_eq!(world.host.asked_for("/pass/1"), 1, "nobody asked");
     world.get("mine/tokens").await.unwrap();
     world.described_as(&world.pass(1), |metadata| metadata["name"] == "new").await.unwrap();
 }
@@ -163,14 +163,14 @@ async fn a_description_that_is_old_is_fetched_when_somebody_asks() {
 #[tokio::test]
 async fn a_contract_leads_to_nothing_of_ours() {
     // as shipped: no address of this machine is asked
-    let world = World::with(Stranger::start().await.unwrap(), |builder| {
+    let world = World::with(UntrustedHost::start().await.unwrap(), |builder| {
         builder.set("fetch.http", true).set("fetch.timeout_ms", 1_500)
     })
     .await
     .unwrap();
-    let (admin, port) = (world.stack.api.admin_url(), world.stranger.address().port());
+    let (admin, port) = (world.stack.api.admin_url(), world.host.address().port());
     let bases = [
-        world.stranger.url("/pass/"),
+        world.host.url("/pass/"),
         format!("http://localhost:{port}/pass/"),
         format!("http://2130706433:{port}/pass/"),
         format!("http://0x7f.1:{port}/pass/"),
@@ -182,7 +182,7 @@ async fn a_contract_leads_to_nothing_of_ours() {
         "ipfs://QmYwAPJzv5CZsnA625s3Xf2nemtYgPpHdWEz79ojWnPbdG/".to_owned(),
     ];
     for (base, token) in bases.iter().zip(1..) {
-        world.stranger.answer(&format!("/pass/{token}"), Answer::json("{\"name\": \"secret\"}"));
+        world.host.answer(&format!("/pass/{token}"), Answer::json("{\"name\": \"secret\"}"));
         world.describes_passes(base).await.unwrap();
         world.gives_passes(1).await.unwrap();
         let refused = world.described(&world.pass(token)).await.unwrap();
@@ -191,59 +191,59 @@ async fn a_contract_leads_to_nothing_of_ours() {
         let detail = refused["problem"]["detail"].as_str().unwrap();
         assert!(!detail.contains("127.0.0.1"), "{detail}");
     }
-    assert!(world.stranger.heads().is_empty(), "{:?}", world.stranger.heads());
+    assert!(world.host.heads().is_empty(), "{:?}", world.host.heads());
 }
 
 #[tokio::test]
 async fn a_stranger_that_may_be_asked_leads_nowhere_else() {
     let world = World::new(|builder| builder).await.unwrap();
-    let inner = Stranger::start().await.unwrap();
+    let inner = UntrustedHost::start().await.unwrap();
     inner.answer("/secret", Answer::json("{\"name\": \"secret\"}"));
     let port = inner.address().port();
     for (to, token) in [inner.url("/secret"), format!("http://localhost:{port}/secret"), world.stack.api.admin_url()]
         .into_iter()
         .zip(1..)
     {
-        world.stranger.answer(&format!("/pass/{token}"), Answer::Redirect(to.clone()));
+        world.host.answer(&format!("/pass/{token}"), Answer::Redirect(to.clone()));
         world.gives_passes(1).await.unwrap();
         let refused = world.described(&world.pass(token)).await.unwrap();
         assert_eq!(refused["problem"]["reason"], "forbidden", "{to}: {refused:#}");
     }
-    assert_eq!(world.stranger.heads().len(), 3);
+    assert_eq!(world.host.heads().len(), 3);
     assert!(inner.heads().is_empty(), "{:?}", inner.heads());
 }
 
 #[tokio::test]
 async fn a_gateway_of_the_operator_is_asked_wherever_it_is() {
     const CID: &str = "QmYwAPJzv5CZsnA625s3Xf2nemtYgPpHdWEz79ojWnPbdG";
-    let gateway = Stranger::start().await.unwrap();
+    let gateway = UntrustedHost::start().await.unwrap();
     let address = gateway.url("");
     let world = World::with(gateway, |builder| builder.set("assets.ipfs_gateway", address)).await.unwrap();
     let path = format!("/ipfs/{CID}/a%20b/1");
-    world.stranger.answer(&path, Answer::json("{\"name\": \"from afar\"}"));
+    world.host.answer(&path, Answer::json("{\"name\": \"from afar\"}"));
     world.describes_passes(&format!("ipfs://ipfs/{CID}/a b/")).await.unwrap();
     // it redirects to what strangers have no business with
-    world.stranger.answer(&format!("/ipfs/{CID}/a%20b/3"), Answer::Redirect("/admin".into()));
+    world.host.answer(&format!("/ipfs/{CID}/a%20b/3"), Answer::Redirect("/admin".into()));
     world.gives_passes(3).await.unwrap();
     assert_eq!(world.described(&world.pass(1)).await.unwrap()["name"], "from afar");
     assert_eq!(world.described(&world.pass(3)).await.unwrap()["problem"]["reason"], "forbidden");
-    assert_eq!(world.stranger.asked_for("/admin"), 0);
+    assert_eq!(world.host.asked_for("/admin"), 0);
     assert_eq!(world.described(&world.pass(2)).await.unwrap()["problem"]["reason"], "refused");
-    // the same address on a stranger's word is not asked
-    world.describes_passes(&world.stranger.url(&format!("/ipfs/{CID}/a%20b/"))).await.unwrap();
+    // the same address is not asked when a contract names it
+    world.describes_passes(&world.host.url(&format!("/ipfs/{CID}/a%20b/"))).await.unwrap();
     world.gives_passes(1).await.unwrap();
     assert_eq!(world.described(&world.pass(4)).await.unwrap()["problem"]["reason"], "forbidden");
-    assert_eq!(world.stranger.heads().len(), 3);
+    assert_eq!(world.host.heads().len(), 3);
 }
 
 #[tokio::test]
 async fn what_is_not_there_is_said_so_and_naming_numbers_has_a_limit() {
     let world = World::new(|builder| builder.set("limits.token_fetches_per_account_per_minute", 3)).await.unwrap();
     early_in_window(Duration::from_secs(60)).await;
-    let (token, stranger) = (world.contracts.token.0, world.wallet);
+    let (token, host) = (world.contracts.token.0, world.wallet);
     for (path, expected) in [
         (format!("5/contracts/{}/tokens/1", world.contracts.pass.0), (404, "chain_unknown")),
-        (format!("31337/contracts/{stranger}/tokens/1"), (404, "contract_unknown")),
+        (format!("31337/contracts/{host}/tokens/1"), (404, "contract_unknown")),
         (format!("31337/contracts/{token}/tokens/1"), (404, "not_found")),
         (world.pass(1).replace("tokens/1", "tokens/x"), (400, "malformed")),
         ("31337/contracts/x/tokens/1".to_owned(), (400, "malformed")),
@@ -277,5 +277,5 @@ async fn a_server_can_be_told_to_ask_nobody() {
     );
     world.ask(Method::POST, &format!("{}/refresh", world.pass(1)), &[]).await.unwrap();
     tokio::time::sleep(Duration::from_millis(500)).await;
-    assert!(world.stranger.heads().is_empty());
+    assert!(world.host.heads().is_empty());
 }

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use nepto_testkit::{Answer, Stranger, seconds};
+use nepto_testkit::{Answer, UntrustedHost, seconds};
 use reqwest::Method;
 use serde_json::json;
 
@@ -13,8 +13,8 @@ const PNG: &[u8] = b"\x89PNG\r\n\x1a\n\0\0\0\rIHDR\0\0\0\x01\0\0\0\x01\x08\x06\0
 /// Describes a badge that has this image.
 async fn badge_with(world: &World, token: u64, image: &str) -> String {
     let path = format!("/badge/{token}");
-    world.stranger.answer(&path, Answer::json(json!({ "name": token.to_string(), "image": image }).to_string()));
-    world.gives_badge(token, &world.stranger.url(&path)).await.unwrap();
+    world.host.answer(&path, Answer::json(json!({ "name": token.to_string(), "image": image }).to_string()));
+    world.gives_badge(token, &world.host.url(&path)).await.unwrap();
     let known = world.described(&world.badge(token)).await.unwrap();
     assert_eq!(known["state"], "known", "{known:#}");
     world.badge(token)
@@ -38,8 +38,8 @@ async fn an_image_is_what_its_first_bytes_say_and_can_do_nothing() {
         (9, Answer::status(404), None),
     ] {
         let file = format!("/image/{token}");
-        world.stranger.answer(&file, answer);
-        let path = badge_with(&world, token, &world.stranger.url(&file)).await;
+        world.host.answer(&file, answer);
+        let path = badge_with(&world, token, &world.host.url(&file)).await;
         let image = world.image(&path).await.unwrap();
         let header = |name: &str| image.headers().get(name).map(|value| value.to_str().unwrap().to_owned());
         let Some(media_type) = media_type else {
@@ -52,7 +52,7 @@ async fn an_image_is_what_its_first_bytes_say_and_can_do_nothing() {
             // whoever asks again does not make the server ask again, and hears when it will
             let again = world.image(&path).await.unwrap();
             assert!(again.headers().contains_key("retry-after"));
-            assert_eq!(world.stranger.asked_for(&file), 1);
+            assert_eq!(world.host.asked_for(&file), 1);
             continue;
         };
         assert_eq!(image.status(), 200, "{token}");
@@ -70,7 +70,7 @@ async fn an_image_is_what_its_first_bytes_say_and_can_do_nothing() {
         assert!(same.bytes().await.unwrap().is_empty());
         let head = world.ask(Method::HEAD, &path, &[]).await.unwrap();
         assert_eq!((head.status().as_u16(), head.headers()["etag"].to_str().unwrap()), (200, etag.as_str()));
-        assert_eq!(world.stranger.asked_for(&file), 1, "from the cache");
+        assert_eq!(world.host.asked_for(&file), 1, "from the cache");
     }
     let without_token =
         reqwest::get(format!("{}/v1/assets/{}/image", world.stack.url(), world.badge(1))).await.unwrap();
@@ -87,8 +87,8 @@ async fn images_stay_within_their_bound_and_survive_a_kill() {
     let mut paths = Vec::new();
     for token in 1..=8 {
         let file = format!("/image/{token}");
-        world.stranger.answer(&file, Answer::File("image/gif", image(token)));
-        paths.push(badge_with(&world, token, &world.stranger.url(&file)).await);
+        world.host.answer(&file, Answer::File("image/gif", image(token)));
+        paths.push(badge_with(&world, token, &world.host.url(&file)).await);
         let got = world.image(&paths[paths.len() - 1]).await.unwrap();
         assert_eq!(got.bytes().await.unwrap(), image(token));
         let bytes: u64 = world.image_files().unwrap().iter().map(|(_, bytes)| bytes).sum();
@@ -101,30 +101,30 @@ async fn images_stay_within_their_bound_and_survive_a_kill() {
     world.stack.api.restart().await.unwrap();
     let last = world.image(&paths[7]).await.unwrap();
     assert_eq!(last.bytes().await.unwrap(), image(8));
-    assert_eq!(world.stranger.asked_for("/image/8"), 1);
+    assert_eq!(world.host.asked_for("/image/8"), 1);
     // the first made room, and is fetched again
     let first = world.image(&paths[0]).await.unwrap();
     assert_eq!(first.bytes().await.unwrap(), image(1));
-    assert_eq!(world.stranger.asked_for("/image/1"), 2);
+    assert_eq!(world.host.asked_for("/image/1"), 2);
     // a file that is broken is as good as none
     for (path, _) in world.image_files().unwrap() {
         std::fs::write(path, b"<svg/>").unwrap();
     }
     assert_eq!(world.image(&paths[7]).await.unwrap().bytes().await.unwrap(), image(8));
-    assert_eq!(world.stranger.asked_for("/image/8"), 2);
+    assert_eq!(world.host.asked_for("/image/8"), 2);
 }
 
 #[tokio::test]
 async fn all_who_want_an_image_cause_one_request_and_nobody_waits_for_ever() {
     let world = World::new(|builder| builder.set("fetch.timeout_ms", 8_000)).await.unwrap();
-    world.stranger.answer("/image/1", Answer::Silence);
-    let path = badge_with(&world, 1, &world.stranger.url("/image/1")).await;
+    world.host.answer("/image/1", Answer::Silence);
+    let path = badge_with(&world, 1, &world.host.url("/image/1")).await;
     let started = std::time::Instant::now();
     let ask = async || world.ask(Method::GET, &format!("{path}/image"), &[]).await.unwrap().status().as_u16();
     let answers = futures_util::future::join_all((0..5).map(|_| ask())).await;
     assert_eq!(answers, [503; 5]);
     assert!(started.elapsed() < seconds(7), "{:?}", started.elapsed());
-    assert_eq!(world.stranger.asked_for("/image/1"), 1);
+    assert_eq!(world.host.asked_for("/image/1"), 1);
     // lists are told at once meanwhile
     let started = std::time::Instant::now();
     world.get("mine/tokens").await.unwrap();
@@ -148,7 +148,7 @@ async fn an_image_within_its_description_and_none_at_all() {
     let none = world.refused(Method::GET, &format!("{}/image", world.badge(2))).await.unwrap();
     assert_eq!(none, (404, "image_unavailable".into()));
     // an image that leads to something of ours
-    let inner = Stranger::start().await.unwrap();
+    let inner = UntrustedHost::start().await.unwrap();
     inner.answer("/", Answer::File("image/gif", GIF.to_vec()));
     let path = badge_with(&world, 3, &inner.url("/")).await;
     assert_eq!(world.image(&path).await.unwrap().status(), 404);
@@ -158,10 +158,10 @@ async fn an_image_within_its_description_and_none_at_all() {
 #[tokio::test]
 async fn an_image_that_is_old_is_fetched_behind_its_back() {
     let world = World::new(|builder| builder.set("assets.metadata_refresh_after_s", 2)).await.unwrap();
-    world.stranger.answer("/image/1", Answer::File("image/gif", GIF.to_vec()));
-    let path = badge_with(&world, 1, &world.stranger.url("/image/1")).await;
+    world.host.answer("/image/1", Answer::File("image/gif", GIF.to_vec()));
+    let path = badge_with(&world, 1, &world.host.url("/image/1")).await;
     assert_eq!(world.image(&path).await.unwrap().bytes().await.unwrap(), GIF);
-    world.stranger.answer("/image/1", Answer::File("image/png", PNG.to_vec()));
+    world.host.answer("/image/1", Answer::File("image/png", PNG.to_vec()));
     tokio::time::sleep(Duration::from_millis(2_500)).await;
     assert_eq!(world.image(&path).await.unwrap().bytes().await.unwrap(), GIF, "what is there is given at once");
     nepto_testkit::eventually(seconds(5), async || {

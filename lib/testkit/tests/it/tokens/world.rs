@@ -6,7 +6,7 @@ use alloy_primitives::Address;
 use anyhow::{Context, Result, ensure};
 use nepto_sdk::{Client, Env, LoginOptions, Wallet};
 use nepto_testkit::contracts::Contracts;
-use nepto_testkit::{Anvil, Builder, Stack, Stranger, WatchedChain, eventually, seconds};
+use nepto_testkit::{Anvil, Builder, Stack, UntrustedHost, WatchedChain, eventually, seconds};
 use reqwest::Method;
 use serde_json::Value;
 use tempfile::TempDir;
@@ -21,7 +21,7 @@ pub struct World {
     pub anvil: Anvil,
     pub contracts: Contracts,
     pub stack: Stack,
-    pub stranger: Stranger,
+    pub host: UntrustedHost,
     /// Who asks, and holds tokens.
     pub wallet: Address,
     http: reqwest::Client,
@@ -32,16 +32,16 @@ pub struct World {
 impl World {
     /// The stranger's server may be asked, although it is on this machine.
     pub async fn new(settings: impl FnOnce(Builder) -> Builder) -> Result<Self> {
-        let stranger = Stranger::start().await?;
-        let port = i64::from(stranger.address().port());
-        Self::with(stranger, |builder| {
+        let host = UntrustedHost::start().await?;
+        let port = i64::from(host.address().port());
+        Self::with(host, |builder| {
             let builder = builder.set("fetch.http", true).set("fetch.addresses", vec!["127.0.0.1"]);
             settings(builder.set("fetch.ports", vec![port]).set("fetch.timeout_ms", 1_500))
         })
         .await
     }
 
-    pub async fn with(stranger: Stranger, settings: impl FnOnce(Builder) -> Builder) -> Result<Self> {
+    pub async fn with(host: UntrustedHost, settings: impl FnOnce(Builder) -> Builder) -> Result<Self> {
         let anvil = Anvil::start().await?;
         let contracts = Contracts::deploy(&anvil).await?;
         let images = tempfile::tempdir()?;
@@ -53,8 +53,8 @@ impl World {
         let wallet = Wallet::from_private_key(&hex::encode(key))?;
         let client = Client::login(LoginOptions::new(stack.url()), &wallet).await?;
         let wallet = wallet.address();
-        let world = Self { anvil, contracts, stack, stranger, wallet, http: reqwest::Client::new(), client, images };
-        world.describes_passes(&world.stranger.url("/pass/")).await?;
+        let world = Self { anvil, contracts, stack, host, wallet, http: reqwest::Client::new(), client, images };
+        world.describes_passes(&world.host.url("/pass/")).await?;
         Ok(world)
     }
 

@@ -61,13 +61,13 @@ struct State {
 
 /// A web server on a port of its own. What it has no answer for is not found.
 #[derive(Debug)]
-pub struct Stranger {
+pub struct UntrustedHost {
     address: SocketAddr,
     state: Arc<Mutex<State>>,
     serving: JoinHandle<()>,
 }
 
-impl Stranger {
+impl UntrustedHost {
     /// Starts one that has nothing yet.
     pub async fn start() -> Result<Self> {
         let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).await.context("no free port")?;
@@ -109,7 +109,7 @@ impl Stranger {
     }
 }
 
-impl Drop for Stranger {
+impl Drop for UntrustedHost {
     fn drop(&mut self) {
         self.serving.abort();
     }
@@ -191,10 +191,10 @@ mod tests {
 
     #[tokio::test]
     async fn it_answers_as_it_was_told_and_remembers_who_asked() {
-        let stranger = Stranger::start().await.unwrap();
-        stranger.answer("/a", Answer::json("{}"));
+        let host = UntrustedHost::start().await.unwrap();
+        host.answer("/a", Answer::json("{}"));
         let get = async |path: &str| {
-            let mut stream = TcpStream::connect(stranger.address()).await.unwrap();
+            let mut stream = TcpStream::connect(host.address()).await.unwrap();
             stream.write_all(format!("GET {path} HTTP/1.1\r\nHost: a\r\n\r\n").as_bytes()).await.unwrap();
             let mut answer = String::new();
             stream.read_to_string(&mut answer).await.unwrap();
@@ -202,7 +202,7 @@ mod tests {
         };
         assert!(get("/a").await.ends_with("\r\n\r\n{}"));
         assert!(get("/b").await.starts_with("HTTP/1.1 404 "));
-        assert_eq!((stranger.asked_for("/a"), stranger.asked_for("/c")), (1, 0));
-        assert!(stranger.heads()[0].contains("Host: a"));
+        assert_eq!((host.asked_for("/a"), host.asked_for("/c")), (1, 0));
+        assert!(host.heads()[0].contains("Host: a"));
     }
 }
