@@ -27,7 +27,7 @@ use super::delivery::{self, DeliveryState};
 use super::fullness::Fullness;
 use super::mailbox::{self, Missed, Page, Store, StoredEnvelope, missed};
 use super::mailboxes::Mailboxes;
-use super::send::{self, Begun, Refusal, Sending};
+use super::send::{self, Refusal, Sending, Started};
 use super::{presence_query, typing};
 
 /// Mailboxes of a process that are read at once: after a lost connection to NATS, everybody's.
@@ -183,7 +183,7 @@ struct DeviceSession {
 /// What work results in.
 enum Done {
     /// A message of this request is in its queue, or is refused.
-    Begun(u32, ClientMsgId, Result<Begun, Refusal>),
+    Started(u32, ClientMsgId, Result<Started, Refusal>),
     /// A part of the mailbox was read.
     Read(anyhow::Result<Page>),
 }
@@ -257,15 +257,15 @@ impl FrameSession for DeviceSession {
 
     fn done(&mut self, done: Done, out: &mut Out) -> Result<(), CloseCode> {
         match done {
-            Done::Begun(_, _, Ok(Begun { contact, rest })) => {
+            Done::Started(_, _, Ok(Started { contact, rest })) => {
                 self.contact = contact;
                 out.answer(Order::Parallel, rest);
             }
-            Done::Begun(reply_to, _, Err(Refusal::Mismatch(mismatch))) => {
+            Done::Started(reply_to, _, Err(Refusal::Mismatch(mismatch))) => {
                 out.spend(REFUSAL);
                 out.reply(reply_to, server_frame::Kind::Mismatch(mismatch));
             }
-            Done::Begun(reply_to, id, Err(Refusal::Failure(failure))) => {
+            Done::Started(reply_to, id, Err(Refusal::Failure(failure))) => {
                 out.refuse_message(reply_to, failure, id.to_vec());
             }
             Done::Read(Ok(page)) => {
@@ -301,8 +301,8 @@ impl DeviceSession {
             Ok(message) => {
                 let (sending, from, id) = (self.messaging.sending.clone(), (self.account, self.device), message.id);
                 let is_contact = self.contact == Some(message.to);
-                let begun = send::begin(sending, from, is_contact, reply_to, message);
-                out.run(Order::InSequence, begun.map(move |begun| Done::Begun(reply_to, id, begun)));
+                let started = send::begin(sending, from, is_contact, reply_to, message);
+                out.run(Order::InSequence, started.map(move |started| Done::Started(reply_to, id, started)));
             }
             Err(failure) => out.refuse_message(reply_to, failure, client_msg_id),
         }

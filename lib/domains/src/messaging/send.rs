@@ -46,7 +46,7 @@ pub struct Sending {
 }
 
 /// A message that is in its queue.
-pub struct Begun {
+pub struct Started {
     /// Its recipient, if they have accepted the sender.
     pub contact: Option<AccountId>,
     /// What is left to do, which gives the answer.
@@ -127,7 +127,7 @@ pub async fn begin(
     is_contact: bool,
     reply_to: u32,
     message: ReadSend,
-) -> Result<Begun, Refusal> {
+) -> Result<Started, Refusal> {
     let id = message.id;
     let admitting = admit(&sending, from, is_contact, &message);
     let Admitted { cleared, room, taken } = RequestId::from(id.to_string().as_str()).scope(admitting).await?;
@@ -145,7 +145,7 @@ pub async fn begin(
         }
         Some(queued.answer(&sending.ctx, outcome).await)
     };
-    Ok(Begun { contact, rest: Box::pin(rest) })
+    Ok(Started { contact, rest: Box::pin(rest) })
 }
 
 /// A message that may be stored.
