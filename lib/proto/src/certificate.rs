@@ -36,7 +36,7 @@ pub enum Resource {
     },
     /// `urn:nepto:link:<address>`: that wallet speaks for me as well.
     Link(Address),
-    /// `urn:nepto:join:<account>:<approver>`: I belong to that account, by the word of that wallet. Without the wallet a
+    /// `urn:nepto:join:<account>:<approver>`: I belong to that account, by the attestation of that wallet. Without the wallet a
     /// server could put another one before it, and everybody who knows this one would trust that.
     Join {
         /// The account that the wallet joins.

@@ -79,7 +79,7 @@ error_codes! {
     WalletChain = "wallet_chain", 409, "The contract wallet is known on another chain; there it may belong to somebody else.";
     WalletUnknown = "wallet_unknown", 404, "The wallet is not linked to this account.";
     WalletLast = "wallet_last", 409, "The last wallet of an account can't be unlinked.";
-    WalletNeeded = "wallet_needed", 409, "Other wallets of the account belong to it by this wallet's word.";
+    WalletNeeded = "wallet_needed", 409, "Other wallets of the account belong to it by this wallet's attestation.";
     WalletLimit = "wallet_limit", 409, "The account has as many wallets as it may.";
     // accounts
     AccountUnknown = "account_unknown", 404, "There is no such account.";

@@ -16,6 +16,7 @@ use nepto_proto::{AccountId, DeviceId};
 use changes::{Changes, differences, gone};
 
 use crate::SdkError;
+use crate::contract_signatures::Answers;
 use crate::core::Core;
 use crate::event::Event;
 use crate::model::{ConversationState, KnownDevice, Notice};
@@ -24,7 +25,6 @@ use crate::signal;
 use crate::store::Txn;
 use crate::store::backend::Durability;
 use crate::store::peers::{Peer, RemovedDevice};
-use crate::words::Answers;
 
 /// Removed devices that are remembered of one account,
 const REMOVED_MAX: usize = 20;
@@ -105,7 +105,7 @@ fn check_device(
 
 impl Core {
     /// Takes in a directory from the server. `named` is the address by which the user named the account, `answers` what
-    /// chains say about the [words](Core::words) of it.
+    /// chains say about the [attestations](Core::attestations) of it.
     pub fn apply_directory(
         &mut self,
         directory: &DeviceDirectory,

@@ -11,6 +11,7 @@
 //! Programs that print logs should leave out libsignal's below `error`: they name public keys and addresses.
 
 mod chat;
+pub mod contract_signatures;
 pub mod core;
 mod directory;
 pub mod env;
@@ -34,7 +35,6 @@ mod sync;
 #[cfg(test)]
 mod tests;
 mod view;
-pub mod words;
 
 pub use crate::core::Core;
 pub use env::Env;

@@ -208,7 +208,7 @@ impl Device {
     #[wasm_bindgen(js_name = applyDirectory)]
     pub fn apply_directory(&mut self, directory: &str) -> Result<String, JsValue> {
         let directory: DeviceDirectory = read("directory", directory)?;
-        let (known, _) = self.core.words(&directory).map_err(Thrown::from)?;
+        let (known, _) = self.core.attestations(&directory).map_err(Thrown::from)?;
         Ok(write(&self.core.apply_directory(&directory, None, &known).map_err(Thrown::from)?)?)
     }
 

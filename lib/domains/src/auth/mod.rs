@@ -9,7 +9,7 @@
 //! - who is told that a session ended can rely on it: by then it is dead in Redis, on open sockets and here, and so are
 //!   the sessions of a removed device. Events that say so may be late;
 //! - a wallet that is a contract belongs to one chain, and what it signed holds for as long as it says so there: sessions,
-//!   devices and links end with its word. A chain that can't be asked ends nothing, and lets nobody in.
+//!   devices and links end with its attestation. A chain that can't be asked ends nothing, and lets nobody in.
 
 mod config;
 mod consumers;

@@ -106,7 +106,7 @@ pub fn without(account: AccountId, wallets: &Wallets, gone: &str, domain: &str) 
 
 /// The wallets of an account without these words of theirs: without the links that stand on them, and without the wallets
 /// that the root does not vouch for any more. The root stays.
-pub fn without_words(account: AccountId, wallets: &Wallets, gone: &[SignedMessage], domain: &str) -> Wallets {
+pub fn without_attestations(account: AccountId, wallets: &Wallets, gone: &[SignedMessage], domain: &str) -> Wallets {
     let mut links = wallets.links.clone();
     links.retain(|link| halves(link).all(|half| !gone.contains(half)));
     let vouched = match wallets.root.parse() {
@@ -150,7 +150,7 @@ pub fn with_link(account: AccountId, wallets: &Wallets, link: &WalletLink, domai
     links
 }
 
-/// The two words of a link.
+/// The two attestations of a link.
 pub fn halves(link: &WalletLink) -> impl Iterator<Item = &SignedMessage> {
     [&link.approval, &link.consent].into_iter()
 }
@@ -180,7 +180,7 @@ mod tests {
     }
 
     /// A word that nobody checks the signature of.
-    fn word(by: u8, resource: &Resource) -> SignedMessage {
+    fn attestation(by: u8, resource: &Resource) -> SignedMessage {
         let message = SiweMessage {
             scheme: None,
             domain: "chat.example.org".into(),
@@ -200,7 +200,7 @@ mod tests {
 
     fn link(approver: u8, new: u8) -> WalletLink {
         let join = Resource::Join { account: token().account, approver: wallet(approver) };
-        WalletLink { approval: word(approver, &Resource::Link(wallet(new))), consent: word(new, &join) }
+        WalletLink { approval: attestation(approver, &Resource::Link(wallet(new))), consent: attestation(new, &join) }
     }
 
     #[test]
@@ -209,9 +209,10 @@ mod tests {
         // 1 is the root and approved 2, which approved 3; 4 has two approvals
         let links = vec![link(1, 2), link(2, 3), link(1, 4), link(2, 4)];
         let all = Wallets { root: wallet(1).to_string(), wallets: names(&[1, 2, 3, 4]), links: links.clone() };
-        let left =
-            |gone: &SignedMessage| without_words(token().account, &all, std::slice::from_ref(gone), "chat.example.org");
-        assert_eq!(left(&word(9, &Resource::Link(wallet(1)))), all, "nothing stands on that");
+        let left = |gone: &SignedMessage| {
+            without_attestations(token().account, &all, std::slice::from_ref(gone), "chat.example.org")
+        };
+        assert_eq!(left(&attestation(9, &Resource::Link(wallet(1)))), all, "nothing stands on that");
         let without_two = left(&links[0].consent);
         assert_eq!((without_two.wallets, without_two.links), (names(&[1, 4]), vec![link(1, 4)]));
         let without_three = left(&links[1].approval);

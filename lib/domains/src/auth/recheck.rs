@@ -1,6 +1,6 @@
 //! Contract wallets are asked again, at a final block, about everything that they signed: who owns a wallet may change.
 //!
-//! A definite no takes back what stands on that word: the device that it certified, with its sessions, or the link of two
+//! A definite no takes back what rests on that attestation: the device that it certified, with its sessions, or the link of two
 //! wallets. What can't be asked stays as it is, and is asked again soon.
 
 use std::fmt;
@@ -16,7 +16,7 @@ use nepto_proto::siwe::SiweMessage;
 use nepto_proto::svc::keys::{Certificates, Certified, RemoveDevice};
 use nepto_proto::{AccountId, DeviceId, ErrorCode};
 
-use super::model::{halves, signer_of, without_words};
+use super::model::{halves, signer_of, without_attestations};
 use super::ops::Auth;
 use super::store::ContractWalletRow;
 
@@ -26,7 +26,7 @@ const WALLETS_MAX: i64 = 64;
 const WALLETS_AT_ONCE: usize = 8;
 /// A wallet is asked so often.
 const EVERY_MS: i64 = 10 * 60_000;
-/// One that could not be asked, or whose word is too young to be final, so soon again.
+/// One that could not be asked, or whose attestation is too young to be final, so soon again.
 const AGAIN_AFTER_MS: i64 = 60_000;
 
 /// What a run came to.
@@ -39,7 +39,7 @@ pub struct Rechecked {
 
 /// What a wallet says now of something that it signed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Word {
+enum Attestation {
     Holds,
     Broken,
     Unsure,
@@ -48,7 +48,7 @@ enum Word {
 impl fmt::Display for Rechecked {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let Self { wallets, unsure, ended } = self;
-        write!(f, "{wallets} contract wallets asked, {unsure} of them in vain; {ended} of their words ended")
+        write!(f, "{wallets} contract wallets asked, {unsure} of them in vain; {ended} of their attestations ended")
     }
 }
 
@@ -92,11 +92,11 @@ impl Auth {
         let devices = self.ctx.call(&Certificates { account }).await?;
         let devices = devices.into_iter().map(|Certified { device, certificate }| (Some(device), certificate));
         let links = wallets.links.iter().flat_map(halves).map(|half| (None, half.clone()));
-        let mut words: Vec<(Option<DeviceId>, SignedMessage)> = devices.chain(links).collect();
-        words.retain(|(_, signed)| signer_of(signed).as_deref() == Some(wallet));
-        let answers = join_all(words.iter().map(|(_, signed)| self.ask_again(row, signed))).await;
+        let mut attestations: Vec<(Option<DeviceId>, SignedMessage)> = devices.chain(links).collect();
+        attestations.retain(|(_, signed)| signer_of(signed).as_deref() == Some(wallet));
+        let answers = join_all(attestations.iter().map(|(_, signed)| self.ask_again(row, signed))).await;
         let (mut ended, mut broken) = (0, Vec::new());
-        let no = words.into_iter().zip(&answers).filter(|(_, answer)| **answer == Word::Broken);
+        let no = attestations.into_iter().zip(&answers).filter(|(_, answer)| **answer == Attestation::Broken);
         for ((device, signed), _) in no {
             match device {
                 Some(device) => ended += usize::from(self.end_device(account, device, signed).await?),
@@ -107,27 +107,27 @@ impl Auth {
             ended += broken.len();
             self.end_links(account, wallets, &broken).await?;
         }
-        Ok(Rechecked { wallets: 1, unsure: usize::from(answers.contains(&Word::Unsure)), ended })
+        Ok(Rechecked { wallets: 1, unsure: usize::from(answers.contains(&Attestation::Unsure)), ended })
     }
 
     /// Asks at a final block that is not before the one at which the wallet said yes last.
-    async fn ask_again(&self, row: &ContractWalletRow, signed: &SignedMessage) -> Word {
+    async fn ask_again(&self, row: &ContractWalletRow, signed: &SignedMessage) -> Attestation {
         let (Ok(signature), Ok(message)) = (signed.signature_bytes(), signed.message.parse::<SiweMessage>()) else {
-            return Word::Broken;
+            return Attestation::Broken;
         };
         let (chain_id, wallet) = (message.chain_id, message.address);
         let claim = Claim { chain_id, wallet, text: &signed.message, signature: &signature };
         let at = Moment::Final { from: row.block };
-        let (word, outcome) = match self.verifier.verify(claim, at).await {
-            Ok(_) => (Word::Holds, "holds"),
-            Err(SignatureError::Invalid { .. }) => (Word::Broken, "ended"),
+        let (attestation, outcome) = match self.verifier.verify(claim, at).await {
+            Ok(_) => (Attestation::Holds, "holds"),
+            Err(SignatureError::Invalid { .. }) => (Attestation::Broken, "ended"),
             Err(error) => {
                 tracing::debug!(%error, "a contract wallet was not asked again");
-                (Word::Unsure, "unsure")
+                (Attestation::Unsure, "unsure")
             }
         };
         metrics::counter!("nepto_contract_rechecks_total", "outcome" => outcome).increment(1);
-        word
+        attestation
     }
 
     /// Removes a device and ends its sessions. `false`: somebody was quicker, or it has another certificate by now.
@@ -142,19 +142,19 @@ impl Auth {
             Err(failure) if failure.code == ErrorCode::DeviceUnknown => return Ok(false),
             removed => removed?,
         }
-        tracing::info!(%account, %device, "a device ended with the word of the contract wallet that certified it");
+        tracing::info!(%account, %device, "a device ended with the attestation of the contract wallet that certified it");
         Ok(true)
     }
 
     /// Takes links apart, and unlinks the wallets that the account's root does not vouch for any more.
     async fn end_links(&self, account: AccountId, seen: Wallets, broken: &[SignedMessage]) -> Result<(), Failure> {
-        let left = without_words(account, &seen, broken, &self.ctx.config.public.domain);
+        let left = without_attestations(account, &seen, broken, &self.ctx.config.public.domain);
         let gone = seen.wallets.iter().filter(|wallet| !left.wallets.contains(wallet));
         let gone: Vec<String> = gone.cloned().collect();
         let event =
             |wallet: &String| self.event_about(wallet, &WalletUnlinked { account, wallet: wallet.clone(), version: 0 });
         let events = gone.iter().map(event).collect::<Result<_, _>>()?;
-        tracing::info!(%account, wallets = gone.len(), "links ended with the word of a contract wallet");
+        tracing::info!(%account, wallets = gone.len(), "links ended with the attestation of a contract wallet");
         self.store.unlink(account, seen, left, &gone, events).await?;
         self.outbox.wake();
         for wallet in gone {

@@ -171,7 +171,7 @@ pub struct PublicDevice {
     pub registration_id: RegistrationId,
     /// Its Signal identity, 33 bytes.
     pub identity_key: Base64,
-    /// The wallet's word that it is genuine. Check it.
+    /// The wallet's attestation that it is genuine. Check it.
     pub certificate: SignedMessage,
 }
 

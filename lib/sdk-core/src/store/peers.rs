@@ -7,8 +7,8 @@ use nepto_proto::{AccountId, DeviceId};
 use serde::{Deserialize, Serialize};
 
 use super::{Range, StoreError, Table, Txn, from_json};
+use crate::contract_signatures::Answer;
 use crate::model::KnownDevice;
-use crate::words::Answer;
 
 /// What a device sent before its sockets were closed may be stored so much later than the device was removed.
 const SENT_WITHIN_MS: u64 = 60_000;

@@ -5,9 +5,9 @@ use nepto_proto::certificate::CertificateError;
 
 use super::world::{DOMAIN, Device, Person, World, befriended};
 use crate::SdkError;
+use crate::contract_signatures::Answers;
 use crate::event::Event;
 use crate::model::Failure;
-use crate::words::Answers;
 
 const CHAIN: u64 = 10;
 const WALLET: Address = Address::repeat_byte(0xc0);

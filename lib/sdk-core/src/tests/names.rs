@@ -1,7 +1,7 @@
 //! Wallets that contacts were named by.
 
 use super::world::{Device, World};
-use crate::words::Answers;
+use crate::contract_signatures::Answers;
 use crate::{Event, SdkError};
 
 #[test]

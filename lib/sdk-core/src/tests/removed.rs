@@ -8,10 +8,10 @@ use nepto_sdk_testing::ServerDevice;
 use super::wallet::Wallet;
 use super::world::{DOMAIN, Device, Person, World, friends};
 use crate::SdkError;
+use crate::contract_signatures::Answers;
 use crate::event::Event;
 use crate::model::{Body, Failure, Notice};
 use crate::store::peers::Peer;
-use crate::words::Answers;
 
 /// Friends, of whom the second one has a phone too, which was lost and removed. The first one has heard of it.
 struct Lost {

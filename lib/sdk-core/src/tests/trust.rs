@@ -6,9 +6,9 @@ use nepto_proto::api::auth::Wallets;
 
 use super::world::{DOMAIN, Device, Person, World, friends};
 use crate::SdkError;
+use crate::contract_signatures::Answers;
 use crate::event::Event;
 use crate::model::{Body, Notice};
-use crate::words::Answers;
 
 #[test]
 fn a_device_that_the_server_slipped_in_gets_nothing() {

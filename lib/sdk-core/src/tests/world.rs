@@ -20,6 +20,7 @@ use uuid::Uuid;
 
 use super::wallet::Wallet;
 use crate::SdkError;
+use crate::contract_signatures::{Answers, Said};
 use crate::core::Core;
 use crate::env::{Clock, Env};
 use crate::event::Event;
@@ -30,7 +31,6 @@ use crate::sign_in::{self, wallet_message};
 use crate::store::Store;
 use crate::store::backend::Durability;
 use crate::store::profile::Registration;
-use crate::words::{Answers, Said};
 
 pub const DOMAIN: &str = "chat.example.org";
 
@@ -109,17 +109,18 @@ impl World {
 
     /// What the chains say about a directory.
     pub fn answers(&self, core: &Core, directory: &DeviceDirectory) -> Result<Answers, SdkError> {
-        let (mut answers, words) = core.words(directory)?;
-        for word in words {
-            let owner = self.owners.get(&(word.chain_id, word.wallet));
-            let signed = owner.is_some_and(|owner| verify_eoa(&word.text, &word.signature, *owner).is_ok());
+        let (mut answers, attestations) = core.attestations(directory)?;
+        for attestation in attestations {
+            let owner = self.owners.get(&(attestation.chain_id, attestation.wallet));
+            let signed =
+                owner.is_some_and(|owner| verify_eoa(&attestation.text, &attestation.signature, *owner).is_ok());
             let said = match (self.cut_off, signed) {
-                (true, _) if word.held => Said::YesBefore,
-                (true, _) => return Err(SdkError::Chain { chain_id: word.chain_id, why: "it is away".into() }),
+                (true, _) if attestation.held => Said::YesBefore,
+                (true, _) => return Err(SdkError::Chain { chain_id: attestation.chain_id, why: "it is away".into() }),
                 (false, true) => Said::Yes,
                 (false, false) => Said::No,
             };
-            answers.add(&word, said, self.now_ms());
+            answers.add(&attestation, said, self.now_ms());
         }
         Ok(answers)
     }

@@ -8,7 +8,7 @@ use nepto_chain::block::Finality;
 use nepto_chain::signature::{Claim, Moment, Nodes, OnChain, SignatureError, SignatureVerifier};
 use nepto_proto::AccountId;
 use nepto_proto::api::keys::DeviceDirectory;
-use nepto_sdk_core::words::{Answers, Said, Word};
+use nepto_sdk_core::contract_signatures::{Answers, Attestation, Said};
 
 use super::{Client, Inner};
 use crate::SdkError;
@@ -48,17 +48,17 @@ impl Client {
 impl Inner {
     /// What the chains say about the signatures of a directory that no key made.
     pub(super) async fn ask_chains(&self, directory: &DeviceDirectory) -> Result<Answers, SdkError> {
-        let (mut answers, words) = self.core().words(directory)?;
+        let (mut answers, attestations) = self.core().attestations(directory)?;
         let chains = self.chains.read().unwrap_or_else(PoisonError::into_inner).clone();
         let account = directory.account;
-        let asked = stream::iter(words).map(|word| {
+        let asked = stream::iter(attestations).map(|attestation| {
             let chains = chains.clone();
-            async move { ask(&chains, account, &word).await.map(|said| (word, said)) }
+            async move { ask(&chains, account, &attestation).await.map(|said| (attestation, said)) }
         });
-        let asked: Vec<(Word, Option<Said>)> = asked.buffered(AT_ONCE).try_collect().await?;
-        for (word, said) in asked {
+        let asked: Vec<(Attestation, Option<Said>)> = asked.buffered(AT_ONCE).try_collect().await?;
+        for (attestation, said) in asked {
             if let Some(said) = said {
-                answers.add(&word, said, self.env.now_ms());
+                answers.add(&attestation, said, self.env.now_ms());
             }
         }
         Ok(answers)
@@ -66,9 +66,9 @@ impl Inner {
 }
 
 /// `None`: nobody can say, and nothing depends on it.
-async fn ask(chains: &OnChain, account: AccountId, word: &Word) -> Result<Option<Said>, SdkError> {
-    let Word { chain_id, wallet, needed, held, .. } = *word;
-    let claim = Claim { chain_id, wallet, text: &word.text, signature: &word.signature };
+async fn ask(chains: &OnChain, account: AccountId, attestation: &Attestation) -> Result<Option<Said>, SdkError> {
+    let Attestation { chain_id, wallet, needed, held, .. } = *attestation;
+    let claim = Claim { chain_id, wallet, text: &attestation.text, signature: &attestation.signature };
     match chains.verify(claim, Moment::Newest).await {
         Ok(_) => Ok(Some(Said::Yes)),
         Err(SignatureError::Invalid { .. }) => Ok(Some(Said::No)),

@@ -1,5 +1,5 @@
-//! Words of contract wallets: which of a directory's signatures no key made, what their chains said, and for how long that
-//! counts.
+//! Attestations by contract wallets: which of a directory's signatures no key made, what their chains said, and for how long
+//! that counts.
 //!
 //! The answers are this client's own: it asks nodes that its user named. Where nobody can be asked, nothing is believed.
 
@@ -23,10 +23,10 @@ const COUNTS_FOR: Duration = Duration::from_secs(24 * 3600);
 const NO_COUNTS_FOR: Duration = Duration::from_secs(60);
 /// and an earlier yes so much longer while the chain is out of reach.
 const YES_KEPT_FOR: Duration = Duration::from_secs(600);
-/// Words of one directory: of devices, of removed ones, and of links.
-const WORDS_MAX: usize = 96;
+/// Attestations of one directory: of devices, of removed ones, and of links.
+const ATTESTATIONS_MAX: usize = 96;
 
-/// What a chain said about a word.
+/// What a chain said about an attestation.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Answer {
     digest: Base64,
@@ -39,7 +39,7 @@ pub struct Answer {
 
 /// A signature that no key made, to be put to its chain.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Word {
+pub struct Attestation {
     /// Where to ask, EIP-155.
     pub chain_id: u64,
     /// The wallet, which is a contract on that chain.
@@ -84,21 +84,21 @@ impl Answer {
 
 impl Answers {
     /// Adds what became of a question.
-    pub fn add(&mut self, word: &Word, said: Said, now_ms: u64) {
+    pub fn add(&mut self, attestation: &Attestation, said: Said, now_ms: u64) {
         let counts_for = match said {
-            Said::No if word.needed => NO_COUNTS_FOR,
+            Said::No if attestation.needed => NO_COUNTS_FOR,
             Said::Yes | Said::No => COUNTS_FOR,
             Said::YesBefore => YES_KEPT_FOR,
         };
         self.said.push(Answer {
-            digest: word.digest.to_vec().into(),
-            wallet: word.wallet.to_string(),
-            chain_id: word.chain_id,
+            digest: attestation.digest.to_vec().into(),
+            wallet: attestation.wallet.to_string(),
+            chain_id: attestation.chain_id,
             holds: said != Said::No,
             due_at_ms: now_ms.saturating_add(counts_for.as_millis() as u64),
         });
         if said != Said::No {
-            self.chains.entry(word.wallet.to_string()).or_insert(word.chain_id);
+            self.chains.entry(attestation.wallet.to_string()).or_insert(attestation.chain_id);
         }
     }
 
@@ -145,43 +145,43 @@ fn digest(signed: &SignedMessage) -> [u8; 32] {
 
 impl Core {
     /// What is known already about the signatures of a directory that no key made, and what must be asked.
-    pub fn words(&self, directory: &DeviceDirectory) -> Result<(Answers, Vec<Word>), SdkError> {
+    pub fn attestations(&self, directory: &DeviceDirectory) -> Result<(Answers, Vec<Attestation>), SdkError> {
         let peer = self.store.begin().peer(directory.account)?;
         let (before, chains) = peer.map(|peer| (peer.answers, peer.chains)).unwrap_or_default();
         let mut answers = Answers { said: Vec::new(), chains };
         let devices = directory.devices.iter().map(|device| (&device.certificate, true));
         let links = directory.wallets.links.iter().flat_map(|link| [(&link.approval, true), (&link.consent, true)]);
         let removed = directory.removed.iter().map(|removed| (&removed.device.certificate, false));
-        let (mut words, mut seen, now_ms) = (Vec::new(), BTreeSet::new(), self.env.now_ms());
+        let (mut attestations, mut seen, now_ms) = (Vec::new(), BTreeSet::new(), self.env.now_ms());
         for (signed, needed) in devices.chain(links).chain(removed) {
-            let Some(mut word) = self.word(signed, needed) else { continue };
-            if !seen.insert(word.digest) {
+            let Some(mut attestation) = self.attestation(signed, needed) else { continue };
+            if !seen.insert(attestation.digest) {
                 continue;
             }
-            let known = before.iter().find(|answer| answer.digest.0 == word.digest);
+            let known = before.iter().find(|answer| answer.digest.0 == attestation.digest);
             match known.filter(|answer| !answer.is_due(now_ms)) {
                 Some(answer) => answers.said.push(answer.clone()),
                 None => {
-                    word.held = known.is_some_and(|answer| answer.holds);
-                    words.push(word);
+                    attestation.held = known.is_some_and(|answer| answer.holds);
+                    attestations.push(attestation);
                 }
             }
-            if seen.len() > WORDS_MAX {
+            if seen.len() > ATTESTATIONS_MAX {
                 let reason = "the server lists more signatures of contract wallets than an account can have";
                 return Err(SdkError::BadKeys { account: directory.account, reason });
             }
         }
-        Ok((answers, words))
+        Ok((answers, attestations))
     }
 
-    /// A word that its chain must be asked about; `None` for one that a key gave, or that holds nowhere.
-    fn word(&self, signed: &SignedMessage, needed: bool) -> Option<Word> {
+    /// An attestation that its chain must be asked about; `None` for one that a key made, or that holds nowhere.
+    fn attestation(&self, signed: &SignedMessage, needed: bool) -> Option<Attestation> {
         let message: SiweMessage = signed.message.parse().ok()?;
         let signature = signed.signature_bytes().ok()?;
         if message.domain != self.me.domain || ByKey.check(signed, &message).is_ok() {
             return None;
         }
-        Some(Word {
+        Some(Attestation {
             chain_id: message.chain_id,
             wallet: message.address,
             text: signed.message.clone(),
