@@ -84,8 +84,8 @@ impl Crowd {
         self.members.iter().map(|member| member.commands.clone()).collect()
     }
 
-    /// Tells the first so many of them the same.
-    pub fn tell(&self, first: usize, command: Command) {
+    /// Gives the first so many of them a command.
+    pub fn command(&self, first: usize, command: Command) {
         for member in self.members.iter().take(first) {
             // who is gone has told the ledger why
             let _ = member.commands.send(command);
@@ -95,7 +95,7 @@ impl Crowd {
     /// One message of each of the first so many, answered and delivered: whatever is cached is cached after that.
     pub async fn greet(&self, first: usize, delivered: bool) -> Result<()> {
         let greeting = Loop { phase: Phase::WarmUp, window: 1, count: 1, until_us: u64::MAX };
-        self.tell(first, Command::Loop(greeting));
+        self.command(first, Command::Loop(greeting));
         self.settle(Phase::WarmUp, "greeting", delivered).await?;
         self.check_warm(delivered)
     }

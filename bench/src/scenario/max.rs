@@ -24,7 +24,7 @@ pub async fn run(ground: &Ground, town: &Town, conns: usize, window: u32, phase:
     let ledger = crowd.ledger.clone();
     let until = |lasts: Duration| ledger.now_us() + lasts.as_micros() as u64;
     let all = |phase: Phase, until_us: u64| Command::Loop(Loop { phase, window, count: u32::MAX, until_us });
-    crowd.tell(people.len(), all(Phase::WarmUp, until(WARM_UP)));
+    crowd.command(people.len(), all(Phase::WarmUp, until(WARM_UP)));
     sleep(WARM_UP).await;
     crowd.settle(Phase::WarmUp, "warming up", true).await?;
     crowd.check_warm(true)?;
@@ -33,7 +33,7 @@ pub async fn run(ground: &Ground, town: &Town, conns: usize, window: u32, phase:
     let watch = show::watch(ledger.clone(), 0);
     let before = Cpu::now();
     ledger.begin();
-    crowd.tell(people.len(), all(Phase::Measured, until(lasts)));
+    crowd.command(people.len(), all(Phase::Measured, until(lasts)));
     sleep(lasts).await;
     let cpu = Cpu::now().since(before);
     let delivered = ledger.counts().delivered[Phase::Measured as usize];

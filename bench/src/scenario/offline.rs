@@ -44,7 +44,7 @@ pub async fn run(ground: &Ground, town: &Town, plan: &Plan) -> Result<Outcome> {
     let storing_us = ledger.now_us();
     let count = plan.count.div_ceil(devices as u32);
     let all = Loop { phase: Phase::Measured, window: plan.window, count, until_us: u64::MAX };
-    crowd.tell(devices, Command::Loop(all));
+    crowd.command(devices, Command::Loop(all));
     crowd.settle(Phase::Measured, "storing", false).await?;
     let storing = Cpu::now().since(before);
     let stored = ledger.counts().clone();

@@ -47,13 +47,13 @@ pub async fn run(ground: &Ground, town: &Town, secs: u64, floods: &[Flood]) -> R
     let mut notes = Vec::new();
     for &flood in if floods.is_empty() { Flood::value_variants() } else { floods } {
         let alone = victim.look(lasts, Phase::Measured).await?;
-        notes.push(("alone", alone.told(None)));
+        notes.push(("alone", alone.shown(None)));
         let siege = Siege::begin(flood, &ground.url)?;
         // the first seconds of a flood count as well
         let noticed = victim.look(lasts, Phase::Measured).await?;
         let asked = siege.end().await?;
         ensure!(asked > 0, "the flood {} did not reach the server", flood.name());
-        notes.push((flood.name(), format!("{}; {asked} asked", noticed.told(Some(&alone)))));
+        notes.push((flood.name(), format!("{}; {asked} asked", noticed.shown(Some(&alone)))));
         sleep(REST).await;
     }
     crowd.settle(Phase::Measured, "waiting for the last", true).await?;
@@ -118,7 +118,7 @@ impl Victim<'_> {
 }
 
 impl Noticed {
-    fn told(&self, alone: Option<&Self>) -> String {
+    fn shown(&self, alone: Option<&Self>) -> String {
         let times = |now: f64, then: fn(&Self) -> f64| {
             alone.map_or_else(String::new, |alone| format!(" ({:.1} x)", now / then(alone).max(0.001)))
         };

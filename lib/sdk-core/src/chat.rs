@@ -97,7 +97,7 @@ impl Core {
         txn.message(target)?.filter(|m| m.conversation == to).ok_or(SdkError::MessageUnknown)?;
         let events = self.react_to(&txn, to, self.me.account, target, emoji, remove)?;
         let reaction = Reaction { target: Some(write_ref(target)), emoji: emoji.to_owned(), remove };
-        self.tell(txn, to, Kind::Reaction(reaction))?;
+        self.send_change(txn, to, Kind::Reaction(reaction))?;
         Ok(events)
     }
 
@@ -123,7 +123,7 @@ impl Core {
         if events.is_empty() {
             return Err(SdkError::MessageUnknown);
         }
-        self.tell(txn, to, kind)?;
+        self.send_change(txn, to, kind)?;
         Ok(events)
     }
 
@@ -135,7 +135,7 @@ impl Core {
         txn.set_conversation(&conversation)?;
         let notice = Notice::Timer { by: self.me.account, expire_after_s };
         txn.add_notice(to, notice, self.new_id(), self.env.now_ms())?;
-        self.tell(txn, to, Kind::Timer(Timer { expire_after_s }))
+        self.send_change(txn, to, Kind::Timer(Timer { expire_after_s }))
     }
 
     /// Marks everything up to an order as read, and tells the author, if that is wanted, and one's own other devices.
@@ -148,13 +148,13 @@ impl Core {
             .filter(|message| message.status == Status::Unread)
             .collect();
         conversation.read_up_to = conversation.read_up_to.max(up_to.min(conversation.last_order));
-        let tell = conversation.state == ConversationState::Accepted && txn.settings()?.read_receipts;
+        let notify = conversation.state == ConversationState::Accepted && txn.settings()?.read_receipts;
         txn.set_conversation(&conversation)?;
         let ids: Vec<MessageId> = unread.iter().map(|message| message.id).collect();
         for message in unread {
             self.mark(&txn, message)?;
         }
-        if tell && !ids.is_empty() {
+        if notify && !ids.is_empty() {
             txn.owe_receipt(peer, |owed| owed.read.extend(ids.iter().map(|id| id.id)))?;
         }
         for part in ids.chunks(RECEIPT_IDS_MAX) {
@@ -227,7 +227,7 @@ impl Core {
     }
 
     /// Queues content that changes something, for the peer and one's own devices.
-    fn tell(&self, txn: Txn<'_>, to: AccountId, kind: Kind) -> Result<(), SdkError> {
+    fn send_change(&self, txn: Txn<'_>, to: AccountId, kind: Kind) -> Result<(), SdkError> {
         self.enqueue(&txn, to, self.new_id().id, &self.content(kind), (true, false))?;
         Ok(txn.commit(Durability::Now)?)
     }

@@ -151,8 +151,8 @@ impl Core {
         let mut notices = changes.notices;
         let mut events = changes.events;
         for (device, reason) in &checked.refused {
-            let told = |peer: &Peer| peer.refused.iter().any(|(known, _)| known == device);
-            if !before.as_ref().is_some_and(told) {
+            let reported = |peer: &Peer| peer.refused.iter().any(|(known, _)| known == device);
+            if !before.as_ref().is_some_and(reported) {
                 notices.push(Notice::Uncertified { device: *device });
             }
             if self.reported.first(account, *device) {

@@ -35,13 +35,13 @@ impl Core {
         let since = since_server_ms.saturating_add_signed(-self.server_ahead_ms);
         let since = since.max(self.env.now_ms().saturating_sub(RECENT.as_millis() as u64));
         let txn = self.store.begin();
-        let mut told = Vec::new();
+        let mut reported = Vec::new();
         for conversation in txn.conversations()?.iter().filter(|c| c.last_at_ms >= since) {
             let recent = txn.history(conversation.peer, None, RECENT_MAX)?;
-            told.extend(recent.into_iter().filter(|m| m.at_ms >= since && m.id.author == self.me.account));
+            reported.extend(recent.into_iter().filter(|m| m.at_ms >= since && m.id.author == self.me.account));
         }
-        told.sort_by_key(|message| message.order);
-        for message in told.iter().rev().take(RECENT_MAX).rev() {
+        reported.sort_by_key(|message| message.order);
+        for message in reported.iter().rev().take(RECENT_MAX).rev() {
             let Message { sent_at_ms, expire_after_s, .. } = *message;
             let Body::Text(body) = message.body.clone() else { continue };
             let text = Text { body, reply_to: message.reply_to.map(write_ref), ..Text::default() };

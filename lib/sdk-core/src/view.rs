@@ -55,7 +55,7 @@ impl Core {
     }
 
     /// Whether somebody may be told that one types.
-    pub fn may_tell_typing(&self, peer: AccountId) -> Result<bool, SdkError> {
+    pub fn may_send_typing(&self, peer: AccountId) -> Result<bool, SdkError> {
         Ok(self.store.settings()?.typing && self.is_accepted(peer)?)
     }
 

@@ -333,7 +333,7 @@ impl Live {
 
     /// Tells the peer about typing, where there is something to tell. Not worth an error.
     fn typed(&mut self, typed: bool) {
-        if let Some(active) = self.chat.typing_to_tell(typed, Instant::now()) {
+        if let Some(active) = self.chat.typing_to_send(typed, Instant::now()) {
             let (client, peer) = (self.client.clone(), self.chat.peer);
             tokio::spawn(async move { client.typing(peer, active).await });
         }

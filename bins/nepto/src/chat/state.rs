@@ -44,7 +44,7 @@ pub enum Link {
 /// One's own typing, as the peer knows it.
 #[derive(Debug, Default)]
 struct Typing {
-    told_at: Option<Instant>,
+    sent_at: Option<Instant>,
     typed_at: Option<Instant>,
 }
 
@@ -164,7 +164,7 @@ impl Chat {
     }
 
     /// What to tell the peer about typing now, if anything. Called after each change of the input, and now and then.
-    pub fn typing_to_tell(&mut self, typed: bool, now: Instant) -> Option<bool> {
+    pub fn typing_to_send(&mut self, typed: bool, now: Instant) -> Option<bool> {
         let writing = !self.input.text().trim().is_empty() && !self.input.text().starts_with('/');
         if typed && writing {
             self.typing.typed_at = Some(now);
@@ -172,10 +172,10 @@ impl Chat {
         let idle = self.typing.typed_at.is_none_or(|at| now.duration_since(at) >= TYPING_STOPS);
         if !writing || idle {
             self.typing.typed_at = None;
-            return self.typing.told_at.take().map(|_| false);
+            return self.typing.sent_at.take().map(|_| false);
         }
-        if self.typing.told_at.is_none_or(|at| typed && now.duration_since(at) >= TYPING_AGAIN) {
-            self.typing.told_at = Some(now);
+        if self.typing.sent_at.is_none_or(|at| typed && now.duration_since(at) >= TYPING_AGAIN) {
+            self.typing.sent_at = Some(now);
             return Some(true);
         }
         None
@@ -205,19 +205,19 @@ mod tests {
     fn typing_is_told_now_and_then_and_its_end_once() {
         let (mut chat, start) = (chat(), Instant::now());
         let at = |seconds| start + Duration::from_secs(seconds);
-        assert_eq!(chat.typing_to_tell(true, at(0)), None, "nothing is written");
+        assert_eq!(chat.typing_to_send(true, at(0)), None, "nothing is written");
         chat.input.insert("h");
-        assert_eq!(chat.typing_to_tell(true, at(0)), Some(true));
-        assert_eq!(chat.typing_to_tell(true, at(1)), None);
-        assert_eq!(chat.typing_to_tell(true, at(5)), Some(true));
-        assert_eq!(chat.typing_to_tell(false, at(10)), None);
-        assert_eq!(chat.typing_to_tell(false, at(11)), Some(false));
-        assert_eq!(chat.typing_to_tell(false, at(12)), None);
-        assert_eq!(chat.typing_to_tell(true, at(13)), Some(true));
+        assert_eq!(chat.typing_to_send(true, at(0)), Some(true));
+        assert_eq!(chat.typing_to_send(true, at(1)), None);
+        assert_eq!(chat.typing_to_send(true, at(5)), Some(true));
+        assert_eq!(chat.typing_to_send(false, at(10)), None);
+        assert_eq!(chat.typing_to_send(false, at(11)), Some(false));
+        assert_eq!(chat.typing_to_send(false, at(12)), None);
+        assert_eq!(chat.typing_to_send(true, at(13)), Some(true));
         chat.input.take();
-        assert_eq!(chat.typing_to_tell(true, at(13)), Some(false));
+        assert_eq!(chat.typing_to_send(true, at(13)), Some(false));
         chat.input.insert("/delete 3");
-        assert_eq!(chat.typing_to_tell(true, at(14)), None, "a command is nobody's business");
+        assert_eq!(chat.typing_to_send(true, at(14)), None, "a command is nobody's business");
     }
 
     #[test]

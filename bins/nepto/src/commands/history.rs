@@ -57,7 +57,7 @@ pub fn print(app: &App, client: &Client, names: &Names, messages: &[Message]) ->
     }
     let answered = answered(client, messages);
     let view = MessageView { names, me, now: app.now(), days_between: false };
-    for same in messages.chunk_by(tell_the_same) {
+    for same in messages.chunk_by(report_the_same) {
         let Some(message) = same.first() else { continue };
         let mut block = view.block(message, message.reply_to.and_then(|id| answered.get(&id)));
         if let (true, Some(line)) = (same.len() > 1, block.body.last_mut()) {
@@ -69,7 +69,7 @@ pub fn print(app: &App, client: &Client, names: &Names, messages: &[Message]) ->
 }
 
 /// Whether two neighbours are one loss told twice: of a device whose session broke, each message is.
-fn tell_the_same(one: &Message, next: &Message) -> bool {
+fn report_the_same(one: &Message, next: &Message) -> bool {
     matches!(one.body, Body::Notice(Notice::Undecryptable { .. })) && one.body == next.body
 }
 

@@ -108,7 +108,7 @@ pub async fn run(app: &App, args: InboxArgs) -> Result<(), Failure> {
     for same in warnings.chunk_by(|one, next| !app.json() && warning(one, &names) == warning(next, &names)) {
         match same {
             [event] => warn(app, &client, &names, event)?,
-            _ => app.note(told_together(same, &names)),
+            _ => app.note(summary_of(same, &names)),
         }
     }
     if unread.is_empty() && !args.follow {
@@ -134,7 +134,7 @@ pub async fn run(app: &App, args: InboxArgs) -> Result<(), Failure> {
 }
 
 /// Several warnings of the same words.
-fn told_together(same: &[Event], names: &Names) -> String {
+fn summary_of(same: &[Event], names: &Names) -> String {
     let text = same.first().and_then(|event| warning(event, names)).unwrap_or_default();
     format!("note: {text} ({} times)", same.len())
 }
@@ -338,7 +338,7 @@ mod tests {
         let [me, account] = [1, 2].map(|n| AccountId::new(Uuid::from_u128(n)));
         let device = nepto_proto::DeviceId::try_from(3).unwrap();
         let lost = |reason: &str| Event::Undecryptable { account, device, reason: reason.to_owned() };
-        let text = told_together(&[lost("one"), lost("other")], &Names::new(me));
+        let text = summary_of(&[lost("one"), lost("other")], &Names::new(me));
         assert!(text.contains("could not be decrypted") && text.ends_with("(2 times)"), "{text}");
     }
 

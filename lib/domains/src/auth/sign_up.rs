@@ -65,8 +65,9 @@ impl Gate {
             Ok(()) => Ok(taken),
             Err(Exhausted { limit: Limit { kind, max, window }, left }) => {
                 metrics::counter!("nepto_rate_limited_total", "kind" => kind).increment(1);
-                let told = format!("at most {max} within {} s", window.as_secs());
-                let detail = format!("too many new accounts from where you are ({told}); wait, or ask the operator");
+                let described = format!("at most {max} within {} s", window.as_secs());
+                let detail =
+                    format!("too many new accounts from where you are ({described}); wait, or ask the operator");
                 Err(Failure::rate_limited(left, detail))
             }
         }
@@ -244,7 +245,7 @@ mod tests {
         }
     }
 
-    fn told(rules: &str) -> api::SignUp {
+    fn described(rules: &str) -> api::SignUp {
         let chain = "[[chains]]\nid = 10\nrpc = [\"http://127.0.0.1:1\"]\n";
         let text = format!("[sign_up]\nchain = 10\n{rules}\n{chain}");
         sign_up_needs(&Config::parse(&text, [], &[Declared::of::<Chains>(), Declared::of::<SignUp>()]).unwrap())
@@ -252,9 +253,12 @@ mod tests {
 
     #[test]
     fn what_is_needed_is_said_to_people_and_to_programs() {
-        assert_eq!(told(""), api::SignUp::default());
-        assert_eq!(told("proof = \"invite\"").text, "a new account needs an invite code; ask the operator for one");
-        let coin = told("proof = \"balance\"\nat_least = \"1000000000000000\"");
+        assert_eq!(described(""), api::SignUp::default());
+        assert_eq!(
+            described("proof = \"invite\"").text,
+            "a new account needs an invite code; ask the operator for one"
+        );
+        let coin = described("proof = \"balance\"\nat_least = \"1000000000000000\"");
         assert_eq!(
             coin.text,
             "a new account needs a wallet with 1000000000000000 base units of the coin of chain 10, now and 64 blocks ago, or an invite code"
@@ -269,14 +273,14 @@ mod tests {
         };
         assert_eq!(coin, wanted);
         let contract = "0x5FbDB2315678afecb367f032d93F642f64180aa3";
-        let kind = told(&format!("proof = \"nft\"\nheld_blocks = 0\ntoken = \"7\"\ncontract = \"{contract}\""));
+        let kind = described(&format!("proof = \"nft\"\nheld_blocks = 0\ntoken = \"7\"\ncontract = \"{contract}\""));
         assert_eq!(
             kind.text,
             format!(
                 "a new account needs a wallet with 1 NFT number 7 of the collection {contract} of chain 10, or an invite code"
             )
         );
-        let age = told("proof = \"age\"\nage_days = 30\nat_least = \"5\"");
+        let age = described("proof = \"age\"\nage_days = 30\nat_least = \"5\"");
         assert_eq!((age.age_days, age.at_least.as_deref(), age.held_blocks), (Some(30), Some("5"), None));
     }
 }

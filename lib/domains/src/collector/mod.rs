@@ -1,7 +1,7 @@
 //! The collector: what happened on the chains, block by block, complete and in order.
 //!
 //! A watcher follows each chain (`lib/chain`), proves that no log of a block is missing, and commits what it found as numbered
-//! *updates*: the chain grew, blocks were orphaned, older blocks hold more. Each of the five pipelines is told every update,
+//! *updates*: the chain grew, blocks were orphaned, older blocks hold more. Each of the five pipelines gets every update,
 //! with the logs that are its own, over the stream `CHAIN`.
 //!
 //! What must hold:

@@ -1,4 +1,4 @@
-//! From blocks to updates: what each pipeline is told. Pure rules.
+//! From blocks to updates: what each pipeline gets. Pure rules.
 
 use std::collections::HashMap;
 
@@ -30,7 +30,7 @@ pub struct Contracts(pub HashMap<Address, WatchedContract>);
 #[derive(Debug, Clone, Copy)]
 pub struct WatchedContract {
     pub standard: Standard,
-    /// What was before is not told, unless it is asked for.
+    /// What was before is not published, unless it is asked for.
     pub start_block: u64,
 }
 
@@ -48,7 +48,7 @@ impl Contracts {
         self.0.get(&log.address).map_or(Standard::Token, |watched| watched.standard)
     }
 
-    /// Whether a log of a new block is to be told.
+    /// Whether a log of a new block is to be published.
     fn have_begun(&self, log: &Log, block: u64) -> bool {
         self.0.get(&log.address).is_none_or(|watched| watched.start_block <= block)
     }
@@ -97,7 +97,7 @@ const fn wire_standard(standard: Standard) -> wire::Standard {
 /// Numbers and finishes the updates of one change.
 pub struct UpdateBuilder {
     pub chain_id: u64,
-    /// The last update that was told.
+    /// The last update that was made.
     pub last: u64,
     /// The highest final block after the change.
     pub final_height: u64,
@@ -114,12 +114,12 @@ impl UpdateBuilder {
         }
     }
 
-    /// New blocks on top, in as many updates as it takes. A block that is too large for one is told in parts before it.
+    /// New blocks on top, in as many updates as it takes. A block that is too large for one goes in parts before it.
     pub fn advance(&mut self, blocks: &[Block], contracts: &Contracts) -> Vec<wire::ChainUpdate> {
         let mut updates = Vec::new();
         let final_height = self.final_height;
-        // up to here everything was told
-        let mut told = blocks.first().map_or(0, |block| block.header.number().saturating_sub(1));
+        // up to here everything is in an update
+        let mut complete_to = blocks.first().map_or(0, |block| block.header.number().saturating_sub(1));
         let mut part = Part::default();
         for (index, block) in blocks.iter().enumerate() {
             let mut ranged = Ranged::default();
@@ -128,7 +128,7 @@ impl UpdateBuilder {
                 let parts = if cut { None } else { parts(log) };
                 for log in parts.as_deref().unwrap_or(std::slice::from_ref(log)) {
                     if part.is_full() {
-                        self.final_height = final_height.min(told);
+                        self.final_height = final_height.min(complete_to);
                         updates.push(self.update(wire::chain_update::What::Fill(wire::Fill { blocks: part.take() })));
                     }
                     part.add(&block.header, log, contracts, cut);
@@ -136,8 +136,8 @@ impl UpdateBuilder {
             }
             if part.is_full() || index + 1 == blocks.len() {
                 let (height, hash) = (block.header.number(), block.header.hash().to_vec());
-                told = height;
-                self.final_height = final_height.min(told);
+                complete_to = height;
+                self.final_height = final_height.min(complete_to);
                 let advance = wire::Advance { height, hash, blocks: part.take() };
                 updates.push(self.update(wire::chain_update::What::Advance(advance)));
             }

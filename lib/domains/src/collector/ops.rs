@@ -35,13 +35,13 @@ impl Collector {
         Ok(Self { store: Store::new(parts.db()?), chains: ctx.config.section(), ctx })
     }
 
-    /// Tells every pipeline these updates. They are committed already: what does not get through is asked for later.
+    /// Publishes these updates to every pipeline. They are committed already: what does not get through is asked for later.
     pub async fn publish(&self, updates: &[wire::ChainUpdate]) -> anyhow::Result<()> {
         let mut acks = Vec::new();
         for update in updates {
             for pipeline in Pipeline::ALL {
                 acks.push(self.send(update, pipeline, true).await?);
-                crash::at("watcher", "told one");
+                crash::at("watcher", "published one");
             }
         }
         try_join_all(acks).await?;

@@ -1,4 +1,4 @@
-//! One log may move thousands of tokens: a batch of an ERC-1155, a range of an ERC-2309. It is told in parts, each a log
+//! One log may move thousands of tokens: a batch of an ERC-1155, a range of an ERC-2309. It is published in parts, each a log
 //! that moves its share, so that no update and no transaction of a pipeline grows with what a contract says. A log that does
 //! not fit together is left as it is: its pipeline dead-letters it. Pure rules.
 

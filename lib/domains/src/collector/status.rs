@@ -17,8 +17,8 @@ use serde::{Deserialize, Serialize};
 
 use super::ops::Collector;
 
-/// What only the watcher's process knows is told to Redis, and forgotten when it is silent.
-const TOLD_FOR_S: u64 = 30;
+/// What only the watcher's process knows is kept in Redis, and forgotten when it is silent.
+const STATUS_FOR_S: u64 = 30;
 /// Sightings of one answer.
 const SIGHTINGS_SHOWN: i64 = 200;
 
@@ -32,7 +32,8 @@ pub struct Live {
     pub last_error: Option<String>,
     #[serde(skip)]
     pub endpoints: Vec<EndpointStatus>,
-    told: Vec<Endpoint>,
+    #[serde(rename = "told")]
+    reported: Vec<Endpoint>,
 }
 
 pub fn routes(collector: Collector) -> Router {
@@ -61,9 +62,9 @@ pub const fn proof_name(proof: Proof) -> &'static str {
     }
 }
 
-/// Tells what only this process knows.
-pub async fn tell(ctx: &Ctx, chain_id: u64, live: &Live) {
-    let told = live.endpoints.iter().map(|endpoint| Endpoint {
+/// Publishes what only this process knows.
+pub async fn publish(ctx: &Ctx, chain_id: u64, live: &Live) {
+    let reported = live.endpoints.iter().map(|endpoint| Endpoint {
         name: endpoint.name.clone(),
         available: endpoint.available,
         head: endpoint.head,
@@ -74,18 +75,22 @@ pub async fn tell(ctx: &Ctx, chain_id: u64, live: &Live) {
         lied: endpoint.lied,
         last_error: endpoint.last_error.clone(),
     });
-    let live =
-        Live { head: live.head, last_error: live.last_error.clone(), endpoints: Vec::new(), told: told.collect() };
+    let live = Live {
+        head: live.head,
+        last_error: live.last_error.clone(),
+        endpoints: Vec::new(),
+        reported: reported.collect(),
+    };
     let text = serde_json::to_string(&live).unwrap_or_default();
-    let told: Result<(), _> = redis::cmd("SET")
+    let published: Result<(), _> = redis::cmd("SET")
         .arg(key(chain_id))
         .arg(text)
         .arg("EX")
-        .arg(TOLD_FOR_S)
+        .arg(STATUS_FOR_S)
         .query_async(&mut ctx.redis.clone())
         .await;
-    if let Err(error) = told {
-        tracing::debug!(chain = chain_id, %error, "the status of the chain was not told");
+    if let Err(error) = published {
+        tracing::debug!(chain = chain_id, %error, "the status of the chain was not published");
     }
 }
 
@@ -95,9 +100,9 @@ fn key(chain_id: u64) -> String {
 
 impl Collector {
     async fn status(&self, chain_id: u64) -> Result<ChainStatus, Failure> {
-        let told: Option<String> =
+        let published: Option<String> =
             redis::cmd("GET").arg(key(chain_id)).query_async(&mut self.ctx.redis.clone()).await?;
-        let live: Option<Live> = told.and_then(|told| serde_json::from_str(&told).ok());
+        let live: Option<Live> = published.and_then(|text| serde_json::from_str(&text).ok());
         let watched = live.is_some();
         let live = live.unwrap_or_default();
         let Some(tip) = self.store.tip(chain_id).await? else {
@@ -136,7 +141,7 @@ impl Collector {
             updated_at: Some(from_ms(tip.at_ms)),
             gaps: gaps.collect(),
             pipelines: self.pipelines(chain_id, tip.step).await,
-            endpoints: live.told,
+            endpoints: live.reported,
         })
     }
 

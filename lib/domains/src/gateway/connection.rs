@@ -173,10 +173,10 @@ impl<'a> Connection<'a> {
     async fn drive(
         &mut self,
         place: usize,
-        tell: impl FnOnce(&mut dyn AnySession, &mut Vec<Effect>) -> Result<(), CloseCode>,
+        notify: impl FnOnce(&mut dyn AnySession, &mut Vec<Effect>) -> Result<(), CloseCode>,
     ) -> Result<(), Closed> {
         let mut effects = Vec::new();
-        let outcome = tell(&mut *self.seats[place].session, &mut effects);
+        let outcome = notify(&mut *self.seats[place].session, &mut effects);
         for effect in effects {
             self.apply(place, effect).await?;
         }
@@ -319,7 +319,7 @@ impl<'a> Connection<'a> {
         match outcome {
             Outcome::Answer(Some(frame)) => self.feed(frame).await?,
             Outcome::Answer(None) => {}
-            Outcome::Done(done) => self.tell_done(place, done).await?,
+            Outcome::Done(done) => self.notify_done(place, done).await?,
             Outcome::Subscribed(subject, outcome) => {
                 self.drive(place, |session, effects| session.subscribed(&subject, outcome, effects)).await?;
             }
@@ -333,7 +333,7 @@ impl<'a> Connection<'a> {
         }
     }
 
-    async fn tell_done(&mut self, place: usize, done: Box<dyn Any + Send>) -> Result<(), Closed> {
+    async fn notify_done(&mut self, place: usize, done: Box<dyn Any + Send>) -> Result<(), Closed> {
         self.drive(place, |session, effects| session.done(done, effects)).await
     }
 

@@ -58,7 +58,7 @@ pub struct DeliveryState {
     /// The read that is under way may have been too early for it.
     nudged: bool,
     /// The client was told that it has caught up.
-    told: bool,
+    announced: bool,
     /// Reads in a row that found nothing although something newer is known.
     fruitless: u8,
 }
@@ -76,7 +76,7 @@ impl DeliveryState {
             reading: false,
             behind: false,
             nudged: false,
-            told: false,
+            announced: false,
             fruitless: 0,
         }
     }
@@ -124,8 +124,8 @@ impl DeliveryState {
             self.newest = self.cursor;
         }
         self.behind = page.more || self.newest > self.cursor || std::mem::take(&mut self.nudged);
-        if !self.behind && !self.told {
-            self.told = true;
+        if !self.behind && !self.announced {
+            self.announced = true;
             effects.push(Effect::CaughtUp(self.cursor));
         }
         effects.extend(self.read_if_needed());

@@ -195,7 +195,7 @@ impl FrameSession for DeviceSession {
 
     fn start(&mut self, out: &mut Out) -> Result<(), CloseCode> {
         for missed in std::mem::take(&mut self.missed) {
-            self.tell_missed(missed, out);
+            self.notify_missed(missed, out);
         }
         let start = self.delivery.start();
         self.apply(start, None, out);
@@ -239,7 +239,7 @@ impl FrameSession for DeviceSession {
                     self.apply(effect, None, out);
                 }
                 Ok(MailboxNotice::Recreated) => return Err(CloseCode::Unavailable),
-                Ok(MailboxNotice::Missed { device, since_ms }) => self.tell_missed(Missed { device, since_ms }, out),
+                Ok(MailboxNotice::Missed { device, since_ms }) => self.notify_missed(Missed { device, since_ms }, out),
                 // of a newer version
                 Err(_) => {}
             },
@@ -348,7 +348,7 @@ impl DeviceSession {
         }
     }
 
-    fn tell_missed(&mut self, missed: Missed, out: &mut Out) {
+    fn notify_missed(&mut self, missed: Missed, out: &mut Out) {
         self.misses |= missed.device == self.device;
         let missed = wire::Missed { device: missed.device.into(), since_ms: missed.since_ms };
         out.reply(0, server_frame::Kind::Missed(missed));

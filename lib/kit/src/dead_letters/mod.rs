@@ -22,7 +22,7 @@ pub use self::routes::routes;
 const SUBJECT_HEADER: &str = "Nepto-Subject";
 const REASON_HEADER: &str = "Nepto-Reason";
 /// Of a letter: who dead-lettered it wants to know when it is dropped.
-const TELL_HEADER: &str = "Nepto-Tell-Dropped";
+const NOTIFY_HEADER: &str = "Nepto-Tell-Dropped";
 /// Of what is told then.
 const DROPPED_HEADER: &str = "Nepto-Dropped";
 /// Of a reason: what a header may take, and a person reads.
@@ -39,8 +39,8 @@ pub fn headers(subject: &str, reason: &str) -> HeaderMap {
 }
 
 /// When the letter is dropped, it goes back like one that is to be tried again, but says so ([`is_dropped`]).
-pub fn tell_when_dropped(headers: &mut HeaderMap) {
-    headers.insert(TELL_HEADER, "1");
+pub fn notify_when_dropped(headers: &mut HeaderMap) {
+    headers.insert(NOTIFY_HEADER, "1");
 }
 
 /// Whether a message is a letter that was dropped.

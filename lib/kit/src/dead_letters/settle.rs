@@ -18,7 +18,7 @@ use serde_json::json;
 use tokio::time::{Instant, sleep};
 
 use super::read::{Letter, Reader, subject_of};
-use super::{DROPPED_HEADER, TELL_HEADER, stream as dead_letters, unavailable};
+use super::{DROPPED_HEADER, NOTIFY_HEADER, stream as dead_letters, unavailable};
 use crate::batch::{self, Part};
 use crate::{Ctx, Failure};
 
@@ -82,7 +82,7 @@ async fn hand_over(ctx: &Ctx, verdict: Verdict, letters: &[&Letter]) -> (Vec<u64
     for letter in letters {
         let mut headers = HeaderMap::new();
         if verdict == Verdict::Drop {
-            if letter.headers.get(TELL_HEADER).is_none() {
+            if letter.headers.get(NOTIFY_HEADER).is_none() {
                 done.push(letter.number);
                 continue;
             }

@@ -41,29 +41,29 @@ fn page_in_step(page: &str) -> String {
 
 /// A bound, told with its unit.
 trait Told {
-    fn told(&self) -> String;
+    fn shown(&self) -> String;
 }
 
 impl Told for usize {
-    fn told(&self) -> String {
+    fn shown(&self) -> String {
         self.to_string()
     }
 }
 
 impl Told for u32 {
-    fn told(&self) -> String {
+    fn shown(&self) -> String {
         self.to_string()
     }
 }
 
 impl Told for Duration {
-    fn told(&self) -> String {
+    fn shown(&self) -> String {
         format!("{} s", self.as_secs())
     }
 }
 
 impl Told for std::ops::RangeInclusive<usize> {
-    fn told(&self) -> String {
+    fn shown(&self) -> String {
         format!("{} to {}", self.start(), self.end())
     }
 }
@@ -71,7 +71,7 @@ impl Told for std::ops::RangeInclusive<usize> {
 /// Names, values and words of bounds.
 macro_rules! bounds {
     ($($name:ident: $words:literal,)*) => {
-        [$((stringify!($name), $name.told(), $words)),*]
+        [$((stringify!($name), $name.shown(), $words)),*]
     };
 }
 

@@ -144,7 +144,7 @@ impl Changes {
 
     fn removed(&mut self, before: &Peer, now: &mut Checked, now_ms: u64) {
         now.removed.sort_by_key(|removed| removed.removed_at_ms);
-        let mut told = BTreeSet::new();
+        let mut reported = BTreeSet::new();
         now.removed.retain_mut(|removed| {
             if let Some(old) = before.removed.iter().find(|old| is_same(&old.device, &removed.device)) {
                 // whatever the server says later
@@ -158,7 +158,7 @@ impl Changes {
                 return false;
             } else if !before.knows_key(&removed.device.identity_key)
                 // one that signed in with its old keys had two numbers
-                && told.insert(removed.device.identity_key.0.clone())
+                && reported.insert(removed.device.identity_key.0.clone())
             {
                 self.added(before.account, &removed.device);
             }

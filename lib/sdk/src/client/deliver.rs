@@ -37,8 +37,8 @@ impl Inner {
         let (mut unasked, began) = (None, tokio::time::Instant::now());
         for tries in 0u32.. {
             match self.fetch_directory(account, None).await {
-                Ok(told) => {
-                    events.extend(told);
+                Ok(reported) => {
+                    events.extend(reported);
                     break;
                 }
                 Err(error) if is_about_sender(&error) => {
@@ -61,13 +61,13 @@ impl Inner {
             }
         }
         match self.core().receive(deliver, true)? {
-            Received::Done(mut told) => {
-                for event in &mut told {
+            Received::Done(mut reported) => {
+                for event in &mut reported {
                     if let (Event::Uncertified { reason, .. }, Some(unasked)) = (event, &unasked) {
                         reason.clone_from(unasked);
                     }
                 }
-                events.extend(told);
+                events.extend(reported);
             }
             Received::NeedDirectory(_) => return Err(SdkError::Internal("a directory was asked for twice")),
         }
@@ -86,26 +86,26 @@ impl Inner {
             return Err(SdkError::BadKeys { account, reason: "the server answered for another account" });
         }
         let answers = self.ask_chains(&directory).await?;
-        let told = self.core().apply_directory(&directory, named, &answers)?;
+        let reported = self.core().apply_directory(&directory, named, &answers)?;
         if account == self.account {
-            self.sync_joined(&told).await;
+            self.sync_joined(&reported).await;
         }
-        Ok(told)
+        Ok(reported)
     }
 
     /// The same, for the user: what it says is told to the program.
     pub(super) async fn look_up(&self, account: AccountId, named: Option<Address>) -> Result<(), SdkError> {
-        let told = self.fetch_directory(account, named).await?;
-        self.announce(told).await;
+        let reported = self.fetch_directory(account, named).await?;
+        self.announce(reported).await;
         Ok(())
     }
 
     /// Tells new devices of one's own what was written since they joined. Best effort: it is a matter of seconds.
-    async fn sync_joined(&self, told: &[Event]) {
+    async fn sync_joined(&self, reported: &[Event]) {
         let added = |number: DeviceId| {
-            told.iter().any(|event| matches!(event, Event::DeviceAdded { device, .. } if *device == number))
+            reported.iter().any(|event| matches!(event, Event::DeviceAdded { device, .. } if *device == number))
         };
-        if !told.iter().any(|event| matches!(event, Event::DeviceAdded { .. })) {
+        if !reported.iter().any(|event| matches!(event, Event::DeviceAdded { .. })) {
             return;
         }
         let synced = async {

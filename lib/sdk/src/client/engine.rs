@@ -122,21 +122,21 @@ impl Engine {
                         }
                         other => Event::StoreFailed(other.to_string()),
                     };
-                    let _ = self.tell(event).await;
+                    let _ = self.emit(event).await;
                     return;
                 }
             }
         }
     }
 
-    async fn tell(&self, event: Event) -> Result<(), Over> {
+    async fn emit(&self, event: Event) -> Result<(), Over> {
         self.events.send(event).await.map_err(|_| Over)
     }
 
     /// `false`: nobody listens any more, or there is nothing more to say.
-    async fn tell_all(&self, events: Vec<Event>) -> bool {
+    async fn emit_all(&self, events: Vec<Event>) -> bool {
         for event in events {
-            if self.tell(event).await.is_err() {
+            if self.emit(event).await.is_err() {
                 return false;
             }
         }
@@ -151,24 +151,24 @@ impl Engine {
                 self.inner.keys_settled.send_replace(false);
                 self.background(maintain(self.inner.clone(), self.events.clone()));
                 self.inner.owed.notify_one();
-                self.tell(Event::Connected).await.is_ok()
+                self.emit(Event::Connected).await.is_ok()
             }
             SessionEvent::Disconnected { reason, retry_in } => {
                 (self.unacked, self.ack, self.ack_at) = (0, 0, None);
-                self.tell(Event::Disconnected { reason, retry_in }).await.is_ok()
+                self.emit(Event::Disconnected { reason, retry_in }).await.is_ok()
             }
             SessionEvent::Frame(frame) => self.frame(frame).await?,
             SessionEvent::SignedOut(code) => {
                 self.inner.http.forget().await?;
-                let _ = self.tell(Event::SignedOut { code }).await;
+                let _ = self.emit(Event::SignedOut { code }).await;
                 false
             }
             SessionEvent::Superseded => {
-                let _ = self.tell(Event::Superseded).await;
+                let _ = self.emit(Event::Superseded).await;
                 false
             }
             SessionEvent::Refused(reason) => {
-                let _ = self.tell(Event::Refused { reason }).await;
+                let _ = self.emit(Event::Refused { reason }).await;
                 false
             }
             SessionEvent::Failed(error) => return Err(error),
@@ -188,19 +188,19 @@ impl Engine {
                 if events.iter().any(|event| matches!(event, Event::SessionReset { .. })) {
                     self.inner.queued.notify_one();
                 }
-                Ok(self.tell_all(events).await)
+                Ok(self.emit_all(events).await)
             }
             server_frame::Kind::CaughtUp(_) => {
                 self.settle().await?;
                 self.caught_up = true;
                 self.resets()?;
-                Ok(self.tell(Event::CaughtUp).await.is_ok())
+                Ok(self.emit(Event::CaughtUp).await.is_ok())
             }
             server_frame::Kind::TypingFrom(typing) => {
                 let Ok(account) = AccountId::from_bytes(&typing.from) else { return Ok(true) };
                 let welcome = self.inner.core().is_accepted(account)?;
                 let event = Event::Typing { account, active: typing.active };
-                Ok(!welcome || self.tell(event).await.is_ok())
+                Ok(!welcome || self.emit(event).await.is_ok())
             }
             server_frame::Kind::DevicesChanged(_) => {
                 self.inner.core().set_outdated(self.inner.account);
@@ -214,7 +214,7 @@ impl Engine {
             server_frame::Kind::Missed(missed) => {
                 let Ok(device) = DeviceId::try_from(missed.device) else { return Ok(true) };
                 let event = self.inner.core().missed(device, missed.since_ms)?;
-                Ok(self.tell_all(event.into_iter().collect()).await)
+                Ok(self.emit_all(event.into_iter().collect()).await)
             }
             server_frame::Kind::Error(error) => {
                 tracing::warn!(code = error.code, "the gateway refused something");
@@ -254,7 +254,7 @@ impl Engine {
     async fn sweep(&mut self) -> Result<bool, SdkError> {
         self.resets()?;
         let gone = self.inner.core().sweep()?;
-        Ok(gone.is_empty() || self.tell(Event::Expired(gone)).await.is_ok())
+        Ok(gone.is_empty() || self.emit(Event::Expired(gone)).await.is_ok())
     }
 
     /// Runs something beside the deliveries, while the connection lasts.
@@ -282,8 +282,8 @@ async fn maintain(inner: Arc<Inner>, events: mpsc::Sender<Event>) {
 async fn refresh_own_devices(inner: Arc<Inner>, events: mpsc::Sender<Event>) {
     let Ok(_place) = inner.refreshing.try_acquire() else { return };
     match inner.fetch_directory(inner.account, None).await {
-        Ok(told) => {
-            for event in told {
+        Ok(reported) => {
+            for event in reported {
                 let _ = events.send(event).await;
             }
         }

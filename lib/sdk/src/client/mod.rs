@@ -108,9 +108,9 @@ impl Inner {
     }
 
     /// Tells the program of events that did not come over the connection. Without one, the notices in the history remain.
-    async fn announce(&self, told: Vec<Event>) {
+    async fn announce(&self, reported: Vec<Event>) {
         let events = self.live().as_ref().and_then(|live| live.events.upgrade());
-        for event in told {
+        for event in reported {
             if let Some(events) = &events {
                 let _ = events.send(event).await;
             }

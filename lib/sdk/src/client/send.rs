@@ -93,8 +93,8 @@ async fn send(inner: &Inner, mut link: Link, item: Outgoing, events: &mpsc::Send
             Some(failure) => failure,
         };
         tracing::warn!(%to, %error, "a message was given up");
-        let told = inner.core().failed(&item, failure);
-        report(told, events).await;
+        let reported = inner.core().failed(&item, failure);
+        report(reported, events).await;
         return to;
     }
     to
@@ -107,13 +107,13 @@ async fn attempt(inner: &Inner, link: &Link, item: &Outgoing, events: &mpsc::Sen
         let frame = match prepared {
             Prepared::Frame(frame) => frame,
             Prepared::Local => {
-                let told = inner.core().sent(item, false)?;
-                report(Ok(told), events).await;
+                let reported = inner.core().sent(item, false)?;
+                report(Ok(reported), events).await;
                 return Ok(());
             }
             Prepared::NeedDirectory(account) => {
-                let told = inner.fetch_directory(account, None).await?;
-                report(Ok(told), events).await;
+                let reported = inner.fetch_directory(account, None).await?;
+                report(Ok(reported), events).await;
                 continue;
             }
             Prepared::NeedBundles(account, devices) => {
@@ -127,8 +127,8 @@ async fn attempt(inner: &Inner, link: &Link, item: &Outgoing, events: &mpsc::Sen
                 }
                 if bundles.bundles.is_empty() {
                     // devices that were removed since the list was fetched
-                    let told = inner.fetch_directory(account, None).await?;
-                    report(Ok(told), events).await;
+                    let reported = inner.fetch_directory(account, None).await?;
+                    report(Ok(reported), events).await;
                     continue;
                 }
                 inner.core().apply_bundles(&bundles)?;
@@ -138,11 +138,11 @@ async fn attempt(inner: &Inner, link: &Link, item: &Outgoing, events: &mpsc::Sen
         let sync_later = frame.sync_later;
         match link.request(client_frame::Kind::SendDm(frame.send), ANSWER_TIMEOUT).await? {
             server_frame::Kind::Stored(_) => {
-                let told = inner.core().sent(item, sync_later)?;
+                let reported = inner.core().sent(item, sync_later)?;
                 if sync_later {
                     inner.queued.notify_one();
                 }
-                report(Ok(told), events).await;
+                report(Ok(reported), events).await;
                 return Ok(());
             }
             server_frame::Kind::Mismatch(mismatch) => {
@@ -171,14 +171,14 @@ async fn refresh(
     events: &mpsc::Sender<Event>,
 ) -> Result<(), SdkError> {
     let account = inner.core().apply_mismatch(mismatch)?;
-    let told = inner.fetch_directory(account, None).await?;
-    report(Ok(told), events).await;
+    let reported = inner.fetch_directory(account, None).await?;
+    report(Ok(reported), events).await;
     if mismatches >= MISMATCHES_MAX { Err(SdkError::MismatchLoop(account)) } else { Ok(()) }
 }
 
-async fn report(told: Result<Vec<Event>, SdkError>, events: &mpsc::Sender<Event>) {
-    let told = told.unwrap_or_else(|error| vec![Event::StoreFailed(error.to_string())]);
-    for event in told {
+async fn report(reported: Result<Vec<Event>, SdkError>, events: &mpsc::Sender<Event>) {
+    let reported = reported.unwrap_or_else(|error| vec![Event::StoreFailed(error.to_string())]);
+    for event in reported {
         let _ = events.send(event).await;
     }
 }

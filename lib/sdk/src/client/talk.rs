@@ -95,7 +95,7 @@ impl Client {
 
     /// Tells that one types, or stopped. Only while connected, and only if the settings allow it.
     pub async fn typing(&self, to: AccountId, active: bool) -> Result<(), SdkError> {
-        let allowed = self.inner.core().may_tell_typing(to)?;
+        let allowed = self.inner.core().may_send_typing(to)?;
         if !allowed {
             return Ok(());
         }

@@ -17,7 +17,7 @@ async fn admin(stack: &Stack, arguments: &[&str]) -> (bool, String) {
     (output.status.success(), String::from_utf8_lossy(&[output.stdout, output.stderr].concat()).into_owned())
 }
 
-async fn told<T: DeserializeOwned>(stack: &Stack, arguments: &[&str]) -> Vec<T> {
+async fn json_of<T: DeserializeOwned>(stack: &Stack, arguments: &[&str]) -> Vec<T> {
     let (well, said) = admin(stack, arguments).await;
     assert!(well, "{arguments:?}: {said}");
     said.lines().map(|line| serde_json::from_str(line).unwrap_or_else(|error| panic!("{error}: {line}"))).collect()
@@ -33,25 +33,25 @@ async fn order(stack: &Stack, arguments: &[&str]) -> String {
 async fn two_processes_run_a_job_once_and_an_operator_has_a_say() {
     const JOB: &str = "idle-device-retirement";
     let stack = Stack::split(1).await.unwrap();
-    let nothing = told::<JobStatus>(&stack, &["jobs", "list"]).await;
+    let nothing = json_of::<JobStatus>(&stack, &["jobs", "list"]).await;
     assert!(nothing.is_empty(), "{nothing:?}");
     let crons = [
         stack.start(Role::Cron, &Settings::new()).await.unwrap(),
         stack.start(Role::Cron, &Settings::new()).await.unwrap(),
     ];
     let job = async || -> anyhow::Result<Option<JobStatus>> {
-        Ok(told::<JobStatus>(&stack, &["jobs", "list"]).await.into_iter().find(|job| job.name == JOB))
+        Ok(json_of::<JobStatus>(&stack, &["jobs", "list"]).await.into_iter().find(|job| job.name == JOB))
     };
     eventually(seconds(10), async || Ok(job().await?.is_some())).await.unwrap();
     // a domain without tables has jobs all the same
     let audited = async || {
-        let jobs = told::<JobStatus>(&stack, &["jobs", "list"]).await;
+        let jobs = json_of::<JobStatus>(&stack, &["jobs", "list"]).await;
         Ok(jobs.iter().any(|job| (job.name.as_str(), job.domain.as_str()) == ("mailbox-audit", "messaging")))
     };
     eventually(seconds(10), audited).await.unwrap();
     order(&stack, &["jobs", "pause", JOB]).await;
     assert!(job().await.unwrap().unwrap().is_paused);
-    let runs = async || told::<JobRun>(&stack, &["jobs", "history", JOB]).await;
+    let runs = async || json_of::<JobRun>(&stack, &["jobs", "history", JOB]).await;
     let before = runs().await.len();
     // it runs by hand although it is paused, and once although there are two
     order(&stack, &["jobs", "run", JOB]).await;
@@ -85,8 +85,9 @@ async fn dead_letters_are_found_shown_given_back_and_dropped() {
         dead_letter("auth-device-removed", if number % 2 == 0 { "it was late" } else { "it was early" }).await;
     }
     dead_letter("messaging-device-removed", "it was late").await;
-    let list =
-        async |filter: &[&str]| told::<DeadLetter>(&stack, &[&["dead-letters", "list"], filter].concat()).await.len();
+    let list = async |filter: &[&str]| {
+        json_of::<DeadLetter>(&stack, &[&["dead-letters", "list"], filter].concat()).await.len()
+    };
     assert_eq!(list(&[]).await, 701);
     assert_eq!(list(&["--consumer", "messaging-device-removed"]).await, 1);
     assert_eq!(list(&["--reason", "late"]).await, 351);

@@ -13,7 +13,7 @@ use super::document::{self, Document};
 use super::page::Mark;
 use super::problem::{Problem, reason_text};
 use super::queue::Turn;
-use super::rows::{failed, known, told};
+use super::rows::{failed, known, metadata_of};
 use super::{Metadata, Outside, not_found, uri};
 use crate::assets::store::TokenRow;
 
@@ -46,7 +46,7 @@ impl Metadata {
                 self.want(*key, Why::Due);
             }
         }
-        Ok(keys.iter().map(|key| told(key, rows.get(key), self.is_on())).collect())
+        Ok(keys.iter().map(|key| metadata_of(key, rows.get(key), self.is_on())).collect())
     }
 
     /// What is known of a token that somebody named: anybody can name any number, so this has a limit.
@@ -82,7 +82,7 @@ impl Metadata {
             contract: key.contract.to_string(),
             token: key.token.to_string(),
             owner,
-            metadata: told(key, row, self.is_on()),
+            metadata: metadata_of(key, row, self.is_on()),
         })
     }
 

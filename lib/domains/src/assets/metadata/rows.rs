@@ -53,7 +53,7 @@ fn shown_uri(uri: &str) -> Option<String> {
 }
 
 /// As it is told. Where nothing is fetched at all (`is_on`), that is the problem.
-pub fn told(key: &TokenKey, row: Option<&TokenRow>, is_on: bool) -> Metadata {
+pub fn metadata_of(key: &TokenKey, row: Option<&TokenRow>, is_on: bool) -> Metadata {
     let nothing = TokenRow::default();
     let row = row.unwrap_or(&nothing);
     let TokenKey { chain, contract, token } = key;
@@ -102,17 +102,17 @@ mod tests {
 
     #[test]
     fn what_was_known_stays_when_it_fails() {
-        let pending = told(&key(), None, true);
+        let pending = metadata_of(&key(), None, true);
         assert_eq!((pending.state, &pending.problem, &pending.image), (MetadataState::Pending, &None, &None));
         let row = known(URI, document(), 1_000, 500);
         assert_eq!((row.next_try_at_ms, row.failures), (1_500, 0));
-        let first = told(&key(), Some(&row), true);
+        let first = metadata_of(&key(), Some(&row), true);
         let path = "/v1/assets/5/contracts/0xABaBaBaBABabABabAbAbABAbABabababaBaBABaB/tokens/7/image";
         assert_eq!((first.state, first.image.as_deref()), (MetadataState::Known, Some(path)));
         let problem = Problem::new(MetadataReason::Unreachable, "gone");
         let row = failed(row, Some("https://b/1"), problem.clone(), 2_000, Duration::from_millis(60));
         assert_eq!((row.failures, row.tried_at_ms, row.next_try_at_ms), (1, 2_000, 2_060));
-        let second = told(&key(), Some(&row), true);
+        let second = metadata_of(&key(), Some(&row), true);
         assert_eq!(
             (second.state, second.name.as_deref(), second.uri.as_deref()),
             (MetadataState::Known, Some("one"), Some("https://b/1"))
@@ -121,14 +121,14 @@ mod tests {
         // and is forgotten when it works again
         let row = known(URI, Document::default(), 3_000, i64::MAX);
         assert_eq!(row.next_try_at_ms, i64::MAX);
-        assert_eq!((told(&key(), Some(&row), true).problem, row.name), (None, None));
+        assert_eq!((metadata_of(&key(), Some(&row), true).problem, row.name), (None, None));
         let never = failed(TokenRow::default(), None, problem, 0, Duration::ZERO);
-        assert_eq!(told(&key(), Some(&never), true).state, MetadataState::Failed);
+        assert_eq!(metadata_of(&key(), Some(&never), true).state, MetadataState::Failed);
     }
 
     #[test]
     fn a_server_that_fetches_nothing_says_so() {
-        let off = told(&key(), None, false);
+        let off = metadata_of(&key(), None, false);
         assert_eq!((off.state, off.problem.unwrap().reason), (MetadataState::Failed, MetadataReason::Forbidden));
     }
 

@@ -211,7 +211,7 @@ impl PipelineWorker {
         metrics::counter!("nepto_consumed_total", "consumer" => self.pipeline.as_str(), "outcome" => "dead")
             .increment(1);
         let mut headers = dead_letters::headers(&subject::chain(self.pipeline.as_str(), self.chain), reason);
-        dead_letters::tell_when_dropped(&mut headers);
+        dead_letters::notify_when_dropped(&mut headers);
         headers.insert(NATS_MESSAGE_ID, format!("{}:{}:{id}", self.pipeline.as_str(), self.chain));
         let subject = subject::dead_letter(CHAIN_STREAM, self.pipeline.as_str());
         ctx.jetstream.publish_with_headers(subject, headers, body.into()).await?.await?;

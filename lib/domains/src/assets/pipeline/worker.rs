@@ -375,7 +375,7 @@ impl PipelineWorker {
         let mut events = self.events(&state.shapes, deltas, Finality::Final)?;
         let has_events = !events.is_empty();
         while events.len() > EVENTS_AT_ONCE {
-            store.tell(events.drain(..EVENTS_AT_ONCE).collect()).await?;
+            store.emit(events.drain(..EVENTS_AT_ONCE).collect()).await?;
         }
         let after = CursorRow { folded: seq, ..state.cursor.clone() };
         store.end_compaction(self.pipeline, &state.cursor, &after, events).await.map_err(explain)?;

@@ -264,8 +264,8 @@ impl Store {
             .await
     }
 
-    /// Events of a compaction that has more than go into the commit of its end. They are told once more if that fails.
-    pub async fn tell(&self, events: Vec<outbox::Row>) -> Result<(), DbError> {
+    /// Events of a compaction that has more than go into the commit of its end. They are published once more if that fails.
+    pub async fn emit(&self, events: Vec<outbox::Row>) -> Result<(), DbError> {
         self.db.transaction(vars! {}).emit(events).execute().await
     }
 

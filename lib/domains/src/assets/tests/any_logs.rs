@@ -219,7 +219,7 @@ impl Chain {
                 let blocks: Vec<(u64, Logs)> = (self.height + 1..).zip(several.iter().cloned()).collect();
                 self.height += several.len() as u64;
                 self.final_height = self.final_height.max(self.height.saturating_sub(*open));
-                self.tell(blocks.iter(), false);
+                self.record(blocks.iter(), false);
                 self.blocks.extend(blocks);
             }
             Op::Late(depth, logs) => {
@@ -228,7 +228,7 @@ impl Chain {
                 let mut logs = logs.clone();
                 logs.retain(|index, _| !known.contains_key(index));
                 known.extend(logs.clone());
-                self.tell([&(number, logs)].into_iter(), true);
+                self.record([&(number, logs)].into_iter(), true);
             }
             Op::Revert(depth) => {
                 let to = self.height.saturating_sub(*depth).max(self.final_height);
@@ -241,7 +241,7 @@ impl Chain {
         }
     }
 
-    fn tell<'a>(&mut self, blocks: impl Iterator<Item = &'a (u64, Logs)>, late: bool) {
+    fn record<'a>(&mut self, blocks: impl Iterator<Item = &'a (u64, Logs)>, late: bool) {
         let block = |(number, logs): &(u64, Logs)| wire::Block {
             number: *number,
             hash: vec![1; 32],

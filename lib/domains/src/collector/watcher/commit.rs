@@ -13,7 +13,7 @@ use crate::collector::status::proof_name;
 use crate::collector::store::{BlockRow, Change, ContractRow, GapRow, TipRow, block_id};
 
 impl ChainWatcher {
-    /// Commits what the chain did, then tells the pipelines.
+    /// Commits what the chain did, then publishes to the pipelines.
     pub(super) async fn commit_move(&self, state: &mut State, next: Move) -> Result<(), Stopped> {
         crash::at("watcher", moved(&next));
         let mut known = state.known.clone();
@@ -137,7 +137,7 @@ impl ChainWatcher {
         if let Err(error) = self.collector.publish(&change.updates).await {
             tracing::warn!(chain = self.id, %error, "the pipelines were not told; they will ask");
         }
-        crash::at("watcher", "told");
+        crash::at("watcher", "published");
         Ok(())
     }
 

@@ -190,7 +190,7 @@ impl ChainWatcher {
                 }
                 _ => tracing::warn!(chain = self.id, error = %stopped, attempt, "will be tried again"),
             }
-            self.tell().await;
+            self.publish_status().await;
             let pause = match &stopped {
                 Stopped::Follow(FollowError::Rpc(
                     RpcError::Limited(Some(wait)) | RpcError::Resting { left: wait, .. },
@@ -206,7 +206,7 @@ impl ChainWatcher {
         let Some(mut state) = self.load().await? else {
             self.live.last_error =
                 Some("no block of the chain can be read yet, or its first contract is still to come".into());
-            self.tell().await;
+            self.publish_status().await;
             tokio::time::sleep(Duration::from_millis(self.config.poll_ms)).await;
             return Ok(());
         };
@@ -215,7 +215,7 @@ impl ChainWatcher {
             beat.beat(&self.collector.ctx);
             if renewed.elapsed() > RENEW_EVERY {
                 renewed = tokio::time::Instant::now();
-                self.tell().await;
+                self.publish_status().await;
                 if !lease.hold().await {
                     return Ok(());
                 }
@@ -224,7 +224,7 @@ impl ChainWatcher {
             let is_idle = step.unwrap_or_else(|_| Err(RpcError::Failed("reading took too long".into()).into()))?;
             *attempt = 0;
             if is_idle {
-                self.tell().await;
+                self.publish_status().await;
                 let poll = tokio::time::sleep(Duration::from_millis(self.config.poll_ms));
                 tokio::select! {
                     () = self.wake.notified() => {}
@@ -339,9 +339,9 @@ impl ChainWatcher {
         Ok(true)
     }
 
-    /// Tells operators how it goes.
-    async fn tell(&mut self) {
+    /// Publishes how it goes, for operators.
+    async fn publish_status(&mut self) {
         self.live.endpoints = self.source.pool().status();
-        status::tell(&self.collector.ctx, self.id, &self.live).await;
+        status::publish(&self.collector.ctx, self.id, &self.live).await;
     }
 }

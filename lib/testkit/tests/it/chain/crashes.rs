@@ -84,7 +84,7 @@ async fn the_watcher_dies_at_each_of_its_steps() {
     let contracts = Contracts::deploy(&anvil).await.unwrap();
     let chain = WatchedChain::of(&anvil, FINALITY);
     let (world, watcher) = split(&contracts, anvil, chain).await;
-    for done in ["advance read", "fork found", "committed", "told one", "told"] {
+    for done in ["advance read", "fork found", "committed", "published one", "published"] {
         dies(&world, &watcher, &format!("watcher:{done}"), &Settings::new()).await.unwrap();
         recovers(&world, &watcher).await.context(done).unwrap();
     }

@@ -26,11 +26,13 @@ async fn a_change_is_announced_when_it_is_seen_and_when_it_is_final_or_orphaned(
     let world = World::new(3).await.unwrap();
     let Contracts { owner, token, .. } = world.contracts;
     let listener = listener(&world).await.unwrap();
-    let told = async |count| {
-        let told = listener.told(count).await.unwrap();
-        assert!(told.iter().all(|change| change.wallet == world.wallet.to_string()));
-        assert!(told.iter().all(|change| change.contract == token.0.to_string() && change.what == BalanceKind::Held));
-        told.into_iter().map(|change| (change.change, change.block, change.finality)).collect::<Vec<_>>()
+    let received = async |count| {
+        let received = listener.received(count).await.unwrap();
+        assert!(received.iter().all(|change| change.wallet == world.wallet.to_string()));
+        assert!(
+            received.iter().all(|change| change.contract == token.0.to_string() && change.what == BalanceKind::Held)
+        );
+        received.into_iter().map(|change| (change.change, change.block, change.finality)).collect::<Vec<_>>()
     };
     let receive = async |amount: u64| {
         // between others, who have no account
@@ -39,10 +41,10 @@ async fn a_change_is_announced_when_it_is_seen_and_when_it_is_final_or_orphaned(
     };
     let first = receive(500).await;
     world.settled().await.unwrap();
-    assert_eq!(told(1).await, [("500".into(), first, Finality::Provisional)]);
+    assert_eq!(received(1).await, [("500".into(), first, Finality::Provisional)]);
     world.anvil.mine(3).await.unwrap();
     world.settled().await.unwrap();
-    assert_eq!(told(1).await, [("500".into(), first, Finality::Final)]);
+    assert_eq!(received(1).await, [("500".into(), first, Finality::Final)]);
 
     let second = receive(70).await;
     world.settled().await.unwrap();
@@ -50,7 +52,7 @@ async fn a_change_is_announced_when_it_is_seen_and_when_it_is_final_or_orphaned(
     world.anvil.mine(2).await.unwrap();
     world.settled().await.unwrap();
     assert_eq!(
-        told(2).await,
+        received(2).await,
         [("70".into(), second, Finality::Provisional), ("-70".into(), second, Finality::Reverted)]
     );
 
@@ -62,7 +64,7 @@ async fn a_change_is_announced_when_it_is_seen_and_when_it_is_final_or_orphaned(
     world.free_leases().await.unwrap();
     world.stack.api.restart().await.unwrap();
     world.settled().await.unwrap();
-    assert_eq!(told(2).await, [("30".into(), third, Finality::Provisional), ("30".into(), third, Finality::Final)]);
+    assert_eq!(received(2).await, [("30".into(), third, Finality::Provisional), ("30".into(), third, Finality::Final)]);
 }
 
 #[tokio::test]
@@ -90,8 +92,8 @@ async fn every_change_of_a_long_history_is_told() {
     world.stack.api.reconfigure(&Settings::new().chain(&after)).await.unwrap();
     world.anvil.mine(1).await.unwrap();
     world.settled().await.unwrap();
-    let told = listener.told(tokens.len()).await.unwrap();
-    assert!(told.iter().all(|change| change.finality == Finality::Final && change.change == "2"));
-    let of: BTreeSet<u64> = told.iter().map(|change| change.token.as_deref().unwrap().parse().unwrap()).collect();
-    assert_eq!((told.len(), of.len()), (tokens.len(), tokens.len()));
+    let received = listener.received(tokens.len()).await.unwrap();
+    assert!(received.iter().all(|change| change.finality == Finality::Final && change.change == "2"));
+    let of: BTreeSet<u64> = received.iter().map(|change| change.token.as_deref().unwrap().parse().unwrap()).collect();
+    assert_eq!((received.len(), of.len()), (tokens.len(), tokens.len()));
 }

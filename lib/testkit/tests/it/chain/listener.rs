@@ -30,18 +30,18 @@ impl<E: Event> Listener<E> {
     }
 
     /// What is told until nothing comes for a second, and at least so much.
-    pub async fn told(&self, count: usize) -> Result<Vec<E>> {
-        let (mut told, mut silent) = (Vec::new(), 0);
+    pub async fn received(&self, count: usize) -> Result<Vec<E>> {
+        let (mut received, mut silent) = (Vec::new(), 0);
         loop {
             let messages = self.consumer.fetch().max_messages(500).expires(seconds(1)).messages().await?;
             let messages: Vec<_> = messages.map_err(|error| anyhow::anyhow!(error)).try_collect().await?;
             silent = if messages.is_empty() { silent + 1 } else { 0 };
-            if silent > 0 && told.len() >= count {
-                return Ok(told);
+            if silent > 0 && received.len() >= count {
+                return Ok(received);
             }
-            anyhow::ensure!(silent < SILENCE_MAX, "{} of {count} were told", told.len());
+            anyhow::ensure!(silent < SILENCE_MAX, "{} of {count} were told", received.len());
             for message in messages {
-                told.push(serde_json::from_slice(&message.payload)?);
+                received.push(serde_json::from_slice(&message.payload)?);
                 message.ack().await.map_err(|error| anyhow::anyhow!(error))?;
             }
         }

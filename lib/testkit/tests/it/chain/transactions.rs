@@ -39,9 +39,9 @@ async fn a_transaction_is_followed_from_the_pool_to_the_final_block() {
     assert_eq!(list["transactions"][0]["state"], "final", "{list}");
     assert_eq!(list["transactions"][0]["succeeded"], true, "{list}");
     // and each time its owner is told
-    let told = listener.told(4).await.unwrap();
+    let received = listener.received(4).await.unwrap();
     let of =
-        |hash: &str| told.iter().filter(|change| change.hash == hash).map(|change| change.state.as_str()).collect();
+        |hash: &str| received.iter().filter(|change| change.hash == hash).map(|change| change.state.as_str()).collect();
     let (first, second): (Vec<&str>, Vec<&str>) = (of(&hash), of(&again));
     assert_eq!((&first[..], second.last()), (&["mined", "pending", "dropped"][..], Some(&"final")));
     // what can't be tracked
@@ -67,6 +67,6 @@ async fn what_a_watcher_has_to_tell_waits_for_no_api() {
     assert_eq!(tracked.0, 200, "{}", tracked.1);
     world.stack.api.term().await.unwrap();
     world.anvil.mine(1).await.unwrap();
-    let told = listener.told(1).await.unwrap();
-    assert_eq!((&told[0].hash, told[0].state.as_str()), (&hash, "mined"));
+    let received = listener.received(1).await.unwrap();
+    assert_eq!((&received[0].hash, received[0].state.as_str()), (&hash, "mined"));
 }
