@@ -19,7 +19,7 @@ pub async fn forget_chain(ctx: &Ctx, chain: u64) -> anyhow::Result<u64> {
     let assets = assets::forget(&assets::domain().open(ctx).await?, chain).await?;
     let stream = ctx.jetstream.get_stream(CHAIN_STREAM).await?;
     for pipeline in Pipeline::ALL {
-        // updates are numbered again: what is left of the old ones would be taken for others
+        // updates will be numbered from 1: what is left of the old ones would be taken for the new
         let (letters, updates) =
             (subject::dead_letter(CHAIN_STREAM, pipeline.as_str()), subject::chain(pipeline.as_str(), chain));
         dead_letters::drop_of(ctx, &letters, &updates).await.map_err(|failure| anyhow::anyhow!("{failure}"))?;

@@ -155,7 +155,7 @@ fn sources(folder: &Path, found: &mut Vec<(PathBuf, String)>) {
     }
 }
 
-/// What refuses and what tells is written by [`nepto_kit::db::Transaction`], which knows what was thrown, and loses no event.
+/// Refusals and events are written with [`nepto_kit::db::Transaction`], which knows what was thrown, and loses no event.
 #[test]
 fn refusals_and_events_are_written_in_one_way() {
     let mut found = Vec::new();

@@ -114,7 +114,7 @@ struct Refusal {
     data: Value,
 }
 
-/// Leave to have one more request under way.
+/// A permit for one more request under way.
 struct RequestPermit<'a>(&'a Endpoint);
 
 impl Drop for RequestPermit<'_> {

@@ -25,12 +25,12 @@ use async_trait::async_trait;
 pub use erc6492::{Creation, wrap};
 pub use on_chain::{Nodes, OnChain};
 
-/// Somebody's word, to be checked.
+/// A claim that a wallet signed a text, to be checked.
 #[derive(Debug, Clone, Copy)]
 pub struct Claim<'a> {
     /// EIP-155: where the wallet is, if it is a contract.
     pub chain_id: u64,
-    /// Whose word it is.
+    /// The wallet that is said to have signed.
     pub wallet: Address,
     /// What was signed ([EIP-191](https://eips.ethereum.org/EIPS/eip-191)).
     pub text: &'a str,

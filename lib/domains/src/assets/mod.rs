@@ -1,6 +1,6 @@
 //! Who holds what on the watched chains: amounts, tokens, stakes, and how they came there.
 //!
-//! Five pipelines take what the collector tells them (`pipeline/`), decode it (`decode/`) and keep it (`store/`). What is said
+//! Five pipelines take what the collector publishes (`pipeline/`), decode it (`decode/`) and keep it (`store/`). What is said
 //! about tokens is fetched when somebody asks for it (`metadata/`).
 //!
 //! What must hold:

@@ -104,7 +104,7 @@ pub fn without(account: AccountId, wallets: &Wallets, gone: &str, domain: &str) 
     Some(Wallets { root, wallets, links })
 }
 
-/// The wallets of an account without these words of theirs: without the links that stand on them, and without the wallets
+/// The wallets of an account without these attestations of theirs: without the links that stand on them, and without the wallets
 /// that the root does not vouch for any more. The root stays.
 pub fn without_attestations(account: AccountId, wallets: &Wallets, gone: &[SignedMessage], domain: &str) -> Wallets {
     let mut links = wallets.links.clone();
@@ -155,7 +155,7 @@ pub fn halves(link: &WalletLink) -> impl Iterator<Item = &SignedMessage> {
     [&link.approval, &link.consent].into_iter()
 }
 
-/// Whose word it is, EIP-55.
+/// Whose attestation it is, EIP-55.
 pub fn signer_of(signed: &SignedMessage) -> Option<String> {
     Some(signed.message.parse::<SiweMessage>().ok()?.address.to_string())
 }
@@ -179,7 +179,7 @@ mod tests {
         Address::repeat_byte(number)
     }
 
-    /// A word that nobody checks the signature of.
+    /// An attestation whose signature nobody checks.
     fn attestation(by: u8, resource: &Resource) -> SignedMessage {
         let message = SiweMessage {
             scheme: None,
@@ -204,7 +204,7 @@ mod tests {
     }
 
     #[test]
-    fn with_a_word_goes_all_that_stands_on_it() {
+    fn with_an_attestation_goes_all_that_stands_on_it() {
         let names = |numbers: &[u8]| numbers.iter().map(|number| wallet(*number).to_string()).collect::<Vec<_>>();
         // 1 is the root and approved 2, which approved 3; 4 has two approvals
         let links = vec![link(1, 2), link(2, 3), link(1, 4), link(2, 4)];

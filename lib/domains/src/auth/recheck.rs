@@ -39,7 +39,7 @@ pub struct Rechecked {
 
 /// What a wallet says now of something that it signed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Attestation {
+enum Answer {
     Holds,
     Broken,
     Unsure,
@@ -96,7 +96,7 @@ impl Auth {
         attestations.retain(|(_, signed)| signer_of(signed).as_deref() == Some(wallet));
         let answers = join_all(attestations.iter().map(|(_, signed)| self.ask_again(row, signed))).await;
         let (mut ended, mut broken) = (0, Vec::new());
-        let no = attestations.into_iter().zip(&answers).filter(|(_, answer)| **answer == Attestation::Broken);
+        let no = attestations.into_iter().zip(&answers).filter(|(_, answer)| **answer == Answer::Broken);
         for ((device, signed), _) in no {
             match device {
                 Some(device) => ended += usize::from(self.end_device(account, device, signed).await?),
@@ -107,27 +107,27 @@ impl Auth {
             ended += broken.len();
             self.end_links(account, wallets, &broken).await?;
         }
-        Ok(Rechecked { wallets: 1, unsure: usize::from(answers.contains(&Attestation::Unsure)), ended })
+        Ok(Rechecked { wallets: 1, unsure: usize::from(answers.contains(&Answer::Unsure)), ended })
     }
 
     /// Asks at a final block that is not before the one at which the wallet said yes last.
-    async fn ask_again(&self, row: &ContractWalletRow, signed: &SignedMessage) -> Attestation {
+    async fn ask_again(&self, row: &ContractWalletRow, signed: &SignedMessage) -> Answer {
         let (Ok(signature), Ok(message)) = (signed.signature_bytes(), signed.message.parse::<SiweMessage>()) else {
-            return Attestation::Broken;
+            return Answer::Broken;
         };
         let (chain_id, wallet) = (message.chain_id, message.address);
         let claim = Claim { chain_id, wallet, text: &signed.message, signature: &signature };
         let at = Moment::Final { from: row.block };
-        let (attestation, outcome) = match self.verifier.verify(claim, at).await {
-            Ok(_) => (Attestation::Holds, "holds"),
-            Err(SignatureError::Invalid { .. }) => (Attestation::Broken, "ended"),
+        let (answer, outcome) = match self.verifier.verify(claim, at).await {
+            Ok(_) => (Answer::Holds, "holds"),
+            Err(SignatureError::Invalid { .. }) => (Answer::Broken, "ended"),
             Err(error) => {
                 tracing::debug!(%error, "a contract wallet was not asked again");
-                (Attestation::Unsure, "unsure")
+                (Answer::Unsure, "unsure")
             }
         };
         metrics::counter!("nepto_contract_rechecks_total", "outcome" => outcome).increment(1);
-        attestation
+        answer
     }
 
     /// Removes a device and ends its sessions. `false`: somebody was quicker, or it has another certificate by now.

@@ -63,7 +63,10 @@ impl Auth {
             ));
         }
         if approval.address == consent.address {
-            return Err(Failure::new(ErrorCode::WalletLinked, "a wallet needs no word of its own: it belongs already"));
+            return Err(Failure::new(
+                ErrorCode::WalletLinked,
+                "a wallet needs no attestation of its own: it belongs already",
+            ));
         }
         self.use_nonce(&approval).await?;
         self.use_nonce(&consent).await?;

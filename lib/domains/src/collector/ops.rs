@@ -56,7 +56,7 @@ impl Collector {
     ) -> anyhow::Result<impl Future<Output = anyhow::Result<()>> + use<>> {
         let mut headers = HeaderMap::new();
         if once {
-            // a restored or forked database counts again: what the update says is part of its id
+            // a restored database, or a fork, may give a number to another update: what it says is part of its id
             let hash = match &update.what {
                 Some(wire::chain_update::What::Advance(advance)) => hex::encode(&advance.hash),
                 _ => String::new(),
@@ -70,7 +70,7 @@ impl Collector {
         Ok(async move { ack.await.map(drop).map_err(anyhow::Error::from) })
     }
 
-    /// Looks for what is not collected yet, and tells it as metrics: a gap that does not shrink is worth an alarm.
+    /// Looks for what is not collected yet, and publishes it as metrics: a gap that does not shrink is worth an alarm.
     pub async fn scan_gaps(&self) -> anyhow::Result<String> {
         let (mut heights, mut contracts) = (0, 0);
         for chain in self.chains.iter() {

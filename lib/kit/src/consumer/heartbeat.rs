@@ -1,4 +1,4 @@
-//! The life sign of a loop, for `/readyz`.
+//! The life sign of a loop, for `/readyz` and the watchdog.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicI64, Ordering};

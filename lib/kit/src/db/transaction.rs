@@ -1,4 +1,4 @@
-//! A transaction that may refuse, and that tells what it did: all of it is committed, or nothing.
+//! A transaction that may refuse, and that emits events: all of it is committed, or nothing.
 //!
 //! It is written in the order in which it runs. What it throws belongs to it: a refusal is bound to its code where the
 //! condition stands, and whatever else a statement may throw is no refusal but a fault.
@@ -79,7 +79,8 @@ impl Transaction {
         self.end_if(condition, Refusal::Stale)
     }
 
-    /// The write of a run of a job, which a later run keeps it from: [`DbError::Superseded`]. The row of the job is `$fenced` from here on.
+    /// A write of a job's run, refused once a later run has begun: [`DbError::Superseded`]. From here on `$fenced` is the job's
+    /// row.
     ///
     /// Reads the fence, and writes beside it: a reader alone would not conflict with whoever takes over at this moment.
     pub fn fenced(mut self, fence: &Fence) -> Self {

@@ -45,7 +45,7 @@ const WORDS_SHOWN: usize = 60;
 /// Why a file is not there.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum FetchError {
-    /// Nobody asks there for an untrusted host.
+    /// An untrusted URL may not lead there.
     #[error("{0}")]
     Forbidden(&'static str),
     /// The name has no address, or one of a closed network. Which of the two is for the operator's metrics alone: whoever is told

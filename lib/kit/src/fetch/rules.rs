@@ -64,7 +64,7 @@ impl Rules {
     }
 }
 
-/// Nobody's name and password are sent on another's word.
+/// No name and password are sent because a URL has them.
 pub fn names_no_user(url: &Url) -> Result<(), FetchError> {
     match (url.username(), url.password()) {
         ("", None) => Ok(()),

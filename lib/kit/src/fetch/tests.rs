@@ -61,7 +61,7 @@ fn config(host: &UntrustedHost) -> config::Fetch {
     }
 }
 
-/// The word of an operator whose gateway is that server's `/ipfs/`.
+/// The source of what an operator names whose gateway is that server's `/ipfs/`.
 fn operators(host: &UntrustedHost) -> UrlSource {
     UrlSource::Operator { below: host.url("/ipfs").parse().unwrap() }
 }
@@ -225,7 +225,7 @@ async fn redirects_are_checked_again_and_counted() {
         chain("/ipfs/away", &to);
         let refused = get(&lenient, &host.url("/ipfs/away")).await;
         assert!(matches!(refused, Err(FetchError::Forbidden(_))), "{to}: {refused:?}");
-        // neither does the operator's word reach beyond the operator's own host
+        // neither does the operator's source reach beyond the operator's own host
         let source = operators(&host);
         let refused = lenient.fetch(&host.url("/ipfs/away").parse().unwrap(), &source, &WANTED).await;
         assert!(matches!(refused, Err(FetchError::Forbidden(_))), "{to}: {refused:?}");

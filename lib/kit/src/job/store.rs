@@ -8,7 +8,7 @@ use crate::db::{Db, DbError, Id, RecordId, Table, Text, vars};
 
 /// The tables, in every domain's database.
 pub(crate) const TABLES: &str = "
-    -- job:[name]: when it is due, and who runs it
+    -- job:<name>: when it is due, and who runs it
     DEFINE TABLE IF NOT EXISTS job SCHEMAFULL;
     DEFINE FIELD IF NOT EXISTS schedule ON job TYPE string;
     DEFINE FIELD IF NOT EXISTS due_at_ms ON job TYPE int;
@@ -36,7 +36,7 @@ pub(crate) const TABLES: &str = "
 /// Runs of a job that are remembered.
 pub const HISTORY_MAX: i64 = 50;
 
-/// The table `job`; ids are `job:[name]`.
+/// The table `job`; ids are `job:<name>`.
 #[derive(Debug)]
 pub struct JobTable;
 

@@ -1,8 +1,9 @@
 //! Events that are committed together with the change that caused them.
 //!
-//! A domain writes a row of table `outbox` in the same transaction as its change ([`Transaction::emit`](crate::db::Transaction::emit)); a relay publishes the rows to the stream `EVENTS`,
-//! in order and many at once, and deletes them. Every process that writes may run one: a lease lets one at a time publish, and the
-//! row's id is the `Nats-Msg-Id`, so that what two publish after all, or one before and after its death, is stored once.
+//! A domain writes a row of table `outbox` in the same transaction as its change
+//! ([`Transaction::emit`](crate::db::Transaction::emit)); a relay publishes the rows to the stream `EVENTS`, in order and many at
+//! once, and deletes them. Every process that writes may run one: a lease lets one at a time publish, and the row's id is the
+//! `Nats-Msg-Id`, so that what two publish after all, or one before and after its death, is stored once.
 //!
 //! No event is lost: one that can't be written down is an error before anything is committed, and a row that can't be read stays
 //! where it is and turns `/readyz` red. The events behind it go out without it; their consumers cope with any order.
@@ -312,17 +313,12 @@ impl Outbox {
     /// Publishes one after the other: what follows one that JetStream does not take must not overtake it.
     async fn publish_each(&self, mut stored: Vec<RecordId>, parts: Vec<Part>, unreadable: usize) -> Published {
         for (number, part) in parts.into_iter().enumerate() {
-            if let Err(error) = self.publish_one(part).await {
+            if let Err(error) = batch::publish_one(&self.ctx.nats, part).await {
                 stored.truncate(number);
-                return Published { stored, unreadable, failed: Err(error) };
+                return Published { stored, unreadable, failed: Err(error.into()) };
             }
         }
         Published { stored, unreadable, failed: Ok(()) }
-    }
-
-    async fn publish_one(&self, Part { subject, headers, body }: Part) -> anyhow::Result<()> {
-        self.ctx.jetstream.publish_with_headers(subject, headers, body).await?.await?;
-        Ok(())
     }
 
     /// Deletes rows that were published.

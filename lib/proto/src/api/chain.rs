@@ -27,7 +27,7 @@ pub struct ChainStatus {
     pub first_block: u64,
     /// Contracts that are watched.
     pub contracts: u64,
-    /// Updates that the pipelines are told.
+    /// The number of the last update.
     pub step: u64,
     /// Blocks that no log can be missing of.
     pub proven_blocks: u64,

@@ -68,7 +68,7 @@ fn what_a_device_sent_before_it_was_removed_is_read_and_nothing_is_sent_to_it() 
 }
 
 #[test]
-fn a_removed_device_whose_word_can_not_be_taken_is_no_forgery_but_its_loss_is_told() {
+fn a_removed_device_whose_attestation_can_not_be_read_is_no_forgery_but_its_loss_is_told() {
     let lost_of = |spoil: &dyn Fn(&mut World, &mut Device)| {
         let (mut world, mut a, b) = friends();
         let bob = b.account();

@@ -322,7 +322,7 @@ async fn clients_ask_the_chain_themselves() {
 }
 
 #[tokio::test]
-async fn contracts_link_and_are_linked_and_a_link_ends_with_its_word() {
+async fn contracts_link_and_are_linked_and_a_link_ends_with_its_attestation() {
     let world = World::new().await.unwrap();
     let (wallet, key) = (world.wallet_of(&owner(1)).await.unwrap(), owner(5));
     let client = world.login(&key).await.unwrap();

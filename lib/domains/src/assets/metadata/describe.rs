@@ -26,7 +26,7 @@ enum Why {
     /// Nothing is known yet, or it has grown old, or it is time to try again.
     Due,
     /// Somebody asks for it.
-    Anew,
+    Asked,
 }
 
 impl Metadata {
@@ -62,8 +62,8 @@ impl Metadata {
         self.calls(key.chain, &key.contract)?;
         self.take(account).await?;
         let row = self.assets.store.token(key).await?;
-        if self.is_wanted(Why::Anew, row.as_ref()) {
-            self.want(*key, Why::Anew);
+        if self.is_wanted(Why::Asked, row.as_ref()) {
+            self.want(*key, Why::Asked);
             if let Some(image) = row.as_ref().and_then(|row| row.image.as_ref()) {
                 self.refresh_image(image).await?;
             }
@@ -123,7 +123,7 @@ impl Metadata {
     fn is_wanted(&self, why: Why, row: Option<&TokenRow>) -> bool {
         let due_at_ms = row.map_or(i64::MIN, |row| match why {
             Why::Due => row.next_try_at_ms,
-            Why::Anew => row.tried_at_ms + AGAIN_AFTER.as_millis() as i64,
+            Why::Asked => row.tried_at_ms + AGAIN_AFTER.as_millis() as i64,
         });
         self.is_on() && due_at_ms <= self.ctx().clock.now_ms()
     }

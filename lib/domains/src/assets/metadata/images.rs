@@ -144,7 +144,7 @@ impl Metadata {
         }
     }
 
-    /// Fetches an image again that is here already; one that could not be had may be tried again.
+    /// Fetches again an image that is here already; one that could not be had may be tried again.
     pub(super) async fn refresh_image(&self, uri: &str) -> Result<(), Failure> {
         let key = ImageKey::of(uri);
         self.images.lock().failed.remove(&key);

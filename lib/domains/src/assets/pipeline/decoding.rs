@@ -182,7 +182,7 @@ impl PipelineWorker {
         self.apply(state, state.cursor.clone(), block_effects, false, Vec::new()).await
     }
 
-    /// Whether a block that was dead-lettered was orphaned since.
+    /// Whether the block of a dead-lettered log was orphaned since.
     async fn is_gone(&self, attempt: Attempt, block: &wire::Block) -> anyhow::Result<bool> {
         Ok(self.assets.store.was_reverted(self.pipeline, self.chain, attempt.update, block.number).await?)
     }

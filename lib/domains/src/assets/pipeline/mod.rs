@@ -21,7 +21,7 @@ use self::worker::PipelineWorker;
 pub use self::worker::lease_of;
 use super::ops::Assets;
 
-/// A queue worker for each pipeline, with a worker of its own for each chain.
+/// A consumer for each pipeline, with a [`PipelineWorker`] for each chain.
 pub fn consumers(assets: &Assets) -> Vec<Consumer> {
     let linked = Arc::new(LinkedWallets::default());
     let consumer = |pipeline: Pipeline| {

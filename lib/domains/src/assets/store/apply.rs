@@ -95,7 +95,7 @@ pub struct Change<'a> {
     pub block_effects: &'a BlockEffects,
     /// It has blocks below those that were taken before.
     pub late: bool,
-    /// Log of a block that was dead-lettered before.
+    /// Logs that were dead-lettered before, each as block and index.
     pub retried: Vec<(u64, u32)>,
     pub events: Vec<outbox::Row>,
 }
@@ -264,7 +264,7 @@ impl Store {
             .await
     }
 
-    /// Events of a compaction that has more than go into the commit of its end. They are published once more if that fails.
+    /// Events of a compaction that has more of them than go into the commit of its end. They are published once more if that fails.
     pub async fn emit(&self, events: Vec<outbox::Row>) -> Result<(), DbError> {
         self.db.transaction(vars! {}).emit(events).execute().await
     }

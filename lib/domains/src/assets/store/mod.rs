@@ -49,7 +49,7 @@ pub struct CursorRow {
     pub chain: u64,
     /// The number of the collector's last update.
     pub step: u64,
-    /// The last change here: updates, and what was dead-lettered before.
+    /// The number of the last change here: an update, or a replayed dead letter.
     pub seq: u64,
     pub height: u64,
     pub hash: String,

@@ -68,7 +68,7 @@ impl From<SumRow> for CompactedSum {
 /// What is held of each thing: as far as known, or only what is final.
 ///
 /// The tails must have been read before the sums: what was compacted between the two is in both, and known by its `seq`. A
-/// block above the cursor's height is told in parts, and counts when it is there to its end.
+/// block above the cursor's height is published in parts, and counts when it is there to its end.
 pub fn held(tails: &[Tails], sums: &[CompactedSum], only_final: bool) -> BTreeMap<Holding, Amount> {
     let up_to: BTreeMap<Holding, u64> = sums.iter().map(|sum| (sum.holding, sum.folded)).collect();
     let mut held: BTreeMap<Holding, Amount> = sums.iter().map(|sum| (sum.holding, sum.amount)).collect();

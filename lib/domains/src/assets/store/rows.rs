@@ -87,7 +87,7 @@ pub enum Added {
         contract: Address,
         pipeline: Pipeline,
     },
-    /// A log of a block that was dead-lettered before, and is taken now.
+    /// A log that was dead-lettered, and is taken now.
     Retried(Pipeline),
     Message {
         contract: Address,

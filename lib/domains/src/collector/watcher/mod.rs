@@ -33,7 +33,7 @@ use crate::chains::{Chain, source_of};
 
 /// A watcher that is gone is replaced after this.
 const LEASE_TTL: Duration = Duration::from_secs(15);
-/// How often the lease is renewed and the status told.
+/// How often the lease is renewed and the status published.
 const RENEW_EVERY: Duration = Duration::from_secs(3);
 /// One reading takes no longer than this, or has failed.
 const READING_WITHIN: Duration = Duration::from_secs(120);

@@ -88,7 +88,7 @@ crate::endpoints! {
 
     /// Unlinks a wallet, and removes the devices that it certified.
     ///
-    /// If other wallets belong to the account by this one's word alone, another one must approve them first (`wallet_needed`).
+    /// If other wallets belong to the account by this one's attestation alone, another one must approve them first (`wallet_needed`).
     Delete "/v1/auth/wallets/{address}" => UnlinkWallet {
         path: AddressPath,
         reply: Wallets,
