@@ -12,6 +12,9 @@ use crate::health::Round;
 /// A consumer that has not asked for messages for this long has stalled.
 const STALLED_AFTER_MS: i64 = 60_000;
 
+/// Work that takes long says so often that its loop comes round.
+const ROUND_EVERY: Duration = Duration::from_secs(30);
+
 /// The life sign of a loop: that it gets something done, for `/readyz`, and that it comes round at all, for the watchdog.
 #[derive(Clone)]
 pub struct Heartbeat {
@@ -73,6 +76,17 @@ impl Heartbeat {
     pub fn beat(&self, ctx: &Ctx) {
         self.beat_ms.store(ctx.clock.now_ms(), Ordering::Relaxed);
         self.round.begin();
+    }
+
+    /// Work of one round that may take any time, like deleting what a pipeline made: the loop counts as coming round meanwhile.
+    pub async fn during<T>(&self, work: impl Future<Output = T>) -> T {
+        tokio::pin!(work);
+        loop {
+            tokio::select! {
+                done = &mut work => return done,
+                () = tokio::time::sleep(ROUND_EVERY) => self.round.begin(),
+            }
+        }
     }
 
     /// The loop comes round, whether it can do what it is for or not.

@@ -100,15 +100,21 @@ impl Db {
         }
     }
 
-    /// Changes the rows of a table in the order of their keys; how many. How far it is stands in `migration:[number, step]`.
+    /// Changes the rows of a table in the order of their keys; how many. How far it is stands in `migration:[number, step]`. Large
+    /// rows may not fit into one transaction, nor into the time of one: then fewer are changed at once.
     async fn change_rows(&self, (number, step): (i64, i64), portions: &Portions) -> Result<i64, DbError> {
-        let mut all = 0;
+        let (mut all, mut portion) = (0, PORTION);
         loop {
             let after = self.portion_done(number, step).await?;
-            match self.change_portion((number, step), portions, after).await? {
-                0 => return Ok(all),
-                PASSED => {}
-                changed => all += changed,
+            match self.change_portion((number, step), portions, after, portion).await {
+                Ok(0) => return Ok(all),
+                Ok(PASSED) => {}
+                Ok(changed) => all += changed,
+                Err(error) if portion == 1 => return Err(error),
+                Err(error) => {
+                    portion /= 2;
+                    tracing::warn!(table = portions.table, %error, portion, "fewer rows are migrated at once");
+                }
             }
         }
     }
@@ -124,6 +130,7 @@ impl Db {
         (number, step): (i64, i64),
         Portions { table, change }: &Portions,
         after: Value,
+        portion: usize,
     ) -> Result<i64, DbError> {
         let source = match after {
             Value::None => (*table).to_owned(),
@@ -134,7 +141,7 @@ impl Db {
             LET $progress = type::record('migration', [$number, $step]);
             LET $done = (SELECT VALUE after FROM ONLY $progress);
             IF $done != $after {{ RETURN {PASSED} }};
-            LET $rows = (SELECT VALUE id FROM {source} LIMIT {PORTION});
+            LET $rows = (SELECT VALUE id FROM {source} LIMIT {portion});
             IF array::len($rows) = 0 {{ RETURN 0 }};
             {change};
             UPSERT $progress SET after = record::id(array::last($rows)) RETURN NONE;
@@ -160,6 +167,22 @@ mod tests {
         statements: "DEFINE TABLE IF NOT EXISTS thing SCHEMALESS",
         rows: &[Portions { table: "thing", change: "UPDATE $rows SET changes = (changes ?? 0) + 1 RETURN NONE" }],
     }];
+
+    #[tokio::test]
+    async fn rows_that_are_too_large_together_are_changed_apart() {
+        const LARGE: &[Migration] = &[Migration {
+            number: 1,
+            statements: "DEFINE TABLE IF NOT EXISTS thing SCHEMALESS",
+            rows: &[Portions {
+                table: "thing",
+                change: "LET $fits = IF array::len($rows) > 300 { <int> 'too many' }; UPDATE $rows SET changes = 1 RETURN NONE",
+            }],
+        }];
+        let db = database().await;
+        db.migrate(LARGE).await.unwrap();
+        let changed: i64 = db.run("RETURN count(SELECT id FROM thing WHERE changes = 1)", vars! {}).await.unwrap();
+        assert_eq!(changed, ROWS);
+    }
 
     /// A database with rows, some of whose keys are arrays as the domains' are.
     async fn database() -> Db {

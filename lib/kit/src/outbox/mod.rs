@@ -244,6 +244,7 @@ impl Outbox {
                     beat.beat(&self.ctx);
                     seen = Some(first);
                 }
+                beat.comes_round();
                 tokio::time::sleep(BUSY).await;
                 continue;
             }

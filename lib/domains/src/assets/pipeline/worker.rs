@@ -142,7 +142,7 @@ impl PipelineWorker {
         let mut cursor = store.cursor(self.pipeline, self.chain).await?;
         if cursor.as_ref().is_some_and(|cursor| cursor.form != Some(FORM)) {
             tracing::warn!(pipeline = self.pipeline.as_str(), chain = self.chain, "all updates are taken again");
-            store.reset(self.pipeline, self.chain).await?;
+            beat.during(store.reset(self.pipeline, self.chain)).await?;
             cursor = None;
         }
         let mut state = State {
@@ -176,7 +176,7 @@ impl PipelineWorker {
                     .map_err(|error| anyhow::anyhow!("a fetch broke off: {error}"))?;
                 heard += waiting.len();
                 crash::at(self.pipeline.as_str(), "fetched");
-                self.take(&mut state, &waiting).await?;
+                beat.during(self.take(&mut state, &waiting)).await?;
                 for message in waiting {
                     // the cursor makes it idempotent: one that is lost comes again and is passed over
                     message.ack().await.map_err(|error| anyhow::anyhow!("not acknowledged: {error}"))?;
@@ -189,7 +189,7 @@ impl PipelineWorker {
             }
             if heard == 0 {
                 self.begin_compaction(&mut state);
-                self.end_compaction(&mut state).await?;
+                beat.during(self.end_compaction(&mut state)).await?;
             }
             if heard == 0 && !is_paused && state.asked.is_none_or(|asked| asked.elapsed() > ASK_EVERY) {
                 self.ask_for_missing(&mut state).await?;
