@@ -48,7 +48,7 @@ type Closed = CloseCode;
 /// Serves a socket from its first frame to its close.
 ///
 /// Each phase is boxed: a socket that idles should hold only what it still needs.
-pub async fn serve(mut permit: ConnectionPermit, mut socket: Socket) {
+pub async fn serve(mut permit: ConnectionPermit, mut socket: Box<Socket>) {
     let gateway = permit.gateway().clone();
     let limits = &gateway.config;
     let mut allowance = Allowance::new(limits.frames_per_second, limits.frames_burst, Instant::now());
@@ -92,6 +92,15 @@ impl Future for Running {
         let (place, order) = (self.place, self.order);
         self.work.as_mut().poll(context).map(|outcome| (place, order, outcome))
     }
+}
+
+/// What a connection waits for.
+enum Event {
+    Arrivals(Arrivals),
+    Message(Option<Result<Message, SocketError>>),
+    Done((usize, Order, Outcome)),
+    Timer,
+    Stopping,
 }
 
 struct Connection<'a> {
@@ -152,20 +161,37 @@ impl<'a> Connection<'a> {
 
     /// Only ends by closing.
     async fn run(&mut self) -> Result<Infallible, Closed> {
-        for place in 0..self.seats.len() {
-            self.drive(place, |session, effects| session.start(effects)).await?;
-        }
+        Box::pin(self.start()).await?;
         loop {
             self.flush().await?;
             let takes_frames = self.held.is_none() && self.running.len() < WORK_MAX;
             let takes_live = self.running.len() < 2 * WORK_MAX;
-            tokio::select! {
-                arrivals = self.listener.next(), if takes_live => self.on_arrivals(arrivals).await?,
-                message = self.socket.next(), if takes_frames => self.on_message(message).await?,
-                Some(done) = self.running.next() => self.on_done(done).await?,
-                () = self.timer.as_mut() => self.on_timer().await?,
-                () = self.stopping.as_mut() => return Err(Box::pin(self.finish()).await),
-            }
+            let event = tokio::select! {
+                arrivals = self.listener.next(), if takes_live => Event::Arrivals(arrivals),
+                message = self.socket.next(), if takes_frames => Event::Message(message),
+                Some(done) = self.running.next() => Event::Done(done),
+                () = self.timer.as_mut() => Event::Timer,
+                () = self.stopping.as_mut() => Event::Stopping,
+            };
+            // boxed: nothing happens on most sockets most of the time, and a future holds room for all that it may come to
+            Box::pin(self.on_event(event)).await?;
+        }
+    }
+
+    async fn start(&mut self) -> Result<(), Closed> {
+        for place in 0..self.seats.len() {
+            self.drive(place, |session, effects| session.start(effects)).await?;
+        }
+        Ok(())
+    }
+
+    async fn on_event(&mut self, event: Event) -> Result<(), Closed> {
+        match event {
+            Event::Arrivals(arrivals) => self.on_arrivals(arrivals).await,
+            Event::Message(message) => self.on_message(message).await,
+            Event::Done(done) => self.on_done(done).await,
+            Event::Timer => self.on_timer().await,
+            Event::Stopping => Err(self.finish().await),
         }
     }
 

@@ -79,7 +79,8 @@ pub async fn upgrade(
     response
 }
 
-async fn open(on_upgrade: OnUpgrade, gateway: &Gateway) -> hyper::Result<Socket> {
+/// Boxed: a future holds room for whatever it passes on, once for each hand that it goes through.
+async fn open(on_upgrade: OnUpgrade, gateway: &Gateway) -> hyper::Result<Box<Socket>> {
     let limits = &gateway.config;
     let allowance = Allowance::new(limits.frames_per_second, limits.frames_burst, Instant::now());
     let stream = Pieces::new(TokioIo::new(on_upgrade.await?), allowance);
@@ -89,7 +90,7 @@ async fn open(on_upgrade: OnUpgrade, gateway: &Gateway) -> hyper::Result<Socket>
         .max_write_buffer_size(WRITE_BUFFER_BYTES_MAX)
         .max_frame_size(Some(FRAME_BYTES_MAX))
         .max_message_size(Some(FRAME_BYTES_MAX));
-    Ok(WebSocketStream::from_raw_socket(stream, Role::Server, Some(config)).await)
+    Ok(Box::new(WebSocketStream::from_raw_socket(stream, Role::Server, Some(config)).await))
 }
 
 /// Whether our subprotocol is among those that the client offers.
