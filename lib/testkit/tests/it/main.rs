@@ -30,3 +30,7 @@ mod talking;
 mod tokens;
 mod uploads;
 mod work;
+
+/// The same as the server has.
+#[global_allocator]
+static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
