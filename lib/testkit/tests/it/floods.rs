@@ -154,7 +154,7 @@ async fn who_asks_faster_than_allowed_waits_and_then_is_refused() {
         }
     }
     assert!(refused >= 20, "{refused} of 60");
-    assert!(reqwest::get(format!("{}/healthz", stack.url())).await.unwrap().status().is_success());
+    assert!(crate::http::get(format!("{}/healthz", stack.url())).await.unwrap().status().is_success());
 }
 
 #[tokio::test]
@@ -198,7 +198,7 @@ async fn a_socket_that_has_not_said_hello_holds_little() {
 #[tokio::test]
 async fn the_description_of_the_api_is_sent_once_to_who_keeps_it() {
     let stack = Stack::all().await.unwrap();
-    let http = reqwest::Client::new();
+    let http = crate::http::client();
     let url = format!("{}/v1/openapi.json", stack.url());
     let first = http.get(&url).send().await.unwrap();
     let tag = first.headers()["etag"].clone();

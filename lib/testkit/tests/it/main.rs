@@ -11,6 +11,7 @@ mod floods;
 mod frames;
 mod guarded;
 mod handles;
+mod http;
 mod mailbox;
 mod meddler;
 mod nats;
