@@ -90,6 +90,16 @@ fn run(task: Task) -> Result<ExitCode> {
     }
 }
 
+/// What suits tests, whose processes live for seconds. Benches measure what is shipped, and have none of it.
+const FOR_TESTS: [(&str, &str); 3] = [
+    // where the system lets it choose, mimalloc takes huge pages, and the first touch of each clears 2 MiB
+    ("MIMALLOC_ALLOW_THP", "0"),
+    // a panic still prints its backtrace, if RUST_BACKTRACE says so; errors, of which the database makes many, take none
+    ("RUST_LIB_BACKTRACE", "0"),
+    // the runner would start itself once more before each test, in case that somebody types Ctrl-Z in just that moment
+    ("NEXTEST_DOUBLE_SPAWN", "0"),
+];
+
 /// Builds, then leaves the rest and the last word to the test runner.
 fn test(paths: &Paths, filters: &[String]) -> Result<ExitCode> {
     let tools = Tools::find_or_install(paths)?;
@@ -101,7 +111,7 @@ fn test(paths: &Paths, filters: &[String]) -> Result<ExitCode> {
     } else {
         command.args(["test", "--workspace", "--no-fail-fast", "--"]).args(filters);
     }
-    cargo::run(command.envs(tools.environment(paths)))
+    cargo::run(command.envs(tools.environment(paths)).envs(FOR_TESTS))
 }
 
 /// Becomes the load generator.

@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
-use serde_json::json;
+use serde_json::{Value, json};
 
 use crate::cargo::{BUILD, Targets};
 use crate::up::PROGRAMS;
@@ -14,34 +14,61 @@ fn root() -> PathBuf {
     Path::new(&own).join("../..").canonicalize().expect("the checkout")
 }
 
-/// Names of everything that goes into a package, itself included.
-fn ingredients(package: &str) -> Vec<String> {
-    let tree = ["tree", "--quiet", "--offline", "--edges", "normal,build", "--prefix", "none", "--format", "{p}"];
-    let mut cargo = Command::new(env!("CARGO"));
-    let output = cargo.current_dir(root()).args(tree).args(["--package", package]).output().expect("cargo runs");
-    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
-    let text = String::from_utf8(output.stdout).expect("UTF-8");
-    text.lines().filter_map(|line| line.split(' ').next()).map(str::to_owned).collect()
+/// What a build consists of: every unit that is compiled, with the places of those that it needs.
+struct Units(Vec<Value>);
+
+impl Units {
+    fn of(targets: Targets<'_>) -> Self {
+        let mut cargo = Command::new(env!("CARGO"));
+        // what cargo would do is told by nightly cargo alone, or by one that takes itself for it
+        cargo.env("RUSTC_BOOTSTRAP", "1").current_dir(root());
+        cargo.args(BUILD).args(targets.arguments()).args(["--offline", "--unit-graph", "-Zunstable-options"]);
+        let output = cargo.output().expect("cargo runs");
+        assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+        let mut graph: Value = serde_json::from_slice(&output.stdout).expect("JSON");
+        let units: Vec<Value> = serde_json::from_value(graph["units"].take()).expect("units");
+        assert!(units.len() > 100, "{} units", units.len());
+        Self(units)
+    }
+
+    /// Every library, with the features that it is compiled with.
+    fn libraries(&self) -> BTreeSet<String> {
+        let libraries =
+            self.0.iter().filter(|unit| unit["mode"] == "build" && unit["target"]["kind"] != json!(["bin"]));
+        libraries.map(|unit| format!("{} {} {}", unit["pkg_id"], unit["target"]["kind"], unit["features"])).collect()
+    }
+
+    /// Names of everything that goes into a package, itself included; not what only its tests need.
+    fn ingredients(&self, package: &str) -> BTreeSet<&str> {
+        let is_own = |unit: &Value| unit["mode"] == "build" && name(unit) == package;
+        let mut found: BTreeSet<usize> = (0..self.0.len()).filter(|place| is_own(&self.0[*place])).collect();
+        let mut open: Vec<usize> = found.iter().copied().collect();
+        while let Some(place) = open.pop() {
+            for needed in self.0[place]["dependencies"].as_array().expect("dependencies") {
+                let needed = needed["index"].as_u64().expect("a place") as usize;
+                if found.insert(needed) {
+                    open.push(needed);
+                }
+            }
+        }
+        found.into_iter().map(|place| name(&self.0[place])).collect()
+    }
 }
 
-/// Every library that a build consists of, with the features that it is compiled with.
-fn libraries(targets: Targets<'_>) -> BTreeSet<String> {
-    let mut cargo = Command::new(env!("CARGO"));
-    // what cargo would do is told by nightly cargo alone, or by one that takes itself for it
-    cargo.env("RUSTC_BOOTSTRAP", "1").current_dir(root());
-    cargo.args(BUILD).args(targets.arguments()).args(["--offline", "--unit-graph", "-Zunstable-options"]);
-    let output = cargo.output().expect("cargo runs");
-    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
-    let graph: serde_json::Value = serde_json::from_slice(&output.stdout).expect("JSON");
-    let units = graph["units"].as_array().expect("units").iter();
-    let libraries = units.filter(|unit| unit["mode"] == "build" && unit["target"]["kind"] != json!(["bin"]));
-    libraries.map(|unit| format!("{} {} {}", unit["pkg_id"], unit["target"]["kind"], unit["features"])).collect()
+/// The package of a unit. Its id ends with `#name@version`, or with `/name#version` where its folder has its name.
+fn name(unit: &Value) -> &str {
+    let id = unit["pkg_id"].as_str().expect("an id");
+    let (source, rest) = id.rsplit_once('#').expect("a version");
+    match rest.split_once('@') {
+        Some((name, _)) => name,
+        None => source.rsplit('/').next().expect("a folder"),
+    }
 }
 
 #[test]
 fn programs_are_built_of_the_same_libraries_as_tests() {
-    let of_programs = libraries(Targets::Programs(&PROGRAMS));
-    let of_tests = libraries(Targets::All);
+    let of_programs = Units::of(Targets::Programs(&PROGRAMS)).libraries();
+    let of_tests = Units::of(Targets::All).libraries();
     let others: Vec<&String> = of_programs.difference(&of_tests).collect();
     assert!(of_programs.len() > 100);
     assert!(
@@ -53,20 +80,22 @@ fn programs_are_built_of_the_same_libraries_as_tests() {
 
 #[test]
 fn the_server_cannot_decrypt() {
+    let units = Units::of(Targets::All);
     for package in ["nepto-server", "nepto-domains", "nepto-kit", "nepto-chain"] {
-        let found = ingredients(package);
-        assert!(found.iter().any(|name| name == package) && found.len() > 10, "{package}: {found:?}");
+        let found = units.ingredients(package);
+        assert!(found.contains(package) && found.len() > 10, "{package}: {found:?}");
         let forbidden = found.iter().find(|name| name.contains("libsignal") || name.starts_with("nepto-sdk"));
         assert_eq!(forbidden, None, "{package} must not depend on it");
     }
     assert!(
-        ingredients("nepto-sdk-core").iter().any(|name| name.contains("libsignal")),
+        units.ingredients("nepto-sdk-core").iter().any(|name| name.contains("libsignal")),
         "the test looks for the right name"
     );
 }
 
 #[test]
 fn arrows_point_one_way() {
+    let units = Units::of(Targets::All);
     for (package, others) in [
         ("nepto-proto", &["nepto-kit", "nepto-chain", "nepto-sdk-core", "nepto-sdk", "nepto-domains"][..]),
         ("nepto-kit", &["nepto-domains", "nepto-chain"]),
@@ -79,8 +108,9 @@ fn arrows_point_one_way() {
         ("nepto-sdk", &["nepto-kit", "nepto-domains"]),
         ("nepto", &["nepto-kit", "nepto-domains"]),
     ] {
-        let found = ingredients(package);
-        let forbidden = found.iter().find(|name| others.contains(&name.as_str()));
+        let found = units.ingredients(package);
+        assert!(found.contains(package), "{package}: {found:?}");
+        let forbidden = found.iter().find(|name| others.contains(*name));
         assert_eq!(forbidden, None, "{package} must not depend on it");
     }
 }

@@ -11,6 +11,10 @@ use nepto_proto::AccountId;
 use nepto_testkit::{Nats, Redis as RedisServer};
 use uuid::Uuid;
 
+/// The same as the server has: tests over databases in memory do little but allocate.
+#[global_allocator]
+static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
+
 /// RFC 8410, 10.1: no token is looked at here.
 const TOKEN_KEY: &str = "-----BEGIN PUBLIC KEY-----
 MCowBQYDK2VwAyEAGb9ECWmEzf6FQbrBZ9w7lshQhqowtrbLDFw4rXAxZuE=

@@ -11,6 +11,10 @@ use crate::config::Config;
 use crate::db::Db;
 use crate::nats::{self, Bounds, Wanted};
 
+/// The same as the server has: tests over databases in memory do little but allocate.
+#[global_allocator]
+static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
+
 /// Somebody's (RFC 8410, 10.1). No test checks a token.
 const PUBLIC_KEY: &str = "-----BEGIN PUBLIC KEY-----
 MCowBQYDK2VwAyEAGb9ECWmEzf6FQbrBZ9w7lshQhqowtrbLDFw4rXAxZuE=

@@ -20,11 +20,11 @@
 
 mod anvil;
 pub mod contracts;
+mod first_start;
 mod folder;
 mod guard;
 mod jetstream;
 mod lying_rpc;
-mod migrated;
 mod nats;
 mod port;
 mod process;

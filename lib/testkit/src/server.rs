@@ -12,6 +12,7 @@ use argon2::{Argon2, Params, PasswordHasher};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
 
+use crate::first_start::DATABASE;
 use crate::{Launch, Port, Process, Settings, eventually, seconds};
 
 /// What a process of `nepto-server` does.
@@ -55,7 +56,7 @@ impl Role {
             Self::Queues(queues) => vec!["--queues".into(), queues.join(",").into()],
             Self::Database => {
                 let mut store = OsString::from("surrealkv://");
-                store.push(folder.join("database"));
+                store.push(folder.join(DATABASE));
                 vec!["start".into(), "--no-banner".into(), "--bind".into(), http.to_string().into(), store]
             }
             _ => Vec::new(),

@@ -9,8 +9,8 @@ use futures_util::future::try_join_all;
 use tempfile::TempDir;
 use toml::Value;
 
+use crate::first_start::{self, DATABASE, KEYS};
 use crate::guard::{Guard, Guarded};
-use crate::migrated;
 use crate::server::{DATABASE_PASSWORD, run, write};
 use crate::{FaultProxy, Nats, Port, Redis, Role, Server, Settings, WatchedChain, folder};
 
@@ -194,8 +194,7 @@ impl Builder {
         let ground = self.ground(1).await?;
         let path = ground.folder.path();
         let mut database = std::ffi::OsString::from("surrealkv://");
-        database.push(path.join("database"));
-        migrated::database(&path.join("database")).await?;
+        database.push(path.join(DATABASE));
         let settings = ground.settings.set("database.url", text(&database)?).and(&self.settings);
         let [http] = <[Port; 1]>::try_from(ground.sockets).ok().context("one port for one process")?;
         let trusted = ground.guarded.as_ref().map(|guarded| guarded.certificate.as_path());
@@ -223,7 +222,6 @@ impl Builder {
         let password = path.join("database.password");
         std::fs::write(&password, DATABASE_PASSWORD)?;
         let api = Port::reserve()?;
-        migrated::database(&path.join("database")).await?;
         let database = Server::start(Role::Database, "database", Port::reserve()?, path, &Settings::new()).await?;
         let settings = ground
             .settings
@@ -283,13 +281,12 @@ impl Builder {
         };
         let nats_address = nats_proxy.as_ref().map_or(nats.address(), FaultProxy::address);
         let redis_address = redis_proxy.as_ref().map_or(redis.address(), FaultProxy::address);
-        let keys = folder.path().join("keys");
+        first_start::copy_into(folder.path()).await?;
         let settings = Settings::new()
             .set("nats.url", format!("nats://{nats_address}"))
             .set("redis.url", format!("redis://{redis_address}"))
-            .set("tokens.signing_key_file", text(keys.join("tokens.pem").as_os_str())?)
-            .set("tokens.verifying_key_file", text(keys.join("tokens.pub.pem").as_os_str())?)
             .set("log.format", "text")
+            .and(&first_start::token_keys(&folder.path().join(KEYS)))
             .and(&public(&sockets[0], &public_sockets));
         let settings = match &guarded {
             Some(guarded) => settings.and(&guarded.settings(nats_address.port())),

@@ -241,13 +241,13 @@ impl Accounts {
 
 #[cfg(test)]
 impl Accounts {
-    /// What each of two has decided about the other.
-    pub async fn contacts_of_two(&self, one: AccountId, other: AccountId) -> [Option<Consent>; 2] {
-        self.store.known(one, other).await.unwrap().consents()
+    /// What each of two has decided about the other, of several twos.
+    pub async fn contacts_of_two(&self, twos: &[[AccountId; 2]]) -> Vec<[Option<Consent>; 2]> {
+        self.store.consents_of_two(twos).await.unwrap()
     }
 
-    /// Lets two others have decided the same about each other.
-    pub async fn copy_two(&self, from: [AccountId; 2], to: [AccountId; 2]) {
+    /// Lets others, two by two, have decided the same about each other.
+    pub async fn copy_two(&self, from: [AccountId; 2], to: &[[AccountId; 2]]) {
         self.store.copy_two(from, to).await.unwrap();
     }
 }

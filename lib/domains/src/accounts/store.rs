@@ -264,20 +264,38 @@ impl Store {
 #[derive(Debug, Clone, SurrealValue)]
 struct Copied {
     from: RecordId,
-    to: RecordId,
+    to: Vec<RecordId>,
 }
 
 #[cfg(test)]
 impl Store {
-    /// Gives two accounts copies of the rows that two others have about each other.
-    pub async fn copy_two(&self, from: [AccountId; 2], to: [AccountId; 2]) -> Result<(), DbError> {
+    /// Gives accounts, two by two, copies of the rows that two others have about each other.
+    pub async fn copy_two(&self, from: [AccountId; 2], to: &[[AccountId; 2]]) -> Result<(), DbError> {
         let rows = |[one, other]: [AccountId; 2]| [contact_id(one, other), contact_id(other, one), pair_id(one, other)];
-        let copies: Vec<Copied> = rows(from).into_iter().zip(rows(to)).map(|(from, to)| Copied { from, to }).collect();
+        let mut copies = rows(from).map(|from| Copied { from, to: Vec::new() });
+        for two in to {
+            copies.iter_mut().zip(rows(*two)).for_each(|(copied, to)| copied.to.push(to));
+        }
         let statement = "FOR $copy IN $copies {
             LET $row = (SELECT * OMIT id FROM ONLY $copy.from);
-            IF $row { CREATE $copy.to CONTENT $row RETURN NONE };
+            IF $row { FOR $to IN $copy.to { CREATE $to CONTENT $row RETURN NONE } };
         }";
-        self.db.execute(statement, vars! { copies: copies }).await
+        self.db.execute(statement, vars! { copies: Vec::from(copies) }).await
+    }
+
+    /// What each of two has decided about the other, of several twos.
+    pub async fn consents_of_two(&self, twos: &[[AccountId; 2]]) -> Result<Vec<[Option<Consent>; 2]>, DbError> {
+        let both = |[one, other]: [AccountId; 2]| [(one, other), (other, one)];
+        let ids: Vec<RecordId> =
+            twos.iter().flat_map(|two| both(*two)).map(|(owner, other)| contact_id(owner, other)).collect();
+        let rows: Vec<ContactRow> = self.db.rows("SELECT * FROM $ids", vars! { ids: ids }).await?;
+        let consents: std::collections::HashMap<_, _> = rows
+            .into_iter()
+            .map(|ContactRow { id: Id((Text(owner), Text(other))), consent: Text(consent), .. }| {
+                ((owner, other), consent)
+            })
+            .collect();
+        Ok(twos.iter().map(|two| both(*two).map(|of| consents.get(&of).copied())).collect())
     }
 }
 

@@ -6,7 +6,7 @@ use rand::SeedableRng;
 use rand::rngs::StdRng;
 
 use super::backend::{Backend, Batch, Durability};
-use super::file::{FileBackend, create_file, in_file, of_file};
+use super::file::{FileBackend, create, in_file, of_file};
 use super::seal::{Cost, Keys};
 use super::{StoreError, backend};
 use crate::env::Env;
@@ -53,7 +53,7 @@ impl Rows {
 /// A file with some rows, closed as a program that ends well closes it, or as one that is killed leaves it.
 fn file(folder: &Path, killed: bool) -> Vec<u8> {
     let path = folder.join("whole.redb");
-    drop(create_file(&path, "secret", Cost::LOW, &Env::system()).unwrap());
+    drop(create(&path, "secret", Cost::LOW, &Env::system()).unwrap());
     let rows = Rows::open(&path).unwrap();
     for n in 0..ROWS {
         rows.put(n..n + 1, row, Durability::Now);
@@ -154,8 +154,8 @@ fn a_store_that_is_made_has_its_name_once_it_is_whole() {
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("profile.redb");
     let env = Env::system();
-    let store = create_file(&path, "secret", Cost::LOW, &env).unwrap();
-    assert!(matches!(create_file(&path, "secret", Cost::LOW, &env), Err(StoreError::InUse)));
+    let store = create(&path, "secret", Cost::LOW, &env).unwrap();
+    assert!(matches!(create(&path, "secret", Cost::LOW, &env), Err(StoreError::InUse)));
     assert!(matches!(of_file(&path, "secret", &env), Err(StoreError::InUse)), "it is locked under its name");
     drop(store);
     of_file(&path, "secret", &env).unwrap();
@@ -167,7 +167,7 @@ fn a_file_keeps_what_was_committed_and_is_locked() {
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("profile.nepto");
     let open = |passphrase| of_file(&path, passphrase, &Env::system());
-    let store = create_file(&path, "secret", Cost::LOW, &Env::system()).unwrap();
+    let store = create(&path, "secret", Cost::LOW, &Env::system()).unwrap();
     assert!(matches!(open("secret"), Err(StoreError::InUse)));
     drop(store);
     let rows = Rows::open(&path).unwrap();

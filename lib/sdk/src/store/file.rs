@@ -18,7 +18,7 @@ const TABLE: TableDefinition<'static, &[u8], &[u8]> = TableDefinition::new("nept
 pub fn in_file(path: &Path, passphrase: &str, env: &Env) -> Result<Store, StoreError> {
     match path.try_exists().map_err(StoreError::io)? {
         true => of_file(path, passphrase, env),
-        false => create_file(path, passphrase, Cost::PERSON, env),
+        false => create(path, passphrase, Cost::PERSON, env),
     }
 }
 
@@ -31,8 +31,9 @@ pub fn of_file(path: &Path, passphrase: &str, env: &Env) -> Result<Store, StoreE
     })
 }
 
-/// A file has its name only once there is a store in it.
-pub(super) fn create_file(path: &Path, passphrase: &str, cost: Cost, env: &Env) -> Result<Store, StoreError> {
+/// A store in a file that must not be there yet, of which a guess at the passphrase costs so much. The file has its name only
+/// once there is a store in it.
+pub fn create(path: &Path, passphrase: &str, cost: Cost, env: &Env) -> Result<Store, StoreError> {
     let unfinished = nepto_files::unfinished(path).map_err(StoreError::io)?;
     let backend = Box::new(FileBackend::create(&unfinished)?);
     let made = Store::open(backend, passphrase, cost, env).and_then(|store| {

@@ -1,10 +1,14 @@
 //! `nepto`, the command-line client, as a person or a script uses it: a process, its streams and its exit code.
 
+use std::os::unix::fs::DirBuilderExt;
 use std::process::Stdio;
 use std::time::Duration;
 
 use alloy_sol_types::SolValue;
 use anyhow::{Context, Result, ensure};
+use nepto_sdk::Env;
+use nepto_sdk::store::file;
+use nepto_sdk::store::seal::Cost;
 use nepto_testkit::contracts::deploy;
 use nepto_testkit::{Anvil, Stack, WatchedChain, folder, program};
 use serde_json::Value;
@@ -16,6 +20,9 @@ use tokio::time::timeout;
 /// A command may take this long; a keystore alone takes a second or two.
 const PATIENCE: Duration = Duration::from_secs(60);
 const PHRASE: &str = "test test test test test test test test test test test junk";
+const PASSPHRASE: &str = "correct horse";
+/// Where a profile is, in somebody's folder.
+const PROFILE: &str = ".local/share/nepto/default";
 
 /// Somebody's folder, with the passphrase of a profile in it.
 pub struct Home(TempDir);
@@ -50,10 +57,21 @@ impl Said {
 }
 
 impl Home {
+    /// Of somebody who never signed in. The profile that signing in makes is as for a person: each command that opens it
+    /// computes for a quarter of a second.
     pub fn new() -> Result<Self> {
         let home = folder("nepto-home-")?;
-        std::fs::write(home.path().join("passphrase"), "correct horse\n")?;
+        std::fs::write(home.path().join("passphrase"), format!("{PASSPHRASE}\n"))?;
         Ok(Self(home))
+    }
+
+    /// The same, with a profile of nobody yet under a passphrase that costs little to try.
+    pub fn quick() -> Result<Self> {
+        let home = Self::new()?;
+        let profile = home.path().join(PROFILE);
+        std::fs::DirBuilder::new().recursive(true).mode(0o700).create(&profile)?;
+        file::create(&profile.join("profile.redb"), PASSPHRASE, Cost::LOW, &Env::system())?;
+        Ok(home)
     }
 
     pub fn path(&self) -> &std::path::Path {
@@ -91,11 +109,16 @@ impl Home {
         Ok((child, BufReader::new(out).lines()))
     }
 
-    /// Signs in with a new wallet and takes a handle.
+    /// Signs in with a new wallet.
+    pub async fn sign_up(&self, url: &str) -> Result<()> {
+        let login = format!("login --server {url} --new-keystore w.json --keystore-password-file passphrase");
+        self.nepto(&login).await?.well().map(drop)
+    }
+
+    /// Somebody who signed in with a new wallet and took a handle.
     pub async fn join(stack: &Stack, handle: &str) -> Result<Self> {
-        let home = Self::new()?;
-        let login = format!("login --server {} --new-keystore w.json --keystore-password-file passphrase", stack.url());
-        home.nepto(&login).await?.well()?;
+        let home = Self::quick()?;
+        home.sign_up(&stack.url()).await?;
         home.nepto(&format!("profile --handle {handle}")).await?.well()?;
         Ok(home)
     }
@@ -209,7 +232,7 @@ async fn safety_numbers_are_compared_and_changes_stop_what_is_sent() {
     let verified = alice.nepto("safety-number @bob --verify --json").await.unwrap().json().unwrap();
     assert_eq!(verified[0]["verification"], "verified");
     // another device of Bob's
-    let phone = Home::new().unwrap();
+    let phone = Home::quick().unwrap();
     std::fs::copy(bob.0.path().join("w.json"), phone.0.path().join("w.json")).unwrap();
     let login = format!("login --server {} --keystore w.json --keystore-password-file passphrase", stack.url());
     phone.nepto(&login).await.unwrap().well().unwrap();
@@ -222,11 +245,13 @@ async fn safety_numbers_are_compared_and_changes_stop_what_is_sent() {
 #[tokio::test]
 async fn a_profile_is_encrypted_at_rest_and_a_wrong_passphrase_opens_nothing() {
     let stack = Stack::all().await.unwrap();
-    let (alice, _bob) = (Home::join(&stack, "alice").await.unwrap(), Home::join(&stack, "bob").await.unwrap());
+    let (alice, _bob) = (Home::new().unwrap(), Home::join(&stack, "bob").await.unwrap());
+    alice.sign_up(&stack.url()).await.unwrap();
+    alice.nepto("profile --handle alice").await.unwrap().well().unwrap();
     let secret = "the treasure lies beneath the old oak";
     alice.with_input(&["send", "@bob"], secret).await.unwrap().well().unwrap();
     assert!(alice.nepto("history @bob").await.unwrap().well().unwrap().contains("treasure"));
-    let profile = alice.0.path().join(".local/share/nepto/default");
+    let profile = alice.0.path().join(PROFILE);
     let mut bytes = Vec::new();
     for file in std::fs::read_dir(&profile).unwrap() {
         bytes.extend(std::fs::read(file.unwrap().path()).unwrap());
@@ -243,7 +268,7 @@ async fn a_profile_is_encrypted_at_rest_and_a_wrong_passphrase_opens_nothing() {
 #[tokio::test]
 async fn devices_of_one_phrase_are_listed_and_revoked() {
     let stack = Stack::all().await.unwrap();
-    let (desk, phone) = (Home::new().unwrap(), Home::new().unwrap());
+    let (desk, phone) = (Home::quick().unwrap(), Home::quick().unwrap());
     let url = stack.url();
     let login = ["login", "--server", &url, "--mnemonic-stdin", "--json"];
     for (home, number) in [(&desk, 1), (&phone, 2)] {
@@ -280,7 +305,7 @@ async fn who_owns_a_contract_signs_in_for_it() {
     let chain = WatchedChain::of(&anvil, 2);
     let stack = Stack::builder().set("public.chains", vec![31_337]).chain(&chain).all().await.unwrap();
     let (url, node) = (stack.url(), format!("31337={}", anvil.url()));
-    let home = Home::new().unwrap();
+    let home = Home::quick().unwrap();
     let mut login = vec!["login", "--server", &url, "--mnemonic-stdin", "--json", "--contract-wallet", &wallet];
     login.extend(["--chain-id", "31337"]);
     let refused = home.with_input(&login, PHRASE).await.unwrap().failure().unwrap();
@@ -309,7 +334,7 @@ async fn a_token_opens_the_http_api_to_other_programs() {
     let stack = Stack::all().await.unwrap();
     let alice = Home::join(&stack, "alice").await.unwrap();
     let mine = async |token: &str| {
-        let request = reqwest::Client::new().get(format!("{}/v1/assets/mine", stack.url())).bearer_auth(token);
+        let request = crate::http::client().get(format!("{}/v1/assets/mine", stack.url())).bearer_auth(token);
         request.send().await.unwrap().status().as_u16()
     };
     let said = alice.nepto("token").await.unwrap();
@@ -381,7 +406,7 @@ async fn completions_know_the_commands() {
 #[tokio::test]
 async fn an_operator_invites_somebody_and_frees_a_handle() {
     let stack = Stack::builder().set("sign_up.proof", "invite").all().await.unwrap();
-    let (operator, guest) = (Home::new().unwrap(), Home::new().unwrap());
+    let (operator, guest) = (Home::new().unwrap(), Home::quick().unwrap());
     let admin = async |line: &str| {
         let line = format!("admin {line} --operator {} --json", stack.api.admin_url());
         operator.nepto(&line).await.unwrap()

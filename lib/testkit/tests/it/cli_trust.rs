@@ -12,9 +12,8 @@ use crate::meddler::between;
 
 /// Signs in by this server, with a new wallet.
 async fn join_by(url: &str) -> Home {
-    let home = Home::new().unwrap();
-    let login = format!("login --server {url} --new-keystore w.json --keystore-password-file passphrase");
-    home.nepto(&login).await.unwrap().well().unwrap();
+    let home = Home::quick().unwrap();
+    home.sign_up(url).await.unwrap();
     home
 }
 
@@ -93,7 +92,7 @@ async fn a_lost_device_that_the_server_lists_again_is_asked_about() {
         }
     });
     let alice = join_by(&url.await.unwrap()).await;
-    let phone = Home::new().unwrap();
+    let phone = Home::quick().unwrap();
     std::fs::copy(bob.path().join("w.json"), phone.path().join("w.json")).unwrap();
     let login = format!("login --server {} --keystore w.json --keystore-password-file passphrase", stack.url());
     phone.nepto(&login).await.unwrap().well().unwrap();
@@ -117,7 +116,7 @@ async fn what_is_written_right_after_another_device_signed_in_reaches_it() {
     let to_bob = wallet(&bob).await;
     alice.nepto(&format!("send {to_bob} before")).await.unwrap().well().unwrap();
     for number in 1..=3 {
-        let phone = Home::new().unwrap();
+        let phone = Home::quick().unwrap();
         std::fs::copy(alice.path().join("w.json"), phone.path().join("w.json")).unwrap();
         let login = format!("login --server {} --keystore w.json --keystore-password-file passphrase", stack.url());
         phone.nepto(&login).await.unwrap().well().unwrap();

@@ -57,9 +57,17 @@ async fn status(stream: &mut Flooding, within: Duration) -> Option<u16> {
 
 /// How many of each: without an answer, closed without one, or with this status.
 async fn count(streams: &mut [Flooding], wanted: Option<u16>) -> usize {
-    let mut found = 0;
+    let (mut found, mut silent) = (0, Vec::new());
     for stream in streams {
-        found += usize::from(status(stream, Duration::from_millis(20)).await == wanted);
+        match status(stream, Duration::from_millis(20)).await {
+            None => silent.push(stream),
+            answer => found += usize::from(answer == wanted),
+        }
+    }
+    // a busy machine answers some of them later
+    sleep(Duration::from_millis(250)).await;
+    for stream in silent {
+        found += usize::from(status(stream, Duration::from_millis(1)).await == wanted);
     }
     found
 }
@@ -154,7 +162,7 @@ async fn who_asks_faster_than_allowed_waits_and_then_is_refused() {
         }
     }
     assert!(refused >= 20, "{refused} of 60");
-    assert!(reqwest::get(format!("{}/healthz", stack.url())).await.unwrap().status().is_success());
+    assert!(crate::http::get(format!("{}/healthz", stack.url())).await.unwrap().status().is_success());
 }
 
 #[tokio::test]
@@ -198,7 +206,7 @@ async fn a_socket_that_has_not_said_hello_holds_little() {
 #[tokio::test]
 async fn the_description_of_the_api_is_sent_once_to_who_keeps_it() {
     let stack = Stack::all().await.unwrap();
-    let http = reqwest::Client::new();
+    let http = crate::http::client();
     let url = format!("{}/v1/openapi.json", stack.url());
     let first = http.get(&url).send().await.unwrap();
     let tag = first.headers()["etag"].clone();

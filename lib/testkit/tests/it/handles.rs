@@ -35,7 +35,7 @@ async fn nobody_gets_a_name_that_others_know_somebody_else_by() {
     take(&bob, "").await.unwrap();
     let release = async |handle: &str| {
         let url = format!("{}/handles/{handle}/release", stack.api.admin_url());
-        reqwest::Client::new().post(url).send().await.unwrap().status().as_u16()
+        crate::http::client().post(url).send().await.unwrap().status().as_u16()
     };
     assert_eq!((release("b0b").await, release("bob").await), (200, 404));
     take(&mallory, "bob").await.unwrap();

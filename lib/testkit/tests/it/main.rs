@@ -11,6 +11,7 @@ mod floods;
 mod frames;
 mod guarded;
 mod handles;
+mod http;
 mod mailbox;
 mod meddler;
 mod nats;
@@ -30,3 +31,7 @@ mod talking;
 mod tokens;
 mod uploads;
 mod work;
+
+/// The same as the server has.
+#[global_allocator]
+static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;

@@ -25,7 +25,7 @@ struct Between {
 pub async fn between(stack: &Stack, meddling: impl Fn(&str, &mut Value) + Send + Sync + 'static) -> Result<String> {
     let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await?;
     let url = format!("http://{}", listener.local_addr()?);
-    let between = Between { server: stack.url(), client: reqwest::Client::new(), meddling: Box::new(meddling) };
+    let between = Between { server: stack.url(), client: crate::http::client(), meddling: Box::new(meddling) };
     let app = axum::Router::new().fallback(pass).with_state(Arc::new(between));
     tokio::spawn(async move { axum::serve(listener, app).await });
     Ok(url)

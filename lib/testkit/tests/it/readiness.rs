@@ -10,7 +10,7 @@ use serde_json::Value;
 
 /// What the operator is told about a check, if it fails.
 async fn wrong_with(server: &Server, check: &str) -> Result<Option<String>> {
-    let answer: Value = reqwest::get(format!("{}/readyz", server.admin_url())).await?.json().await?;
+    let answer: Value = crate::http::get(format!("{}/readyz", server.admin_url())).await?.json().await?;
     let checks = answer["checks"].as_array().context("no checks")?;
     let found = checks.iter().find(|found| found["name"] == check).with_context(|| format!("no check {check}"))?;
     Ok(found["error"].as_str().map(str::to_owned))
@@ -31,7 +31,7 @@ async fn green(server: &Server) {
 }
 
 async fn signs_in(stack: &Stack) -> Result<bool> {
-    let nonce = reqwest::Client::new().post(format!("{}/v1/auth/nonce", stack.url())).send().await?;
+    let nonce = crate::http::client().post(format!("{}/v1/auth/nonce", stack.url())).send().await?;
     Ok(nonce.status().is_success())
 }
 
@@ -110,14 +110,14 @@ async fn a_store_that_is_full_is_red_and_green_when_there_is_room() {
 async fn strangers_are_told_yes_or_no_and_the_operator_everything() {
     let stack = Stack::all().await.unwrap();
     let server = &stack.api;
-    let strangers: Value = reqwest::get(format!("{}/readyz", server.url())).await.unwrap().json().await.unwrap();
+    let strangers: Value = crate::http::get(format!("{}/readyz", server.url())).await.unwrap().json().await.unwrap();
     assert_eq!(strangers, serde_json::json!({ "ready": true }));
     for check in ["redis", "nats", "database auth", "database keys", "stream DM_0"] {
         assert_eq!(wrong_with(server, check).await.unwrap(), None, "{check}");
     }
     stack.redis.kill9().unwrap();
     eventually(seconds(15), async || Ok(!server.is_ready().await?)).await.unwrap();
-    let answer = reqwest::get(format!("{}/readyz", server.url())).await.unwrap();
+    let answer = crate::http::get(format!("{}/readyz", server.url())).await.unwrap();
     assert_eq!(answer.status(), 503);
     assert_eq!(answer.json::<Value>().await.unwrap(), serde_json::json!({ "ready": false }));
 }
@@ -132,7 +132,7 @@ async fn however_many_ask_everything_is_asked_once_a_second() {
     // what was asked while it started is no news any more
     tokio::time::sleep(Duration::from_millis(1_100)).await;
     let (before, began) = (written().await.unwrap(), tokio::time::Instant::now());
-    let http = reqwest::Client::new();
+    let http = crate::http::client();
     let asked = async |url: String| {
         for _ in 0..50 {
             assert!(http.get(&url).send().await.unwrap().status().is_success());

@@ -1,7 +1,8 @@
 //! Copies of the past: a profile, or the server's keys, that come back from a backup.
 
 use nepto_sdk::model::ConversationState;
-use nepto_sdk::{Client, Env, Event, LoginOptions, ProfileLocation, Wallet};
+use nepto_sdk::store::seal::Cost;
+use nepto_sdk::{Client, Env, Event, LoginOptions, ProfileLocation, Wallet, store};
 use nepto_testkit::{Stack, eventually, seconds};
 
 use crate::people::Person;
@@ -12,6 +13,8 @@ async fn who_writes_first_to_a_profile_that_was_put_back_is_read() {
     let (folder, env) = (tempfile::tempdir().unwrap(), Env::system());
     let file = folder.path().join("carol");
     let location = || ProfileLocation::File { path: file.clone(), passphrase: "x".to_owned().into() };
+    // it is opened again and again
+    drop(store::file::create(&file, "x", Cost::LOW, &env).unwrap());
     let wallet = Wallet::random(&env).unwrap();
     let options = LoginOptions { location: location(), ..LoginOptions::new(stack.url()) };
     let carol = Client::login(options, &wallet).await.unwrap();

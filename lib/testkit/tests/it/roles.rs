@@ -52,7 +52,7 @@ async fn a_configuration_is_validated_before_anything_starts() {
 async fn an_api_of_one_domain_serves_that_domain_alone() {
     let stack = Stack::split(1).await.unwrap();
     let keys = stack.start(Role::Api(vec!["keys".into()]), &Settings::new()).await.unwrap();
-    let http = reqwest::Client::new();
+    let http = crate::http::client();
     let status = async |path: &str| http.post(format!("{}{path}", keys.url())).send().await.unwrap().status().as_u16();
     assert_eq!(status("/v1/keys/check").await, 401, "it is there, and asks who calls");
     assert_eq!(status("/v1/auth/nonce").await, 404);
@@ -109,7 +109,8 @@ async fn a_process_opens_the_databases_of_what_it_runs_and_no_other() {
     let stack = Stack::split(1).await.unwrap();
     let queue = |name: &str| Role::Queues(vec![name.to_owned()]);
     let pipeline = stack.start(queue("erc20"), &Settings::new()).await.unwrap();
-    let ready: Value = reqwest::get(format!("{}/readyz", pipeline.admin_url())).await.unwrap().json().await.unwrap();
+    let ready: Value =
+        crate::http::get(format!("{}/readyz", pipeline.admin_url())).await.unwrap().json().await.unwrap();
     let checks = ready["checks"].as_array().unwrap().iter().map(|check| check["name"].as_str().unwrap());
     let databases: Vec<&str> = checks.filter(|check| check.starts_with("database")).collect();
     assert_eq!(databases, ["database assets"]);
@@ -201,7 +202,7 @@ fn references<'a>(part: &'a Value, found: &mut BTreeSet<&'a str>) {
 #[tokio::test]
 async fn the_description_names_every_route_and_every_failure_is_a_problem() {
     let stack = Stack::all().await.unwrap();
-    let http = reqwest::Client::new();
+    let http = crate::http::client();
     let description: Value =
         http.get(format!("{}/v1/openapi.json", stack.url())).send().await.unwrap().json().await.unwrap();
     assert!(description["openapi"].as_str().unwrap().starts_with("3.1"), "{}", description["openapi"]);

@@ -46,7 +46,7 @@ async fn a_process_serves_on_the_socket_that_was_open_before_it_and_says_how_it_
     // nothing runs yet: who asks waits in the socket's queue, and is answered
     let asked = async {
         loop {
-            match reqwest::get(format!("http://{public}/healthz")).await {
+            match crate::http::get(format!("http://{public}/healthz")).await {
                 Ok(answer) => break answer.status().as_u16(),
                 // systemd-socket-activate has not begun to listen
                 Err(error) if error.is_connect() => tokio::time::sleep(Duration::from_millis(20)).await,

@@ -69,7 +69,7 @@ impl Bare {
         if let Some(signature) = signature {
             body["signature"] = serde_json::to_value(nepto_proto::api::Base64(signature)).unwrap();
         }
-        let request = reqwest::Client::new().post(format!("{}/v1/auth/refresh", self.url)).json(&body);
+        let request = crate::http::client().post(format!("{}/v1/auth/refresh", self.url)).json(&body);
         request.send().await.unwrap().json().await.unwrap()
     }
 
@@ -89,7 +89,7 @@ fn next_token(answer: &Value) -> String {
 
 /// What the server says about an access token.
 async fn code_of(stack: &Stack, token: &str) -> Value {
-    let request = reqwest::Client::new().get(format!("{}/v1/accounts/me", stack.url())).bearer_auth(token);
+    let request = crate::http::client().get(format!("{}/v1/accounts/me", stack.url())).bearer_auth(token);
     request.send().await.unwrap().json::<Value>().await.unwrap()["code"].clone()
 }
 

@@ -163,7 +163,7 @@ async fn access_tokens_that_are_expired_tampered_or_absent_are_refused() {
     let person = Person::join(&stack).await.unwrap();
     let token = person.client.http().access_token().await.unwrap();
     let ask = async |token: Option<&str>| {
-        let request = reqwest::Client::new().get(format!("{}/v1/accounts/me", stack.url()));
+        let request = crate::http::client().get(format!("{}/v1/accounts/me", stack.url()));
         let request =
             token.map_or_else(|| request.try_clone().unwrap(), |token| request.try_clone().unwrap().bearer_auth(token));
         request.send().await.unwrap().json::<serde_json::Value>().await.unwrap()
@@ -189,7 +189,7 @@ async fn signing_out_everywhere_closes_open_sockets_within_a_second() {
     phone.until(|event| matches!(event, Event::SignedOut { .. })).await.unwrap();
     assert!(started.elapsed().as_millis() < 1_000, "{:?}", started.elapsed());
     let answer =
-        reqwest::Client::new().get(format!("{}/v1/accounts/me", stack.url())).bearer_auth(token).send().await.unwrap();
+        crate::http::client().get(format!("{}/v1/accounts/me", stack.url())).bearer_auth(token).send().await.unwrap();
     assert_eq!(answer.json::<serde_json::Value>().await.unwrap()["code"], "session_revoked");
 }
 

@@ -33,7 +33,7 @@ async fn refusal(stack: &Stack, wallet: &Wallet, invite: Option<&str>) -> ErrorC
 
 /// Asks the operator's listener.
 async fn operator(stack: &Stack, method: reqwest::Method, path: &str, body: Option<Value>) -> (u16, Value) {
-    let request = reqwest::Client::new().request(method, format!("{}{path}", stack.api.admin_url()));
+    let request = crate::http::client().request(method, format!("{}{path}", stack.api.admin_url()));
     let request = if let Some(body) = body { request.json(&body) } else { request };
     let answer = request.send().await.unwrap();
     (answer.status().as_u16(), answer.json().await.unwrap_or_default())
@@ -164,7 +164,7 @@ async fn an_operator_makes_lists_and_drops_invites_within_bounds() {
     assert_eq!(refusal(&stack, &somebody(), Some(&short)).await, ErrorCode::InviteInvalid);
     assert!(ids().await.is_empty());
     // the public listener knows none of it
-    let public = reqwest::get(format!("{}/invites", stack.url())).await.unwrap();
+    let public = crate::http::get(format!("{}/invites", stack.url())).await.unwrap();
     assert_eq!(public.status().as_u16(), 404);
 }
 

@@ -43,7 +43,7 @@ async fn what_is_not_the_protocol_is_closed_with_a_documented_code() {
         assert_eq!(response.status(), 400);
     }
     // no WebSocket at all
-    let response = reqwest::get(format!("{}/v1/socket", stack.url())).await.unwrap();
+    let response = crate::http::get(format!("{}/v1/socket", stack.url())).await.unwrap();
     assert_eq!(
         (response.status().as_u16(), &response.headers()["content-type"]),
         (400, &"application/problem+json".parse().unwrap())

@@ -166,7 +166,7 @@ async fn what_is_not_decoded_is_dead_lettered_once_though_its_update_is_taken_tw
     world.anvil.send(&odd.emit(contracts.owner, &[(topics, vec![1].into())])).await.unwrap();
     eventually(seconds(10), async || Ok(worker.ended()?.is_some())).await.unwrap();
     recovers(&world, &worker).await.unwrap();
-    let letters = reqwest::get(format!("{}/dead-letters", world.stack.api.admin_url())).await.unwrap();
+    let letters = crate::http::get(format!("{}/dead-letters", world.stack.api.admin_url())).await.unwrap();
     let letters: DeadLetters = letters.json().await.unwrap();
     assert_eq!(letters.letters.len(), 1, "{letters:?}");
 }

@@ -59,7 +59,7 @@ async fn dead_letters_can_be_replayed_and_count_once() {
     // a page that the operator's browser shows sends it, or has its own name lead here
     let replay = format!("{}/dead-letters/1/replay", world.stack.api.admin_url());
     for (name, value) in [("origin", "https://evil.example"), ("host", "evil.example:9464")] {
-        let answer = reqwest::Client::new().post(&replay).header(name, value).send().await.unwrap();
+        let answer = crate::http::client().post(&replay).header(name, value).send().await.unwrap();
         assert_eq!(answer.status(), 403, "{name}");
         assert_eq!(answer.json::<serde_json::Value>().await.unwrap()["code"], "operators_only");
     }
@@ -70,7 +70,7 @@ async fn dead_letters_can_be_replayed_and_count_once() {
     operator(&world, &["dead-letters", "replay", "--all", "--consumer", "erc20"]).await;
     // what is no event comes back, and nothing else
     let left = async || -> anyhow::Result<DeadLetters> {
-        Ok(reqwest::get(format!("{}/dead-letters", world.stack.api.admin_url())).await?.json().await?)
+        Ok(crate::http::get(format!("{}/dead-letters", world.stack.api.admin_url())).await?.json().await?)
     };
     eventually(seconds(5), async || Ok(left().await?.letters.len() == 1)).await.unwrap();
     let letters = left().await.unwrap().letters;
@@ -86,7 +86,7 @@ async fn dead_letters_can_be_replayed_and_count_once() {
 
 pub async fn letters(world: &World) -> anyhow::Result<Vec<DeadLetter>> {
     let letters: DeadLetters =
-        reqwest::get(format!("{}/dead-letters", world.stack.api.admin_url())).await?.json().await?;
+        crate::http::get(format!("{}/dead-letters", world.stack.api.admin_url())).await?.json().await?;
     Ok(letters.letters)
 }
 

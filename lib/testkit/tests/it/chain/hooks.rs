@@ -40,13 +40,13 @@ fn delivery(id: &str, logs: &[Value]) -> String {
 
 async fn deliver(world: &World, body: &str, signature: &str) -> (u16, Value) {
     let url = format!("{}/v1/hooks/alchemy/wh_test", world.stack.url());
-    let request = reqwest::Client::new().post(url).header("x-alchemy-signature", signature).body(body.to_owned());
+    let request = crate::http::client().post(url).header("x-alchemy-signature", signature).body(body.to_owned());
     let response = request.send().await.unwrap();
     (response.status().as_u16(), response.json().await.unwrap())
 }
 
 async fn sightings(world: &World) -> anyhow::Result<Vec<Sighting>> {
-    Ok(reqwest::get(format!("{}/chains/31337/sightings", world.stack.api.admin_url())).await?.json().await?)
+    Ok(crate::http::get(format!("{}/chains/31337/sightings", world.stack.api.admin_url())).await?.json().await?)
 }
 
 /// Waits for what is noted behind the answer: something of the newest log.
@@ -119,7 +119,7 @@ async fn what_is_forged_is_refused_and_what_is_invented_changes_nothing() {
     // what a custom webhook sends for a block without a match
     let body = r#"{"type":"GRAPHQL","event":{"data":{"block":{"logs":[]}},"sequenceNumber":"10000000000579857000"}}"#;
     assert_eq!(deliver(&world, body, &sign(body)).await, (200, json!({ "noted": 0 })));
-    let unknown = reqwest::Client::new().post(format!("{}/v1/hooks/alchemy/wh_other", world.stack.url()));
+    let unknown = crate::http::client().post(format!("{}/v1/hooks/alchemy/wh_other", world.stack.url()));
     assert_eq!(unknown.header("x-alchemy-signature", "00").send().await.unwrap().status(), 404);
     let after = world.settled().await.unwrap();
     assert_eq!((after.step, after.logs), (before.step, before.logs));

@@ -41,13 +41,13 @@ impl World {
         let key: [u8; 32] = Env::system().bytes();
         let wallet = Wallet::from_private_key(&hex::encode(key))?;
         let client = Client::login(LoginOptions::new(stack.url()), &wallet).await?;
-        Ok(Self { anvil, contracts, stack, http: reqwest::Client::new(), client, wallet: wallet.address() })
+        Ok(Self { anvil, contracts, stack, http: crate::http::client(), client, wallet: wallet.address() })
     }
 
     /// The first chain of the configuration.
     pub async fn status(&self) -> Result<ChainStatus> {
         let chains: Vec<ChainStatus> =
-            reqwest::get(format!("{}/chains", self.stack.api.admin_url())).await?.json().await?;
+            crate::http::get(format!("{}/chains", self.stack.api.admin_url())).await?.json().await?;
         chains.into_iter().next().context("no chain is configured")
     }
 

@@ -262,7 +262,7 @@ async fn what_is_not_there_is_said_so_and_naming_numbers_has_a_limit() {
     assert_eq!(world.refused(Method::POST, &refresh).await.unwrap(), (429, "rate_limited".into()));
     // what is known costs nothing
     world.get(&world.pass(1)).await.unwrap();
-    let unknown = reqwest::get(format!("{}/v1/assets/{}", world.stack.url(), world.pass(1))).await.unwrap();
+    let unknown = crate::http::get(format!("{}/v1/assets/{}", world.stack.url(), world.pass(1))).await.unwrap();
     assert_eq!(unknown.status(), 401);
 }
 

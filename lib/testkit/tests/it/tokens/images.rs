@@ -73,7 +73,7 @@ async fn an_image_is_what_its_first_bytes_say_and_can_do_nothing() {
         assert_eq!(world.host.asked_for(&file), 1, "from the cache");
     }
     let without_token =
-        reqwest::get(format!("{}/v1/assets/{}/image", world.stack.url(), world.badge(1))).await.unwrap();
+        crate::http::get(format!("{}/v1/assets/{}/image", world.stack.url(), world.badge(1))).await.unwrap();
     assert_eq!(without_token.status(), 401);
 }
 

@@ -53,7 +53,7 @@ impl World {
         let wallet = Wallet::from_private_key(&hex::encode(key))?;
         let client = Client::login(LoginOptions::new(stack.url()), &wallet).await?;
         let wallet = wallet.address();
-        let world = Self { anvil, contracts, stack, host, wallet, http: reqwest::Client::new(), client, images };
+        let world = Self { anvil, contracts, stack, host, wallet, http: crate::http::client(), client, images };
         world.describes_passes(&world.host.url("/pass/")).await?;
         Ok(world)
     }
