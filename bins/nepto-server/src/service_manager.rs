@@ -1,13 +1,40 @@
 //! What systemd and this process tell each other (sd_notify(3), sd_listen_fds(3)): that it is ready, that it stops, that its loops
 //! come round; and the public listener, which systemd keeps open while the process is replaced. Without systemd nothing happens.
 
-use std::time::Duration;
+use std::process::ExitCode;
+use std::time::{Duration, Instant};
 
 use anyhow::Context;
 use listenfd::ListenFd;
 use nepto_kit::Ctx;
 use sd_notify::NotifyState;
 use tokio::net::TcpListener;
+
+/// A start that fails takes so long, where the service manager keeps the port open. As soon as the process ends, whoever waits at
+/// the port makes it start again; after more starts than `TriggerLimitBurst` allows, systemd closes the port for good
+/// (systemd.socket(5)), and who mends the configuration has to know that.
+const FAILED_START_MIN: Duration = Duration::from_secs(1);
+
+/// The start of the process.
+pub struct Start {
+    begun: Instant,
+    has_port: bool,
+}
+
+impl Start {
+    /// It begins now.
+    pub fn begin() -> Self {
+        Self { begun: Instant::now(), has_port: std::env::var_os("LISTEN_FDS").is_some() }
+    }
+
+    /// It ends with this status, but not at once if others wait at the port.
+    pub fn failed(&self, status: u8) -> ExitCode {
+        if self.has_port {
+            std::thread::sleep(FAILED_START_MIN.saturating_sub(self.begun.elapsed()));
+        }
+        ExitCode::from(status)
+    }
+}
 
 /// The process serves: units that are ordered after this one may start.
 pub fn ready() {
