@@ -46,15 +46,18 @@ pub fn stopping() {
     tell(NotifyState::Stopping);
 }
 
-/// Says that the process is alive, twice as often as it must, as long as all of its loops come round. If one does not, the service
-/// manager ends the process and starts another. This runs on the threads that everything runs on: if these are blocked, it says
-/// nothing either.
-pub async fn keep_watchdog(ctx: Ctx) -> anyhow::Result<()> {
-    let pause = sd_notify::watchdog_enabled().map(|within| within / 2);
+/// Between two signs of life: half of what the service manager allows; none if it waits for none.
+pub fn watchdog_pause() -> Option<Duration> {
+    sd_notify::watchdog_enabled().map(|within| within / 2)
+}
+
+/// Says that the process is alive, as long as all of its loops come round. If one does not, the service manager ends the process
+/// and starts another. This runs on the threads that everything runs on: if these are blocked, it says nothing either.
+pub async fn keep_watchdog(ctx: Ctx, pause: Duration) -> anyhow::Result<()> {
     loop {
         tokio::select! {
             () = ctx.stop.cancelled() => return Ok(()),
-            () = tokio::time::sleep(pause.unwrap_or(Duration::MAX)) => {}
+            () = tokio::time::sleep(pause) => {}
         }
         match ctx.health.standing_still().as_slice() {
             [] => tell(NotifyState::Watchdog),
