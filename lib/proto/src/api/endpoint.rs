@@ -324,6 +324,24 @@ macro_rules! path_parameters {
 }
 pub(crate) use path_parameters;
 
+/// Declares what stands behind paths, all of which may be left out: each part with its type, and what it may look like for the
+/// description. What is absent is not written, and what is unknown is refused.
+macro_rules! query_parameters {
+    ($($(#[$doc:meta])* $name:ident { $($(#[$field_doc:meta])* $field:ident: $type:ty as $shape:ident),+ $(,)? })+) => {$(
+        $(#[$doc])*
+        #[derive(Debug, Clone, PartialEq, Eq, Default, serde::Serialize, serde::Deserialize)]
+        #[cfg_attr(feature = "openapi", derive(utoipa::IntoParams), into_params(parameter_in = Query))]
+        #[serde(deny_unknown_fields)]
+        pub struct $name {$(
+            $(#[$field_doc])*
+            #[serde(default, skip_serializing_if = "Option::is_none")]
+            #[cfg_attr(feature = "openapi", param(value_type = crate::api::parameters::$shape, required = false, inline))]
+            pub $field: Option<$type>,
+        )+}
+    )+};
+}
+pub(crate) use query_parameters;
+
 #[cfg(test)]
 mod tests {
     use super::*;
