@@ -2,6 +2,7 @@
 
 mod description;
 mod endpoint;
+pub mod etag;
 pub mod frame_header;
 mod gate;
 mod host;
