@@ -15,9 +15,9 @@ use nepto_proto::svc::collector::{FindGaps, Gap, Pipeline};
 use nepto_proto::{AccountId, ErrorCode};
 
 use super::model::{Amount, AssetClass, Holding, Origin};
-use super::request::address;
 use super::store::{CompactedSum, HOLDINGS_MAX, Store, Tail, held, newest};
 use crate::chains::{Chain, Chains, Contract, Standard};
+use crate::request::address;
 
 /// A pipeline's last error is kept in Redis, and forgotten when it is silent.
 const LAST_ERROR_FOR_S: u64 = 60;
