@@ -164,10 +164,10 @@ pub fn repeated_use_digest(identity_key: &[u8], signed_prekey: (u32, &[u8]), las
 #[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 pub struct PublicDevice {
     /// Its number within the account.
-    #[cfg_attr(feature = "openapi", schema(value_type = u32))]
+    #[cfg_attr(feature = "openapi", schema(value_type = u32, minimum = 1, maximum = 127))]
     pub device: DeviceId,
     /// Chosen at random by the installation: another one is another installation under the same number.
-    #[cfg_attr(feature = "openapi", schema(value_type = u32))]
+    #[cfg_attr(feature = "openapi", schema(value_type = u32, minimum = 1, maximum = 16_380))]
     pub registration_id: RegistrationId,
     /// Its Signal identity, 33 bytes.
     pub identity_key: Base64,
@@ -238,7 +238,7 @@ pub struct PrekeyBundles {
 #[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 pub struct OwnDevice {
     /// Its number within the account, 1 to 127.
-    #[cfg_attr(feature = "openapi", schema(value_type = u32))]
+    #[cfg_attr(feature = "openapi", schema(value_type = u32, minimum = 1, maximum = 127))]
     pub device: DeviceId,
     /// The name that the device gave itself.
     pub name: String,
