@@ -83,7 +83,8 @@ pub struct Refresh {
     /// The device it was given to.
     #[cfg_attr(feature = "openapi", schema(value_type = u32, minimum = 1, maximum = 127))]
     pub device: DeviceId,
-    /// XEdDSA by the device's identity key over [`refresh_text`], 64 bytes. Without it the token is worth nothing.
+    /// XEdDSA by the device's identity key, 64 bytes, over `nepto refresh v1`, the server's domain and the base64url of the
+    /// token's SHA-256, a line each. Without it the token is worth nothing.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub signature: Option<Base64>,
 }
