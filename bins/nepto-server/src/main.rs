@@ -104,6 +104,9 @@ impl Role {
     }
 }
 
+/// Exit status where trying again changes nothing: `RestartPreventExitStatus` of the units.
+const WRONG_CONFIGURATION: u8 = 2;
+
 #[global_allocator]
 static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
 
@@ -112,7 +115,15 @@ fn main() -> ExitCode {
     if database::is_database_process() {
         return database::run();
     }
-    let cli = Cli::parse();
+    let start = service_manager::Start::begin();
+    let cli = match Cli::try_parse() {
+        Ok(cli) => cli,
+        Err(error) => {
+            // it can't be printed where nobody listens
+            let _ = error.print();
+            return if error.use_stderr() { start.failed(WRONG_CONFIGURATION) } else { ExitCode::SUCCESS };
+        }
+    };
     if let Role::Database { arguments } = cli.role {
         return database::become_database_process(arguments);
     }
@@ -120,7 +131,7 @@ fn main() -> ExitCode {
         Ok(config) => config,
         Err(error) => {
             eprintln!("nepto-server: {error}");
-            return ExitCode::from(2);
+            return start.failed(WRONG_CONFIGURATION);
         }
     };
     match process::run(cli.role, config) {
@@ -128,7 +139,7 @@ fn main() -> ExitCode {
         Err(error) => {
             tracing::error!(error = format!("{error:#}"), "stopped");
             eprintln!("nepto-server: {error:#}");
-            ExitCode::FAILURE
+            start.failed(1)
         }
     }
 }

@@ -7,7 +7,7 @@ use axum::body::Bytes;
 use axum::http::{HeaderMap, HeaderValue, StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use nepto_domains::auth::sign_up_needs;
-use nepto_kit::http::{Asked, Routes};
+use nepto_kit::http::{Asked, Routes, etag};
 use nepto_kit::{Ctx, Failure};
 use nepto_proto::api::ServerInfo;
 use nepto_proto::api::endpoints::TAGS;
@@ -64,9 +64,7 @@ impl Document {
 
     fn answer(self, headers: &HeaderMap) -> Response {
         let tagged = [(header::ETAG, self.tag.clone()), (header::CACHE_CONTROL, HeaderValue::from_static("no-cache"))];
-        let known = headers.get_all(header::IF_NONE_MATCH).iter().filter_map(|value| value.to_str().ok());
-        let mut known = known.flat_map(|value| value.split(',')).map(|tag| tag.trim().trim_start_matches("W/"));
-        if known.any(|tag| tag == "*" || self.tag == tag) {
+        if etag::is_known(headers, self.tag.to_str().unwrap_or_default()) {
             return (StatusCode::NOT_MODIFIED, tagged).into_response();
         }
         let json = [(header::CONTENT_TYPE, HeaderValue::from_static("application/json"))];

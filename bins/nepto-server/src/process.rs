@@ -66,7 +66,9 @@ async fn serve(ctx: &Ctx, facets: &Facets<'_>, metrics: PrometheusHandle) -> any
     running.start("admin listener".to_owned(), async move {
         http::serve(&admin_ctx, "admin listener", listener, http::Door::operators(), admin).await
     });
-    running.start("watchdog".to_owned(), service_manager::keep_watchdog(ctx.clone()));
+    if let Some(pause) = service_manager::watchdog_pause() {
+        running.start("watchdog".to_owned(), service_manager::keep_watchdog(ctx.clone(), pause));
+    }
     service_manager::ready();
     let ended = running.until_stop(ctx).await;
     stop(ctx, running).await;

@@ -124,7 +124,7 @@ impl From<SdkError> for Failure {
             SdkError::Network(_) | SdkError::Socket(_) | SdkError::NotConnected | SdkError::Unexpected { .. } => {
                 Self::new(Exit::Unreachable, "unreachable", detail)
             }
-            SdkError::ServerUrl(_) | SdkError::AddressTypo(_) => Self::usage(detail),
+            SdkError::ServerUrl(_) | SdkError::AddressTypo(_) | SdkError::NotInAPath(_) => Self::usage(detail),
             SdkError::Store(StoreError::InUse) => Self::new(Exit::Error, "profile_in_use", detail),
             SdkError::Store(StoreError::Passphrase) => Self::new(Exit::Error, "wrong_passphrase", detail),
             SdkError::Store(_) => Self::new(Exit::Error, "profile", detail),

@@ -101,3 +101,26 @@ fn a_stopping_process_has_more_time_than_it_takes() {
     }
     assert_eq!(notified, 6);
 }
+
+/// Who waits at an open port makes systemd start a process again that could not start: that must not close the port.
+#[test]
+fn a_start_that_fails_leaves_the_port_open() {
+    let source = fs::read_to_string(folder().join("../bins/nepto-server/src/service_manager.rs")).unwrap();
+    let failed_start_s: f64 = source
+        .split("FAILED_START_MIN: Duration = Duration::from_secs(")
+        .nth(1)
+        .and_then(|rest| rest.split(')').next()?.parse().ok())
+        .expect("how long a start that fails takes");
+    let sockets = units("socket");
+    assert_eq!(sockets.len(), 3);
+    for (name, unit) in &sockets {
+        let number = |key| -> f64 { setting(unit, key).and_then(|value| value.parse().ok()).unwrap() };
+        let closes_after_s = number("TriggerLimitBurst") * failed_start_s;
+        assert!(closes_after_s >= 2.0 * number("TriggerLimitIntervalSec"), "{name}");
+    }
+    for (name, unit) in units("service").iter().filter(|(_, unit)| setting(unit, "Type") == Some("notify")) {
+        assert_eq!(setting(unit, "RestartPreventExitStatus"), Some("2"), "{name}");
+        // a unit that is started too often would take its socket with it
+        assert_eq!(setting(unit, "StartLimitIntervalSec"), Some("0"), "{name}");
+    }
+}

@@ -12,6 +12,7 @@ mod forget;
 pub mod gateway;
 pub mod keys;
 pub mod messaging;
+mod request;
 #[cfg(test)]
 mod testing;
 #[cfg(test)]

@@ -12,6 +12,8 @@ use toml::Table;
 use crate::chains::{Chain, Contract, Hook};
 use crate::messaging::ROUTER;
 
+/// Beside whatever is called so.
+const TESTS_OF_OTHER_NAMES: [&str; 1] = ["two_people"];
 const SAMPLE: &str = include_str!("../../../docs/nepto.example.toml");
 
 fn parsed(text: &str) -> Result<Config, String> {
@@ -109,48 +111,42 @@ fn every_declared_consumer_has_one_worker_and_every_worker_its_consumer() {
     assert_eq!(served, declared.collect());
 }
 
-/// `crate::<name>` of a domain in the sources below a folder, outside of tests.
-fn domains_named(folder: &Path, names: &BTreeSet<String>, found: &mut BTreeSet<String>) {
-    for entry in std::fs::read_dir(folder).unwrap() {
-        let path = entry.unwrap().path();
-        let name = path.file_stem().unwrap().to_str().unwrap();
-        if name.ends_with("tests") || name == "two_people" {
-            continue;
+/// The code in a folder beside this crate's manifest and below it, without that of tests, with its place.
+fn code_in(folder: &str) -> Vec<(PathBuf, String)> {
+    let (mut code, mut left) = (Vec::new(), vec![Path::new(env!("CARGO_MANIFEST_DIR")).join(folder)]);
+    while let Some(folder) = left.pop() {
+        for entry in std::fs::read_dir(folder).unwrap() {
+            let path = entry.unwrap().path();
+            let name = path.file_stem().unwrap().to_str().unwrap();
+            if name.ends_with("tests") || TESTS_OF_OTHER_NAMES.contains(&name) {
+                continue;
+            }
+            if path.is_dir() {
+                left.push(path);
+                continue;
+            }
+            let mut text = std::fs::read_to_string(&path).unwrap();
+            text.truncate(text.find("#[cfg(test)]\nmod tests {").unwrap_or(text.len()));
+            code.push((path, text));
         }
-        if path.is_dir() {
-            domains_named(&path, names, found);
-            continue;
-        }
-        let text = std::fs::read_to_string(&path).unwrap();
-        let code = text.split("#[cfg(test)]\nmod tests {").next().unwrap();
-        let named =
-            code.split("crate::").skip(1).map(|rest| rest.split(|c: char| !c.is_alphanumeric()).next().unwrap());
-        found.extend(named.filter(|name| names.contains(*name)).map(str::to_owned));
     }
+    code
 }
 
 #[test]
 fn domains_meet_in_the_contract_and_not_in_each_others_folders() {
-    let source = Path::new(env!("CARGO_MANIFEST_DIR")).join("src");
     let names: BTreeSet<String> = crate::all().iter().map(|domain| domain.name.to_owned()).collect();
     assert!(names.len() > 4, "{names:?}");
     for name in &names {
-        let mut found = BTreeSet::new();
-        domains_named(&source.join(name), &names, &mut found);
-        found.remove(name);
-        assert!(found.is_empty(), "{name} reaches into {found:?}: what they ask each other belongs to proto/src/svc");
-    }
-}
-
-/// All sources below a folder, but for tests, with their places.
-fn sources(folder: &Path, found: &mut Vec<(PathBuf, String)>) {
-    for entry in std::fs::read_dir(folder).unwrap() {
-        let path = entry.unwrap().path();
-        if path.is_dir() {
-            sources(&path, found);
-        } else if path.file_name().is_some_and(|name| name != "tests.rs") {
-            let text = std::fs::read_to_string(&path).unwrap();
-            found.push((path, text));
+        for (path, code) in code_in(&format!("src/{name}")) {
+            let word = |rest: &str| rest.split(|c: char| !c.is_alphanumeric()).next().unwrap().to_owned();
+            let named: BTreeSet<String> = code.split("crate::").skip(1).map(word).collect();
+            let others: Vec<&String> = names.iter().filter(|other| *other != name && named.contains(*other)).collect();
+            let place = path.display();
+            assert!(
+                others.is_empty(),
+                "{place} reaches into {others:?}: what they ask each other belongs to proto/src/svc"
+            );
         }
     }
 }
@@ -158,12 +154,10 @@ fn sources(folder: &Path, found: &mut Vec<(PathBuf, String)>) {
 /// Refusals and events are written with [`nepto_kit::db::Transaction`], which knows what was thrown, and loses no event.
 #[test]
 fn refusals_and_events_are_written_in_one_way() {
-    let mut found = Vec::new();
-    sources(&Path::new(env!("CARGO_MANIFEST_DIR")).join("src"), &mut found);
+    let found = code_in("src");
     let used = |word: &str| found.iter().map(|(_, text)| text.matches(word).count()).sum::<usize>();
     assert!(used(".refuse_if(") > 10 && used(".stale_if(") > 2 && used(".emit(") > 8, "the test reads them");
-    for (path, text) in &found {
-        let code = text.split("#[cfg(test)]\nmod tests {").next().unwrap();
+    for (path, code) in &found {
         for by_hand in ["THROW '", "THROW \"", "THROW $", "THROW {", "INTO outbox", "CREATE outbox", "UPSERT outbox"] {
             assert!(!code.contains(by_hand), "{by_hand} in {}: see nepto_kit::db::Transaction", path.display());
         }

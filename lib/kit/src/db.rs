@@ -19,7 +19,7 @@ use crate::config::Database;
 use crate::health::Health;
 use connection::Connection;
 
-use self::column::id_of;
+pub(crate) use self::column::id_of;
 pub use self::column::{Body, Id, Int, Key, Pack, Packed, Rows, Table, Text};
 pub use self::connection::STORE_BOUNDS;
 pub use self::migrate::{Migration, Portions};
@@ -140,15 +140,21 @@ fn read<T: SurrealValue>(answer: Value, statement: &str) -> Result<T, DbError> {
     })
 }
 
-/// The row of this id can't be read: it is counted and named in the log.
-pub(crate) fn corrupt(id: &RecordId, problem: String) -> DbError {
-    unreadable(id.to_sql(), problem)
+/// What a statement answered, row by row. All of them can be read, or the first that can't be is the error.
+fn read_rows<T: SurrealValue>(answer: Value, statement: &str) -> Result<Vec<T>, DbError> {
+    let rows: Vec<Value> = read(answer, statement)?;
+    rows.into_iter().map(|row| read(row, statement)).collect()
 }
 
 fn unreadable(row: String, problem: String) -> DbError {
+    name_unreadable(&row, &problem);
+    DbError::Corrupt { row, problem }
+}
+
+/// A row can't be read: it is counted, and named in the log.
+pub(crate) fn name_unreadable(row: &str, problem: &str) {
     metrics::counter!("nepto_rows_unreadable_total").increment(1);
     tracing::error!(row, problem, "a row can't be read");
-    DbError::Corrupt { row, problem }
 }
 
 impl Db {
@@ -180,8 +186,7 @@ impl Db {
 
     /// The same for a statement that answers with rows. All of them can be read, or the first that can't be is the error.
     pub async fn rows<T: SurrealValue>(&self, statement: &str, variables: Variables) -> Result<Vec<T>, DbError> {
-        let rows: Vec<Value> = read(self.answer(statement, variables, &[]).await?, statement)?;
-        rows.into_iter().map(|row| read(row, statement)).collect()
+        read_rows(self.answer(statement, variables, &[]).await?, statement)
     }
 
     /// Begins to write a transaction with these variables.

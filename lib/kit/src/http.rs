@@ -2,6 +2,7 @@
 
 mod description;
 mod endpoint;
+pub mod etag;
 pub mod frame_header;
 mod gate;
 mod host;
@@ -10,6 +11,7 @@ mod newcomer;
 mod origin;
 mod pace;
 mod shares;
+mod timed;
 
 use std::convert::Infallible;
 use std::fmt;
@@ -38,9 +40,10 @@ use crate::{Ctx, Failure, dead_letters, pages};
 use gate::Gatekeeper;
 
 pub use endpoint::{Admit, Asked, Routes};
-pub use listener::{Acquaintance, Door, listen, serve};
+pub use listener::{Door, listen, serve};
 pub use origin::Origin;
 pub use shares::{Bounds, Full, Share, Shares};
+pub use timed::Acquaintance;
 
 /// Headers that a page in a browser may read.
 const EXPOSED: [HeaderName; 2] = [RequestId::HEADER, header::RETRY_AFTER];

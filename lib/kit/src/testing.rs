@@ -1,10 +1,13 @@
 //! A process to test in, with real servers and an embedded database that keeps nothing.
 
+use std::io;
+use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use nepto_proto::event::Event;
 use nepto_testkit::{Nats, Redis};
 use tempfile::TempDir;
+use tracing::subscriber::DefaultGuard;
 
 use crate::Ctx;
 use crate::config::Config;
@@ -81,4 +84,38 @@ async fn process(nats: &Nats, redis: &Redis, folder: &TempDir) -> Ctx {
         key.display().to_string()
     );
     Ctx::connect(Config::parse(&settings, [], &[]).unwrap(), true).await.unwrap()
+}
+
+/// What is logged on this thread while it is held.
+pub struct Logged {
+    text: Text,
+    _subscriber: DefaultGuard,
+}
+
+impl Logged {
+    pub fn from_now_on() -> Self {
+        let text = Text::default();
+        let written = text.clone();
+        let lines = tracing_subscriber::fmt().with_ansi(false).with_writer(move || written.clone()).finish();
+        Self { text, _subscriber: tracing::subscriber::set_default(lines) }
+    }
+
+    /// The lines that have this in them.
+    pub fn with(&self, what: &str) -> Vec<String> {
+        let text = String::from_utf8(self.text.0.lock().unwrap().clone()).unwrap();
+        text.lines().filter(|line| line.contains(what)).map(str::to_owned).collect()
+    }
+}
+
+#[derive(Clone, Default)]
+struct Text(Arc<Mutex<Vec<u8>>>);
+
+impl io::Write for Text {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        self.0.lock().unwrap().write(bytes)
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        Ok(())
+    }
 }

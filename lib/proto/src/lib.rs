@@ -11,6 +11,7 @@ pub mod error_code;
 pub mod event;
 pub mod frame;
 pub mod ids;
+mod kinds;
 pub mod limits;
 pub mod siwe;
 pub mod subject;

@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use nepto_proto::api::endpoint::NotInAPath;
 use nepto_proto::api::keys::OwnDevice;
 use nepto_proto::content::ContentError;
 use nepto_proto::limits::TEXT_BYTES_MAX;
@@ -73,6 +74,9 @@ pub enum SdkError {
     /// What begins like an address and is none, or its capital letters do not fit its digits (EIP-55).
     #[error("{0:?} has a typing error: an address is 0x and 40 digits, whose capital letters fit them; copy it again")]
     AddressTypo(String),
+    /// A name that can't stand in the address that would be asked.
+    #[error(transparent)]
+    NotInAPath(#[from] NotInAPath),
     /// The session is void, or there is none.
     #[error("signed out; sign in again with the wallet")]
     SignedOut,

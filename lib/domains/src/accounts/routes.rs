@@ -2,18 +2,13 @@
 
 use nepto_kit::Failure;
 use nepto_kit::http::{Asked, Routes};
-use nepto_proto::ErrorCode;
 use nepto_proto::api::accounts::{Account, Contact, Contacts};
 use nepto_proto::api::endpoints::accounts::{
     DecideContact, GetOwnAccount, ListContacts, LookUpAccount, UpdateOwnAccount,
 };
 
 use super::ops::Accounts;
-
-/// Contacts of a page, if the caller does not say.
-const PAGE_DEFAULT: usize = 50;
-/// Contacts of a page at most.
-const PAGE_MAX: usize = 200;
+use crate::request::page_of;
 
 pub fn routes(accounts: Accounts) -> Routes {
     Routes::new().on(me).on(update).on(look_up).on(contacts).on(decide).with_state(accounts)
@@ -32,11 +27,7 @@ async fn look_up(accounts: Accounts, asked: Asked<LookUpAccount>) -> Result<Acco
 }
 
 async fn contacts(accounts: Accounts, asked: Asked<ListContacts>) -> Result<Contacts, Failure> {
-    let limit = asked.query.limit.unwrap_or(PAGE_DEFAULT);
-    if !(1..=PAGE_MAX).contains(&limit) {
-        return Err(Failure::new(ErrorCode::Malformed, format!("limit must be 1 to {PAGE_MAX}")));
-    }
-    accounts.contacts(asked.who.account, asked.query.after, limit).await
+    accounts.contacts(asked.who.account, asked.query.after, page_of(asked.query.limit)?).await
 }
 
 async fn decide(accounts: Accounts, asked: Asked<DecideContact>) -> Result<Contact, Failure> {

@@ -21,7 +21,6 @@ mod model;
 mod ops;
 mod owners;
 mod pipeline;
-mod request;
 mod routes;
 mod services;
 mod shapes;

@@ -7,7 +7,7 @@ use nepto_kit::clock::from_s;
 use nepto_kit::domain::Parts;
 use nepto_kit::outbox::Outbox;
 use nepto_kit::{Ctx, Failure};
-use nepto_proto::api::assets as api;
+use nepto_proto::api::assets::{self as api, ContractKind};
 use nepto_proto::event::{WalletLinked, WalletUnlinked};
 use nepto_proto::svc::assets::Cursor;
 use nepto_proto::svc::auth::FindAccount;
@@ -15,9 +15,9 @@ use nepto_proto::svc::collector::{FindGaps, Gap, Pipeline};
 use nepto_proto::{AccountId, ErrorCode};
 
 use super::model::{Amount, AssetClass, Holding, Origin};
-use super::request::address;
 use super::store::{CompactedSum, HOLDINGS_MAX, Store, Tail, held, newest};
-use crate::chains::{Chain, Chains, Contract, Standard};
+use crate::chains::{Chain, Chains, Contract};
+use crate::request::address;
 
 /// A pipeline's last error is kept in Redis, and forgotten when it is silent.
 const LAST_ERROR_FOR_S: u64 = 60;
@@ -112,13 +112,13 @@ impl Assets {
         class: AssetClass,
     ) -> Result<&'static [Pipeline], Failure> {
         Ok(match (self.contract(chain, contract)?.kind, class) {
-            (Standard::Erc20, _) => &[Pipeline::Erc20],
-            (Standard::Erc721, _) => &[Pipeline::Erc721],
-            (Standard::Erc1155, _) => &[Pipeline::Erc1155],
-            (Standard::Staking, _) => &[Pipeline::Staking],
-            (Standard::Multisend, _) => &[Pipeline::Multisend],
-            (Standard::Token, AssetClass::Token(_)) => &[Pipeline::Erc721, Pipeline::Erc1155],
-            (Standard::Token, _) => &[Pipeline::Erc20, Pipeline::Erc721],
+            (ContractKind::Erc20, _) => &[Pipeline::Erc20],
+            (ContractKind::Erc721, _) => &[Pipeline::Erc721],
+            (ContractKind::Erc1155, _) => &[Pipeline::Erc1155],
+            (ContractKind::Staking, _) => &[Pipeline::Staking],
+            (ContractKind::Multisend, _) => &[Pipeline::Multisend],
+            (ContractKind::Token, AssetClass::Token(_)) => &[Pipeline::Erc721, Pipeline::Erc1155],
+            (ContractKind::Token, _) => &[Pipeline::Erc20, Pipeline::Erc721],
         })
     }
 

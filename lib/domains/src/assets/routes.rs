@@ -10,7 +10,7 @@ use nepto_proto::api::endpoints::assets::{
 
 use super::model::AssetClass;
 use super::ops::{Assets, Question, Thing};
-use super::request::{address, page_of, token_id};
+use crate::request::{address, page_of, token_id};
 
 pub fn routes(assets: Assets) -> Routes {
     Routes::new().on(contracts).on(mine).on(wallet).on(history).on(balance).on(holders).on(owner).with_state(assets)

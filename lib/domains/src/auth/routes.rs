@@ -1,10 +1,8 @@
 //! The HTTP API under `/v1/auth`.
 
-use alloy_primitives::Address;
 use axum::extract::FromRef;
 use nepto_kit::Failure;
 use nepto_kit::http::{Asked, Routes};
-use nepto_proto::ErrorCode;
 use nepto_proto::api::auth::{Nonce, Sessions, Tokens, Wallets};
 use nepto_proto::api::endpoints::auth::{
     LinkWallet, ListSessions, ListWallets, MakeNonce, RefreshTokens, RevokeDevice, SignIn, SignOut, UnlinkWallet,
@@ -12,6 +10,7 @@ use nepto_proto::api::endpoints::auth::{
 
 use super::issuer::Issuer;
 use super::ops::Auth;
+use crate::request::address;
 
 pub fn routes(issuer: Issuer) -> Routes {
     Routes::new()
@@ -66,10 +65,7 @@ async fn link(auth: Auth, asked: Asked<LinkWallet>) -> Result<Wallets, Failure> 
 }
 
 async fn unlink(auth: Auth, asked: Asked<UnlinkWallet>) -> Result<Wallets, Failure> {
-    let digits = asked.path.address.strip_prefix("0x").filter(|digits| digits.len() == 40);
-    let address: Option<Address> = digits.and_then(|digits| digits.parse().ok());
-    let address = address.ok_or_else(|| Failure::new(ErrorCode::Malformed, "not an Ethereum address"))?;
-    auth.unlink(asked.who.account, address).await
+    auth.unlink(asked.who.account, address(&asked.path.address)?).await
 }
 
 async fn revoke_by_wallet(auth: Auth, asked: Asked<RevokeDevice>) -> Result<(), Failure> {

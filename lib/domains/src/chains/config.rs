@@ -9,6 +9,7 @@ use alloy_primitives::Address;
 use nepto_kit::address;
 use nepto_kit::config::{Config, ConfigError, Section};
 use nepto_kit::fetch::Url;
+use nepto_proto::api::assets::ContractKind;
 use serde::Deserialize;
 use serde::de::{Deserializer, Error as _};
 
@@ -157,7 +158,7 @@ pub struct Contract {
     #[serde(deserialize_with = "address_without_typo")]
     pub address: Address,
     /// What it is expected to be, and so which events are collected.
-    pub kind: Standard,
+    pub kind: ContractKind,
     /// The block that it was deployed in, or any before: what happened earlier is not collected.
     pub start_block: u64,
 }
@@ -189,9 +190,6 @@ pub fn address_without_typo<'de, D: Deserializer<'de>>(deserializer: D) -> Resul
     }
     Ok(address)
 }
-
-/// What a contract follows, in the words of the API.
-pub use nepto_proto::api::assets::ContractKind as Standard;
 
 /// A provider that tells of events by itself.
 #[derive(Debug, Clone, Deserialize)]
@@ -288,7 +286,7 @@ mod tests {
         let config = parse(&text).unwrap();
         let [chain] = &config.section::<Chains>()[..] else { panic!("one chain") };
         assert_eq!((chain.finality, chain.window_blocks), (Finality::Depth(12), 256));
-        assert_eq!(chain.contracts[0].kind, Standard::Erc721);
+        assert_eq!(chain.contracts[0].kind, ContractKind::Erc721);
         let shown = format!("{config:?}");
         assert!(shown.contains("https://eth.example.org") && !shown.contains("s3cret"), "{shown}");
         let safe = parse(&format!("{CHAIN}finality = \"safe\"\n")).unwrap();

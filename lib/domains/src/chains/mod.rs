@@ -10,7 +10,7 @@ use nepto_chain::rpc::{Addresses, Limits, Pool, RpcError};
 use nepto_chain::source::Source;
 
 pub(crate) use config::address_without_typo;
-pub use config::{Chain, Chains, Contract, Hook, HookProvider, Receipts, Standard};
+pub use config::{Chain, Chains, Contract, Hook, HookProvider, Receipts};
 use config::{Finality as Declared, Tag};
 
 /// When a block of a chain is final.

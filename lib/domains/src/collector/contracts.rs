@@ -102,7 +102,7 @@ pub fn next_gap(rows: &[ContractRow], span: u64) -> Option<(GapRow, Vec<Address>
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::chains::Standard;
+    use nepto_proto::api::assets::ContractKind;
     use proptest::prelude::*;
     use std::collections::BTreeSet;
 
@@ -160,7 +160,7 @@ mod tests {
     }
 
     fn contract(number: u8, start_block: u64) -> Contract {
-        Contract { address: Address::repeat_byte(number), kind: Standard::Erc20, start_block }
+        Contract { address: Address::repeat_byte(number), kind: ContractKind::Erc20, start_block }
     }
 
     #[test]
@@ -185,11 +185,11 @@ mod tests {
         let back = reconcile(&left, &[contract(1, 10)], 9, 70);
         assert_eq!((back[0].left_at, &back[0].gaps[..]), (None, &[GapRow { from: 61, to: 70 }][..]));
         // what it is stays what it is, also while it is away
-        let other = [Contract { kind: Standard::Token, ..contract(1, 10) }];
+        let other = [Contract { kind: ContractKind::Token, ..contract(1, 10) }];
         for rows in [&first, &left, &back] {
             assert_eq!(
                 redeclared(rows, &other).map(|(contract, was)| (contract.kind, was)),
-                Some((Standard::Token, "erc20"))
+                Some((ContractKind::Token, "erc20"))
             );
             assert!(redeclared(rows, &[contract(1, 10), contract(2, 20)]).is_none());
         }

@@ -6,12 +6,12 @@ use alloy_primitives::{Address, B256};
 use nepto_chain::block::{Block, Log};
 use nepto_chain::topics;
 use nepto_chain::watch::Watch;
+use nepto_proto::api::assets::ContractKind;
 use nepto_proto::chain as wire;
 use nepto_proto::svc::collector::Pipeline;
 use prost::Message;
 
 use super::parts::{Ranged, parts, tokens};
-use crate::chains::Standard;
 
 /// Logs of one update at most, so that it fits into a message and into a transaction. One that moves many tokens counts for
 /// each.
@@ -29,7 +29,7 @@ pub struct Contracts(pub HashMap<Address, WatchedContract>);
 /// A contract that is watched.
 #[derive(Debug, Clone, Copy)]
 pub struct WatchedContract {
-    pub standard: Standard,
+    pub kind: ContractKind,
     /// What was before is not published, unless it is asked for.
     pub start_block: u64,
 }
@@ -39,13 +39,13 @@ impl Contracts {
     pub fn watch(&self) -> Watch {
         let mut watch = Watch::default();
         for (address, watched) in &self.0 {
-            watch.add(*address, topics_of(watched.standard));
+            watch.add(*address, topics_of(watched.kind));
         }
         watch
     }
 
-    fn standard(&self, log: &Log) -> Standard {
-        self.0.get(&log.address).map_or(Standard::Token, |watched| watched.standard)
+    fn kind(&self, log: &Log) -> ContractKind {
+        self.0.get(&log.address).map_or(ContractKind::Token, |watched| watched.kind)
     }
 
     /// Whether a log of a new block is to be published.
@@ -54,17 +54,17 @@ impl Contracts {
     }
 }
 
-/// The events that matter of a contract of this standard.
-fn topics_of(standard: Standard) -> Vec<B256> {
-    match standard {
-        Standard::Erc20 => vec![*topics::TRANSFER],
-        Standard::Erc721 => vec![*topics::TRANSFER, *topics::CONSECUTIVE_TRANSFER],
-        Standard::Erc1155 => vec![*topics::TRANSFER_SINGLE, *topics::TRANSFER_BATCH],
-        Standard::Token => [Standard::Erc721, Standard::Erc1155].into_iter().flat_map(topics_of).collect(),
-        Standard::Staking => {
+/// The events that matter of a contract of this kind.
+fn topics_of(kind: ContractKind) -> Vec<B256> {
+    match kind {
+        ContractKind::Erc20 => vec![*topics::TRANSFER],
+        ContractKind::Erc721 => vec![*topics::TRANSFER, *topics::CONSECUTIVE_TRANSFER],
+        ContractKind::Erc1155 => vec![*topics::TRANSFER_SINGLE, *topics::TRANSFER_BATCH],
+        ContractKind::Token => [ContractKind::Erc721, ContractKind::Erc1155].into_iter().flat_map(topics_of).collect(),
+        ContractKind::Staking => {
             vec![*topics::STAKED, *topics::WITHDRAWN, *topics::REWARD_PAID, *topics::REWARD_ADDED]
         }
-        Standard::Multisend => vec![*topics::MESSAGE_SENT, *topics::PAID, *topics::SKIPPED, *topics::CREDITED],
+        ContractKind::Multisend => vec![*topics::MESSAGE_SENT, *topics::PAID, *topics::SKIPPED, *topics::CREDITED],
     }
 }
 
@@ -83,14 +83,14 @@ pub fn pipeline_of(standard: wire::Standard, first_topic: B256, topic_count: usi
     }
 }
 
-const fn wire_standard(standard: Standard) -> wire::Standard {
-    match standard {
-        Standard::Token => wire::Standard::Token,
-        Standard::Erc20 => wire::Standard::Erc20,
-        Standard::Erc721 => wire::Standard::Erc721,
-        Standard::Erc1155 => wire::Standard::Erc1155,
-        Standard::Staking => wire::Standard::Staking,
-        Standard::Multisend => wire::Standard::Multisend,
+const fn wire_standard(kind: ContractKind) -> wire::Standard {
+    match kind {
+        ContractKind::Token => wire::Standard::Token,
+        ContractKind::Erc20 => wire::Standard::Erc20,
+        ContractKind::Erc721 => wire::Standard::Erc721,
+        ContractKind::Erc1155 => wire::Standard::Erc1155,
+        ContractKind::Staking => wire::Standard::Staking,
+        ContractKind::Multisend => wire::Standard::Multisend,
     }
 }
 
@@ -214,7 +214,7 @@ impl Part {
             topics: log.topics.concat(),
             data: if cut { Vec::new() } else { log.data.to_vec() },
             transaction: log.transaction.to_vec(),
-            standard: wire_standard(contracts.standard(log)).into(),
+            standard: wire_standard(contracts.kind(log)).into(),
             cut,
         };
         self.bytes += log.encoded_len() + 4;

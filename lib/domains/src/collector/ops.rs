@@ -129,7 +129,7 @@ impl Collector {
 /// The contracts of a chain, by address.
 pub fn contracts_of(chain: &Chain) -> Contracts {
     let watched = |contract: &Contract| {
-        (contract.address, WatchedContract { standard: contract.kind, start_block: contract.start_block })
+        (contract.address, WatchedContract { kind: contract.kind, start_block: contract.start_block })
     };
     Contracts(chain.contracts.iter().map(watched).collect())
 }

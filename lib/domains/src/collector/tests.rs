@@ -4,13 +4,13 @@ use alloy_consensus::Header;
 use alloy_primitives::{Address, B256, Bytes};
 use nepto_chain::block::{Block, Log, Proof, SealedHeader};
 use nepto_chain::topics;
+use nepto_proto::api::assets::ContractKind;
 use nepto_proto::chain::chain_update::What;
 use nepto_proto::svc::collector::Pipeline;
 use proptest::prelude::*;
 use prost::Message;
 
 use super::model::{Contracts, UpdateBuilder, WatchedContract, for_pipeline};
-use crate::chains::Standard;
 
 fn contract(number: u8) -> Address {
     Address::repeat_byte(number)
@@ -18,14 +18,14 @@ fn contract(number: u8) -> Address {
 
 fn contracts() -> Contracts {
     let kinds = [
-        (1, Standard::Erc20),
-        (2, Standard::Erc721),
-        (3, Standard::Erc1155),
-        (4, Standard::Staking),
-        (5, Standard::Multisend),
-        (6, Standard::Token),
+        (1, ContractKind::Erc20),
+        (2, ContractKind::Erc721),
+        (3, ContractKind::Erc1155),
+        (4, ContractKind::Staking),
+        (5, ContractKind::Multisend),
+        (6, ContractKind::Token),
     ];
-    let watched = |standard| WatchedContract { standard, start_block: 0 };
+    let watched = |kind| WatchedContract { kind, start_block: 0 };
     Contracts(kinds.into_iter().map(|(number, kind)| (contract(number), watched(kind))).collect())
 }
 
@@ -82,7 +82,7 @@ proptest! {
 
 #[test]
 fn what_was_before_a_contract_begins_is_told_only_if_it_is_asked_for() {
-    let late = Contracts([(contract(1), WatchedContract { standard: Standard::Erc20, start_block: 11 })].into());
+    let late = Contracts([(contract(1), WatchedContract { kind: ContractKind::Erc20, start_block: 11 })].into());
     let blocks = [block(10, &[(1, 32)]), block(11, &[(1, 32), (1, 32)])];
     let builder = || UpdateBuilder { chain_id: 1, last: 0, final_height: 11 };
     let count = |updates: Vec<nepto_proto::chain::ChainUpdate>| {

@@ -5,30 +5,21 @@
 //! the one form, and the wrong end of it in the other.
 
 use std::collections::BTreeSet;
-use std::path::Path;
 
 use nepto_kit::db::{Db, DbError};
 use surrealdb::types::{SurrealValue, Value, Variables};
 
+use super::code_in;
 use crate::testing::database;
 
 /// What reads a whole table, and why that is little.
 const SMALL: [(&str, &str); 1] = [("cursor", "a row for each pipeline of a chain")];
 
-/// Statements in the sources below a folder, outside of tests: what stands in text literals from `SELECT` on, up to the end of the
-/// text, of the statement, or of the parentheses that it stands in.
-fn selects(folder: &Path, found: &mut BTreeSet<String>) {
-    for entry in std::fs::read_dir(folder).unwrap() {
-        let path = entry.unwrap().path();
-        if path.file_stem().is_some_and(|name| name.to_str().unwrap().ends_with("tests")) {
-            continue;
-        }
-        if path.is_dir() {
-            selects(&path, found);
-            continue;
-        }
-        let text = std::fs::read_to_string(&path).unwrap();
-        let code = text.split("#[cfg(test)]\nmod tests {").next().unwrap();
+/// Statements in the code of a folder: what stands in text literals from `SELECT` on, up to the end of the text, of the statement,
+/// or of the parentheses that it stands in.
+fn selects_of(folder: &str) -> BTreeSet<String> {
+    let mut found = BTreeSet::new();
+    for (_, code) in code_in(folder) {
         let code: String =
             code.lines().filter(|line| !line.trim_start().starts_with("//")).flat_map(|line| [line, "\n"]).collect();
         for (start, _) in code.match_indices("SELECT ") {
@@ -46,11 +37,6 @@ fn selects(folder: &Path, found: &mut BTreeSet<String>) {
             found.insert(rest[..end].split_whitespace().collect::<Vec<_>>().join(" "));
         }
     }
-}
-
-fn selects_of(folder: &str) -> BTreeSet<String> {
-    let mut found = BTreeSet::new();
-    selects(&Path::new(env!("CARGO_MANIFEST_DIR")).join(folder), &mut found);
     found
 }
 

@@ -18,7 +18,9 @@ const ROUND_EVERY: Duration = Duration::from_secs(30);
 /// The life sign of a loop: that it gets something done, for `/readyz`, and that it comes round at all, for the watchdog.
 #[derive(Clone)]
 pub struct Heartbeat {
-    beat_ms: Arc<AtomicI64>,
+    /// When it last got something done, for `/readyz`. A loop that waits for a store that is gone comes round all the same.
+    done_at_ms: Arc<AtomicI64>,
+    /// When it last came round. By another clock: one that is set forward must not end the process.
     round: Round,
 }
 
@@ -34,17 +36,17 @@ impl Heartbeat {
     }
 
     fn new(ctx: &Ctx, name: &str) -> Self {
-        Self { beat_ms: Arc::new(AtomicI64::new(ctx.clock.now_ms())), round: ctx.health.round(name) }
+        Self { done_at_ms: Arc::new(AtomicI64::new(ctx.clock.now_ms())), round: ctx.health.round(name) }
     }
 
     fn register(ctx: &Ctx, stream: String, name: &'static str, durable: bool) -> Self {
         let check = format!("consumer {stream}/{name}");
         let heartbeat = Self::new(ctx, &check);
-        let (checked, beat_ctx) = (heartbeat.beat_ms.clone(), ctx.clone());
+        let (checked, beat_ctx) = (heartbeat.done_at_ms.clone(), ctx.clone());
         ctx.health.register(check, move || {
-            let (beat_ms, stream, ctx) = (checked.clone(), stream.clone(), beat_ctx.clone());
+            let (done_at_ms, stream, ctx) = (checked.clone(), stream.clone(), beat_ctx.clone());
             async move {
-                let silent_ms = ctx.clock.now_ms() - beat_ms.load(Ordering::Relaxed);
+                let silent_ms = ctx.clock.now_ms() - done_at_ms.load(Ordering::Relaxed);
                 if silent_ms > STALLED_AFTER_MS {
                     return Err(format!("has not fetched for {} s", silent_ms / 1_000));
                 }
@@ -63,7 +65,7 @@ impl Heartbeat {
     pub fn of_loop(ctx: &Ctx, name: impl Into<String>, silence_max: Duration) -> Self {
         let name = name.into();
         let heartbeat = Self::new(ctx, &name);
-        let (checked, clock) = (heartbeat.beat_ms.clone(), ctx.clock.clone());
+        let (checked, clock) = (heartbeat.done_at_ms.clone(), ctx.clock.clone());
         ctx.health.register(name, move || {
             let silent_ms = clock.now_ms() - checked.load(Ordering::Relaxed);
             let stalled = silent_ms > silence_max.as_millis() as i64;
@@ -74,7 +76,7 @@ impl Heartbeat {
 
     /// The loop comes round, and does what it is for.
     pub fn beat(&self, ctx: &Ctx) {
-        self.beat_ms.store(ctx.clock.now_ms(), Ordering::Relaxed);
+        self.done_at_ms.store(ctx.clock.now_ms(), Ordering::Relaxed);
         self.round.begin();
     }
 

@@ -116,7 +116,7 @@ impl<T: SurrealValue> SurrealValue for Rows<T> {
 }
 
 /// The id of a row, for whoever can't read it.
-pub(super) fn id_of(row: &Value) -> Option<RecordId> {
+pub(crate) fn id_of(row: &Value) -> Option<RecordId> {
     match row {
         Value::RecordId(id) => Some(id.clone()),
         Value::Object(fields) => match fields.get("id")? {

@@ -50,7 +50,7 @@ impl Db {
     pub async fn migrate(&self, migrations: &[Migration]) -> anyhow::Result<()> {
         self.execute("DEFINE TABLE IF NOT EXISTS migration SCHEMALESS", vars! {}).await?;
         self.execute("DEFINE TABLE IF NOT EXISTS probe SCHEMALESS", vars! {}).await?;
-        self.apply(outbox::TABLE).await?;
+        self.apply(outbox::TABLES).await?;
         self.apply(job::TABLES).await?;
         let ours = vars! { ours: OWN_TABLES.to_owned() };
         self.execute("UPSERT type::record('migration', $ours) SET at = time::now()", ours).await?;

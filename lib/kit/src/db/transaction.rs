@@ -6,7 +6,7 @@
 use nepto_proto::ErrorCode;
 use surrealdb::types::{SurrealValue, Value, Variables};
 
-use super::{Db, DbError, read};
+use super::{Db, DbError, read, read_rows};
 use crate::job::Fence;
 use crate::outbox;
 
@@ -128,8 +128,7 @@ impl Transaction {
     /// Runs it, and reads the rows that it returns.
     pub async fn rows<T: SurrealValue>(self) -> Result<Vec<T>, DbError> {
         let Self { db, block, variables, refusals } = self;
-        let rows: Vec<Value> = read(db.answer(&format!("{{\n{block}}}"), variables, &refusals).await?, &block)?;
-        rows.into_iter().map(|row| read(row, &block)).collect()
+        read_rows(db.answer(&format!("{{\n{block}}}"), variables, &refusals).await?, &block)
     }
 
     /// Runs it for its effect.

@@ -103,6 +103,7 @@ impl Plan {
 /// A run, as its work sees it.
 #[derive(Clone)]
 pub struct Run {
+    job: &'static str,
     store: Store,
     fence: Fence,
     due_ms: i64,
@@ -115,9 +116,13 @@ impl Run {
         crate::clock::from_ms(self.due_ms)
     }
 
-    /// What the last run that did not end well had saved; none if that means nothing to this version.
+    /// What the last run that did not end well had saved; none if that means nothing to this version, which the log then says.
     pub fn progress<T: DeserializeOwned>(&self) -> Option<T> {
-        serde_json::from_str(self.progress.as_deref()?).ok()
+        let job = self.job;
+        let unread = |error: &serde_json::Error| {
+            tracing::warn!(job, %error, "what the last run saved can't be read; the job begins at the beginning");
+        };
+        serde_json::from_str(self.progress.as_deref()?).inspect_err(unread).ok()
     }
 
     /// Saves how far it is, for a run that has to go on from here. Throws `job_superseded` if there is one already.

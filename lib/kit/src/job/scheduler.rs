@@ -155,7 +155,7 @@ impl Scheduler {
         let Some(fence) = self.store.claim(row, claim).await? else { return Ok(()) };
         crash::at(job.name, "begun");
         self.running.insert(job.name);
-        let run = Run { store: self.store.clone(), fence, due_ms, progress: row.progress.clone() };
+        let run = Run { job: job.name, store: self.store.clone(), fence, due_ms, progress: row.progress.clone() };
         let runner = Runner { ctx: self.ctx.clone(), job, run, held: self.held, is_manual };
         self.runs.spawn(async move {
             let name = runner.job.name;

@@ -15,7 +15,7 @@ use super::{Fence, Job, Missed, Run};
 use crate::Ctx;
 use crate::clock::{Clock, Random};
 use crate::db::Db;
-use crate::testing::Ground;
+use crate::testing::{Ground, Logged};
 
 const MINUTE: Duration = Duration::from_secs(60);
 /// A run whose process is gone is replaced after this, on the manual clock as on the wall.
@@ -216,6 +216,28 @@ async fn a_run_whose_process_dies_is_made_up_for_but_not_for_ever() {
     scheduler.look().await.unwrap();
     assert_eq!(begun.load(Ordering::SeqCst), 3, "a run that kills its process does not kill all");
     assert!(world.row("deadly").await.due_at_ms > world.clock.now_ms(), "until it is due again");
+}
+
+#[tokio::test]
+async fn progress_that_means_nothing_is_begun_again_and_the_log_says_so() {
+    let world = World::new().await;
+    let seen: Arc<Mutex<Vec<Option<u32>>>> = Arc::default();
+    let noted = seen.clone();
+    let mut scheduler = world.scheduler(Job::every("counting", MINUTE).run(move |run: Run| {
+        noted.lock().unwrap().push(run.progress());
+        async { Ok(String::new()) }
+    }));
+    scheduler.look().await.unwrap();
+    let logged = Logged::from_now_on();
+    for progress in ["7", "\"of another version\""] {
+        world.clock.advance(MINUTE);
+        world.db.execute("UPDATE job:counting SET progress = $it", vars! { it: progress.to_owned() }).await.unwrap();
+        scheduler.look().await.unwrap();
+        scheduler.finish().await;
+    }
+    assert_eq!(*seen.lock().unwrap(), [Some(7), None]);
+    let lines = logged.with("begins at the beginning");
+    assert!(lines.len() == 1 && lines[0].contains("WARN") && lines[0].contains("counting"), "{lines:?}");
 }
 
 #[tokio::test]

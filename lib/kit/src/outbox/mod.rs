@@ -13,9 +13,9 @@
 
 #[cfg(test)]
 mod tests;
+mod unreadable;
 
 use std::sync::Arc;
-use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
 use async_nats::HeaderMap;
@@ -26,12 +26,14 @@ use tokio::sync::Notify;
 use crate::batch::{self, BatchError, Part};
 use crate::clock::{Clock, Random};
 use crate::consumer::Heartbeat;
-use crate::db::{self, Db, DbError, Id, RecordId, Table, vars};
+use crate::db::{Db, DbError, Id, RecordId, Table, id_of, vars};
 use crate::lease::Lease;
 use crate::{Ctx, Failure, crash};
 
+use self::unreadable::Unreadable;
+
 /// The tables, in every domain's database.
-pub(crate) const TABLE: &str = "
+pub(crate) const TABLES: &str = "
     DEFINE TABLE IF NOT EXISTS outbox SCHEMAFULL;
     DEFINE FIELD IF NOT EXISTS subject ON outbox TYPE string;
     DEFINE FIELD IF NOT EXISTS body ON outbox TYPE string;
@@ -105,10 +107,7 @@ impl SurrealValue for Waiting {
     }
 
     fn from_value(value: Value) -> Result<Self, Error> {
-        let id = match &value {
-            Value::Object(fields) => fields.get("id").cloned().unwrap_or_default(),
-            _ => Value::None,
-        };
+        let id = id_of(&value).map_or(Value::None, Value::RecordId);
         let row = Row::from_value(value).map_err(|error| error.message().to_owned());
         Ok(Self { id: Id::from_value(id)?, row })
     }
@@ -116,10 +115,8 @@ impl SurrealValue for Waiting {
 
 impl Waiting {
     /// The message that it becomes, or what is wrong with it.
-    fn part(&self) -> Result<Part, DbError> {
-        let part =
-            self.row.as_ref().map_err(Clone::clone).and_then(|row| row.part().map_err(|error| error.to_string()));
-        part.map_err(|problem| db::corrupt(&self.id.clone().record(), problem))
+    fn part(&self) -> Result<Part, String> {
+        self.row.as_ref().map_err(Clone::clone).and_then(|row| row.part().map_err(|error| error.to_string()))
     }
 }
 
@@ -200,15 +197,12 @@ impl Outbox {
         let name = format!("outbox:{}", self.db.name());
         let lease = Lease::new(&self.ctx, &name, LEASE_TTL);
         let beat = Heartbeat::of_loop(&self.ctx, format!("outbox {}", self.db.name()), SILENCE_MAX);
-        let unreadable = self.count_unreadable();
+        let mut unreadable = Unreadable::register(&self.ctx.health, self.db.name());
         loop {
             beat.comes_round();
-            match self.publish_all(&lease, &beat).await {
-                Ok(left) => unreadable.store(left, Ordering::Relaxed),
-                Err(error) => {
-                    let (outbox, error) = (self.db.name(), format!("{error:#}"));
-                    tracing::warn!(outbox, error, "the outbox could not be published; trying again");
-                }
+            if let Err(error) = self.publish_all(&lease, &beat, &mut unreadable).await {
+                let (outbox, error) = (self.db.name(), format!("{error:#}"));
+                tracing::warn!(outbox, error, "the outbox could not be published; trying again");
             }
             tokio::select! {
                 () = self.ctx.stop.cancelled() => return Ok(()),
@@ -218,26 +212,13 @@ impl Outbox {
         }
     }
 
-    /// How many events can't be read; any turns `/readyz` red.
-    fn count_unreadable(&self) -> Arc<AtomicUsize> {
-        let count = Arc::new(AtomicUsize::new(0));
-        let counted = count.clone();
-        self.ctx.health.register(format!("events of {}", self.db.name()), move || {
-            std::future::ready(match counted.load(Ordering::Relaxed) {
-                0 => Ok(()),
-                some => Err(format!("{some} rows of its outbox can't be read; the log names them")),
-            })
-        });
-        count
-    }
-
-    /// Publishes until nothing waits that can be read; how many rows can't be. While another relay publishes, it waits, and is
-    /// alive as long as that one gets on.
-    async fn publish_all(&self, lease: &Lease, beat: &Heartbeat) -> anyhow::Result<usize> {
+    /// Publishes until nothing waits that can be read. While another relay publishes, it waits, and is alive as long as that one
+    /// gets on.
+    async fn publish_all(&self, lease: &Lease, beat: &Heartbeat, unreadable: &mut Unreadable) -> anyhow::Result<()> {
         let mut seen = None;
         while let Some(first) = self.first().await? {
             if self.ctx.stop.is_cancelled() {
-                return Ok(0);
+                return Ok(());
             }
             if !lease.hold().await {
                 if seen.as_ref() != Some(&first) {
@@ -248,37 +229,38 @@ impl Outbox {
                 tokio::time::sleep(BUSY).await;
                 continue;
             }
-            let published = self.publish_some(lease, beat).await;
+            unreadable.begin_look();
+            let published = self.publish_some(lease, beat, unreadable).await;
             lease.free().await;
-            let unreadable = published?;
-            if unreadable > 0 {
-                return Ok(unreadable);
+            published?;
+            if unreadable.end_look() > 0 {
+                return Ok(());
             }
         }
+        unreadable.none();
         beat.beat(&self.ctx);
-        Ok(0)
+        Ok(())
     }
 
-    /// Publishes what waits, while the lease is held; how many rows it passed over because they can't be read. It reads on behind
-    /// what it has seen: the store walks over deleted rows, so that from the beginning each read would cost more than the one
-    /// before. What was committed late, and stands before that, is found by the next look.
+    /// Publishes what waits, while the lease is held, and passes over rows that can't be read. It reads on behind what it has seen:
+    /// the store walks over deleted rows, so that from the beginning each read would cost more than the one before. What was
+    /// committed late, and stands before that, is found by the next look.
     ///
     /// What was published is deleted while the next rows are published: the one waits for the database, the other for JetStream.
-    async fn publish_some(&self, lease: &Lease, beat: &Heartbeat) -> anyhow::Result<usize> {
-        let (mut last, mut unreadable, mut stored) = (String::new(), 0, Vec::new());
+    async fn publish_some(&self, lease: &Lease, beat: &Heartbeat, unreadable: &mut Unreadable) -> anyhow::Result<()> {
+        let (mut last, mut stored) = (String::new(), Vec::new());
         loop {
             let rows = self.read_after(&last).await?;
             let count = rows.len();
             if let Some(row) = rows.last() {
                 last.clone_from(&row.id.0);
             }
-            let (deleted, published) = tokio::join!(self.delete(&stored), self.publish(&rows));
+            let (deleted, published) = tokio::join!(self.delete(&stored), self.publish(&rows, unreadable));
             stored = published.stored;
-            unreadable += published.unreadable;
             beat.beat(&self.ctx);
             let failed = deleted.and(published.failed);
             if failed.is_err() || count < BATCH || self.ctx.stop.is_cancelled() || !lease.hold().await {
-                return self.delete(&stored).await.and(failed).map(|()| unreadable);
+                return self.delete(&stored).await.and(failed);
             }
         }
     }
@@ -296,30 +278,38 @@ impl Outbox {
     }
 
     /// Publishes rows, but for those that can't be read.
-    async fn publish(&self, rows: &[Waiting]) -> Published {
-        let read = rows.iter().filter_map(|row| Some((row.id.clone().record(), row.part().ok()?)));
+    async fn publish(&self, rows: &[Waiting], unreadable: &mut Unreadable) -> Published {
+        let read = rows.iter().filter_map(|row| {
+            let id = row.id.clone().record();
+            match row.part() {
+                Ok(part) => Some((id, part)),
+                Err(problem) => {
+                    unreadable.found(&id, &problem);
+                    None
+                }
+            }
+        });
         let (ids, parts): (Vec<RecordId>, Vec<Part>) = read.unzip();
-        let unreadable = rows.len() - ids.len();
         if parts.len() >= BATCH_MIN {
             match batch::publish(&self.ctx.nats, &self.ctx.random.alphanumeric(24), parts.clone()).await {
-                Ok(()) => return Published { stored: ids, unreadable, failed: Ok(()) },
+                Ok(()) => return Published { stored: ids, failed: Ok(()) },
                 // one was stored by somebody who died then, or is too large, or …
                 Err(error @ BatchError::Refused { .. }) => tracing::debug!(%error, "each event goes alone"),
-                Err(error) => return Published { stored: Vec::new(), unreadable, failed: Err(error.into()) },
+                Err(error) => return Published { stored: Vec::new(), failed: Err(error.into()) },
             }
         }
-        self.publish_each(ids, parts, unreadable).await
+        self.publish_each(ids, parts).await
     }
 
     /// Publishes one after the other: what follows one that JetStream does not take must not overtake it.
-    async fn publish_each(&self, mut stored: Vec<RecordId>, parts: Vec<Part>, unreadable: usize) -> Published {
+    async fn publish_each(&self, mut stored: Vec<RecordId>, parts: Vec<Part>) -> Published {
         for (number, part) in parts.into_iter().enumerate() {
             if let Err(error) = batch::publish_one(&self.ctx.nats, part).await {
                 stored.truncate(number);
-                return Published { stored, unreadable, failed: Err(error.into()) };
+                return Published { stored, failed: Err(error.into()) };
             }
         }
-        Published { stored, unreadable, failed: Ok(()) }
+        Published { stored, failed: Ok(()) }
     }
 
     /// Deletes rows that were published.
@@ -339,8 +329,6 @@ impl Outbox {
 struct Published {
     /// Those that JetStream has.
     stored: Vec<RecordId>,
-    /// How many stay because they can't be read.
-    unreadable: usize,
     /// What kept the next one from being stored.
     failed: anyhow::Result<()>,
 }

@@ -15,7 +15,7 @@ use uuid::Uuid;
 
 use super::*;
 use crate::domain::Parts;
-use crate::testing::Ground;
+use crate::testing::{Ground, Logged};
 
 fn removed(number: u128) -> DeviceRemoved {
     DeviceRemoved { account: AccountId::new(Uuid::from_u128(number)), device: 1.try_into().unwrap() }
@@ -181,6 +181,7 @@ async fn a_row_that_cannot_be_read_stays_and_holds_nothing_back() {
     let clock = Clock::manual(time::OffsetDateTime::UNIX_EPOCH + Duration::from_secs(1_800_000_000));
     let rows = rows(&clock, &ground.ctx.random, 0..EVENTS);
     let (column, body) = (rows[3].id.clone(), rows[7].id.clone());
+    let logged = Logged::from_now_on();
     insert(&db, rows).await;
     db.execute("UPDATE $id SET version = -1", vars! { id: column.clone() }).await.unwrap();
     db.execute("UPDATE $id SET version = 1, body = ''", vars! { id: body.clone() }).await.unwrap();
@@ -191,6 +192,12 @@ async fn a_row_that_cannot_be_read_stays_and_holds_nothing_back() {
     let seen = published(&ground.ctx, EVENTS as usize).await;
     assert_eq!(seen, (0..EVENTS).filter(|number| ![3, 7].contains(number)).collect::<Vec<_>>());
     eventually(seconds(5), async || Ok(!is_well(&ground.ctx, "events of outbox").await)).await.unwrap();
+
+    // it looks again and again, and names each once
+    tokio::time::sleep(POLL * 3).await;
+    for id in [&column, &body] {
+        assert_eq!(logged.with(&id.0).len(), 1, "{:?}", logged.with(&id.0));
+    }
 
     // what comes later goes out as well, and mended rows do
     insert(&db, vec![Row::new(&removed(99), &ground.ctx.clock, &ground.ctx.random).unwrap()]).await;

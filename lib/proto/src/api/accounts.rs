@@ -1,12 +1,10 @@
 //! Profiles, handles, and who may write to whom.
 
-use std::fmt;
-use std::str::FromStr;
-
 use serde::{Deserialize, Serialize};
 use time::OffsetDateTime;
 
 use crate::AccountId;
+use crate::kinds::kinds;
 
 /// An account, as others see it.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -43,42 +41,15 @@ pub struct UpdateProfile {
     pub display_name: Option<String>,
 }
 
-/// What an account decided about another one's messages.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
-#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
-#[serde(rename_all = "snake_case")]
-pub enum Consent {
-    /// Not decided: messages arrive as requests, a few of them.
-    Requested,
-    /// Messages are welcome.
-    Accepted,
-    /// Messages are refused.
-    Blocked,
-}
-
-impl Consent {
-    const ALL: [Self; 3] = [Self::Requested, Self::Accepted, Self::Blocked];
-
-    /// As it is written in JSON, and stored.
-    pub const fn as_str(self) -> &'static str {
-        match self {
-            Self::Requested => "requested",
-            Self::Accepted => "accepted",
-            Self::Blocked => "blocked",
-        }
-    }
-}
-
-impl fmt::Display for Consent {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(self.as_str())
-    }
-}
-
-impl FromStr for Consent {
-    type Err = ();
-    fn from_str(text: &str) -> Result<Self, ()> {
-        Self::ALL.into_iter().find(|consent| consent.as_str() == text).ok_or(())
+kinds! {
+    /// What an account decided about another one's messages.
+    Consent {
+        /// Not decided: messages arrive as requests, a few of them.
+        Requested = "requested",
+        /// Messages are welcome.
+        Accepted = "accepted",
+        /// Messages are refused.
+        Blocked = "blocked",
     }
 }
 

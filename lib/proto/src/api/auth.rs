@@ -45,7 +45,7 @@ pub struct Tokens {
     #[cfg_attr(feature = "openapi", schema(value_type = String, format = "uuid"))]
     pub account: AccountId,
     /// The number of this device within its account.
-    #[cfg_attr(feature = "openapi", schema(value_type = u32))]
+    #[cfg_attr(feature = "openapi", schema(value_type = u32, minimum = 1, maximum = 127))]
     pub device: DeviceId,
     /// The id of this session, as the list of sessions has it.
     #[cfg_attr(feature = "openapi", schema(value_type = String, format = "uuid"))]
@@ -81,9 +81,10 @@ pub struct Refresh {
     /// The newest one.
     pub refresh_token: String,
     /// The device it was given to.
-    #[cfg_attr(feature = "openapi", schema(value_type = u32))]
+    #[cfg_attr(feature = "openapi", schema(value_type = u32, minimum = 1, maximum = 127))]
     pub device: DeviceId,
-    /// XEdDSA by the device's identity key over [`refresh_text`], 64 bytes. Without it the token is worth nothing.
+    /// XEdDSA by the device's identity key, 64 bytes, over `nepto refresh v1`, the server's domain and the base64url of the
+    /// token's SHA-256, a line each. Without it the token is worth nothing.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub signature: Option<Base64>,
 }
@@ -118,7 +119,7 @@ pub struct Session {
     #[cfg_attr(feature = "openapi", schema(value_type = String, format = "uuid"))]
     pub session: SessionId,
     /// The device it belongs to.
-    #[cfg_attr(feature = "openapi", schema(value_type = u32))]
+    #[cfg_attr(feature = "openapi", schema(value_type = u32, minimum = 1, maximum = 127))]
     pub device: DeviceId,
     /// The wallet that signed it in, EIP-55.
     #[cfg_attr(feature = "openapi", schema(example = "0x5FbDB2315678afecb367f032d93F642f64180aa3"))]

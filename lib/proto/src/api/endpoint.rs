@@ -73,12 +73,21 @@ pub trait Endpoint: Send + Sync + 'static {
     }
 
     /// The path for these parameters. Whatever could be read as something else than a part of it is percent-encoded.
-    fn path(parameters: &Self::Path) -> String {
-        parameters.values().into_iter().fold(Self::PATH.to_owned(), |path, (name, value)| {
-            path.replace(&format!("{{{name}}}"), &percent_encoded(&value))
+    fn path(parameters: &Self::Path) -> Result<String, NotInAPath> {
+        parameters.values().into_iter().try_fold(Self::PATH.to_owned(), |path, (name, value)| {
+            if matches!(value.as_str(), "" | "." | "..") {
+                return Err(NotInAPath(value));
+            }
+            Ok(path.replace(&format!("{{{name}}}"), &percent_encoded(&value)))
         })
     }
 }
+
+/// A parameter with which a path would be another one. `.` and `..` are steps within a path, also percent-encoded (URL Standard,
+/// "single-dot" and "double-dot URL path segment"), and nothing leaves a part out.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("nothing can be looked up by the name {0:?}; name it otherwise")]
+pub struct NotInAPath(pub String);
 
 /// Codes of everything.
 const ALWAYS: &[ErrorCode] = &[ErrorCode::RateLimited, ErrorCode::Timeout, ErrorCode::Unavailable, ErrorCode::Internal];
@@ -315,6 +324,24 @@ macro_rules! path_parameters {
 }
 pub(crate) use path_parameters;
 
+/// Declares what stands behind paths, all of which may be left out: each part with its type, and what it may look like for the
+/// description. What is absent is not written, and what is unknown is refused.
+macro_rules! query_parameters {
+    ($($(#[$doc:meta])* $name:ident { $($(#[$field_doc:meta])* $field:ident: $type:ty as $shape:ident),+ $(,)? })+) => {$(
+        $(#[$doc])*
+        #[derive(Debug, Clone, PartialEq, Eq, Default, serde::Serialize, serde::Deserialize)]
+        #[cfg_attr(feature = "openapi", derive(utoipa::IntoParams), into_params(parameter_in = Query))]
+        #[serde(deny_unknown_fields)]
+        pub struct $name {$(
+            $(#[$field_doc])*
+            #[serde(default, skip_serializing_if = "Option::is_none")]
+            #[cfg_attr(feature = "openapi", param(value_type = crate::api::parameters::$shape, required = false, inline))]
+            pub $field: Option<$type>,
+        )+}
+    )+};
+}
+pub(crate) use query_parameters;
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -326,8 +353,14 @@ mod tests {
             ("alice_1", "/v1/accounts/alice_1"),
             ("../me?x#y", "/v1/accounts/..%2Fme%3Fx%23y"),
             ("ä %", "/v1/accounts/%C3%A4%20%25"),
+            ("%2e%2E", "/v1/accounts/%252e%252E"),
+            ("...", "/v1/accounts/..."),
         ] {
-            assert_eq!(LookUpAccount::path(&ReferencePath { account: reference.into() }), path);
+            assert_eq!(LookUpAccount::path(&ReferencePath { account: reference.into() }).unwrap(), path);
+        }
+        for step in ["", ".", ".."] {
+            let refused = LookUpAccount::path(&ReferencePath { account: step.into() });
+            assert_eq!(refused, Err(NotInAPath(step.into())));
         }
     }
 }

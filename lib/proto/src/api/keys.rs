@@ -89,7 +89,8 @@ pub struct KeyStock {
     pub ec: u32,
     /// How many Kyber prekeys.
     pub kyber: u32,
-    /// The sum of the EC prekeys' [tags](one_time_tag), modulo 2^48.
+    /// The sum of the EC prekeys' tags, modulo 2^48. A tag is the first six bytes of the SHA-256 over id (4 bytes,
+    /// big-endian) and key, as a big-endian number.
     pub ec_sum: u64,
     /// The same of the Kyber prekeys.
     pub kyber_sum: u64,
@@ -131,7 +132,7 @@ pub fn sum_of_tags(tags: impl IntoIterator<Item = u64>) -> u64 {
 #[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 #[serde(deny_unknown_fields)]
 pub struct CheckKeys {
-    /// See [`repeated_use_digest`].
+    /// SHA-256 over identity key, id of the signed prekey (big-endian, 4 bytes), signed prekey, id of the last resort, last resort.
     #[cfg_attr(
         feature = "openapi",
         schema(value_type = String, format = "base64url", pattern = "^[0-9A-Za-z_-]{42}[AEIMQUYcgkosw048]$")
@@ -139,7 +140,7 @@ pub struct CheckKeys {
     pub digest: Base64,
 }
 
-/// The answer to [`CheckKeys`].
+/// Whether server and device have the same repeated-use keys.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 pub struct KeysMatch {
@@ -164,10 +165,10 @@ pub fn repeated_use_digest(identity_key: &[u8], signed_prekey: (u32, &[u8]), las
 #[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 pub struct PublicDevice {
     /// Its number within the account.
-    #[cfg_attr(feature = "openapi", schema(value_type = u32))]
+    #[cfg_attr(feature = "openapi", schema(value_type = u32, minimum = 1, maximum = 127))]
     pub device: DeviceId,
     /// Chosen at random by the installation: another one is another installation under the same number.
-    #[cfg_attr(feature = "openapi", schema(value_type = u32))]
+    #[cfg_attr(feature = "openapi", schema(value_type = u32, minimum = 1, maximum = 16_380))]
     pub registration_id: RegistrationId,
     /// Its Signal identity, 33 bytes.
     pub identity_key: Base64,
@@ -238,7 +239,7 @@ pub struct PrekeyBundles {
 #[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 pub struct OwnDevice {
     /// Its number within the account, 1 to 127.
-    #[cfg_attr(feature = "openapi", schema(value_type = u32))]
+    #[cfg_attr(feature = "openapi", schema(value_type = u32, minimum = 1, maximum = 127))]
     pub device: DeviceId,
     /// The name that the device gave itself.
     pub name: String,

@@ -19,8 +19,6 @@ use crate::ErrorCode;
 
 /// Bytes, as base64url without padding.
 #[derive(Debug, Clone, PartialEq, Eq, Hash, Default)]
-#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
-#[cfg_attr(feature = "openapi", schema(value_type = String, format = "base64url"))]
 pub struct Base64(pub Vec<u8>);
 
 impl Serialize for Base64 {

@@ -2,11 +2,11 @@
 //! rest, invites.
 
 use std::collections::BTreeMap;
-use std::fmt;
-use std::str::FromStr;
 
 use serde::{Deserialize, Serialize};
 use time::OffsetDateTime;
+
+use crate::kinds::kinds;
 
 /// A message that a consumer could not process.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -141,46 +141,19 @@ pub struct JobRun {
     pub is_manual: bool,
 }
 
-/// How a run of a job ended.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "snake_case")]
-pub enum JobOutcome {
-    /// It has not.
-    Running,
-    /// Well.
-    Ok,
-    /// With an error.
-    Failed,
-    /// It took longer than it may.
-    Timeout,
-    /// Its process was gone, or stood still, and another run took its place.
-    Superseded,
-}
-
-impl JobOutcome {
-    /// As on the wire.
-    pub const fn as_str(self) -> &'static str {
-        match self {
-            Self::Running => "running",
-            Self::Ok => "ok",
-            Self::Failed => "failed",
-            Self::Timeout => "timeout",
-            Self::Superseded => "superseded",
-        }
-    }
-}
-
-impl fmt::Display for JobOutcome {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(self.as_str())
-    }
-}
-
-impl FromStr for JobOutcome {
-    type Err = ();
-    fn from_str(text: &str) -> Result<Self, ()> {
-        let all = [Self::Running, Self::Ok, Self::Failed, Self::Timeout, Self::Superseded];
-        all.into_iter().find(|outcome| outcome.as_str() == text).ok_or(())
+kinds! {
+    /// How a run of a job ended.
+    JobOutcome {
+        /// It has not.
+        Running = "running",
+        /// Well.
+        Ok = "ok",
+        /// With an error.
+        Failed = "failed",
+        /// It took longer than it may.
+        Timeout = "timeout",
+        /// Its process was gone, or stood still, and another run took its place.
+        Superseded = "superseded",
     }
 }
 

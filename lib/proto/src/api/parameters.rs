@@ -1,10 +1,11 @@
-//! What the parameters of the HTTP API look like, for its description. What is described here is what the server reads, and no
-//! more.
+//! What the parameters of the HTTP API look like, and bytes in its bodies, for its description. What is described here is what
+//! the server reads, and no more.
 
 use utoipa::openapi::schema::{ObjectBuilder, Schema, Type};
 use utoipa::openapi::{KnownFormat, RefOr, SchemaFormat};
 use utoipa::{PartialSchema, ToSchema};
 
+use super::Base64;
 pub use super::assets::{BalanceKind, TokenStandard};
 
 macro_rules! texts {
@@ -83,3 +84,69 @@ impl PartialSchema for Flag {
 }
 
 impl ToSchema for Flag {}
+
+impl PartialSchema for Base64 {
+    fn schema() -> RefOr<Schema> {
+        let bytes =
+            ObjectBuilder::new().schema_type(Type::String).description(Some("Bytes, as base64url without padding."));
+        // the bits that the last letter has too many are 0
+        let pattern = "^([0-9A-Za-z_-]{4})*([0-9A-Za-z_-][AQgw]|[0-9A-Za-z_-]{2}[AEIMQUYcgkosw048])?$";
+        bytes.format(Some(SchemaFormat::Custom("base64url".to_owned()))).pattern(Some(pattern)).into()
+    }
+}
+
+impl ToSchema for Base64 {}
+
+#[cfg(test)]
+mod tests {
+    use proptest::string::string_regex;
+    use proptest::test_runner::TestRunner;
+
+    use super::*;
+    use crate::api::keys::PublicDevice;
+    use crate::{DeviceId, RegistrationId};
+
+    fn object<T: PartialSchema>() -> serde_json::Value {
+        serde_json::to_value(T::schema()).unwrap()
+    }
+
+    /// Whatever is described so can be read.
+    fn is_read<T: PartialSchema>(read: impl Fn(&str) -> bool) {
+        let object = object::<T>();
+        let pattern = object["pattern"].as_str().unwrap();
+        let inside = pattern.strip_prefix('^').unwrap().strip_suffix('$').unwrap();
+        TestRunner::deterministic()
+            .run(&string_regex(inside).unwrap(), |text| {
+                proptest::prop_assert!(read(&text), "{text:?} is described by {pattern} and not read");
+                Ok(())
+            })
+            .unwrap();
+    }
+
+    #[test]
+    fn what_is_described_is_read() {
+        is_read::<AccountId>(|text| text.parse::<crate::AccountId>().is_ok());
+        is_read::<Devices>(|text| text.split(',').all(|device| device.parse::<DeviceId>().is_ok()));
+        is_read::<Address>(|text| text.parse::<alloy_primitives::Address>().is_ok());
+        let bytes = |text: &str| serde_json::from_value::<Base64>(text.into()).is_ok();
+        is_read::<Base64>(bytes);
+        for other in ["A", "AA==", "AB", "AAB", "+/==", "AAAAA", " "] {
+            assert!(!bytes(other), "{other}: the pattern says no more than what is true");
+        }
+    }
+
+    #[test]
+    fn the_bounds_of_a_device_are_those_that_are_described() {
+        let device = object::<PublicDevice>();
+        let bounds = |field: &str| {
+            let field = &device["properties"][field];
+            [&field["minimum"], &field["maximum"]].map(|bound| bound.as_f64().unwrap() as u32)
+        };
+        let [least, most] = bounds("device");
+        assert!(DeviceId::try_from(least).is_ok() && DeviceId::try_from(least - 1).is_err());
+        assert!(DeviceId::try_from(most).is_ok() && DeviceId::try_from(most + 1).is_err());
+        let [least, most] = bounds("registration_id");
+        assert!(RegistrationId::try_from(least).is_ok() && RegistrationId::try_from(least - 1).is_err());
+        assert!(RegistrationId::try_from(most).is_ok() && RegistrationId::try_from(most + 1).is_err());
+    }
+}

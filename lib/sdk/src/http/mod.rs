@@ -115,8 +115,8 @@ impl Http {
 
     fn write<E: Endpoint>(&self, path: &E::Path, query: &E::Query, body: &E::Body) -> Result<Call, SdkError> {
         let unwritable = || SdkError::Internal("a request could not be written");
-        let mut url = self.base.clone();
-        url.set_path(&format!("{}{}", self.base.path().trim_end_matches('/'), E::path(path)));
+        let (mut url, path) = (self.base.clone(), E::path(path)?);
+        url.set_path(&format!("{}{path}", self.base.path().trim_end_matches('/')));
         let method = reqwest::Method::from_bytes(E::METHOD.as_str().as_bytes()).map_err(|_| unwritable())?;
         let mut request = self.client.request(method, url).query(query);
         if E::TAKES == Media::Json {
@@ -272,6 +272,9 @@ pub(crate) fn is_loopback(url: &Url) -> bool {
 
 #[cfg(test)]
 mod tests {
+    use nepto_proto::api::endpoint::NoParameters;
+    use nepto_proto::api::endpoints::accounts::{LookUpAccount, ReferencePath};
+
     use super::*;
 
     fn refusal(code: ErrorCode, retry_after_s: Option<u64>) -> SdkError {
@@ -305,6 +308,23 @@ mod tests {
             }
             let page = SdkError::Unexpected { status: 500, url: String::new() };
             assert_eq!(pause(is_repeatable, &page, 1), None);
+        }
+    }
+
+    #[test]
+    fn what_is_asked_is_the_endpoint_and_nothing_else() {
+        let http = Http::new("https://chat.example.org/nepto/", Env::system(), Box::new(())).unwrap();
+        let asked = |account: &str| {
+            let path = ReferencePath { account: account.to_owned() };
+            let call = http.write::<LookUpAccount>(&path, &NoParameters {}, &())?;
+            Ok::<_, SdkError>(call.request.url().to_string())
+        };
+        assert_eq!(asked("alice").unwrap(), "https://chat.example.org/nepto/v1/accounts/alice");
+        assert_eq!(asked("../info").unwrap(), "https://chat.example.org/nepto/v1/accounts/..%2Finfo");
+        assert_eq!(asked("%2e%2e").unwrap(), "https://chat.example.org/nepto/v1/accounts/%252e%252e");
+        for step in ["", ".", ".."] {
+            let refused = asked(step).unwrap_err();
+            assert!(matches!(refused, SdkError::NotInAPath(_)) && !refused.is_temporary(), "{refused}");
         }
     }
 

@@ -2,6 +2,7 @@
 
 use std::collections::BTreeSet;
 use std::process::Output;
+use std::time::Instant;
 
 use futures_util::StreamExt;
 use nepto_proto::ErrorCode;
@@ -46,6 +47,17 @@ async fn a_configuration_is_validated_before_anything_starts() {
     assert!(!absent.status.success() && said(&absent).contains("/nowhere.toml"));
     let misspelt = server(&["check-config"], &[("NEPTO_NATS__URI", "nats://x")]).await;
     assert!(!misspelt.status.success() && said(&misspelt).contains("uri"), "{}", said(&misspelt));
+}
+
+/// Else whoever waits at the port makes systemd start it so often that systemd closes the port.
+#[tokio::test]
+async fn a_start_that_fails_at_a_port_of_systemd_takes_its_time() {
+    for (arguments, variable) in [(["check-config"], "NEPTO_NATS__URI"), (["no-role"], "NEPTO_NATS__URL")] {
+        let begun = Instant::now();
+        let failed = server(&arguments, &[(variable, "nats://x"), ("LISTEN_FDS", "1")]).await;
+        assert_eq!(failed.status.code(), Some(2), "{}", said(&failed));
+        assert!(begun.elapsed() >= seconds(1), "{:?}", begun.elapsed());
+    }
 }
 
 #[tokio::test]
@@ -206,6 +218,8 @@ async fn the_description_names_every_route_and_every_failure_is_a_problem() {
     let description: Value =
         http.get(format!("{}/v1/openapi.json", stack.url())).send().await.unwrap().json().await.unwrap();
     assert!(description["openapi"].as_str().unwrap().starts_with("3.1"), "{}", description["openapi"]);
+    // a reader has no source to follow a link into
+    assert!(!description.to_string().contains("[`"));
     let mut named = BTreeSet::new();
     references(&description, &mut named);
     assert!(named.len() > 40, "{named:?}");

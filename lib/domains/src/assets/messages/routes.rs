@@ -7,7 +7,7 @@ use nepto_proto::api::assets::{MessageWithParts, Payments, SentMessages};
 use nepto_proto::api::endpoints::assets::{GetMessage, ListMessages, ListPayments};
 
 use crate::assets::ops::Assets;
-use crate::assets::request::{address, page_of, token_id};
+use crate::request::{address, page_of, token_id};
 
 pub fn routes(assets: Assets) -> Routes {
     Routes::new().on(all).on(one).on(payments).with_state(assets)

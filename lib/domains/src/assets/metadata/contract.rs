@@ -5,11 +5,11 @@ use std::time::Duration;
 use alloy_primitives::{Address, Bytes, U256};
 use alloy_sol_types::{SolCall, sol};
 use nepto_chain::rpc::{Limits, Pool, RpcError};
-use nepto_proto::api::assets::MetadataReason;
+use nepto_proto::api::assets::{ContractKind, MetadataReason};
 use serde_json::json;
 
 use super::problem::Problem;
-use crate::chains::{Chain, Standard, urls_of};
+use crate::chains::{Chain, urls_of};
 
 sol! {
     function tokenURI(uint256 id) external view returns (string);
@@ -36,13 +36,13 @@ pub enum Call {
     Uri,
 }
 
-/// How a contract of this standard is asked: each in turn, until one has an answer.
-pub const fn calls_of(standard: Standard) -> &'static [Call] {
-    match standard {
-        Standard::Erc721 => &[Call::TokenUri],
-        Standard::Erc1155 => &[Call::Uri],
-        Standard::Token => &[Call::TokenUri, Call::Uri],
-        Standard::Erc20 | Standard::Staking | Standard::Multisend => &[],
+/// How a contract of this kind is asked: each in turn, until one has an answer.
+pub const fn calls_of(kind: ContractKind) -> &'static [Call] {
+    match kind {
+        ContractKind::Erc721 => &[Call::TokenUri],
+        ContractKind::Erc1155 => &[Call::Uri],
+        ContractKind::Token => &[Call::TokenUri, Call::Uri],
+        ContractKind::Erc20 | ContractKind::Staking | ContractKind::Multisend => &[],
     }
 }
 

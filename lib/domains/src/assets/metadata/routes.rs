@@ -4,7 +4,7 @@ use axum::body::Body;
 use axum::http::{HeaderMap, HeaderValue, StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use nepto_kit::Failure;
-use nepto_kit::http::{Asked, Routes};
+use nepto_kit::http::{Asked, Routes, etag};
 use nepto_proto::ErrorCode;
 use nepto_proto::api::assets::{HeldTokens, Token};
 use nepto_proto::api::endpoints::assets::{GetToken, GetTokenImage, ListOwnTokens, RefreshMetadata, TokenPath};
@@ -14,7 +14,7 @@ use super::Metadata;
 use super::cache::Cached;
 use super::contract::TokenKey;
 use super::page::Mark;
-use crate::assets::request::{address, page_of, token_id};
+use crate::request::{address, page_of, token_id};
 
 /// Bytes of an image that wait for a client's connection.
 const CHUNK_BYTES: usize = 64 * 1024;
@@ -53,13 +53,9 @@ async fn image(metadata: Metadata, asked: Asked<GetTokenImage>) -> Result<Respon
 }
 
 fn response(key: &TokenKey, asked: &HeaderMap, image: Cached) -> Result<Response, Failure> {
-    let etag = format!("\"{}\"", image.digest);
-    let has_it = asked.get_all(header::IF_NONE_MATCH).iter().any(|tags| {
-        let mut tags = tags.to_str().unwrap_or_default().split(',');
-        tags.any(|tag| matches!(tag.trim().trim_start_matches("W/"), tag if tag == etag || tag == "*"))
-    });
+    let tag = format!("\"{}\"", image.digest);
     let name = format!("attachment; filename=\"{}.{}\"", key.token, image.kind.extension());
-    let mut response = match has_it {
+    let mut response = match etag::is_known(asked, &tag) {
         true => StatusCode::NOT_MODIFIED.into_response(),
         false => {
             let chunks = ReaderStream::with_capacity(tokio::fs::File::from_std(image.file), CHUNK_BYTES);
@@ -71,7 +67,7 @@ fn response(key: &TokenKey, asked: &HeaderMap, image: Cached) -> Result<Response
         }
     };
     let headers = response.headers_mut();
-    headers.insert(header::ETAG, etag.parse().map_err(|error| Failure::internal(anyhow::Error::new(error)))?);
+    headers.insert(header::ETAG, tag.parse().map_err(|error| Failure::internal(anyhow::Error::new(error)))?);
     headers.insert(
         header::CONTENT_DISPOSITION,
         name.parse().map_err(|error| Failure::internal(anyhow::Error::new(error)))?,

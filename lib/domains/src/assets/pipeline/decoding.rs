@@ -89,6 +89,17 @@ pub fn read(
     rejected
 }
 
+/// The logs of a block that make their contracts incomplete no more, as they could be decoded now. One whose address is none made no
+/// contract incomplete.
+fn taken(block: &wire::Block, noted: &Noted) -> Vec<Unread> {
+    let logs = block.logs.iter();
+    let of_contracts = logs.filter_map(|log| {
+        let contract = log.address[..].try_into().ok()?;
+        Some(Unread::log(contract, (block.number, log.index)))
+    });
+    of_contracts.filter(|unread| !noted.unread.contains(unread)).collect()
+}
+
 impl PipelineWorker {
     /// Decodes all logs; what can't be decoded is dead-lettered first.
     pub async fn decode(
@@ -122,15 +133,10 @@ impl PipelineWorker {
             if block_effects.events == 0 {
                 continue;
             }
-            let positions = || block.logs.iter().map(|log| (block.number, log.index));
-            for (contract, at) in block.logs.iter().filter_map(|log| log.address[..].try_into().ok()).zip(positions()) {
-                let unread = Unread::log(contract, at);
-                if !block_effects.noted.unread.contains(&unread) {
-                    block_effects.noted.read.insert(unread);
-                }
-            }
+            block_effects.noted.read.extend(taken(block, &block_effects.noted));
+            let retried = block.logs.iter().map(|log| (block.number, log.index)).collect();
             let before = std::mem::replace(&mut state.shapes, shapes);
-            match self.apply(state, after, block_effects, true, positions().collect()).await {
+            match self.apply(state, after, block_effects, true, retried).await {
                 Err(error) if error.downcast_ref::<DbError>().is_some_and(|e| matches!(e, DbError::Exists)) => {
                     state.shapes = before;
                 }
@@ -217,5 +223,23 @@ impl PipelineWorker {
         ctx.jetstream.publish_with_headers(subject, headers, body.into()).await?.await?;
         crash::at(self.pipeline.as_str(), "dead-lettered");
         Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use alloy_primitives::Address;
+
+    use super::*;
+
+    #[test]
+    fn a_log_is_taken_at_its_own_place_whatever_is_between() {
+        let log = |index, address: &[u8]| wire::Log { index, address: address.to_vec(), ..Default::default() };
+        let [first, second, third] = [1, 2, 3].map(Address::repeat_byte);
+        let logs = vec![log(3, &first[..]), log(5, b"no address"), log(8, &second[..]), log(9, &third[..])];
+        let block = wire::Block { number: 7, logs, ..Default::default() };
+        let mut noted = Noted::default();
+        noted.unread.insert(Unread::log(third, (7, 9)));
+        assert_eq!(taken(&block, &noted), [Unread::log(first, (7, 3)), Unread::log(second, (7, 8))]);
     }
 }

@@ -9,7 +9,7 @@ use nepto_proto::svc::collector::Pipeline;
 use surrealdb::types::SurrealValue;
 
 use super::packed::Undo;
-use super::rows::{Added, AddedRow, Rows, ShapeRow, shape_id, shape_row, unread_id};
+use super::rows::{Added, AddedRow, ChangedRows, ShapeRow, shape_id, shape_row, unread_id};
 use super::tables::{Changes, Reverts};
 use super::{CursorRow, DeltaKey, HeldRow, Store, cursor_id, held_id, holding_of};
 use crate::assets::model::{Amount, BlockEffects, Delta, Holding};
@@ -113,8 +113,8 @@ impl Store {
         };
         let mut applied =
             Applied { seq, late, deltas: block_effects.deltas.iter().map(added).collect(), rows: Vec::new() };
-        let Rows { deltas, turns, unread, sent, parts, added } =
-            Rows::new(DeltaKey { chain, pipeline, late, seq }, block_effects, after.final_height);
+        let ChangedRows { deltas, turns, unread, sent, parts, added } =
+            ChangedRows::new(DeltaKey { chain, pipeline, late, seq }, block_effects, after.final_height);
         applied.rows = added;
         // one whose block is orphaned may come again in another
         let retried = change.retried.iter();

@@ -138,7 +138,7 @@ impl AddedRow {
 
 /// All rows of a change.
 #[derive(Debug, Default)]
-pub struct Rows {
+pub struct ChangedRows {
     pub deltas: Vec<DeltaRow>,
     pub turns: Vec<TurnRow>,
     pub unread: Vec<UnreadRow>,
@@ -148,7 +148,7 @@ pub struct Rows {
     pub added: Vec<AddedRow>,
 }
 
-impl Rows {
+impl ChangedRows {
     /// Effects become rows.
     pub fn new(key: DeltaKey, block_effects: &BlockEffects, final_height: u64) -> Self {
         let mut rows = Self { deltas: deltas(key, block_effects, final_height), ..Self::default() };

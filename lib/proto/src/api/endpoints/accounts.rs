@@ -1,12 +1,8 @@
 //! Profiles, handles and contacts.
 
-use serde::{Deserialize, Serialize};
-
 use crate::AccountId;
 use crate::api::accounts::{Account, Contact, Contacts, SetConsent, UpdateProfile};
-use crate::api::endpoint::path_parameters;
-#[cfg(feature = "openapi")]
-use crate::api::parameters;
+use crate::api::endpoint::{path_parameters, query_parameters};
 
 path_parameters! {
     /// An account, by any of its names.
@@ -22,19 +18,14 @@ path_parameters! {
     }
 }
 
-/// A page of contacts.
-#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
-#[cfg_attr(feature = "openapi", derive(utoipa::IntoParams), into_params(parameter_in = Query))]
-#[serde(deny_unknown_fields)]
-pub struct ContactsPage {
-    /// The `next` of the page before.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    #[cfg_attr(feature = "openapi", param(value_type = parameters::AccountId, required = false, inline))]
-    pub after: Option<AccountId>,
-    /// Contacts of the page, 50 without it.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    #[cfg_attr(feature = "openapi", param(value_type = parameters::Limit, required = false, inline))]
-    pub limit: Option<usize>,
+query_parameters! {
+    /// A page of contacts.
+    ContactsPage {
+        /// The `next` of the page before.
+        after: AccountId as AccountId,
+        /// Contacts of the page, 50 without it.
+        limit: usize as Limit,
+    }
 }
 
 crate::endpoints! {

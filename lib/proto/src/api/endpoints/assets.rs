@@ -6,7 +6,7 @@ use crate::api::assets::{
     self, Balance, BalanceKind, Contracts, HeldTokens, History, Holders, Holdings, MessageWithParts, Owner, Payments,
     SentMessages, Token, TokenStandard, Transaction, Transactions,
 };
-use crate::api::endpoint::path_parameters;
+use crate::api::endpoint::{path_parameters, query_parameters};
 #[cfg(feature = "openapi")]
 use crate::api::parameters;
 
@@ -56,23 +56,7 @@ path_parameters! {
     }
 }
 
-/// Declares queries: what is absent is not written, and what is unknown is refused.
-macro_rules! queries {
-    ($($(#[$doc:meta])* $name:ident { $($(#[$field_doc:meta])* $field:ident: $type:ty as $shape:ident),+ $(,)? })+) => {$(
-        $(#[$doc])*
-        #[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
-        #[cfg_attr(feature = "openapi", derive(utoipa::IntoParams), into_params(parameter_in = Query))]
-        #[serde(deny_unknown_fields)]
-        pub struct $name {$(
-            $(#[$field_doc])*
-            #[serde(default, skip_serializing_if = "Option::is_none")]
-            #[cfg_attr(feature = "openapi", param(value_type = parameters::$shape, required = false, inline))]
-            pub $field: Option<$type>,
-        )+}
-    )+};
-}
-
-queries! {
+query_parameters! {
     /// How certain an answer must be.
     Certainty {
         /// Only what can't change any more; without it, what was seen in the newest blocks as well.

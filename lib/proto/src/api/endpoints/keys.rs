@@ -1,13 +1,9 @@
 //! Devices and their prekeys.
 
-use serde::{Deserialize, Serialize};
-
 use super::accounts::AccountPath;
 use crate::DeviceId;
-use crate::api::endpoint::path_parameters;
+use crate::api::endpoint::{path_parameters, query_parameters};
 use crate::api::keys::{self, DeviceDirectory, KeyCount, KeyStock, KeysMatch, OwnDevices, PrekeyBundles};
-#[cfg(feature = "openapi")]
-use crate::api::parameters;
 
 path_parameters! {
     /// A device of the own account.
@@ -17,15 +13,12 @@ path_parameters! {
     }
 }
 
-/// Some devices of an account.
-#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
-#[cfg_attr(feature = "openapi", derive(utoipa::IntoParams), into_params(parameter_in = Query))]
-#[serde(deny_unknown_fields)]
-pub struct SomeDevices {
-    /// Numbers of devices, separated by commas; all devices without it.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    #[cfg_attr(feature = "openapi", param(value_type = parameters::Devices, required = false, inline))]
-    pub devices: Option<String>,
+query_parameters! {
+    /// Some devices of an account.
+    SomeDevices {
+        /// Numbers of devices, separated by commas; all devices without it.
+        devices: String as Devices,
+    }
 }
 
 crate::endpoints! {
