@@ -147,13 +147,17 @@ impl Default for Nats {
 #[derive(Debug, Clone, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct Redis {
-    /// `redis://` or `unix://` address.
+    /// `redis://` or `unix://` address. With Sentinels only its user, password and database count.
     pub url: String,
+    /// Addresses of the Sentinels that say where the primary is; none if it stays where it is.
+    pub sentinels: Vec<String>,
+    /// What the Sentinels call it.
+    pub master: String,
 }
 
 impl Default for Redis {
     fn default() -> Self {
-        Self { url: "redis://127.0.0.1:6379".into() }
+        Self { url: "redis://127.0.0.1:6379".into(), sentinels: Vec::new(), master: "nepto".into() }
     }
 }
 
@@ -377,6 +381,15 @@ impl Config {
         if self.nats.dead_letters_bytes_max < 1024 * 1024 {
             return bad("nats.dead_letters_bytes_max", "must be 1048576 (1 MiB) or more");
         }
+        if self.redis.sentinels.iter().any(|url| !url.starts_with("redis://")) {
+            return bad("redis.sentinels", "must be addresses like redis://10.0.0.1:26379");
+        }
+        if !self.redis.sentinels.is_empty() && self.redis.master.is_empty() {
+            return bad(
+                "redis.master",
+                "must be what `sentinel monitor` of the Sentinels' configuration calls the primary",
+            );
+        }
         if self.public.chains.is_empty() {
             return bad("public.chains", "at least one chain must be accepted");
         }
@@ -444,6 +457,8 @@ mod tests {
         for (text, field) in [
             ("[nats]\nshards = 0", "shards"),
             ("[nats]\nreplicas = 9", "nats.replicas"),
+            ("[redis]\nsentinels = [\"10.0.0.1:26379\"]", "redis.sentinels"),
+            ("[redis]\nsentinels = [\"redis://10.0.0.1:26379\"]\nmaster = \"\"", "redis.master"),
             ("[public]\nchains = []", "public.chains"),
             ("[public]\ndomain = \"https://x\"", "public.domain"),
             ("[public]\nsockets = [\"http://x\"]", "public.sockets"),

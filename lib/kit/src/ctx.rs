@@ -58,7 +58,7 @@ impl Ctx {
             name => name.into(),
         };
         let (client, nats_connects) = nats::connect(&config.nats, &node, &health).await?;
-        let redis = Redis::connect(&config.redis.url).await?;
+        let redis = Redis::connect(&config.redis).await?;
         redis.register(&health, &node);
         let databases = match with_database {
             true => Some(Arc::new(Databases::connect(&config.database, random.clone()).await?)),

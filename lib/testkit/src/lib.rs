@@ -37,6 +37,7 @@ mod stack;
 mod transaction;
 mod untrusted_host;
 mod wait;
+mod watched_redis;
 
 pub use self::redis::Redis;
 pub use anvil::{Anvil, AnvilBuilder, MNEMONIC, Snapshot, anvil_program};
@@ -54,3 +55,4 @@ pub use stack::{Builder, Stack};
 pub use transaction::{Included, Receipt, Transaction};
 pub use untrusted_host::{Answer, UntrustedHost};
 pub use wait::{eventually, seconds};
+pub use watched_redis::WatchedRedis;
