@@ -119,8 +119,10 @@ impl Default for Public {
 #[derive(Debug, Clone, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct Nats {
-    /// One or more servers, comma-separated.
+    /// One or more servers, comma-separated. The others of their cluster need not be named.
     pub url: String,
+    /// Where the servers' monitors are, `http://<host>:8222`: each is asked at the start whether it syncs what it acknowledges.
+    pub monitors: Vec<String>,
     /// A `.creds` file, if the servers ask for one.
     pub credentials_file: Option<PathBuf>,
     /// Copies of every stream: 1 on one machine, 3 in a cluster.
@@ -135,6 +137,7 @@ impl Default for Nats {
     fn default() -> Self {
         Self {
             url: "nats://127.0.0.1:4222".into(),
+            monitors: Vec::new(),
             credentials_file: None,
             replicas: 1,
             shards: Shards::DEFAULT,
@@ -377,6 +380,9 @@ impl Config {
         if !(1..=5).contains(&self.nats.replicas) {
             return bad("nats.replicas", "must be 1 to 5");
         }
+        if self.nats.monitors.iter().any(|url| !url.starts_with("http://") && !url.starts_with("https://")) {
+            return bad("nats.monitors", "must be addresses like http://10.0.0.5:8222");
+        }
         // room for two messages of the largest size, with their headers
         if self.nats.dead_letters_bytes_max < 1024 * 1024 {
             return bad("nats.dead_letters_bytes_max", "must be 1048576 (1 MiB) or more");
@@ -459,6 +465,7 @@ mod tests {
             ("[nats]\nreplicas = 9", "nats.replicas"),
             ("[redis]\nsentinels = [\"10.0.0.1:26379\"]", "redis.sentinels"),
             ("[redis]\nsentinels = [\"redis://10.0.0.1:26379\"]\nmaster = \"\"", "redis.master"),
+            ("[nats]\nmonitors = [\"10.0.0.5:8222\"]", "nats.monitors"),
             ("[public]\nchains = []", "public.chains"),
             ("[public]\ndomain = \"https://x\"", "public.domain"),
             ("[public]\nsockets = [\"http://x\"]", "public.sockets"),

@@ -53,11 +53,12 @@ impl Ctx {
     /// Connects to everything a role needs; `with_database` says whether that includes SurrealDB.
     pub async fn connect(config: Config, with_database: bool) -> anyhow::Result<Self> {
         let (clock, random, health) = (Clock::default(), Random::default(), Health::default());
+        let stop = CancellationToken::new();
         let node: Arc<str> = match config.node.name.as_str() {
             "" => format!("node-{}", random.alphanumeric(8)).into(),
             name => name.into(),
         };
-        let (client, nats_connects) = nats::connect(&config.nats, &node, &health).await?;
+        let (client, nats_connects) = nats::connect(&config.nats, &node, &health, stop.clone()).await?;
         let redis = Redis::connect(&config.redis).await?;
         redis.register(&health, &node);
         let databases = match with_database {
@@ -76,7 +77,7 @@ impl Ctx {
             clock,
             random,
             health,
-            stop: CancellationToken::new(),
+            stop,
             tasks: TaskTracker::new(),
             node,
         })
