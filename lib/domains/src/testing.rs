@@ -20,7 +20,7 @@ MCowBQYDK2VwAyEAGb9ECWmEzf6FQbrBZ9w7lshQhqowtrbLDFw4rXAxZuE=
 /// A domain's database with its schema, empty.
 pub async fn database(domain: Domain) -> Db {
     let config = Database { url: "mem://".into(), ..Database::default() };
-    let databases = Databases::connect(&config, Random::default()).await.unwrap();
+    let databases = Databases::new(&config, Random::default());
     let db = databases.of(domain.name).await.unwrap();
     db.migrate(domain.schema).await.unwrap();
     // a second time changes nothing

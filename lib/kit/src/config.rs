@@ -6,6 +6,7 @@
 //! Read from a TOML file and then from the environment: `NEPTO_<SECTION>__<FIELD>` sets one field, for example
 //! `NEPTO_NATS__URL=nats://10.0.0.5:4222` or `NEPTO_PUBLIC__CHAINS=[1,137]`.
 
+mod database;
 mod fetch;
 mod http;
 mod section;
@@ -23,6 +24,7 @@ use serde::Deserialize;
 use self::section::Sections;
 use self::source::Source;
 
+pub use database::{Database, Elsewhere, Place, UserOf};
 pub use fetch::Fetch;
 pub use http::Http;
 pub use section::{Declared, Section};
@@ -161,24 +163,6 @@ pub struct Redis {
 impl Default for Redis {
     fn default() -> Self {
         Self { url: "redis://127.0.0.1:6379".into(), sentinels: Vec::new(), master: "nepto".into() }
-    }
-}
-
-/// Where SurrealDB is, and who signs in to it.
-#[derive(Debug, Clone, Deserialize)]
-#[serde(default, deny_unknown_fields)]
-pub struct Database {
-    /// `surrealkv://<folder>` embedded in this process, or `ws://<host>:<port>` of a server.
-    pub url: String,
-    /// User of a server; not used when embedded.
-    pub username: String,
-    /// File with the password of that user, so that it stands in no configuration.
-    pub password_file: Option<PathBuf>,
-}
-
-impl Default for Database {
-    fn default() -> Self {
-        Self { url: "surrealkv://.nepto/database".into(), username: "root".into(), password_file: None }
     }
 }
 
@@ -407,6 +391,7 @@ impl Config {
         {
             return bad("public.sockets", "must be ws:// or wss:// addresses");
         }
+        database::check(&self.database)?;
         fetch::check(&self.fetch)?;
         http::check(&self.http)
     }
@@ -463,9 +448,9 @@ mod tests {
         for (text, field) in [
             ("[nats]\nshards = 0", "shards"),
             ("[nats]\nreplicas = 9", "nats.replicas"),
+            ("[nats]\nmonitors = [\"10.0.0.5:8222\"]", "nats.monitors"),
             ("[redis]\nsentinels = [\"10.0.0.1:26379\"]", "redis.sentinels"),
             ("[redis]\nsentinels = [\"redis://10.0.0.1:26379\"]\nmaster = \"\"", "redis.master"),
-            ("[nats]\nmonitors = [\"10.0.0.5:8222\"]", "nats.monitors"),
             ("[public]\nchains = []", "public.chains"),
             ("[public]\ndomain = \"https://x\"", "public.domain"),
             ("[public]\nsockets = [\"http://x\"]", "public.sockets"),

@@ -50,7 +50,7 @@ pub struct Ctx {
 }
 
 impl Ctx {
-    /// Connects to everything a role needs; `with_database` says whether that includes SurrealDB.
+    /// Connects to everything a role needs; `with_database` says whether its domains may connect to SurrealDB as well.
     pub async fn connect(config: Config, with_database: bool) -> anyhow::Result<Self> {
         let (clock, random, health) = (Clock::default(), Random::default(), Health::default());
         let stop = CancellationToken::new();
@@ -61,10 +61,7 @@ impl Ctx {
         let (client, nats_connects) = nats::connect(&config.nats, &node, &health, stop.clone()).await?;
         let redis = Redis::connect(&config.redis).await?;
         redis.register(&health, &node);
-        let databases = match with_database {
-            true => Some(Arc::new(Databases::connect(&config.database, random.clone()).await?)),
-            false => None,
-        };
+        let databases = with_database.then(|| Arc::new(Databases::new(&config.database, random.clone())));
         let tokens = Verifier::load(&config.tokens.verifying_key_file)?;
         Ok(Self {
             jetstream: nats::jetstream(&client),
