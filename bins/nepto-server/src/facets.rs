@@ -16,12 +16,13 @@ pub struct Only<'a>(pub &'a [String]);
 impl Only<'_> {
     const ALL: Self = Self(&[]);
 
-    fn takes(&self, name: &str) -> bool {
+    /// Whether this name is chosen.
+    pub fn takes(&self, name: &str) -> bool {
         self.0.is_empty() || self.0.iter().any(|chosen| chosen == name)
     }
 
     /// A name that does not exist is a mistake, not an empty choice.
-    fn check(&self, what: &str, known: &BTreeSet<&str>) -> anyhow::Result<()> {
+    pub fn check(&self, what: &str, known: &BTreeSet<&str>) -> anyhow::Result<()> {
         match self.0.iter().find(|chosen| !known.contains(chosen.as_str())) {
             None => Ok(()),
             Some(unknown) => {

@@ -2,6 +2,7 @@
 
 mod backfill;
 mod database;
+mod databases;
 mod facets;
 mod meta;
 mod open_files;
@@ -70,6 +71,16 @@ enum Role {
         #[arg(long)]
         restored: bool,
     },
+    /// Makes the users of SurrealDB that the configuration names, each of one database alone
+    DatabaseUsers(databases::Users),
+    /// Copies a domain's database to the server that [database.domains] names, and checks each row; nothing may run meanwhile
+    MoveDatabase {
+        /// The domain, for example `keys`
+        domain: String,
+        /// A configuration that says where it was until now; without it that is where [database] says
+        #[arg(long, value_name = "FILE")]
+        from: Option<PathBuf>,
+    },
     /// Forgets what was collected of a chain, so that the next start reads it from the beginning; nothing may run meanwhile
     ForgetChain {
         /// The chain, by its EIP-155 id: 1 for Ethereum
@@ -89,9 +100,12 @@ impl Role {
             Self::Worker { queues } => Facets { workers: Some(Only(queues)), ..Facets::default() },
             Self::Watcher { .. } => Facets { watchers: true, ..Facets::default() },
             Self::Cron => Facets { jobs: true, ..Facets::default() },
-            Self::Provision { .. } | Self::ForgetChain { .. } | Self::CheckConfig | Self::Database { .. } => {
-                Facets::default()
-            }
+            Self::Provision { .. }
+            | Self::DatabaseUsers(_)
+            | Self::MoveDatabase { .. }
+            | Self::ForgetChain { .. }
+            | Self::CheckConfig
+            | Self::Database { .. } => Facets::default(),
         }
     }
 
@@ -127,7 +141,8 @@ fn main() -> ExitCode {
     if let Role::Database { arguments } = cli.role {
         return database::become_database_process(arguments);
     }
-    let config = match Config::load(cli.config.as_deref(), std::env::vars(), &nepto_domains::sections()) {
+    let config = Config::load(cli.config.as_deref(), std::env::vars(), &nepto_domains::sections());
+    let config = match config.and_then(|config| databases::check_names(&config).map(|()| config)) {
         Ok(config) => config,
         Err(error) => {
             eprintln!("nepto-server: {error}");

@@ -8,7 +8,7 @@ use tokio::signal::unix::{SignalKind, signal};
 use tokio::task::JoinSet;
 
 use crate::facets::Facets;
-use crate::{Role, backfill, open_files, provision, service_manager};
+use crate::{Role, backfill, databases, open_files, provision, service_manager};
 
 /// Runs a role until it is told to stop or a part of it fails.
 pub fn run(role: Role, config: Config) -> anyhow::Result<()> {
@@ -24,6 +24,11 @@ pub fn run(role: Role, config: Config) -> anyhow::Result<()> {
         .thread_stack_size(10 * 1024 * 1024)
         .build()?;
     runtime.block_on(async move {
+        match &role {
+            Role::DatabaseUsers(users) => return users.make(&config).await,
+            Role::MoveDatabase { domain, from } => return databases::move_one(&config, domain, from.as_deref()).await,
+            _ => {}
+        }
         let (facets, domains) = (role.facets(), role.domains());
         facets.check()?;
         if let Role::All | Role::Provision { .. } = role {

@@ -3,7 +3,7 @@
 
 use nepto_kit::Ctx;
 use nepto_kit::clock::Random;
-use nepto_kit::config::{Config, Database};
+use nepto_kit::config::{self, Config, Database};
 use nepto_kit::db::{Databases, Db};
 use nepto_kit::domain::Domain;
 use nepto_kit::redis::Redis;
@@ -24,7 +24,7 @@ MCowBQYDK2VwAyEAGb9ECWmEzf6FQbrBZ9w7lshQhqowtrbLDFw4rXAxZuE=
 /// A domain's database with its schema, empty.
 pub async fn database(domain: Domain) -> Db {
     let config = Database { url: "mem://".into(), ..Database::default() };
-    let databases = Databases::connect(&config, Random::default()).await.unwrap();
+    let databases = Databases::new(&config, Random::default());
     let db = databases.of(domain.name).await.unwrap();
     db.migrate(domain.schema).await.unwrap();
     // a second time changes nothing
@@ -46,7 +46,7 @@ pub async fn connected(nats: &Nats, redis: &RedisServer, change: impl FnOnce(&mu
 
 /// A connection to nowhere.
 pub fn no_redis() -> Redis {
-    Redis::lazy("redis://127.0.0.1:1").unwrap()
+    Redis::lazy(&config::Redis { url: "redis://127.0.0.1:1".into(), ..config::Redis::default() }).unwrap()
 }
 
 /// The n-th account.

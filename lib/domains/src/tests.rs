@@ -5,7 +5,7 @@ mod plans;
 use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 
-use nepto_kit::config::{Config, fields_of};
+use nepto_kit::config::{Config, Elsewhere, fields_of};
 use nepto_kit::nats;
 use toml::Table;
 
@@ -51,15 +51,16 @@ fn the_sample_names_no_field_that_does_not_exist_and_none_is_missing() {
             assert!(written.get(field).is_some(), "{field} of [{section}] is not in the sample");
         }
     }
-    let chain = &sample["chains"][0];
+    let (chain, domain) = (&sample["chains"][0], &sample["database"]["domains"]["keys"]);
     for (table, fields) in [
+        (domain, fields_of::<Elsewhere>()),
         (chain, fields_of::<Chain>()),
         (&chain["contracts"][0], fields_of::<Contract>()),
         (&chain["hooks"][0], fields_of::<Hook>()),
     ] {
         assert!(!fields.is_empty());
         for field in fields {
-            assert!(table.get(field).is_some(), "{field} of a chain is not in the sample");
+            assert!(table.get(field).is_some(), "{field} of a chain or a database is not in the sample");
         }
     }
 }

@@ -6,6 +6,7 @@
 //! Read from a TOML file and then from the environment: `NEPTO_<SECTION>__<FIELD>` sets one field, for example
 //! `NEPTO_NATS__URL=nats://10.0.0.5:4222` or `NEPTO_PUBLIC__CHAINS=[1,137]`.
 
+mod database;
 mod fetch;
 mod http;
 mod section;
@@ -23,6 +24,7 @@ use serde::Deserialize;
 use self::section::Sections;
 use self::source::Source;
 
+pub use database::{Database, Elsewhere, Place, UserOf};
 pub use fetch::Fetch;
 pub use http::Http;
 pub use section::{Declared, Section};
@@ -119,8 +121,10 @@ impl Default for Public {
 #[derive(Debug, Clone, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct Nats {
-    /// One or more servers, comma-separated.
+    /// One or more servers, comma-separated. The others of their cluster need not be named.
     pub url: String,
+    /// Where the servers' monitors are, `http://<host>:8222`: each is asked at the start whether it syncs what it acknowledges.
+    pub monitors: Vec<String>,
     /// A `.creds` file, if the servers ask for one.
     pub credentials_file: Option<PathBuf>,
     /// Copies of every stream: 1 on one machine, 3 in a cluster.
@@ -135,6 +139,7 @@ impl Default for Nats {
     fn default() -> Self {
         Self {
             url: "nats://127.0.0.1:4222".into(),
+            monitors: Vec::new(),
             credentials_file: None,
             replicas: 1,
             shards: Shards::DEFAULT,
@@ -147,31 +152,17 @@ impl Default for Nats {
 #[derive(Debug, Clone, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct Redis {
-    /// `redis://` or `unix://` address.
+    /// `redis://` or `unix://` address. With Sentinels only its user, password and database count.
     pub url: String,
+    /// Addresses of the Sentinels that say where the primary is; none if it stays where it is.
+    pub sentinels: Vec<String>,
+    /// What the Sentinels call it.
+    pub master: String,
 }
 
 impl Default for Redis {
     fn default() -> Self {
-        Self { url: "redis://127.0.0.1:6379".into() }
-    }
-}
-
-/// Where SurrealDB is, and who signs in to it.
-#[derive(Debug, Clone, Deserialize)]
-#[serde(default, deny_unknown_fields)]
-pub struct Database {
-    /// `surrealkv://<folder>` embedded in this process, or `ws://<host>:<port>` of a server.
-    pub url: String,
-    /// User of a server; not used when embedded.
-    pub username: String,
-    /// File with the password of that user, so that it stands in no configuration.
-    pub password_file: Option<PathBuf>,
-}
-
-impl Default for Database {
-    fn default() -> Self {
-        Self { url: "surrealkv://.nepto/database".into(), username: "root".into(), password_file: None }
+        Self { url: "redis://127.0.0.1:6379".into(), sentinels: Vec::new(), master: "nepto".into() }
     }
 }
 
@@ -373,9 +364,21 @@ impl Config {
         if !(1..=5).contains(&self.nats.replicas) {
             return bad("nats.replicas", "must be 1 to 5");
         }
+        if self.nats.monitors.iter().any(|url| !url.starts_with("http://") && !url.starts_with("https://")) {
+            return bad("nats.monitors", "must be addresses like http://10.0.0.5:8222");
+        }
         // room for two messages of the largest size, with their headers
         if self.nats.dead_letters_bytes_max < 1024 * 1024 {
             return bad("nats.dead_letters_bytes_max", "must be 1048576 (1 MiB) or more");
+        }
+        if self.redis.sentinels.iter().any(|url| !url.starts_with("redis://")) {
+            return bad("redis.sentinels", "must be addresses like redis://10.0.0.1:26379");
+        }
+        if !self.redis.sentinels.is_empty() && self.redis.master.is_empty() {
+            return bad(
+                "redis.master",
+                "must be what `sentinel monitor` of the Sentinels' configuration calls the primary",
+            );
         }
         if self.public.chains.is_empty() {
             return bad("public.chains", "at least one chain must be accepted");
@@ -388,6 +391,7 @@ impl Config {
         {
             return bad("public.sockets", "must be ws:// or wss:// addresses");
         }
+        database::check(&self.database)?;
         fetch::check(&self.fetch)?;
         http::check(&self.http)
     }
@@ -444,6 +448,9 @@ mod tests {
         for (text, field) in [
             ("[nats]\nshards = 0", "shards"),
             ("[nats]\nreplicas = 9", "nats.replicas"),
+            ("[nats]\nmonitors = [\"10.0.0.5:8222\"]", "nats.monitors"),
+            ("[redis]\nsentinels = [\"10.0.0.1:26379\"]", "redis.sentinels"),
+            ("[redis]\nsentinels = [\"redis://10.0.0.1:26379\"]\nmaster = \"\"", "redis.master"),
             ("[public]\nchains = []", "public.chains"),
             ("[public]\ndomain = \"https://x\"", "public.domain"),
             ("[public]\nsockets = [\"http://x\"]", "public.sockets"),

@@ -50,20 +50,18 @@ pub struct Ctx {
 }
 
 impl Ctx {
-    /// Connects to everything a role needs; `with_database` says whether that includes SurrealDB.
+    /// Connects to everything a role needs; `with_database` says whether its domains may connect to SurrealDB as well.
     pub async fn connect(config: Config, with_database: bool) -> anyhow::Result<Self> {
         let (clock, random, health) = (Clock::default(), Random::default(), Health::default());
+        let stop = CancellationToken::new();
         let node: Arc<str> = match config.node.name.as_str() {
             "" => format!("node-{}", random.alphanumeric(8)).into(),
             name => name.into(),
         };
-        let (client, nats_connects) = nats::connect(&config.nats, &node, &health).await?;
-        let redis = Redis::connect(&config.redis.url).await?;
+        let (client, nats_connects) = nats::connect(&config.nats, &node, &health, stop.clone()).await?;
+        let redis = Redis::connect(&config.redis).await?;
         redis.register(&health, &node);
-        let databases = match with_database {
-            true => Some(Arc::new(Databases::connect(&config.database, random.clone()).await?)),
-            false => None,
-        };
+        let databases = with_database.then(|| Arc::new(Databases::new(&config.database, random.clone())));
         let tokens = Verifier::load(&config.tokens.verifying_key_file)?;
         Ok(Self {
             jetstream: nats::jetstream(&client),
@@ -76,7 +74,7 @@ impl Ctx {
             clock,
             random,
             health,
-            stop: CancellationToken::new(),
+            stop,
             tasks: TaskTracker::new(),
             node,
         })

@@ -2,29 +2,34 @@
 
 mod column;
 mod connection;
+mod copy;
 mod migrate;
 mod transaction;
+mod users;
 
+use std::collections::BTreeMap;
 use std::os::unix::fs::DirBuilderExt;
 use std::sync::Arc;
 use std::time::Duration;
 
 use nepto_proto::ErrorCode;
-use surrealdb::opt::auth::Root;
 use surrealdb::types::{ErrorDetails, QueryError, SurrealValue, ToSql, Value, Variables};
+use tokio::sync::Mutex;
 
 use crate::address;
 use crate::clock::{Random, backoff};
-use crate::config::Database;
+use crate::config::{Database, Place};
 use crate::health::Health;
-use connection::Connection;
+use connection::{Connection, User};
 
 pub(crate) use self::column::id_of;
 pub use self::column::{Body, Id, Int, Key, Pack, Packed, Rows, Table, Text};
 pub use self::connection::STORE_BOUNDS;
+pub use self::copy::Copied;
 pub use self::migrate::{Migration, Portions};
 use self::transaction::Refusal;
 pub use self::transaction::Transaction;
+pub use self::users::{Export, define_users};
 pub use surrealdb::types::{Bytes, Datetime, RecordId, array, vars};
 
 /// A transaction that conflicts is tried so often in all.
@@ -87,9 +92,11 @@ impl From<surrealdb::Error> for DbError {
     }
 }
 
-/// The connection to SurrealDB, from which each domain gets its own database.
+/// The way to SurrealDB, from which each domain gets its own database: in one store, on one server, or on several.
 pub struct Databases {
-    root: Connection,
+    config: Database,
+    /// What was connected to, by its address. Nothing is connected to before a domain asks for it.
+    open: Mutex<BTreeMap<String, Connection>>,
     random: Random,
 }
 
@@ -97,37 +104,76 @@ pub struct Databases {
 #[derive(Clone)]
 pub struct Db {
     name: Arc<str>,
+    /// Its server, or its store, as people may see it.
+    at: Arc<str>,
     inner: Arc<Connection>,
     random: Random,
 }
 
 impl Databases {
-    /// Opens the embedded database or connects to a server.
-    pub async fn connect(config: &Database, random: Random) -> anyhow::Result<Self> {
-        if let Some(path) = config.url.strip_prefix("surrealkv://") {
+    /// As configured. Nothing is opened yet.
+    pub fn new(config: &Database, random: Random) -> Self {
+        Self { config: config.clone(), open: Mutex::default(), random }
+    }
+
+    /// The database of a domain: connected to, or opened, with the first domain of its server or store that asks.
+    pub async fn of(&self, domain: &str) -> anyhow::Result<Db> {
+        self.at(&self.config.of(domain), domain).await
+    }
+
+    /// The database of a domain at another place than the configuration says.
+    pub async fn at(&self, place: &Place, domain: &str) -> anyhow::Result<Db> {
+        let (user, at) = (user(place)?, address::shown(&place.url));
+        let connected = async {
+            let inner = self.connection(place).await?;
+            inner.enter(domain, user.as_ref()).await?;
+            anyhow::Ok(inner)
+        };
+        let inner = connected.await.map_err(|error| {
+            anyhow::anyhow!(
+                "the database of {domain} at {at} can't be opened: {error}{}",
+                hint(&error.to_string(), place)
+            )
+        })?;
+        Ok(Db { name: domain.into(), at: at.into(), inner: Arc::new(inner), random: self.random.clone() })
+    }
+
+    async fn connection(&self, place: &Place) -> anyhow::Result<Connection> {
+        let mut open = self.open.lock().await;
+        if let Some(connection) = open.get(&place.url) {
+            return Ok(connection.clone());
+        }
+        if let Some(path) = place.url.strip_prefix("surrealkv://") {
             // what is in it is nobody else's business on this machine
             std::fs::DirBuilder::new().recursive(true).mode(0o700).create(path)?;
         }
-        let credentials = match &config.password_file {
-            Some(file) => {
-                let password = std::fs::read_to_string(file)
-                    .map_err(|error| anyhow::anyhow!("database.password_file {}: {error}", file.display()))?;
-                Some(Root { username: config.username.clone(), password: password.trim().to_owned() })
-            }
-            None => None,
-        };
-        let connected = Connection::new(&config.url, credentials).await;
-        let root = connected.map_err(|error| {
-            anyhow::anyhow!("the database {} can't be opened: {error}", address::shown(&config.url))
-        })?;
-        Ok(Self { root, random })
+        let connection = Connection::new(&place.url).await?;
+        open.insert(place.url.clone(), connection.clone());
+        Ok(connection)
     }
+}
 
-    /// The database of a domain.
-    pub async fn of(&self, domain: &str) -> Result<Db, DbError> {
-        let inner = self.root.clone();
-        inner.enter(domain).await?;
-        Ok(Db { name: domain.into(), inner: Arc::new(inner), random: self.random.clone() })
+/// Who signs in at a place: nobody to a store, or without a password.
+fn user(place: &Place) -> anyhow::Result<Option<User>> {
+    let Some(file) = place.password_file.as_ref().filter(|_| !place.is_embedded()) else { return Ok(None) };
+    let password = std::fs::read_to_string(file)
+        .map_err(|error| anyhow::anyhow!("database.password_file {}: {error}", file.display()))?;
+    Ok(Some(User { name: place.username.clone(), password: password.trim().to_owned(), of: place.user_of }))
+}
+
+/// What may be wrong where nobody is let in.
+fn hint(error: &str, place: &Place) -> String {
+    match (error.to_lowercase().contains("auth"), place.password_file.is_some()) {
+        (true, true) => format!(
+            "; is {:?} a user of the {}, with this password?",
+            place.username,
+            match place.user_of {
+                crate::config::UserOf::Server => "whole server",
+                crate::config::UserOf::Database => "database (`nepto-server database-users` makes it)",
+            }
+        ),
+        (true, false) => "; database.password_file names no password".to_owned(),
+        _ => String::new(),
     }
 }
 
@@ -163,6 +209,11 @@ impl Db {
         &self.name
     }
 
+    /// Its server, or its store, without a password.
+    pub fn at(&self) -> &str {
+        &self.at
+    }
+
     /// `/readyz` writes a row and reads it: a database on a full disk, or one that became read-only, still answers.
     pub fn register(&self, domain: &str, health: &Health) {
         let db = self.clone();
@@ -172,7 +223,7 @@ impl Db {
                 match db.run::<Value>(PROBE, vars! {}).await {
                     // another process wrote at the same moment, so it takes writes
                     Ok(_) | Err(DbError::Conflict) => Ok(()),
-                    Err(error) => Err(error.to_string()),
+                    Err(error) => Err(format!("{}: {error}", db.at)),
                 }
             }
         });

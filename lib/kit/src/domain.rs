@@ -100,7 +100,7 @@ impl Domain {
     /// Its database, opened and signed in. An error if the role runs without one.
     pub async fn database(&self, ctx: &Ctx) -> anyhow::Result<Db> {
         let databases = ctx.databases.as_ref().ok_or_else(|| anyhow::anyhow!("this role runs without a database"))?;
-        Ok(databases.of(self.name).await?)
+        databases.of(self.name).await
     }
 
     /// Opens it, with its tables if it has any.

@@ -198,7 +198,7 @@ mod tests {
     #[tokio::test]
     async fn what_is_refused_or_given_back_leaves_nothing_behind() {
         let server = Server::start().await.unwrap();
-        let (redis, clock) = (Redis::connect(&server.url()).await.unwrap(), Clock::default());
+        let (redis, clock) = (crate::testing::redis(&server).await, Clock::default());
         let limit = Limit { kind: "test", max: 10, window: Duration::from_secs(86_400) };
         let cost = |amount, refundable| Cost { limit, subject: "a".to_owned(), amount, refundable };
         let mut taken = Taken::default();

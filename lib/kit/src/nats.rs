@@ -1,5 +1,9 @@
 //! NATS: connecting, and provisioning the streams and consumers of `nats/streams.toml`.
 
+mod cluster;
+#[cfg(test)]
+mod cluster_tests;
+
 use std::time::Duration;
 
 use async_nats::ServerAddr;
@@ -14,7 +18,9 @@ use nepto_proto::subject::{DEAD_LETTERS_STREAM, PROBE_SUBJECT, REPUBLISH_DM, Sha
 use percent_encoding::percent_decode_str;
 use serde::Deserialize;
 use tokio::sync::watch;
+use tokio_util::sync::CancellationToken;
 
+pub(crate) use self::cluster::Servers;
 use crate::config::Nats;
 use crate::health::Health;
 
@@ -24,13 +30,15 @@ const STREAMS: &str = include_str!("../../../nats/streams.toml");
 /// The largest time that a request to JetStream may take.
 pub const REQUEST_TIMEOUT: Duration = Duration::from_secs(5);
 
-/// Connects and keeps connected: after a loss the client library tries again for ever, and `/readyz` is red meanwhile.
+/// Connects and keeps connected: after a loss the client library tries again for ever, at every server of the cluster, and
+/// `/readyz` is red meanwhile.
 ///
 /// The second value counts connections: it changes after every reconnect.
 pub async fn connect(
     config: &Nats,
     node: &str,
     health: &Health,
+    stop: CancellationToken,
 ) -> anyhow::Result<(async_nats::Client, watch::Receiver<u64>)> {
     // several implementations of TLS are linked in, and rustls chooses none by itself
     drop(tokio_rustls::rustls::crypto::aws_lc_rs::default_provider().install_default());
@@ -59,14 +67,23 @@ pub async fn connect(
     if let Some(file) = &config.credentials_file {
         options = options.credentials_file(file).await?;
     }
-    let servers = servers(config)?;
-    if let Some((user, password)) = user(&servers) {
+    let servers = Servers::new(config)?;
+    if let Some((user, password)) = user(servers.configured()) {
         options = options.user_and_password(user, password);
     }
-    let named =
-        servers.iter().map(|server| format!("{}:{}", server.host(), server.port())).collect::<Vec<_>>().join(", ");
-    let client =
-        options.connect(servers).await.map_err(|error| anyhow::anyhow!("NATS at {named} can't be reached: {error}"))?;
+    if !servers.may_grow() {
+        options = options.ignore_discovered_servers();
+    }
+    let shown = |server: &ServerAddr| format!("{}:{}", server.host(), server.port());
+    let named = servers.configured().iter().map(shown).collect::<Vec<_>>().join(", ");
+    let client = options
+        .connect(servers.configured().to_vec())
+        .await
+        .map_err(|error| anyhow::anyhow!("NATS at {named} can't be reached: {error}"))?;
+    cluster::check_durable(config).await?;
+    if servers.may_grow() {
+        tokio::spawn(cluster::follow(client.clone(), servers, stop));
+    }
     let checked = jetstream(&client);
     health.register("nats", move || {
         let jetstream = checked.clone();
@@ -84,12 +101,6 @@ async fn write_probe(jetstream: &Context) -> Result<(), jetstream::context::Publ
 /// The pause before a connection is tried again: 50 ms, doubled with each attempt that failed, at most 1.6 s.
 pub(crate) fn reconnect_delay(attempts: usize) -> Duration {
     Duration::from_millis(50 << attempts.min(5))
-}
-
-/// The servers of `nats.url`.
-pub(crate) fn servers(config: &Nats) -> anyhow::Result<Vec<ServerAddr>> {
-    let servers = config.url.split(',').map(|url| url.trim().parse::<ServerAddr>());
-    servers.collect::<Result<_, _>>().map_err(|error| anyhow::anyhow!("nats.url is not valid: {error}"))
 }
 
 /// Name and password of `nats://user:password@host`, which the client library leaves aside. The first that is written

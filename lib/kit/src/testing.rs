@@ -35,6 +35,12 @@ pub const WANTED: Wanted = Wanted {
     chains: Vec::new(),
 };
 
+/// A connection to a Redis alone.
+pub async fn redis(server: &Redis) -> crate::redis::Redis {
+    let config = crate::config::Redis { url: server.url(), ..crate::config::Redis::default() };
+    crate::redis::Redis::connect(&config).await.unwrap()
+}
+
 /// What a test stands on. The streams are provisioned.
 pub struct Ground {
     pub ctx: Ctx,

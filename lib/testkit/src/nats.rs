@@ -112,6 +112,16 @@ impl Nats {
         self.process.resume()
     }
 
+    /// Lame duck mode: it leaves its cluster, moves its clients to the other servers, and ends.
+    pub fn lame_duck(&self) -> Result<()> {
+        self.process.usr2()
+    }
+
+    /// Whether it has ended by itself.
+    pub fn has_ended(&self) -> Result<bool> {
+        Ok(self.process.ended()?.is_some())
+    }
+
     /// What it wrote.
     pub fn log(&self) -> String {
         self.process.log()

@@ -147,6 +147,11 @@ impl Process {
         self.signal(Signal::CONT)
     }
 
+    /// `SIGUSR2`, which means something else to every program.
+    pub fn usr2(&self) -> Result<()> {
+        self.signal(Signal::USR2)
+    }
+
     /// Everything it has written so far.
     pub fn log(&self) -> String {
         fs::read(self.log_file()).map(|bytes| String::from_utf8_lossy(&bytes).into_owned()).unwrap_or_default()

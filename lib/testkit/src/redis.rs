@@ -20,6 +20,11 @@ pub struct Redis {
 impl Redis {
     /// Starts one and waits until it answers.
     pub async fn start() -> Result<Self> {
+        Self::start_with(&[]).await
+    }
+
+    /// Starts one with more arguments: settings of `redis.conf`, each after two dashes.
+    pub async fn start_with(more: &[&str]) -> Result<Self> {
         let folder = folder("nepto-redis-")?;
         let port = Port::reserve()?;
         let number = port.number().to_string();
@@ -27,7 +32,7 @@ impl Redis {
         let process = Process::start(Launch {
             name: "redis".into(),
             program: executable(),
-            arguments: arguments.into_iter().map(Into::into).collect(),
+            arguments: arguments.iter().chain(more).map(Into::into).collect(),
             environment: Vec::new(),
             folder: folder.path().to_owned(),
         })?;
@@ -78,6 +83,12 @@ impl Redis {
         self.process.resume()
     }
 
+    /// Tells it something, as `redis-cli` does.
+    pub async fn tell(&self, command: &[&str]) -> Result<()> {
+        let (name, arguments) = command.split_first().context("no command")?;
+        Ok(redis::cmd(name).arg(arguments).exec_async(&mut self.client().await?).await?)
+    }
+
     /// What it wrote.
     pub fn log(&self) -> String {
         self.process.log()
@@ -95,6 +106,6 @@ impl Redis {
 }
 
 /// `NEPTO_REDIS_SERVER`, or whatever is on the `PATH`.
-fn executable() -> PathBuf {
+pub(crate) fn executable() -> PathBuf {
     std::env::var_os("NEPTO_REDIS_SERVER").map_or_else(|| "redis-server".into(), Into::into)
 }

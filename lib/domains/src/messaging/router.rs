@@ -39,6 +39,9 @@ const LOOKS_MAX: usize = 64;
 /// A router that is gone is replaced after this; refreshed at every tick.
 const LEASE_TTL: Duration = Duration::from_secs(10);
 
+/// How long a place is kept while no router runs.
+const PLACE_TTL: Duration = Duration::from_secs(7 * 24 * 3_600);
+
 type Device = (AccountId, DeviceId);
 
 /// Takes the lease, or keeps it, and notes the router's place if it has one. Answers whether it is held, and the place.
@@ -47,7 +50,7 @@ static LEASE: LazyLock<Script> = LazyLock::new(|| {
         r"local holder = redis.call('GET', KEYS[1])
           if holder and holder ~= ARGV[1] then return {0, ''} end
           redis.call('SET', KEYS[1], ARGV[1], 'PX', ARGV[2])
-          if ARGV[3] ~= '' then redis.call('SET', KEYS[2], ARGV[3]) end
+          if ARGV[3] ~= '' then redis.call('SET', KEYS[2], ARGV[3], 'EX', ARGV[4]) end
           return {1, redis.call('GET', KEYS[2]) or ''}",
     )
 });
@@ -171,6 +174,7 @@ impl Router {
             .arg(&self.holder)
             .arg(LEASE_TTL.as_millis() as u64)
             .arg(place.unwrap_or_default())
+            .arg(PLACE_TTL.as_secs())
             .invoke_async(&mut self.ctx.redis.clone())
             .await?;
         Ok((held == 1).then_some(place))

@@ -2,14 +2,16 @@
 
 use surrealdb::engine::any::Any;
 use surrealdb::engine::{any, local};
-use surrealdb::opt::auth::Root;
+use surrealdb::opt::auth;
 use surrealdb::types::Variables;
 use surrealdb::{IndexedResults, Surreal};
 use surrealdb_cnf::ConfigMap;
 use surrealdb_core::kvs::Datastore;
 
+use crate::config::UserOf;
+
 /// The namespace of all databases.
-const NAMESPACE: &str = "nepto";
+pub const NAMESPACE: &str = "nepto";
 /// Bytes that a store may take for blocks that it has read, and for what it has not written to its tables yet: twice the latter
 /// while that is written. By itself it would take half of the machine's memory, and up to 4 GiB. A transaction fits into what is
 /// not written yet. The names are those of SurrealDB, which has them in capitals in the environment, after `SURREAL_`.
@@ -25,26 +27,50 @@ pub enum Connection {
     Server(Surreal<Any>),
 }
 
+/// Who signs in.
+#[derive(Clone)]
+pub struct User {
+    pub name: String,
+    pub password: String,
+    pub of: UserOf,
+}
+
 impl Connection {
-    /// Opens a store, or connects to a server and signs in.
-    pub async fn new(url: &str, credentials: Option<Root>) -> anyhow::Result<Self> {
+    /// Opens a store, or connects to a server.
+    pub async fn new(url: &str) -> anyhow::Result<Self> {
         if url.starts_with("surrealkv://") || url.starts_with("mem://") {
             return Ok(Self::Store(open(url).await?));
         }
-        let server = any::connect(url).await?;
-        if let Some(credentials) = credentials {
-            server.signin(credentials).await?;
-        }
-        server.use_ns(NAMESPACE).await?;
-        Ok(Self::Server(server))
+        Ok(Self::Server(any::connect(url).await?))
     }
 
-    /// From now on statements are about this database.
-    pub async fn enter(&self, database: &str) -> surrealdb::Result<()> {
+    /// To a server, as a user of all of it, who is in no database yet.
+    pub async fn sign_in(&self, user: User) -> surrealdb::Result<()> {
         match self {
-            Self::Store(store) => store.use_ns(NAMESPACE).use_db(database).await.map(drop),
-            Self::Server(server) => server.use_ns(NAMESPACE).use_db(database).await.map(drop),
+            Self::Store(_) => Ok(()),
+            Self::Server(server) => {
+                server.signin(auth::Root { username: user.name, password: user.password }).await.map(drop)
+            }
         }
+    }
+
+    /// From now on statements are about this database. A server is told who says so, if anybody does.
+    pub async fn enter(&self, database: &str, user: Option<&User>) -> surrealdb::Result<()> {
+        let server = match self {
+            Self::Store(store) => return store.use_ns(NAMESPACE).use_db(database).await.map(drop),
+            Self::Server(server) => server,
+        };
+        match user.cloned() {
+            None => {}
+            Some(User { name: username, password, of: UserOf::Server }) => {
+                server.signin(auth::Root { username, password }).await?;
+            }
+            Some(User { name: username, password, of: UserOf::Database }) => {
+                let (namespace, database) = (NAMESPACE.to_owned(), database.to_owned());
+                server.signin(auth::Database { namespace, database, username, password }).await?;
+            }
+        }
+        server.use_ns(NAMESPACE).use_db(database).await.map(drop)
     }
 
     /// Runs statements.
@@ -82,8 +108,8 @@ mod tests {
     async fn an_embedded_store_is_bounded() {
         let folder = tempfile::tempdir().unwrap();
         let url = format!("surrealkv://{}", folder.path().display());
-        let connection = Connection::new(&url, None).await.unwrap();
-        connection.enter("test").await.unwrap();
+        let connection = Connection::new(&url).await.unwrap();
+        connection.enter("test", None).await.unwrap();
         let write = async |bytes: usize| {
             let value = vars! { value: Bytes::from(vec![1; bytes]) };
             let mut results = connection.query("CREATE row SET value = $value RETURN NONE", value).await.unwrap();

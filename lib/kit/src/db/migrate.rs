@@ -8,6 +8,8 @@ use surrealdb::types::{SurrealValue, Value, Variables, vars};
 use super::{Db, DbError};
 use crate::{job, outbox};
 
+/// The table that says which migrations a database has seen.
+pub(super) const MIGRATIONS: &str = "migration";
 /// The row that says that the outbox and the jobs have the tables of this version; another name where these change.
 const OWN_TABLES: &str = "own-2";
 /// Rows that one transaction of a migration changes: a second's work at most.
@@ -46,12 +48,25 @@ impl Db {
         }
     }
 
-    /// Applies the migrations that this database has not seen.
-    pub async fn migrate(&self, migrations: &[Migration]) -> anyhow::Result<()> {
+    /// Defines all tables, for rows that come from a database which has seen these migrations.
+    pub(super) async fn define(&self, migrations: &[Migration]) -> anyhow::Result<()> {
+        self.define_own().await?;
+        for migration in migrations {
+            self.apply(migration.statements).await?;
+        }
+        Ok(())
+    }
+
+    async fn define_own(&self) -> anyhow::Result<()> {
         self.execute("DEFINE TABLE IF NOT EXISTS migration SCHEMALESS", vars! {}).await?;
         self.execute("DEFINE TABLE IF NOT EXISTS probe SCHEMALESS", vars! {}).await?;
         self.apply(outbox::TABLES).await?;
-        self.apply(job::TABLES).await?;
+        self.apply(job::TABLES).await
+    }
+
+    /// Applies the migrations that this database has not seen.
+    pub async fn migrate(&self, migrations: &[Migration]) -> anyhow::Result<()> {
+        self.define_own().await?;
         let ours = vars! { ours: OWN_TABLES.to_owned() };
         self.execute("UPSERT type::record('migration', $ours) SET at = time::now()", ours).await?;
         for migration in migrations {
@@ -92,7 +107,7 @@ impl Db {
     }
 
     /// Runs definitions, which may be several statements.
-    async fn apply(&self, definitions: &str) -> anyhow::Result<()> {
+    pub(super) async fn apply(&self, definitions: &str) -> anyhow::Result<()> {
         let mut results = self.inner.query(definitions, Variables::new()).await?;
         match results.take_errors().into_values().next() {
             Some(error) => Err(error.into()),
@@ -187,7 +202,7 @@ mod tests {
     /// A database with rows, some of whose keys are arrays as the domains' are.
     async fn database() -> Db {
         let config = Database { url: "mem://".into(), ..Database::default() };
-        let db = Databases::connect(&config, Random::default()).await.unwrap().of("things").await.unwrap();
+        let db = Databases::new(&config, Random::default()).of("things").await.unwrap();
         db.migrate(&[]).await.unwrap();
         let statement = "INSERT INTO thing (array::range(0..$rows).map(|$n| {
             { id: [math::floor($n / 100), <string>$n] }

@@ -151,7 +151,7 @@ mod tests {
 
     async fn database() -> Db {
         let config = Database { url: "mem://".into(), ..Database::default() };
-        let db = Databases::connect(&config, Random::default()).await.unwrap().of("test").await.unwrap();
+        let db = Databases::new(&config, Random::default()).of("test").await.unwrap();
         db.migrate(&[]).await.unwrap();
         db.execute("DEFINE TABLE note SCHEMALESS", vars! {}).await.unwrap();
         db

@@ -23,7 +23,7 @@ use tokio_util::sync::CancellationToken;
 use super::Shared;
 use super::wire::{self, ServerOp};
 use crate::config::Nats;
-use crate::nats;
+use crate::nats::{self, Servers};
 
 /// From the first packet to the answer of the server that we are in.
 const CONNECT_WITHIN: Duration = Duration::from_secs(5);
@@ -59,7 +59,7 @@ impl Link {
             Some(file) => Some(Credentials::load(file)?),
             None => None,
         };
-        let (servers, name) = (nats::servers(config)?, format!("{node} subscriptions"));
+        let (servers, name) = (Servers::new(config)?, format!("{node} subscriptions"));
         let mut dial = Dial { servers, next: 0, attempts: 0, name, credentials };
         let first = dial.any().await?;
         shared.table().connected();
@@ -72,7 +72,7 @@ impl Link {
         let keep = async {
             let mut connection = first;
             loop {
-                let Err(error) = Serving::new(connection, &shared).run().await;
+                let Err(error) = Serving::new(connection, &shared, &dial.servers).run().await;
                 if shared.table().lost() {
                     dial.attempts = 0;
                 }
@@ -90,7 +90,7 @@ impl Link {
 
 /// Where to, and as whom.
 struct Dial {
-    servers: Vec<ServerAddr>,
+    servers: Servers,
     next: usize,
     /// To connect since a connection was of use.
     attempts: usize,
@@ -126,12 +126,16 @@ impl Dial {
     /// Tries each server once.
     async fn any(&mut self) -> anyhow::Result<Connection> {
         let mut failed = anyhow::anyhow!("no server of NATS is named");
-        for _ in 0..self.servers.len() {
-            let server = &self.servers[self.next % self.servers.len()];
-            self.next += 1;
+        let servers = self.servers.all();
+        for turn in 0..servers.len() {
+            let server = &servers[(self.next + turn) % servers.len()];
             let connected = timeout(CONNECT_WITHIN, self.connect(server)).await;
             match connected.unwrap_or_else(|_| bail!("no answer in time")) {
-                Ok(connection) => return Ok(connection),
+                Ok(connection) => {
+                    // the next connection begins with another one
+                    self.next += turn + 1;
+                    return Ok(connection);
+                }
                 Err(error) => failed = error.context(format!("NATS at {}:{}", server.host(), server.port())),
             }
         }
@@ -143,6 +147,7 @@ impl Dial {
         tcp.set_nodelay(true)?;
         let mut read = BytesMut::with_capacity(READ_BYTES);
         let ServerOp::Info(info) = next_op(&mut tcp, &mut read).await? else { bail!("it does not introduce itself") };
+        self.servers.learn(&info);
         let tls_required = info.tls_required || server.tls_required();
         if tls_required && !read.is_empty() {
             // whoever is on the way could have added it
@@ -167,7 +172,7 @@ impl Dial {
             Some(credentials) => Some(BASE64_URL_SAFE_NO_PAD.encode(credentials.key.sign(info.nonce.as_bytes())?)),
             None => None,
         };
-        let (user, pass) = nats::user(&self.servers).unzip();
+        let (user, pass) = nats::user(self.servers.configured()).unzip();
         Ok(ConnectInfo {
             verbose: false,
             pedantic: false,
@@ -233,6 +238,7 @@ async fn next_op(stream: &mut (impl AsyncRead + Unpin), read: &mut BytesMut) -> 
 struct Serving<'a> {
     connection: Connection,
     shared: &'a Shared,
+    servers: &'a Servers,
     writing: BytesMut,
     /// Something was written and may lie in a buffer of TLS.
     unflushed: bool,
@@ -245,9 +251,9 @@ struct Serving<'a> {
 }
 
 impl<'a> Serving<'a> {
-    fn new(connection: Connection, shared: &'a Shared) -> Self {
+    fn new(connection: Connection, shared: &'a Shared, servers: &'a Servers) -> Self {
         let (writing, pings) = (BytesMut::new(), VecDeque::new());
-        Self { connection, shared, writing, unflushed: false, pings, idle_pings: 0, refused: None }
+        Self { connection, shared, servers, writing, unflushed: false, pings, idle_pings: 0, refused: None }
     }
 
     /// Only ends by losing the connection.
@@ -328,7 +334,10 @@ impl<'a> Serving<'a> {
                     self.refused = Some(error);
                 }
                 ServerOp::Error(error) => bail!("{error}"),
-                ServerOp::Info(_) | ServerOp::Ok => {}
+                ServerOp::Info(info) => {
+                    self.servers.learn(&info);
+                }
+                ServerOp::Ok => {}
             }
         }
         Ok(())

@@ -6,6 +6,7 @@ mod cli;
 mod cli_trust;
 mod consent;
 mod contract_wallets;
+mod databases;
 mod faults;
 mod floods;
 mod frames;

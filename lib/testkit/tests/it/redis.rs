@@ -1,7 +1,9 @@
-//! The Redis that the other tests stand on.
+//! The Redis that the other tests stand on, and one that fails over.
 
-use nepto_testkit::{FaultProxy, Redis, seconds};
+use nepto_testkit::{FaultProxy, Redis, Stack, WatchedRedis, eventually, seconds};
 use tokio::time::timeout;
+
+use crate::people::{Person, friends};
 
 #[tokio::test]
 async fn it_starts_empty_again_on_the_same_port() {
@@ -42,4 +44,33 @@ async fn a_proxy_stands_before_it() {
     assert!(client.get_multiplexed_async_connection().await.is_err());
     proxy.heal().await.unwrap();
     client.get_multiplexed_async_connection().await.unwrap();
+}
+
+#[tokio::test]
+async fn people_go_on_when_redis_fails_over() {
+    let watched = WatchedRedis::start().await.unwrap();
+    let stack = Stack::builder().set("redis.sentinels", watched.sentinels()).split(1).await.unwrap();
+    let (alice, mut bob) = friends(&stack).await.unwrap();
+    let [primary, replica] = &watched.servers;
+    primary.kill9().unwrap();
+    eventually(seconds(30), async || {
+        alice.says(&bob, "after").await?;
+        Ok(true)
+    })
+    .await
+    .unwrap();
+    bob.hears_text("after").await.unwrap();
+    Person::join(&stack).await.unwrap();
+    // what was the primary comes back as a replica, and nobody takes it for more
+    primary.restart().await.unwrap();
+    eventually(seconds(30), async || {
+        let told: String = redis::cmd("INFO").arg("replication").query_async(&mut primary.client().await?).await?;
+        Ok(told.contains("role:slave"))
+    })
+    .await
+    .unwrap();
+    Person::join(&stack).await.unwrap();
+    let mut there = replica.client().await.unwrap();
+    let keys: u64 = redis::cmd("DBSIZE").query_async(&mut there).await.unwrap();
+    assert!(keys > 1, "they are in the one that was promoted");
 }

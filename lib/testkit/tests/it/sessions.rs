@@ -12,7 +12,7 @@ use nepto_proto::{CloseCode, ErrorCode};
 use nepto_sdk::env::Env;
 use nepto_sdk::http::Http;
 use nepto_sdk::{Client, LoginOptions, Wallet};
-use nepto_testkit::{Stack, eventually, seconds};
+use nepto_testkit::{Stack, WatchedRedis, eventually, seconds};
 use serde_json::{Value, json};
 use tokio::time::timeout;
 
@@ -228,4 +228,32 @@ async fn closed_as_signed_out(socket: &mut Raw) {
     };
     let closed: &nepto_sdk::socket::SocketError = closed.downcast_ref().unwrap();
     assert_eq!(closed.close_code(), Some(CloseCode::SessionRevoked));
+}
+
+#[tokio::test]
+async fn what_was_ended_does_not_come_back_with_a_redis_that_was_behind() {
+    let watched = WatchedRedis::start().await.unwrap();
+    let stack = Stack::builder().set("redis.sentinels", watched.sentinels()).split(1).await.unwrap();
+    let device = Bare::sign_in(&stack).await;
+    let token = &device.tokens.access_token;
+    assert_eq!(code_of(&stack, token).await, Value::Null);
+    // from here on the replica believes that the session lives
+    watched.cut_off().await.unwrap();
+    let request = reqwest::Client::new().post(format!("{}/v1/auth/sign-out", stack.url())).bearer_auth(token);
+    assert!(request.json(&json!({})).send().await.unwrap().status().is_success());
+    assert_eq!(code_of(&stack, token).await, "session_revoked");
+    let [primary, replica] = &watched.servers;
+    primary.kill9().unwrap();
+    replica.resume().unwrap();
+    // while there is no Redis, when there is one again, and afterwards
+    let mut promoted = 0;
+    eventually(seconds(60), async || {
+        assert_ne!(code_of(&stack, token).await, Value::Null, "the session lives again");
+        let told: String = redis::cmd("INFO").arg("replication").query_async(&mut replica.client().await?).await?;
+        promoted += u32::from(told.contains("role:master") && stack.api.is_ready().await?);
+        Ok(promoted > 20)
+    })
+    .await
+    .unwrap();
+    assert_eq!(code_of(&stack, token).await, "session_revoked");
 }

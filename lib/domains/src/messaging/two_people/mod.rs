@@ -129,10 +129,10 @@ impl World {
         (state, remembered.map(|remembered| Reached { path, people, accounts, lists, sent, remembered }))
     }
 
-    /// Every kind of key in Redis, without whose it is.
+    /// Every kind of key in Redis, without whose it is. Those of the connection itself are not about people.
     async fn kinds_of_keys(&self) -> BTreeSet<String> {
         let keys: Vec<String> = self.ctx.redis.clone().keys("*").await.unwrap();
-        keys.iter().map(|key| kind_of(key)).collect()
+        keys.iter().filter(|key| !key.starts_with("nepto:")).map(|key| kind_of(key)).collect()
     }
 }
 
