@@ -84,6 +84,14 @@ pub fn run(paths: &Paths, options: &Options) -> Result<ExitCode> {
     Ok(ExitCode::SUCCESS)
 }
 
+/// The Debian package alone, of programs that are built already.
+pub fn package(paths: &Paths, profile: &str, output: &Path, revision: &str) -> Result<PathBuf> {
+    fs::create_dir_all(output)?;
+    let programs = programs(paths, profile);
+    let (version, epoch) = (version(&paths.root)?, epoch(&paths.root)?);
+    deb::write(&Release { paths, version, epoch, programs, output: output.to_owned() }, revision)
+}
+
 /// Where a profile's programs are.
 fn programs(paths: &Paths, profile: &str) -> PathBuf {
     paths.target.join(if profile == "dev" { "debug" } else { profile })

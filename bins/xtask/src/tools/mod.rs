@@ -4,6 +4,7 @@
 //! single file into this user's cache, the chain with the packages of `contracts/`.
 
 mod apt;
+pub mod debian;
 pub mod docker;
 pub mod foundry;
 mod nats;
