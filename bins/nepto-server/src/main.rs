@@ -4,10 +4,12 @@ mod backfill;
 mod database;
 mod databases;
 mod facets;
+mod health;
 mod meta;
 mod open_files;
 mod process;
 mod provision;
+mod secrets;
 mod service_manager;
 
 use std::path::PathBuf;
@@ -16,6 +18,7 @@ use std::process::ExitCode;
 use clap::{Parser, Subcommand};
 use facets::{Facets, Only};
 use nepto_kit::Config;
+use nepto_kit::clock::Random;
 use nepto_kit::domain::Domain;
 
 /// The server of Nepto, a self-hosted Web3 messenger
@@ -86,8 +89,19 @@ enum Role {
         /// The chain, by its EIP-155 id: 1 for Ethereum
         chain: u64,
     },
+    /// Makes the passwords of the servers of one deployment, each in the folder of who may read it, and never again
+    MakeSecrets {
+        /// Where the folders are
+        folder: PathBuf,
+    },
     /// Reads the configuration and exits; non-zero if it is not valid
     CheckConfig,
+    /// Asks the process that runs with this configuration on this machine whether it is ready; non-zero if it is not
+    Health {
+        /// Only whether it lives, whatever NATS, Redis and the database do
+        #[arg(long)]
+        alive: bool,
+    },
 }
 
 impl Role {
@@ -104,7 +118,9 @@ impl Role {
             | Self::DatabaseUsers(_)
             | Self::MoveDatabase { .. }
             | Self::ForgetChain { .. }
+            | Self::MakeSecrets { .. }
             | Self::CheckConfig
+            | Self::Health { .. }
             | Self::Database { .. } => Facets::default(),
         }
     }
@@ -141,6 +157,10 @@ fn main() -> ExitCode {
     if let Role::Database { arguments } = cli.role {
         return database::become_database_process(arguments);
     }
+    if let Role::MakeSecrets { folder } = &cli.role {
+        let made = secrets::make(folder, &Random::default());
+        return told(made.map(|is_new| println!("{}", if is_new { "secrets made" } else { "secrets are there" })));
+    }
     let config = Config::load(cli.config.as_deref(), std::env::vars(), &nepto_domains::sections());
     let config = match config.and_then(|config| databases::check_names(&config).map(|()| config)) {
         Ok(config) => config,
@@ -149,12 +169,27 @@ fn main() -> ExitCode {
             return start.failed(WRONG_CONFIGURATION);
         }
     };
+    if let Role::Health { alive } = cli.role {
+        let question = if alive { health::Question::Alive } else { health::Question::Ready };
+        return told(health::ask(config.admin.listen, question));
+    }
     match process::run(cli.role, config) {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
             tracing::error!(error = format!("{error:#}"), "stopped");
             eprintln!("nepto-server: {error:#}");
             start.failed(1)
+        }
+    }
+}
+
+/// The outcome of a command that has no log.
+fn told(outcome: anyhow::Result<()>) -> ExitCode {
+    match outcome {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            eprintln!("nepto-server: {error:#}");
+            ExitCode::FAILURE
         }
     }
 }

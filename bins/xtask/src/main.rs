@@ -1,6 +1,8 @@
 //! The developer's one door: start Nepto, test it, measure it.
 
 mod cargo;
+mod deploy;
+mod dist;
 mod paths;
 #[cfg(test)]
 mod tidy;
@@ -51,6 +53,10 @@ enum Task {
     Lint,
     /// Build the client's core for browsers and run it in Node
     Wasm,
+    /// Make what others install: programs, an archive, a Debian package, an image, a bill of materials, checksums
+    Dist(dist::Options),
+    /// Install what `dist` makes as others would, and break it on purpose
+    TestDeploy(deploy::Options),
     /// Find or install what the other tasks need: NATS, Redis, the protobuf compiler, a chain with our contracts
     Tools,
 }
@@ -81,6 +87,8 @@ fn run(task: Task) -> Result<ExitCode> {
             cargo::run(cargo::command(&paths).args(lint))
         }
         Task::Wasm => wasm::run(&paths),
+        Task::Dist(options) => dist::run(&paths, &options),
+        Task::TestDeploy(options) => deploy::run(&paths, &options),
         Task::Tools => {
             let tools = Tools::find_or_install(&paths)?;
             println!("NATS   {}\nRedis  {}\nprotoc {}", tools.nats.display(), tools.redis.display(), tools.protoc);

@@ -4,7 +4,8 @@
 //! checked in every role, so a gateway refuses a mistake that only a worker would have stumbled over.
 //!
 //! Read from a TOML file and then from the environment: `NEPTO_<SECTION>__<FIELD>` sets one field, for example
-//! `NEPTO_NATS__URL=nats://10.0.0.5:4222` or `NEPTO_PUBLIC__CHAINS=[1,137]`.
+//! `NEPTO_NATS__URL=nats://10.0.0.5:4222` or `NEPTO_PUBLIC__CHAINS=[1,137]`, and `NEPTO_<SECTION>__<FIELD>__FILE` names a file
+//! with its text. An empty variable sets nothing.
 
 mod database;
 mod fetch;

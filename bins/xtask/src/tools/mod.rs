@@ -4,9 +4,12 @@
 //! single file into this user's cache, the chain with the packages of `contracts/`.
 
 mod apt;
+pub mod debian;
+pub mod docker;
 pub mod foundry;
 mod nats;
 pub mod npm;
+mod pypi;
 mod redis;
 pub mod wasm;
 

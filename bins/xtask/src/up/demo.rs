@@ -33,8 +33,8 @@ pub struct Stage<'a> {
 
 /// The handles of the two.
 const PEOPLE: [&str; 2] = ["demo_alice", "demo_bob"];
-const ALICE: &str = PEOPLE[0];
-const BOB: &str = PEOPLE[1];
+pub const ALICE: &str = PEOPLE[0];
+pub const BOB: &str = PEOPLE[1];
 
 /// Plays it, and says how to go on.
 pub fn play(stage: &Stage<'_>) -> Result<()> {
@@ -106,11 +106,13 @@ impl Stage<'_> {
         Ok(())
     }
 
-    fn says(&self, who: &str, to: &str, text: &str) -> Result<()> {
+    /// Sends a message.
+    pub fn says(&self, who: &str, to: &str, text: &str) -> Result<()> {
         self.shown(who, &["send", &at(to), text]).map(drop)
     }
 
-    fn hears(&self, who: &str, text: &str) -> Result<()> {
+    /// Receives a message, and fails if it is another one.
+    pub fn hears(&self, who: &str, text: &str) -> Result<()> {
         let heard = self.shown(who, &["inbox", "--wait", "30"])?;
         // the client wraps long lines
         let words = |text: &str| text.split_whitespace().collect::<Vec<_>>().join(" ");

@@ -3,9 +3,9 @@
 //! Everything it writes lies in one folder, and the next start finds it there. Everything it started ends with it.
 
 mod chain;
-mod child;
+pub mod child;
 mod config;
-mod demo;
+pub mod demo;
 mod lock;
 mod port;
 mod probe;

@@ -1,6 +1,7 @@
 //! The file and the environment together, and what of them was read.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::path::Path;
 
 use serde::de::value::Error as Unread;
 use serde::de::{DeserializeOwned, Deserializer, Error as _, Visitor};
@@ -41,23 +42,35 @@ pub(super) struct Source {
     declared: BTreeMap<&'static str, BTreeSet<&'static str>>,
 }
 
+/// What ends the name of a variable that names a file with the value, so that a secret stands in no environment.
+const OF_FILE: &str = "__file";
+
 /// A setting of the environment.
 struct Variable {
     name: String,
     section: String,
     field: String,
     value: Value,
+    /// The value is that of a file, and is told nobody.
+    is_secret: bool,
 }
 
 impl Variable {
-    /// `None`: it is for another program of ours.
+    /// `None`: it is for another program of ours, or empty, as Compose has what nobody set.
     fn new(name: String, path: &str, value: &str) -> Result<Option<Self>, ConfigError> {
         if OTHER_VARIABLES.contains(&name.as_str()) {
             return Ok(None);
         }
         let path = path.to_ascii_lowercase();
         let (section, field) = path.split_once("__").ok_or_else(|| ConfigError::Variable(name.clone()))?;
-        Ok(Some(Self { section: section.to_owned(), field: field.to_owned(), value: literal(value), name }))
+        if value.is_empty() {
+            return Ok(None);
+        }
+        let (field, value, is_secret) = match field.strip_suffix(OF_FILE) {
+            None => (field, literal(value), false),
+            Some(field) => (field, secret(&name, Path::new(value))?, true),
+        };
+        Ok(Some(Self { section: section.to_owned(), field: field.to_owned(), value, is_secret, name }))
     }
 
     fn set(&self, sections: &mut Table) -> Result<(), ConfigError> {
@@ -67,8 +80,19 @@ impl Variable {
         Ok(())
     }
 
-    fn blamed_for(&self, problem: impl ToString) -> ConfigError {
-        ConfigError::Environment { name: self.name.clone(), problem: problem.to_string() }
+    /// A name that does not exist.
+    fn is_unknown(&self, unknown: &UnknownName) -> ConfigError {
+        ConfigError::Environment { name: self.name.clone(), problem: unknown.to_string() }
+    }
+
+    /// A value that does not fit.
+    fn does_not_fit(&self, error: &toml::de::Error) -> ConfigError {
+        let problem = match self.is_secret {
+            false => error.to_string(),
+            // the error shows the value
+            true => "what the file holds does not fit the setting".to_owned(),
+        };
+        ConfigError::Environment { name: self.name.clone(), problem }
     }
 }
 
@@ -111,7 +135,7 @@ impl Source {
             }
         }
         match since {
-            Some(variable) => variable.blamed_for(error),
+            Some(variable) => variable.does_not_fit(&error),
             None => error.into(),
         }
     }
@@ -143,7 +167,7 @@ impl Source {
     /// A name that does not exist is blamed on the file, if it stands there, or else on the variable that sets it.
     fn refused(&self, unknown: UnknownName, sets: impl Fn(&Variable) -> bool, in_file: Option<&Value>) -> ConfigError {
         match self.variables.iter().find(|variable| in_file.is_none() && sets(variable)) {
-            Some(variable) => variable.blamed_for(unknown),
+            Some(variable) => variable.is_unknown(&unknown),
             None => unknown.into(),
         }
     }
@@ -172,6 +196,17 @@ fn literal(value: &str) -> Value {
         .ok()
         .and_then(|mut table| table.remove("value"))
         .unwrap_or_else(|| Value::String(value.to_owned()))
+}
+
+/// The text that a file holds, always as text.
+fn secret(name: &str, file: &Path) -> Result<Value, ConfigError> {
+    let refused = |problem| ConfigError::Environment { name: name.to_owned(), problem };
+    let text = std::fs::read_to_string(file)
+        .map_err(|error| refused(format!("the file {} can't be read: {error}", file.display())))?;
+    match text.trim() {
+        "" => Err(refused(format!("the file {} is empty", file.display()))),
+        text => Ok(Value::String(text.to_owned())),
+    }
 }
 
 /// The fields of a struct as they are called in a file: serde names them to the deserializer that it asks for a struct.
@@ -204,5 +239,52 @@ impl<'de> Deserializer<'de> for Asked<'_> {
     forward_to_deserialize_any! {
         bool i8 i16 i32 i64 i128 u8 u16 u32 u64 u128 f32 f64 char str string bytes byte_buf option unit unit_struct
         newtype_struct seq tuple tuple_struct map enum identifier ignored_any
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use serde::Deserialize;
+
+    use super::*;
+
+    #[derive(Debug, Default, Deserialize)]
+    #[serde(default)]
+    struct Store {
+        url: String,
+        replicas: u8,
+    }
+
+    fn read(variables: &[(&str, &str)]) -> Result<Store, ConfigError> {
+        let variables = variables.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned()));
+        let mut source = Source::new("[store]\nurl = \"of the file\"\n", variables)?;
+        let store = source.read("store")?;
+        source.finish()?;
+        Ok(store)
+    }
+
+    #[test]
+    fn a_secret_stands_in_a_file_and_in_no_error() {
+        let file = std::env::temp_dir().join(format!("nepto-secret-{}", std::process::id()));
+        let path = file.to_str().unwrap();
+        // of digits alone, it would be a number in an environment
+        std::fs::write(&file, "4711\n").unwrap();
+        assert_eq!(read(&[("NEPTO_STORE__URL__FILE", path)]).unwrap().url, "4711");
+        let wrong = read(&[("NEPTO_STORE__REPLICAS__FILE", path)]).unwrap_err().to_string();
+        assert!(wrong.contains("NEPTO_STORE__REPLICAS__FILE") && !wrong.contains("4711"), "{wrong}");
+        let unknown = read(&[("NEPTO_STORE__URLL__FILE", path)]).unwrap_err().to_string();
+        assert!(unknown.contains("no field `urll`"), "{unknown}");
+        std::fs::write(&file, "\n").unwrap();
+        assert!(read(&[("NEPTO_STORE__URL__FILE", path)]).unwrap_err().to_string().contains("is empty"));
+        std::fs::remove_file(&file).unwrap();
+        let missing = read(&[("NEPTO_STORE__URL__FILE", path)]).unwrap_err().to_string();
+        assert!(missing.contains("can't be read") && missing.contains(path), "{missing}");
+    }
+
+    #[test]
+    fn an_empty_variable_sets_nothing() {
+        let store = read(&[("NEPTO_STORE__URL", ""), ("NEPTO_STORE__REPLICAS", "")]).unwrap();
+        assert_eq!((store.url.as_str(), store.replicas), ("of the file", 0));
+        assert_eq!(read(&[("NEPTO_STORE__URL", "\"\"")]).unwrap().url, "");
     }
 }

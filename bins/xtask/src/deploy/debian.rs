@@ -1,0 +1,227 @@
+//! The Debian package on a booted Debian: installed, edited, upgraded, gone back from, removed, purged, while two people talk.
+
+use std::fs;
+use std::os::unix::fs::PermissionsExt;
+use std::path::{Path, PathBuf};
+use std::process::Command;
+use std::sync::atomic::AtomicBool;
+use std::time::{Duration, Instant};
+
+use anyhow::{Context, Result, bail, ensure};
+use clap::Args;
+
+use super::engine::said;
+use crate::cargo::{self, Targets};
+use crate::dist;
+use crate::paths::Paths;
+use crate::tools::{self, Tools};
+use crate::up::child::{Child, Launch};
+use crate::up::demo::{self, ALICE, BOB, Stage};
+
+/// The network of the booted host: nothing but itself.
+const NETWORK: &str = "nepto-debian";
+const BOOTED_WITHIN: Duration = Duration::from_secs(60);
+const SERVES_WITHIN: Duration = Duration::from_secs(60);
+/// What a host has before the package comes.
+const PACKAGES: &str = "--include=systemd,systemd-sysv,dbus,redis-server,ca-certificates,procps";
+const CONFIGURATION: &str = "/etc/nepto/nepto.toml";
+const EDIT: &str = "\n[log]\nformat = \"text\"\n";
+
+/// What is tried of it.
+#[derive(Debug, Args)]
+pub struct Options {
+    /// Folder for the host, logs and the two people, emptied first [default: test-deploy-debian in the folder of builds]
+    #[arg(long, value_name = "DIR")]
+    work: Option<PathBuf>,
+}
+
+/// Tries it.
+pub fn run(paths: &Paths, options: &Options) -> Result<()> {
+    ensure!(rustix::process::geteuid().is_root(), "a booted Debian needs root");
+    let work = match &options.work {
+        Some(work) => std::path::absolute(work)?,
+        None => paths.target.join("test-deploy-debian"),
+    };
+    let _ = fs::remove_dir_all(&work);
+    nepto_files::private_folder(&work)?;
+    cargo::build(paths, Targets::Programs(&dist::PROGRAMS))?;
+    let packages = ["1", "2"].map(|revision| dist::package(paths, "dev", &work.join(revision), revision));
+    let [first, second] = packages;
+    let (first, second) = (first?, second?);
+    lint(&first)?;
+
+    let root = work.join("host");
+    make_root(paths, &root)?;
+    for package in [&first, &second] {
+        fs::copy(package, root.join(package.file_name().context("a package has a name")?))?;
+    }
+    let inside = |package: &Path| format!("/{}", package.file_name().unwrap_or_default().to_string_lossy());
+    let host = Host::boot(&root, &work)?;
+    let interrupted = AtomicBool::new(false);
+    let program = client(paths, &work)?;
+    let people = Stage {
+        program: &program,
+        shown: "nepto".to_owned(),
+        folder: work.join("people"),
+        server: "http://localhost:8080".to_owned(),
+        chain: None,
+        interrupted: &interrupted,
+    };
+
+    println!("\n== install, edit\n");
+    host.run(&["dpkg", "--install", &inside(&first)])?;
+    ensure!(host.pid("nepto-all").is_err(), "the package started the server by itself");
+    let configuration = root.join(CONFIGURATION.trim_start_matches('/'));
+    let mode = fs::metadata(&configuration)?.permissions().mode() & 0o777;
+    ensure!(mode == 0o600, "{CONFIGURATION} has mode {mode:o}");
+    let edited = fs::read_to_string(&configuration)? + EDIT;
+    fs::write(&configuration, &edited)?;
+    host.run(&["systemctl", "enable", "--now", "nepto-nats", "redis-server", "nepto-all"])?;
+    demo::play(&people)?;
+
+    for (what, package) in [("upgrade", &second), ("going back", &first)] {
+        println!("\n== {what}\n");
+        let text = format!("sent before {what}");
+        people.says(ALICE, BOB, &text)?;
+        let before = host.pid("nepto-all")?;
+        host.run(&["dpkg", "--install", &inside(package)])?;
+        ensure!(host.pid("nepto-all")? != before, "{what} left the old process");
+        ensure!(fs::read_to_string(&configuration)? == edited, "{what} changed the configuration");
+        people.hears(BOB, &text)?;
+    }
+
+    println!("\n== an upgrade that does not take the configuration\n");
+    let before = host.pid("nepto-all")?;
+    fs::write(&configuration, format!("{edited}\n[natz]\n"))?;
+    let refusal = host.run(&["dpkg", "--install", &inside(&second)]).err().context("a bad configuration was taken")?;
+    let refusal = format!("{refusal:#}");
+    ensure!(refusal.contains("nothing was restarted") && refusal.contains("[natz]"), "{refusal}");
+    ensure!(host.pid("nepto-all")? == before, "the process was restarted with a bad configuration");
+    people.says(ALICE, BOB, "sent meanwhile")?;
+    fs::write(&configuration, &edited)?;
+    host.run(&["dpkg", "--configure", "nepto"])?;
+    ensure!(host.pid("nepto-all")? != before, "the mended upgrade left the old process");
+    people.hears(BOB, "sent meanwhile")?;
+
+    println!("\n== remove, purge\n");
+    host.run(&["dpkg", "--remove", "nepto"])?;
+    ensure!(host.pid("nepto-all").is_err() && host.pid("nepto-nats").is_err(), "something still runs");
+    for kept in [CONFIGURATION, "/var/lib/nepto/database", "/var/lib/nepto-nats"] {
+        ensure!(root.join(kept.trim_start_matches('/')).exists(), "removing took {kept}");
+    }
+    host.run(&["dpkg", "--purge", "nepto"])?;
+    for gone in ["etc/nepto", "var/lib/nepto", "var/lib/nepto-nats", "usr/bin/nepto-server"] {
+        ensure!(!root.join(gone).exists(), "purging left /{gone}");
+    }
+    let left = said(Command::new("find").arg(root.join("etc/systemd")).args(["-name", "nepto*"]))?;
+    ensure!(left.is_empty(), "purging left {left}");
+    println!("\nEverything held.");
+    Ok(())
+}
+
+/// Debian's own checker, which must find nothing.
+fn lint(package: &Path) -> Result<()> {
+    tools::debian::lintian()?;
+    let lintian = ["--allow-root", "--fail-on", "error,warning", "--tag-display-limit", "0"];
+    tools::run(Command::new("lintian").args(lintian).arg(package))
+}
+
+/// A Debian that boots, with NATS where the package expects it.
+fn make_root(paths: &Paths, root: &Path) -> Result<()> {
+    let kept = paths.tools.join("debian-bookworm-booted");
+    if !kept.join("usr/bin/redis-server").exists() {
+        eprintln!("Making a Debian that boots");
+        let _ = fs::remove_dir_all(&kept);
+        let mut debootstrap = Command::new(tools::docker::debootstrap()?);
+        tools::run(debootstrap.args(["--variant=minbase", PACKAGES, "bookworm"]).arg(&kept))?;
+    }
+    tools::run(Command::new("cp").args(["-a", "--reflink=auto"]).arg(&kept).arg(root))?;
+    fs::copy(Tools::find_or_install(paths)?.nats, root.join("usr/bin/nats-server"))?;
+    Ok(())
+}
+
+/// The client, in the network of the host.
+fn client(paths: &Paths, work: &Path) -> Result<PathBuf> {
+    let program = work.join("nepto");
+    let client = paths.binaries().join("nepto");
+    fs::write(&program, format!("#!/bin/sh\nexec ip netns exec {NETWORK} {} \"$@\"\n", client.display()))?;
+    fs::set_permissions(&program, fs::Permissions::from_mode(0o700))?;
+    Ok(program)
+}
+
+/// A booted Debian; off when dropped.
+struct Host {
+    process: Option<Child>,
+    /// Its first process, as this machine counts.
+    init: String,
+}
+
+impl Host {
+    fn boot(root: &Path, work: &Path) -> Result<Self> {
+        let program = tools::debian::nspawn()?;
+        remove_network();
+        said(Command::new("ip").args(["netns", "add", NETWORK]))?;
+        said(Command::new("ip").args(["-n", NETWORK, "link", "set", "lo", "up"]))?;
+        let process = Launch::new("host", &program, work)
+            .arguments(["--quiet", "--boot", "--register=no", "--keep-unit", "--console=pipe"])
+            .arguments([format!("--network-namespace-path=/run/netns/{NETWORK}")])
+            .arguments(["--directory".as_ref(), root.as_os_str()])
+            .start()?;
+        let mut host = Self { process: Some(process), init: String::new() };
+        let started = Instant::now();
+        loop {
+            let process = host.process.as_mut().context("it is off")?;
+            if process.ended()?.is_some() || started.elapsed() > BOOTED_WITHIN {
+                bail!("the host does not boot\n{}", process.log_end());
+            }
+            // its first process is a child of nspawn's, which is a child of ours
+            let init = said(Command::new("pgrep").args(["--parent", &process.id().to_string()]));
+            host.init = init.ok().and_then(|pids| pids.lines().next().map(str::to_owned)).unwrap_or_default();
+            // "degraded": this is no real machine, and something that needs one failed
+            let state = host.command(&["systemctl", "is-system-running"]).output()?;
+            if matches!(String::from_utf8_lossy(&state.stdout).trim(), "running" | "degraded") {
+                return Ok(host);
+            }
+            std::thread::sleep(Duration::from_millis(200));
+        }
+    }
+
+    fn command(&self, words: &[&str]) -> Command {
+        let mut command = Command::new("nsenter");
+        command.args(["--target", &self.init, "--mount", "--uts", "--ipc", "--pid", "--net", "--root", "--wd=/"]);
+        command.args(words).env_clear();
+        command.env("PATH", "/usr/sbin:/usr/bin:/sbin:/bin").env("DEBIAN_FRONTEND", "noninteractive");
+        command
+    }
+
+    fn run(&self, words: &[&str]) -> Result<String> {
+        said(&mut self.command(words))
+    }
+
+    /// The process of a unit that runs; of one that starts, once it does.
+    fn pid(&self, unit: &str) -> Result<String> {
+        let asked = Instant::now();
+        loop {
+            let state = self.command(&["systemctl", "is-active", unit]).output()?;
+            match String::from_utf8_lossy(&state.stdout).trim() {
+                "active" => return self.run(&["systemctl", "show", "--property=MainPID", "--value", unit]),
+                "activating" if asked.elapsed() < SERVES_WITHIN => std::thread::sleep(Duration::from_millis(200)),
+                state => bail!("{unit} is {state}"),
+            }
+        }
+    }
+}
+
+impl Drop for Host {
+    fn drop(&mut self) {
+        if let Some(problem) = self.process.take().and_then(Child::stop) {
+            eprintln!("{problem}");
+        }
+        remove_network();
+    }
+}
+
+/// Also what another run left; that there is none is no failure.
+fn remove_network() {
+    let _ = Command::new("ip").args(["netns", "delete", NETWORK]).output();
+}

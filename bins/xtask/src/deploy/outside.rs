@@ -1,0 +1,98 @@
+//! Somebody on another machine: a network namespace with one link to this one.
+
+use std::collections::BTreeSet;
+use std::net::{IpAddr, Ipv4Addr, SocketAddr, TcpStream};
+use std::process::Command;
+use std::sync::Mutex;
+use std::sync::atomic::{AtomicU32, Ordering};
+use std::time::Duration;
+
+use anyhow::{Context, Result};
+use clap::Args;
+
+use super::engine::said;
+
+const NAME: &str = "nepto-outside";
+/// This machine, as the other one sees it.
+pub const HOST: Ipv4Addr = Ipv4Addr::new(10, 231, 7, 1);
+const OTHER: &str = "10.231.7.2/30";
+/// Connections at once.
+const THREADS: usize = 64;
+/// A firewall that answers nothing takes so long for each port.
+const ANSWER_WITHIN: Duration = Duration::from_millis(300);
+
+/// Looks for ports that somebody listens on.
+#[derive(Debug, Args)]
+pub struct Scan {
+    address: IpAddr,
+    /// All without
+    ports: Vec<u16>,
+}
+
+impl Scan {
+    /// Prints them.
+    pub fn run(&self) {
+        let ports: Vec<u16> = if self.ports.is_empty() { (1..=u16::MAX).collect() } else { self.ports.clone() };
+        let (next, open) = (AtomicU32::new(0), Mutex::new(BTreeSet::new()));
+        std::thread::scope(|scope| {
+            for _ in 0..THREADS {
+                scope.spawn(|| {
+                    while let Some(port) = ports.get(next.fetch_add(1, Ordering::Relaxed) as usize) {
+                        let address = SocketAddr::new(self.address, *port);
+                        if TcpStream::connect_timeout(&address, ANSWER_WITHIN).is_ok() {
+                            open.lock().unwrap_or_else(std::sync::PoisonError::into_inner).insert(*port);
+                        }
+                    }
+                });
+            }
+        });
+        for port in open.into_inner().unwrap_or_else(std::sync::PoisonError::into_inner) {
+            println!("{port}");
+        }
+    }
+}
+
+/// The other machine, until it is dropped.
+pub struct Outside(());
+
+impl Outside {
+    /// Makes it.
+    pub fn new() -> Result<Self> {
+        remove();
+        let outside = Self(());
+        let host = format!("{HOST}/30");
+        let gateway = HOST.to_string();
+        for line in [
+            &["netns", "add", NAME][..],
+            &["link", "add", "nepto-link", "type", "veth", "peer", "name", "eth0", "netns", NAME],
+            &["address", "add", &host, "dev", "nepto-link"],
+            &["link", "set", "nepto-link", "up"],
+            &["-n", NAME, "address", "add", OTHER, "dev", "eth0"],
+            &["-n", NAME, "link", "set", "eth0", "up"],
+            &["-n", NAME, "link", "set", "lo", "up"],
+            &["-n", NAME, "route", "add", "default", "via", &gateway],
+        ] {
+            said(Command::new("ip").args(line))?;
+        }
+        Ok(outside)
+    }
+
+    /// The ports of an address that can be reached from there; all without `ports`.
+    pub fn open_ports(&self, address: IpAddr, ports: &[u16]) -> Result<BTreeSet<u16>> {
+        let mut scan = Command::new("ip");
+        scan.args(["netns", "exec", NAME]).arg(std::env::current_exe()?).args(["test-deploy", "scan"]);
+        scan.arg(address.to_string()).args(ports.iter().map(u16::to_string));
+        said(&mut scan)?.lines().map(|line| line.parse().context("a scan prints ports")).collect()
+    }
+}
+
+impl Drop for Outside {
+    fn drop(&mut self) {
+        remove();
+    }
+}
+
+/// Also what another run left; that there is nothing is no failure. The link goes with the namespace.
+fn remove() {
+    let _ = Command::new("ip").args(["netns", "delete", NAME]).output();
+}
