@@ -1,6 +1,7 @@
 //! `nepto-server`: one program, many roles.
 
 mod backfill;
+mod backup;
 mod database;
 mod facets;
 mod meta;
@@ -75,6 +76,10 @@ enum Role {
         /// The chain, by its EIP-155 id: 1 for Ethereum
         chain: u64,
     },
+    /// Writes everything that can't be made again into one encrypted file, while the server runs
+    Backup(backup::Arguments),
+    /// Puts a backup where it belongs; nothing may run meanwhile
+    Restore(backup::restore::Arguments),
     /// Reads the configuration and exits; non-zero if it is not valid
     CheckConfig,
 }
@@ -89,9 +94,12 @@ impl Role {
             Self::Worker { queues } => Facets { workers: Some(Only(queues)), ..Facets::default() },
             Self::Watcher { .. } => Facets { watchers: true, ..Facets::default() },
             Self::Cron => Facets { jobs: true, ..Facets::default() },
-            Self::Provision { .. } | Self::ForgetChain { .. } | Self::CheckConfig | Self::Database { .. } => {
-                Facets::default()
-            }
+            Self::Provision { .. }
+            | Self::ForgetChain { .. }
+            | Self::Backup(_)
+            | Self::Restore(_)
+            | Self::CheckConfig
+            | Self::Database { .. } => Facets::default(),
         }
     }
 
@@ -123,7 +131,7 @@ fn main() -> ExitCode {
             return ExitCode::from(2);
         }
     };
-    match process::run(cli.role, config) {
+    match process::run(cli.role, config, cli.config.as_deref()) {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
             tracing::error!(error = format!("{error:#}"), "stopped");

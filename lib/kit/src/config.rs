@@ -6,6 +6,7 @@
 //! Read from a TOML file and then from the environment: `NEPTO_<SECTION>__<FIELD>` sets one field, for example
 //! `NEPTO_NATS__URL=nats://10.0.0.5:4222` or `NEPTO_PUBLIC__CHAINS=[1,137]`.
 
+mod backup;
 mod fetch;
 mod http;
 mod section;
@@ -23,6 +24,7 @@ use serde::Deserialize;
 use self::section::Sections;
 use self::source::Source;
 
+pub use backup::Backup;
 pub use fetch::Fetch;
 pub use http::Http;
 pub use section::{Declared, Section};
@@ -45,6 +47,8 @@ pub struct Config {
     pub redis: Redis,
     /// Where SurrealDB is, and who signs in to it.
     pub database: Database,
+    /// Where backups go, and who can read them.
+    pub backup: Backup,
     /// How access tokens are checked.
     pub tokens: Tokens,
     /// Rate limits of every process.
@@ -342,6 +346,7 @@ impl Config {
             nats: source.read("nats")?,
             redis: source.read("redis")?,
             database: source.read("database")?,
+            backup: source.read("backup")?,
             tokens: source.read("tokens")?,
             limits: source.read("limits")?,
             fetch: source.read("fetch")?,
@@ -389,6 +394,7 @@ impl Config {
             return bad("public.sockets", "must be ws:// or wss:// addresses");
         }
         fetch::check(&self.fetch)?;
+        backup::check(&self.backup)?;
         http::check(&self.http)
     }
 }

@@ -3,6 +3,7 @@
 mod column;
 mod connection;
 mod migrate;
+pub mod snapshot;
 mod transaction;
 
 use std::os::unix::fs::DirBuilderExt;
@@ -12,6 +13,7 @@ use std::time::Duration;
 use nepto_proto::ErrorCode;
 use surrealdb::opt::auth::Root;
 use surrealdb::types::{ErrorDetails, QueryError, SurrealValue, ToSql, Value, Variables};
+use surrealdb_core::kvs::Datastore;
 
 use crate::address;
 use crate::clock::{Random, backoff};
@@ -31,6 +33,8 @@ pub use surrealdb::types::{Bytes, Datetime, RecordId, array, vars};
 const ATTEMPTS_MAX: u32 = 12;
 /// Rows that are deleted at once.
 const DELETE_BATCH: usize = 5_000;
+/// Rows that are changed at once.
+const CHANGE_BATCH: usize = 2_000;
 /// What `/readyz` does. One row for all processes, so that none is left behind.
 const PROBE: &str = "{
     UPSERT probe:readiness SET at = time::now();
@@ -129,6 +133,23 @@ impl Databases {
         inner.enter(domain).await?;
         Ok(Db { name: domain.into(), inner: Arc::new(inner), random: self.random.clone() })
     }
+
+    /// All databases as they are now; an error where they are a server's, which is asked itself.
+    pub async fn snapshot(&self) -> anyhow::Result<snapshot::Parts> {
+        Ok(snapshot::open(self.store()?.clone()).await)
+    }
+
+    /// Writes and closes a store of this process, so that its folder can be moved.
+    pub async fn close(self) -> anyhow::Result<()> {
+        self.store()?.shutdown().await
+    }
+
+    fn store(&self) -> anyhow::Result<&Arc<Datastore>> {
+        match &self.root {
+            Connection::Store(_, store) => Ok(store),
+            Connection::Server(_) => anyhow::bail!("the databases are those of a server"),
+        }
+    }
 }
 
 /// What a statement answered, as one value.
@@ -222,6 +243,38 @@ impl Db {
             match self.run::<i64>(&statement, Variables::new()).await? {
                 0 => return Ok(all),
                 some => all += some as u64,
+            }
+        }
+    }
+
+    /// Changes every row of a table, some rows at a time, in SurrealQL that changes the rows with the ids `$rows`; how many. For
+    /// tables that nobody else writes meanwhile.
+    pub async fn change_all(&self, table: &str, change: &str) -> Result<u64, DbError> {
+        #[derive(SurrealValue)]
+        struct Portion {
+            rows: i64,
+            last: Value,
+        }
+        let (mut all, mut after) = (0, Value::None);
+        loop {
+            let source = match after {
+                Value::None => table.to_owned(),
+                _ => format!("type::record('{table}', $after>..)"),
+            };
+            let statement = format!(
+                "{{
+                LET $rows = (SELECT VALUE id FROM {source} LIMIT {CHANGE_BATCH});
+                IF array::len($rows) = 0 {{ RETURN NONE }};
+                {change};
+                RETURN {{ rows: array::len($rows), last: record::id(array::last($rows)) }};
+                }}"
+            );
+            match self.run::<Option<Portion>>(&statement, vars! { after: after }).await? {
+                None => return Ok(all),
+                Some(portion) => {
+                    all += portion.rows.unsigned_abs();
+                    after = portion.last;
+                }
             }
         }
     }

@@ -60,6 +60,11 @@ fn settings() -> ConnectionManagerConfig {
 }
 
 impl Redis {
+    /// Forgets everything that is in this database of it.
+    pub async fn forget_everything(&self) -> RedisResult<()> {
+        redis::cmd("FLUSHDB").exec_async(&mut self.clone()).await
+    }
+
     /// Connects, and reconnects by itself from then on. Fails if nobody answers at first.
     pub async fn connect(url: &str) -> anyhow::Result<Self> {
         let client = client(url)?;
