@@ -11,8 +11,8 @@ use surrealdb_server::core::CommunityComposer;
 
 const NAME: &str = "surreal";
 /// What the server does unless its environment says otherwise, beside the bounds of its store. By itself it would ask its maker
-/// for the newest version at every start.
-const DEFAULT: (&str, &str) = ("online_version_check", "false");
+/// for the newest version at every start. And `backup` asks it for all databases of one moment, as the owner of everything.
+const DEFAULTS: [(&str, &str); 2] = [("online_version_check", "false"), ("caps_allow_experimental", "kvexport")];
 
 /// The password of the user `SURREAL_USER` (or `--user`), as SurrealDB takes it.
 const PASSWORD: &str = "SURREAL_PASS";
@@ -40,7 +40,7 @@ pub fn become_database_process(arguments: Vec<OsString>) -> ExitCode {
     };
     let mut command = Command::new(program);
     command.arg0(NAME).args(arguments);
-    for (name, value) in STORE_BOUNDS.into_iter().chain([DEFAULT]) {
+    for (name, value) in STORE_BOUNDS.into_iter().chain(DEFAULTS) {
         let name = format!("SURREAL_{}", name.to_uppercase());
         if std::env::var_os(&name).is_none() {
             command.env(name, value);

@@ -1,6 +1,7 @@
 //! `nepto-server`: one program, many roles.
 
 mod backfill;
+mod backup;
 mod database;
 mod databases;
 mod facets;
@@ -94,6 +95,10 @@ enum Role {
         /// Where the folders are
         folder: PathBuf,
     },
+    /// Writes everything that can't be made again into one encrypted file, while the server runs
+    Backup(backup::Arguments),
+    /// Puts a backup where it belongs; nothing may run meanwhile
+    Restore(backup::restore::Arguments),
     /// Reads the configuration and exits; non-zero if it is not valid
     CheckConfig,
     /// Asks the process that runs with this configuration on this machine whether it is ready; non-zero if it is not
@@ -119,6 +124,8 @@ impl Role {
             | Self::MoveDatabase { .. }
             | Self::ForgetChain { .. }
             | Self::MakeSecrets { .. }
+            | Self::Backup(_)
+            | Self::Restore(_)
             | Self::CheckConfig
             | Self::Health { .. }
             | Self::Database { .. } => Facets::default(),
@@ -173,7 +180,7 @@ fn main() -> ExitCode {
         let question = if alive { health::Question::Alive } else { health::Question::Ready };
         return told(health::ask(config.admin.listen, question));
     }
-    match process::run(cli.role, config) {
+    match process::run(cli.role, config, cli.config.as_deref()) {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
             tracing::error!(error = format!("{error:#}"), "stopped");

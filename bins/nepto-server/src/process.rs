@@ -1,17 +1,18 @@
 //! The life of a process: start, run, stop in order.
 
+use std::path::Path;
 use std::time::Duration;
 
 use nepto_kit::telemetry::{self, PrometheusHandle};
-use nepto_kit::{Config, Ctx, http, job};
+use nepto_kit::{Config, Ctx, http, job, roll_call, seal};
 use tokio::signal::unix::{SignalKind, signal};
 use tokio::task::JoinSet;
 
 use crate::facets::Facets;
-use crate::{Role, backfill, databases, open_files, provision, service_manager};
+use crate::{Role, backfill, backup, databases, open_files, provision, service_manager};
 
-/// Runs a role until it is told to stop or a part of it fails.
-pub fn run(role: Role, config: Config) -> anyhow::Result<()> {
+/// Runs a role until it is told to stop or a part of it fails. `file` is where the configuration was read from.
+pub fn run(role: Role, config: Config, file: Option<&Path>) -> anyhow::Result<()> {
     let metrics = telemetry::start(&config.log)?;
     if let Role::CheckConfig = role {
         println!("the configuration is valid");
@@ -24,9 +25,12 @@ pub fn run(role: Role, config: Config) -> anyhow::Result<()> {
         .thread_stack_size(10 * 1024 * 1024)
         .build()?;
     runtime.block_on(async move {
+        // these need no context: what that would connect to may not be there
         match &role {
             Role::DatabaseUsers(users) => return users.make(&config).await,
             Role::MoveDatabase { domain, from } => return databases::move_one(&config, domain, from.as_deref()).await,
+            Role::Backup(arguments) => return backup::run(&config, file, arguments).await,
+            Role::Restore(arguments) => return backup::restore::run(&config, arguments).await,
             _ => {}
         }
         let (facets, domains) = (role.facets(), role.domains());
@@ -65,6 +69,8 @@ async fn forget_chain(ctx: &Ctx, chain: u64) -> anyhow::Result<()> {
 async fn serve(ctx: &Ctx, facets: &Facets<'_>, metrics: PrometheusHandle) -> anyhow::Result<()> {
     let mut running = Running::default();
     let operators = facets.start(ctx, &mut running).await?.merge(job::routes(ctx, &nepto_domains::all()));
+    let operators = operators.merge(seal::routes(ctx));
+    running.start("roll call".to_owned(), roll_call::answer(ctx.clone()));
     running.start("metrics".to_owned(), telemetry::keep_up(ctx.clone(), metrics.clone()));
     let (admin_ctx, admin) = (ctx.clone(), http::admin(ctx, metrics, operators));
     let listener = http::listen("admin listener", ctx.config.admin.listen)?;

@@ -64,7 +64,7 @@ fn no_service_may_do_more_than_it_needs() {
 #[test]
 fn systemd_understands_every_line() {
     let root = machine();
-    for name in units("service").into_keys().chain(units("socket").into_keys()) {
+    for name in ["service", "socket", "timer"].into_iter().flat_map(|kind| units(kind).into_keys()) {
         let mut analyze = Command::new("systemd-analyze");
         analyze.args(["verify", "--recursive-errors=no", "--man=no", "--root"]).arg(root.path()).arg(&name);
         let output = analyze.output().expect("systemd-analyze; Debian's package is systemd");
@@ -76,7 +76,7 @@ fn systemd_understands_every_line() {
 #[test]
 fn every_role_has_its_unit() {
     let services = units("service");
-    for role in ["all", "api", "gateway", "worker", "watcher", "cron", "database", "provision"] {
+    for role in ["all", "api", "gateway", "worker", "watcher", "cron", "database", "provision", "backup"] {
         let starts = format!("/usr/bin/nepto-server {role}");
         let has =
             services.values().any(|unit| setting(unit, "ExecStart").is_some_and(|line| line.starts_with(&starts)));

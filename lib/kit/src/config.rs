@@ -7,6 +7,7 @@
 //! `NEPTO_NATS__URL=nats://10.0.0.5:4222` or `NEPTO_PUBLIC__CHAINS=[1,137]`, and `NEPTO_<SECTION>__<FIELD>__FILE` names a file
 //! with its text. An empty variable sets nothing.
 
+mod backup;
 mod database;
 mod fetch;
 mod http;
@@ -25,6 +26,7 @@ use serde::Deserialize;
 use self::section::Sections;
 use self::source::Source;
 
+pub use backup::Backup;
 pub use database::{Database, Elsewhere, Place, UserOf};
 pub use fetch::Fetch;
 pub use http::Http;
@@ -48,6 +50,8 @@ pub struct Config {
     pub redis: Redis,
     /// Where SurrealDB is, and who signs in to it.
     pub database: Database,
+    /// Where backups go, and who can read them.
+    pub backup: Backup,
     /// How access tokens are checked.
     pub tokens: Tokens,
     /// Rate limits of every process.
@@ -334,6 +338,7 @@ impl Config {
             nats: source.read("nats")?,
             redis: source.read("redis")?,
             database: source.read("database")?,
+            backup: source.read("backup")?,
             tokens: source.read("tokens")?,
             limits: source.read("limits")?,
             fetch: source.read("fetch")?,
@@ -394,6 +399,7 @@ impl Config {
         }
         database::check(&self.database)?;
         fetch::check(&self.fetch)?;
+        backup::check(&self.backup)?;
         http::check(&self.http)
     }
 }

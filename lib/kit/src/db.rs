@@ -4,6 +4,7 @@ mod column;
 mod connection;
 mod copy;
 mod migrate;
+pub mod snapshot;
 mod transaction;
 mod users;
 
@@ -14,6 +15,7 @@ use std::time::Duration;
 
 use nepto_proto::ErrorCode;
 use surrealdb::types::{ErrorDetails, QueryError, SurrealValue, ToSql, Value, Variables};
+use surrealdb_core::kvs::Datastore;
 use tokio::sync::Mutex;
 
 use crate::address;
@@ -36,6 +38,8 @@ pub use surrealdb::types::{Bytes, Datetime, RecordId, array, vars};
 const ATTEMPTS_MAX: u32 = 12;
 /// Rows that are deleted at once.
 const DELETE_BATCH: usize = 5_000;
+/// Rows that are changed at once.
+const CHANGE_BATCH: usize = 2_000;
 /// What `/readyz` does. One row for all processes, so that none is left behind.
 const PROBE: &str = "{
     UPSERT probe:readiness SET at = time::now();
@@ -150,6 +154,25 @@ impl Databases {
         let connection = Connection::new(&place.url).await?;
         open.insert(place.url.clone(), connection.clone());
         Ok(connection)
+    }
+
+    /// The store of this process as it is now, with the databases of all domains that are not a server's.
+    pub async fn snapshot(&self) -> anyhow::Result<snapshot::Parts> {
+        Ok(snapshot::open(self.store().await?).await)
+    }
+
+    /// Writes and closes the store of this process, so that its folder can be moved.
+    pub async fn close(self) -> anyhow::Result<()> {
+        self.store().await?.shutdown().await
+    }
+
+    async fn store(&self) -> anyhow::Result<Arc<Datastore>> {
+        let place = self.config.common();
+        anyhow::ensure!(place.is_embedded(), "this process has no databases of its own: they are a server's");
+        match self.connection(&place).await? {
+            Connection::Store(_, store) => Ok(store),
+            Connection::Server(_) => anyhow::bail!("{} is no store", address::shown(&place.url)),
+        }
     }
 }
 
@@ -278,6 +301,38 @@ impl Db {
             match self.run::<i64>(&statement, Variables::new()).await? {
                 0 => return Ok(all),
                 some => all += some as u64,
+            }
+        }
+    }
+
+    /// Changes every row of a table, some rows at a time, in SurrealQL that changes the rows with the ids `$rows`; how many. For
+    /// tables that nobody else writes meanwhile.
+    pub async fn change_all(&self, table: &str, change: &str) -> Result<u64, DbError> {
+        #[derive(SurrealValue)]
+        struct Portion {
+            rows: i64,
+            last: Value,
+        }
+        let (mut all, mut after) = (0, Value::None);
+        loop {
+            let source = match after {
+                Value::None => table.to_owned(),
+                _ => format!("type::record('{table}', $after>..)"),
+            };
+            let statement = format!(
+                "{{
+                LET $rows = (SELECT VALUE id FROM {source} LIMIT {CHANGE_BATCH});
+                IF array::len($rows) = 0 {{ RETURN NONE }};
+                {change};
+                RETURN {{ rows: array::len($rows), last: record::id(array::last($rows)) }};
+                }}"
+            );
+            match self.run::<Option<Portion>>(&statement, vars! { after: after }).await? {
+                None => return Ok(all),
+                Some(portion) => {
+                    all += portion.rows.unsigned_abs();
+                    after = portion.last;
+                }
             }
         }
     }

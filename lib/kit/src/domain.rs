@@ -11,7 +11,7 @@ use futures_util::future::BoxFuture;
 use crate::Ctx;
 use crate::config::Declared;
 use crate::consumer::Consumer;
-use crate::db::{Db, Migration};
+use crate::db::{Db, DbError, Migration};
 use crate::frames::MountFrames;
 use crate::http::Routes;
 use crate::job::Job;
@@ -44,6 +44,20 @@ pub struct Domain {
     pub operators: Option<Mount<axum::Router>>,
     /// What it has to do with sockets. A process of sockets opens no domain.
     pub frames: Option<MountFrames>,
+    /// What must not come back from a backup, taken out of the domain's database before anybody sees it.
+    pub restored: Option<Restored>,
+}
+
+/// Takes out of a restored database what was used up, handed out or taken back since the backup may have been.
+pub type Restored = fn(Db) -> BoxFuture<'static, Result<Vec<Undone>, DbError>>;
+
+/// What was taken out.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Undone {
+    /// What, and what became of it, for people.
+    pub what: &'static str,
+    /// How many.
+    pub count: u64,
 }
 
 /// What a domain is made from, opened once in a process. Clones share it.
@@ -85,6 +99,7 @@ impl Domain {
         watchers: None,
         operators: None,
         frames: None,
+        restored: None,
     };
 
     /// Whether it has tables of its own.

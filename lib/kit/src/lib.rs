@@ -26,7 +26,10 @@ pub mod nats;
 pub mod outbox;
 mod pages;
 pub mod redis;
+pub mod roll_call;
+pub mod seal;
 pub mod service;
+pub mod stream_copy;
 pub mod subscriptions;
 pub mod telemetry;
 #[cfg(test)]

@@ -21,6 +21,7 @@ use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
 
 pub(crate) use self::cluster::Servers;
+use crate::clock::Clock;
 use crate::config::Nats;
 use crate::health::Health;
 
@@ -134,6 +135,9 @@ struct Stream {
     /// Bounded in bytes by the configuration; refuses what is new when it is full.
     #[serde(default)]
     dead_letters: bool,
+    /// No part of a backup: what is in it is made again.
+    #[serde(default)]
+    rebuilt: bool,
     /// Consumers that there were once.
     #[serde(default)]
     retired: Vec<String>,
@@ -178,6 +182,35 @@ pub fn stream_epoch(info: &Info) -> u64 {
 
 fn restorations(config: &StreamConfig) -> u64 {
     config.metadata.get(RESTORED).and_then(|count| count.parse().ok()).unwrap_or(0)
+}
+
+/// After a stream was restored: a new epoch, which it never had before, however often the same backup is restored.
+pub async fn begin_epoch(jetstream: &Context, stream: &str, clock: &Clock) -> anyhow::Result<()> {
+    let mut config = jetstream.get_stream(stream).await?.cached_info().config.clone();
+    let now_us = clock.now().unix_timestamp_nanos() / 1_000;
+    config.metadata.insert(RESTORED.to_owned(), now_us.to_string());
+    jetstream.update_stream(config).await?;
+    Ok(())
+}
+
+/// The streams that belong to a backup.
+pub fn copied_streams(config: &Nats) -> anyhow::Result<Vec<String>> {
+    stream_names(config, false)
+}
+
+/// The streams that do not: what is in them is made again.
+pub fn rebuilt_streams(config: &Nats) -> anyhow::Result<Vec<String>> {
+    stream_names(config, true)
+}
+
+fn stream_names(config: &Nats, rebuilt: bool) -> anyhow::Result<Vec<String>> {
+    let declaration: Declaration = toml::from_str(STREAMS)?;
+    let streams = declaration.stream.into_iter().filter(|stream| stream.rebuilt == rebuilt);
+    let names = streams.flat_map(|stream| match stream.sharded {
+        true => config.shards.all().map(Shard::stream).collect(),
+        false => vec![stream.name],
+    });
+    Ok(names.collect())
 }
 
 /// What domains say about the streams of the declaration.

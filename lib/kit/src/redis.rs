@@ -121,6 +121,11 @@ impl Redis {
         Ok(redis)
     }
 
+    /// Forgets everything that is in this database of it.
+    pub async fn forget_everything(&self) -> RedisResult<()> {
+        redis::cmd("FLUSHDB").exec_async(&mut self.clone()).await
+    }
+
     /// Connects with the first command.
     pub fn lazy(config: &config::Redis) -> anyhow::Result<Self> {
         Ok(Self(Arc::new(Inner {

@@ -12,6 +12,7 @@
 //! | `events.<domain>.<event>` | stream `EVENTS` | an [`event`](crate::event) |
 //! | `dlq.<stream>.<consumer>` | stream `DLQ` | what a consumer could not process |
 //! | `probe.write` | stream `PROBE` | nothing: whether it is stored is what counts |
+//! | `roll_call` | request, and a reply of each | the name of a process that runs |
 //! | `svc.<domain>.<operation>` | request/reply | JSON |
 //! | `hint.chain.<chain>` | core | nothing: look at the chain now |
 //! | `chain.<pipeline>.<chain>` | stream `CHAIN` | a [`ChainUpdate`](crate::chain::ChainUpdate) |
@@ -32,6 +33,9 @@ pub const CHAIN_STREAM: &str = "CHAIN";
 
 /// What `/readyz` stores to see whether anything can be stored; its stream is `PROBE`.
 pub const PROBE_SUBJECT: &str = "probe.write";
+
+/// Every process that runs answers with its name.
+pub const ROLL_CALL: &str = "roll_call";
 
 /// How many streams the mailboxes are spread over. Fixed for the life of a deployment's data.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]

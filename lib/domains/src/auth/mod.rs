@@ -32,7 +32,7 @@ mod wallets;
 use nepto_kit::domain::{Api, Domain};
 
 pub use sign_up::sign_up_needs;
-pub use signing::make_token_keys;
+pub use signing::{make_token_keys, signing_key_file};
 
 /// The domain: what it has for each role.
 pub fn domain() -> Domain {
@@ -49,6 +49,7 @@ pub fn domain() -> Domain {
         workers: Some(|parts| Ok(consumers::consumers(&parts.shared(ops::Auth::new)?))),
         jobs: Some(|parts| Ok(jobs::jobs(&parts.shared(ops::Auth::new)?))),
         operators: Some(|parts| Ok(invites::routes(parts.shared(ops::Auth::new)?))),
+        restored: Some(|db| Box::pin(store::after_restore(db))),
         ..Domain::NONE
     }
 }

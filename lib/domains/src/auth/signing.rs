@@ -30,6 +30,11 @@ impl Keys {
     }
 }
 
+/// Where the private key is that signs access tokens.
+pub fn signing_key_file(config: &Config) -> PathBuf {
+    config.section::<Tokens>().signing_key_file.clone()
+}
+
 /// Makes the key pair that signs access tokens, unless it is there: PKCS#8 and SubjectPublicKeyInfo, PEM. Returns where the
 /// private one was made. The private file is readable by its owner only. A public file that is missing or another one's is
 /// rewritten.

@@ -3,6 +3,7 @@
 mod contract_wallets;
 mod invites;
 mod owners;
+mod restored;
 
 use std::sync::LazyLock;
 use std::time::Duration;
@@ -23,6 +24,7 @@ pub use self::contract_wallets::ContractWalletRow;
 use self::contract_wallets::contract_wallet_id;
 use self::invites::invite_id;
 pub use self::invites::shown_id;
+pub use self::restored::after_restore;
 use super::invites::Code;
 
 pub const SCHEMA: &[Migration] = &[

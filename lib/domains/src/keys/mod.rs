@@ -40,6 +40,7 @@ pub fn domain() -> Domain {
         workers: Some(|parts| Ok(consumers::consumers(&parts.shared(ops::Keys::new)?))),
         jobs: Some(|parts| Ok(jobs::jobs(&parts.shared(ops::Keys::new)?))),
         frames: Some(frames::mount),
+        restored: Some(|db| Box::pin(store::after_restore(db))),
         ..Domain::NONE
     }
 }

@@ -1,5 +1,7 @@
 //! The way to SurrealDB: to a server, or to a store that this process opens itself.
 
+use std::sync::Arc;
+
 use surrealdb::engine::any::Any;
 use surrealdb::engine::{any, local};
 use surrealdb::opt::auth;
@@ -21,8 +23,8 @@ pub const STORE_BOUNDS: [(&str, &str); 2] =
 /// Each clone is a session of its own, in whichever database it enters.
 #[derive(Clone)]
 pub enum Connection {
-    /// To a store of this process.
-    Store(Surreal<local::Db>),
+    /// To a store of this process, and the store.
+    Store(Surreal<local::Db>, Arc<Datastore>),
     /// To a server.
     Server(Surreal<Any>),
 }
@@ -39,7 +41,8 @@ impl Connection {
     /// Opens a store, or connects to a server.
     pub async fn new(url: &str) -> anyhow::Result<Self> {
         if url.starts_with("surrealkv://") || url.starts_with("mem://") {
-            return Ok(Self::Store(open(url).await?));
+            let (session, store) = open(url).await?;
+            return Ok(Self::Store(session, store));
         }
         Ok(Self::Server(any::connect(url).await?))
     }
@@ -47,7 +50,7 @@ impl Connection {
     /// To a server, as a user of all of it, who is in no database yet.
     pub async fn sign_in(&self, user: User) -> surrealdb::Result<()> {
         match self {
-            Self::Store(_) => Ok(()),
+            Self::Store(..) => Ok(()),
             Self::Server(server) => {
                 server.signin(auth::Root { username: user.name, password: user.password }).await.map(drop)
             }
@@ -57,7 +60,7 @@ impl Connection {
     /// From now on statements are about this database. A server is told who says so, if anybody does.
     pub async fn enter(&self, database: &str, user: Option<&User>) -> surrealdb::Result<()> {
         let server = match self {
-            Self::Store(store) => return store.use_ns(NAMESPACE).use_db(database).await.map(drop),
+            Self::Store(session, _) => return session.use_ns(NAMESPACE).use_db(database).await.map(drop),
             Self::Server(server) => server,
         };
         match user.cloned() {
@@ -76,25 +79,30 @@ impl Connection {
     /// Runs statements.
     pub async fn query(&self, statements: &str, variables: Variables) -> surrealdb::Result<IndexedResults> {
         match self {
-            Self::Store(store) => store.query(statements).bind(variables).await,
+            Self::Store(session, _) => session.query(statements).bind(variables).await,
             Self::Server(server) => server.query(statements).bind(variables).await,
         }
     }
 }
 
-/// What the library does when it connects to a store, except that this one is bounded.
-async fn open(url: &str) -> anyhow::Result<Surreal<local::Db>> {
+/// A store as it is on the disk. Nothing is written into it yet.
+pub(super) async fn build(url: &str) -> anyhow::Result<Arc<Datastore>> {
     let mut config = ConfigMap::empty();
     for (name, bytes) in STORE_BOUNDS {
         config = config.with_key_value(name, bytes);
     }
     let config = config.join(ConfigMap::from_env());
     // maintenance writes, which must not come before the version is written
-    let store = Datastore::builder().with_config(config).without_maintenance_tasks().build_with_path(url).await?;
+    Datastore::builder().with_config(config).without_maintenance_tasks().build_with_path(url).await
+}
+
+/// What the library does when it connects to a store, except that this one is bounded.
+async fn open(url: &str) -> anyhow::Result<(Surreal<local::Db>, Arc<Datastore>)> {
+    let store = build(url).await?;
     store.check_version().await?;
     store.bootstrap().await?;
     store.start_maintenance_tasks();
-    Ok(Surreal::unstable_from_datastore(store, None).await?)
+    Ok((Surreal::unstable_from_datastore(store.clone(), None).await?, store))
 }
 
 #[cfg(test)]

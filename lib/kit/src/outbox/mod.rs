@@ -131,6 +131,16 @@ pub(crate) const INSERT_NUMBERED: &str = "
         CREATE $event.id SET subject = $event.subject, body = $event.body, about = $event.about, version = $last.number;
     };\n";
 
+/// Events about one thing that nobody has numbered since a backup was made, surely.
+const NUMBERS_PASSED_OVER: u64 = 1_000_000;
+
+/// After a restore: what was numbered since the backup may have been told already. The next number is larger than all of those, so
+/// that whoever remembers one takes what is told from now on for newer.
+pub async fn renumber_after_restore(db: &Db) -> Result<(), DbError> {
+    let change = format!("UPDATE $rows SET number += {NUMBERS_PASSED_OVER} RETURN NONE");
+    db.change_all("event_version", &change).await.map(drop)
+}
+
 /// The row whose `number` is that of the last event about something.
 pub fn version_id(about: &str) -> RecordId {
     RecordId::new("event_version", about)

@@ -9,20 +9,25 @@ use toml::Table;
 
 use crate::people::{Person, friends};
 
-const ROOT_PASSWORD: &str = "of the whole server";
+pub const ROOT_PASSWORD: &str = "of the whole server";
 
-/// One more SurrealDB server, which keeps nothing.
-struct Database {
+/// One more SurrealDB server.
+pub struct Database {
     process: Process,
     port: Port,
     folder: TempDir,
 }
 
 impl Database {
-    async fn start() -> Self {
+    /// One that keeps nothing.
+    pub async fn start() -> Self {
+        Self::start_on("memory").await
+    }
+
+    pub async fn start_on(storage: &str) -> Self {
         let (folder, port) = (folder("nepto-database-").unwrap(), Port::reserve().unwrap());
         let bind = port.address().to_string();
-        let arguments = ["database", "start", "--no-banner", "--bind", &bind, "memory"];
+        let arguments = ["database", "start", "--no-banner", "--bind", &bind, storage];
         let process = Process::start(Launch {
             name: "database".into(),
             program: program("nepto-server").unwrap(),
@@ -40,11 +45,11 @@ impl Database {
         database
     }
 
-    fn url(&self) -> String {
+    pub fn url(&self) -> String {
         format!("ws://{}", self.port.address())
     }
 
-    fn secret(&self, name: &str, secret: &str) -> String {
+    pub fn secret(&self, name: &str, secret: &str) -> String {
         let file = self.folder.path().join(name);
         std::fs::write(&file, secret).unwrap();
         file.display().to_string()
@@ -70,13 +75,13 @@ impl Database {
 }
 
 /// The settings that name a server and a user for the database of one domain.
-fn elsewhere(domain: &str, url: &str, password_file: &str) -> Settings {
+pub fn elsewhere(domain: &str, url: &str, password_file: &str) -> Settings {
     let own = [("url", url), ("username", "nepto"), ("password_file", password_file), ("user_of", "database")];
     let own: Table = own.into_iter().map(|(name, value)| (name.to_owned(), value.into())).collect();
     Settings::new().set("database.domains", Table::from_iter([(domain.to_owned(), own.into())]))
 }
 
-async fn nepto_server(stack: &Stack, settings: &Settings, arguments: &[&str]) -> (bool, String) {
+pub async fn nepto_server(stack: &Stack, settings: &Settings, arguments: &[&str]) -> (bool, String) {
     let configuration = stack.configuration("elsewhere", settings).unwrap();
     let output = tokio::process::Command::new(program("nepto-server").unwrap())
         .arg("--config")
@@ -90,7 +95,7 @@ async fn nepto_server(stack: &Stack, settings: &Settings, arguments: &[&str]) ->
 }
 
 /// Makes the users of `keys` on this server.
-async fn make_users(stack: &Stack, server: &Database, settings: &Settings) {
+pub async fn make_users(stack: &Stack, server: &Database, settings: &Settings) {
     let (root, export) = (server.secret("root", ROOT_PASSWORD), server.secret("export", "of who exports"));
     let arguments = ["database-users", "--root-password-file", &root, "--export-user", "export"];
     let (made, said) =

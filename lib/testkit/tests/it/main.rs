@@ -1,6 +1,7 @@
 //! Tests of the whole against real servers: one target, a module per topic.
 
 mod allowances;
+mod backups;
 mod chain;
 mod cli;
 mod cli_trust;

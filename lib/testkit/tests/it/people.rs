@@ -1,5 +1,6 @@
 //! People with wallets and devices, for the tests of the whole.
 
+use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -9,7 +10,7 @@ use nepto_proto::{AccountId, ClientMsgId, DeviceId};
 use nepto_sdk::env::Clock;
 use nepto_sdk::model::{Body, Message};
 use nepto_sdk::socket::{Incoming, Socket};
-use nepto_sdk::{Client, Env, Event, Events, LoginOptions, Wallet};
+use nepto_sdk::{Client, Env, Event, Events, LoginOptions, ProfileLocation, Wallet};
 use nepto_testkit::Stack;
 use rand::SeedableRng;
 use rand::rngs::StdRng;
@@ -40,6 +41,15 @@ impl Person {
         let mut person = Self { key, client, events };
         person.until(|event| matches!(event, Event::CaughtUp)).await.context("never caught up")?;
         Ok(person)
+    }
+
+    /// The device whose profile is in this file, which is made if it is not there: it signs in, maybe again.
+    pub async fn in_file(stack: &Stack, file: &Path, key: &str) -> Result<Self> {
+        let location = ProfileLocation::File { path: file.to_owned(), passphrase: "x".to_owned().into() };
+        let options = LoginOptions { location, ..LoginOptions::new(stack.url()) };
+        let client = Client::login(options, &Wallet::from_private_key(key)?).await?;
+        let events = client.connect().await?;
+        Ok(Self { key: key.to_owned(), client, events })
     }
 
     /// Another device of the same account.

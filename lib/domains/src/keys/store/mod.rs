@@ -2,6 +2,7 @@
 
 mod prekeys;
 mod removed;
+mod restored;
 mod schema;
 
 use std::sync::LazyLock;
@@ -20,6 +21,7 @@ use surrealdb::types::SurrealValue;
 
 pub use self::prekeys::Taken;
 pub use self::removed::RemovedRow;
+pub use self::restored::after_restore;
 pub use self::schema::SCHEMA;
 use nepto_proto::svc::keys::{DeviceList, RegisterDevice};
 
