@@ -19,6 +19,7 @@ mod nats;
 mod people;
 mod readiness;
 mod redis;
+mod requests;
 mod restores;
 mod roles;
 mod server;
