@@ -29,7 +29,7 @@ pub async fn check(ctx: &Ctx, domains: &[Domain], runs_jobs: bool) -> anyhow::Re
     for domain in domains.iter().filter(|domain| domain.needs_database(runs_jobs)) {
         let migrated = domain.database(ctx).await?.is_migrated(domain.schema).await;
         anyhow::ensure!(
-            migrated.map_err(|error| anyhow::Error::from(error).context(domain.name))?,
+            migrated.map_err(|error| error.context(domain.name))?,
             "the database lacks the tables of {}; run `nepto-server provision`",
             domain.name
         );

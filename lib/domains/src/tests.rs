@@ -1,5 +1,6 @@
 //! What the domains declare, beside the files that name it too.
 
+mod migrations;
 mod plans;
 
 use std::collections::BTreeSet;
