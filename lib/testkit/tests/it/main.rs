@@ -12,6 +12,7 @@ mod frames;
 mod guarded;
 mod handles;
 mod http;
+mod last_release;
 mod mailbox;
 mod meddler;
 mod nats;
