@@ -32,6 +32,7 @@ mod talking;
 mod tokens;
 mod uploads;
 mod work;
+mod wrong_starts;
 
 /// The same as the server has.
 #[global_allocator]
