@@ -16,6 +16,11 @@ struct Compatible {
 }
 
 impl Db {
+    /// An error if newer code made the database one that this program must not open. Changes nothing.
+    pub async fn check_version(&self) -> anyhow::Result<()> {
+        self.refuse_older(Version::OWN).await
+    }
+
     /// An error if the database is one that this code, of the version `own`, does not understand any more.
     pub(super) async fn refuse_older(&self, own: Version) -> anyhow::Result<()> {
         let statement = format!("RETURN IF record::exists({ROW}) {{ (SELECT oldest, by FROM ONLY {ROW}) }}");
