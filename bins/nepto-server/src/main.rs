@@ -1,5 +1,6 @@
 //! `nepto-server`: one program, many roles.
 
+mod advice;
 mod backfill;
 mod database;
 mod databases;
@@ -176,8 +177,12 @@ fn main() -> ExitCode {
     match process::run(cli.role, config) {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
-            tracing::error!(error = format!("{error:#}"), "stopped");
-            eprintln!("nepto-server: {error:#}");
+            let error = format!("{error:#}");
+            tracing::error!(error, "stopped");
+            eprintln!("nepto-server: {error}");
+            if let Some(advice) = advice::about(&error) {
+                eprintln!("{advice}");
+            }
             start.failed(1)
         }
     }

@@ -119,7 +119,7 @@ fn arrows_point_one_way() {
 fn links_between_documents_lead_somewhere() {
     let root = root();
     let mut pages: Vec<PathBuf> =
-        ["README.md", "CONTRIBUTING.md", "bench/README.md", "compose/README.md"].map(|page| root.join(page)).into();
+        ["README.md", "CONTRIBUTING.md", "CHANGELOG.md", "bench/README.md", "compose/README.md"].map(|page| root.join(page)).into();
     for folder in ["docs", "docs/adr"] {
         let entries = std::fs::read_dir(root.join(folder)).expect("a folder");
         pages.extend(
@@ -183,4 +183,13 @@ fn every_metric_is_in_the_operators_book() {
     assert!(metrics.len() > 10, "{metrics:?}");
     let missing: Vec<_> = metrics.iter().filter(|metric| !book.contains(&format!("`{metric}"))).collect();
     assert!(missing.is_empty(), "docs/OPERATIONS.md lacks {missing:?}");
+}
+
+#[test]
+fn the_change_log_has_this_version() {
+    let log = std::fs::read_to_string(root().join("CHANGELOG.md")).expect("a change log");
+    let sections: Vec<&str> = log.lines().filter_map(|line| line.strip_prefix("## [")).collect();
+    assert!(sections.first().is_some_and(|first| first.starts_with("Unreleased]")), "{sections:?}");
+    let own = format!("{}] - ", env!("CARGO_PKG_VERSION"));
+    assert!(sections.iter().any(|section| section.starts_with(&own)), "no section [{own}date");
 }

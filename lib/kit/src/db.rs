@@ -1,6 +1,7 @@
 //! SurrealDB: one database per domain, migrations, and transactions that are retried on conflict.
 
 mod column;
+mod compatible;
 mod connection;
 mod copy;
 mod migrate;

@@ -32,6 +32,7 @@ pub mod telemetry;
 #[cfg(test)]
 mod testing;
 pub mod token;
+pub mod version;
 
 pub use config::Config;
 pub use ctx::Ctx;

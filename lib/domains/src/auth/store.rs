@@ -56,6 +56,7 @@ pub const SCHEMA: &[Migration] = &[
             DEFINE INDEX IF NOT EXISTS session_expiry ON session FIELDS expires_at_ms;
         ",
         rows: &[],
+        compatible_from: None,
     },
     Migration {
         number: 2,
@@ -68,6 +69,7 @@ pub const SCHEMA: &[Migration] = &[
             DEFINE INDEX IF NOT EXISTS contract_wallet_due ON contract_wallet FIELDS due_at_ms;
         ",
         rows: &[],
+        compatible_from: None,
     },
     Migration {
         number: 3,
@@ -76,6 +78,7 @@ pub const SCHEMA: &[Migration] = &[
             DEFINE FIELD IF NOT EXISTS identity_key ON session TYPE option<bytes>;
         ",
         rows: &[],
+        compatible_from: None,
     },
     invites::INVITES,
 ];

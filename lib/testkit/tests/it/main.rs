@@ -13,6 +13,7 @@ mod frames;
 mod guarded;
 mod handles;
 mod http;
+mod last_release;
 mod mailbox;
 mod meddler;
 mod nats;
@@ -33,6 +34,7 @@ mod talking;
 mod tokens;
 mod uploads;
 mod work;
+mod wrong_starts;
 
 /// The same as the server has.
 #[global_allocator]
