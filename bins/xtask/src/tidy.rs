@@ -119,7 +119,9 @@ fn arrows_point_one_way() {
 fn links_between_documents_lead_somewhere() {
     let root = root();
     let mut pages: Vec<PathBuf> =
-        ["README.md", "CONTRIBUTING.md", "CHANGELOG.md", "bench/README.md", "compose/README.md"].map(|page| root.join(page)).into();
+        ["README.md", "CONTRIBUTING.md", "CHANGELOG.md", "bench/README.md", "compose/README.md"]
+            .map(|page| root.join(page))
+            .into();
     for folder in ["docs", "docs/adr"] {
         let entries = std::fs::read_dir(root.join(folder)).expect("a folder");
         pages.extend(
