@@ -2,15 +2,15 @@
 
 use std::time::Duration;
 
-use async_nats::ServerAddr;
 use async_nats::jetstream::ErrorCode;
 use async_nats::jetstream::consumer::{AckPolicy, pull};
 use async_nats::jetstream::stream::{
     Config as StreamConfig, ConsumerErrorKind, DiscardPolicy, Info, Republish, RetentionPolicy, StorageType,
 };
 use async_nats::jetstream::{self, Context};
+use async_nats::{Request, RequestError, RequestErrorKind, ServerAddr};
 use bytes::Bytes;
-use nepto_proto::subject::{DEAD_LETTERS_STREAM, PROBE_SUBJECT, REPUBLISH_DM, Shard};
+use nepto_proto::subject::{DEAD_LETTERS_STREAM, NOBODY_SUBJECT, PROBE_SUBJECT, REPUBLISH_DM, Shard};
 use percent_encoding::percent_decode_str;
 use serde::Deserialize;
 use tokio::sync::watch;
@@ -79,6 +79,17 @@ pub async fn connect(
 /// after the server has stopped answering, and a JetStream that is full or has no disk answers everything but this.
 async fn write_probe(jetstream: &Context) -> Result<(), jetstream::context::PublishError> {
     jetstream.publish(PROBE_SUBJECT, Bytes::new()).await?.await.map(drop)
+}
+
+/// Waits until the server has read all that this client published before. A flush only says that the bytes have left, and
+/// those that wait for a server that hangs, or has just gone, have too. So this asks what nobody answers: the server itself
+/// says that there is nobody, and it reads a connection in order.
+pub async fn round_trip(client: &async_nats::Client, within: Duration) -> Result<(), RequestError> {
+    let request = Request::new().payload(Bytes::new()).timeout(Some(within));
+    match client.send_request(NOBODY_SUBJECT, request).await {
+        Err(error) if error.kind() != RequestErrorKind::NoResponders => Err(error),
+        Ok(_) | Err(_) => Ok(()),
+    }
 }
 
 /// The pause before a connection is tried again: 50 ms, doubled with each attempt that failed, at most 1.6 s.
@@ -367,6 +378,20 @@ mod tests {
         assert_eq!(streams[2].subjects, ["dm.2.*.*", "missed.2.*.*"]);
         assert_eq!((streams[2].max_age.as_secs(), streams[2].max_messages_per_subject), (9, 7));
         assert!(streams[2].discard_new_per_subject && streams[2].allow_atomic_publish);
+    }
+
+    #[tokio::test]
+    async fn a_round_trip_needs_a_server_that_reads() {
+        const WITHIN: Duration = Duration::from_millis(500);
+        let ground = Ground::new().await;
+        let client = &ground.ctx.nats;
+        round_trip(client, WITHIN).await.unwrap();
+        ground.nats.pause().unwrap();
+        client.publish("somebody", Bytes::new()).await.unwrap();
+        client.flush().await.unwrap();
+        assert_eq!(round_trip(client, WITHIN).await.unwrap_err().kind(), RequestErrorKind::TimedOut);
+        ground.nats.resume().unwrap();
+        round_trip(client, Duration::from_secs(10)).await.unwrap();
     }
 
     #[tokio::test]

@@ -56,7 +56,7 @@ impl Gateway {
     pub async fn new(ctx: &Ctx, domains: &[Domain]) -> anyhow::Result<(Arc<Self>, Vec<Part>)> {
         let (subscriptions, link) =
             Subscriptions::connect(&ctx.config.nats, &ctx.node, &ctx.health, ctx.stop.clone()).await?;
-        let presence = Arc::new(Presence::new(ctx));
+        let presence = Arc::new(Presence::new(ctx, subscriptions.clone()));
         let refreshing = presence.clone();
         let mut parts: Vec<Part> = vec![
             ("subscriptions".to_owned(), Box::pin(link.run().map(Ok))),
