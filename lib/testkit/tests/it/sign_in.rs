@@ -134,6 +134,32 @@ async fn a_message_may_name_the_scheme_and_friends_take_the_certificate() {
 }
 
 #[tokio::test]
+async fn however_a_wallet_writes_its_signature_friends_get_the_same_certificate() {
+    let stack = Stack::builder().unlimited().all().await.unwrap();
+    let other = Person::join(&stack).await.unwrap();
+    let capitals = |signature: &str| format!("0x{}", signature[2..].to_ascii_uppercase());
+    let small_v = |signature: &str| {
+        let (start, v) = signature.split_at(130);
+        format!("{start}{}", if v == "1b" { "00" } else { "01" })
+    };
+    for write in [&capitals as &dyn Fn(&str) -> String, &small_v] {
+        let attempt = Attempt::new(&stack).await;
+        let signed = attempt.wallet.sign(&attempt.message).unwrap();
+        let given = SignedMessage { signature: write(&signed.signature), ..signed.clone() };
+        let request = SignIn { invite: None, signed: given, device: attempt.device() };
+        let tokens = attempt.http.sign_in(&request).await.unwrap();
+        let directory = other.client.http().directory(tokens.account).await.unwrap();
+        assert_eq!(directory.devices[0].certificate, signed);
+    }
+    // as in a transaction (EIP-155)
+    let attempt = Attempt::new(&stack).await;
+    let signed = attempt.wallet.sign(&attempt.message).unwrap();
+    let v = if signed.signature.ends_with("1b") { "25" } else { "26" };
+    let given = SignedMessage { signature: format!("{}{v}", &signed.signature[..130]), ..signed };
+    assert_eq!(attempt.send(given).await, Err(ErrorCode::ContractWallet), "not by a key");
+}
+
+#[tokio::test]
 async fn signatures_and_nonces_work_for_their_owner_and_once() {
     let stack = Stack::builder().unlimited().all().await.unwrap();
     let attempt = Attempt::new(&stack).await;
