@@ -18,6 +18,7 @@ mod nats;
 mod people;
 mod readiness;
 mod redis;
+mod requests;
 mod restores;
 mod roles;
 mod server;
