@@ -1,7 +1,7 @@
 //! Whether each shard's stream stores: what the writers saw, and a probe where the last thing that they saw was a failure.
 //!
-//! A stream whose disk had no room for a moment refuses every message until NATS is started again, while every other stream
-//! goes on, also the one that `/readyz` writes to. What must hold: such a stream turns its check red, and the check is green
+//! A stream whose disk had no room for a moment stores and answers nothing until NATS is started again, while every other
+//! stream goes on, also the one that `/readyz` writes to. What must hold: such a stream turns its check red, and the check is green
 //! again once the stream stores, whether or not anybody sends something.
 
 use std::sync::{Mutex, PoisonError};
