@@ -85,7 +85,7 @@ mod tests {
 
     async fn database() -> Db {
         let config = Database { url: "mem://".into(), ..Database::default() };
-        Databases::connect(&config, Random::default()).await.unwrap().of("things").await.unwrap()
+        Databases::new(&config, Random::default()).of("things").await.unwrap()
     }
 
     async fn refusal(db: &Db, own: Version) -> Option<String> {
