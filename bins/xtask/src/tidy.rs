@@ -164,23 +164,3 @@ fn the_gateway_knows_no_domain() {
         assert_eq!(foreign, None, "{}: the gateway imports the kit and the wire only", source.display());
     }
 }
-
-#[test]
-fn every_metric_is_in_the_operators_book() {
-    let root = root();
-    let book = std::fs::read_to_string(root.join("docs/OPERATIONS.md")).expect("the book");
-    let mut sources = Vec::new();
-    for folder in ["lib/kit/src", "lib/domains/src", "bins/nepto-server/src"] {
-        files(&root.join(folder), "rs", &mut sources);
-    }
-    let mut metrics = std::collections::BTreeSet::new();
-    for source in sources {
-        let text = std::fs::read_to_string(source).expect("a source");
-        for kind in ["counter!(\"", "gauge!(\"", "histogram!(\""] {
-            metrics.extend(text.split(kind).skip(1).filter_map(|rest| rest.split('"').next()).map(str::to_owned));
-        }
-    }
-    assert!(metrics.len() > 10, "{metrics:?}");
-    let missing: Vec<_> = metrics.iter().filter(|metric| !book.contains(&format!("`{metric}"))).collect();
-    assert!(missing.is_empty(), "docs/OPERATIONS.md lacks {missing:?}");
-}

@@ -30,6 +30,7 @@ mod sign_up;
 mod socket;
 mod talking;
 mod tokens;
+mod traces;
 mod uploads;
 mod work;
 
