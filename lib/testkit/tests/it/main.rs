@@ -25,6 +25,7 @@ mod server;
 mod service_manager;
 mod services;
 mod sessions;
+mod sight;
 mod sign_in;
 mod sign_up;
 mod socket;
