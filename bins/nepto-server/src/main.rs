@@ -126,6 +126,26 @@ impl Role {
         }
     }
 
+    /// As it is called on the command line.
+    fn name(&self) -> &'static str {
+        match self {
+            Self::All => "all",
+            Self::Api { .. } => "api",
+            Self::Gateway => "gateway",
+            Self::Worker { .. } => "worker",
+            Self::Watcher { .. } => "watcher",
+            Self::Cron => "cron",
+            Self::Database { .. } => "database",
+            Self::Provision { .. } => "provision",
+            Self::DatabaseUsers(_) => "database-users",
+            Self::MoveDatabase { .. } => "move-database",
+            Self::ForgetChain { .. } => "forget-chain",
+            Self::MakeSecrets { .. } => "make-secrets",
+            Self::CheckConfig => "check-config",
+            Self::Health { .. } => "health",
+        }
+    }
+
     /// The domains whose databases it needs.
     fn domains(&self) -> Vec<Domain> {
         match self {

@@ -1,6 +1,7 @@
 //! What the domains declare, beside the files that name it too.
 
 mod deployments;
+mod metrics;
 mod migrations;
 mod plans;
 

@@ -22,16 +22,19 @@ pub mod job;
 pub mod json;
 pub mod lease;
 pub mod limit;
+pub mod metric;
 pub mod nats;
 pub mod outbox;
 mod pages;
 pub mod redis;
 pub mod service;
+pub mod stream_levels;
 pub mod subscriptions;
 pub mod telemetry;
 #[cfg(test)]
 mod testing;
 pub mod token;
+pub mod traces;
 pub mod version;
 
 pub use config::Config;

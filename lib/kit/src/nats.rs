@@ -354,6 +354,16 @@ pub fn declared_consumers() -> anyhow::Result<Vec<String>> {
     Ok(declaration.stream.into_iter().flat_map(|stream| stream.consumer).map(|consumer| consumer.name).collect())
 }
 
+/// The streams that it declares, with one for each shard.
+pub fn declared_streams(config: &Nats) -> anyhow::Result<Vec<String>> {
+    let declaration: Declaration = toml::from_str(STREAMS)?;
+    let streams = declaration.stream.into_iter().flat_map(|stream| match stream.sharded {
+        true => config.shards.all().map(Shard::stream).collect(),
+        false => vec![stream.name],
+    });
+    Ok(streams.collect())
+}
+
 /// A context whose requests are bounded in time.
 pub fn jetstream(client: &async_nats::Client) -> Context {
     let mut context = jetstream::new(client.clone());

@@ -16,6 +16,7 @@ mod consumers;
 mod invites;
 mod issuer;
 mod jobs;
+mod metrics;
 mod model;
 mod ops;
 mod recheck;
@@ -49,6 +50,7 @@ pub fn domain() -> Domain {
         workers: Some(|parts| Ok(consumers::consumers(&parts.shared(ops::Auth::new)?))),
         jobs: Some(|parts| Ok(jobs::jobs(&parts.shared(ops::Auth::new)?))),
         operators: Some(|parts| Ok(invites::routes(parts.shared(ops::Auth::new)?))),
+        metrics: metrics::METRICS,
         ..Domain::NONE
     }
 }

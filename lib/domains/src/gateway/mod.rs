@@ -14,6 +14,7 @@ mod config;
 mod connection;
 mod hello;
 mod hellos;
+mod metrics;
 mod permit;
 mod pieces;
 mod presence;
@@ -32,6 +33,7 @@ use nepto_kit::subscriptions::Subscriptions;
 
 use self::allowance::Spent;
 pub use self::config::SECTIONS;
+pub use self::metrics::METRICS;
 use self::permit::Permits;
 use self::presence::Presence;
 pub use self::presence::connected;

@@ -12,7 +12,7 @@ use crate::{job, outbox};
 /// The table that says which migrations a database has seen.
 pub(super) const MIGRATIONS: &str = "migration";
 /// The row that says that the outbox and the jobs have the tables of this version; another name where these change.
-const OWN_TABLES: &str = "own-2";
+const OWN_TABLES: &str = "own-3";
 /// Rows that one transaction of a migration changes: a second's work at most.
 const PORTION: usize = 2_000;
 /// What a portion answers where another process was faster with it.

@@ -209,7 +209,7 @@ impl Group {
     }
 
     fn measure(&self) {
-        metrics::histogram!("nepto_store_group_size").record(self.copies as f64);
+        metrics::histogram!("nepto_store_group_messages").record(self.copies as f64);
     }
 
     /// Whether one atomic batch is cheaper than each message alone.
