@@ -13,7 +13,6 @@
 //! | `events.<domain>.<event>` | stream `EVENTS` | an [`event`](crate::event) |
 //! | `dlq.<stream>.<consumer>` | stream `DLQ` | what a consumer could not process |
 //! | `probe.write` | stream `PROBE` | nothing: whether it is stored is what counts |
-//! | `probe.nobody` | core | nothing, to nobody: the server answers that nobody listens |
 //! | `svc.<domain>.<operation>` | request/reply | JSON |
 //! | `hint.chain.<chain>` | core | nothing: look at the chain now |
 //! | `chain.<pipeline>.<chain>` | stream `CHAIN` | a [`ChainUpdate`](crate::chain::ChainUpdate) |
@@ -34,9 +33,6 @@ pub const CHAIN_STREAM: &str = "CHAIN";
 
 /// What `/readyz` stores to see whether anything can be stored; its stream is `PROBE`.
 pub const PROBE_SUBJECT: &str = "probe.write";
-
-/// What nobody listens to and no stream stores, so that the server itself answers who asks.
-pub const NOBODY_SUBJECT: &str = "probe.nobody";
 
 /// How many streams the mailboxes are spread over. Fixed for the life of a deployment's data.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
