@@ -18,6 +18,7 @@ mod mailbox;
 mod meddler;
 mod nats;
 mod people;
+mod prekeys;
 mod readiness;
 mod redis;
 mod requests;
