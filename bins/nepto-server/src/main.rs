@@ -1,5 +1,6 @@
 //! `nepto-server`: one program, many roles.
 
+mod advice;
 mod backfill;
 mod backup;
 mod database;
@@ -132,6 +133,26 @@ impl Role {
         }
     }
 
+    /// As it is called on the command line.
+    fn name(&self) -> &'static str {
+        match self {
+            Self::All => "all",
+            Self::Api { .. } => "api",
+            Self::Gateway => "gateway",
+            Self::Worker { .. } => "worker",
+            Self::Watcher { .. } => "watcher",
+            Self::Cron => "cron",
+            Self::Database { .. } => "database",
+            Self::Provision { .. } => "provision",
+            Self::DatabaseUsers(_) => "database-users",
+            Self::MoveDatabase { .. } => "move-database",
+            Self::ForgetChain { .. } => "forget-chain",
+            Self::MakeSecrets { .. } => "make-secrets",
+            Self::CheckConfig => "check-config",
+            Self::Health { .. } => "health",
+        }
+    }
+
     /// The domains whose databases it needs.
     fn domains(&self) -> Vec<Domain> {
         match self {
@@ -183,8 +204,12 @@ fn main() -> ExitCode {
     match process::run(cli.role, config, cli.config.as_deref()) {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
-            tracing::error!(error = format!("{error:#}"), "stopped");
-            eprintln!("nepto-server: {error:#}");
+            let error = format!("{error:#}");
+            tracing::error!(error, "stopped");
+            eprintln!("nepto-server: {error}");
+            if let Some(advice) = advice::about(&error) {
+                eprintln!("{advice}");
+            }
             start.failed(1)
         }
     }

@@ -81,6 +81,7 @@ async fn info(ctx: Ctx, _: Asked<GetInfo>) -> Result<ServerInfo, Failure> {
         sockets: public.sockets.clone(),
         server_time_ms: ctx.clock.now_ms().unsigned_abs(),
         sign_up: sign_up_needs(&ctx.config),
+        version: env!("CARGO_PKG_VERSION").to_owned(),
     })
 }
 

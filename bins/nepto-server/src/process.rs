@@ -4,7 +4,8 @@ use std::path::Path;
 use std::time::Duration;
 
 use nepto_kit::telemetry::{self, PrometheusHandle};
-use nepto_kit::{Config, Ctx, http, job, roll_call, seal};
+use nepto_kit::traces::Exporter;
+use nepto_kit::{Config, Ctx, http, job, roll_call, seal, stream_levels};
 use tokio::signal::unix::{SignalKind, signal};
 use tokio::task::JoinSet;
 
@@ -13,18 +14,21 @@ use crate::{Role, backfill, backup, databases, open_files, provision, service_ma
 
 /// Runs a role until it is told to stop or a part of it fails. `file` is where the configuration was read from.
 pub fn run(role: Role, config: Config, file: Option<&Path>) -> anyhow::Result<()> {
-    let metrics = telemetry::start(&config.log)?;
-    if let Role::CheckConfig = role {
-        println!("the configuration is valid");
-        return Ok(());
-    }
     surrealdb_server::tls::install_default_crypto_provider()?;
     let runtime = tokio::runtime::Builder::new_multi_thread()
         .enable_all()
         // SurrealDB's parser and executor recurse deeply
         .thread_stack_size(10 * 1024 * 1024)
         .build()?;
-    runtime.block_on(async move {
+    let in_runtime = runtime.enter();
+    let exporter = Exporter::new(&config.traces, role.name(), &config.node.name)?;
+    drop(in_runtime);
+    let metrics = telemetry::start(&config.log, exporter.as_ref(), role.name(), &nepto_domains::metrics())?;
+    if let Role::CheckConfig = role {
+        println!("the configuration is valid");
+        return Ok(());
+    }
+    let ended = runtime.block_on(async move {
         // these need no context: what that would connect to may not be there
         match &role {
             Role::DatabaseUsers(users) => return users.make(&config).await,
@@ -56,7 +60,11 @@ pub fn run(role: Role, config: Config, file: Option<&Path>) -> anyhow::Result<()
             Role::Watcher { backfill: Some(range), chain } => backfill::run(&ctx, *chain, range).await,
             _ => serve(&ctx, &facets, metrics).await,
         }
-    })
+    });
+    if let Some(exporter) = exporter {
+        exporter.end();
+    }
+    ended
 }
 
 async fn forget_chain(ctx: &Ctx, chain: u64) -> anyhow::Result<()> {
@@ -72,6 +80,9 @@ async fn serve(ctx: &Ctx, facets: &Facets<'_>, metrics: PrometheusHandle) -> any
     let operators = operators.merge(seal::routes(ctx));
     running.start("roll call".to_owned(), roll_call::answer(ctx.clone()));
     running.start("metrics".to_owned(), telemetry::keep_up(ctx.clone(), metrics.clone()));
+    if facets.jobs {
+        running.start("stream levels".to_owned(), stream_levels::watch(ctx.clone()));
+    }
     let (admin_ctx, admin) = (ctx.clone(), http::admin(ctx, metrics, operators));
     let listener = http::listen("admin listener", ctx.config.admin.listen)?;
     running.start("admin listener".to_owned(), async move {

@@ -15,9 +15,15 @@ pub fn keys(config: &Config) -> anyhow::Result<()> {
 
 /// Streams, consumers and schemas.
 pub async fn stores(ctx: &Ctx, domains: &[Domain], restored: bool) -> anyhow::Result<()> {
-    nats::provision(&ctx.jetstream, &ctx.config.nats, &streams(&ctx.config), restored).await?;
+    let mut databases = Vec::new();
     for domain in domains.iter().filter(|domain| domain.needs_database(true)) {
         let db = domain.database(ctx).await?;
+        // all of them, before streams become those of an older version
+        db.check_version().await?;
+        databases.push((db, domain));
+    }
+    nats::provision(&ctx.jetstream, &ctx.config.nats, &streams(&ctx.config), restored).await?;
+    for (db, domain) in databases {
         db.migrate(domain.schema).await.map_err(|error| error.context(domain.name))?;
     }
     tracing::info!("streams, consumers and schemas are in place");
@@ -29,7 +35,7 @@ pub async fn check(ctx: &Ctx, domains: &[Domain], runs_jobs: bool) -> anyhow::Re
     for domain in domains.iter().filter(|domain| domain.needs_database(runs_jobs)) {
         let migrated = domain.database(ctx).await?.is_migrated(domain.schema).await;
         anyhow::ensure!(
-            migrated.map_err(|error| anyhow::Error::from(error).context(domain.name))?,
+            migrated.map_err(|error| error.context(domain.name))?,
             "the database lacks the tables of {}; run `nepto-server provision`",
             domain.name
         );

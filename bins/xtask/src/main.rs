@@ -5,6 +5,8 @@ mod deploy;
 mod dist;
 mod paths;
 #[cfg(test)]
+mod sight;
+#[cfg(test)]
 mod tidy;
 mod tools;
 #[cfg(test)]
@@ -57,7 +59,7 @@ enum Task {
     Dist(dist::Options),
     /// Install what `dist` makes as others would, and break it on purpose
     TestDeploy(deploy::Options),
-    /// Find or install what the other tasks need: NATS, Redis, the protobuf compiler, a chain with our contracts
+    /// Find or install what the other tasks need: NATS, Redis, the protobuf compiler, a chain with our contracts, Prometheus
     Tools,
 }
 
@@ -93,6 +95,8 @@ fn run(task: Task) -> Result<ExitCode> {
             let tools = Tools::find_or_install(&paths)?;
             println!("NATS   {}\nRedis  {}\nprotoc {}", tools.nats.display(), tools.redis.display(), tools.protoc);
             println!("anvil  {}\nforge  {}", tools.foundry.anvil.display(), tools.foundry.forge.display());
+            let prometheus = tools::prometheus::find_or_install(&paths)?;
+            println!("Prometheus {}\npromtool   {}", prometheus.server.display(), prometheus.promtool.display());
             Ok(ExitCode::SUCCESS)
         }
     }
@@ -112,6 +116,7 @@ const FOR_TESTS: [(&str, &str); 3] = [
 fn test(paths: &Paths, filters: &[String]) -> Result<ExitCode> {
     let tools = Tools::find_or_install(paths)?;
     tools::systemd()?;
+    tools::prometheus::find_or_install(paths)?;
     cargo::build(paths, Targets::All)?;
     let mut command = cargo::command(paths);
     if cargo::has_nextest(paths) {

@@ -23,6 +23,7 @@ pub use forget::forget_chain;
 use nepto_kit::Config;
 use nepto_kit::config::Declared;
 use nepto_kit::domain::Domain;
+use nepto_kit::metric::Metric;
 use nepto_kit::nats;
 
 /// Every domain. A new one is a folder and a line here.
@@ -43,6 +44,11 @@ pub fn sections() -> Vec<Declared> {
 
 fn sections_of(domains: &[Domain]) -> Vec<Declared> {
     domains.iter().flat_map(|domain| domain.sections).chain(gateway::SECTIONS).copied().collect()
+}
+
+/// What they, and the sockets in front of them, count and measure.
+pub fn metrics() -> Vec<Metric> {
+    all().iter().flat_map(|domain| domain.metrics).chain(gateway::METRICS).copied().collect()
 }
 
 /// What they say about the streams of `nats/streams.toml`.

@@ -1,6 +1,8 @@
 //! What the domains declare, beside the files that name it too.
 
 mod deployments;
+mod metrics;
+mod migrations;
 mod plans;
 
 use std::collections::BTreeSet;

@@ -13,6 +13,7 @@ mod fetch;
 mod http;
 mod section;
 mod source;
+mod traces;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::SocketAddr;
@@ -32,6 +33,7 @@ pub use fetch::Fetch;
 pub use http::Http;
 pub use section::{Declared, Section};
 pub use source::fields_of;
+pub use traces::Traces;
 
 /// Everything a process needs to know before it starts.
 #[derive(Debug, Clone, Default)]
@@ -60,6 +62,8 @@ pub struct Config {
     pub fetch: Fetch,
     /// What is logged, and how it looks.
     pub log: Log,
+    /// Where traces go.
+    pub traces: Traces,
     /// What the domains declare.
     sections: Sections,
 }
@@ -343,6 +347,7 @@ impl Config {
             limits: source.read("limits")?,
             fetch: source.read("fetch")?,
             log: source.read("log")?,
+            traces: source.read("traces")?,
             sections: Sections::read(declared, source)?,
         })
     }
@@ -400,6 +405,7 @@ impl Config {
         database::check(&self.database)?;
         fetch::check(&self.fetch)?;
         backup::check(&self.backup)?;
+        traces::check(&self.traces)?;
         http::check(&self.http)
     }
 }
@@ -466,6 +472,9 @@ mod tests {
             ("[http]\nrequests_per_prefix_max = 1", "http.requests_per_prefix_max"),
             ("[fetch]\nconcurrency_per_host_max = 0", "fetch.concurrency_max"),
             ("[fetch]\naddresses = [\"localhost\"]", "fetch"),
+            ("[traces]\nendpoint = \"127.0.0.1:4317\"", "traces.endpoint"),
+            ("[traces]\nsampled_ratio = 1.5", "traces.sampled_ratio"),
+            ("[traces]\nsampled_ratio = nan", "traces.sampled_ratio"),
         ] {
             let error = Config::parse(text, [], &[]).unwrap_err().to_string();
             assert!(error.contains(field), "{text}: {error}");

@@ -1,6 +1,7 @@
 //! SurrealDB: one database per domain, migrations, and transactions that are retried on conflict.
 
 mod column;
+mod compatible;
 mod connection;
 mod copy;
 mod migrate;
@@ -269,6 +270,24 @@ impl Db {
     }
 
     async fn answer(&self, statement: &str, variables: Variables, refusals: &[Refusal]) -> Result<Value, DbError> {
+        let started = std::time::Instant::now();
+        let answer = self.answer_at_last(statement, variables, refusals).await;
+        let outcome = match &answer {
+            Ok(_) => "done",
+            Err(DbError::Refused(_) | DbError::Stale | DbError::Superseded | DbError::Exists) => "refused",
+            Err(_) => "failed",
+        };
+        metrics::histogram!("nepto_database_seconds", "domain" => self.name.to_string(), "outcome" => outcome)
+            .record(started.elapsed());
+        answer
+    }
+
+    async fn answer_at_last(
+        &self,
+        statement: &str,
+        variables: Variables,
+        refusals: &[Refusal],
+    ) -> Result<Value, DbError> {
         for attempt in 0..ATTEMPTS_MAX {
             match self.attempt(statement, variables.clone(), refusals).await {
                 Err(DbError::Conflict) => {

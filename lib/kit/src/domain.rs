@@ -15,6 +15,7 @@ use crate::db::{Db, DbError, Migration};
 use crate::frames::MountFrames;
 use crate::http::Routes;
 use crate::job::Job;
+use crate::metric::Metric;
 use crate::outbox::Outbox;
 use crate::service::Service;
 
@@ -42,6 +43,8 @@ pub struct Domain {
     pub watchers: Option<Mount<Vec<Watcher>>>,
     /// Routes of the operator's listener, wherever the domain is open.
     pub operators: Option<Mount<axum::Router>>,
+    /// What it counts and measures.
+    pub metrics: &'static [Metric],
     /// What it has to do with sockets. A process of sockets opens no domain.
     pub frames: Option<MountFrames>,
     /// What must not come back from a backup, taken out of the domain's database before anybody sees it.
@@ -98,6 +101,7 @@ impl Domain {
         jobs: None,
         watchers: None,
         operators: None,
+        metrics: &[],
         frames: None,
         restored: None,
     };

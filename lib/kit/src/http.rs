@@ -21,7 +21,7 @@ use std::time::Duration;
 use axum::body::Body;
 use axum::extract::{DefaultBodyLimit, FromRequest, FromRequestParts, Request, State};
 use axum::http::request::Parts;
-use axum::http::{HeaderName, HeaderValue, StatusCode, header};
+use axum::http::{HeaderMap, HeaderName, HeaderValue, StatusCode, header};
 use axum::middleware;
 use axum::response::{IntoResponse, Response};
 use axum::routing::get;
@@ -132,11 +132,7 @@ impl<S: Send + Sync> FromRequestParts<S> for Caller {
     async fn from_request_parts(parts: &mut Parts, _: &S) -> Result<Self, Failure> {
         let ctx = parts.extensions.get::<Ctx>().cloned();
         let ctx = ctx.ok_or_else(|| Failure::internal(anyhow::anyhow!("the router lacks its context")))?;
-        let token = parts
-            .headers
-            .get(header::AUTHORIZATION)
-            .and_then(|value| value.to_str().ok()?.strip_prefix("Bearer "))
-            .ok_or_else(|| Failure::new(ErrorCode::Unauthenticated, "send `Authorization: Bearer <access token>`"))?;
+        let token = bearer(&parts.headers)?;
         let claims = token::authenticate(&ctx, token).await?;
         let limit = Limit {
             kind: "requests",
@@ -146,6 +142,21 @@ impl<S: Send + Sync> FromRequestParts<S> for Caller {
         limit.take(&ctx.redis, &ctx.clock, &claims.account.to_string(), 1).await?;
         Ok(Self(claims))
     }
+}
+
+/// The token of `Authorization: Bearer <token>`. Schemes are read in any capitals (RFC 9110, 11.1). Of two headers, a proxy might have
+/// looked at the other one.
+fn bearer(headers: &HeaderMap) -> Result<&str, Failure> {
+    let mut given = headers.get_all(header::AUTHORIZATION).iter();
+    let (first, second) = (given.next(), given.next());
+    if second.is_some() {
+        return Err(Failure::new(ErrorCode::Malformed, "send one `Authorization` header"));
+    }
+    let token = first.and_then(|value| {
+        let (scheme, token) = value.to_str().ok()?.split_once(' ')?;
+        scheme.eq_ignore_ascii_case("Bearer").then(|| token.trim_start_matches(' '))
+    });
+    token.ok_or_else(|| Failure::new(ErrorCode::Unauthenticated, "send `Authorization: Bearer <access token>`"))
 }
 
 /// The address a request came from, for limits on who is not signed in.
@@ -273,6 +284,25 @@ pub fn admin(ctx: &Ctx, metrics: PrometheusHandle, more: Router) -> Router {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_token_is_taken_from_one_header_in_any_capitals() {
+        let read = |values: &[&str]| {
+            let mut headers = HeaderMap::new();
+            for value in values {
+                headers.append(header::AUTHORIZATION, HeaderValue::from_str(value).unwrap());
+            }
+            bearer(&headers).map(str::to_owned).map_err(|failure| failure.code)
+        };
+        for value in ["Bearer x.y", "bearer x.y", "BEARER  x.y"] {
+            assert_eq!(read(&[value]), Ok("x.y".to_owned()), "{value}");
+        }
+        for value in ["x.y", "Basic x.y", "Bearer", "Bearerx x.y", " x.y"] {
+            assert_eq!(read(&[value]), Err(ErrorCode::Unauthenticated), "{value}");
+        }
+        assert_eq!(read(&[]), Err(ErrorCode::Unauthenticated));
+        assert_eq!(read(&["Bearer x.y", "Bearer x.y"]), Err(ErrorCode::Malformed));
+    }
 
     #[test]
     fn whoever_is_not_let_in_is_told_what_is_asked_for() {

@@ -22,6 +22,7 @@ pub mod job;
 pub mod json;
 pub mod lease;
 pub mod limit;
+pub mod metric;
 pub mod nats;
 pub mod outbox;
 mod pages;
@@ -30,11 +31,14 @@ pub mod roll_call;
 pub mod seal;
 pub mod service;
 pub mod stream_copy;
+pub mod stream_levels;
 pub mod subscriptions;
 pub mod telemetry;
 #[cfg(test)]
 mod testing;
 pub mod token;
+pub mod traces;
+pub mod version;
 
 pub use config::Config;
 pub use ctx::Ctx;

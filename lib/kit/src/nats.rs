@@ -6,6 +6,7 @@ mod cluster_tests;
 
 use std::time::Duration;
 
+use anyhow::Context as _;
 use async_nats::ServerAddr;
 use async_nats::jetstream::ErrorCode;
 use async_nats::jetstream::consumer::{AckPolicy, pull};
@@ -14,6 +15,7 @@ use async_nats::jetstream::stream::{
 };
 use async_nats::jetstream::{self, Context};
 use bytes::Bytes;
+use futures_util::StreamExt;
 use nepto_proto::subject::{DEAD_LETTERS_STREAM, PROBE_SUBJECT, REPUBLISH_DM, Shard};
 use percent_encoding::percent_decode_str;
 use serde::Deserialize;
@@ -97,6 +99,19 @@ pub async fn connect(
 /// after the server has stopped answering, and a JetStream that is full or has no disk answers everything but this.
 async fn write_probe(jetstream: &Context) -> Result<(), jetstream::context::PublishError> {
     jetstream.publish(PROBE_SUBJECT, Bytes::new()).await?.await.map(drop)
+}
+
+/// Waits until the server has read all that this client published before. A flush only says that the bytes have left, and
+/// those that wait for a server that hangs, or has just gone, have too. So this writes to itself: the server reads a connection
+/// in order, and whoever else listens makes no difference.
+pub async fn round_trip(client: &async_nats::Client, within: Duration) -> anyhow::Result<()> {
+    let there_and_back = async {
+        let inbox = client.new_inbox();
+        let mut heard = client.subscribe(inbox.clone()).await?;
+        client.publish(inbox, Bytes::new()).await?;
+        heard.next().await.context("the connection ended").map(drop)
+    };
+    tokio::time::timeout(within, there_and_back).await.context("it does not answer in time")?
 }
 
 /// The pause before a connection is tried again: 50 ms, doubled with each attempt that failed, at most 1.6 s.
@@ -376,6 +391,16 @@ pub fn declared_consumers() -> anyhow::Result<Vec<String>> {
     Ok(declaration.stream.into_iter().flat_map(|stream| stream.consumer).map(|consumer| consumer.name).collect())
 }
 
+/// The streams that it declares, with one for each shard.
+pub fn declared_streams(config: &Nats) -> anyhow::Result<Vec<String>> {
+    let declaration: Declaration = toml::from_str(STREAMS)?;
+    let streams = declaration.stream.into_iter().flat_map(|stream| match stream.sharded {
+        true => config.shards.all().map(Shard::stream).collect(),
+        false => vec![stream.name],
+    });
+    Ok(streams.collect())
+}
+
 /// A context whose requests are bounded in time.
 pub fn jetstream(client: &async_nats::Client) -> Context {
     let mut context = jetstream::new(client.clone());
@@ -411,6 +436,21 @@ mod tests {
         assert_eq!(streams[2].subjects, ["dm.2.*.*", "missed.2.*.*"]);
         assert_eq!((streams[2].max_age.as_secs(), streams[2].max_messages_per_subject), (9, 7));
         assert!(streams[2].discard_new_per_subject && streams[2].allow_atomic_publish);
+    }
+
+    #[tokio::test]
+    async fn a_round_trip_needs_a_server_that_reads() {
+        const WITHIN: Duration = Duration::from_millis(500);
+        let ground = Ground::new().await;
+        let client = &ground.ctx.nats;
+        round_trip(client, WITHIN).await.unwrap();
+        ground.nats.pause().unwrap();
+        client.publish("somebody", Bytes::new()).await.unwrap();
+        client.flush().await.unwrap();
+        let error = round_trip(client, WITHIN).await.unwrap_err();
+        assert_eq!(error.to_string(), "it does not answer in time");
+        ground.nats.resume().unwrap();
+        round_trip(client, Duration::from_secs(10)).await.unwrap();
     }
 
     #[tokio::test]

@@ -18,6 +18,7 @@ use crate::clock::Clock;
 use crate::ctx::Ctx;
 use crate::error::Failure;
 use crate::http::RequestId;
+use crate::traces;
 
 /// An answer must come in this time.
 const CALL_TIMEOUT: Duration = Duration::from_secs(3);
@@ -46,6 +47,7 @@ pub async fn call<O: Operation>(nats: &async_nats::Client, clock: &Clock, operat
     let payload = serde_json::to_vec(operation).map_err(Failure::internal)?;
     let mut headers = async_nats::HeaderMap::new();
     headers.insert(REQUEST_ID_HEADER, RequestId::current().to_string());
+    traces::hand_on(&mut headers);
     headers.insert(DEADLINE_HEADER, (clock.now_ms() + CALL_TIMEOUT.as_millis() as i64).to_string());
     let request = async_nats::Request::new().payload(payload.into()).headers(headers).timeout(Some(CALL_TIMEOUT));
     let message = nats.send_request(subject::service(O::DOMAIN, O::NAME), request).await.map_err(|error| {
@@ -141,6 +143,7 @@ impl Service {
             let id = request.headers.as_ref().and_then(|headers| headers.get(REQUEST_ID_HEADER));
             let id = id.map_or_else(RequestId::none, |id| RequestId::from(id.as_str()));
             let span = tracing::info_span!("service", domain = self.domain, operation = self.name, request_id = %id);
+            traces::continue_from(&span, request.headers.as_ref());
             let started = std::time::Instant::now();
             let (domain, name) = (self.domain, self.name);
             ctx.tasks.spawn(

@@ -18,7 +18,7 @@ use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use serde::{Deserialize, Serialize};
 
 use crate::limits::SIGNATURE_BYTES_MAX;
-use crate::siwe::{SiweError, SiweMessage, verify_eoa};
+use crate::siwe::{SiweError, SiweMessage, canonical_eoa, verify_eoa};
 use crate::{AccountId, DeviceId, RegistrationId};
 
 /// A serialized Curve25519 public key: type byte 0x05 and 32 bytes.
@@ -115,7 +115,7 @@ impl SiweMessage {
 pub struct SignedMessage {
     /// The EIP-4361 text, exactly as signed.
     pub message: String,
-    /// `0x` and two hexadecimal digits for each byte.
+    /// `0x` and two hexadecimal digits for each byte; lower-case, unless a wallet gave it.
     #[cfg_attr(feature = "openapi", schema(pattern = "^0x([0-9a-fA-F]{2})*$", max_length = 6_146))]
     pub signature: String,
 }
@@ -152,7 +152,7 @@ pub enum CertificateError {
     #[error("it was signed by {0}, which does not belong to this account")]
     Stranger(Address),
     /// The signature is not written as such.
-    #[error("its signature is not `0x` and hexadecimal digits")]
+    #[error("its signature is not `0x` and lower-case hexadecimal digits")]
     Hex,
     /// The signature is longer than any wallet needs.
     #[error("its signature has more than {SIGNATURE_BYTES_MAX} bytes")]
@@ -206,9 +206,25 @@ impl Signatures for Checked {
 }
 
 impl SignedMessage {
-    /// The signature as bytes, whatever they are.
+    /// Makes what a wallet gave what a certificate has: digits are lower-case, and a signature by the key of `address` is
+    /// [canonical](canonical_eoa).
+    pub fn make_canonical(&mut self, address: Address) {
+        let Some(digits) = self.signature.strip_prefix("0x") else { return };
+        self.signature = format!("0x{}", digits.to_ascii_lowercase());
+        if let Ok(given) = self.signature_bytes()
+            && let Some(canonical) = canonical_eoa(&given)
+            && verify_eoa(&self.message, &canonical, address).is_ok()
+        {
+            self.signature = format!("0x{}", hex::encode(canonical));
+        }
+    }
+
+    /// The signature as bytes, whatever they are. One text for each: capitals are refused.
     pub fn signature_bytes(&self) -> Result<Vec<u8>, CertificateError> {
         let digits = self.signature.strip_prefix("0x").ok_or(CertificateError::Hex)?;
+        if digits.bytes().any(|digit| digit.is_ascii_uppercase()) {
+            return Err(CertificateError::Hex);
+        }
         if digits.len() > 2 * SIGNATURE_BYTES_MAX {
             return Err(CertificateError::TooLong);
         }
@@ -286,6 +302,7 @@ pub fn verify_device(
 
 #[cfg(test)]
 mod tests {
+    use alloy_primitives::{U256, uint};
     use alloy_signer::SignerSync;
     use alloy_signer_local::PrivateKeySigner;
     use time::macros::datetime;
@@ -377,6 +394,38 @@ mod tests {
         assert_eq!(wallets(&evil, link(&evil)), BTreeSet::from([evil.address()]), "the server's own root");
         let elsewhere = AccountId::new(uuid::Uuid::from_u128(8));
         assert_eq!(wallets_of(elsewhere, root.address(), &[link(&root)], "chat.example.org", &ByKey).len(), 1);
+    }
+
+    #[test]
+    fn what_wallets_write_in_many_ways_is_a_certificate_in_one() {
+        let signer = PrivateKeySigner::from_slice(&[1; 32]).unwrap();
+        let canonical = signed(&signer, &Resource::Link(Address::ZERO));
+        let holds = |signed: &SignedMessage| signed.verify("chat.example.org", &ByKey).is_ok();
+        assert!(holds(&canonical));
+        let given = canonical.signature_bytes().unwrap();
+        let v = given[64];
+        let write = |v: u8, s: &[u8]| format!("0x{}{}{v:02x}", hex::encode(&given[..32]), hex::encode(s));
+        let order = uint!(0xfffffffffffffffffffffffffffffffebaaedce6af48a03bbfd25e8cd0364141_U256);
+        let other_s = (order - U256::from_be_slice(&given[32..64])).to_be_bytes::<32>();
+        let (same, other) = (&given[32..64], other_s.as_slice());
+        let capitals = format!("0x{}", canonical.signature[2..].to_ascii_uppercase());
+        for signature in [write(v - 27, same), write(55 - v, other), write(28 - v, other), capitals] {
+            let mut written = SignedMessage { signature, ..canonical.clone() };
+            assert!(!holds(&written), "{}", written.signature);
+            written.make_canonical(signer.address());
+            assert_eq!(written, canonical);
+        }
+        // of a transaction (EIP-155), too long, no signature; and of somebody else, whose contract may know it as it is
+        let longer = format!("{}00", canonical.signature);
+        for signature in [write(v + 8, same), write(v + 10, same), longer, "0x".to_owned(), write(29, same)] {
+            let mut written = SignedMessage { signature: signature.clone(), ..canonical.clone() };
+            written.make_canonical(signer.address());
+            assert!(!holds(&written), "{signature}");
+            assert_eq!(written.signature, signature);
+        }
+        let mut of_contract = SignedMessage { signature: write(v - 27, other), ..canonical.clone() };
+        of_contract.make_canonical(Address::repeat_byte(7));
+        assert_eq!(of_contract.signature, write(v - 27, other));
     }
 
     #[test]

@@ -389,15 +389,28 @@ impl SiweMessage {
     }
 }
 
-/// Whether an externally owned account signed this text ([EIP-191], `personal_sign`).
+/// Whether an externally owned account signed this text ([EIP-191], `personal_sign`). Only a [canonical](canonical_eoa) signature
+/// counts: others of the same key would be taken by some who read a certificate, and refused by others.
 ///
 /// [EIP-191]: https://eips.ethereum.org/EIPS/eip-191
 pub fn verify_eoa(text: &str, signature: &[u8], address: Address) -> Result<(), SiweError> {
-    let signer = Signature::from_raw(signature).and_then(|signature| signature.recover_address_from_msg(text));
-    match signer {
-        Ok(signer) if signer == address => Ok(()),
-        _ => Err(SiweError::Signature(address)),
-    }
+    let signer = canonical_eoa(signature)
+        .filter(|canonical| canonical == signature)
+        .and_then(|canonical| Signature::from_raw_array(&canonical).ok()?.recover_address_from_msg(text).ok());
+    if signer == Some(address) { Ok(()) } else { Err(SiweError::Signature(address)) }
+}
+
+/// The one form of what wallets give as the signature of a key: r, s and v, with s in the lower half of the curve's order ([EIP-2],
+/// [BIP 62]) and v 27 or 28. Taken are the other s as well, and 0 or 1 as v, which some wallets give; nothing else, whatever
+/// it may mean in a transaction ([EIP-155]). `None` for what no key's signature looks like.
+///
+/// [EIP-2]: https://eips.ethereum.org/EIPS/eip-2
+/// [BIP 62]: https://github.com/bitcoin/bips/blob/master/bip-0062.mediawiki
+/// [EIP-155]: https://eips.ethereum.org/EIPS/eip-155
+pub fn canonical_eoa(signature: &[u8]) -> Option<[u8; 65]> {
+    let signature: &[u8; 65] = signature.try_into().ok()?;
+    let [.., 0 | 1 | 27 | 28] = signature else { return None };
+    Some(Signature::from_raw_array(signature).ok()?.normalized_s().as_bytes())
 }
 
 #[cfg(test)]

@@ -4,7 +4,8 @@
 //! |---|---|---|
 //! | `dm.<shard>.<account>.<device>` | stream `DM_<shard>` | an [`Envelope`](crate::wire::Envelope) |
 //! | `missed.<shard>.<account>.<device>` | stream `DM_<shard>` | since when the device misses messages, because its mailbox was full |
-//! | `live.<account>.<device>.dm` | republished | the same, with its sequence in headers |
+//! | `missed.<shard>.probe.write` | stream `DM_<shard>` | nothing: whether it is stored is what counts, after something was not |
+//! | `live.<account>.<device>.dm` | republished | the envelope, with its sequence in headers |
 //! | `live.<account>.<device>.typing` | core | a [`TypingFrom`](crate::wire::TypingFrom) |
 //! | `live.<account>.<device>.control` | core | a [`Control`](crate::event::Control) |
 //! | `live.<account>.<device>.mailbox` | core | a [`MailboxNotice`](crate::event::MailboxNotice) |
@@ -101,6 +102,11 @@ impl Shard {
     /// The marks of one account's devices.
     pub fn missed_of(self, account: AccountId) -> String {
         format!("missed.{}.{account}.*", self.0)
+    }
+
+    /// What is stored here to see whether the stream stores: among the marks, because nobody republishes them, and of no account.
+    pub fn probe(self) -> String {
+        format!("missed.{}.probe.write", self.0)
     }
 
     /// The mailbox of one device.
@@ -218,6 +224,8 @@ mod tests {
         assert_eq!(parse_mailbox("dm.0.x.1"), None);
         let mark = Shards::new(4).unwrap().of(account).missed(account, device);
         assert_eq!((parse_missed(&mark), parse_mailbox(&mark)), (Some((account, device)), None));
+        let probe = Shards::new(4).unwrap().of(account).probe();
+        assert_eq!((parse_missed(&probe), parse_mailbox(&probe)), (None, None));
     }
 
     #[test]

@@ -212,6 +212,7 @@ mod tests {
             sockets: vec![],
             server_time_ms: 1_000_000,
             sign_up: Default::default(),
+            version: String::new(),
         };
         let at = |ms| Env::new(Arc::new(Fixed(ms)), rand::SeedableRng::seed_from_u64(1));
         assert!(check_clock(&info, &at(1_000_000 + 299_000)).is_ok());

@@ -186,6 +186,7 @@ mod tests {
                 sockets: vec![],
                 server_time_ms,
                 sign_up: Default::default(),
+                version: String::new(),
             };
             let (resource, env) = (nepto_proto::certificate::Resource::Link(wallet.address()), Env::system());
             nepto_sdk_core::sign_in::wallet_message(&info, nonce.into(), wallet.signer(), "Link.", &resource, &env)

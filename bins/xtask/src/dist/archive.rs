@@ -1,4 +1,4 @@
-//! The archive: programs, units, configuration, documents and `compose/`, in the places that they have in the repository.
+//! The archive: programs, units, configuration, documents, `compose/` and `observability/`, in the places that they have in the repository.
 
 use std::fs;
 use std::os::unix::fs::PermissionsExt;
@@ -11,7 +11,8 @@ use super::{PROGRAMS, Release, empty};
 use crate::tools;
 
 /// What goes in beside the programs.
-const CONTENTS: [&str; 7] = ["README.md", "LICENSE", "docs", "nats", "systemd", "compose", "packaging"];
+const CONTENTS: [&str; 8] =
+    ["README.md", "LICENSE", "docs", "nats", "systemd", "compose", "observability", "packaging"];
 
 /// Writes `nepto-<version>-<platform>.tar.gz`.
 pub fn write(release: &Release<'_>) -> Result<PathBuf> {

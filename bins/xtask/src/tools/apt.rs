@@ -24,10 +24,15 @@ pub fn install(package: &str, what: &str) -> Result<()> {
         bail!("{what} is missing. Install it with: sudo {command}");
     }
     eprintln!("Installing {what}: {command}");
+    update()?;
+    let install = ["-q", "install", "-y", "--no-install-recommends", package];
+    run(Command::new("apt-get").args(install).env("DEBIAN_FRONTEND", "noninteractive"))
+}
+
+/// Reads the lists of packages again, once in a run.
+pub fn update() -> Result<()> {
     static UPDATE: Once = Once::new();
     let mut updated = Ok(());
     UPDATE.call_once(|| updated = run(Command::new("apt-get").args(["-q", "update"])));
-    updated?;
-    let install = ["-q", "install", "-y", "--no-install-recommends", package];
-    run(Command::new("apt-get").args(install).env("DEBIAN_FRONTEND", "noninteractive"))
+    updated
 }

@@ -9,6 +9,7 @@ pub mod docker;
 pub mod foundry;
 mod nats;
 pub mod npm;
+pub mod prometheus;
 mod pypi;
 mod redis;
 pub mod wasm;

@@ -36,6 +36,7 @@ const PROFILES: Migration = Migration {
         DEFINE FIELD IF NOT EXISTS revision ON pair TYPE int;
     ",
     rows: &[],
+    compatible_from: None,
 };
 
 /// A cached standing gives way to one that is as new or newer only: `<verdict, or ask>@<revision of the pair>`.

@@ -17,6 +17,7 @@ mod consumers;
 mod decode;
 mod messages;
 mod metadata;
+mod metrics;
 mod model;
 mod ops;
 mod owners;
@@ -57,6 +58,7 @@ pub fn domain() -> Domain {
         workers: Some(|parts| Ok(consumers::consumers(&parts.shared(ops::Assets::new)?))),
         jobs: Some(|parts| Ok(metadata::jobs(&metadata::Metadata::new(&parts.shared(ops::Assets::new)?)))),
         watchers: Some(|parts| transactions::watchers(&parts.shared(ops::Assets::new)?)),
+        metrics: metrics::METRICS,
         ..Domain::NONE
     }
 }

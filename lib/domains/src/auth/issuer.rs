@@ -50,8 +50,8 @@ impl Issuer {
     }
 
     /// `address`: where it comes from.
-    pub async fn sign_in(&self, request: SignIn, address: &str) -> Result<Tokens, Failure> {
-        let (message, signer) = self.auth.check_message(&request.signed).await?;
+    pub async fn sign_in(&self, mut request: SignIn, address: &str) -> Result<Tokens, Failure> {
+        let (message, signer) = self.auth.check_message(&mut request.signed).await?;
         let Some(Resource::Device { registration_id, identity_key }) = message.resource() else {
             return Err(Failure::new(
                 ErrorCode::SiweResource,

@@ -16,6 +16,7 @@ mod consumers;
 mod invites;
 mod issuer;
 mod jobs;
+mod metrics;
 mod model;
 mod ops;
 mod recheck;
@@ -50,6 +51,7 @@ pub fn domain() -> Domain {
         jobs: Some(|parts| Ok(jobs::jobs(&parts.shared(ops::Auth::new)?))),
         operators: Some(|parts| Ok(invites::routes(parts.shared(ops::Auth::new)?))),
         restored: Some(|db| Box::pin(store::after_restore(db))),
+        metrics: metrics::METRICS,
         ..Domain::NONE
     }
 }

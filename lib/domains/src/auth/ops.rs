@@ -70,8 +70,8 @@ impl Auth {
 
     /// Reads a message and checks all that needs no nonce: form, fields, signature. Also says who signed: the wallet's key,
     /// or its contract on the chain that the message names. That must be the chain that the contract is known on: on another
-    /// one somebody else may own this address.
-    pub(super) async fn check_message(&self, signed: &SignedMessage) -> Result<(SiweMessage, Signer), Failure> {
+    /// one somebody else may own this address. What others check after us is made canonical before it is checked.
+    pub(super) async fn check_message(&self, signed: &mut SignedMessage) -> Result<(SiweMessage, Signer), Failure> {
         let public = &self.ctx.config.public;
         let message: SiweMessage = signed.message.parse()?;
         message.check(&Expected {
@@ -80,6 +80,7 @@ impl Auth {
             chains: &public.chains,
             now: self.ctx.clock.now(),
         })?;
+        signed.make_canonical(message.address);
         let signature = signed.signature_bytes().map_err(|error| {
             let too_long = error == CertificateError::TooLong;
             let code = if too_long { ErrorCode::TooLarge } else { ErrorCode::SignatureInvalid };

@@ -3,8 +3,8 @@
 
 use std::time::Duration;
 
-use nepto_kit::Failure;
 use nepto_kit::token::Claims;
+use nepto_kit::{Failure, nats};
 use nepto_proto::api::auth::Session;
 use nepto_proto::event::{Control, SessionsRevoked};
 use nepto_proto::subject::Live;
@@ -14,8 +14,8 @@ use nepto_proto::{AccountId, DeviceId, SessionId};
 use super::ops::Auth;
 use super::store::SessionRow;
 
-/// The sockets of a session that ends must have been told in this time. NATS is beside us, or away.
-const TOLD_WITHIN: Duration = Duration::from_secs(1);
+/// NATS must have heard that a session ends in this time. It is beside us, or away.
+const TOLD_WITHIN: Duration = Duration::from_secs(2);
 
 impl Auth {
     pub async fn sign_out(&self, claims: &Claims, everywhere: bool) -> Result<(), Failure> {
@@ -24,9 +24,15 @@ impl Auth {
             false => self.store.session(claims.account, claims.session).await?.into_iter().collect(),
         };
         // the own one last: with it goes the right to try again
-        let (own, others) = ended.into_iter().partition(|row| row.session() == claims.session);
+        let (own, others): (Vec<_>, _) = ended.into_iter().partition(|row| row.session() == claims.session);
         self.end(claims.account, others).await?;
-        self.end(claims.account, own).await
+        let sessions = ids(&own);
+        let remembered = self.remember_end(&sessions).await;
+        let told = self.tell_sockets(claims.account, &sessions).await;
+        remembered?;
+        // the token is refused from here on, so there is no other try: sockets that did not hear of it do from the event
+        self.end_rows(claims.account, sessions).await?;
+        told
     }
 
     pub async fn sessions(&self, account: AccountId) -> Result<Vec<Session>, Failure> {
@@ -70,41 +76,49 @@ impl Auth {
 
     /// Tells Redis and the sockets that sessions ended. May be told twice.
     pub async fn spread_end(&self, account: AccountId, sessions: &[(SessionId, DeviceId)]) -> Result<(), Failure> {
+        // Redis first: a socket that is closed must not come back in. All of both, whatever fails of them
+        let remembered = self.remember_end(sessions).await;
+        remembered.and(self.tell_sockets(account, sessions).await)
+    }
+
+    async fn remember_end(&self, sessions: &[(SessionId, DeviceId)]) -> Result<(), Failure> {
+        // longer than any access token lives
+        let ttl = Duration::from_secs(self.tokens.access_ttl_s + 60);
+        let mut remembered = Ok(());
+        for (session, _) in sessions {
+            remembered = remembered.and(self.store.remember_revoked(*session, ttl).await.map_err(Failure::from));
+        }
+        remembered
+    }
+
+    async fn tell_sockets(&self, account: AccountId, sessions: &[(SessionId, DeviceId)]) -> Result<(), Failure> {
         if sessions.is_empty() {
             return Ok(());
         }
-        // longer than any access token lives
-        let ttl = Duration::from_secs(self.tokens.access_ttl_s + 60);
-        // Redis first: a socket that is closed must not come back in. All of both, whatever fails of them
         let mut told = Ok(());
-        for (session, _) in sessions {
-            told = told.and(self.store.remember_revoked(*session, ttl).await.map_err(Failure::from));
-        }
         for (session, device) in sessions {
             let control = serde_json::to_vec(&Control::Revoked { session: *session }).map_err(Failure::internal)?;
             let subject = Live::Control.subject(account, *device);
             let published = self.ctx.nats.publish(subject, control.into()).await;
             told = told.and(published.map_err(|error| Failure::unavailable("NATS", error)));
         }
-        told.and(self.flush().await)
-    }
-
-    /// Waits until what was published has left: while the connection is down it would only be kept for later.
-    async fn flush(&self) -> Result<(), Failure> {
-        match tokio::time::timeout(TOLD_WITHIN, self.ctx.nats.flush()).await {
-            Ok(flushed) => flushed.map_err(|error| Failure::unavailable("NATS", error)),
-            Err(elapsed) => Err(Failure::unavailable("NATS", elapsed)),
-        }
+        // what is published while NATS hangs or is away is only kept for later
+        let reached = nats::round_trip(&self.ctx.nats, TOLD_WITHIN).await;
+        told.and(reached.map_err(|error| Failure::unavailable("NATS", error)))
     }
 
     /// Ends sessions: in Redis and on open sockets, then here. Who is told that it worked can rely on all of it; whatever
     /// fails leaves the rows, so that another try does all of it again.
     pub(super) async fn end(&self, account: AccountId, rows: Vec<SessionRow>) -> Result<(), Failure> {
         let sessions = ids(&rows);
+        self.spread_end(account, &sessions).await?;
+        self.end_rows(account, sessions).await
+    }
+
+    async fn end_rows(&self, account: AccountId, sessions: Vec<(SessionId, DeviceId)>) -> Result<(), Failure> {
         if sessions.is_empty() {
             return Ok(());
         }
-        self.spread_end(account, &sessions).await?;
         let gone: Vec<SessionId> = sessions.iter().map(|(session, _)| *session).collect();
         let event = self.event(&SessionsRevoked { account, sessions })?;
         self.store.end_sessions(account, &gone, event).await?;

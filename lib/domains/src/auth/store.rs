@@ -58,6 +58,7 @@ pub const SCHEMA: &[Migration] = &[
             DEFINE INDEX IF NOT EXISTS session_expiry ON session FIELDS expires_at_ms;
         ",
         rows: &[],
+        compatible_from: None,
     },
     Migration {
         number: 2,
@@ -70,6 +71,7 @@ pub const SCHEMA: &[Migration] = &[
             DEFINE INDEX IF NOT EXISTS contract_wallet_due ON contract_wallet FIELDS due_at_ms;
         ",
         rows: &[],
+        compatible_from: None,
     },
     Migration {
         number: 3,
@@ -78,6 +80,7 @@ pub const SCHEMA: &[Migration] = &[
             DEFINE FIELD IF NOT EXISTS identity_key ON session TYPE option<bytes>;
         ",
         rows: &[],
+        compatible_from: None,
     },
     invites::INVITES,
 ];

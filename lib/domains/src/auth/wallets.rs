@@ -40,9 +40,9 @@ impl Auth {
         wallets.ok_or_else(|| Failure::new(ErrorCode::AccountUnknown, "this account was removed"))
     }
 
-    pub async fn link(&self, account: AccountId, link: WalletLink) -> Result<Wallets, Failure> {
-        let (approval, approver) = self.check_message(&link.approval).await?;
-        let (consent, newcomer) = self.check_message(&link.consent).await?;
+    pub async fn link(&self, account: AccountId, mut link: WalletLink) -> Result<Wallets, Failure> {
+        let (approval, approver) = self.check_message(&mut link.approval).await?;
+        let (consent, newcomer) = self.check_message(&mut link.consent).await?;
         let wallets = self.wallets(account).await?;
         if !wallets.wallets.contains(&approval.address.to_string()) {
             return Err(Failure::new(
@@ -116,8 +116,8 @@ impl Auth {
         self.wallets(account).await
     }
 
-    pub async fn revoke_by_wallet(&self, request: RevokeByWallet) -> Result<(), Failure> {
-        let (message, _) = self.check_message(&request.signed).await?;
+    pub async fn revoke_by_wallet(&self, mut request: RevokeByWallet) -> Result<(), Failure> {
+        let (message, _) = self.check_message(&mut request.signed).await?;
         let Some(Resource::Revoke(device)) = message.resource() else {
             return Err(Failure::new(
                 ErrorCode::SiweResource,

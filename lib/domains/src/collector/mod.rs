@@ -14,6 +14,7 @@
 mod contracts;
 mod hooks;
 mod jobs;
+mod metrics;
 mod model;
 mod ops;
 mod parts;
@@ -49,6 +50,7 @@ pub fn domain() -> Domain {
         jobs: Some(|parts| Ok(jobs::jobs(&parts.shared(ops::Collector::new)?))),
         watchers: Some(|parts| watcher::watchers(&parts.shared(ops::Collector::new)?)),
         operators: Some(|parts| Ok(status::routes(parts.shared(ops::Collector::new)?))),
+        metrics: metrics::METRICS,
         ..Domain::NONE
     }
 }

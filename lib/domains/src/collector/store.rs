@@ -61,6 +61,7 @@ const FIRST: Migration = Migration {
         DEFINE INDEX IF NOT EXISTS sighting_age ON sighting FIELDS noted_at_ms;
     ",
     rows: &[],
+    compatible_from: None,
 };
 
 /// Sightings are listed from the newest on. Keys are read upward only, so there is an index.
@@ -72,6 +73,7 @@ const NEWEST: Migration = Migration {
         DEFINE INDEX IF NOT EXISTS sighting_newest ON sighting FIELDS chain, number;
     ",
     rows: &[Portions { table: "sighting", change: "UPDATE $rows RETURN NONE" }],
+    compatible_from: None,
 };
 
 /// Some of a chain's updates. A range that is written as `step:[…]..[…]` would be read to its end, whatever the limit.

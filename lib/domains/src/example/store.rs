@@ -12,6 +12,7 @@ pub const SCHEMA: &[Migration] = &[Migration {
         DEFINE INDEX IF NOT EXISTS made_at ON note FIELDS made_at_ms;
     ",
     rows: &[],
+    compatible_from: None,
 }];
 
 /// Notes that are deleted at once.

@@ -14,6 +14,7 @@ mod config;
 mod connection;
 mod hello;
 mod hellos;
+mod metrics;
 mod permit;
 mod pieces;
 mod presence;
@@ -32,6 +33,7 @@ use nepto_kit::subscriptions::Subscriptions;
 
 use self::allowance::Spent;
 pub use self::config::SECTIONS;
+pub use self::metrics::METRICS;
 use self::permit::Permits;
 use self::presence::Presence;
 pub use self::presence::connected;
@@ -56,7 +58,7 @@ impl Gateway {
     pub async fn new(ctx: &Ctx, domains: &[Domain]) -> anyhow::Result<(Arc<Self>, Vec<Part>)> {
         let (subscriptions, link) =
             Subscriptions::connect(&ctx.config.nats, &ctx.node, &ctx.health, ctx.stop.clone()).await?;
-        let presence = Arc::new(Presence::new(ctx));
+        let presence = Arc::new(Presence::new(ctx, subscriptions.clone()));
         let refreshing = presence.clone();
         let mut parts: Vec<Part> = vec![
             ("subscriptions".to_owned(), Box::pin(link.run().map(Ok))),

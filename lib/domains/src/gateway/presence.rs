@@ -9,6 +9,7 @@ use std::time::Duration;
 use futures_util::StreamExt;
 use nepto_kit::frames::Connections;
 use nepto_kit::redis::delete_if_equal;
+use nepto_kit::subscriptions::Subscriptions;
 use nepto_kit::token::{self, Claims};
 use nepto_kit::{Ctx, Failure};
 use nepto_proto::event::Control;
@@ -47,6 +48,8 @@ static REFRESH: LazyLock<Script> = LazyLock::new(|| {
 /// The connections of this node.
 pub struct Presence {
     ctx: Ctx,
+    /// What the sockets of this node listen to.
+    subscriptions: Subscriptions,
     here: Mutex<HashMap<(AccountId, DeviceId), Connection>>,
 }
 
@@ -63,8 +66,8 @@ impl Connections for Presence {
 }
 
 impl Presence {
-    pub fn new(ctx: &Ctx) -> Self {
-        Self { ctx: ctx.clone(), here: Mutex::default() }
+    pub fn new(ctx: &Ctx, subscriptions: Subscriptions) -> Self {
+        Self { ctx: ctx.clone(), subscriptions, here: Mutex::default() }
     }
 
     /// A device has connected: tells older connections to close. It is here until what is returned is dropped.
@@ -142,12 +145,11 @@ impl Presence {
         let sessions: Vec<String> = chunk.iter().map(|c| SessionState::key(c.claims.session)).collect();
         let states: Vec<Option<String>> = redis.mget(&sessions).await?;
         for ((connection, alive), state) in chunk.iter().zip(alive).zip(&states) {
-            let (account, device) = (connection.claims.account, connection.claims.device);
             if alive == 0 {
-                self.notify(account, device, &Control::Superseded { epoch: connection.epoch + 1 }).await;
+                self.tell_here(connection, &Control::Superseded { epoch: connection.epoch + 1 });
             }
             if state.as_deref() == Some(SessionState::Revoked.as_str()) {
-                self.notify(account, device, &Control::Revoked { session: connection.claims.session }).await;
+                self.tell_here(connection, &Control::Revoked { session: connection.claims.session });
             }
         }
         // Redis forgot these sessions, or was flushed: ask who owns them
@@ -156,12 +158,19 @@ impl Presence {
         futures_util::stream::iter(forgotten)
             .for_each_concurrent(CALLS_MAX, |connection| async {
                 if let Ok(SessionState::Revoked) = token::session_state(&self.ctx, &connection.claims).await {
-                    let control = Control::Revoked { session: connection.claims.session };
-                    self.notify(connection.claims.account, connection.claims.device, &control).await;
+                    self.tell_here(connection, &Control::Revoked { session: connection.claims.session });
                 }
             })
             .await;
         Ok(())
+    }
+
+    /// Tells the sockets of a device that are here, whatever becomes of NATS.
+    fn tell_here(&self, Connection { claims, .. }: &Connection, control: &Control) {
+        let Ok(control) = serde_json::to_vec(control) else { return };
+        let (account, device) = (claims.account, claims.device);
+        let subject = Live::Control.subject(account, device);
+        self.subscriptions.tell(&Live::all(account, device), &subject, control.into());
     }
 
     async fn notify(&self, account: AccountId, device: DeviceId, control: &Control) {

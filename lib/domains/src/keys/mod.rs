@@ -15,6 +15,7 @@ mod config;
 mod consumers;
 mod frames;
 mod jobs;
+mod metrics;
 mod model;
 mod ops;
 mod routes;
@@ -39,6 +40,7 @@ pub fn domain() -> Domain {
         queues: consumers::QUEUES,
         workers: Some(|parts| Ok(consumers::consumers(&parts.shared(ops::Keys::new)?))),
         jobs: Some(|parts| Ok(jobs::jobs(&parts.shared(ops::Keys::new)?))),
+        metrics: metrics::METRICS,
         frames: Some(frames::mount),
         restored: Some(|db| Box::pin(store::after_restore(db))),
         ..Domain::NONE

@@ -54,13 +54,15 @@ pub fn mount(ctx: Ctx, connections: Arc<dyn Connections>) -> BoxFuture<'static, 
         let (store, writers) = Store::new(&ctx);
         let fullness = Arc::new(Fullness::default());
         let messaging = Arc::new(Messaging {
-            sending: Arc::new(Sending { ctx: ctx.clone(), store, fullness: fullness.clone() }),
+            sending: Arc::new(Sending { ctx: ctx.clone(), store: store.clone(), fullness: fullness.clone() }),
             purger: Purger::new(&ctx),
             mailboxes: Mailboxes::find(&ctx).await?,
             reads: Arc::new(Semaphore::new(READS_MAX)),
             ctx: ctx.clone(),
         });
-        register_health(&ctx, &fullness);
+        register_health(&ctx, &store, &fullness);
+        // writers end with the last of these
+        drop(store);
         let (purging, watching, watched) = (messaging.clone(), messaging.clone(), fullness.clone());
         let purges = async move {
             let Messaging { ctx, purger, mailboxes, .. } = &*purging;
@@ -80,12 +82,15 @@ pub fn mount(ctx: Ctx, connections: Arc<dyn Connections>) -> BoxFuture<'static, 
     })
 }
 
-fn register_health(ctx: &Ctx, fullness: &Arc<Fullness>) {
+fn register_health(ctx: &Ctx, store: &Store, fullness: &Arc<Fullness>) {
     for shard in ctx.config.nats.shards.all() {
-        let jetstream = ctx.jetstream.clone();
+        let (nats, jetstream, stores) = (ctx.nats.clone(), ctx.jetstream.clone(), store.stores(shard).clone());
         ctx.health.register(format!("stream {}", shard.stream()), move || {
-            let jetstream = jetstream.clone();
-            async move { jetstream.get_stream(shard.stream()).await.map(drop).map_err(|error| error.to_string()) }
+            let (nats, jetstream, stores) = (nats.clone(), jetstream.clone(), stores.clone());
+            async move {
+                jetstream.get_stream(shard.stream()).await.map_err(|error| error.to_string())?;
+                stores.check(&nats, Instant::now()).await
+            }
         });
     }
     let (full, config) = (fullness.clone(), ctx.config.section::<Mailbox>());

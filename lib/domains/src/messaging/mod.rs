@@ -18,6 +18,7 @@ mod fullness;
 mod jobs;
 mod mailbox;
 mod mailboxes;
+mod metrics;
 mod presence_query;
 mod requests;
 mod router;
@@ -43,6 +44,7 @@ pub fn domain() -> Domain {
         queues: consumers::QUEUES,
         workers: Some(|parts| Ok(consumers::consumers(&parts.ctx))),
         jobs: Some(|parts| Ok(jobs::jobs(&parts.ctx))),
+        metrics: metrics::METRICS,
         frames: Some(frames::mount),
         ..Domain::NONE
     }

@@ -193,7 +193,8 @@ impl Router {
         let now_ms = self.ctx.clock.now_ms();
         self.settle_acknowledged(now_ms).await?;
         let due = self.due_devices(now_ms);
-        metrics::gauge!("nepto_router_unsettled", "stream" => self.shard.stream()).set(self.pending.len() as f64);
+        metrics::gauge!("nepto_router_unsettled_messages", "stream" => self.shard.stream())
+            .set(self.pending.len() as f64);
         if due.is_empty() {
             return Ok(());
         }

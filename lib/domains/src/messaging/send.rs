@@ -425,9 +425,11 @@ impl Queued {
         match outcome {
             Ok(Stored { duplicate, .. }) => {
                 if let Err(failure) = noted(ctx, account, to, cleared).await {
+                    metrics::counter!("nepto_dm_sends_total", "outcome" => "failed").increment(1);
                     failure.log();
                     return frames::Refusal { reply_to, failure, client_msg_id: id.to_vec() }.into_frame();
                 }
+                metrics::counter!("nepto_dm_sends_total", "outcome" => "stored").increment(1);
                 metrics::histogram!("nepto_dm_store_seconds").record(since.elapsed());
                 tracing::debug!(request_id = %id, from = %account, %device, %to, duplicate, "stored");
                 let stored = wire::Stored { client_msg_id: id.to_vec(), duplicate };
@@ -438,9 +440,13 @@ impl Queued {
                 let code = match error {
                     StoreError::MailboxFull => {
                         cleared.undo(ctx, (account, device), to, id).await;
+                        metrics::counter!("nepto_dm_sends_total", "outcome" => "full").increment(1);
                         ErrorCode::MailboxFull
                     }
-                    StoreError::Unavailable(_) => ErrorCode::Unavailable,
+                    StoreError::Unavailable(_) => {
+                        metrics::counter!("nepto_dm_sends_total", "outcome" => "failed").increment(1);
+                        ErrorCode::Unavailable
+                    }
                 };
                 encode_server(reply_to, server_frame::Kind::Error(frame::send_error(id, code, error.to_string())))
             }

@@ -9,10 +9,11 @@ use futures_util::FutureExt;
 use nepto_proto::subject::EVENTS_STREAM;
 use tokio::sync::Semaphore;
 use tokio::time::{sleep, timeout};
+use tracing::Instrument;
 
 use super::events::{Events, Fault};
 use crate::clock::backoff;
-use crate::{Ctx, dead_letters};
+use crate::{Ctx, dead_letters, traces};
 
 /// Between two attempts, doubled with each.
 const RETRY_FIRST: Duration = Duration::from_millis(100);
@@ -74,8 +75,10 @@ impl Bench {
     }
 
     async fn attempt(&self, message: &Message) -> Result<(), Fault> {
+        let span = tracing::info_span!("consumer", consumer = self.events.name);
+        traces::continue_from(&span, message.headers.as_ref());
         let run = AssertUnwindSafe(self.events.run(&message.subject, message.payload.clone())).catch_unwind();
-        match timeout(self.events.timeout, run).await {
+        match timeout(self.events.timeout, run).instrument(span).await {
             Ok(Ok(done)) => done,
             Ok(Err(_)) => Err(Fault::Retry("its handler panicked; the log says where".to_owned())),
             Err(_) => {

@@ -206,6 +206,7 @@ mod tests {
             DEFINE INDEX IF NOT EXISTS body ON thing FIELDS body;
             DEFINE TABLE IF NOT EXISTS empty SCHEMALESS;",
         rows: &[],
+        compatible_from: None,
     }];
     /// More than two portions, and a rest.
     const ROWS: i64 = 2 * PORTION as i64 + 3;

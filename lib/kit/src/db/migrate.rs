@@ -6,12 +6,13 @@
 use surrealdb::types::{SurrealValue, Value, Variables, vars};
 
 use super::{Db, DbError};
+use crate::version::Version;
 use crate::{job, outbox};
 
 /// The table that says which migrations a database has seen.
 pub(super) const MIGRATIONS: &str = "migration";
 /// The row that says that the outbox and the jobs have the tables of this version; another name where these change.
-const OWN_TABLES: &str = "own-2";
+const OWN_TABLES: &str = "own-3";
 /// Rows that one transaction of a migration changes: a second's work at most.
 const PORTION: usize = 2_000;
 /// What a portion answers where another process was faster with it.
@@ -27,6 +28,9 @@ pub struct Migration {
     pub statements: &'static str,
     /// What happens to the rows of tables afterwards, one table after the other.
     pub rows: &'static [Portions],
+    /// The oldest version that goes on working afterwards; `None` if that is every version which could open the database
+    /// before. It must be a version that was released: the one before this runs beside this one, while a deployment is upgraded.
+    pub compatible_from: Option<Version>,
 }
 
 /// A change of every row of a table, some rows at a time.
@@ -39,8 +43,14 @@ pub struct Portions {
 }
 
 impl Db {
-    /// Whether all migrations were applied, and our own tables are there.
-    pub async fn is_migrated(&self, migrations: &[Migration]) -> Result<bool, DbError> {
+    /// Whether all migrations were applied, and our own tables are there. An error if newer code made the database one that this
+    /// code must not open.
+    pub async fn is_migrated(&self, migrations: &[Migration]) -> anyhow::Result<bool> {
+        self.is_migrated_as(Version::OWN, migrations).await
+    }
+
+    pub(super) async fn is_migrated_as(&self, own: Version, migrations: &[Migration]) -> anyhow::Result<bool> {
+        self.refuse_older(own).await?;
         let is_ours = self.has_seen(OWN_TABLES.to_owned()).await?;
         match migrations.last() {
             Some(last) => Ok(is_ours && self.has_seen(last.number).await?),
@@ -50,23 +60,29 @@ impl Db {
 
     /// Defines all tables, for rows that come from a database which has seen these migrations.
     pub(super) async fn define(&self, migrations: &[Migration]) -> anyhow::Result<()> {
-        self.define_own().await?;
+        self.define_own(Version::OWN).await?;
         for migration in migrations {
             self.apply(migration.statements).await?;
         }
         Ok(())
     }
 
-    async fn define_own(&self) -> anyhow::Result<()> {
+    async fn define_own(&self, own: Version) -> anyhow::Result<()> {
         self.execute("DEFINE TABLE IF NOT EXISTS migration SCHEMALESS", vars! {}).await?;
+        self.refuse_older(own).await?;
         self.execute("DEFINE TABLE IF NOT EXISTS probe SCHEMALESS", vars! {}).await?;
         self.apply(outbox::TABLES).await?;
         self.apply(job::TABLES).await
     }
 
-    /// Applies the migrations that this database has not seen.
+    /// Applies the migrations that this database has not seen. An error, before anything is changed, if newer code made it one
+    /// that this code must not open.
     pub async fn migrate(&self, migrations: &[Migration]) -> anyhow::Result<()> {
-        self.define_own().await?;
+        self.migrate_as(Version::OWN, migrations).await
+    }
+
+    pub(super) async fn migrate_as(&self, own: Version, migrations: &[Migration]) -> anyhow::Result<()> {
+        self.define_own(own).await?;
         let ours = vars! { ours: OWN_TABLES.to_owned() };
         self.execute("UPSERT type::record('migration', $ours) SET at = time::now()", ours).await?;
         for migration in migrations {
@@ -74,6 +90,7 @@ impl Db {
                 continue;
             }
             let number = migration.number;
+            self.declare(migration, own).await?;
             let applied = self.apply_one(migration).await;
             applied.map_err(|error| error.context(format!("migration {number} of {} failed", self.name())))?;
             let statement = "CREATE type::record('migration', $number) SET at = time::now()";
@@ -91,7 +108,7 @@ impl Db {
         self.run(statement, vars! { migration: migration }).await
     }
 
-    async fn apply_one(&self, Migration { number, statements, rows }: &Migration) -> anyhow::Result<()> {
+    async fn apply_one(&self, Migration { number, statements, rows, .. }: &Migration) -> anyhow::Result<()> {
         self.apply(statements).await?;
         for (step, portions) in (0_i64..).zip(*rows) {
             let changed = self.change_rows((*number, step), portions).await?;
@@ -181,6 +198,7 @@ mod tests {
         number: 1,
         statements: "DEFINE TABLE IF NOT EXISTS thing SCHEMALESS",
         rows: &[Portions { table: "thing", change: "UPDATE $rows SET changes = (changes ?? 0) + 1 RETURN NONE" }],
+        compatible_from: None,
     }];
 
     #[tokio::test]
@@ -192,6 +210,7 @@ mod tests {
                 table: "thing",
                 change: "LET $fits = IF array::len($rows) > 300 { <int> 'too many' }; UPDATE $rows SET changes = 1 RETURN NONE",
             }],
+            compatible_from: None,
         }];
         let db = database().await;
         db.migrate(LARGE).await.unwrap();

@@ -221,7 +221,10 @@ mod tests {
         let statuses: Vec<&String> = nonce["responses"].as_object().unwrap().keys().collect();
         assert_eq!(statuses, ["200", "429", "500", "503", "504"]);
         let own = &document["paths"]["/v1/accounts/me"]["get"];
-        assert!(own["security"].is_null() && own["responses"]["401"].is_object() && own["responses"]["400"].is_null());
+        assert!(own["security"].is_null() && own["responses"]["401"].is_object() && own["responses"]["413"].is_null());
+        // of two tokens
+        let malformed = &own["responses"]["400"]["content"]["application/problem+json"];
+        assert_eq!(malformed["schema"]["allOf"][1]["properties"]["code"]["enum"], json!(["malformed"]));
         assert!(own["parameters"].is_null() && own["requestBody"].is_null());
     }
 }

@@ -7,20 +7,20 @@
 use std::sync::LazyLock;
 
 use axum::body::Bytes;
-use axum::extract::{FromRef, FromRequest, FromRequestParts, Request, State};
+use axum::extract::{FromRef, FromRequest, FromRequestParts, RawPathParams, Request, State};
 use axum::http::request::Parts;
 use axum::http::{HeaderMap, StatusCode};
 use axum::response::{IntoResponse, Response};
 use axum::routing::{MethodFilter, on};
 use axum::{Json, Router};
 use nepto_proto::ErrorCode;
-use nepto_proto::api::endpoint::{Anybody, Asker, Endpoint, Media, Method, SignedIn};
+use nepto_proto::api::endpoint::{Anybody, Asker, Endpoint, Media, Method, PathParameters, SignedIn};
 use nepto_proto::limits::HTTP_BODY_BYTES_MAX;
 use serde::de::DeserializeOwned;
 use utoipa::openapi::OpenApi;
 
 use super::description::Description;
-use super::{Caller, ClientAddress, JsonBody, Path, Query};
+use super::{Caller, ClientAddress, JsonBody, Query};
 use crate::Failure;
 use crate::token::Claims;
 
@@ -72,7 +72,11 @@ impl<E: Endpoint<Asker: Admit>> Asked<E> {
     async fn read(request: Request) -> Result<Self, Failure> {
         let (mut parts, body) = request.into_parts();
         let who = E::Asker::admit(&mut parts).await?;
-        let Path(path) = Path::from_request_parts(&mut parts, &()).await?;
+        let malformed = |detail: String| Failure::new(ErrorCode::Malformed, detail);
+        let given = RawPathParams::from_request_parts(&mut parts, &()).await;
+        let given = given.map_err(|rejection| malformed(rejection.body_text()))?;
+        let path = E::Path::read(|name| given.iter().find(|(known, _)| *known == name).map(|(_, value)| value));
+        let path = path.map_err(malformed)?;
         let Query(query) = Query::from_request_parts(&mut parts, &()).await?;
         let headers = parts.headers.clone();
         let request = Request::from_parts(parts, body);
@@ -294,8 +298,8 @@ mod tests {
         for code in [ErrorCode::AccountUnknown, ErrorCode::TokenExpired, ErrorCode::Unavailable] {
             assert_eq!((told(code, true), told(code, false)), (code, code));
         }
-        // it reads nothing, and takes no handles
-        for code in [ErrorCode::Malformed, ErrorCode::HandleTaken] {
+        // it reads no body, and takes no handles
+        for code in [ErrorCode::TooLarge, ErrorCode::HandleTaken] {
             assert_eq!((told(code, true), told(code, false)), (ErrorCode::Internal, code));
         }
     }

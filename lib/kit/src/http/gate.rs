@@ -194,11 +194,12 @@ pub async fn observe(State(gate): State<Gatekeeper>, mut request: Request, next:
     };
     let path = request.extensions().get::<MatchedPath>().map_or("unmatched", MatchedPath::as_str).to_owned();
     let method = method_label(request.method());
-    let span = tracing::info_span!("http", method, path, request_id = %id);
+    let span = tracing::info_span!("http", method, path, request_id = %id, status = tracing::field::Empty);
     let started = std::time::Instant::now();
     request.extensions_mut().insert(ctx.clone());
     let mut response = id.clone().scope(gate.answer(request, next)).instrument(span.clone()).await;
     let status = response.status().as_u16();
+    span.record("status", status);
     span.in_scope(|| tracing::debug!(status, took_us = started.elapsed().as_micros() as u64, "answered"));
     metrics::histogram!("nepto_http_seconds", "method" => method, "path" => path, "status" => status.to_string())
         .record(started.elapsed());

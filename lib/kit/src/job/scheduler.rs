@@ -201,8 +201,8 @@ impl Runner {
             JobOutcome::Ok => tracing::info!(job, done = detail, took_ms, "job done"),
             _ => tracing::error!(job, outcome = outcome.as_str(), detail, took_ms, "job failed"),
         }
-        metrics::counter!("nepto_job_runs_total", "job" => job, "outcome" => outcome.as_str()).increment(1);
-        metrics::histogram!("nepto_job_seconds", "job" => job).record(started.elapsed());
+        metrics::counter!("nepto_job_runs_total", "name" => job, "outcome" => outcome.as_str()).increment(1);
+        metrics::histogram!("nepto_job_seconds", "name" => job).record(started.elapsed());
         crash::at(job, "worked");
         if outcome != JobOutcome::Superseded {
             self.end(outcome, detail).await;

@@ -28,7 +28,7 @@ use crate::clock::{Clock, Random};
 use crate::consumer::Heartbeat;
 use crate::db::{Db, DbError, Id, RecordId, Table, id_of, vars};
 use crate::lease::Lease;
-use crate::{Ctx, Failure, crash};
+use crate::{Ctx, Failure, crash, traces};
 
 use self::unreadable::Unreadable;
 
@@ -39,6 +39,7 @@ pub(crate) const TABLES: &str = "
     DEFINE FIELD IF NOT EXISTS body ON outbox TYPE string;
     DEFINE FIELD IF NOT EXISTS about ON outbox TYPE option<string>;
     DEFINE FIELD IF NOT EXISTS version ON outbox TYPE option<int>;
+    DEFINE FIELD IF NOT EXISTS trace ON outbox TYPE option<string>;
     -- event_version:[about]: the number of the last event about it
     DEFINE TABLE IF NOT EXISTS event_version SCHEMAFULL;
     DEFINE FIELD IF NOT EXISTS number ON event_version TYPE int;
@@ -75,6 +76,8 @@ pub struct Row {
     body: String,
     about: Option<String>,
     version: Option<u64>,
+    /// What it belongs to, if that is traced ([`traces`]).
+    trace: Option<String>,
 }
 
 /// An event that has no body. Nothing of the change that it belongs to is committed.
@@ -128,7 +131,8 @@ pub(crate) const INSERT: &str = "INSERT INTO outbox $events;\n";
 pub(crate) const INSERT_NUMBERED: &str = "
     FOR $event IN $events {
         LET $last = (UPSERT ONLY type::record('event_version', $event.about) SET number = (number ?? 0) + 1);
-        CREATE $event.id SET subject = $event.subject, body = $event.body, about = $event.about, version = $last.number;
+        CREATE $event.id SET subject = $event.subject, body = $event.body, about = $event.about, version = $last.number,
+            trace = $event.trace;
     };\n";
 
 /// Events about one thing that nobody has numbered since a backup was made, surely.
@@ -153,7 +157,7 @@ impl Row {
         match serde_json::to_string(event) {
             Ok(body) => {
                 let id = Id(random.uuid(clock).simple().to_string());
-                Ok(Self { id, subject, body, about: None, version: None })
+                Ok(Self { id, subject, body, about: None, version: None, trace: traces::current() })
             }
             Err(source) => Err(Unwritable { subject, source }),
         }
@@ -179,6 +183,9 @@ impl Row {
     fn part(&self) -> Result<Part, serde_json::Error> {
         let mut headers = HeaderMap::new();
         headers.insert(async_nats::header::NATS_MESSAGE_ID, self.id.0.as_str());
+        if let Some(trace) = &self.trace {
+            headers.insert(traces::HEADER, trace.as_str());
+        }
         Ok(Part { subject: self.subject.clone(), headers, body: self.numbered_body()?.into() })
     }
 }

@@ -110,9 +110,12 @@ impl Sentinels {
                 break;
             }
         }
-        newest(told).map(|told| told.address).ok_or_else(|| {
-            problem.unwrap_or_else(|| RedisError::from((ErrorKind::InvalidClientConfig, "no Sentinel is named")))
-        })
+        if told.len() <= self.asked.len() / 2 {
+            let few = || RedisError::from((ErrorKind::Io, "too few Sentinels answer: more than half must"));
+            return Err(problem.unwrap_or_else(few));
+        }
+        let none = || RedisError::from((ErrorKind::InvalidClientConfig, "no Sentinel is named"));
+        newest(told).map(|told| told.address).ok_or_else(none)
     }
 }
 

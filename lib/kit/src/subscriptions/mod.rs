@@ -22,6 +22,7 @@ mod wire;
 
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
+use bytes::Bytes;
 use tokio::sync::Notify;
 use tokio_util::sync::CancellationToken;
 
@@ -58,6 +59,11 @@ impl Subscriptions {
             async move { if restored { Ok(()) } else { Err("no connection".to_owned()) } }
         });
         Ok((Self(shared), link))
+    }
+
+    /// Gives a message to those of this process who listen to `subscribed`, without the server.
+    pub fn tell(&self, subscribed: &str, subject: &str, payload: Bytes) {
+        self.0.table().arrived_here(subscribed, Message::here(subject, payload));
     }
 
     /// Somebody who listens to nothing yet.

@@ -128,6 +128,13 @@ impl Table {
         }
     }
 
+    /// A message of this process itself, connected or not.
+    pub fn arrived_here(&self, subscribed: &str, message: Message) {
+        if let Some(sid) = self.by_subject.get(subscribed) {
+            self.arrived(*sid, message);
+        }
+    }
+
     /// Listens to a subject; `None` where that counts already. What arrives is given with the tag.
     pub fn listen(&mut self, queues: &Arc<Queues>, subject: &str, tag: u32) -> Result<Option<Confirmed>, CannotListen> {
         if subject.is_empty() || subject.bytes().any(|byte| byte <= b' ') {

@@ -80,6 +80,18 @@ fn what_nobody_takes_is_missed_and_told() {
 }
 
 #[test]
+fn what_this_process_says_itself_needs_no_connection() {
+    let subscriptions = table();
+    let (mut one, mut other) = (subscriptions.listening("live.a.*"), subscriptions.listening("live.b.*"));
+    subscriptions.0.table().lost();
+    subscriptions.tell("live.a.*", "live.a.control", "x".into());
+    subscriptions.tell("live.c.*", "live.c.control", "x".into());
+    let arrivals = one.take().unwrap();
+    assert_eq!((arrivals.messages[0].subject(), arrivals.messages[0].payload.as_ref()), ("live.a.control", &b"x"[..]));
+    assert!(other.take().is_none());
+}
+
+#[test]
 fn a_new_connection_subscribes_again_and_an_ended_subscription_does_not() {
     let subscriptions = table();
     let mut listener = subscriptions.listening("a");

@@ -39,6 +39,12 @@ pub struct Message {
 }
 
 impl Message {
+    /// One that came over no connection.
+    pub(super) fn here(subject: &str, payload: Bytes) -> Self {
+        let subject = Bytes::copy_from_slice(subject.as_bytes());
+        Self { subject, headers: Bytes::new(), payload, frame: OnceLock::new() }
+    }
+
     /// Where it was sent to.
     pub fn subject(&self) -> &str {
         std::str::from_utf8(&self.subject).unwrap_or_default()

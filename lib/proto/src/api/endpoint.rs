@@ -6,7 +6,8 @@ use std::any::TypeId;
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 
-use crate::ErrorCode;
+use crate::ids::InvalidId;
+use crate::{AccountId, DeviceId, ErrorCode};
 
 #[cfg(feature = "openapi")]
 pub use utoipa::{IntoParams as DescribedParameters, ToSchema as Described};
@@ -91,9 +92,14 @@ pub struct NotInAPath(pub String);
 
 /// Codes of everything.
 const ALWAYS: &[ErrorCode] = &[ErrorCode::RateLimited, ErrorCode::Timeout, ErrorCode::Unavailable, ErrorCode::Internal];
-/// Codes of what needs an access token.
-const OF_TOKENS: &[ErrorCode] =
-    &[ErrorCode::Unauthenticated, ErrorCode::TokenInvalid, ErrorCode::TokenExpired, ErrorCode::SessionRevoked];
+/// Codes of what needs an access token, of which there may be one only.
+const OF_TOKENS: &[ErrorCode] = &[
+    ErrorCode::Unauthenticated,
+    ErrorCode::TokenInvalid,
+    ErrorCode::TokenExpired,
+    ErrorCode::SessionRevoked,
+    ErrorCode::Malformed,
+];
 fn reads_nothing<E: Endpoint + ?Sized>() -> bool {
     let none = TypeId::of::<NoParameters>();
     TypeId::of::<E::Path>() == none && TypeId::of::<E::Query>() == none && E::TAKES == Media::Nothing
@@ -157,9 +163,45 @@ impl Asker for Anybody {
 }
 
 /// What stands in a path.
-pub trait PathParameters: DeserializeOwned + DescribedParameters + Send + Sync + 'static {
+pub trait PathParameters: DescribedParameters + Send + Sync + Sized + 'static {
     /// Names and values, as they are written.
     fn values(&self) -> Vec<(&'static str, String)>;
+
+    /// Reads each part by its name, or says which can't be read and why.
+    fn read<'a>(given: impl Fn(&str) -> Option<&'a str>) -> Result<Self, String>;
+}
+
+/// A part of a path. Each value has one text, but for the hyphens and capitals of a UUID: what is read leniently names something
+/// that nobody meant.
+pub trait PathPart: Sized {
+    /// Reads it, or says why not.
+    fn read(text: &str) -> Result<Self, String>;
+}
+
+impl PathPart for String {
+    fn read(text: &str) -> Result<Self, String> {
+        Ok(text.to_owned())
+    }
+}
+
+impl PathPart for u64 {
+    fn read(text: &str) -> Result<Self, String> {
+        // `+3` and `03` are numbers too
+        let number = text.parse().ok().filter(|number: &Self| number.to_string() == text);
+        number.ok_or_else(|| "a number without sign and leading zeros is needed".to_owned())
+    }
+}
+
+impl PathPart for DeviceId {
+    fn read(text: &str) -> Result<Self, String> {
+        text.parse().map_err(|error: InvalidId| error.to_string())
+    }
+}
+
+impl PathPart for AccountId {
+    fn read(text: &str) -> Result<Self, String> {
+        text.parse().map_err(|error: InvalidId| error.to_string())
+    }
 }
 
 /// What stands behind a path.
@@ -173,6 +215,10 @@ pub struct NoParameters {}
 impl PathParameters for NoParameters {
     fn values(&self) -> Vec<(&'static str, String)> {
         Vec::new()
+    }
+
+    fn read<'a>(_: impl Fn(&str) -> Option<&'a str>) -> Result<Self, String> {
+        Ok(Self {})
     }
 }
 
@@ -319,6 +365,15 @@ macro_rules! path_parameters {
             fn values(&self) -> Vec<(&'static str, String)> {
                 vec![$((stringify!($field), self.$field.to_string())),+]
             }
+
+            fn read<'a>(given: impl Fn(&str) -> Option<&'a str>) -> Result<Self, String> {
+                let part = |name: &str| given(name).ok_or_else(|| format!("the path has no {name}"));
+                let why = |name: &str, error: String| format!("{name}: {error}");
+                Ok(Self {$(
+                    $field: crate::api::endpoint::PathPart::read(part(stringify!($field))?)
+                        .map_err(|error| why(stringify!($field), error))?,
+                )+})
+            }
         }
     )+};
 }
@@ -345,7 +400,30 @@ pub(crate) use query_parameters;
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::api::endpoints::accounts::{LookUpAccount, ReferencePath};
+    use crate::api::endpoints::accounts::{AccountPath, LookUpAccount, ReferencePath};
+    use crate::api::endpoints::assets::ContractPath;
+    use crate::api::endpoints::keys::DevicePath;
+
+    #[test]
+    fn what_stands_in_a_path_is_read_in_one_form() {
+        let of_device = |text: &str| DevicePath::read(|_| Some(text));
+        assert_eq!(of_device("1").unwrap().device, DeviceId::FIRST);
+        for text in ["01", "+1", "1 ", "0x1", "1.0", "", "0", "128", "257"] {
+            assert!(of_device(text).is_err(), "{text:?}");
+        }
+        let of_account = |text: &str| AccountPath::read(|_| Some(text));
+        let hyphens = "0190a0a0-0000-7000-8000-000000000001";
+        assert_eq!(of_account(hyphens), of_account(&hyphens.replace('-', "").to_uppercase()));
+        assert!(of_account(hyphens).is_ok());
+        for text in [format!("{{{hyphens}}}"), format!("urn:uuid:{hyphens}"), hyphens[1..].to_owned()] {
+            assert!(of_account(&text).is_err(), "{text}");
+        }
+        let of_chain =
+            |chain: &'static str| ContractPath::read(|name| Some(if name == "chain_id" { chain } else { "0x" }));
+        assert_eq!(of_chain("10").unwrap().chain_id, 10);
+        assert!(of_chain("010").unwrap_err().starts_with("chain_id: "));
+        assert!(of_chain("+10").is_err());
+    }
 
     #[test]
     fn what_stands_in_a_path_is_one_part_of_it() {

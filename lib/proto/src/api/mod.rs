@@ -106,6 +106,10 @@ pub struct ServerInfo {
     /// What a wallet without an account must show.
     #[serde(default)]
     pub sign_up: SignUp,
+    /// The server's version, for people who compare it with their client's; empty of a server that does not say it.
+    #[serde(default)]
+    #[cfg_attr(feature = "openapi", schema(example = "0.1.0"))]
+    pub version: String,
 }
 
 /// What a wallet needs that has no account here yet. Who has one is never asked.

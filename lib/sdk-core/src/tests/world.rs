@@ -148,6 +148,7 @@ impl World {
             sockets: vec![],
             server_time_ms: self.now_ms(),
             sign_up: Default::default(),
+            version: String::new(),
         }
     }
 

@@ -286,6 +286,7 @@ mod tests {
             sockets: vec![],
             server_time_ms: 1_000_000,
             sign_up: Default::default(),
+            version: String::new(),
         }
     }
 

@@ -173,6 +173,7 @@ impl Server {
             sockets: vec!["ws://127.0.0.1:1/v1/socket".into(), format!("{}/v1/socket", self.url.replace("http", "ws"))],
             server_time_ms: now as u64,
             sign_up: Default::default(),
+            version: String::new(),
         }
     }
 

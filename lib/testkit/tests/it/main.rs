@@ -14,25 +14,31 @@ mod frames;
 mod guarded;
 mod handles;
 mod http;
+mod last_release;
 mod mailbox;
 mod meddler;
 mod nats;
 mod people;
+mod prekeys;
 mod readiness;
 mod redis;
+mod requests;
 mod restores;
 mod roles;
 mod server;
 mod service_manager;
 mod services;
 mod sessions;
+mod sight;
 mod sign_in;
 mod sign_up;
 mod socket;
 mod talking;
 mod tokens;
+mod traces;
 mod uploads;
 mod work;
+mod wrong_starts;
 
 /// The same as the server has.
 #[global_allocator]

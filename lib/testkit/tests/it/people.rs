@@ -35,7 +35,7 @@ impl Person {
     }
 
     /// A new device of this wallet's account.
-    async fn with_key(stack: &Stack, key: String) -> Result<Self> {
+    pub async fn with_key(stack: &Stack, key: String) -> Result<Self> {
         let client = Client::login(LoginOptions::new(stack.url()), &Wallet::from_private_key(&key)?).await?;
         let events = client.connect().await?;
         let mut person = Self { key, client, events };

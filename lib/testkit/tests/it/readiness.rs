@@ -4,9 +4,13 @@
 use std::time::Duration;
 
 use anyhow::{Context, Result};
+use async_nats::jetstream::stream;
 use nepto_proto::subject::Shards;
+use nepto_proto::wire::{client_frame, server_frame};
 use nepto_testkit::{Redis, Role, Server, Settings, Stack, eventually, seconds};
 use serde_json::Value;
+
+use crate::people::{Raw, devices_of, friends, opaque};
 
 /// What the operator is told about a check, if it fails.
 async fn wrong_with(server: &Server, check: &str) -> Result<Option<String>> {
@@ -104,6 +108,35 @@ async fn a_store_that_is_full_is_red_and_green_when_there_is_room() {
     for server in [&stack.api, &stack.gateways[0], &stack.worker] {
         green(server).await;
     }
+}
+
+#[tokio::test]
+async fn one_shard_that_stores_nothing_is_red_and_green_again_without_anybody_sending() {
+    let stack = Stack::builder().unlimited().split(1).await.unwrap();
+    let (alice, bob) = friends(&stack).await.unwrap();
+    let (gateway, jetstream) = (&stack.gateways[0], stack.nats.jetstream().await.unwrap());
+    let (stream, check) = {
+        let stream = Shards::DEFAULT.of(bob.account()).stream();
+        (stream.clone(), format!("stream {stream}"))
+    };
+    let bounded = async |max_bytes: i64| {
+        let config = jetstream.get_stream(&stream).await?.cached_info().config.clone();
+        anyhow::Ok(jetstream.update_stream(stream::Config { max_bytes, ..config }).await?)
+    };
+    bounded(1).await.unwrap();
+    let devices = devices_of(&alice.client, bob.account()).await.unwrap();
+    alice.client.disconnect();
+    let mut socket = Raw::open(&stack, &alice.client, None).await.unwrap();
+    let send = opaque(1, bob.account(), &devices, &[7; 100]);
+    let answer = socket.call(client_frame::Kind::SendDm(send)).await.unwrap();
+    let server_frame::Kind::Error(error) = answer else { panic!("{answer:?}") };
+    assert_eq!(error.code, "unavailable");
+    red_with(gateway, &check, "it stores nothing: ").await;
+    assert_eq!(wrong_with(gateway, "nats").await.unwrap(), None, "another stream stores");
+    let metrics = crate::http::get(format!("{}/metrics", gateway.admin_url())).await.unwrap().text().await.unwrap();
+    assert!(metrics.contains(&format!("nepto_store_failed_total{{stream=\"{stream}\"}}")), "{metrics}");
+    bounded(-1).await.unwrap();
+    green(gateway).await;
 }
 
 #[tokio::test]

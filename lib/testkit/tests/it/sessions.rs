@@ -176,6 +176,43 @@ async fn a_removal_that_can_not_be_finished_says_so_and_the_next_try_finishes_it
 }
 
 #[tokio::test]
+async fn a_sign_out_that_sockets_may_not_hear_of_is_not_done() {
+    let stack = Stack::builder().unlimited().all().await.unwrap();
+    let bob = Person::join(&stack).await.unwrap();
+    bob.client.disconnect();
+    let mut socket = Raw::open(&stack, &bob.client, None).await.unwrap();
+    let token = bob.client.http().access_token().await.unwrap();
+    let sign_out = async || {
+        let request = crate::http::client().post(format!("{}/v1/auth/sign-out", stack.url())).bearer_auth(&token);
+        request.json(&json!({})).send().await.unwrap()
+    };
+    // it takes what is written to it, and reads none of it
+    stack.nats.pause().unwrap();
+    let answer = sign_out().await;
+    assert_eq!(answer.status(), 503);
+    assert_eq!(answer.json::<Value>().await.unwrap()["code"], "unavailable");
+    // there is no other try, so all else is done
+    assert_eq!(code_of(&stack, &token).await, "session_revoked");
+    let refused = bob.client.http().refreshed_token(&token).await.unwrap_err();
+    assert_eq!(refused.code(), Some(ErrorCode::RefreshInvalid));
+    stack.nats.resume().unwrap();
+    closed_as_signed_out(&mut socket).await;
+}
+
+#[tokio::test]
+async fn sockets_of_an_ended_session_close_without_nats() {
+    let stack = Stack::builder().unlimited().split(1).await.unwrap();
+    let bob = Person::join(&stack).await.unwrap();
+    bob.client.disconnect();
+    let mut socket = Raw::open(&stack, &bob.client, None).await.unwrap();
+    let token = bob.client.http().access_token().await.unwrap();
+    stack.nats.pause().unwrap();
+    let answer = crate::http::client().post(format!("{}/v1/auth/sign-out", stack.url())).bearer_auth(&token);
+    assert_eq!(answer.json(&json!({})).send().await.unwrap().status(), 503);
+    closed_as_signed_out(&mut socket).await;
+}
+
+#[tokio::test]
 async fn an_unlinked_wallet_takes_its_devices_with_it_whatever_queue_is_down() {
     let stack = Stack::builder().unlimited().all().await.unwrap();
     let alice = Person::join(&stack).await.unwrap();

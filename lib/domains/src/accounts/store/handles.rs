@@ -42,6 +42,7 @@ pub const LIKENESSES: Migration = Migration {
                 handle = handle ?? record::id($row.id);
         }",
     }],
+    compatible_from: None,
 };
 
 /// `d` looks like `cl`. What looks alike since then: all who have such a handle keep it, and one of them is the guard, before
@@ -76,6 +77,7 @@ pub const D_IS_LIKE_CL: Migration = Migration {
             }",
         },
     ],
+    compatible_from: None,
 };
 
 /// What an account says of itself.

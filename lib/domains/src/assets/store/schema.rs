@@ -89,6 +89,7 @@ const FIRST: Migration = Migration {
         DEFINE FIELD IF NOT EXISTS revision ON linked_revision TYPE int;
     ",
     rows: &[],
+    compatible_from: None,
 };
 
 const METADATA: Migration = Migration {
@@ -112,6 +113,7 @@ const METADATA: Migration = Migration {
         DEFINE INDEX IF NOT EXISTS nft_next_try ON nft FIELDS next_try_at_ms;
     ",
     rows: &[],
+    compatible_from: None,
 };
 
 /// Amounts have an origin, and tokens a line of turns: what was kept before is not understood any more. Each pipeline deletes its own
@@ -143,6 +145,7 @@ const ORIGINS: Migration = Migration {
         DEFINE TABLE IF NOT EXISTS unread SCHEMAFULL;
     ",
     rows: &[],
+    compatible_from: None,
 };
 
 /// A wallet that left its account is remembered, with the number of the event that said so.
@@ -153,6 +156,7 @@ const TOMBSTONES: Migration = Migration {
         DEFINE FIELD IF NOT EXISTS version ON linked TYPE option<int>;
     ",
     rows: &[],
+    compatible_from: None,
 };
 
 /// What is read costs what is read of it, however much there is beside.
@@ -176,6 +180,7 @@ const GROWTH: Migration = Migration {
             UPDATE $rows SET holder = record::id(id)[1], scope = IF amount = $none THEN NONE ELSE scope END RETURN NONE
         ",
     }],
+    compatible_from: None,
 };
 
 /// Messages of a contract are listed from the newest on. Keys are read upward only, so there is an index.
@@ -187,4 +192,5 @@ const NEWEST: Migration = Migration {
         DEFINE INDEX IF NOT EXISTS sent_newest ON sent FIELDS scope, batch;
     ",
     rows: &[Portions { table: "sent", change: "UPDATE $rows RETURN NONE" }],
+    compatible_from: None,
 };

@@ -21,6 +21,7 @@ pub(super) const INVITES: Migration = Migration {
         DEFINE INDEX IF NOT EXISTS invite_expiry ON invite FIELDS expires_at_ms;
     ",
     rows: &[],
+    compatible_from: None,
 };
 
 /// The table `invite`; ids are `invite:[hash]`.

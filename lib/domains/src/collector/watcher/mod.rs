@@ -257,6 +257,7 @@ impl ChainWatcher {
             let heads = self.source.pool().endpoints().iter().map(Endpoint::head);
             self.live.head = heads.fold(self.live.head.max(state.tip.height), u64::max);
         }
+        metrics::gauge!("nepto_chain_head", "chain" => self.id.to_string()).set(self.live.head as f64);
         let is_idle = if next == Move::Wait {
             !self.fill(state).await?
         } else {

@@ -44,6 +44,7 @@ pub const SCHEMA: &[Migration] = &[
             DEFINE FIELD IF NOT EXISTS signature ON kyber_prekey TYPE bytes;
         ",
         rows: &[],
+        compatible_from: None,
     },
     Migration {
         number: 2,
@@ -59,6 +60,7 @@ pub const SCHEMA: &[Migration] = &[
             DEFINE INDEX IF NOT EXISTS removed_device_age ON removed_device FIELDS removed_at_ms;
         ",
         rows: &[],
+        compatible_from: None,
     },
     Migration {
         number: 3,
@@ -98,6 +100,7 @@ pub const SCHEMA: &[Migration] = &[
                 ",
             },
         ],
+        compatible_from: None,
     },
     Migration {
         number: 4,
@@ -106,6 +109,7 @@ pub const SCHEMA: &[Migration] = &[
             DEFINE FIELD IF NOT EXISTS wallet_version ON device TYPE option<int>;
         ",
         rows: &[],
+        compatible_from: None,
     },
     Migration {
         number: 5,
@@ -117,5 +121,6 @@ pub const SCHEMA: &[Migration] = &[
             DEFINE INDEX IF NOT EXISTS device_last_seen ON device FIELDS last_seen_at_ms;
         ",
         rows: &[Portions { table: "device", change: "UPDATE $rows RETURN NONE" }],
+        compatible_from: None,
     },
 ];

@@ -90,5 +90,5 @@ fn parse(mark: &async_nats::Message) -> Option<Missed> {
 /// The device was told.
 pub async fn forget(ctx: &Ctx, account: AccountId, device: DeviceId) -> anyhow::Result<()> {
     let shard = ctx.config.nats.shards.of(account);
-    purge_subject(ctx, shard, shard.missed(account, device), None).await
+    purge_subject(&ctx.nats, shard, shard.missed(account, device), None).await
 }

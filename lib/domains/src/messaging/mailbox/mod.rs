@@ -1,9 +1,10 @@
-//! The mailboxes, as streams of JetStream: reading in batches, counting, purging, [storing](store), and what was
-//! [missed] for want of room.
+//! The mailboxes, as streams of JetStream: reading in batches, counting, purging, [storing](store) and [whether that
+//! works](stores), and what was [missed] for want of room.
 
 pub mod missed;
 mod publish;
 mod store;
+mod stores;
 
 use std::collections::HashMap;
 
@@ -171,17 +172,22 @@ pub async fn counts(
 /// Purges a mailbox up to and including a sequence.
 pub async fn purge(ctx: &Ctx, account: AccountId, device: DeviceId, up_to: u64) -> anyhow::Result<()> {
     let shard = ctx.config.nats.shards.of(account);
-    purge_subject(ctx, shard, shard.mailbox(account, device), Some(up_to)).await
+    purge_subject(&ctx.nats, shard, shard.mailbox(account, device), Some(up_to)).await
 }
 
 /// Purges all that is kept for a device.
 pub async fn purge_all(ctx: &Ctx, account: AccountId, device: DeviceId) -> anyhow::Result<()> {
     let shard = ctx.config.nats.shards.of(account);
-    purge_subject(ctx, shard, shard.mailbox(account, device), None).await?;
+    purge_subject(&ctx.nats, shard, shard.mailbox(account, device), None).await?;
     missed::forget(ctx, account, device).await
 }
 
-async fn purge_subject(ctx: &Ctx, shard: Shard, subject: String, up_to: Option<u64>) -> anyhow::Result<()> {
+async fn purge_subject(
+    nats: &async_nats::Client,
+    shard: Shard,
+    subject: String,
+    up_to: Option<u64>,
+) -> anyhow::Result<()> {
     #[derive(Deserialize)]
     struct Reply {
         error: Option<ApiError>,
@@ -192,7 +198,7 @@ async fn purge_subject(ctx: &Ctx, shard: Shard, subject: String, up_to: Option<u
         request["seq"] = up_to.saturating_add(1).into();
     }
     let subject = format!("$JS.API.STREAM.PURGE.{}", shard.stream());
-    let reply = ctx.nats.request(subject, request.to_string().into()).await?;
+    let reply = nats.request(subject, request.to_string().into()).await?;
     match serde_json::from_slice::<Reply>(&reply.payload)?.error {
         None => Ok(()),
         Some(error) => anyhow::bail!("purge: {}", error.description),

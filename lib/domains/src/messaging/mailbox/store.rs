@@ -15,7 +15,7 @@ use base64::prelude::BASE64_URL_SAFE_NO_PAD;
 use bytes::Bytes;
 use futures_util::future::join_all;
 use nepto_kit::Ctx;
-use nepto_kit::batch::{self, Part};
+use nepto_kit::batch::{self, BatchError, Part};
 use nepto_kit::clock::{Clock, Random};
 use nepto_proto::event::MailboxNotice;
 use nepto_proto::subject::{Shard, Shards};
@@ -27,6 +27,7 @@ use tokio::time::{Instant, timeout};
 use super::missed::{self, Missed};
 use super::notify;
 use super::publish::Refused;
+use super::stores::StreamStores;
 use crate::messaging::config::Batches;
 
 /// Messages that wait for a shard at most; a full queue is answered with `unavailable`.
@@ -134,6 +135,8 @@ struct Pending {
 #[derive(Clone)]
 pub struct Store {
     writers: Arc<[mpsc::Sender<Pending>]>,
+    /// What comes of it, of each shard.
+    stores: Arc<[Arc<StreamStores>]>,
     shards: Shards,
 }
 
@@ -142,16 +145,22 @@ impl Store {
     pub fn new(ctx: &Ctx) -> (Self, Vec<ShardWriter>) {
         let shards = ctx.config.nats.shards;
         let batches = Arc::new(Semaphore::new(BATCHES_MAX));
-        let writer = |shard| {
-            let batches = batches.clone();
+        let stores: Arc<[_]> = shards.all().map(|shard| Arc::new(StreamStores::new(shard))).collect();
+        let writer = |shard: Shard| {
+            let (batches, stores) = (batches.clone(), stores[shard.index()].clone());
             let (sender, receiver) = mpsc::channel(QUEUE_MAX);
             let (nats, clock, random) = (ctx.nats.clone(), ctx.clock.clone(), ctx.random.clone());
             let batch_max = ctx.config.section::<Batches>().batch_max;
             let full = Mutex::default();
-            (sender, ShardWriter { nats, clock, random, shard, batch_max, receiver, batches, full })
+            (sender, ShardWriter { nats, clock, random, shard, batch_max, receiver, batches, full, stores })
         };
         let (senders, writers): (Vec<_>, Vec<_>) = shards.all().map(writer).unzip();
-        (Self { writers: senders.into(), shards }, writers)
+        (Self { writers: senders.into(), stores, shards }, writers)
+    }
+
+    /// Whether a shard's stream stores, as far as is known here.
+    pub fn stores(&self, shard: Shard) -> &Arc<StreamStores> {
+        &self.stores[shard.index()]
     }
 
     /// Queues a message for its shard's writer, in the order of the calls; the future is its outcome.
@@ -177,6 +186,7 @@ pub struct ShardWriter {
     batches: Arc<Semaphore>,
     /// Accounts with a full mailbox, and when that was seen. A hint: it only decides what goes together.
     full: Mutex<HashMap<AccountId, Instant>>,
+    stores: Arc<StreamStores>,
 }
 
 /// What goes into one commit.
@@ -199,7 +209,7 @@ impl Group {
     }
 
     fn measure(&self) {
-        metrics::histogram!("nepto_store_group_size").record(self.copies as f64);
+        metrics::histogram!("nepto_store_group_messages").record(self.copies as f64);
     }
 
     /// Whether one atomic batch is cheaper than each message alone.
@@ -357,7 +367,9 @@ impl ShardWriter {
     async fn mark(&self, message: &Submission, device: DeviceId) -> Result<(), StoreError> {
         metrics::counter!("nepto_mailbox_copies_missed_total").increment(1);
         let missed = Missed { device, since_ms: self.clock.now_ms().unsigned_abs() };
-        match missed::mark(&self.nats, self.shard, message.to, missed).await {
+        let marked = missed::mark(&self.nats, self.shard, message.to, missed).await;
+        self.stores.note(marked.as_ref().map(|is_new| !is_new));
+        match marked {
             Ok(true) => {}
             Ok(false) => return Ok(()),
             Err(refused) => return Err(StoreError::Unavailable(format!("a full mailbox was not marked: {refused:?}"))),
@@ -382,14 +394,20 @@ impl ShardWriter {
             _ => {}
         }
         let parts = copies.iter().map(|(message, copy)| self.part(message, copy)).collect();
-        batch::publish(&self.nats, &self.random.alphanumeric(24), parts).await?;
         // a batch with something that was there before is refused
-        Ok(false)
+        let stored = batch::publish(&self.nats, &self.random.alphanumeric(24), parts).await;
+        self.noted(stored.map(|()| false))
     }
 
     /// Whether the copy was there before.
     async fn publish(&self, message: &Submission, copy: &DeviceCopy) -> Result<bool, Refused> {
-        Ok(batch::publish_one(&self.nats, self.part(message, copy)).await?)
+        self.noted(batch::publish_one(&self.nats, self.part(message, copy)).await)
+    }
+
+    fn noted(&self, outcome: Result<bool, BatchError>) -> Result<bool, Refused> {
+        let outcome = outcome.map_err(Refused::from);
+        self.stores.note(outcome.as_ref().copied());
+        outcome
     }
 
     fn part(&self, message: &Submission, copy: &DeviceCopy) -> Part {
