@@ -10,21 +10,20 @@
 use std::sync::{Arc, PoisonError, RwLock};
 use std::time::Duration;
 
-use anyhow::{Context as _, ensure};
+use anyhow::{bail, ensure};
 use async_nats::{Client, ServerAddr, ServerInfo};
+use bytes::BytesMut;
 use futures_util::future::join_all;
-use tokio::io::{AsyncBufReadExt, AsyncReadExt, BufReader};
 use tokio::net::TcpStream;
 use tokio_util::sync::CancellationToken;
 
 use crate::config::Nats;
+use crate::subscriptions::wire::{self, ServerOp};
 
 /// How often a greeting is looked at.
 const ASK_EVERY: Duration = Duration::from_secs(15);
 /// A server greets within this time.
 const GREETED_WITHIN: Duration = Duration::from_secs(2);
-/// A greeting is one line of at most so many bytes.
-const GREETING_BYTES_MAX: u64 = 64 * 1024;
 /// A cluster has at most so many servers: what one of them names beyond that is left aside.
 const SERVERS_MAX: usize = 64;
 
@@ -100,11 +99,11 @@ fn same(one: &ServerAddr, other: &ServerAddr) -> bool {
 
 /// A server says who is there before anybody has said anything.
 async fn greeting(server: &ServerAddr) -> anyhow::Result<ServerInfo> {
-    let stream = TcpStream::connect((server.host(), server.port())).await?;
-    let mut line = String::new();
-    BufReader::new(stream.take(GREETING_BYTES_MAX)).read_line(&mut line).await?;
-    let info = line.strip_prefix("INFO ").context("it does not introduce itself")?;
-    Ok(serde_json::from_str(info)?)
+    let mut stream = TcpStream::connect((server.host(), server.port())).await?;
+    match wire::next(&mut stream, &mut BytesMut::new()).await? {
+        ServerOp::Info(info) => Ok(*info),
+        _ => bail!("it does not introduce itself"),
+    }
 }
 
 /// Tells a client whom the cluster consists of, until the process stops.

@@ -146,7 +146,9 @@ impl Dial {
         let mut tcp = TcpStream::connect((server.host(), server.port())).await?;
         tcp.set_nodelay(true)?;
         let mut read = BytesMut::with_capacity(READ_BYTES);
-        let ServerOp::Info(info) = next_op(&mut tcp, &mut read).await? else { bail!("it does not introduce itself") };
+        let ServerOp::Info(info) = wire::next(&mut tcp, &mut read).await? else {
+            bail!("it does not introduce itself")
+        };
         self.servers.learn(&info);
         let tls_required = info.tls_required || server.tls_required();
         if tls_required && !read.is_empty() {
@@ -159,7 +161,7 @@ impl Dial {
         writer.write_all(format!("CONNECT {hello}\r\nPING\r\n").as_bytes()).await?;
         writer.flush().await?;
         loop {
-            match next_op(&mut reader, &mut read).await? {
+            match wire::next(&mut reader, &mut read).await? {
                 ServerOp::Pong => return Ok(Connection { reader, writer, read }),
                 ServerOp::Error(error) => bail!("it refuses us: {error}"),
                 _ => {}
@@ -220,17 +222,6 @@ impl Credentials {
         let jwt = after("USER JWT").context("it has no user JWT")?.to_owned();
         let key = KeyPair::from_seed(after("NKEY SEED").context("it has no seed")?)?;
         Ok(Self { jwt, key })
-    }
-}
-
-async fn next_op(stream: &mut (impl AsyncRead + Unpin), read: &mut BytesMut) -> anyhow::Result<ServerOp> {
-    loop {
-        if let Some(op) = wire::take(read)? {
-            return Ok(op);
-        }
-        if stream.read_buf(read).await? == 0 {
-            bail!("it closed the connection");
-        }
     }
 }
 

@@ -18,7 +18,7 @@ mod listener;
 mod table;
 #[cfg(test)]
 mod tests;
-mod wire;
+pub(crate) mod wire;
 
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 

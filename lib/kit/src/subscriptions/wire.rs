@@ -3,8 +3,10 @@
 
 use std::sync::OnceLock;
 
+use anyhow::ensure;
 use async_nats::ServerInfo;
 use bytes::{Buf, Bytes, BytesMut};
+use tokio::io::{AsyncRead, AsyncReadExt};
 
 /// A control line may have this many bytes (`max_control_line` of the server; `INFO` is the longest).
 const LINE_BYTES_MAX: usize = 32 * 1024;
@@ -67,6 +69,16 @@ impl Message {
     /// What it takes in memory, about.
     pub fn size(&self) -> usize {
         size_of::<Self>() + self.subject.len() + self.headers.len() + self.payload.len()
+    }
+}
+
+/// The next thing that a server says. What it said behind that stays in `read`.
+pub async fn next(stream: &mut (impl AsyncRead + Unpin), read: &mut BytesMut) -> anyhow::Result<ServerOp> {
+    loop {
+        if let Some(op) = take(read)? {
+            return Ok(op);
+        }
+        ensure!(stream.read_buf(read).await? > 0, "it closed the connection");
     }
 }
 
