@@ -147,6 +147,8 @@ impl Role {
             Self::DatabaseUsers(_) => "database-users",
             Self::MoveDatabase { .. } => "move-database",
             Self::ForgetChain { .. } => "forget-chain",
+            Self::Backup(_) => "backup",
+            Self::Restore(_) => "restore",
             Self::MakeSecrets { .. } => "make-secrets",
             Self::CheckConfig => "check-config",
             Self::Health { .. } => "health",

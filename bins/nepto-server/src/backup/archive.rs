@@ -38,6 +38,11 @@ pub enum Entry {
         /// What NATS wants to know when it takes it back.
         description: Box<Description>,
     },
+    /// The images of tokens.
+    Images {
+        /// How many, at most.
+        count: usize,
+    },
     /// A file that the server needs.
     File {
         /// What it is, as the name of a file.
@@ -51,6 +56,7 @@ impl Entry {
         match self {
             Self::Databases { domains, .. } => format!("the databases of {}", domains.join(", ")),
             Self::Stream { name, .. } => format!("the stream {name}"),
+            Self::Images { count } => format!("{count} images of tokens"),
             Self::File { name } => format!("the file {name}"),
         }
     }

@@ -6,6 +6,7 @@
 //! - a backup that failed replaces nothing, and says so: by its exit status and its metrics.
 
 pub mod archive;
+mod images;
 mod named;
 pub mod restore;
 mod sources;
@@ -124,6 +125,7 @@ impl Making<'_> {
         for stream in nats::copied_streams(&self.config.nats)?.into_iter().filter(|name| name != EVENTS_STREAM) {
             write_stream(&client, &stream, false, &mut writer).await?;
         }
+        self.images(&mut writer)?;
         for (name, contents) in files {
             writer.begin(&Entry::File { name })?;
             writer.put(&contents)?;
@@ -149,6 +151,23 @@ impl Making<'_> {
             "an event was worked off while the databases were cut, although consumers were held; run it again"
         );
         Ok((databases, made_at))
+    }
+
+    /// The images that this machine has. Where somebody else serves them there are none.
+    fn images<W: Write>(&self, writer: &mut Writer<W>) -> anyhow::Result<()> {
+        let (folder, names) = nepto_domains::assets::kept_images(self.config)?;
+        if names.is_empty() {
+            return Ok(());
+        }
+        let entry = Entry::Images { count: names.len() };
+        writer.begin(&entry)?;
+        let mut progress = Progress::new(entry.title());
+        images::write(&folder, &names, |bytes| {
+            progress.add(bytes.len() as u64);
+            writer.put(bytes)
+        })?;
+        progress.done();
+        writer.end()
     }
 
     /// The files that the server needs. All of them, or it is no backup.

@@ -27,6 +27,7 @@ use tokio_util::sync::CancellationToken;
 
 use super::archive::{Contents, Entry, Reader};
 use super::file;
+use super::images;
 use super::named::Named;
 use super::telling::Progress;
 use crate::databases;
@@ -136,6 +137,7 @@ impl Backup {
                     stores.push(domains.clone());
                 }
                 Entry::Stream { name, .. } => streams.push(name.clone()),
+                Entry::Images { .. } => {}
                 Entry::File { name } => {
                     let mut bytes = Vec::new();
                     contents.by_ref().take(FILE_BYTES_MAX + 1).read_to_end(&mut bytes)?;
@@ -256,6 +258,11 @@ impl<'a> Restoring<'a> {
                     self.databases(store, source).await?;
                 }
                 Entry::Stream { name, description } => self.stream(&name, &description, &mut reader).await?,
+                Entry::Images { .. } => {
+                    let (folder, _) = nepto_domains::assets::kept_images(self.config)?;
+                    let restored = images::restore(&folder, reader.stream())?;
+                    println!("Put {restored} images of tokens into {}.", folder.display());
+                }
                 Entry::File { .. } => {}
             }
         }

@@ -171,6 +171,20 @@ impl Cache {
     }
 }
 
+/// Names of the images in a folder, which are those of their files. Where there is no folder, there are none.
+pub fn names_in(folder: &Path) -> io::Result<Vec<String>> {
+    let entries = match fs::read_dir(folder) {
+        Ok(entries) => entries,
+        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(Vec::new()),
+        Err(error) => return Err(error),
+    };
+    let mut names = Vec::new();
+    for entry in entries {
+        names.extend(entry?.file_name().into_string().ok().filter(|name| is_image_name(name)));
+    }
+    Ok(names)
+}
+
 /// Removes a file, if nobody else did.
 fn remove(path: &Path) -> io::Result<()> {
     match fs::remove_file(path) {
@@ -179,7 +193,8 @@ fn remove(path: &Path) -> io::Result<()> {
     }
 }
 
-fn is_image_name(name: &str) -> bool {
+/// Whether a file of this name is an image.
+pub fn is_image_name(name: &str) -> bool {
     name.len() == 64 && name.bytes().all(|byte| matches!(byte, b'0'..=b'9' | b'a'..=b'f'))
 }
 

@@ -22,6 +22,8 @@ mod rows;
 mod uri;
 
 use std::collections::HashMap;
+use std::io;
+use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -30,7 +32,7 @@ use nepto_chain::rpc::Pool;
 use nepto_kit::fetch::{FetchError, Fetcher, Wanted};
 use nepto_kit::job::Job;
 use nepto_kit::limit::Limit;
-use nepto_kit::{Ctx, Failure};
+use nepto_kit::{Config, Ctx, Failure};
 use nepto_proto::AccountId;
 use nepto_proto::ErrorCode;
 use tokio::sync::OnceCell;
@@ -44,6 +46,7 @@ use super::config::{self, Limits};
 use super::ops::Assets;
 use crate::chains::Chains;
 
+pub use cache::is_image_name;
 pub use contract::TokenKey;
 pub use routes::routes;
 
@@ -121,6 +124,13 @@ impl Metadata {
         let pruned = self.assets.store.prune_tokens(before_ms).await?;
         Ok(format!("{pruned} descriptions of tokens forgotten"))
     }
+}
+
+/// The folder of images, and the names of those that are in it: what a backup copies.
+pub fn kept_images(config: &Config) -> io::Result<(PathBuf, Vec<String>)> {
+    let folder = config.section::<config::Assets>().image_cache_folder.clone();
+    let names = cache::names_in(&folder)?;
+    Ok((folder, names))
 }
 
 impl Outside {
