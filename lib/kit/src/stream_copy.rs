@@ -94,26 +94,33 @@ pub async fn begin(client: &Client, stream: &str, with_consumers: bool) -> anyho
 impl Copying {
     /// The next chunk; nothing behind the last. A chunk that got lost on the way is an error.
     pub async fn chunk(&mut self) -> anyhow::Result<Option<Bytes>> {
-        let chunk = tokio::time::timeout(CHUNK_WITHIN, self.chunks.next()).await.context("the copy stands still")?;
-        let chunk = chunk.context("the connection to NATS is gone")?;
-        if chunk.payload.is_empty() {
-            // 204 ends it; whatever else NATS says ends it too early
-            return match chunk.status {
-                Some(status) if u16::from(status) == 204 => Ok(None),
-                status => {
-                    let status = status.map_or_else(|| "without a word".to_owned(), |status| status.to_string());
-                    bail!("NATS broke the copy off: {status} {}", chunk.description.unwrap_or_default())
-                }
-            };
+        loop {
+            let chunk =
+                tokio::time::timeout(CHUNK_WITHIN, self.chunks.next()).await.context("the copy stands still")?;
+            let chunk = chunk.context("the connection to NATS is gone")?;
+            let is_empty = chunk.payload.is_empty();
+            // … .<bytes>.<number>; the last one, which is smaller, has none and is not to be acknowledged
+            let is_numbered = chunk.reply.is_some();
+            if let Some(reply) = chunk.reply {
+                let number = reply.rsplit('.').next().and_then(|number| number.parse().ok());
+                ensure!(number == Some(self.next), "chunk {} of the copy is missing, {reply} came", self.next);
+                self.next += 1;
+                self.client.publish(reply, Bytes::new()).await?;
+            }
+            match (is_empty, is_numbered) {
+                (false, _) => return Ok(Some(chunk.payload)),
+                // it read nothing for once
+                (true, true) => {}
+                // without a status, or with 204, it is the end; whatever else NATS says ends it too early
+                (true, false) => match chunk.status {
+                    None => return Ok(None),
+                    Some(status) if u16::from(status) == 204 => return Ok(None),
+                    Some(status) => {
+                        bail!("NATS broke the copy off: {status} {}", chunk.description.unwrap_or_default())
+                    }
+                },
+            }
         }
-        // … .<bytes>.<number>; the last one, which is smaller, has none and is not to be acknowledged
-        if let Some(reply) = chunk.reply {
-            let number = reply.rsplit('.').next().and_then(|number| number.parse().ok());
-            ensure!(number == Some(self.next), "chunk {} of the copy is missing, {reply} came", self.next);
-            self.next += 1;
-            self.client.publish(reply, Bytes::new()).await?;
-        }
-        Ok(Some(chunk.payload))
     }
 }
 

@@ -45,6 +45,8 @@ impl Place {
     fn backups(&self) -> Vec<PathBuf> {
         let entries = std::fs::read_dir(self.folder.path().join("backups")).unwrap();
         let mut files: Vec<PathBuf> = entries.map(|entry| entry.unwrap().path()).collect();
+        // beside them lies the lock of whoever makes one
+        files.retain(|file| !file.ends_with(".lock"));
         files.sort();
         files
     }
