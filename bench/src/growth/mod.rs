@@ -39,6 +39,9 @@ const LINKS_APART: u64 = 10;
 const TOLD_WITHIN: Duration = Duration::from_secs(1);
 const PATIENCE: Duration = Duration::from_secs(300);
 const LOOK_EVERY: Duration = Duration::from_millis(2);
+/// Servers rest when they use less than this share of one core, over this time.
+const AT_REST: f64 = 0.25;
+const LOOK_AT_REST: Duration = Duration::from_secs(3);
 
 /// What to measure.
 #[derive(Args)]
@@ -167,10 +170,11 @@ impl World {
             let told = timeout(TOLD_WITHIN, events.next()).await;
             if told.is_ok_and(|told| told.is_some()) {
                 bar.finish_and_clear();
-                return Ok(());
+                break;
             }
             ensure!(started.elapsed() < PATIENCE, "nothing is told of the wallets of accounts");
         }
+        settle().await
     }
 
     async fn measure(&self, wallets: u64) -> Result<GrowthFigures> {
@@ -235,6 +239,21 @@ impl World {
             sleep(LOOK_EVERY).await;
         }
         Ok(())
+    }
+}
+
+/// Waits until the servers rest: a store that was just filled goes on for a while, putting what it has in order.
+async fn settle() -> Result<()> {
+    let started = Instant::now();
+    let bar = show::progress("until the servers rest", 1);
+    loop {
+        let before = Cpu::now();
+        sleep(LOOK_AT_REST).await;
+        if (Cpu::now().since(before).server as f64) < AT_REST * LOOK_AT_REST.as_millis() as f64 {
+            bar.finish_and_clear();
+            return Ok(());
+        }
+        ensure!(started.elapsed() < PATIENCE, "the servers have no rest, although nobody asks them for anything");
     }
 }
 

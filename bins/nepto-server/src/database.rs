@@ -4,9 +4,11 @@
 
 use std::ffi::OsString;
 use std::os::unix::process::CommandExt;
+use std::path::PathBuf;
 use std::process::{Command, ExitCode};
 
 use nepto_kit::db::STORE_BOUNDS;
+use nepto_kit::db::restoring::refuse_half_restored;
 use surrealdb_server::core::CommunityComposer;
 
 const NAME: &str = "surreal";
@@ -38,6 +40,12 @@ pub fn become_database_process(arguments: Vec<OsString>) -> ExitCode {
             return ExitCode::FAILURE;
         }
     };
+    if let Some(store) = store(&arguments)
+        && let Err(error) = refuse_half_restored(&store)
+    {
+        eprintln!("nepto-server: {error}");
+        return ExitCode::FAILURE;
+    }
     let mut command = Command::new(program);
     command.arg0(NAME).args(arguments);
     for (name, value) in STORE_BOUNDS.into_iter().chain(DEFAULTS) {
@@ -53,6 +61,13 @@ pub fn become_database_process(arguments: Vec<OsString>) -> ExitCode {
     let error = command.exec();
     eprintln!("nepto-server: the database can't be started: {error}");
     ExitCode::FAILURE
+}
+
+/// The folder that it is started on, by its arguments or its environment.
+fn store(arguments: &[OsString]) -> Option<PathBuf> {
+    let path = std::env::var_os("SURREAL_PATH");
+    let named = arguments.iter().chain(&path).filter_map(|argument| argument.to_str()?.strip_prefix("surrealkv://"));
+    named.map(|path| PathBuf::from(path.split('?').next().unwrap_or(path))).next()
 }
 
 /// The password of a file, for a server that takes it from its environment or its arguments alone; those everybody can see.

@@ -144,7 +144,7 @@ fn metrics_in(expression: &str) -> impl Iterator<Item = &str> {
 
 #[test]
 fn dashboards_and_alerts_ask_for_metrics_that_there_are() {
-    let (book, rules) = (read("docs/OPERATIONS.md"), read("observability/prometheus/rules/nepto.yml"));
+    let (book, rules) = (read("docs/OPERATIONS.md"), rules());
     let dashboards = dashboards();
     let queries = dashboards.iter().flat_map(|dashboard| &dashboard.panels).flat_map(|panel| &panel.queries);
     let mut asked: Vec<&str> = queries.flat_map(|(_, expression)| metrics_in(expression)).collect();
@@ -169,7 +169,7 @@ fn dashboards_and_alerts_ask_for_metrics_that_there_are() {
 
 #[test]
 fn every_metric_of_ours_is_on_a_dashboard_or_in_an_alert() {
-    let (book, rules) = (read("docs/OPERATIONS.md"), read("observability/prometheus/rules/nepto.yml"));
+    let (book, rules) = (read("docs/OPERATIONS.md"), rules());
     let boards = read("observability/grafana/dashboards.toml");
     let asked: BTreeSet<&str> = metrics_in(&boards).chain(metrics_in(&rules)).collect();
     let table =
@@ -198,13 +198,18 @@ const ON_NONE: [&str; 9] = [
     "nepto_image_cache_bytes",
 ];
 
+/// All alerts and what they are computed from.
+fn rules() -> String {
+    ["nepto", "promises"].map(|name| read(&format!("observability/prometheus/rules/{name}.yml"))).concat()
+}
+
 fn alerts(rules: &str) -> BTreeSet<&str> {
     rules.lines().filter_map(|line| line.trim().strip_prefix("- alert: ")).collect()
 }
 
 #[test]
 fn every_alert_has_a_runbook_and_every_runbook_an_alert() {
-    let (rules, runbooks) = (read("observability/prometheus/rules/nepto.yml"), read("docs/RUNBOOKS.md"));
+    let (rules, runbooks) = (rules(), read("docs/RUNBOOKS.md"));
     let headings: BTreeSet<&str> = runbooks.lines().filter_map(|line| line.strip_prefix("### ")).collect();
     let alerts = alerts(&rules);
     assert!(alerts.len() > 30, "{alerts:?}");
@@ -230,7 +235,7 @@ fn alerts_ring_when_they_should_and_not_before() {
     run_promtool(&["test", "rules", "tests/nepto.yml", "tests/promises.yml"]);
     // and none of them was left out
     let tests = ["nepto", "promises"].map(|name| read(&format!("observability/prometheus/tests/{name}.yml"))).concat();
-    for alert in alerts(&read("observability/prometheus/rules/nepto.yml")) {
+    for alert in alerts(&rules()) {
         let marker = format!("alertname=\"{alert}\"");
         let asked = || tests.lines().filter(|line| line.contains(&marker));
         let silent = asked().any(|line| line.contains("exp_samples: []"));

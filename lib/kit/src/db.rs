@@ -5,12 +5,14 @@ mod compatible;
 mod connection;
 mod copy;
 mod migrate;
+pub mod restoring;
 pub mod snapshot;
 mod transaction;
 mod users;
 
 use std::collections::BTreeMap;
 use std::os::unix::fs::DirBuilderExt;
+use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -30,6 +32,7 @@ pub use self::column::{Body, Id, Int, Key, Pack, Packed, Rows, Table, Text};
 pub use self::connection::STORE_BOUNDS;
 pub use self::copy::Copied;
 pub use self::migrate::{Migration, Portions};
+use self::restoring::refuse_half_restored;
 use self::transaction::Refusal;
 pub use self::transaction::Transaction;
 pub use self::users::{Export, define_users};
@@ -149,6 +152,7 @@ impl Databases {
             return Ok(connection.clone());
         }
         if let Some(path) = place.url.strip_prefix("surrealkv://") {
+            refuse_half_restored(Path::new(path))?;
             // what is in it is nobody else's business on this machine
             std::fs::DirBuilder::new().recursive(true).mode(0o700).create(path)?;
         }

@@ -51,8 +51,9 @@ pub struct Domain {
     pub restored: Option<Restored>,
 }
 
-/// Takes out of a restored database what was used up, handed out or taken back since the backup may have been.
-pub type Restored = fn(Db) -> BoxFuture<'static, Result<Vec<Undone>, DbError>>;
+/// Takes out of a restored database what was used up, handed out or taken back since the backup may have been. It is told the time,
+/// in milliseconds since 1970.
+pub type Restored = fn(Db, i64) -> BoxFuture<'static, Result<Vec<Undone>, DbError>>;
 
 /// What was taken out.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

@@ -10,6 +10,7 @@ use anyhow::Context as _;
 use async_nats::ServerAddr;
 use async_nats::jetstream::ErrorCode;
 use async_nats::jetstream::consumer::{AckPolicy, pull};
+use async_nats::jetstream::context::GetStreamErrorKind;
 use async_nats::jetstream::stream::{
     Config as StreamConfig, ConsumerErrorKind, DiscardPolicy, Info, Republish, RetentionPolicy, StorageType,
 };
@@ -199,13 +200,26 @@ fn restorations(config: &StreamConfig) -> u64 {
     config.metadata.get(RESTORED).and_then(|count| count.parse().ok()).unwrap_or(0)
 }
 
-/// After a stream was restored: a new epoch, which it never had before, however often the same backup is restored.
-pub async fn begin_epoch(jetstream: &Context, stream: &str, clock: &Clock) -> anyhow::Result<()> {
-    let mut config = jetstream.get_stream(stream).await?.cached_info().config.clone();
+/// How a stream of a backup is configured where it is restored: with as many copies as there are servers for here, and in a new
+/// epoch, which it never had before, however often the same backup is restored.
+pub fn restored_config(config: &mut serde_json::Value, here: &Nats, clock: &Clock) {
     let now_us = clock.now().unix_timestamp_nanos() / 1_000;
-    config.metadata.insert(RESTORED.to_owned(), now_us.to_string());
-    jetstream.update_stream(config).await?;
-    Ok(())
+    config["num_replicas"] = here.replicas.into();
+    config["metadata"][RESTORED] = now_us.to_string().into();
+    if let Some(config) = config.as_object_mut() {
+        config.remove("placement");
+    }
+}
+
+/// A stream, if there is one. That nobody can say so is an error.
+pub async fn find_stream(jetstream: &Context, name: &str) -> anyhow::Result<Option<jetstream::stream::Stream>> {
+    match jetstream.get_stream(name).await {
+        Ok(stream) => Ok(Some(stream)),
+        Err(error) => match error.kind() {
+            GetStreamErrorKind::JetStream(reason) if reason.error_code() == ErrorCode::STREAM_NOT_FOUND => Ok(None),
+            _ => Err(anyhow::anyhow!("nobody says whether there is a stream {name}: {error}")),
+        },
+    }
 }
 
 /// The streams that belong to a backup.
@@ -259,7 +273,7 @@ pub async fn provision(jetstream: &Context, config: &Nats, wanted: &Wanted, rest
         for shard in shards {
             let mut made = stream.config(config, shard, &wanted.sharded);
             let name = made.name.clone();
-            let known = jetstream.get_stream(&name).await.ok().map(|stream| stream.cached_info().clone());
+            let known = find_stream(jetstream, &name).await?.map(|stream| stream.cached_info().clone());
             check_room(known.as_ref(), &made)?;
             let before = known.map_or(0, |known| restorations(&known.config));
             made.metadata.insert(RESTORED.to_owned(), (before + u64::from(restored)).to_string());

@@ -117,6 +117,16 @@ impl Copying {
     }
 }
 
+/// Consumers of a stream that was copied while they were held go on.
+pub async fn resume(jetstream: &jetstream::Context, stream: &str) -> anyhow::Result<()> {
+    let stream = jetstream.get_stream(stream).await?;
+    let consumers: Vec<Info> = stream.consumers().try_collect().await?;
+    for consumer in consumers.into_iter().filter(|consumer| consumer.paused) {
+        stream.resume_consumer(&consumer.name).await?;
+    }
+    Ok(())
+}
+
 /// Gives a copy back to NATS, which must not have a stream of this name. `next` returns its chunks in their order.
 pub async fn restore(
     client: &Client,
@@ -146,41 +156,48 @@ pub async fn restore(
     accepted(&answer.payload)
 }
 
-/// Consumers that get nothing for a while. Call [`release`](Held::release); if nobody does, they go on after two minutes.
+/// Consumers that get nothing for a while. Call [`renew`](Held::renew) now and then, and [`release`](Held::release) in the end; if
+/// nobody does, they go on after two minutes.
 pub struct Held {
     stream: Stream,
+    /// Those that this holds.
     names: Vec<String>,
+    /// Those that somebody held before, and that stay so.
+    paused: Vec<String>,
 }
 
-/// How far a consumer is: whatever it acknowledges changes this.
-type Place = (u64, usize);
+/// How far a consumer is: whatever it gets or acknowledges changes this.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Place {
+    delivered: u64,
+    acknowledged: u64,
+    pending: usize,
+}
 
 impl Held {
     /// Holds all durable consumers of a stream, and waits for what they have at the moment.
     pub async fn all(jetstream: &jetstream::Context, stream: &str, now: OffsetDateTime) -> anyhow::Result<Self> {
         let stream = jetstream.get_stream(stream).await?;
-        let mut held = Self { stream, names: Vec::new() };
+        let mut held = Self { stream, names: Vec::new(), paused: Vec::new() };
         let consumers: Vec<Info> = held.stream.consumers().try_collect().await?;
-        for consumer in consumers {
-            if consumer.config.durable_name.is_some() {
-                held.names.push(consumer.name);
-            }
+        for consumer in consumers.into_iter().filter(|consumer| consumer.config.durable_name.is_some()) {
+            let names = if consumer.paused { &mut held.paused } else { &mut held.names };
+            names.push(consumer.name);
         }
-        match held.hold_and_wait(now + HELD_FOR).await {
+        match held.hold_and_wait(now).await {
             Ok(()) => Ok(held),
             Err(error) => {
-                held.release().await?;
+                // they go on by themselves, and why it failed says more
+                drop(held.release().await);
                 Err(error)
             }
         }
     }
 
-    async fn hold_and_wait(&self, until: OffsetDateTime) -> anyhow::Result<()> {
-        for name in &self.names {
-            self.stream.pause_consumer(name, until).await?;
-        }
+    async fn hold_and_wait(&self, now: OffsetDateTime) -> anyhow::Result<()> {
+        self.renew(now).await?;
         let waiting = async {
-            while self.places().await?.values().any(|(_, pending)| *pending > 0) {
+            while self.places().await?.values().any(|place| place.pending > 0) {
                 tokio::time::sleep(LOOK_EVERY).await;
             }
             anyhow::Ok(())
@@ -189,14 +206,35 @@ impl Held {
         tokio::time::timeout(FINISH_WITHIN, waiting).await.unwrap_or(Ok(()))
     }
 
+    /// Holds them for two more minutes.
+    pub async fn renew(&self, now: OffsetDateTime) -> anyhow::Result<()> {
+        for name in &self.names {
+            let answer = self.stream.pause_consumer(name, now + HELD_FOR).await?;
+            // the end of a pause is a time of day, which NATS compares with its own
+            let left = answer.pause_remaining.unwrap_or_default();
+            ensure!(
+                answer.paused && (HELD_FOR / 2..HELD_FOR * 2).contains(&left),
+                "the consumer {name} is held for {} seconds instead of {}: the clocks of this machine and of NATS differ",
+                left.as_secs(),
+                HELD_FOR.as_secs()
+            );
+        }
+        Ok(())
+    }
+
     /// How far each is. As long as this is the same, nothing was acknowledged.
     pub async fn places(&self) -> anyhow::Result<BTreeMap<String, Place>> {
         let mut places = BTreeMap::new();
-        for name in &self.names {
+        for name in self.names.iter().chain(&self.paused) {
             let consumer = self.stream.get_consumer::<consumer::pull::Config>(name).await;
             let consumer = consumer.map_err(|error| anyhow::anyhow!("the consumer {name} is not there: {error}"))?;
             let info = consumer.cached_info();
-            places.insert(name.clone(), (info.ack_floor.stream_sequence, info.num_ack_pending));
+            let place = Place {
+                delivered: info.delivered.consumer_sequence,
+                acknowledged: info.ack_floor.stream_sequence,
+                pending: info.num_ack_pending,
+            };
+            places.insert(name.clone(), place);
         }
         Ok(places)
     }
@@ -220,7 +258,7 @@ mod tests {
     use uuid::Uuid;
 
     use super::*;
-    use crate::nats::{begin_epoch, stream_epoch};
+    use crate::nats::{restored_config, stream_epoch};
     use crate::testing::Ground;
 
     async fn copied(ground: &Ground, stream: &str) -> (Description, Vec<Vec<u8>>) {
@@ -260,12 +298,18 @@ mod tests {
         assert!(fetched(1).await.is_empty(), "a held consumer gets nothing");
         let copy = copied(&ground, EVENTS_STREAM).await;
         assert_eq!(held.places().await.unwrap(), before);
+        // a clock that is wrong holds nobody, or holds them for too long
+        for wrong in [-300, 300] {
+            let now = ground.ctx.clock.now() + time::Duration::seconds(wrong);
+            let refused = held.renew(now).await.unwrap_err().to_string();
+            assert!(refused.contains("clocks"), "{refused}");
+        }
         held.release().await.unwrap();
         fetched(1).await[0].double_ack().await.unwrap();
         assert_eq!(copy.0.messages(), 2);
 
         restored(&ground, EVENTS_STREAM, &copy).await.unwrap();
-        js.get_stream(EVENTS_STREAM).await.unwrap().resume_consumer("assets-wallets").await.unwrap();
+        resume(js, EVENTS_STREAM).await.unwrap();
         let left = fetched(9).await;
         let wallets: Vec<String> = left
             .iter()
@@ -292,8 +336,12 @@ mod tests {
         for _ in 0..2 {
             let stream = js.get_stream(DEAD_LETTERS_STREAM).await.unwrap();
             epochs.push(stream_epoch(stream.cached_info()));
+            let mut copy = copy.clone();
+            // of a cluster, which there is none of here
+            copy.0.config["num_replicas"] = 3.into();
+            copy.0.config["placement"] = json!({ "cluster": "another" });
+            restored_config(&mut copy.0.config, &ground.ctx.config.nats, &ground.ctx.clock);
             restored(&ground, DEAD_LETTERS_STREAM, &copy).await.unwrap();
-            begin_epoch(js, DEAD_LETTERS_STREAM, &ground.ctx.clock).await.unwrap();
         }
         let stream = js.get_stream(DEAD_LETTERS_STREAM).await.unwrap();
         epochs.push(stream_epoch(stream.cached_info()));

@@ -139,10 +139,10 @@ impl<W: Write> Writer<W> {
     }
 
     /// Writes the list and ends the file. Without this it is cut short, and whoever reads it sees that.
-    pub fn finish(mut self, version: &str, made_at: String) -> anyhow::Result<(W, Contents)> {
+    pub fn finish(mut self, version: &str, made_at: String) -> anyhow::Result<W> {
         let contents = Contents { version: version.to_owned(), made_at, entries: std::mem::take(&mut self.entries) };
         self.record(Kind::Contents, &serde_json::to_vec(&contents)?)?;
-        Ok((self.output.finish()?, contents))
+        Ok(self.output.finish()?)
     }
 
     fn record(&mut self, kind: Kind, bytes: &[u8]) -> anyhow::Result<()> {
@@ -290,7 +290,7 @@ mod tests {
             writer.put(bytes).unwrap();
             writer.end().unwrap();
         }
-        writer.finish("1.2.3", "now".to_owned()).unwrap().0
+        writer.finish("1.2.3", "now".to_owned()).unwrap()
     }
 
     /// Titles and sizes of all entries.

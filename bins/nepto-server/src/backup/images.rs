@@ -29,6 +29,12 @@ pub fn write(folder: &Path, names: &[String], mut put: impl FnMut(&[u8]) -> anyh
     Ok(())
 }
 
+/// Reads images, and says what is wrong with them.
+pub fn check(mut source: impl Read) -> anyhow::Result<()> {
+    while next(&mut source)?.is_some() {}
+    Ok(())
+}
+
 /// Puts images into their folder, and leaves those that are there as they are. Returns how many were put there.
 pub fn restore(folder: &Path, mut source: impl Read) -> anyhow::Result<u64> {
     nepto_files::private_folder(folder)?;
@@ -85,7 +91,9 @@ mod tests {
         let read = |name: &str| fs::read_to_string(to.path().join(name)).unwrap();
         assert_eq!((read(&names[0]), read(&names[1])), ("one".to_owned(), "a newer one".to_owned()));
         assert_eq!(fs::read_dir(to.path()).unwrap().count(), 2);
+        check(&written[..]).unwrap();
         restore(to.path(), &written[..written.len() - 1]).unwrap_err();
+        check(&written[..written.len() - 1]).unwrap_err();
         let outside = [format!("../{}", "a".repeat(61)).as_bytes(), &3_u64.to_le_bytes()[..], b"bad"].concat();
         assert!(restore(to.path(), &outside[..]).unwrap_err().to_string().contains("not the name of an image"));
         let huge = ["a".repeat(NAME_BYTES).as_bytes(), &u64::MAX.to_le_bytes()[..]].concat();

@@ -8,6 +8,7 @@
 pub mod archive;
 mod images;
 mod named;
+mod owners;
 pub mod restore;
 mod sources;
 mod stores;
@@ -16,19 +17,26 @@ mod telling;
 use std::fs::File;
 use std::io::{self, BufWriter, Read, Write};
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 
-use anyhow::{Context, ensure};
+use anyhow::{Context, anyhow, bail, ensure};
 use nepto_files::Readers;
 use nepto_kit::clock::Clock;
+use nepto_kit::config::Backup;
 use nepto_kit::health::Health;
 use nepto_kit::stream_copy::{self, Held};
 use nepto_kit::{Config, nats};
 use nepto_proto::subject::EVENTS_STREAM;
+use tokio::signal::unix::{SignalKind, signal};
 use tokio_util::sync::CancellationToken;
 
-use self::archive::{Contents, Entry, Writer};
+use self::archive::{Entry, Writer};
+use self::owners::Owner;
 use self::sources::{Reading, Snapshot};
 use self::telling::Progress;
+
+/// Consumers are held so often while events are copied.
+const RENEW_EVERY: Duration = Duration::from_secs(30);
 
 /// Names of the files that the server needs, in a backup.
 mod file {
@@ -38,6 +46,11 @@ mod file {
     pub const DATABASE_PASSWORD: &str = "database.password";
     pub const NATS_CREDENTIALS: &str = "nats.creds";
 
+    /// The key that the provider of a webhook signs with.
+    pub fn key_of_hook(id: &str) -> String {
+        format!("hook.{id}.key")
+    }
+
     /// The password of the database of one domain.
     pub fn password_of(domain: &str) -> String {
         format!("database.{domain}.password")
@@ -45,6 +58,7 @@ mod file {
 }
 
 const BEFORE_TIME: &str = "nepto-";
+const UNFINISHED: &str = ".nepto-";
 const BEHIND_TIME: &str = ".backup.age";
 
 /// What `backup` is told.
@@ -57,18 +71,81 @@ pub struct Arguments {
 /// Makes a backup in `backup.folder`, and removes those that are more than `backup.keep`.
 pub async fn run(config: &Config, configuration: Option<&Path>, arguments: &Arguments) -> anyhow::Result<()> {
     let clock = Clock::default();
-    let made = make(config, configuration, arguments, &clock).await;
-    let told = telling::write_metrics(&config.backup, &made, clock.now_ms());
-    let (path, bytes, _) = made?;
-    told?;
-    println!("Wrote {} ({bytes} bytes).", path.display());
-    for old in remove_old(&config.backup.folder, config.backup.keep)? {
-        println!("Removed {}.", old.display());
+    let Backup { folder, keep, .. } = &config.backup;
+    telling::can_be_told(&config.backup)?;
+    let owner = Owner::of(folder)?;
+    for made in nepto_files::private_folder(folder)? {
+        owner.map_or(Ok(()), |owner| owner.give(&made))?;
+    }
+    let alone = alone(folder)?;
+    remove_unfinished(folder)?;
+    let finished = async {
+        let made = make(config, configuration, arguments, &clock).await?;
+        owner.map_or(Ok(()), |owner| owner.give(&made.path))?;
+        println!("Wrote {} ({} bytes, BLAKE3 {}).", made.path.display(), made.bytes, made.digest);
+        for old in remove_old(folder, *keep, &made.path)? {
+            println!("Removed {}.", old.display());
+        }
+        Ok(made)
+    };
+    let finished = tokio::select! {
+        finished = finished => finished,
+        () = told_to_stop() => Err(anyhow!("it was told to stop; consumers that it held go on in two minutes")),
+    };
+    if finished.is_err() {
+        // what was begun is of no use; why it failed says more than why that can't be removed
+        drop(remove_unfinished(folder));
+    }
+    drop(alone);
+    let told = telling::write_metrics(&config.backup, finished.as_ref().ok(), clock.now_ms());
+    finished?;
+    Ok(told?)
+}
+
+/// A backup that is on the disk.
+struct Made {
+    path: PathBuf,
+    bytes: u64,
+    /// BLAKE3, hexadecimal.
+    digest: String,
+}
+
+async fn told_to_stop() {
+    match (signal(SignalKind::terminate()), signal(SignalKind::interrupt())) {
+        (Ok(mut terminate), Ok(mut interrupt)) => tokio::select! {
+            _ = terminate.recv() => {}
+            _ = interrupt.recv() => {}
+        },
+        // then nobody tells it, and it ends as processes do
+        _ => std::future::pending().await,
+    }
+}
+
+/// Two at once would hold the same consumers and remove each other's files.
+fn alone(folder: &Path) -> anyhow::Result<File> {
+    let path = folder.join(".lock");
+    let lock = File::options().create(true).append(true).open(&path);
+    let lock = lock.with_context(|| format!("{} can't be written", path.display()))?;
+    match lock.try_lock() {
+        Ok(()) => Ok(lock),
+        Err(std::fs::TryLockError::WouldBlock) => bail!("another backup is being made in {}", folder.display()),
+        Err(std::fs::TryLockError::Error(error)) => Err(error).with_context(|| path.display().to_string()),
+    }
+}
+
+/// Removes what backups left that were killed.
+fn remove_unfinished(folder: &Path) -> anyhow::Result<()> {
+    for entry in std::fs::read_dir(folder)? {
+        let entry = entry?;
+        let name = entry.file_name();
+        let is_ours = |name: &str| name.starts_with(UNFINISHED) && name.ends_with(".unfinished");
+        if name.to_str().is_some_and(is_ours) {
+            let path = entry.path();
+            std::fs::remove_file(&path).with_context(|| format!("{} can't be removed", path.display()))?;
+        }
     }
     Ok(())
 }
-
-type Made = (PathBuf, u64, Contents);
 
 async fn make(
     config: &Config,
@@ -77,27 +154,17 @@ async fn make(
     clock: &Clock,
 ) -> anyhow::Result<Made> {
     let recipients = config.backup.keys()?;
-    nepto_files::private_folder(&config.backup.folder)?;
     let path = config.backup.folder.join(name_of(clock.now_ms()));
     let unfinished = nepto_files::unfinished(&path)?;
-    let finished = async {
-        let output = Hashed::create(&unfinished)?;
-        let writer = Writer::new(&recipients, output)?;
-        let making = Making { config, configuration, reading: &arguments.reading, clock };
-        let (output, contents) = making.write(writer).await?;
-        let digest = output.close()?;
-        // what the disk gives back is what was written
-        let (read, bytes) = digest_of(&unfinished)?;
-        ensure!(read == digest, "the disk gives back something else than was written");
-        nepto_files::publish(&unfinished, &path, Readers::Owner)?;
-        Ok((path, bytes, contents))
-    };
-    let finished = finished.await;
-    if finished.is_err() {
-        // it may not even have been begun
-        drop(std::fs::remove_file(&unfinished));
-    }
-    finished
+    let output = Hashed::create(&unfinished)?;
+    let writer = Writer::new(&recipients, output)?;
+    let making = Making { config, configuration, reading: &arguments.reading, clock };
+    let digest = making.write(writer).await?.close()?;
+    // the disk gives back what was written
+    let (read, bytes) = digest_of(&unfinished)?;
+    ensure!(read == digest, "the disk gives back something else than was written");
+    nepto_files::publish(&unfinished, &path, Readers::Owner)?;
+    Ok(Made { path, bytes, digest: digest.to_hex().to_string() })
 }
 
 /// A backup that is being made.
@@ -109,7 +176,7 @@ struct Making<'a> {
 }
 
 impl Making<'_> {
-    async fn write<W: Write>(&self, mut writer: Writer<W>) -> anyhow::Result<(W, Contents)> {
+    async fn write<W: Write>(&self, mut writer: Writer<W>) -> anyhow::Result<W> {
         let files = self.files()?;
         let stop = CancellationToken::new();
         let (client, _) = nats::connect(&self.config.nats, "backup", &Health::default(), stop).await?;
@@ -145,7 +212,14 @@ impl Making<'_> {
         let before = held.places().await?;
         let databases = sources::open(self.config, self.reading).await?;
         let made_at = shown(self.clock.now_ms());
-        write_stream(client, EVENTS_STREAM, true, writer).await?;
+        let copied = write_stream(client, EVENTS_STREAM, true, writer);
+        tokio::pin!(copied);
+        loop {
+            tokio::select! {
+                copied = &mut copied => break copied?,
+                () = tokio::time::sleep(RENEW_EVERY) => held.renew(self.clock.now()).await?,
+            }
+        }
         ensure!(
             held.places().await? == before,
             "an event was worked off while the databases were cut, although consumers were held; run it again"
@@ -182,7 +256,22 @@ impl Making<'_> {
         ];
         let of_domains = self.config.database.domains.iter();
         let of_domains = of_domains.map(|(name, own)| (file::password_of(name), own.password_file.as_deref()));
-        let wanted = wanted.into_iter().map(|(name, path)| (name.to_owned(), path)).chain(of_domains);
+        let hooks = nepto_domains::chains::hook_keys(self.config);
+        let of_hooks = hooks.iter().filter(|(id, path)| {
+            // the processes that read them may run elsewhere, and the provider shows its key again
+            let is_here = path.exists();
+            if !is_here {
+                println!("The key of the webhook {id} is not on this machine, and in no backup from here.");
+            }
+            is_here
+        });
+        let of_hooks = of_hooks.map(|(id, path)| (file::key_of_hook(id), Some(path.as_path())));
+        let wanted = wanted.into_iter().map(|(name, path)| (name.to_owned(), path)).chain(of_domains).chain(of_hooks);
+        if self.configuration.is_none() {
+            println!(
+                "No file of configuration was read, so none is in this backup: keep what your environment says elsewhere."
+            );
+        }
         let read = |(name, path): (String, &Path)| {
             let contents = std::fs::read(path);
             contents.map(|contents| (name, contents)).with_context(|| {
@@ -255,9 +344,17 @@ fn backups(folder: &Path) -> io::Result<Vec<PathBuf>> {
     Ok(found)
 }
 
-/// Removes all but the newest; which these were.
-fn remove_old(folder: &Path, keep: usize) -> anyhow::Result<Vec<PathBuf>> {
+/// Removes all but the newest, of which this one must be the last; which these were.
+fn remove_old(folder: &Path, keep: usize, newest: &Path) -> anyhow::Result<Vec<PathBuf>> {
     let mut old = backups(folder)?;
+    let later: Vec<String> = old.iter().filter(|path| *path > newest).map(|path| path.display().to_string()).collect();
+    ensure!(
+        later.is_empty(),
+        "backups are removed by the time in their names, and by that these were made later than the one just written, {}: {}. The \
+         clock of this machine is or was wrong; nothing was removed. Set it right, and move what was made by a wrong clock away",
+        newest.display(),
+        later.join(", ")
+    );
     old.truncate(old.len().saturating_sub(keep));
     for path in &old {
         std::fs::remove_file(path).with_context(|| format!("the old backup {} can't be removed", path.display()))?;
@@ -284,6 +381,8 @@ impl Hashed {
     fn close(mut self) -> anyhow::Result<blake3::Hash> {
         self.file.flush()?;
         self.file.get_ref().sync_all()?;
+        // so that whoever reads it asks the disk, and not the memory that it was written from
+        rustix::fs::fadvise(self.file.get_ref(), 0, None, rustix::fs::Advice::DontNeed)?;
         Ok(self.digest.finalize())
     }
 }
@@ -319,6 +418,24 @@ mod tests {
     use super::*;
 
     #[test]
+    fn one_at_a_time_and_what_was_killed_leaves_nothing() {
+        let folder = tempfile::tempdir().unwrap();
+        let first = alone(folder.path()).unwrap();
+        assert!(alone(folder.path()).unwrap_err().to_string().contains("another backup"));
+        drop(first);
+        alone(folder.path()).unwrap();
+        let finished = name_of(1_796_000_000_000);
+        for name in [finished.clone(), format!(".{finished}.4711.unfinished")] {
+            std::fs::write(folder.path().join(name), "x").unwrap();
+        }
+        remove_unfinished(folder.path()).unwrap();
+        let mut left: Vec<_> =
+            std::fs::read_dir(folder.path()).unwrap().map(|entry| entry.unwrap().file_name()).collect();
+        left.sort();
+        assert_eq!(left, [".lock", &finished]);
+    }
+
+    #[test]
     fn the_newest_are_kept_and_what_is_not_ours_stays() {
         let folder = tempfile::tempdir().unwrap();
         let names: Vec<String> = (0..5).map(|day| name_of(1_796_000_000_000 + day * 86_400_000)).collect();
@@ -326,8 +443,13 @@ mod tests {
         for name in names.iter().map(String::as_str).chain(["notes.txt", "nepto-old.tar"]) {
             std::fs::write(folder.path().join(name), "x").unwrap();
         }
-        assert_eq!(remove_old(folder.path(), 9).unwrap(), [] as [PathBuf; 0]);
-        let removed = remove_old(folder.path(), 2).unwrap();
+        let newest = folder.path().join(&names[4]);
+        assert_eq!(remove_old(folder.path(), 9, &newest).unwrap(), [] as [PathBuf; 0]);
+        // the clock was ahead once: the one just made must not count as old
+        let refused = remove_old(folder.path(), 1, &folder.path().join(&names[3])).unwrap_err().to_string();
+        assert!(refused.contains(&names[4]) && refused.contains("clock"), "{refused}");
+        assert_eq!(backups(folder.path()).unwrap().len(), 5);
+        let removed = remove_old(folder.path(), 2, &newest).unwrap();
         assert_eq!(removed, names[..3].iter().map(|name| folder.path().join(name)).collect::<Vec<_>>());
         let left = backups(folder.path()).unwrap();
         assert_eq!(left, names[3..].iter().map(|name| folder.path().join(name)).collect::<Vec<_>>());

@@ -3,7 +3,8 @@
 //! What must hold:
 //! - the whole backup is read and found to be whole before anything is touched, and what is there is not replaced unless that was
 //!   asked for;
-//! - databases are made ready beside their place and moved there last, so a restore that broke off is begun again;
+//! - databases are made ready before anything is replaced, and get their place last. Until then nobody opens them, neither those of
+//!   before nor the new ones (`nepto_kit::db::restoring`), so a restore that broke off is begun again;
 //! - what was taken back, used up or handed out since the backup does not come alive again: each domain sees to it
 //!   ([`Domain::restored`](nepto_kit::domain::Domain)).
 
@@ -22,17 +23,19 @@ use nepto_kit::config::Database;
 use nepto_kit::db::{Databases, snapshot};
 use nepto_kit::health::Health;
 use nepto_kit::redis::Redis;
-use nepto_kit::{Config, nats, outbox, roll_call, stream_copy};
+use nepto_kit::{Config, address, nats, roll_call, stream_copy};
 use tokio_util::sync::CancellationToken;
 
 use super::archive::{Contents, Entry, Reader};
 use super::file;
 use super::images;
 use super::named::Named;
+use super::owners::Owner;
 use super::telling::Progress;
+use super::{digest_of, sources, stores};
 use crate::databases;
 
-use self::places::Folder;
+use self::places::{Folder, MAILBOXES};
 
 /// Processes that run have this time to say so.
 const ANSWER_WITHIN: Duration = Duration::from_secs(2);
@@ -52,6 +55,9 @@ pub struct Arguments {
     /// Only reads all of it, and says what is in it
     #[arg(long)]
     check: bool,
+    /// Refuses another file than that of which `backup` said this digest: whoever knows the public key can write one
+    #[arg(long, value_name = "BLAKE3")]
+    digest: Option<String>,
     /// Only puts the files in it (configuration, token keys) into this folder
     #[arg(long, value_name = "FOLDER", conflicts_with = "check")]
     files_to: Option<PathBuf>,
@@ -69,6 +75,14 @@ pub struct Arguments {
 
 /// Restores a backup, or does a part of it.
 pub async fn run(config: &Config, arguments: &Arguments) -> anyhow::Result<()> {
+    if let Some(digest) = &arguments.digest {
+        let found = digest_of(&arguments.backup).context("the backup can't be read")?.0.to_hex();
+        ensure!(
+            found.as_str() == digest.trim(),
+            "{} is another file: its digest is {found}",
+            arguments.backup.display()
+        );
+    }
     let backup = Backup::open(arguments)?;
     let Whole { contents, files, streams, stores } = backup
         .check()
@@ -137,7 +151,7 @@ impl Backup {
                     stores.push(domains.clone());
                 }
                 Entry::Stream { name, .. } => streams.push(name.clone()),
-                Entry::Images { .. } => {}
+                Entry::Images { .. } => images::check(contents).with_context(|| entry.title())?,
                 Entry::File { name } => {
                     let mut bytes = Vec::new();
                     contents.by_ref().take(FILE_BYTES_MAX + 1).read_to_end(&mut bytes)?;
@@ -194,7 +208,7 @@ struct Restoring<'a> {
     jetstream: jetstream::Context,
     redis: Redis,
     /// Where the databases of which domains belong.
-    stores: Vec<Folder>,
+    stores: Vec<Store>,
     /// What belongs into files that are not there.
     files: Vec<(PathBuf, KeptFile)>,
     clock: Clock,
@@ -213,26 +227,41 @@ impl<'a> Restoring<'a> {
         let redis = Redis::connect(&config.redis).await?;
         let running = roll_call::call(&client, ANSWER_WITHIN).await?;
         ensure!(running.is_empty(), "these processes run, and must be stopped first: {}", running.join(", "));
+        for store in stores::of(&config.database) {
+            refuse_to_be_overheard(&store.place.url).await?;
+        }
         let files = place_files(config, arguments.replace, files)?;
+        let stores = stores.into_iter().map(Store::take).collect::<anyhow::Result<Vec<_>>>()?;
         let jetstream = nats::jetstream(&client);
         let clock = Clock::default();
         let restoring = Self { config, arguments, client, jetstream, redis, stores, files, clock };
+        ensure!(
+            !arguments.keep_mailboxes || !restoring.marker().exists(),
+            "an earlier restore broke off while it replaced mailboxes, so they can't be left as they are: run this without \
+             --keep-mailboxes"
+        );
         if !arguments.replace {
             restoring.refuse_to_replace().await?;
         }
         Ok(restoring)
     }
 
+    /// Says that mailboxes are being replaced, as long as they are.
+    fn marker(&self) -> PathBuf {
+        let first = self.stores.first().map(|store| store.folder.path.clone()).unwrap_or_default();
+        first.join(MAILBOXES)
+    }
+
     async fn refuse_to_replace(&self) -> anyhow::Result<()> {
-        for Folder { path, .. } in &self.stores {
+        for Store { folder, .. } in &self.stores {
             ensure!(
-                is_empty(path)?,
+                folder.contents()?.is_empty(),
                 "there are databases in {} already. With --replace they are moved aside, and those of the backup take their place",
-                path.display()
+                folder.path.display()
             );
         }
         for stream in nats::copied_streams(&self.config.nats)? {
-            let found = self.jetstream.get_stream(&stream).await.ok();
+            let found = nats::find_stream(&self.jetstream, &stream).await?;
             let messages = found.map_or(0, |stream| stream.cached_info().state.messages);
             ensure!(
                 messages == 0 || self.keeps(&stream),
@@ -244,26 +273,44 @@ impl<'a> Restoring<'a> {
     }
 
     fn keeps(&self, stream: &str) -> bool {
-        self.arguments.keep_mailboxes && self.config.nats.shards.all().any(|shard| shard.stream() == stream)
+        self.arguments.keep_mailboxes && self.is_mailbox(stream)
+    }
+
+    fn is_mailbox(&self, stream: &str) -> bool {
+        self.config.nats.shards.all().any(|shard| shard.stream() == stream)
     }
 
     async fn run(&self, backup: &Backup) -> anyhow::Result<()> {
+        if let Err(error) = self.make_ready(backup).await {
+            for store in &self.stores {
+                // where it can't be removed, the next try does
+                drop(store.folder.forget_staging());
+            }
+            return Err(error.context("the databases can't be made ready; nothing was replaced"));
+        }
+        self.replace(backup).await.context(
+            "the restore broke off, and what is there now is half of it: start nothing, and run it again with --replace",
+        )
+    }
+
+    /// All databases, in folders beside those that they replace.
+    async fn make_ready(&self, backup: &Backup) -> anyhow::Result<()> {
         let mut reader = backup.reader()?;
         while let Some(entry) = reader.entry()? {
-            match entry {
-                Entry::Databases { domains, sealed } => {
-                    let store = self.stores.iter().find(|store| store.domains == domains);
-                    let store = store.with_context(|| format!("{} were not there before", domains.join(", ")))?;
-                    let source = unseal(sealed, &backup.identities, reader.stream())?;
-                    self.databases(store, source).await?;
-                }
-                Entry::Stream { name, description } => self.stream(&name, &description, &mut reader).await?,
-                Entry::Images { .. } => {
-                    let (folder, _) = nepto_domains::assets::kept_images(self.config)?;
-                    let restored = images::restore(&folder, reader.stream())?;
-                    println!("Put {restored} images of tokens into {}.", folder.display());
-                }
-                Entry::File { .. } => {}
+            let Entry::Databases { domains, sealed } = entry else { continue };
+            let store = self.stores.iter().find(|store| store.folder.domains == domains);
+            let store = store.with_context(|| format!("{} were not there before", domains.join(", ")))?;
+            let source = unseal(sealed, &backup.identities, reader.stream())?;
+            self.databases(store, source).await?;
+        }
+        Ok(())
+    }
+
+    async fn replace(&self, backup: &Backup) -> anyhow::Result<()> {
+        let mut reader = backup.reader()?;
+        while let Some(entry) = reader.entry()? {
+            if let Entry::Stream { name, description } = entry {
+                self.stream(&name, *description, &mut reader).await?;
             }
         }
         for stream in nats::rebuilt_streams(&self.config.nats)? {
@@ -272,56 +319,71 @@ impl<'a> Restoring<'a> {
         }
         nats::provision(&self.jetstream, &self.config.nats, &nepto_domains::streams(self.config), false).await?;
         for (path, KeptFile { contents, name }) in &self.files {
-            if let Some(folder) = path.parent() {
-                nepto_files::private_folder(folder)?;
-            }
             let readers = if name == file::VERIFYING_KEY { Readers::Everybody } else { Readers::Owner };
-            nepto_files::write(path, contents, readers)?;
-            println!("Wrote {}.", path.display());
+            put(path, contents, readers)?;
         }
         self.redis.forget_everything().await.context("Redis can't be emptied")?;
         println!("Emptied Redis.");
         for store in &self.stores {
-            self.put_in_place(store)?;
+            store.folder.swap(self.clock.now_ms())?;
+        }
+        if let Err(error) = self.images(backup) {
+            println!("The images of tokens were not all put back, and are fetched again: {error:#}.");
         }
         println!("Restored. Start the servers; everybody signs in again with their wallet, and has what they had.");
+        println!(
+            "Who lost a wallet or a device since the backup removes it again; blocks since then are to be looked at."
+        );
         Ok(())
     }
 
-    /// Makes databases ready beside their place.
-    async fn databases(&self, store: &Folder, source: impl Read) -> anyhow::Result<()> {
-        let folder = store.unfinished()?;
-        if folder.exists() {
-            std::fs::remove_dir_all(&folder)?;
+    fn images(&self, backup: &Backup) -> anyhow::Result<()> {
+        let mut reader = backup.reader()?;
+        while let Some(entry) = reader.entry()? {
+            if let Entry::Images { .. } = entry {
+                let (folder, _) = nepto_domains::assets::kept_images(self.config)?;
+                let owner = Owner::of(&folder)?;
+                let restored = images::restore(&folder, reader.stream())?;
+                owner.map_or(Ok(()), |owner| owner.give(&folder))?;
+                println!("Put {restored} images of tokens into {}.", folder.display());
+            }
         }
-        nepto_files::private_folder(&folder)?;
+        Ok(())
+    }
+
+    /// Makes databases ready, where they are moved to their place from.
+    async fn databases(&self, store: &Store, source: impl Read) -> anyhow::Result<()> {
+        let folder = store.folder.new_staging()?;
         let url = format!("surrealkv://{}", folder.display());
-        let mut progress = Progress::new(format!("the databases of {}", store.domains.join(", ")));
+        let mut progress = Progress::new(format!("the databases of {}", store.folder.domains.join(", ")));
         snapshot::fill(&url, source, |size| progress.set(size.bytes)).await?;
         progress.done();
         let config = Database { url, ..Database::default() };
         let databases = Databases::new(&config, Random::default());
-        for domain in databases::domains().into_iter().filter(|domain| store.has(domain.name)) {
+        for domain in databases::domains().into_iter().filter(|domain| store.folder.has(domain.name)) {
             let db = databases.of(domain.name).await?;
             db.migrate(domain.schema).await.map_err(|error| error.context(domain.name))?;
-            outbox::renumber_after_restore(&db).await?;
             let Some(restored) = domain.restored else { continue };
-            for undone in restored(db).await? {
+            for undone in restored(db, self.clock.now_ms()).await? {
                 println!("{}: {} {}", domain.name, undone.count, undone.what);
             }
         }
-        databases.close().await
+        databases.close().await?;
+        store.owner.map_or(Ok(()), |owner| owner.give(&folder)).with_context(|| folder.display().to_string())
     }
 
     async fn stream<R: Read>(
         &self,
         name: &str,
-        description: &stream_copy::Description,
+        mut description: stream_copy::Description,
         reader: &mut Reader<R>,
     ) -> anyhow::Result<()> {
         if self.keeps(name) {
             println!("the stream {name} is left as it is");
             return Ok(());
+        }
+        if self.is_mailbox(name) {
+            nepto_files::write(&self.marker(), "", Readers::Owner)?;
         }
         self.delete(name).await?;
         let mut progress = Progress::new(format!("the stream {name} with {} messages", description.messages()));
@@ -330,34 +392,62 @@ impl<'a> Restoring<'a> {
             progress.add(piece.as_ref().map_or(0, Vec::len) as u64);
             Ok(piece)
         };
-        let restored = stream_copy::restore(&self.client, name, description, next).await;
-        restored
-            .with_context(|| format!("NATS does not take the stream {name} back; run this again with --replace"))?;
-        nats::begin_epoch(&self.jetstream, name, &self.clock).await?;
+        nats::restored_config(&mut description.config, &self.config.nats, &self.clock);
+        let restored = stream_copy::restore(&self.client, name, &description, next).await;
+        restored.with_context(|| format!("NATS does not take the stream {name} back"))?;
+        stream_copy::resume(&self.jetstream, name).await?;
         progress.done();
         Ok(())
     }
 
     async fn delete(&self, stream: &str) -> anyhow::Result<()> {
-        if self.jetstream.get_stream(stream).await.is_ok() {
+        if nats::find_stream(&self.jetstream, stream).await?.is_some() {
             self.jetstream.delete_stream(stream).await?;
         }
         Ok(())
     }
+}
 
-    /// The last step: from here on the databases are those of the backup.
-    fn put_in_place(&self, store: &Folder) -> anyhow::Result<()> {
-        let (place, now) = (&store.path, self.clock.now_ms());
-        if !is_empty(place)? {
-            let aside = places::beside(place, &format!("before-{now}"))?;
-            std::fs::rename(place, &aside)?;
-            println!("Moved what was in {} to {}.", place.display(), aside.display());
-        } else if place.exists() {
-            std::fs::remove_dir(place)?;
+/// A folder for databases, which nobody else opens meanwhile.
+struct Store {
+    folder: Folder,
+    owner: Option<Owner>,
+    /// Held as long as this is there.
+    _lock: File,
+}
+
+impl Store {
+    fn take(folder: Folder) -> anyhow::Result<Self> {
+        let owner = Owner::of(&folder.path)?;
+        for made in nepto_files::private_folder(&folder.path)? {
+            owner.map_or(Ok(()), |owner| owner.give(&made))?;
         }
-        let unfinished = store.unfinished()?;
-        std::fs::rename(&unfinished, place).with_context(|| format!("{} can't be moved", unfinished.display()))
+        let lock = folder.lock()?;
+        Ok(Self { folder, owner, _lock: lock })
     }
+}
+
+/// A server of databases that goes on would have those of before, and write them.
+async fn refuse_to_be_overheard(url: &str) -> anyhow::Result<()> {
+    let Some(server) = sources::server(url) else { return Ok(()) };
+    let http = reqwest::Client::builder().no_proxy().timeout(ANSWER_WITHIN).build()?;
+    let answer = http.get(format!("{server}/health")).send().await;
+    ensure!(answer.is_err(), "the server of databases at {} runs, and must be stopped first", address::shown(url));
+    Ok(())
+}
+
+/// Writes a file of the server's, into a folder that may not be there yet.
+fn put(path: &Path, contents: &[u8], readers: Readers) -> anyhow::Result<()> {
+    let owner = Owner::of(path)?;
+    if let Some(folder) = path.parent() {
+        for made in nepto_files::private_folder(folder)? {
+            owner.map_or(Ok(()), |owner| owner.give(&made))?;
+        }
+    }
+    nepto_files::write(path, contents, readers)?;
+    owner.map_or(Ok(()), |owner| owner.give(path))?;
+    println!("Wrote {}.", path.display());
+    Ok(())
 }
 
 /// Where the files of a backup belong that the server reads by itself, if they are not there. The others are for `--files-to`.
@@ -382,12 +472,4 @@ fn place_files(config: &Config, replace: bool, files: Vec<KeptFile>) -> anyhow::
         placed.push((path, kept));
     }
     Ok(placed)
-}
-
-fn is_empty(folder: &Path) -> anyhow::Result<bool> {
-    match std::fs::read_dir(folder) {
-        Ok(mut entries) => Ok(entries.next().is_none()),
-        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(true),
-        Err(error) => Err(error).with_context(|| format!("{} can't be read", folder.display())),
-    }
 }

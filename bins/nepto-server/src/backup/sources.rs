@@ -1,10 +1,11 @@
 //! Where the databases are read: in the process that has them, or in their server.
 
 use std::path::Path;
+use std::time::Duration;
 
 use anyhow::{Context, bail, ensure};
-use futures_util::future::try_join_all;
 use nepto_kit::config::UserOf;
+use nepto_kit::db::snapshot::Watch;
 use nepto_kit::{Config, address, seal};
 use reqwest::{Response, StatusCode};
 
@@ -17,9 +18,22 @@ pub struct Snapshot {
     /// What it is.
     pub entry: Entry,
     contents: Response,
-    /// Of what was not encrypted by who sent it: the digest of all bytes, and the last ones, which must be that digest.
-    tail: Option<(blake3::Hasher, Vec<u8>)>,
+    form: Form,
 }
+
+/// In which form a snapshot comes, and what was seen of it.
+enum Form {
+    /// As it is: it ends with its digest.
+    Plain(Box<Watch>),
+    /// Encrypted by whoever sends it; these are its first bytes.
+    Sealed(Vec<u8>),
+}
+
+/// What age begins its files with (<https://age-encryption.org/v1>).
+const AGE: &[u8] = b"age-encryption.org/v1\n";
+/// Whoever is asked for databases answers, and goes on, in this time.
+const CONNECT_WITHIN: Duration = Duration::from_secs(10);
+const READ_WITHIN: Duration = Duration::from_secs(120);
 
 /// Who reads the databases, and where.
 #[derive(Debug, Clone, clap::Args)]
@@ -35,12 +49,18 @@ pub struct Reading {
     root_password_file: Vec<Named>,
 }
 
-/// Opens snapshots of all stores at once. Each has all of its databases as they are at one moment.
+/// Opens snapshots of all stores, one after the other. Each has all of its databases as they are at one moment.
 pub async fn open(config: &Config, reading: &Reading) -> anyhow::Result<Vec<Snapshot>> {
-    let http = reqwest::Client::new();
+    // not through a proxy of the environment, which would get the passwords
+    let http =
+        reqwest::Client::builder().no_proxy().connect_timeout(CONNECT_WITHIN).read_timeout(READ_WITHIN).build()?;
     let stores = stores::of(&config.database);
     Named::check(&reading.root_password_file, stores.iter().map(|store| &store.domains[..]))?;
-    try_join_all(stores.into_iter().map(|store| open_one(config, reading, &http, store))).await
+    let mut snapshots = Vec::new();
+    for store in stores {
+        snapshots.push(open_one(config, reading, &http, store).await?);
+    }
+    Ok(snapshots)
 }
 
 async fn open_one(
@@ -62,7 +82,8 @@ async fn open_one(
         None => {
             let operator = reading.operator.as_deref();
             let operator = operator.map_or_else(|| operators(config), |url| url.trim_end_matches('/').to_owned());
-            let answer = http.post(format!("{operator}{}", seal::DATABASES_PATH)).send().await;
+            let question = seal::Question { recipients: config.backup.recipients.clone() };
+            let answer = http.post(format!("{operator}{}", seal::DATABASES_PATH)).json(&question).send().await;
             let answer = answer.with_context(|| {
                 format!(
                     "the databases are those of `nepto-server all`, which can't be asked at {operator}: start it, or say with \
@@ -72,8 +93,8 @@ async fn open_one(
             (from_process(answer).await?, true)
         }
     };
-    let tail = (!sealed).then(|| (blake3::Hasher::new(), Vec::new()));
-    Ok(Snapshot { entry: Entry::Databases { domains: store.domains, sealed }, contents, tail })
+    let form = if sealed { Form::Sealed(Vec::new()) } else { Form::Plain(Box::default()) };
+    Ok(Snapshot { entry: Entry::Databases { domains: store.domains, sealed }, contents, form })
 }
 
 /// Who reads all of a server.
@@ -101,25 +122,24 @@ impl Snapshot {
     /// The next bytes; nothing behind the last. One that breaks off is an error.
     pub async fn next(&mut self) -> anyhow::Result<Option<bytes::Bytes>> {
         let bytes = self.contents.chunk().await.context("the databases were not handed out as a whole")?;
-        let Some((digest, tail)) = &mut self.tail else { return Ok(bytes) };
-        match &bytes {
-            Some(bytes) => {
-                tail.extend_from_slice(bytes);
-                let known = tail.len().saturating_sub(blake3::OUT_LEN);
-                digest.update(&tail[..known]);
-                tail.drain(..known);
+        match (&mut self.form, &bytes) {
+            (Form::Plain(watch), Some(bytes)) => watch.pass(bytes),
+            (Form::Plain(watch), None) => {
+                ensure!(watch.is_whole(), "the databases were not handed out as a whole: their digest is another one")
             }
-            None => ensure!(
-                digest.finalize().as_bytes()[..] == tail[..],
-                "the databases were not handed out as a whole: their digest is another one"
-            ),
+            (Form::Sealed(head), Some(bytes)) => {
+                head.extend_from_slice(&bytes[..bytes.len().min(AGE.len() - head.len())]);
+            }
+            (Form::Sealed(head), None) => {
+                ensure!(head == AGE, "what was handed out is not encrypted by age: no databases")
+            }
         }
         Ok(bytes)
     }
 }
 
 /// Where a server of databases speaks HTTP; none for an embedded one.
-fn server(url: &str) -> Option<String> {
+pub fn server(url: &str) -> Option<String> {
     let (scheme, rest) = url.split_once("://")?;
     let scheme = match scheme {
         "ws" | "http" => "http",

@@ -13,7 +13,8 @@ pub struct Store {
     pub domains: Vec<String>,
 }
 
-/// The stores of a configuration.
+/// The stores of a configuration, in the order in which their moments may follow each other: what a pipeline of `assets` has taken
+/// of a chain must be in `collector` too, which is therefore the last. A pipeline that was ahead would pass over what comes next.
 pub fn of(config: &Database) -> Vec<Store> {
     let mut stores: Vec<Store> = Vec::new();
     for domain in databases::domains() {
@@ -23,6 +24,7 @@ pub fn of(config: &Database) -> Vec<Store> {
             None => stores.push(Store { place, domains: vec![name] }),
         }
     }
+    stores.sort_by_key(|store| store.domains.iter().any(|domain| domain == "collector"));
     stores
 }
 
@@ -37,6 +39,10 @@ mod tests {
         let mut config = Database { url: "ws://10.0.0.2:8000".to_owned(), ..Database::default() };
         let all: Vec<String> = databases::domains().iter().map(|domain| domain.name.to_owned()).collect();
         assert_eq!(of(&config), [Store { place: config.common(), domains: all.clone() }]);
+        let alone = Elsewhere { url: Some("ws://10.0.0.4:8000".to_owned()), ..Elsewhere::default() };
+        let mut apart = config.clone();
+        apart.domains.insert("collector".to_owned(), alone);
+        assert_eq!(of(&apart).pop().unwrap().domains, ["collector"], "the moment of `assets` is before");
         let other = Elsewhere { url: Some("ws://10.0.0.3:8000".to_owned()), ..Elsewhere::default() };
         let same = Elsewhere { username: Some("nepto".to_owned()), ..Elsewhere::default() };
         config.domains.insert("keys".to_owned(), other.clone());

@@ -50,7 +50,7 @@ pub fn domain() -> Domain {
         workers: Some(|parts| Ok(consumers::consumers(&parts.shared(ops::Auth::new)?))),
         jobs: Some(|parts| Ok(jobs::jobs(&parts.shared(ops::Auth::new)?))),
         operators: Some(|parts| Ok(invites::routes(parts.shared(ops::Auth::new)?))),
-        restored: Some(|db| Box::pin(store::after_restore(db))),
+        restored: Some(|db, _| Box::pin(store::after_restore(db))),
         metrics: metrics::METRICS,
         ..Domain::NONE
     }

@@ -2,16 +2,25 @@
 
 mod config;
 
+use std::path::PathBuf;
 use std::time::Duration;
 
 use nepto_chain::block::Finality;
 use nepto_chain::receipts::Encoding;
 use nepto_chain::rpc::{Addresses, Limits, Pool, RpcError};
 use nepto_chain::source::Source;
+use nepto_kit::Config;
 
 pub(crate) use config::address_without_typo;
 pub use config::{Chain, Chains, Contract, Hook, HookProvider, Receipts};
 use config::{Finality as Declared, Tag};
+
+/// The files with keys of webhooks, each with the id of its webhook.
+pub fn hook_keys(config: &Config) -> Vec<(String, PathBuf)> {
+    let chains = config.section::<Chains>();
+    let hooks = chains.iter().flat_map(|chain| &chain.hooks);
+    hooks.map(|hook| (hook.id.clone(), hook.signing_key_file.clone())).collect()
+}
 
 /// When a block of a chain is final.
 pub fn finality_of(chain: &Chain) -> Finality {

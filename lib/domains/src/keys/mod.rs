@@ -42,7 +42,7 @@ pub fn domain() -> Domain {
         jobs: Some(|parts| Ok(jobs::jobs(&parts.shared(ops::Keys::new)?))),
         metrics: metrics::METRICS,
         frames: Some(frames::mount),
-        restored: Some(|db| Box::pin(store::after_restore(db))),
+        restored: Some(|db, now_ms| Box::pin(store::after_restore(db, now_ms))),
         ..Domain::NONE
     }
 }

@@ -145,6 +145,29 @@ impl Out {
     }
 }
 
+/// Watches the bytes of a snapshot pass by, and knows at their end whether they are all of them.
+#[derive(Default)]
+pub struct Watch {
+    digest: blake3::Hasher,
+    /// The last bytes, which are the digest of those before if they are the last of all.
+    tail: Vec<u8>,
+}
+
+impl Watch {
+    /// The next bytes.
+    pub fn pass(&mut self, bytes: &[u8]) {
+        self.tail.extend_from_slice(bytes);
+        let known = self.tail.len().saturating_sub(blake3::OUT_LEN);
+        self.digest.update(&self.tail[..known]);
+        self.tail.drain(..known);
+    }
+
+    /// Whether what passed ends with its digest.
+    pub fn is_whole(&self) -> bool {
+        self.digest.finalize().as_bytes()[..] == self.tail[..]
+    }
+}
+
 /// A snapshot that is read back. It is whole only once [`next`](Frames::next) has returned nothing.
 struct Frames<R> {
     source: R,
@@ -342,6 +365,12 @@ mod tests {
         db.migrate(&[]).await.unwrap();
         let snapshot = whole(databases.snapshot().await.unwrap()).await;
         check(&snapshot[..]).unwrap();
+        for part in [1, 31, 32, 33, 1_000] {
+            let (mut whole, mut cut) = (Watch::default(), Watch::default());
+            snapshot.chunks(part).for_each(|bytes| whole.pass(bytes));
+            snapshot[..snapshot.len() - 1].chunks(part).for_each(|bytes| cut.pass(bytes));
+            assert!(whole.is_whole() && !cut.is_whole(), "in parts of {part} bytes");
+        }
         for cut in [0, 3, 5, 40, snapshot.len() / 2, snapshot.len() - 33, snapshot.len() - 1] {
             assert!(check(&snapshot[..cut]).is_err(), "cut behind {cut} of {} bytes", snapshot.len());
         }

@@ -38,6 +38,8 @@ const ROUND_EVERY: Duration = Duration::from_secs(30);
 const BACKLOG: u32 = 4_096;
 /// Connections to the operator's listener: a few scrapers and a person.
 const OPERATORS_MAX: usize = 256;
+/// One of them may read nothing for so long.
+const OPERATORS_WRITE: Duration = Duration::from_secs(900);
 /// The head of a request. Tokens and proxies' headers are a few KB. What follows a head at once lies in the same buffer, also
 /// what a socket sends before it may.
 const HEAD_BYTES_MAX: usize = 16 * 1024;
@@ -49,6 +51,8 @@ pub struct Door {
     pace: Pace,
     /// Whether the other end is who it is, and not a proxy for everybody.
     peers_count: bool,
+    /// For how long nobody need take what is written to them; that of the configuration, if nothing is said.
+    write: Option<Duration>,
 }
 
 impl Door {
@@ -63,6 +67,7 @@ impl Door {
             shares: Shares::new("connections", bounds),
             pace: Pace::new(http.connections_per_address_per_second, http.connections_per_prefix_per_second),
             peers_count: !http.behind_proxy,
+            write: None,
         }
     }
 
@@ -70,7 +75,8 @@ impl Door {
     pub fn operators() -> Self {
         let bounds = Bounds { all: OPERATORS_MAX, network: OPERATORS_MAX, prefix: OPERATORS_MAX };
         let pace = Pace::new(u32::MAX, u32::MAX);
-        Self { shares: Shares::new("operators", bounds), pace, peers_count: false }
+        // who makes a backup has other things to write in between
+        Self { shares: Shares::new("operators", bounds), pace, peers_count: false, write: Some(OPERATORS_WRITE) }
     }
 
     fn enter(&self, peer: SocketAddr) -> Option<Share> {
@@ -101,6 +107,7 @@ pub fn listen(what: &str, address: SocketAddr) -> anyhow::Result<TcpListener> {
 /// Serves until the process stops, and then until the requests under way are answered.
 pub async fn serve(ctx: &Ctx, what: &str, listener: TcpListener, door: Door, router: Router) -> anyhow::Result<()> {
     let patience = Patience::new(&ctx.config.http);
+    let patience = Patience { write: door.write.unwrap_or(patience.write), ..patience };
     let connections = TaskTracker::new();
     let round = ctx.health.round(what);
     loop {

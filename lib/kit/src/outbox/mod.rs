@@ -127,23 +127,15 @@ impl Waiting {
 pub(crate) const INSERT: &str = "INSERT INTO outbox $events;\n";
 
 /// The same for rows that are [`about`](Row::about) something: each gets the next number of its thing. Two changes of one thing
-/// conflict, so the numbers are in the order of the commits.
+/// conflict, so the numbers are in the order of the commits. They are the time in milliseconds, or one more than the last: so they
+/// go on upward after a restore too, where the last ones are forgotten, but not by those who were told of them.
 pub(crate) const INSERT_NUMBERED: &str = "
     FOR $event IN $events {
-        LET $last = (UPSERT ONLY type::record('event_version', $event.about) SET number = (number ?? 0) + 1);
+        LET $last = (UPSERT ONLY type::record('event_version', $event.about) SET number =
+            math::max([(number ?? 0) + 1, time::millis(time::now())]));
         CREATE $event.id SET subject = $event.subject, body = $event.body, about = $event.about, version = $last.number,
             trace = $event.trace;
     };\n";
-
-/// Events about one thing that nobody has numbered since a backup was made, surely.
-const NUMBERS_PASSED_OVER: u64 = 1_000_000;
-
-/// After a restore: what was numbered since the backup may have been told already. The next number is larger than all of those, so
-/// that whoever remembers one takes what is told from now on for newer.
-pub async fn renumber_after_restore(db: &Db) -> Result<(), DbError> {
-    let change = format!("UPDATE $rows SET number += {NUMBERS_PASSED_OVER} RETURN NONE");
-    db.change_all("event_version", &change).await.map(drop)
-}
 
 /// The row whose `number` is that of the last event about something.
 pub fn version_id(about: &str) -> RecordId {

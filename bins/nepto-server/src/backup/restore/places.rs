@@ -1,9 +1,13 @@
 //! Which folder the databases of a store are put into.
 
+use std::ffi::OsString;
+use std::fs::{self, File, TryLockError};
+use std::io;
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context, bail, ensure};
 use nepto_kit::config::Database;
+use nepto_kit::db::restoring;
 
 use crate::backup::named::Named;
 
@@ -19,10 +23,103 @@ impl Folder {
         self.domains.iter().any(|name| name == domain)
     }
 
-    /// Where they are made ready.
-    pub fn unfinished(&self) -> anyhow::Result<PathBuf> {
-        beside(&self.path, "restoring")
+    /// What is in it of databases: not what a restore itself keeps there.
+    pub fn contents(&self) -> anyhow::Result<Vec<OsString>> {
+        let mut names = names_in(&self.path)?;
+        names.retain(|name| {
+            let name = name.to_string_lossy();
+            ![LOCK, STAGING, MAILBOXES].contains(&&*name) && !name.starts_with(ASIDE)
+        });
+        Ok(names)
     }
+
+    /// Takes the lock of the database itself, which is refused while somebody has it open.
+    pub fn lock(&self) -> anyhow::Result<File> {
+        let path = self.path.join(LOCK);
+        let lock = File::options().create(true).read(true).append(true).open(&path);
+        let lock = lock.with_context(|| format!("{} can't be written", path.display()))?;
+        match lock.try_lock() {
+            Ok(()) => Ok(lock),
+            Err(TryLockError::WouldBlock) => {
+                bail!(
+                    "the databases in {} are open: stop what has them, a server of databases too",
+                    self.path.display()
+                )
+            }
+            Err(TryLockError::Error(error)) => Err(error).with_context(|| path.display().to_string()),
+        }
+    }
+
+    /// An empty folder in which databases are made ready. From now on nobody opens what is in this one.
+    pub fn new_staging(&self) -> anyhow::Result<PathBuf> {
+        self.forget_staging()?;
+        let staging = restoring::staging(&self.path);
+        nepto_files::private_folder(&staging)?;
+        Ok(staging)
+    }
+
+    /// Gives up what was made ready.
+    pub fn forget_staging(&self) -> anyhow::Result<()> {
+        match fs::remove_dir_all(restoring::staging(&self.path)) {
+            Err(error) if error.kind() != io::ErrorKind::NotFound => Err(error.into()),
+            _ => Ok(()),
+        }
+    }
+
+    /// The last step: what was made ready takes the place of what is there, which is moved aside. What is staged goes last, so that
+    /// nobody opens a half; whoever is killed in between begins again. A folder that is a mount stays one.
+    pub fn swap(&self, now_ms: i64) -> anyhow::Result<()> {
+        let staging = restoring::staging(&self.path);
+        let old = self.contents()?;
+        if !old.is_empty() {
+            let aside = self.path.join(format!("{ASIDE}{now_ms}"));
+            nepto_files::private_folder(&aside)?;
+            move_all(&self.path, &aside, old)?;
+            println!("Moved the databases that were in {} to {}.", self.path.display(), aside.display());
+        }
+        let mut new = names_in(&staging)?;
+        new.retain(|name| name != LOCK);
+        move_all(&staging, &self.path, new)?;
+        for marker in [MAILBOXES, LOCK].map(|name| if name == LOCK { staging.join(name) } else { self.path.join(name) })
+        {
+            match fs::remove_file(&marker) {
+                Err(error) if error.kind() != io::ErrorKind::NotFound => {
+                    return Err(error).with_context(|| format!("{} can't be removed", marker.display()));
+                }
+                _ => {}
+            }
+        }
+        fs::remove_dir(&staging).with_context(|| format!("{} can't be removed", staging.display()))?;
+        sync(&self.path)
+    }
+}
+
+/// The lock of SurrealKV, in the folder of a store.
+const LOCK: &str = "LOCK";
+/// What [`restoring::staging`] is called.
+const STAGING: &str = "restoring";
+/// Says, in the first of the folders, that mailboxes are being replaced.
+pub const MAILBOXES: &str = "restoring-mailboxes";
+/// Begins the name of a folder with databases that were replaced.
+const ASIDE: &str = "before-";
+
+fn names_in(folder: &Path) -> anyhow::Result<Vec<OsString>> {
+    let names = fs::read_dir(folder).and_then(|entries| entries.map(|entry| Ok(entry?.file_name())).collect());
+    names.with_context(|| format!("{} can't be read", folder.display()))
+}
+
+fn move_all(from: &Path, to: &Path, names: Vec<OsString>) -> anyhow::Result<()> {
+    for name in names {
+        let (from, to) = (from.join(&name), to.join(&name));
+        fs::rename(&from, &to).with_context(|| format!("{} can't be moved to {}", from.display(), to.display()))?;
+    }
+    sync(to)?;
+    sync(from)
+}
+
+/// A name is safe once its folder is.
+fn sync(folder: &Path) -> anyhow::Result<()> {
+    File::open(folder).and_then(|folder| folder.sync_all()).with_context(|| folder.display().to_string())
 }
 
 /// The folder of each store of a backup, as the configuration has them or as somebody named them.
@@ -69,15 +166,6 @@ fn folder(config: &Database, named: &[Named], domains: &[String]) -> anyhow::Res
     }
 }
 
-/// A folder on the same file system, named after this one.
-pub fn beside(folder: &Path, what: &str) -> anyhow::Result<PathBuf> {
-    let name =
-        folder.file_name().with_context(|| format!("{} is no folder that could be replaced", folder.display()))?;
-    let mut beside = name.to_owned();
-    beside.push(format!(".{what}"));
-    Ok(folder.with_file_name(beside))
-}
-
 #[cfg(test)]
 mod tests {
     use nepto_kit::config::Elsewhere;
@@ -92,6 +180,48 @@ mod tests {
         let named: Vec<Named> = named.iter().map(|text| Named::parse(text).unwrap()).collect();
         let folders = folders(config, &named, &stores(in_backup)).map_err(|error| error.to_string())?;
         Ok(folders.into_iter().map(|folder| folder.path.display().to_string()).collect())
+    }
+
+    fn names(folder: &Path) -> Vec<String> {
+        let mut names: Vec<String> =
+            names_in(folder).unwrap().into_iter().map(|name| name.into_string().unwrap()).collect();
+        names.sort();
+        names
+    }
+
+    #[test]
+    fn what_is_ready_takes_the_place_of_what_was_there_even_in_a_second_try() {
+        let root = tempfile::tempdir().unwrap();
+        let folder = Folder { path: root.path().to_owned(), domains: Vec::new() };
+        let write = |name: &str, text: &str| fs::write(root.path().join(name), text).unwrap();
+        let lock = folder.lock().unwrap();
+        assert!(folder.lock().unwrap_err().to_string().contains("are open"));
+        assert_eq!(folder.contents().unwrap(), [] as [OsString; 0]);
+        for (name, text) in [("wal", "old"), ("manifest", "old"), (MAILBOXES, "")] {
+            write(name, text);
+        }
+        let staging = folder.new_staging().unwrap();
+        fs::write(staging.join("left over"), "").unwrap();
+        let staging = {
+            assert_eq!(folder.new_staging().unwrap(), staging);
+            staging
+        };
+        restoring::refuse_half_restored(root.path()).unwrap_err();
+        for name in ["wal", "sstables", LOCK] {
+            fs::write(staging.join(name), "new").unwrap();
+        }
+        // as if the first try had been killed while it moved what was ready
+        fs::rename(staging.join("sstables"), root.path().join("sstables")).unwrap();
+        restoring::refuse_half_restored(root.path()).unwrap_err();
+        for name in ["wal", "sstables", LOCK] {
+            fs::write(staging.join(name), "new").unwrap();
+        }
+        folder.swap(77).unwrap();
+        restoring::refuse_half_restored(root.path()).unwrap();
+        assert_eq!(names(root.path()), [LOCK, "before-77", "sstables", "wal"]);
+        assert_eq!(names(&root.path().join("before-77")), ["manifest", "sstables", "wal"]);
+        assert_eq!(fs::read_to_string(root.path().join("wal")).unwrap(), "new");
+        drop(lock);
     }
 
     #[test]

@@ -58,7 +58,9 @@ impl Prometheus {
         let configuration = fs::read_to_string(from.join("prometheus.yml"))?;
         let configuration = configuration.replace("15s", "1s").replace("127.0.0.1:9090", &port.address().to_string());
         fs::write(folder.path().join("prometheus.yml"), configuration)?;
-        fs::copy(from.join("rules/nepto.yml"), folder.path().join("rules/nepto.yml"))?;
+        for rules in ["rules/nepto.yml", "rules/promises.yml"] {
+            fs::copy(from.join(rules), folder.path().join(rules))?;
+        }
         let targets: Vec<String> = servers.iter().map(|server| server.admin_url().replace("http://", "")).collect();
         fs::write(folder.path().join("targets/nepto.yml"), format!("- targets: {targets:?}\n"))?;
         let database = format!("- targets: [\"{}\"]\n", database.address());
