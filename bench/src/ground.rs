@@ -4,7 +4,7 @@ use std::net::TcpStream;
 use std::path::PathBuf;
 use std::time::Duration;
 
-use anyhow::{Context, Result};
+use anyhow::{Context, Result, ensure};
 use nepto_testkit::{Launch, Port, Process, Stack, eventually, nats_program, seconds};
 
 use crate::cli::{Cli, Scenario, Sync};
@@ -38,7 +38,24 @@ pub struct Ground {
     _nats: Option<RelaxedNats>,
 }
 
+/// What a server that is started here takes.
+fn connections_max() -> u64 {
+    crate::proc::open_files_max().saturating_sub(FILES_OF_A_SERVER).min(CONNECTIONS_MAX)
+}
+
 impl Ground {
+    /// Refuses more sockets than a server that was started here has files for, before thousands have signed in.
+    pub fn has_room_for(&self, sockets: usize) -> Result<()> {
+        let room = connections_max();
+        let is_ours = self.stack.is_some();
+        ensure!(
+            !is_ours || sockets as u64 <= room,
+            "a server that may open {} files takes {room} sockets: raise `ulimit -Hn`, or lower --conns",
+            crate::proc::open_files_max()
+        );
+        Ok(())
+    }
+
     /// Starts what is needed.
     pub async fn start(cli: &Cli) -> Result<Self> {
         let common = cli.common().context("a scenario without messages has a ground of its own")?;
@@ -52,7 +69,7 @@ impl Ground {
             }
             _ => Stack::as_shipped().unlimited(),
         };
-        let connections = crate::proc::open_files_max().saturating_sub(FILES_OF_A_SERVER).min(CONNECTIONS_MAX);
+        let connections = connections_max();
         let mut builder = stack
             .set("http.connections_max", connections as i64)
             .set("gateway.sockets_max", connections as i64)

@@ -23,6 +23,7 @@ const SETTLE: Duration = Duration::from_secs(5);
 
 /// Opens the sockets and leaves them alone.
 pub async fn run(ground: &Ground, town: &Town, conns: usize, secs: u64) -> Result<Outcome> {
+    ground.has_room_for(conns)?;
     let people = town.settle(conns.max(2)).await?;
     let participants: Vec<Participant<'_>> = people.iter().map(|person| (person, None)).collect();
     let (first, rest) = participants.split_at(FIRST.min(participants.len() / 2));

@@ -4,11 +4,11 @@ use std::path::{Path, PathBuf};
 
 use age::secrecy::ExposeSecret;
 use age::x25519::Identity;
-use async_nats::jetstream::consumer::Info;
+use async_nats::jetstream::consumer::{Info, pull};
 use futures_util::TryStreamExt;
 use nepto_proto::ErrorCode;
 use nepto_sdk::model::{Body, Message};
-use nepto_sdk::{Client, Env, Event, ProfileLocation, SdkError};
+use nepto_sdk::{Client, Env, Event, ProfileLocation, SdkError, Wallet};
 use nepto_testkit::{Builder, Server, Stack, eventually, seconds};
 use tempfile::TempDir;
 
@@ -139,9 +139,15 @@ async fn stop(stack: &Stack) {
 async fn people_talk_before_during_and_after_a_backup_and_go_on_after_its_restore() {
     let place = Place::new(async |builder: Builder| builder.all().await).await;
     let stack = &place.stack;
-    let [alices, bobs] = [new_key(), new_key()];
+    let [alices, bobs, erins] = [new_key(), new_key(), new_key()];
     let alice = place.person("alice", &alices).await;
     let mut bob = place.person("bob", &bobs).await;
+    // she is away from before the backup until after the restore
+    let erin = place.person("erin", &erins).await;
+    erin.client.wait_keys().await;
+    erin.client.close().await;
+    let message = alice.client.send_text(erin.account(), "while you were away", None, None).unwrap();
+    alice.client.wait_sent(message.id.id).await.unwrap();
     // of hers too, and she will sign it out
     let phone = place.person("phone", &alices).await;
     alice.says(&bob, "hello").await.unwrap();
@@ -182,7 +188,7 @@ async fn people_talk_before_during_and_after_a_backup_and_go_on_after_its_restor
     let (alice_file, bob_file) = ((alice.account(), alice.client.device()), (bob.account(), bob.client.device()));
     bob.client.close().await;
     alice.client.close().await;
-    drop((alice, bob, phone, carol));
+    drop((alice, bob, erin, phone, carol));
     stop(stack).await;
     let refused = place.refusal(&backup, &[]).await;
     assert!(refused.contains("there are databases"), "{refused}");
@@ -199,7 +205,13 @@ async fn people_talk_before_during_and_after_a_backup_and_go_on_after_its_restor
     stop(stack).await;
 
     let said_by_restore = place.restore(&backup, &["--replace"]).await.unwrap();
-    assert!(said_by_restore.contains("sessions ended") && said_by_restore.contains("prekeys removed"));
+    let count = |what: &str| {
+        let line =
+            said_by_restore.lines().find(|line| line.ends_with(what)).unwrap_or_else(|| panic!("{said_by_restore}"));
+        line.split([' ', ':']).find_map(|word| word.parse::<u64>().ok()).unwrap()
+    };
+    assert_eq!(count("sessions ended"), 4, "of two devices of hers, and two others");
+    assert!(count("one-time prekeys removed") > 400, "of four devices, most of two hundred each");
     stack.api.restart().await.unwrap();
 
     // the signed-out device stays signed out, although the backup had its session
@@ -209,7 +221,8 @@ async fn people_talk_before_during_and_after_a_backup_and_go_on_after_its_restor
     // nobody gets a key that somebody else may have
     let dave = Person::join(stack).await.unwrap();
     let of_bob = dave.client.http().bundles(bob_file.0, &[]).await.unwrap();
-    assert!(of_bob.bundles.iter().all(|bundle| bundle.ec_prekey.is_none()));
+    assert_eq!(of_bob.bundles.len(), 1);
+    assert!(of_bob.bundles[0].ec_prekey.is_none());
     let message = dave.client.send_text(bob_file.0, "to somebody who is away", None, None).unwrap();
     dave.client.wait_sent(message.id.id).await.unwrap();
 
@@ -223,6 +236,12 @@ async fn people_talk_before_during_and_after_a_backup_and_go_on_after_its_restor
     })
     .await
     .unwrap();
+    let mut erin = place.person("erin", &erins).await;
+    let waited = |event: &Event| {
+        assert!(!matches!(event, Event::Undecryptable { .. }), "{event:?}");
+        matches!(event, Event::Request(message) if message.body == Body::Text("while you were away".to_owned()))
+    };
+    erin.until(|event| waited(event)).await.unwrap();
     alice.says(&bob, "we go on").await.unwrap();
     bob.says(&alice, "so do I").await.unwrap();
     let said: Vec<String> = said.into_iter().chain(["we go on", "so do I"].map(str::to_owned)).collect();
@@ -246,24 +265,41 @@ async fn databases_of_a_server_come_back_and_mailboxes_may_stay() {
     alice.says(&bob, "hello").await.unwrap();
     bob.hears_text("hello").await.unwrap();
     bob.client.accept(alice.account()).await.unwrap();
+    // an event that nobody works off before the backup
+    stack.worker.term().await.unwrap();
+    let another = Wallet::random(&Env::system()).unwrap();
+    alice.client.link_wallet(&alice.wallet().unwrap(), &another).await.unwrap();
+    let waiting = async || -> (u64, usize) {
+        let events = stack.nats.jetstream().await.unwrap().get_stream("EVENTS").await.unwrap();
+        let consumer = events.get_consumer::<pull::Config>("assets-wallets").await.unwrap();
+        (consumer.cached_info().num_pending, consumer.cached_info().num_ack_pending)
+    };
+    eventually(seconds(10), async || Ok(waiting().await.0 > 0)).await.unwrap();
     let backup = place.back_up().await.unwrap();
+    stack.worker.restart().await.unwrap();
+    eventually(seconds(10), async || Ok(waiting().await == (0, 0))).await.unwrap();
     bob.client.close().await;
     // in his mailbox only, and in no backup
     alice.says(&bob, "after the backup").await.unwrap();
     alice.client.close().await;
     drop((alice, bob));
     stop(stack).await;
-    database.term().await.unwrap();
     let folder = database_folder(stack);
+    let at = text(&folder);
+    let refused = place.refusal(&backup, &["--replace", "--keep-mailboxes", "--databases-to", &at]).await;
+    assert!(refused.contains("runs, and must be stopped first"), "{refused}");
+    database.term().await.unwrap();
     let refused = place.refusal(&backup, &["--replace", "--keep-mailboxes"]).await;
     assert!(refused.contains("--databases-to"), "{refused}");
     std::fs::remove_dir_all(&folder).unwrap();
     let folder = text(&folder);
     place.restore(&backup, &["--replace", "--keep-mailboxes", "--databases-to", &folder]).await.unwrap();
+    assert!(waiting().await.0 > 0, "the event waits again");
     database.restart().await.unwrap();
     for server in stack.servers() {
         server.restart().await.unwrap();
     }
+    eventually(seconds(10), async || Ok(waiting().await == (0, 0))).await.unwrap();
     let mut bob = place.person("bob", &bobs).await;
     bob.hears_text("after the backup").await.unwrap();
     let alice = place.person("alice", &alices).await;
