@@ -27,6 +27,8 @@ const OF_ONE_PERSON: [&str; 7] = [
 const FILES_OF_A_SERVER: u64 = 1_000;
 /// Connections of a server at most, where files have no bound.
 const CONNECTIONS_MAX: u64 = 1_000_000;
+/// Places that prefixes which have some already don't get.
+const PLACES_SPARE: u64 = 200;
 /// Messages that may wait for one device.
 const MAILBOX_MESSAGES_MAX: i64 = 10_000_000;
 
@@ -46,7 +48,8 @@ fn connections_max() -> u64 {
 impl Ground {
     /// Refuses more sockets than a server that was started here has files for, before thousands have signed in.
     pub fn has_room_for(&self, sockets: usize) -> Result<()> {
-        let room = connections_max();
+        // the last places are for prefixes that have none yet
+        let room = connections_max().saturating_sub(PLACES_SPARE);
         let is_ours = self.stack.is_some();
         ensure!(
             !is_ours || sockets as u64 <= room,

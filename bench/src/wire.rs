@@ -25,8 +25,8 @@ use crate::stamp::{STAMP_BYTES, Stamp};
 /// A WebSocket to a gateway.
 pub type Socket = WebSocketStream<MaybeTlsStream<TcpStream>>;
 
-/// Connections from one local address: there are 28,000 ports for outgoing ones.
-const CONNECTIONS_PER_ADDRESS: usize = 25_000;
+/// Sockets come from so many prefixes of the loopback: one alone gets a share of the places only, and an address has so many ports.
+const PREFIXES: usize = 250;
 /// Buffer of a connection in each direction.
 const BUFFER_BYTES: usize = 4 * 1024;
 /// From connecting to `Welcome`.
@@ -68,12 +68,12 @@ async fn greet(url: &str, token: &str, number: usize) -> Result<Socket> {
 async fn connect(host: &str, port: u16, number: usize) -> Result<TcpStream> {
     let mut addresses = tokio::net::lookup_host((host, port)).await?;
     let address = addresses.next().with_context(|| format!("{host} has no address"))?;
-    let block = u8::try_from(number / CONNECTIONS_PER_ADDRESS).context("too many connections")?;
-    if block == 0 || !address.ip().is_loopback() || !address.is_ipv4() {
+    if !address.ip().is_loopback() || !address.is_ipv4() {
         return Ok(TcpStream::connect(address).await?);
     }
     let socket = TcpSocket::new_v4()?;
-    socket.bind(SocketAddr::new(IpAddr::V4(Ipv4Addr::new(127, 0, 0, 1 + block)), 0))?;
+    let prefix = (number % PREFIXES) as u8;
+    socket.bind(SocketAddr::new(IpAddr::V4(Ipv4Addr::new(127, 0, prefix, 1)), 0))?;
     Ok(socket.connect(address).await?)
 }
 
