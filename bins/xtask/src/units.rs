@@ -76,7 +76,7 @@ fn systemd_understands_every_line() {
 #[test]
 fn every_role_has_its_unit() {
     let services = units("service");
-    for role in ["all", "api", "gateway", "worker", "watcher", "cron", "database", "provision", "backup"] {
+    for role in ["all", "api", "gateway", "worker", "watcher", "cron", "database", "provision", "backup", "restore"] {
         let starts = format!("/usr/bin/nepto-server {role}");
         let has =
             services.values().any(|unit| setting(unit, "ExecStart").is_some_and(|line| line.starts_with(&starts)));

@@ -1,5 +1,7 @@
 //! `compose/`, as somebody with Docker starts it.
 
+mod backups;
+
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
 use std::net::{IpAddr, Ipv4Addr, TcpListener};
@@ -114,6 +116,7 @@ impl Deployment {
         compose.args(["--project-name", PROJECT, "--profile", profile]).current_dir(&self.folder);
         // people outside of this machine must find this port and no other
         compose.env("NEPTO_BIND", "0.0.0.0").env("NEPTO_PORT", self.port.to_string()).env("NEPTO_IMAGE", IMAGE);
+        compose.env("NEPTO_BACKUP_RECIPIENTS", backups::RECIPIENT);
         // a machine that is a container itself may not raise it
         if let Some(most) = getrlimit(Resource::Nofile).maximum.filter(|most| *most < OPEN_FILES) {
             compose.env("NEPTO_OPEN_FILES", most.to_string());
@@ -157,6 +160,7 @@ impl Deployment {
         self.wait_until_well()?;
         self.talk(people, "gm after a restart of everything")?;
         self.upgrade(profile, people)?;
+        self.lose_everything(profile, people)?;
         said(self.compose(profile).arg("down"))?;
         if is_first {
             self.move_elsewhere(profile, people)?;
@@ -182,13 +186,10 @@ impl Deployment {
         let page = fs::read_to_string(self.folder.join("README.md"))?;
         let volumes = page.split("for volume in ").nth(1).and_then(|rest| rest.split(';').next());
         let volumes: Vec<&str> = volumes.context("the page names no volumes")?.split_whitespace().collect();
-        let place = |volume: &str| {
-            self.engine.say(&["volume", "inspect", "--format", "{{.Mountpoint}}", &format!("{PROJECT}_{volume}")])
-        };
         let tar = |arguments: [&str; 2], volume: &str| {
             let file = self.work.join(volume).with_extension("tar");
             let mut tar = Command::new("tar");
-            tar.args(arguments).arg("--directory").arg(place(volume)?).arg("--file").arg(file);
+            tar.args(arguments).arg("--directory").arg(self.mountpoint(volume)?).arg("--file").arg(file);
             said(if arguments[0] == "--create" { tar.arg(".") } else { &mut tar })
         };
         for volume in &volumes {
@@ -292,6 +293,11 @@ impl Deployment {
     fn log(&self, container: &str) -> Result<String> {
         let output = self.engine.docker().args(["logs", "--tail", "30", container]).output()?;
         Ok(String::from_utf8_lossy(&[output.stdout, output.stderr].concat()).into_owned())
+    }
+
+    /// Where a volume is on this machine.
+    fn mountpoint(&self, volume: &str) -> Result<String> {
+        self.engine.say(&["volume", "inspect", "--format", "{{.Mountpoint}}", &format!("{PROJECT}_{volume}")])
     }
 
     /// Every file of the volumes for secrets and token keys, with what is secret in it.

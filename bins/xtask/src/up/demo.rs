@@ -85,7 +85,7 @@ impl Stage<'_> {
     }
 
     /// With a new wallet the first time, with the same one from then on.
-    fn sign_in(&self, who: &str) -> Result<()> {
+    pub fn sign_in(&self, who: &str) -> Result<()> {
         let wallet = self.folder.join(format!("{who}.wallet.json"));
         let flag = if wallet.exists() { "--keystore" } else { "--new-keystore" };
         let (wallet, password) = (short(&wallet), short(&self.passphrase()));

@@ -140,6 +140,10 @@ fn the_operators_book_explains_every_metric_and_no_other() {
     }
 }
 
-/// Written to a file beside the last backup, for the exporter of its host.
-const FROM_ELSEWHERE: [&str; 3] =
-    ["nepto_backup_last_success_timestamp_seconds", "nepto_backup_last_success_bytes", "nepto_backup_failed"];
+/// Written to a file beside the last backup, and to one beside its copy, for the exporter of their host.
+const FROM_ELSEWHERE: [&str; 4] = [
+    "nepto_backup_last_success_timestamp_seconds",
+    "nepto_backup_last_success_bytes",
+    "nepto_backup_failed",
+    "nepto_backup_copy_failed",
+];

@@ -10,9 +10,10 @@ use toml::{Table, Value};
 
 use super::{ConfigError, UnknownName};
 
-/// Variables of other programs of ours, which are no settings of the server.
-const OTHER_VARIABLES: [&str; 15] = [
+/// Variables of other programs of ours and of the units in `systemd/`, which are no settings of the server.
+const OTHER_VARIABLES: [&str; 16] = [
     "NEPTO_CONFIG",
+    "NEPTO_ARGUMENTS",
     "NEPTO_CRASH_AT",
     "NEPTO_REFUSE_UNDECLARED",
     "NEPTO_PROFILE",
@@ -279,6 +280,26 @@ mod tests {
         std::fs::remove_file(&file).unwrap();
         let missing = read(&[("NEPTO_STORE__URL__FILE", path)]).unwrap_err().to_string();
         assert!(missing.contains("can't be read") && missing.contains(path), "{missing}");
+    }
+
+    #[test]
+    fn what_units_have_in_their_environment_is_no_unknown_setting() {
+        let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../systemd");
+        let mut found = 0;
+        for entry in std::fs::read_dir(folder).unwrap() {
+            let path = entry.unwrap().path();
+            // that one is SurrealDB's program, and reads none of our settings
+            if !path.is_file() || path.ends_with("nepto-database.service") {
+                continue;
+            }
+            let unit = std::fs::read_to_string(path).unwrap();
+            let words = unit.split(|c: char| !(c.is_ascii_alphanumeric() || c == '_'));
+            for name in words.filter(|word| word.starts_with("NEPTO_") && !word.contains("__")) {
+                assert!(OTHER_VARIABLES.contains(&name), "a unit sets {name}, which a process would refuse");
+                found += 1;
+            }
+        }
+        assert!(found >= 10, "{found}");
     }
 
     #[test]
