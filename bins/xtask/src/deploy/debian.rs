@@ -4,10 +4,10 @@ use std::fs;
 use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 use std::process::Command;
-use std::sync::atomic::AtomicBool;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
-use anyhow::{Context, Result, bail, ensure};
+use anyhow::{Context, Result, anyhow, bail, ensure};
 use clap::Args;
 
 use super::engine::said;
@@ -80,14 +80,12 @@ pub fn run(paths: &Paths, options: &Options) -> Result<()> {
     demo::play(&people)?;
 
     for (what, package) in [("upgrade", &second), ("going back", &first)] {
-        println!("\n== {what}\n");
-        let text = format!("sent before {what}");
-        people.says(ALICE, BOB, &text)?;
+        println!("\n== {what}, while somebody writes\n");
         let before = host.pid("nepto-all")?;
-        host.run(&["dpkg", "--install", &inside(package)])?;
+        let sent = write_during(&people, what, || host.run(&["dpkg", "--install", &inside(package)]))?;
         ensure!(host.pid("nepto-all")? != before, "{what} left the old process");
         ensure!(fs::read_to_string(&configuration)? == edited, "{what} changed the configuration");
-        people.hears(BOB, &text)?;
+        people.hears_all(BOB, &sent)?;
     }
 
     println!("\n== an upgrade that does not take the configuration\n");
@@ -117,6 +115,34 @@ pub fn run(paths: &Paths, options: &Options) -> Result<()> {
     ensure!(left.is_empty(), "purging left {left}");
     println!("\nEverything held.");
     Ok(())
+}
+
+/// One message after the other for as long as `work` takes, none of which may fail. Returns what was sent.
+fn write_during(people: &Stage<'_>, what: &str, work: impl FnOnce() -> Result<String>) -> Result<Vec<String>> {
+    let done = AtomicBool::new(false);
+    let write = || -> Result<(Vec<String>, Duration)> {
+        let (mut sent, mut longest) = (Vec::new(), Duration::ZERO);
+        loop {
+            let (last, started) = (done.load(Ordering::SeqCst), Instant::now());
+            let text = format!("{what}, message {}.", sent.len() + 1);
+            people.says(ALICE, BOB, &text)?;
+            sent.push(text);
+            longest = longest.max(started.elapsed());
+            if last {
+                return Ok((sent, longest));
+            }
+        }
+    };
+    let (worked, wrote) = std::thread::scope(|scope| {
+        let writer = scope.spawn(write);
+        let worked = work();
+        done.store(true, Ordering::SeqCst);
+        (worked, writer.join())
+    });
+    worked?;
+    let (sent, longest) = wrote.map_err(|_| anyhow!("the writer panicked"))??;
+    println!("  {} messages, of which one took {:.1} s.\n", sent.len(), longest.as_secs_f64());
+    Ok(sent)
 }
 
 /// Debian's own checker, which must find nothing.
@@ -162,8 +188,11 @@ impl Host {
         remove_network();
         said(Command::new("ip").args(["netns", "add", NETWORK]))?;
         said(Command::new("ip").args(["-n", NETWORK, "link", "set", "lo", "up"]))?;
+        // where systemd runs, it makes a scope for the host; where it does not, there is nobody to ask
+        let scope = if Path::new("/run/systemd/system").is_dir() { None } else { Some("--keep-unit") };
         let process = Launch::new("host", &program, work)
-            .arguments(["--quiet", "--boot", "--register=no", "--keep-unit", "--console=pipe"])
+            .arguments(["--quiet", "--boot", "--register=no", "--console=pipe"])
+            .arguments(scope)
             .arguments([format!("--network-namespace-path=/run/netns/{NETWORK}")])
             .arguments(["--directory".as_ref(), root.as_os_str()])
             .start()?;
@@ -188,7 +217,7 @@ impl Host {
 
     fn command(&self, words: &[&str]) -> Command {
         let mut command = Command::new("nsenter");
-        command.args(["--target", &self.init, "--mount", "--uts", "--ipc", "--pid", "--net", "--root", "--wd=/"]);
+        command.args(["--target", &self.init, "--mount", "--uts", "--ipc", "--pid", "--net", "--root", "--wdns=/"]);
         command.args(words).env_clear();
         command.env("PATH", "/usr/sbin:/usr/bin:/sbin:/bin").env("DEBIAN_FRONTEND", "noninteractive");
         command

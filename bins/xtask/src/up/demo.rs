@@ -113,11 +113,21 @@ impl Stage<'_> {
 
     /// Receives a message, and fails if it is another one.
     pub fn hears(&self, who: &str, text: &str) -> Result<()> {
-        let heard = self.shown(who, &["inbox", "--wait", "30"])?;
-        // the client wraps long lines
-        let words = |text: &str| text.split_whitespace().collect::<Vec<_>>().join(" ");
-        if !words(&heard).contains(text) {
-            bail!("{who} should have received {text:?}");
+        self.hears_all(who, &[text.to_owned()])
+    }
+
+    /// Receives messages, and fails if one of them is missing when none of them comes any more.
+    pub fn hears_all(&self, who: &str, texts: &[String]) -> Result<()> {
+        let mut missing = texts.to_vec();
+        while !missing.is_empty() {
+            let heard = self.shown(who, &["inbox", "--wait", "30"])?;
+            // the client wraps long lines
+            let heard = heard.split_whitespace().collect::<Vec<_>>().join(" ");
+            let before = missing.len();
+            missing.retain(|text| !heard.contains(text.as_str()));
+            if missing.len() == before {
+                bail!("{who} should have received {missing:?}");
+            }
         }
         Ok(())
     }
