@@ -197,6 +197,24 @@ impl Core {
         Ok(txn.commit(Durability::Now)?)
     }
 
+    /// Whom the server must be told again that this account blocks: it was restored, and may have forgotten. Nobody, if it was told.
+    pub fn blocks_to_say(&self) -> Result<Vec<AccountId>, SdkError> {
+        match self.store.begin().blocks_forgotten()? {
+            true => Ok(self.conversations(ConversationState::Blocked)?.iter().map(|blocked| blocked.peer).collect()),
+            false => Ok(Vec::new()),
+        }
+    }
+
+    /// The server was told.
+    pub fn said_blocks(&mut self) -> Result<(), SdkError> {
+        let txn = self.store.begin();
+        if txn.blocks_forgotten()? {
+            txn.set_blocks_forgotten(false)?;
+            txn.commit(Durability::Now)?;
+        }
+        Ok(())
+    }
+
     /// Takes over what the user decided on another device. A conversation that was begun here stays accepted.
     pub fn decided_elsewhere(&mut self, peer: AccountId, state: ConversationState) -> Result<(), SdkError> {
         let txn = self.store.begin();

@@ -50,10 +50,15 @@ impl Origin {
 }
 
 impl Core {
-    /// The place to resume from. Another epoch means that the mailbox was recreated and begins at 0.
+    /// The place to resume from. Another epoch means that the mailbox was recreated and begins at 0. Then the server was restored from
+    /// a backup, maybe from before somebody was blocked.
     pub fn welcomed(&mut self, epoch: u64) -> Result<(), SdkError> {
         let txn = self.store.begin();
-        if txn.cursor()?.is_none_or(|cursor| cursor.epoch != epoch) {
+        let known = txn.cursor()?;
+        if known.is_none_or(|cursor| cursor.epoch != epoch) {
+            if known.is_some() {
+                txn.set_blocks_forgotten(true)?;
+            }
             txn.set_cursor(MailboxCursor { epoch, seq: 0 })?;
             txn.commit(Durability::Now)?;
         }

@@ -16,7 +16,7 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use anyhow::{Context, bail, ensure};
-use async_nats::jetstream;
+use async_nats::jetstream::{self, stream};
 use nepto_files::Readers;
 use nepto_kit::clock::{Clock, Random};
 use nepto_kit::config::Database;
@@ -331,9 +331,7 @@ impl<'a> Restoring<'a> {
             println!("The images of tokens were not all put back, and are fetched again: {error:#}.");
         }
         println!("Restored. Start the servers; everybody signs in again with their wallet, and has what they had.");
-        println!(
-            "Who lost a wallet or a device since the backup removes it again; blocks since then are to be looked at."
-        );
+        println!("Who lost a wallet or a device since the backup removes it again.");
         Ok(())
     }
 
@@ -379,6 +377,8 @@ impl<'a> Restoring<'a> {
         reader: &mut Reader<R>,
     ) -> anyhow::Result<()> {
         if self.keeps(name) {
+            // clients say again what the server forgot, when they see that it was restored
+            self.begin_epoch(name).await?;
             println!("the stream {name} is left as it is");
             return Ok(());
         }
@@ -397,6 +397,15 @@ impl<'a> Restoring<'a> {
         restored.with_context(|| format!("NATS does not take the stream {name} back"))?;
         stream_copy::resume(&self.jetstream, name).await?;
         progress.done();
+        Ok(())
+    }
+
+    /// A new epoch for a stream that stays, beside databases that went back.
+    async fn begin_epoch(&self, name: &str) -> anyhow::Result<()> {
+        let stream = self.jetstream.get_stream(name).await?;
+        let mut config = serde_json::to_value(&stream.cached_info().config)?;
+        nats::restored_config(&mut config, &self.config.nats, &self.clock);
+        self.jetstream.update_stream(serde_json::from_value::<stream::Config>(config)?).await?;
         Ok(())
     }
 

@@ -138,6 +138,7 @@ const INSTALLATION: &[u8] = b"installation";
 const REGISTRATION: &[u8] = b"registration";
 const TOKENS: &[u8] = b"tokens";
 const CURSOR: &[u8] = b"cursor";
+const BLOCKS_FORGOTTEN: &[u8] = b"blocks_forgotten";
 const SETTINGS: &[u8] = b"settings";
 const KEY_STATE: &[u8] = b"keys";
 const NODES: &[u8] = b"nodes";
@@ -171,6 +172,15 @@ impl Txn<'_> {
     pub fn cursor(&self) -> Result<Option<MailboxCursor>, StoreError> {
         self.get_json(Table::Profile, CURSOR)
     }
+    /// Whether the server may have forgotten whom this account blocks.
+    pub fn blocks_forgotten(&self) -> Result<bool, StoreError> {
+        Ok(self.get_json(Table::Profile, BLOCKS_FORGOTTEN)?.unwrap_or(false))
+    }
+
+    pub fn set_blocks_forgotten(&self, forgotten: bool) -> Result<(), StoreError> {
+        self.put_json(Table::Profile, BLOCKS_FORGOTTEN, &forgotten)
+    }
+
     pub fn set_cursor(&self, cursor: MailboxCursor) -> Result<(), StoreError> {
         self.put_json(Table::Profile, CURSOR, &cursor)
     }

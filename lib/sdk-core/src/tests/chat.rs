@@ -65,6 +65,22 @@ fn a_stranger_is_a_request_and_learns_nothing_until_accepted() {
 }
 
 #[test]
+fn a_server_that_was_restored_is_told_again_whom_we_block() {
+    let (_, mut a, b) = friends();
+    a.core.decide(b.account(), ConversationState::Blocked).unwrap();
+    a.core.welcomed(1).unwrap();
+    assert_eq!(a.core.blocks_to_say().unwrap(), []);
+    // as often as it takes, however often the process ends in between
+    for _ in 0..2 {
+        a.core.welcomed(2).unwrap();
+        assert_eq!(a.core.blocks_to_say().unwrap(), [b.account()]);
+    }
+    a.core.said_blocks().unwrap();
+    a.core.welcomed(2).unwrap();
+    assert_eq!(a.core.blocks_to_say().unwrap(), []);
+}
+
+#[test]
 fn a_blocked_account_leaves_no_trace() {
     let (mut world, mut a, mut b) = friends();
     let alice = a.account();

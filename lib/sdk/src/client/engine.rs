@@ -343,6 +343,11 @@ impl Inner {
 
     /// Takes over what was decided about contacts on other devices.
     async fn sync_contacts(&self) -> Result<(), SdkError> {
+        let blocked = self.core().blocks_to_say()?;
+        for peer in blocked {
+            self.http.set_consent(peer, Consent::Blocked).await?;
+        }
+        self.core().said_blocks()?;
         let mut after = None;
         for _ in 0..CONTACT_PAGES_MAX {
             let page = self.http.contacts(after, CONTACTS_PAGE).await?;

@@ -7,6 +7,7 @@ use age::x25519::Identity;
 use async_nats::jetstream::consumer::{Info, pull};
 use futures_util::TryStreamExt;
 use nepto_proto::ErrorCode;
+use nepto_proto::api::accounts::Consent;
 use nepto_sdk::model::{Body, Message};
 use nepto_sdk::{Client, Env, Event, ProfileLocation, SdkError, Wallet};
 use nepto_testkit::{Builder, Server, Stack, eventually, seconds};
@@ -267,6 +268,8 @@ async fn databases_of_a_server_come_back_and_mailboxes_may_stay() {
     alice.says(&bob, "hello").await.unwrap();
     bob.hears_text("hello").await.unwrap();
     bob.client.accept(alice.account()).await.unwrap();
+    let mallory = Person::join(stack).await.unwrap();
+    mallory.client.close().await;
     // an event that nobody works off before the backup
     stack.worker.term().await.unwrap();
     let another = Wallet::random(&Env::system()).unwrap();
@@ -283,6 +286,7 @@ async fn databases_of_a_server_come_back_and_mailboxes_may_stay() {
     bob.client.close().await;
     // in his mailbox only, and in no backup
     alice.says(&bob, "after the backup").await.unwrap();
+    alice.client.block(mallory.account()).await.unwrap();
     alice.client.close().await;
     drop((alice, bob));
     stop(stack).await;
@@ -305,6 +309,13 @@ async fn databases_of_a_server_come_back_and_mailboxes_may_stay() {
     let mut bob = place.person("bob", &bobs).await;
     bob.hears_text("after the backup").await.unwrap();
     let alice = place.person("alice", &alices).await;
+    // she says again whom she blocked
+    let blocks = async || {
+        let contacts = alice.client.http().contacts(None, 100).await?.contacts;
+        let found = contacts.iter().find(|contact| contact.account.account == mallory.account());
+        Ok(found.is_some_and(|contact| contact.consent == Consent::Blocked))
+    };
+    eventually(seconds(10), blocks).await.unwrap();
     bob.says(&alice, "and on").await.unwrap();
     has_each_once(&alice, &bob, &["hello", "after the backup", "and on"].map(str::to_owned)).await;
 }
