@@ -190,7 +190,8 @@ mod tests {
         assert_eq!(note(&db, 2).then("RETURN $count").run::<i64>().await.unwrap(), 2);
         let versions: Vec<Option<i64>> =
             db.rows("SELECT VALUE version FROM outbox ORDER BY version", vars! {}).await.unwrap();
-        assert_eq!(versions, [None, None, Some(1), Some(2)]);
+        let [None, None, Some(first), Some(second)] = versions[..] else { panic!("{versions:?}") };
+        assert!(0 < first && first < second, "{versions:?}");
     }
 
     #[tokio::test]

@@ -142,7 +142,8 @@ async fn what_a_worker_has_to_tell_waits_for_no_api() {
     let (account, wallet) = (person.account(), person.wallet().unwrap().address().to_string());
     stack.api.term().await.unwrap();
     let mut told = stack.nats.client().await.unwrap().subscribe(DeviceRemoved::subject()).await.unwrap();
-    let event = serde_json::to_vec(&WalletUnlinked { account, wallet, version: 2 }).unwrap();
+    // newer than anything that was told
+    let event = serde_json::to_vec(&WalletUnlinked { account, wallet, version: 9_999_999_999_999 }).unwrap();
     let jetstream = stack.nats.jetstream().await.unwrap();
     jetstream.publish(WalletUnlinked::subject(), event.into()).await.unwrap().await.unwrap();
     // the worker removes the device, and says so; the sessions end when there is an API again
