@@ -4,6 +4,7 @@
 //! sources instead, and builds it, once for each version of itself: also with unwinding, so that a panic in a cipher is an
 //! error here as it is natively.
 
+use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::{Command, ExitCode};
 
@@ -31,6 +32,8 @@ pub fn run(paths: &Paths) -> Result<ExitCode> {
     // the tool of the version that `Cargo.lock` names; the two must be the same
     let bind = ["run", "--quiet", "--locked", "--package", "xtask", "--features", "bind", "--bin", "bind", "--"];
     tools::run(cargo::command(paths).args(bind).arg(&module).arg(&bound))?;
+    // Node of Debian 12 takes a module of its own accord for the older kind
+    fs::write(bound.join("package.json"), "{ \"type\": \"module\" }\n")?;
     let tests = paths.root.join(CRATE).join("test");
     npm::install(&tests)?;
     cargo::run(Command::new("node").args(["--test", "core.test.mjs"]).current_dir(tests).env("NEPTO_WASM", bound))
