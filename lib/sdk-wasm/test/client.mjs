@@ -1,10 +1,13 @@
 // What a page does around the core: it fetches, and holds the socket.
+import { webcrypto } from 'node:crypto';
 import { readFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { pathToFileURL } from 'node:url';
 import { HOST } from './server.mjs';
 import { Wallet } from './wallet.mjs';
 
+// as in a browser; Node has it by itself from 19 on
+globalThis.crypto ??= webcrypto;
 const folder = process.env.NEPTO_WASM;
 if (!folder) throw new Error('NEPTO_WASM is not set: run `cargo xtask wasm`');
 const core = await import(pathToFileURL(join(folder, 'nepto_sdk_wasm.js')));
