@@ -1,4 +1,4 @@
-//! The archive: programs, units, configuration, documents, `compose/` and `observability/`, in the places that they have in the repository.
+//! The archive: programs with the licences of what is in them, units, configuration, documents, `compose/` and `observability/`, in the places that they have in the repository.
 
 use std::fs;
 use std::os::unix::fs::PermissionsExt;
@@ -7,7 +7,7 @@ use std::process::Command;
 
 use anyhow::{Context, Result};
 
-use super::{PROGRAMS, Release, empty};
+use super::{PROGRAMS, Release, empty, licences};
 use crate::tools;
 
 /// What goes in beside the programs.
@@ -32,6 +32,7 @@ pub fn write(release: &Release<'_>) -> Result<PathBuf> {
         let is_program = fs::metadata(&to)?.permissions().mode() & 0o100 != 0;
         fs::set_permissions(&to, fs::Permissions::from_mode(if is_program { 0o755 } else { 0o644 }))?;
     }
+    fs::write(folder.join(licences::NAME), licences::text(&release.parts)?)?;
     let archive = release.output.join(format!("{name}.tar.gz"));
     pack(&stage, &name, &archive, &release.epoch)?;
     fs::remove_dir_all(&stage)?;

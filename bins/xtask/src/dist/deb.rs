@@ -6,7 +6,7 @@ use std::process::Command;
 
 use anyhow::{Context, Result, bail};
 
-use super::{PROGRAMS, Release, archive, empty};
+use super::{PROGRAMS, Release, archive, empty, licences};
 use crate::cargo;
 use crate::tools;
 
@@ -24,6 +24,7 @@ pub fn write(release: &Release<'_>, revision: &str) -> Result<PathBuf> {
     for name in PROGRAMS {
         archive::strip(&release.programs.join(name), &programs.join(name))?;
     }
+    fs::write(programs.join(licences::NAME), licences::text(&release.parts)?)?;
     let packages = stage.join("packages");
     fs::create_dir_all(&packages)?;
     let mut deb = Command::new(program);

@@ -7,8 +7,10 @@
 mod archive;
 mod deb;
 mod image;
+mod licences;
 mod sbom;
 
+use std::collections::BTreeMap;
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::{Command, ExitCode};
@@ -55,6 +57,16 @@ pub struct Release<'a> {
     pub programs: PathBuf,
     /// Where everything goes.
     output: PathBuf,
+    /// What the programs are made of.
+    parts: BTreeMap<sbom::Crate, sbom::Part>,
+}
+
+impl<'a> Release<'a> {
+    fn of(paths: &'a Paths, programs: PathBuf, output: PathBuf) -> Result<Self> {
+        fs::create_dir_all(&output)?;
+        let (version, epoch, parts) = (version(&paths.root)?, epoch(&paths.root)?, sbom::parts(paths)?);
+        Ok(Self { paths, version, epoch, programs, output, parts })
+    }
 }
 
 /// Makes everything that is asked for.
@@ -63,16 +75,15 @@ pub fn run(paths: &Paths, options: &Options) -> Result<ExitCode> {
         Some(folder) => std::path::absolute(folder)?,
         None => paths.target.join("dist-files"),
     };
-    fs::create_dir_all(&output)?;
-    let epoch = epoch(&paths.root)?;
-    let programs = build(paths, &options.profile, &epoch)?;
-    let release = Release { paths, version: version(&paths.root)?, epoch, programs, output };
+    let programs = build(paths, &options.profile, &epoch(&paths.root)?)?;
     if options.binaries_only {
+        fs::create_dir_all(&output)?;
         for program in PROGRAMS {
-            fs::copy(release.programs.join(program), release.output.join(program))?;
+            fs::copy(programs.join(program), output.join(program))?;
         }
         return Ok(ExitCode::SUCCESS);
     }
+    let release = Release::of(paths, programs, output)?;
     let mut made = vec![sbom::write(&release)?, archive::write(&release)?, deb::write(&release, REVISION)?];
     if options.image {
         made.push(image::write(&release)?);
@@ -86,10 +97,7 @@ pub fn run(paths: &Paths, options: &Options) -> Result<ExitCode> {
 
 /// The Debian package alone, of programs that are built already.
 pub fn package(paths: &Paths, profile: &str, output: &Path, revision: &str) -> Result<PathBuf> {
-    fs::create_dir_all(output)?;
-    let programs = programs(paths, profile);
-    let (version, epoch) = (version(&paths.root)?, epoch(&paths.root)?);
-    deb::write(&Release { paths, version, epoch, programs, output: output.to_owned() }, revision)
+    deb::write(&Release::of(paths, programs(paths, profile), output.to_owned())?, revision)
 }
 
 /// Where a profile's programs are.
