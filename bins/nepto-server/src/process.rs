@@ -3,6 +3,7 @@
 use std::path::Path;
 use std::time::Duration;
 
+use nepto_kit::config::{Log, LogFormat};
 use nepto_kit::telemetry::{self, PrometheusHandle};
 use nepto_kit::traces::Exporter;
 use nepto_kit::{Config, Ctx, http, job, roll_call, seal, stream_levels};
@@ -23,7 +24,8 @@ pub fn run(role: Role, config: Config, file: Option<&Path>) -> anyhow::Result<()
     let in_runtime = runtime.enter();
     let exporter = Exporter::new(&config.traces, role.name(), &config.node.name)?;
     drop(in_runtime);
-    let metrics = telemetry::start(&config.log, exporter.as_ref(), role.name(), &nepto_domains::metrics())?;
+    let metrics =
+        telemetry::start(&logged(&role, &config.log), exporter.as_ref(), role.name(), &nepto_domains::metrics())?;
     if let Role::CheckConfig = role {
         println!("the configuration is valid");
         return Ok(());
@@ -65,6 +67,19 @@ pub fn run(role: Role, config: Config, file: Option<&Path>) -> anyhow::Result<()
         exporter.end();
     }
     ended
+}
+
+/// What is logged. A command says what it does by itself and returns what fails: beside that only warnings, unless the configuration
+/// asks for something else, and nothing of a store that is closed while its own tasks still run.
+fn logged(role: &Role, configured: &Log) -> Log {
+    match role {
+        Role::Backup(_) | Role::Restore(_) | Role::MoveDatabase { .. } | Role::DatabaseUsers(_)
+            if configured.filter == Log::default().filter =>
+        {
+            Log { filter: "warn,surrealdb_core::kvs=off".to_owned(), format: LogFormat::Text }
+        }
+        _ => configured.clone(),
+    }
 }
 
 async fn forget_chain(ctx: &Ctx, chain: u64) -> anyhow::Result<()> {
