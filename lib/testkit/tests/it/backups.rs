@@ -252,6 +252,10 @@ async fn people_talk_before_during_and_after_a_backup_and_go_on_after_its_restor
     has_each_once(&alice, &bob, &said).await;
     bob.client.wait_keys().await;
     assert_eq!(bob.client.http().key_count().await.unwrap().ec, 100);
+    // of the hundred before, the rest of which is in the backup, nobody gets one
+    let new = dave.client.http().bundles(bob.account(), &[]).await.unwrap();
+    let id = new.bundles[0].ec_prekey.as_ref().unwrap().id;
+    assert!(id > 100, "{id}");
     let phone = place.person("phone", &alices).await;
     phone.client.close().await;
     assert_ne!(Raw::open(stack, &phone.client, None).await.unwrap().epoch, epoch);
