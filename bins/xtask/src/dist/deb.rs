@@ -13,8 +13,27 @@ use crate::tools;
 /// Reads `[package.metadata.deb]`; a newer one may read it in another way.
 const VERSION: &str = "3.8.0";
 
+/// How much time a package takes, and how much room.
+#[derive(Debug, Clone, Copy)]
+pub enum Packed {
+    /// As others get it.
+    Small,
+    /// To be installed here, once.
+    Quickly,
+}
+
+impl Packed {
+    fn arguments(self) -> &'static [&'static str] {
+        match self {
+            Self::Small => &[],
+            // a lower level of xz; its gzip, as cargo-deb is built here, takes longer than any of them
+            Self::Quickly => &["--fast"],
+        }
+    }
+}
+
 /// Writes `nepto_<version>-<revision>_<architecture>.deb`.
-pub fn write(release: &Release<'_>, revision: &str) -> Result<PathBuf> {
+pub fn write(release: &Release<'_>, revision: &str, packed: Packed) -> Result<PathBuf> {
     let program = find_or_install(release)?;
     // cargo-deb takes programs from target/release alone: here they may be of any profile
     let stage = release.output.join("deb");
@@ -30,6 +49,7 @@ pub fn write(release: &Release<'_>, revision: &str) -> Result<PathBuf> {
     let mut deb = Command::new(program);
     deb.current_dir(&release.paths.root)
         .args(["--no-build", "--no-strip", "--locked", "--quiet", "--deb-revision", revision])
+        .args(packed.arguments())
         .arg("--manifest-path=bins/nepto-server/Cargo.toml")
         .arg("--output")
         .arg(&packages)

@@ -84,7 +84,8 @@ pub fn run(paths: &Paths, options: &Options) -> Result<ExitCode> {
         return Ok(ExitCode::SUCCESS);
     }
     let release = Release::of(paths, programs, output)?;
-    let mut made = vec![sbom::write(&release)?, archive::write(&release)?, deb::write(&release, REVISION)?];
+    let mut made =
+        vec![sbom::write(&release)?, archive::write(&release)?, deb::write(&release, REVISION, deb::Packed::Small)?];
     if options.image {
         made.push(image::write(&release)?);
     }
@@ -95,9 +96,9 @@ pub fn run(paths: &Paths, options: &Options) -> Result<ExitCode> {
     Ok(ExitCode::SUCCESS)
 }
 
-/// The Debian package alone, of programs that are built already.
+/// The Debian package alone, of programs that are built already, to be tried on this machine.
 pub fn package(paths: &Paths, profile: &str, output: &Path, revision: &str) -> Result<PathBuf> {
-    deb::write(&Release::of(paths, programs(paths, profile), output.to_owned())?, revision)
+    deb::write(&Release::of(paths, programs(paths, profile), output.to_owned())?, revision, deb::Packed::Quickly)
 }
 
 /// Where a profile's programs are.
