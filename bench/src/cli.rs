@@ -33,6 +33,19 @@ pub enum Scenario {
         #[command(flatten)]
         common: Common,
     },
+    /// What people notice while you restart, upgrade or kill parts of a running server (open loop, with --url)
+    Outages {
+        /// Connected devices, each of an account of its own
+        #[arg(long, default_value_t = 50)]
+        conns: usize,
+        /// Messages a second, over all devices
+        #[arg(long, default_value_t = 200)]
+        rate: u32,
+        #[command(flatten)]
+        phase: Phase,
+        #[command(flatten)]
+        common: Common,
+    },
     /// The most direct messages a second (closed loop)
     Max {
         /// Connected devices, each of an account of its own
@@ -145,6 +158,7 @@ impl Cli {
     pub const fn common(&self) -> Option<&Common> {
         match &self.scenario {
             Scenario::Dm { common, .. }
+            | Scenario::Outages { common, .. }
             | Scenario::Max { common, .. }
             | Scenario::Idle { common, .. }
             | Scenario::Siege { common, .. }

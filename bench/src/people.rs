@@ -4,13 +4,13 @@ use anyhow::{Context, Result};
 use futures_util::{StreamExt, TryStreamExt};
 use nepto_proto::api::ServerInfo;
 use nepto_proto::api::accounts::Consent;
-use nepto_proto::api::auth::SignIn;
+use nepto_proto::api::auth::{SignIn, Tokens, refresh_text};
 use nepto_proto::api::keys::{DeviceSetup, SignedPrekey};
 use nepto_proto::certificate::{Resource, WalletLink};
 use nepto_proto::siwe::SiweMessage;
 use nepto_proto::{AccountId, DeviceId, RegistrationId, xeddsa};
-use nepto_sdk::http::Http;
-use nepto_sdk::{Env, Wallet};
+use nepto_sdk::http::{Http, TokenSink};
+use nepto_sdk::{Env, SdkError, Wallet};
 use rand::{Rng, RngCore};
 
 use crate::show;
@@ -88,10 +88,11 @@ impl Town {
 
     /// Signs somebody new in.
     pub async fn sign_in(&self) -> Result<Person> {
-        let http = Http::with_client(self.client.clone(), &self.url, self.env.clone(), Box::new(()))?;
         let wallet = Wallet::random(&self.env)?;
         let mut rng = self.env.rng();
         let private: [u8; 32] = self.env.bytes();
+        let key = IdentityKey { private, domain: self.info.domain.clone(), env: self.env.clone() };
+        let http = Http::with_client(self.client.clone(), &self.url, self.env.clone(), Box::new(key))?;
         let identity = xeddsa::public_key(&private);
         let registration_id = RegistrationId::try_from(rng.random_range(1..=RegistrationId::MAX))?;
         let nonce = http.nonce().await?.nonce;
@@ -155,7 +156,34 @@ impl Town {
     }
 }
 
+/// What a device signs its refreshes with. Tokens are kept nowhere else than in its client.
+struct IdentityKey {
+    private: [u8; 32],
+    domain: String,
+    env: Env,
+}
+
+impl TokenSink for IdentityKey {
+    fn save(&self, _: &Tokens) -> Result<(), SdkError> {
+        Ok(())
+    }
+
+    fn forget(&self) -> Result<(), SdkError> {
+        Ok(())
+    }
+
+    fn sign_refresh(&self, refresh_token: &str) -> Result<Vec<u8>, SdkError> {
+        let text = refresh_text(&self.domain, refresh_token);
+        Ok(xeddsa::sign(&self.private, text.as_bytes(), &self.env.bytes()).to_vec())
+    }
+}
+
 impl Person {
+    /// Its client of the HTTP API.
+    pub const fn http(&self) -> &Http {
+        &self.http
+    }
+
     /// What opens a socket. Still good: a run may take longer than a token lives.
     pub async fn token(&self) -> Result<String> {
         Ok(self.http.access_token().await?)

@@ -82,6 +82,24 @@ pub fn encode(id: u32, kind: client_frame::Kind) -> Message {
     Message::Binary(ClientFrame { id, kind: Some(kind) }.encode_to_vec().into())
 }
 
+/// A message to somebody's only device.
+pub fn send_dm(to: &Person, client_msg_id: Vec<u8>, ciphertext: Bytes) -> SendDm {
+    let copy = DeviceCiphertext {
+        device: to.device.into(),
+        registration_id: to.registration_id.get(),
+        r#type: CiphertextType::Session.into(),
+        ciphertext,
+    };
+    SendDm {
+        client_msg_id,
+        to: to.account.to_vec(),
+        to_devices: vec![copy],
+        own_devices: Vec::new(),
+        recipient_only: false,
+        automatic: false,
+    }
+}
+
 /// A `SendDm` to one device, encoded once; each message is a copy with its own stamp.
 pub struct Template {
     frame: Vec<u8>,
@@ -97,20 +115,7 @@ impl Template {
         let mut ciphertext = vec![0; size.max(STAMP_BYTES)];
         rng.fill_bytes(&mut ciphertext);
         ciphertext[..STAMP_BYTES].copy_from_slice(&marks[1]);
-        let copy = DeviceCiphertext {
-            device: to.device.into(),
-            registration_id: to.registration_id.get(),
-            r#type: CiphertextType::Session.into(),
-            ciphertext: Bytes::from(ciphertext),
-        };
-        let send = SendDm {
-            client_msg_id: marks[0].to_vec(),
-            to: to.account.to_vec(),
-            to_devices: vec![copy],
-            own_devices: Vec::new(),
-            recipient_only: false,
-            automatic: false,
-        };
+        let send = send_dm(to, marks[0].to_vec(), ciphertext.into());
         let frame = ClientFrame { id: 1, kind: Some(client_frame::Kind::SendDm(send)) }.encode_to_vec();
         let find = |mark: &[u8]| frame.windows(STAMP_BYTES).position(|window| window == mark);
         let (id_at, ciphertext_at) = find(&marks[0]).zip(find(&marks[1])).context("a frame lacks what was put in")?;

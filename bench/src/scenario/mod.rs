@@ -4,6 +4,7 @@ mod dm;
 mod idle;
 mod max;
 mod offline;
+mod outages;
 mod siege;
 
 use std::sync::Arc;
@@ -43,6 +44,7 @@ pub async fn run(cli: &Cli, ground: &Ground) -> Result<Outcome> {
     let town = Town::find(&ground.url).await?;
     match &cli.scenario {
         Scenario::Dm { conns, rate, phase, .. } => dm::run(ground, &town, *conns, *rate, phase).await,
+        Scenario::Outages { conns, rate, phase, .. } => outages::run(ground, &town, *conns, *rate, phase).await,
         Scenario::Max { conns, window, phase, .. } => max::run(ground, &town, *conns, *window, phase).await,
         Scenario::Idle { conns, secs, .. } => idle::run(ground, &town, *conns, *secs).await,
         Scenario::Offline { count, size, devices, window, .. } => {

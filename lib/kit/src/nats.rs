@@ -31,6 +31,10 @@ use crate::health::Health;
 /// The declaration that is compiled into the server.
 const STREAMS: &str = include_str!("../../../nats/streams.toml");
 
+/// So often a server is asked whether it is still there. When the third question comes and none was answered, it is left for another
+/// one: a host that is off closes no connection.
+pub(crate) const PING_EVERY: Duration = Duration::from_secs(3);
+
 /// The largest time that a request to JetStream may take.
 pub const REQUEST_TIMEOUT: Duration = Duration::from_secs(5);
 
@@ -52,7 +56,7 @@ pub async fn connect(
         .request_timeout(Some(REQUEST_TIMEOUT))
         .subscription_capacity(1_024)
         .client_capacity(8_192)
-        .ping_interval(Duration::from_secs(10))
+        .ping_interval(PING_EVERY)
         .reconnect_delay_callback(reconnect_delay)
         .event_callback(move |event| {
             if matches!(event, async_nats::Event::Connected) {

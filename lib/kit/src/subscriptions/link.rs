@@ -27,9 +27,7 @@ use crate::nats::{self, Servers};
 
 /// From the first packet to the answer of the server that we are in.
 const CONNECT_WITHIN: Duration = Duration::from_secs(5);
-/// The server is asked so often whether it is still there,
-const PING_EVERY: Duration = Duration::from_secs(10);
-/// and so many questions may be open.
+/// So many questions whether the server is still there may be open.
 const PINGS_MAX: usize = 2;
 /// A question that the server answers with `PONG` when it has read everything before it.
 const PING: &[u8] = b"PING\r\n";
@@ -249,7 +247,7 @@ impl<'a> Serving<'a> {
 
     /// Only ends by losing the connection.
     async fn run(mut self) -> anyhow::Result<Infallible> {
-        let mut ping = interval_at(Instant::now() + PING_EVERY, PING_EVERY);
+        let mut ping = interval_at(Instant::now() + nats::PING_EVERY, nats::PING_EVERY);
         ping.set_missed_tick_behavior(MissedTickBehavior::Delay);
         self.say();
         // the first answer says that everything is subscribed again
