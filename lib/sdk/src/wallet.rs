@@ -79,9 +79,16 @@ impl Wallet {
             let what = if text.is_empty() { "is empty" } else { "is no keystore, or was cut off" };
             return Err(SdkError::Wallet(format!("{} {what}; use a copy of it", path.display())));
         }
-        PrivateKeySigner::decrypt_keystore(path, password)
-            .map(|signer| Self { signer, contract: None })
-            .map_err(|error| SdkError::Wallet(format!("{}: wrong password, or no keystore ({error})", path.display())))
+        PrivateKeySigner::decrypt_keystore(path, password).map(|signer| Self { signer, contract: None }).map_err(
+            |error| {
+                let why = match error.to_string().as_str() {
+                    // the mark of the contents is another one, which is all that a keystore can say about a password
+                    "Mac Mismatch" => "wrong password".to_owned(),
+                    why => format!("no keystore of version 3: {why}"),
+                };
+                SdkError::Wallet(format!("{}: {why}", path.display()))
+            },
+        )
     }
 
     /// Writes an encrypted keystore file into a folder, under this name or one that is drawn, readable by its owner alone. A
