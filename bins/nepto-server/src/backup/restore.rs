@@ -42,6 +42,9 @@ const ANSWER_WITHIN: Duration = Duration::from_secs(2);
 /// A file of the server's is smaller.
 const FILE_BYTES_MAX: u64 = 16 << 20;
 
+const BROKEN_OFF: &str =
+    "the restore broke off, and what is there now is half of it: start nothing, and run it again with --replace";
+
 type Identities = [Box<dyn age::Identity>];
 
 /// What `restore` is told.
@@ -282,15 +285,16 @@ impl<'a> Restoring<'a> {
 
     async fn run(&self, backup: &Backup) -> anyhow::Result<()> {
         if let Err(error) = self.make_ready(backup).await {
+            if self.stores.iter().any(|store| store.was_broken_off) {
+                return Err(error.context(BROKEN_OFF));
+            }
             for store in &self.stores {
                 // where it can't be removed, the next try does
                 drop(store.folder.forget_staging());
             }
             return Err(error.context("the databases can't be made ready; nothing was replaced"));
         }
-        self.replace(backup).await.context(
-            "the restore broke off, and what is there now is half of it: start nothing, and run it again with --replace",
-        )
+        self.replace(backup).await.context(BROKEN_OFF)
     }
 
     /// All databases, in folders beside those that they replace.
@@ -421,6 +425,8 @@ impl<'a> Restoring<'a> {
 struct Store {
     folder: Folder,
     owner: Option<Owner>,
+    /// A restore into it has begun before and not ended: what is in it may be a half, and stays closed until one has.
+    was_broken_off: bool,
     /// Held as long as this is there.
     _lock: File,
 }
@@ -432,7 +438,8 @@ impl Store {
             owner.map_or(Ok(()), |owner| owner.give(&made))?;
         }
         let lock = folder.lock()?;
-        Ok(Self { folder, owner, _lock: lock })
+        let was_broken_off = folder.is_staged();
+        Ok(Self { folder, owner, was_broken_off, _lock: lock })
     }
 }
 

@@ -50,11 +50,21 @@ impl Folder {
         }
     }
 
-    /// An empty folder in which databases are made ready. From now on nobody opens what is in this one.
+    /// Whether a restore has begun and not ended.
+    pub fn is_staged(&self) -> bool {
+        restoring::refuse_half_restored(&self.path).is_err()
+    }
+
+    /// An empty folder in which databases are made ready. From now on nobody opens what is in this one: one that is there stays,
+    /// and only what is in it goes.
     pub fn new_staging(&self) -> anyhow::Result<PathBuf> {
-        self.forget_staging()?;
         let staging = restoring::staging(&self.path);
         nepto_files::private_folder(&staging)?;
+        for name in names_in(&staging)? {
+            let left = staging.join(name);
+            let removed = if left.is_dir() { fs::remove_dir_all(&left) } else { fs::remove_file(&left) };
+            removed.with_context(|| format!("{} can't be removed", left.display()))?;
+        }
         Ok(staging)
     }
 
@@ -197,15 +207,14 @@ mod tests {
         let lock = folder.lock().unwrap();
         assert!(folder.lock().unwrap_err().to_string().contains("are open"));
         assert_eq!(folder.contents().unwrap(), [] as [OsString; 0]);
+        assert!(!folder.is_staged());
         for (name, text) in [("wal", "old"), ("manifest", "old"), (MAILBOXES, "")] {
             write(name, text);
         }
         let staging = folder.new_staging().unwrap();
-        fs::write(staging.join("left over"), "").unwrap();
-        let staging = {
-            assert_eq!(folder.new_staging().unwrap(), staging);
-            staging
-        };
+        fs::create_dir_all(staging.join("left over/in a folder")).unwrap();
+        assert_eq!(folder.new_staging().unwrap(), staging);
+        assert!(folder.is_staged() && names(&staging).is_empty());
         restoring::refuse_half_restored(root.path()).unwrap_err();
         for name in ["wal", "sstables", LOCK] {
             fs::write(staging.join(name), "new").unwrap();
