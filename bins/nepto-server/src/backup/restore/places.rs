@@ -90,8 +90,7 @@ impl Folder {
         let mut new = names_in(&staging)?;
         new.retain(|name| name != LOCK);
         move_all(&staging, &self.path, new)?;
-        for marker in [MAILBOXES, LOCK].map(|name| if name == LOCK { staging.join(name) } else { self.path.join(name) })
-        {
+        for marker in [self.path.join(MAILBOXES), staging.join(LOCK)] {
             match fs::remove_file(&marker) {
                 Err(error) if error.kind() != io::ErrorKind::NotFound => {
                     return Err(error).with_context(|| format!("{} can't be removed", marker.display()));
