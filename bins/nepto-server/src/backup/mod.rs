@@ -73,15 +73,12 @@ pub async fn run(config: &Config, configuration: Option<&Path>, arguments: &Argu
     let clock = Clock::default();
     let Backup { folder, keep, .. } = &config.backup;
     telling::can_be_told(&config.backup)?;
-    let owner = Owner::of(folder)?;
-    for made in nepto_files::private_folder(folder)? {
-        owner.map_or(Ok(()), |owner| owner.give(&made))?;
-    }
+    let owner = Owner::of_folder(folder)?;
     let alone = alone(folder)?;
     remove_unfinished(folder)?;
     let finished = async {
         let made = make(config, configuration, arguments, &clock).await?;
-        owner.map_or(Ok(()), |owner| owner.give(&made.path))?;
+        owner.give(&made.path)?;
         println!("Wrote {} ({} bytes, BLAKE3 {}).", made.path.display(), made.bytes, made.digest);
         for old in remove_old(folder, *keep, &made.path)? {
             println!("Removed {}.", old.display());

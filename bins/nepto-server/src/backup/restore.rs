@@ -346,7 +346,7 @@ impl<'a> Restoring<'a> {
                 let (folder, _) = nepto_domains::assets::kept_images(self.config)?;
                 let owner = Owner::of(&folder)?;
                 let restored = images::restore(&folder, reader.stream())?;
-                owner.map_or(Ok(()), |owner| owner.give(&folder))?;
+                owner.give(&folder)?;
                 println!("Put {restored} images of tokens into {}.", folder.display());
             }
         }
@@ -371,7 +371,7 @@ impl<'a> Restoring<'a> {
             }
         }
         databases.close().await?;
-        store.owner.map_or(Ok(()), |owner| owner.give(&folder)).with_context(|| folder.display().to_string())
+        store.owner.give(&folder).with_context(|| folder.display().to_string())
     }
 
     async fn stream<R: Read>(
@@ -424,7 +424,7 @@ impl<'a> Restoring<'a> {
 /// A folder for databases, which nobody else opens meanwhile.
 struct Store {
     folder: Folder,
-    owner: Option<Owner>,
+    owner: Owner,
     /// A restore into it has begun before and not ended: what is in it may be a half, and stays closed until one has.
     was_broken_off: bool,
     /// Held as long as this is there.
@@ -433,10 +433,7 @@ struct Store {
 
 impl Store {
     fn take(folder: Folder) -> anyhow::Result<Self> {
-        let owner = Owner::of(&folder.path)?;
-        for made in nepto_files::private_folder(&folder.path)? {
-            owner.map_or(Ok(()), |owner| owner.give(&made))?;
-        }
+        let owner = Owner::of_folder(&folder.path)?;
         let lock = folder.lock()?;
         let was_broken_off = folder.is_staged();
         Ok(Self { folder, owner, was_broken_off, _lock: lock })
@@ -454,14 +451,9 @@ async fn refuse_to_be_overheard(url: &str) -> anyhow::Result<()> {
 
 /// Writes a file of the server's, into a folder that may not be there yet.
 fn put(path: &Path, contents: &[u8], readers: Readers) -> anyhow::Result<()> {
-    let owner = Owner::of(path)?;
-    if let Some(folder) = path.parent() {
-        for made in nepto_files::private_folder(folder)? {
-            owner.map_or(Ok(()), |owner| owner.give(&made))?;
-        }
-    }
+    let owner = Owner::of_folder(path.parent().unwrap_or(Path::new("")))?;
     nepto_files::write(path, contents, readers)?;
-    owner.map_or(Ok(()), |owner| owner.give(path))?;
+    owner.give(path)?;
     println!("Wrote {}.", path.display());
     Ok(())
 }
