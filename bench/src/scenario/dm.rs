@@ -5,9 +5,9 @@ use std::time::Duration;
 use anyhow::Result;
 use tokio::time::sleep;
 
-use super::{Outcome, figures, notes, pairs, with_latency};
+use super::{Outcome, at_rate, notes, pairs};
 use crate::cli;
-use crate::figures::{CpuFigures, Figures, round};
+use crate::figures::{CpuFigures, Figures};
 use crate::ground::Ground;
 use crate::pacer;
 use crate::people::Town;
@@ -42,12 +42,8 @@ pub async fn run(ground: &Ground, town: &Town, conns: usize, rate: u32, phase: &
     let mut notes = notes(&counts);
     notes.push(("generator late by", show::quantiles(&counts.late)));
     let figures = Figures {
-        conns: people.len() as u64,
-        rate: Some(f64::from(rate)),
-        size: Some(phase.size as u64),
-        delivered_per_s: Some(round(counts.delivered_within(phase.secs) as f64 / phase.secs.max(1) as f64)),
         cpu_ms_per_1000: CpuFigures::new(cpu, counts.delivered[Phase::Measured as usize], ground.is_ours()),
-        ..with_latency(figures("dm", &counts), &counts)
+        ..at_rate("dm", &counts, people.len(), rate, phase)
     };
     Ok(Outcome { figures, notes, latency: Some(counts.latency), seconds: counts.seconds })
 }

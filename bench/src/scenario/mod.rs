@@ -12,7 +12,7 @@ use std::sync::Arc;
 use anyhow::Result;
 use hdrhistogram::Histogram;
 
-use crate::cli::{Cli, Scenario};
+use crate::cli::{self, Cli, Scenario};
 use crate::crowd::Crowd;
 use crate::figures::{self, Figures};
 use crate::ground::Ground;
@@ -86,6 +86,18 @@ fn figures(scenario: &'static str, counts: &Counts) -> Figures {
 fn with_latency(figures: Figures, counts: &Counts) -> Figures {
     let quantile = |q: f64| Some(figures::round(counts.latency.value_at_quantile(q) as f64 / 1_000.0));
     Figures { p50_ms: quantile(0.5), p95_ms: quantile(0.95), p99_ms: quantile(0.99), max_ms: quantile(1.0), ..figures }
+}
+
+/// The same of `conns` devices that wrote `rate` messages a second over all of them.
+fn at_rate(scenario: &'static str, counts: &Counts, conns: usize, rate: u32, phase: &cli::Phase) -> Figures {
+    let delivered_per_s = counts.delivered_within(phase.secs) as f64 / phase.secs.max(1) as f64;
+    Figures {
+        conns: conns as u64,
+        rate: Some(f64::from(rate)),
+        size: Some(phase.size as u64),
+        delivered_per_s: Some(figures::round(delivered_per_s)),
+        ..with_latency(figures(scenario, counts), counts)
+    }
 }
 
 /// What went wrong, and how long `stored` took.

@@ -17,10 +17,10 @@ use tokio::task::{JoinHandle, JoinSet};
 use tokio::time::{Instant, interval, sleep, sleep_until, timeout};
 use tokio_util::sync::CancellationToken;
 
-use super::{Outcome, figures, notes, with_latency};
+use super::{Outcome, at_rate, notes};
 use crate::cli;
 use crate::device::Command;
-use crate::figures::{CpuFigures, Figures, round};
+use crate::figures::{CpuFigures, Figures};
 use crate::ground::Ground;
 use crate::ledger::{Ledger, Seen};
 use crate::pacer;
@@ -102,12 +102,8 @@ pub async fn run(ground: &Ground, town: &Town, conns: usize, rate: u32, phase: &
     notes.push(("stored", counts.stored[Phase::Measured as usize].to_string()));
     notes.push(("pauses", books.pauses().told.to_string()));
     let figures = Figures {
-        conns: people.len() as u64,
-        rate: Some(f64::from(rate)),
-        size: Some(phase.size as u64),
-        delivered_per_s: Some(round(counts.delivered_within(phase.secs) as f64 / phase.secs.max(1) as f64)),
         cpu_ms_per_1000: CpuFigures::new(cpu, counts.delivered[Phase::Measured as usize], ground.is_ours()),
-        ..with_latency(figures("outages", &counts), &counts)
+        ..at_rate("outages", &counts, people.len(), rate, phase)
     };
     Ok(Outcome { figures, notes, latency: Some(counts.latency), seconds: counts.seconds })
 }
