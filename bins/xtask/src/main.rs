@@ -3,6 +3,7 @@
 mod cargo;
 mod deploy;
 mod dist;
+mod memory;
 mod paths;
 #[cfg(test)]
 mod sight;
@@ -123,6 +124,9 @@ fn test(paths: &Paths, filters: &[String]) -> Result<ExitCode> {
         command.args(["nextest", "run", "--workspace"]).args(filters);
     } else {
         command.args(["test", "--workspace", "--no-fail-fast", "--"]).args(filters);
+    }
+    if let Some(folder) = memory::folder() {
+        command.env("TMPDIR", folder);
     }
     cargo::run(command.envs(tools.environment(paths)).envs(FOR_TESTS))
 }
