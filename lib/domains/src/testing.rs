@@ -23,6 +23,7 @@ MCowBQYDK2VwAyEAGb9ECWmEzf6FQbrBZ9w7lshQhqowtrbLDFw4rXAxZuE=
 
 /// A domain's database with its schema, empty.
 pub async fn database(domain: Domain) -> Db {
+    nepto_testkit::quiet();
     let config = Database { url: "mem://".into(), ..Database::default() };
     let databases = Databases::new(&config, Random::default());
     let db = databases.of(domain.name).await.unwrap();
@@ -34,6 +35,7 @@ pub async fn database(domain: Domain) -> Db {
 
 /// A process with defaults, but for these changes.
 pub async fn connected(nats: &Nats, redis: &RedisServer, change: impl FnOnce(&mut Config)) -> Ctx {
+    nepto_testkit::quiet();
     let folder = tempfile::tempdir().unwrap();
     let mut config = Config::default();
     config.nats.url = format!("nats://{}", nats.address());

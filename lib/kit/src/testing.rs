@@ -10,8 +10,9 @@ use tempfile::TempDir;
 use tracing::subscriber::DefaultGuard;
 
 use crate::Ctx;
-use crate::config::Config;
-use crate::db::Db;
+use crate::clock::Random;
+use crate::config::{Config, Database};
+use crate::db::{Databases, Db};
 use crate::nats::{self, Bounds, Wanted};
 
 /// The same as the server has: tests over databases in memory do little but allocate.
@@ -34,6 +35,12 @@ pub const WANTED: Wanted = Wanted {
     },
     chains: Vec::new(),
 };
+
+/// Databases that are at this address (`mem://`).
+pub fn databases(url: &str) -> Databases {
+    nepto_testkit::quiet();
+    Databases::new(&Database { url: url.to_owned(), ..Database::default() }, Random::default())
+}
 
 /// A connection to a Redis alone.
 pub async fn redis(server: &Redis) -> crate::redis::Redis {
@@ -81,6 +88,7 @@ impl Ground {
 }
 
 async fn process(nats: &Nats, redis: &Redis, folder: &TempDir) -> Ctx {
+    nepto_testkit::quiet();
     let key = folder.path().join("tokens.pub.pem");
     let settings = format!(
         "[nats]\nurl = {:?}\nshards = 1\ndead_letters_bytes_max = 1048576\n[redis]\nurl = {:?}\n[database]\nurl = \"mem://\"\n\

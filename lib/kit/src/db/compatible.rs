@@ -64,9 +64,7 @@ impl Db {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::clock::Random;
-    use crate::config::Database;
-    use crate::db::Databases;
+    use crate::testing::databases;
 
     const EXPANDS: Migration = Migration {
         number: 1,
@@ -84,8 +82,7 @@ mod tests {
         Migration { number: 3, statements: "NO SUCH STATEMENT", rows: &[], compatible_from: Some(Version([0, 10, 0])) };
 
     async fn database() -> Db {
-        let config = Database { url: "mem://".into(), ..Database::default() };
-        Databases::new(&config, Random::default()).of("things").await.unwrap()
+        databases("mem://").of("things").await.unwrap()
     }
 
     async fn refusal(db: &Db, own: Version) -> Option<String> {

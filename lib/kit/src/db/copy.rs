@@ -194,8 +194,7 @@ impl Db {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::clock::Random;
-    use crate::config::Database;
+    use crate::testing::databases;
 
     const SCHEMA: &[Migration] = &[Migration {
         number: 1,
@@ -213,8 +212,7 @@ mod tests {
 
     /// A store of its own.
     async fn database() -> Db {
-        let config = Database { url: "mem://".into(), ..Database::default() };
-        Databases::new(&config, Random::default()).of("things").await.unwrap()
+        databases("mem://").of("things").await.unwrap()
     }
 
     async fn filled() -> Db {

@@ -187,9 +187,7 @@ impl Db {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::clock::Random;
-    use crate::config::Database;
-    use crate::db::Databases;
+    use crate::testing::databases;
 
     /// More than two portions.
     const ROWS: i64 = 2 * PORTION as i64 + 500;
@@ -220,8 +218,7 @@ mod tests {
 
     /// A database with rows, some of whose keys are arrays as the domains' are.
     async fn database() -> Db {
-        let config = Database { url: "mem://".into(), ..Database::default() };
-        let db = Databases::new(&config, Random::default()).of("things").await.unwrap();
+        let db = databases("mem://").of("things").await.unwrap();
         db.migrate(&[]).await.unwrap();
         let statement = "INSERT INTO thing (array::range(0..$rows).map(|$n| {
             { id: [math::floor($n / 100), <string>$n] }

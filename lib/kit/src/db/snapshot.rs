@@ -292,16 +292,11 @@ mod tests {
     use surrealdb::types::vars;
 
     use super::*;
-    use crate::clock::Random;
-    use crate::config::Database;
     use crate::db::{Databases, Db};
+    use crate::testing::databases;
 
     /// More than one part, and more than one transaction when it is written.
     const ROWS_MADE: i64 = 9_000;
-
-    fn databases(url: &str) -> Databases {
-        Databases::new(&Database { url: url.to_owned(), ..Database::default() }, Random::default())
-    }
 
     async fn count(db: &Db, table: &str) -> i64 {
         db.run(&format!("RETURN array::len((SELECT VALUE id FROM {table}))"), vars! {}).await.unwrap()
@@ -348,7 +343,7 @@ mod tests {
         assert!(told.len() > 2 && told.last() == Some(&size), "{told:?}");
         let again = fill(&url("new"), &snapshot[..], drop).await.unwrap_err().to_string();
         assert!(again.contains("something in this database already"), "{again}");
-        let restored = self::databases(&url("new")).of("things").await.unwrap();
+        let restored = crate::testing::databases(&url("new")).of("things").await.unwrap();
         assert_eq!(count(&restored, "thing").await, ROWS_MADE);
         let late = restored.execute("SELECT * FROM late", vars! {}).await.unwrap_err().to_string();
         assert!(late.contains("does not exist"), "{late}");
@@ -387,7 +382,7 @@ mod tests {
         let (used, _) = filled_store(&url("used")).await;
         let snapshot = whole(used.snapshot().await.unwrap()).await;
         assert!(fill(&url("cut"), &snapshot[..snapshot.len() - 1], drop).await.is_err());
-        let opened = self::databases(&url("cut")).of("things").await;
+        let opened = crate::testing::databases(&url("cut")).of("things").await;
         assert!(opened.is_err(), "a part of a database was opened");
     }
 }

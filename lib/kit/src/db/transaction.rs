@@ -146,12 +146,10 @@ mod tests {
 
     use super::*;
     use crate::clock::{Clock, Random};
-    use crate::config::Database;
-    use crate::db::Databases;
+    use crate::testing::databases;
 
     async fn database() -> Db {
-        let config = Database { url: "mem://".into(), ..Database::default() };
-        let db = Databases::new(&config, Random::default()).of("test").await.unwrap();
+        let db = databases("mem://").of("test").await.unwrap();
         db.migrate(&[]).await.unwrap();
         db.execute("DEFINE TABLE note SCHEMALESS", vars! {}).await.unwrap();
         db
