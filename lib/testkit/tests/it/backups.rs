@@ -187,7 +187,7 @@ async fn people_talk_before_during_and_after_a_backup_and_go_on_after_its_restor
 
     // nothing is touched while something runs, nor where something is, nor for what is not whole
     let refused = place.refusal(&backup, &["--replace"]).await;
-    assert!(refused.contains("must be stopped first: all"), "{refused}");
+    assert!(refused.contains("must be stopped first: all (process "), "{refused}");
     let (alice_file, bob_file) = ((alice.account(), alice.client.device()), (bob.account(), bob.client.device()));
     bob.client.close().await;
     alice.client.close().await;
