@@ -7,6 +7,7 @@ use std::path::{Path, PathBuf};
 
 use anyhow::{Context, bail, ensure};
 use nepto_kit::config::Database;
+use nepto_kit::crash;
 use nepto_kit::db::restoring;
 
 use crate::backup::named::Named;
@@ -90,9 +91,11 @@ impl Folder {
             move_all(&self.path, &aside, old)?;
             println!("Moved the databases that were in {} to {}.", self.path.display(), aside.display());
         }
+        crash::at("restore", "moved aside");
         let mut new = names_in(&staging)?;
         new.retain(|name| name != LOCK);
         move_all(&staging, &self.path, new)?;
+        crash::at("restore", "moved in");
         for marker in [self.path.join(MAILBOXES), staging.join(LOCK)] {
             match fs::remove_file(&marker) {
                 Err(error) if error.kind() != io::ErrorKind::NotFound => {
