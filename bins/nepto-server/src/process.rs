@@ -6,7 +6,7 @@ use std::time::Duration;
 use nepto_kit::config::{Log, LogFormat};
 use nepto_kit::telemetry::{self, PrometheusHandle};
 use nepto_kit::traces::Exporter;
-use nepto_kit::{Config, Ctx, http, job, roll_call, seal, stream_levels};
+use nepto_kit::{Config, Ctx, clock_check, http, job, roll_call, seal, stream_levels};
 use tokio::signal::unix::{SignalKind, signal};
 use tokio::task::JoinSet;
 
@@ -60,7 +60,7 @@ pub fn run(role: Role, config: Config, file: Option<&Path>) -> anyhow::Result<()
             Role::Provision { .. } => Ok(()),
             Role::ForgetChain { chain } => forget_chain(&ctx, *chain).await,
             Role::Watcher { backfill: Some(range), chain } => backfill::run(&ctx, *chain, range).await,
-            _ => serve(&ctx, &facets, metrics).await,
+            _ => serve(&ctx, role.name(), &facets, metrics).await,
         }
     });
     if let Some(exporter) = exporter {
@@ -89,11 +89,13 @@ async fn forget_chain(ctx: &Ctx, chain: u64) -> anyhow::Result<()> {
 }
 
 /// Runs facets until the process is told to stop.
-async fn serve(ctx: &Ctx, facets: &Facets<'_>, metrics: PrometheusHandle) -> anyhow::Result<()> {
+async fn serve(ctx: &Ctx, role: &'static str, facets: &Facets<'_>, metrics: PrometheusHandle) -> anyhow::Result<()> {
     let mut running = Running::default();
+    // before whatever goes by the clock
+    clock_check::register(ctx);
     let operators = facets.start(ctx, &mut running).await?.merge(job::routes(ctx, &nepto_domains::all()));
     let operators = operators.merge(seal::routes(ctx));
-    running.start("roll call".to_owned(), roll_call::answer(ctx.clone()));
+    running.start("roll call".to_owned(), roll_call::answer(ctx.clone(), role));
     running.start("metrics".to_owned(), telemetry::keep_up(ctx.clone(), metrics.clone()));
     if facets.jobs {
         running.start("stream levels".to_owned(), stream_levels::watch(ctx.clone()));

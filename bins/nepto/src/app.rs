@@ -10,6 +10,7 @@ use time::{OffsetDateTime, UtcOffset};
 
 use crate::cli::Global;
 use crate::failure::{Exit, Failure};
+use crate::hints::Hints;
 use crate::render::{self, Line};
 use crate::secret;
 use crate::text::safe_json;
@@ -25,13 +26,18 @@ pub struct App {
     pub offset: UtcOffset,
     /// Whether standard output shows colours.
     pub color: bool,
+    /// What hints to be typed look like.
+    pub hints: Hints,
 }
 
 impl App {
     pub fn new(global: Global, offset: UtcOffset) -> Self {
         let color =
             std::io::stdout().is_terminal() && std::env::var_os("NO_COLOR").is_none_or(|value| value.is_empty());
-        Self { global, env: Env::system(), offset, color }
+        // a profile of the environment is that of the next command too
+        let named = global.profile.as_deref().filter(|_| std::env::var_os("NEPTO_PROFILE").is_none());
+        let hints = Hints::new(named);
+        Self { global, env: Env::system(), offset, color, hints }
     }
 
     pub fn json(&self) -> bool {
@@ -44,9 +50,8 @@ impl App {
     }
 
     /// How hints begin that are to be typed: the program, and the profile where it was named on the command line.
-    pub fn nepto(&self) -> String {
-        let named = self.global.profile.as_ref().filter(|_| std::env::var_os("NEPTO_PROFILE").is_none());
-        named.map_or_else(|| "nepto".to_owned(), |folder| format!("nepto --profile {}", folder.display()))
+    pub fn nepto(&self) -> &str {
+        self.hints.nepto()
     }
 
     /// The folder of the profile.
@@ -95,7 +100,9 @@ impl App {
         }
         let passphrase = secret::passphrase(&self.global)?;
         let location = ProfileLocation::File { path, passphrase };
-        Client::open(location, self.env.clone()).await.map_err(Failure::from)
+        let client = Client::open(location, self.env.clone()).await?;
+        self.hints.set_server(client.http().server().as_str());
+        Ok(client)
     }
 
     /// Why the profile can't be opened.

@@ -24,8 +24,13 @@ use crate::cli::Command;
 use crate::failure::{Exit, Failure};
 use crate::names::Names;
 
-/// Runs a command.
+/// Runs a command. What its failure says is to be typed can be.
 pub async fn run(app: App, command: Command) -> Result<(), Failure> {
+    let hints = app.hints.clone();
+    ran(app, command).await.map_err(|failure| hints.completed(failure))
+}
+
+async fn ran(app: App, command: Command) -> Result<(), Failure> {
     match command {
         Command::Login(args) => login::run(&app, args).await,
         Command::Whoami => account::whoami(&app).await,

@@ -10,6 +10,7 @@ mod commands;
 mod connection;
 mod duration;
 mod failure;
+mod hints;
 mod json;
 mod names;
 mod nodes;
@@ -37,8 +38,10 @@ fn main() -> ExitCode {
         Err(error) if wants_json && error.use_stderr() => return end(Err(usage(&error)), true),
         Err(error) => error.exit(),
     };
-    start_log(cli.global.verbose);
     let json = cli.global.json;
+    // a program reads no notes, and the screen of a chat shows by itself how the connection is
+    let is_for_people = !json && !matches!(cli.command, cli::Command::Chat(_));
+    start_log(cli.global.verbose, is_for_people);
     let runtime = match tokio::runtime::Runtime::new() {
         Ok(runtime) => runtime,
         Err(error) => return end(Err(error.into()), json),
@@ -73,7 +76,12 @@ fn usage(error: &clap::Error) -> Failure {
     Failure::usage(text::clean_line(what.trim_start_matches("error: ")))
 }
 
-fn start_log(verbose: u8) {
+fn start_log(verbose: u8, is_for_people: bool) {
+    if verbose == 0 && is_for_people {
+        // whom the command waits for, as a note and not as a line of a log
+        let notes = tracing_subscriber::fmt().without_time().with_level(false).with_target(false).with_ansi(false);
+        return notes.with_env_filter("off,nepto_sdk::waiting=info").with_writer(std::io::stderr).init();
+    }
     // the logs of others name keys (libsignal) or headers (HTTP): they stay out, or at warnings
     let level = match verbose {
         0 => "off",

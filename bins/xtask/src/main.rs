@@ -117,6 +117,7 @@ const FOR_TESTS: [(&str, &str); 3] = [
 fn test(paths: &Paths, filters: &[String]) -> Result<ExitCode> {
     let tools = Tools::find_or_install(paths)?;
     tools::systemd()?;
+    tools::faketime()?;
     tools::prometheus::find_or_install(paths)?;
     cargo::build(paths, Targets::All)?;
     let mut command = cargo::command(paths);

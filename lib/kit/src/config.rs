@@ -89,6 +89,7 @@ impl Default for Node {
 #[serde(default, deny_unknown_fields)]
 pub struct Admin {
     /// Address and port; keep it off the public network.
+    #[serde(deserialize_with = "http::listener")]
     pub listen: SocketAddr,
     /// Names that it is asked under, beside addresses and names without a public domain: a page in a browser that made its own
     /// name lead here is turned away.
@@ -454,6 +455,18 @@ mod tests {
         assert!(matches!(&error, ConfigError::Environment { name, .. } if name == "NEPTO_NATS__REPLICAS"), "{error}");
         let error = Config::parse("[nats]\nreplicas = true\n", environment(&[good]), &[]).unwrap_err();
         assert!(matches!(error, ConfigError::Parse(_)), "{error}");
+    }
+
+    #[test]
+    fn where_to_listen_is_shown_to_whoever_writes_something_else() {
+        for text in ["[http]\nlisten = 8080", "[http]\nlisten = \"localhost:8080\"", "[admin]\nlisten = \":9464\""] {
+            let error = Config::parse(text, [], &[]).unwrap_err().to_string();
+            assert!(error.contains("listen") && error.contains("like \"127.0.0.1:8080\""), "{text}: {error}");
+        }
+        let error = Config::parse("", environment(&[("NEPTO_HTTP__LISTEN", "8080")]), &[]).unwrap_err().to_string();
+        assert!(error.contains("NEPTO_HTTP__LISTEN") && error.contains("like \"127.0.0.1:8080\""), "{error}");
+        let config = Config::parse("[admin]\nlisten = \"[::1]:9464\"", [], &[]).unwrap();
+        assert_eq!(config.admin.listen, SocketAddr::from(([0, 0, 0, 0, 0, 0, 0, 1], 9464)));
     }
 
     #[test]

@@ -6,6 +6,7 @@
 pub mod address;
 pub mod batch;
 pub mod clock;
+pub mod clock_check;
 pub mod config;
 pub mod consumer;
 pub mod crash;

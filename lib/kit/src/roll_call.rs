@@ -13,8 +13,11 @@ use crate::Ctx;
 /// Answers that are listened to.
 const ANSWERS_MAX: usize = 64;
 
-/// Answers until the process stops.
-pub async fn answer(ctx: Ctx) -> anyhow::Result<()> {
+/// Answers until the process stops: with what it is, and where, so that whoever reads it can stop it.
+pub async fn answer(ctx: Ctx, role: &str) -> anyhow::Result<()> {
+    let host = std::fs::read_to_string("/proc/sys/kernel/hostname").unwrap_or_default();
+    let answer = format!("{role} (process {} on {}, {})", std::process::id(), host.trim(), ctx.node);
+    let answer = Bytes::from(answer);
     let mut calls = ctx.nats.subscribe(ROLL_CALL).await?;
     loop {
         let call = tokio::select! {
@@ -23,29 +26,29 @@ pub async fn answer(ctx: Ctx) -> anyhow::Result<()> {
         };
         let Some(call) = call else { return Ok(()) };
         if let Some(reply) = call.reply {
-            ctx.nats.publish(reply, Bytes::copy_from_slice(ctx.node.as_bytes())).await?;
+            ctx.nats.publish(reply, answer.clone()).await?;
         }
     }
 }
 
-/// The names of those who answer in this time.
+/// What those say who answer in this time.
 pub async fn call(client: &Client, within: Duration) -> anyhow::Result<Vec<String>> {
     let inbox = client.new_inbox();
     let mut answers = client.subscribe(inbox.clone()).await?;
     client.publish_with_reply(ROLL_CALL, inbox, Bytes::new()).await?;
     client.flush().await?;
-    let (until, mut names) = (Instant::now() + within, Vec::new());
-    while names.len() < ANSWERS_MAX
+    let (until, mut heard) = (Instant::now() + within, Vec::new());
+    while heard.len() < ANSWERS_MAX
         && let Ok(Some(answer)) = timeout_at(until, answers.next()).await
     {
         if answer.payload.is_empty() {
             // NATS says that nobody listens
             break;
         }
-        names.push(String::from_utf8_lossy(&answer.payload).into_owned());
+        heard.push(String::from_utf8_lossy(&answer.payload).into_owned());
     }
-    names.sort();
-    Ok(names)
+    heard.sort();
+    Ok(heard)
 }
 
 #[cfg(test)]
@@ -58,10 +61,12 @@ mod tests {
         let ground = Ground::new().await;
         let within = Duration::from_millis(300);
         assert!(call(&ground.ctx.nats, within).await.unwrap().is_empty());
-        let answering = tokio::spawn(answer(ground.ctx.clone()));
+        let answering = tokio::spawn(answer(ground.ctx.clone(), "gateway"));
         let heard = async || call(&ground.ctx.nats, within).await.unwrap();
         while heard().await.is_empty() {}
-        assert_eq!(heard().await, [ground.ctx.node.to_string()]);
+        let host = std::fs::read_to_string("/proc/sys/kernel/hostname").unwrap();
+        let (id, host, node) = (std::process::id(), host.trim(), &ground.ctx.node);
+        assert_eq!(heard().await, [format!("gateway (process {id} on {host}, {node})")]);
         ground.ctx.stop.cancel();
         answering.await.unwrap().unwrap();
         assert!(heard().await.is_empty());

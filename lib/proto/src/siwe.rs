@@ -111,7 +111,8 @@ pub enum SiweError {
     NotYetValid(String),
     /// Issued too far in the past or the future.
     #[error(
-        "the sign-in message was issued {off_by_s} s {direction} the server's time; set the clock of this machine",
+        "the sign-in message was issued {off_by_s} s {direction} the server's time; set the clock of this machine, or \
+         that of the server if this one is right",
         direction = if *ahead { "ahead of" } else { "behind" }
     )]
     ClockSkew {

@@ -51,7 +51,8 @@ pub enum SdkError {
     NotConnected,
     /// The local clock is too far off for signing in.
     #[error(
-        "this machine's clock is {off_by_s} s {} the server's; set it and try again",
+        "this machine's clock is {off_by_s} s {} the server's: set it and try again; if it is right, the server's is wrong, and whoever \
+         runs the server must set that",
         if *ahead { "ahead of" } else { "behind" }
     )]
     ClockSkew {

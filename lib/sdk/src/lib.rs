@@ -23,6 +23,7 @@
 //! # }
 //! ```
 //!
+//! An answer that does not come for two seconds is logged once, with the target `nepto_sdk::waiting` and a sentence for people.
 //! Programs that print logs should leave out libsignal's below `error`: they name public keys and addresses.
 
 mod client;
@@ -33,6 +34,7 @@ pub mod store;
 #[cfg(test)]
 mod tests;
 mod tls;
+mod waiting;
 mod wallet;
 
 pub use client::{ChainNodes, Client, Events, LoginOptions, ProfileLocation, revoke_device_by_wallet};

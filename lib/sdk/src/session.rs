@@ -16,6 +16,7 @@ use tokio_util::sync::CancellationToken;
 
 use crate::env::Env;
 use crate::socket::{Calls, Incoming, Socket, SocketError};
+use crate::waiting::Waiting;
 use crate::{DisconnectReason, SdkError};
 
 /// The longest wait before the second try; doubles.
@@ -134,7 +135,8 @@ pub fn start(credentials: impl Credentials, env: Env, stop: CancellationToken) -
     let (out, outgoing) = mpsc::channel(OUT_MAX);
     let (events, incoming) = mpsc::channel(IN_MAX);
     let (online, watching) = watch::channel(false);
-    let session = Session { urls: Vec::new(), credentials, env, outgoing, events, online };
+    let (urls, waiting) = (Vec::new(), Waiting::default());
+    let session = Session { urls, credentials, env, outgoing, events, online, waiting };
     tokio::spawn(async move {
         stop.run_until_cancelled(session.run()).await;
     });
@@ -148,6 +150,7 @@ struct Session<C> {
     outgoing: mpsc::Receiver<Outgoing>,
     events: mpsc::Sender<SessionEvent>,
     online: watch::Sender<bool>,
+    waiting: Waiting,
 }
 
 /// How a connection ended.
@@ -238,7 +241,8 @@ impl<C: Credentials> Session<C> {
             Ok(cursor) => cursor,
             Err(error) => return End::Over(SessionEvent::Failed(error)),
         };
-        let (socket, welcome) = match Socket::open(url, &token, cursor, HELLO_TIMEOUT).await {
+        let opening = Socket::open(url, &token, cursor, HELLO_TIMEOUT);
+        let (socket, welcome) = match self.waiting.for_answer(url, opening).await {
             Ok(opened) => opened,
             Err(error) => return self.ended(error, token, refused),
         };

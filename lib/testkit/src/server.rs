@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 use std::process::ExitStatus;
 use std::time::Duration;
 
-use anyhow::{Context, Result, bail, ensure};
+use anyhow::{Context, Result, ensure};
 use argon2::password_hash::SaltString;
 use argon2::{Argon2, Params, PasswordHasher};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
@@ -279,22 +279,37 @@ fn database_user(folder: &Path) -> Result<PathBuf> {
 
 /// Runs `nepto-server` with these arguments to its end, which must be a good one; what it said.
 pub(crate) async fn run(folder: &Path, settings: &Settings, arguments: &[&str]) -> Result<String> {
+    let (status, said) = run_after("true", folder, settings, arguments).await?;
+    ensure!(status.success(), "{} failed:\n{said}", arguments.join(" "));
+    Ok(said)
+}
+
+/// The same by a shell that does something `first`, like `ulimit -f 64`, to whatever end.
+pub(crate) async fn run_after(
+    first: &str,
+    folder: &Path,
+    settings: &Settings,
+    arguments: &[&str],
+) -> Result<(ExitStatus, String)> {
     let name = arguments.first().context("no arguments")?;
     let configuration = write(folder, name, settings)?;
-    let given = arguments.iter().map(OsString::from);
-    let process = Process::start(Launch {
+    let script = format!("{first} && exec \"$@\"");
+    let shell =
+        ["-c".into(), script.into(), "sh".into(), executable()?.into(), "--config".into(), configuration.into()];
+    let launch = Launch {
         name: (*name).to_owned(),
-        program: executable()?,
-        arguments: [OsString::from("--config"), configuration.into()].into_iter().chain(given).collect(),
+        program: "sh".into(),
+        arguments: shell.into_iter().chain(arguments.iter().map(OsString::from)).collect(),
         environment: Vec::new(),
         folder: folder.to_owned(),
-    })?;
+    };
+    // the log goes on where that of an earlier run ended
+    let before = std::fs::metadata(folder.join(format!("{name}.log"))).map_or(0, |log| log.len());
+    let process = Process::start(launch)?;
     let ended = eventually(seconds(60), async || Ok(process.ended()?.is_some())).await;
     ended.with_context(|| format!("{name} does not end"))?;
-    match process.ended()? {
-        Some(status) if status.success() => Ok(process.log()),
-        _ => bail!("{name} failed:\n{}", process.log()),
-    }
+    let said = process.log().get(usize::try_from(before)?..).unwrap_or_default().to_owned();
+    Ok((process.ended()?.context("it has ended")?, said))
 }
 
 pub(crate) fn write(folder: &Path, name: &str, settings: &Settings) -> Result<PathBuf> {

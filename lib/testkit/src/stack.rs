@@ -1,6 +1,7 @@
 //! NATS, Redis and Nepto together, as one process or as many.
 
 use std::path::{Path, PathBuf};
+use std::process::ExitStatus;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
@@ -11,7 +12,7 @@ use toml::Value;
 
 use crate::first_start::{self, DATABASE, KEYS};
 use crate::guard::{Guard, Guarded};
-use crate::server::{DATABASE_PASSWORD, run, write};
+use crate::server::{DATABASE_PASSWORD, run, run_after, write};
 use crate::{FaultProxy, Nats, Port, Redis, Role, Server, Settings, WatchedChain, folder};
 
 /// Everything a test of the whole needs. Parts can be killed, paused and restarted one by one.
@@ -101,6 +102,11 @@ impl Stack {
     /// `nepto-server` with these arguments and the stack's settings, to its end; what it said.
     pub async fn run(&self, arguments: &[&str]) -> Result<String> {
         run(self.folder.path(), &self.settings, arguments).await
+    }
+
+    /// The same by a shell that does something `first`, like `ulimit -f 64`: how it ended, and what it said.
+    pub async fn run_after(&self, first: &str, arguments: &[&str]) -> Result<(ExitStatus, String)> {
+        run_after(first, self.folder.path(), &self.settings, arguments).await
     }
 
     /// A configuration file with the stack's settings and these, for a process that is started in another way.

@@ -23,7 +23,7 @@ use nepto_kit::config::Database;
 use nepto_kit::db::{Databases, snapshot};
 use nepto_kit::health::Health;
 use nepto_kit::redis::Redis;
-use nepto_kit::{Config, address, nats, roll_call, stream_copy};
+use nepto_kit::{Config, address, crash, nats, roll_call, stream_copy};
 use tokio_util::sync::CancellationToken;
 
 use super::archive::{Contents, Entry, Reader};
@@ -294,6 +294,7 @@ impl<'a> Restoring<'a> {
             }
             return Err(error.context("the databases can't be made ready; nothing was replaced"));
         }
+        crash::at("restore", "ready");
         self.replace(backup).await.context(BROKEN_OFF)
     }
 
@@ -311,6 +312,9 @@ impl<'a> Restoring<'a> {
     }
 
     async fn replace(&self, backup: &Backup) -> anyhow::Result<()> {
+        // first, so that a gateway that is started on a half, and needs no database, knows nobody's session
+        self.redis.forget_everything().await.context("Redis can't be emptied")?;
+        println!("Emptied Redis.");
         let mut reader = backup.reader()?;
         while let Some(entry) = reader.entry()? {
             if let Entry::Stream { name, description } = entry {
@@ -326,11 +330,11 @@ impl<'a> Restoring<'a> {
             let readers = if name == file::VERIFYING_KEY { Readers::Everybody } else { Readers::Owner };
             put(path, contents, readers)?;
         }
-        self.redis.forget_everything().await.context("Redis can't be emptied")?;
-        println!("Emptied Redis.");
+        crash::at("restore", "streams replaced");
         for store in &self.stores {
             store.folder.swap(self.clock.now_ms())?;
         }
+        crash::at("restore", "swapped");
         if let Err(error) = self.images(backup) {
             println!("The images of tokens were not all put back, and are fetched again: {error:#}.");
         }
@@ -360,6 +364,7 @@ impl<'a> Restoring<'a> {
         let mut progress = Progress::new(format!("the databases of {}", store.folder.domains.join(", ")));
         snapshot::fill(&url, source, |size| progress.set(size.bytes)).await?;
         progress.done();
+        crash::at("restore", "filled");
         let config = Database { url, ..Database::default() };
         let databases = Databases::new(&config, Random::default());
         for domain in databases::domains().into_iter().filter(|domain| store.folder.has(domain.name)) {
@@ -390,6 +395,7 @@ impl<'a> Restoring<'a> {
             nepto_files::write(&self.marker(), "", Readers::Owner)?;
         }
         self.delete(name).await?;
+        crash::at(name, "deleted");
         let mut progress = Progress::new(format!("the stream {name} with {} messages", description.messages()));
         let next = || {
             let piece = reader.piece()?;

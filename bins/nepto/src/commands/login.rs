@@ -92,6 +92,7 @@ pub async fn run(app: &App, args: LoginArgs) -> Result<(), Failure> {
         env: app.env.clone(),
         ..LoginOptions::new(&args.server)
     };
+    app.hints.set_server(&args.server);
     let folders = app.make_folder()?;
     let signed_in = Client::login(options, &wallet).await;
     if signed_in.is_err() {

@@ -50,10 +50,10 @@ pub async fn sign_out(app: &App, args: SignOutArgs) -> Result<(), Failure> {
     if app.json() {
         return app.say_json(&json!({ "signed_out": true, "everywhere": args.everywhere }));
     }
-    app.note(if args.everywhere {
-        "Signed out on all devices. The history stays in each profile."
-    } else {
-        "Signed out. The history stays in the profile; nepto login with the same profile goes on with it."
-    });
+    let where_it_stays = match args.everywhere {
+        true => "on all devices. The history stays in each profile",
+        false => "here. The history stays in the profile",
+    };
+    app.note(format!("Signed out {where_it_stays}, and goes on after: {}", app.hints.login()));
     Ok(())
 }

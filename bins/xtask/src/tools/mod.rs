@@ -69,6 +69,14 @@ pub fn systemd() -> Result<()> {
     }
 }
 
+/// A library by which a program sees another time than there is.
+pub fn faketime() -> Result<()> {
+    match apt::has("libfaketime") {
+        true => Ok(()),
+        false => apt::install("libfaketime", "libfaketime"),
+    }
+}
+
 /// The protobuf compiler, which build scripts call. Needed before anything but this program is built.
 pub fn protoc() -> Result<String> {
     let program = std::env::var_os("PROTOC").map_or_else(|| "protoc".into(), PathBuf::from);

@@ -1,8 +1,10 @@
 //! The public listener, and what one address may take of it.
 
+use std::fmt;
 use std::net::SocketAddr;
 
 use serde::Deserialize;
+use serde::de::{Deserializer, Error, Unexpected, Visitor};
 
 use super::ConfigError;
 
@@ -14,6 +16,7 @@ use super::ConfigError;
 #[serde(default, deny_unknown_fields)]
 pub struct Http {
     /// The address and the port that it listens on.
+    #[serde(deserialize_with = "listener")]
     pub listen: SocketAddr,
     /// A request that takes longer is answered with `timeout`.
     pub request_timeout_ms: u64,
@@ -80,6 +83,23 @@ impl Default for Http {
             write_timeout_ms: 15_000,
         }
     }
+}
+
+/// Where to listen. Who writes something else reads what it looks like.
+pub(super) fn listener<'de, D: Deserializer<'de>>(written: D) -> Result<SocketAddr, D::Error> {
+    struct Listener;
+    impl Visitor<'_> for Listener {
+        type Value = SocketAddr;
+
+        fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+            f.write_str("an address with its port, like \"127.0.0.1:8080\", or \"0.0.0.0:8080\" for all addresses")
+        }
+
+        fn visit_str<E: Error>(self, text: &str) -> Result<SocketAddr, E> {
+            text.parse().map_err(|_| E::invalid_value(Unexpected::Str(text), &self))
+        }
+    }
+    written.deserialize_str(Listener)
 }
 
 pub(super) fn check(http: &Http) -> Result<(), ConfigError> {

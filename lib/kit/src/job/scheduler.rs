@@ -14,7 +14,7 @@ use super::store::{Claim, End, JobRow, Store};
 use super::{Job, Run, Schedule};
 use crate::consumer::Heartbeat;
 use crate::db::Db;
-use crate::{Ctx, crash};
+use crate::{Ctx, clock_check, crash};
 
 /// How often a scheduler looks. A due time is kept to within this.
 const LOOK_EVERY: Duration = Duration::from_secs(1);
@@ -94,6 +94,9 @@ impl Scheduler {
     /// Begins what is due.
     pub(super) async fn look(&mut self) -> anyhow::Result<()> {
         if !self.registered {
+            if clock_check::is_wrong(&self.ctx).await {
+                return Ok(());
+            }
             for job in &self.jobs {
                 let first = self.first_due(&job.schedule);
                 self.store.register(job.name, &job.schedule.to_string(), first).await?;
@@ -149,6 +152,10 @@ impl Scheduler {
                 }
             }
         };
+        // what is due, and what is too old to be kept, is said by the clock: not by one that is known to be wrong
+        if clock_check::is_wrong(&self.ctx).await {
+            return Ok(());
+        }
         let attempts = if died { row.attempts + 1 } else { 1 };
         let held_until_ms = now + self.held.as_millis() as i64;
         let claim = Claim { due_ms, is_manual, attempts, now_ms: now, held_until_ms, node: &self.ctx.node };

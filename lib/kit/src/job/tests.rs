@@ -14,6 +14,7 @@ use super::store::{HISTORY_MAX, JobRow, RunRow, Store};
 use super::{Fence, Job, Missed, Run};
 use crate::Ctx;
 use crate::clock::{Clock, Random};
+use crate::clock_check;
 use crate::db::Db;
 use crate::testing::{Ground, Logged};
 
@@ -92,6 +93,32 @@ async fn each_due_time_has_one_run_whatever_the_number_of_processes() {
             .all(|run| run.outcome.0 == JobOutcome::Ok && run.detail == "counted" && run.ended_at_ms.is_some())
     );
     assert!(history.windows(2).all(|pair| pair[0].due_at_ms - pair[1].due_at_ms == 60_000), "{history:?}");
+}
+
+#[tokio::test]
+async fn nothing_is_due_by_a_clock_that_is_known_to_be_wrong() {
+    let world = World::new().await;
+    let runs = Arc::default();
+    let mut scheduler = world.scheduler(counting(&runs));
+    let mut look = async |compared: &Ctx| {
+        clock_check::register(compared);
+        // the answer of a check is everybody's for a second
+        tokio::time::sleep(Duration::from_millis(1_100)).await;
+        scheduler.look().await.unwrap();
+        scheduler.finish().await;
+    };
+    let jobs = async || Store(world.db.clone()).jobs().await.unwrap().len();
+    // the clock of these tests is far from that of NATS, and that of the machine is the same
+    let (wrong, right) = (&world.ctx, &world.ground.ctx);
+    look(wrong).await;
+    assert_eq!(jobs().await, 0, "nor does it say when something is due first");
+    look(right).await;
+    assert_eq!(jobs().await, 1);
+    world.clock.advance(MINUTE);
+    look(wrong).await;
+    assert_eq!(runs.load(Ordering::Relaxed), 0);
+    look(right).await;
+    assert_eq!(runs.load(Ordering::Relaxed), 1);
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

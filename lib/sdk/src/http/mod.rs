@@ -17,6 +17,7 @@ use tokens::TokenSource;
 
 use crate::SdkError;
 use crate::env::Env;
+use crate::waiting::Waiting;
 
 /// Connecting to a server.
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(10);
@@ -38,6 +39,7 @@ pub struct Http {
     base: Url,
     env: Env,
     tokens: TokenSource,
+    waiting: Waiting,
 }
 
 /// A request that may be sent more than once: after a refresh of the token, or because nobody answered.
@@ -72,7 +74,8 @@ impl Http {
         env: Env,
         sink: Box<dyn TokenSink>,
     ) -> Result<Self, SdkError> {
-        Ok(Self { client, base: server_url(server)?, env, tokens: TokenSource::new(sink) })
+        let (base, tokens) = (server_url(server)?, TokenSource::new(sink));
+        Ok(Self { client, base, env, tokens, waiting: Waiting::default() })
     }
 
     pub(crate) fn maybe_with(
@@ -158,7 +161,7 @@ impl Http {
         if let Some(token) = token {
             request = request.bearer_auth(token);
         }
-        let mut response = request.send().await.map_err(network)?;
+        let mut response = self.waiting.for_answer(&self.base, request.send()).await.map_err(network)?;
         let status = response.status();
         let retry_after =
             response.headers().get(header::RETRY_AFTER).and_then(|value| value.to_str().ok()?.parse().ok());

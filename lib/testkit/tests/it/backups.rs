@@ -1,6 +1,9 @@
 //! Backups that are made while people talk, and what comes of them after a restore.
 
+mod broken_off;
+
 use std::path::{Path, PathBuf};
+use std::process::ExitStatus;
 
 use age::secrecy::ExposeSecret;
 use age::x25519::Identity;
@@ -15,6 +18,7 @@ use tempfile::TempDir;
 
 use crate::databases::{Database, ROOT_PASSWORD, elsewhere, make_users, nepto_server};
 use crate::people::{Person, Raw};
+use crate::sessions::Bare;
 
 /// A stack whose backups one key opens.
 struct Place {
@@ -53,9 +57,16 @@ impl Place {
     }
 
     async fn restore(&self, backup: &Path, more: &[&str]) -> anyhow::Result<String> {
+        let (status, said) = self.restore_after("true", backup, more).await;
+        anyhow::ensure!(status.success(), "it does not restore:\n{said}");
+        Ok(said)
+    }
+
+    /// By a shell that does something first: how it ended, and what it said.
+    async fn restore_after(&self, first: &str, backup: &Path, more: &[&str]) -> (ExitStatus, String) {
         let (key, backup) = (text(&self.folder.path().join("backup.key")), text(backup));
         let arguments = [&["restore", "--identity", &key, &backup][..], more].concat();
-        self.stack.run(&arguments).await
+        self.stack.run_after(first, &arguments).await.unwrap()
     }
 
     /// Why it does not restore.
@@ -185,9 +196,12 @@ async fn people_talk_before_during_and_after_a_backup_and_go_on_after_its_restor
     let of_bob = carol.client.http().bundles(bob.account(), &[]).await.unwrap();
     assert!(of_bob.bundles[0].ec_prekey.is_some(), "one that is in the backup was handed out");
 
+    // a nonce that nobody has used, and could still
+    let nonce = carol.client.http().nonce().await.unwrap().nonce;
+
     // nothing is touched while something runs, nor where something is, nor for what is not whole
     let refused = place.refusal(&backup, &["--replace"]).await;
-    assert!(refused.contains("must be stopped first: all"), "{refused}");
+    assert!(refused.contains("must be stopped first: all (process "), "{refused}");
     let (alice_file, bob_file) = ((alice.account(), alice.client.device()), (bob.account(), bob.client.device()));
     bob.client.close().await;
     alice.client.close().await;
@@ -217,10 +231,14 @@ async fn people_talk_before_during_and_after_a_backup_and_go_on_after_its_restor
     assert!(count("one-time prekeys removed") > 400, "of four devices, most of two hundred each");
     stack.api.restart().await.unwrap();
 
-    // the signed-out device stays signed out, although the backup had its session
-    let refused = place.open("phone-copy").await.unwrap().whoami().await.unwrap_err();
-    let ended = [Some(ErrorCode::SessionRevoked), Some(ErrorCode::RefreshInvalid)].contains(&refused.code());
-    assert!(matches!(refused, SdkError::SignedOut) || ended, "{refused:?}");
+    // the signed-out device stays signed out, although the backup had its session; and nobody knows of the others that they were not
+    for name in ["phone-copy", "alice"] {
+        let refused = place.open(name).await.unwrap().whoami().await.unwrap_err();
+        let ended = [Some(ErrorCode::SessionRevoked), Some(ErrorCode::RefreshInvalid)].contains(&refused.code());
+        assert!(matches!(refused, SdkError::SignedOut) || ended, "{name}: {refused:?}");
+    }
+    let refused = Bare::with_nonce(stack, nonce).await.err().expect("a nonce of before");
+    assert_eq!(refused.code(), Some(ErrorCode::NonceInvalid));
     // nobody gets a key that somebody else may have
     let dave = Person::join(stack).await.unwrap();
     let of_bob = dave.client.http().bundles(bob_file.0, &[]).await.unwrap();

@@ -383,6 +383,46 @@ async fn scripts_can_tell_what_went_wrong() {
 }
 
 #[tokio::test]
+async fn who_is_signed_out_reads_the_command_that_signs_in_here() {
+    let stack = Stack::all().await.unwrap();
+    let home = Home::new().unwrap();
+    let url = format!("{}/", stack.url());
+    let login = format!("login --server {url} --new-keystore w.json --keystore-password-file passphrase --profile own");
+    home.nepto(&login).await.unwrap().well().unwrap();
+    let wanted = format!("nepto --profile own login --server {url} --keystore FILE");
+    let out = home.nepto("--profile own sign-out").await.unwrap();
+    assert!(out.code == 0 && out.err.contains(&wanted), "{}", out.err);
+    let refused = home.nepto("--profile own whoami").await.unwrap();
+    assert!(refused.code == 3 && refused.err.contains(&wanted), "{}", refused.err);
+    // as it is pasted, with the file
+    let pasted = format!("{} --keystore-password-file passphrase", wanted.replace("FILE", "w.json"));
+    home.nepto(pasted.strip_prefix("nepto ").unwrap()).await.unwrap().well().unwrap();
+    home.nepto("--profile own whoami").await.unwrap().well().unwrap();
+    // nobody knows yet where somebody who never signed in would
+    let nobody = home.nepto("--profile other whoami").await.unwrap();
+    assert!(nobody.err.contains("sign in: nepto --profile other login --server URL"), "{}", nobody.err);
+}
+
+#[tokio::test]
+async fn whom_a_command_waits_for_is_said_once_and_to_people_alone() {
+    let stack = Stack::all().await.unwrap();
+    let alice = Home::join(&stack, "alice").await.unwrap();
+    let wanted = format!("Waiting for {}/ …\n", stack.url());
+    for (line, said) in [("whoami", wanted.as_str()), ("whoami --json", "")] {
+        stack.api.pause().unwrap();
+        let goes_on = async {
+            tokio::time::sleep(Duration::from_secs(4)).await;
+            stack.api.resume().unwrap();
+        };
+        let (answer, ()) = tokio::join!(alice.nepto(line), goes_on);
+        let answer = answer.unwrap();
+        assert_eq!((answer.code, answer.err.as_str()), (0, said), "{line}");
+    }
+    let soon = alice.nepto("whoami").await.unwrap();
+    assert_eq!((soon.code, soon.err.as_str()), (0, ""));
+}
+
+#[tokio::test]
 async fn what_others_write_can_not_harm_a_terminal() {
     let stack = Stack::all().await.unwrap();
     let (alice, bob) = (Home::join(&stack, "alice").await.unwrap(), Home::join(&stack, "bob").await.unwrap());

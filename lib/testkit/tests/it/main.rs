@@ -5,6 +5,7 @@ mod backups;
 mod chain;
 mod cli;
 mod cli_trust;
+mod clocks;
 mod consent;
 mod contract_wallets;
 mod databases;

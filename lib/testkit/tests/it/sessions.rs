@@ -11,7 +11,7 @@ use nepto_proto::subject::EVENTS_STREAM;
 use nepto_proto::{CloseCode, ErrorCode};
 use nepto_sdk::env::Env;
 use nepto_sdk::http::Http;
-use nepto_sdk::{Client, LoginOptions, Wallet};
+use nepto_sdk::{Client, LoginOptions, SdkError, Wallet};
 use nepto_testkit::{Stack, WatchedRedis, eventually, seconds};
 use serde_json::{Value, json};
 use tokio::time::timeout;
@@ -19,7 +19,7 @@ use tokio::time::timeout;
 use crate::people::{Person, Raw};
 
 /// A device without the SDK around it, whose identity key is at hand.
-struct Bare {
+pub struct Bare {
     url: String,
     domain: String,
     identity: IdentityKeyPair,
@@ -28,9 +28,15 @@ struct Bare {
 
 impl Bare {
     async fn sign_in(stack: &Stack) -> Self {
+        let http = Http::new(&stack.url(), Env::system(), Box::new(())).unwrap();
+        Self::with_nonce(stack, http.nonce().await.unwrap().nonce).await.unwrap()
+    }
+
+    /// Signs in with a new wallet and a nonce that the server has given.
+    pub async fn with_nonce(stack: &Stack, nonce: String) -> Result<Self, SdkError> {
         let env = Env::system();
-        let http = Http::new(&stack.url(), env.clone(), Box::new(())).unwrap();
-        let info = http.info().await.unwrap();
+        let http = Http::new(&stack.url(), env.clone(), Box::new(()))?;
+        let info = http.info().await?;
         let wallet = Wallet::random(&env).unwrap();
         let identity = IdentityKeyPair::generate(&mut env.rng());
         let identity_key = identity.identity_key().serialize().as_ref().try_into().unwrap();
@@ -51,16 +57,15 @@ impl Bare {
             statement: None,
             uri: info.uri,
             chain_id: info.chains[0],
-            nonce: http.nonce().await.unwrap().nonce,
+            nonce,
             issued_at: env.date_time().into(),
             expiration_time: None,
             not_before: None,
             request_id: None,
             resources: vec![Resource::Device { registration_id: 77.try_into().unwrap(), identity_key }.to_string()],
         };
-        let tokens =
-            http.sign_in(&SignIn { signed: wallet.sign(&message).unwrap(), device, invite: None }).await.unwrap();
-        Self { url: stack.url(), domain: info.domain, identity, tokens }
+        let tokens = http.sign_in(&SignIn { signed: wallet.sign(&message)?, device, invite: None }).await?;
+        Ok(Self { url: stack.url(), domain: info.domain, identity, tokens })
     }
 
     /// Shows a token with this signature, or with none.

@@ -7,9 +7,11 @@ use std::path::{Path, PathBuf};
 
 use anyhow::{Context, bail, ensure};
 use nepto_kit::config::Database;
+use nepto_kit::crash;
 use nepto_kit::db::restoring;
 
 use crate::backup::named::Named;
+use crate::backup::owners::Owner;
 
 /// Where the databases of a store belong.
 #[derive(Debug, PartialEq, Eq)]
@@ -38,6 +40,8 @@ impl Folder {
         let path = self.path.join(LOCK);
         let lock = File::options().create(true).read(true).append(true).open(&path);
         let lock = lock.with_context(|| format!("{} can't be written", path.display()))?;
+        // it stays, and whoever has the databases opens it
+        Owner::of(&self.path)?.give(&path)?;
         match lock.try_lock() {
             Ok(()) => Ok(lock),
             Err(TryLockError::WouldBlock) => {
@@ -83,13 +87,15 @@ impl Folder {
         let old = self.contents()?;
         if !old.is_empty() {
             let aside = self.path.join(format!("{ASIDE}{now_ms}"));
-            nepto_files::private_folder(&aside)?;
+            Owner::of_folder(&aside)?;
             move_all(&self.path, &aside, old)?;
             println!("Moved the databases that were in {} to {}.", self.path.display(), aside.display());
         }
+        crash::at("restore", "moved aside");
         let mut new = names_in(&staging)?;
         new.retain(|name| name != LOCK);
         move_all(&staging, &self.path, new)?;
+        crash::at("restore", "moved in");
         for marker in [self.path.join(MAILBOXES), staging.join(LOCK)] {
             match fs::remove_file(&marker) {
                 Err(error) if error.kind() != io::ErrorKind::NotFound => {
@@ -177,6 +183,8 @@ fn folder(config: &Database, named: &[Named], domains: &[String]) -> anyhow::Res
 
 #[cfg(test)]
 mod tests {
+    use std::os::unix::fs::{MetadataExt, lchown};
+
     use nepto_kit::config::Elsewhere;
 
     use super::*;
@@ -230,6 +238,29 @@ mod tests {
         assert_eq!(names(&root.path().join("before-77")), ["manifest", "sstables", "wal"]);
         assert_eq!(fs::read_to_string(root.path().join("wal")).unwrap(), "new");
         drop(lock);
+    }
+
+    #[test]
+    fn what_root_leaves_in_a_folder_belongs_to_its_owner() {
+        if !rustix::process::geteuid().is_root() {
+            return;
+        }
+        let root = tempfile::tempdir().unwrap();
+        let folder = Folder { path: root.path().to_owned(), domains: Vec::new() };
+        fs::write(root.path().join("wal"), "old").unwrap();
+        let somebody = (Some(4_711), Some(4_712));
+        for path in [root.path(), &root.path().join("wal")] {
+            lchown(path, somebody.0, somebody.1).unwrap();
+        }
+        let _lock = folder.lock().unwrap();
+        let staging = folder.new_staging().unwrap();
+        fs::write(staging.join("wal"), "new").unwrap();
+        lchown(staging.join("wal"), somebody.0, somebody.1).unwrap();
+        folder.swap(77).unwrap();
+        for name in [".", LOCK, "wal", "before-77", "before-77/wal"] {
+            let found = fs::metadata(root.path().join(name)).unwrap();
+            assert_eq!((Some(found.uid()), Some(found.gid())), somebody, "{name}");
+        }
     }
 
     #[test]
