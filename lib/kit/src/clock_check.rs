@@ -20,7 +20,8 @@ const OFF_MAX_MS: i64 = 2_000;
 const NAME: &str = "clock";
 
 /// Adds the check `clock` to `/readyz`, which every process asks itself every fifteen seconds. What it says first, and that it is over,
-/// is logged.
+/// is logged. Where Redis agrees with this clock, that of NATS is wrong: that is logged and no more, because all processes would be
+/// red together, and can do what they are there for.
 pub fn register(ctx: &Ctx) {
     let check = Arc::new(Check {
         clock: ctx.clock.clone(),
@@ -52,11 +53,16 @@ impl Check {
         let (nats, redis) = tokio::join!(self.ahead_of(self.nats()), self.ahead_of(self.redis()));
         let problem = problem(nats, redis);
         match (&problem, self.is_off.swap(problem.is_some(), Ordering::Relaxed)) {
-            (Some(problem), false) => tracing::error!(problem, "a clock is wrong"),
+            (Some(Problem::OfNats(problem) | Problem::OfThisMachine(problem)), false) => {
+                tracing::error!(problem, "a clock is wrong");
+            }
             (None, true) => tracing::info!("the clocks go right again"),
             _ => {}
         }
-        problem.map_or(Ok(()), Err)
+        match problem {
+            Some(Problem::OfThisMachine(problem)) => Err(problem),
+            Some(Problem::OfNats(_)) | None => Ok(()),
+        }
     }
 
     /// By how many milliseconds this clock is ahead of another one, at least; negative if it is behind. `None` where nobody says what
@@ -84,23 +90,31 @@ impl Check {
     }
 }
 
-/// What is wrong, and what to do about it, where this clock is so much ahead of these. Nothing follows from that of Redis alone.
-fn problem(nats: Option<i64>, redis: Option<i64>) -> Option<String> {
+/// A clock that is wrong, and what to do about it.
+#[derive(Debug)]
+enum Problem {
+    /// Of this machine, or nobody knows whose.
+    OfThisMachine(String),
+    OfNats(String),
+}
+
+/// What is wrong where this clock is so much ahead of these. Nothing follows from that of Redis alone.
+fn problem(nats: Option<i64>, redis: Option<i64>) -> Option<Problem> {
     let is_off = |ms: i64| ms.abs() > OFF_MAX_MS;
     let ms = nats.filter(|ms| is_off(*ms))?;
     let (by, way) = ((ms.abs() + 500) / 1_000, if ms > 0 { "ahead of" } else { "behind" });
     Some(match redis {
-        Some(redis) if is_off(redis) && (redis > 0) == (ms > 0) => format!(
+        Some(redis) if is_off(redis) && (redis > 0) == (ms > 0) => Problem::OfThisMachine(format!(
             "the clock of this machine is {by} s {way} those of NATS and Redis: set it (`timedatectl`), and keep all of them by NTP"
-        ),
-        Some(redis) if !is_off(redis) => format!(
+        )),
+        Some(redis) if !is_off(redis) => Problem::OfNats(format!(
             "the clock of this machine, and of Redis, is {by} s {way} that of NATS: set that one (`timedatectl`), and keep all of \
              them by NTP"
-        ),
-        _ => format!(
+        )),
+        _ => Problem::OfThisMachine(format!(
             "the clock of this machine is {by} s {way} that of NATS: set the one that is wrong (`timedatectl`), and keep all of them \
              by NTP"
-        ),
+        )),
     })
 }
 
@@ -151,18 +165,19 @@ mod tests {
 
     #[test]
     fn two_that_agree_say_whose_clock_is_wrong() {
+        assert!(problem(None, None).is_none());
+        assert!(problem(None, Some(9_000)).is_none());
+        assert!(problem(Some(2_000), Some(9_000)).is_none());
         for (nats, redis, wanted) in [
-            (None, None, None),
-            (None, Some(9_000), None),
-            (Some(2_000), Some(9_000), None),
-            (Some(9_000), Some(9_100), Some("set it")),
-            (Some(-9_000), Some(0), Some("and of Redis, is 9 s behind that of NATS: set that one")),
-            (Some(9_000), Some(-9_000), Some("set the one that is wrong")),
-            (Some(9_000), None, Some("set the one that is wrong")),
+            (9_000, Some(9_100), "set it"),
+            (9_000, Some(-9_000), "set the one that is wrong"),
+            (9_000, None, "set the one that is wrong"),
         ] {
-            let said = problem(nats, redis);
-            assert_eq!(said.is_some(), wanted.is_some(), "{said:?}");
-            assert!(said.unwrap_or_default().contains(wanted.unwrap_or_default()));
+            let said = problem(Some(nats), redis);
+            assert!(matches!(&said, Some(Problem::OfThisMachine(said)) if said.contains(wanted)), "{said:?}");
         }
+        let said = problem(Some(-9_000), Some(0));
+        let wanted = "and of Redis, is 9 s behind that of NATS: set that one";
+        assert!(matches!(&said, Some(Problem::OfNats(said)) if said.contains(wanted)), "{said:?}");
     }
 }
