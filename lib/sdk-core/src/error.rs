@@ -38,7 +38,7 @@ pub enum SdkError {
         url: String,
     },
     /// No connection, and why; usually temporary.
-    #[error("the server can't be reached: {0}; check the address and the network")]
+    #[error("the server can't be reached: {0}; {advice}", advice = about_network(.0))]
     Network(String),
     /// No answer in time.
     #[error("the server did not answer in time; try again")]
@@ -321,4 +321,33 @@ pub fn is_signed_out(code: ErrorCode) -> bool {
             | ErrorCode::RefreshUnsigned
             | ErrorCode::RefreshSignature
     )
+}
+
+/// What to do about a connection that there is not.
+fn about_network(problem: &str) -> &'static str {
+    if problem.contains("certificate expired") {
+        "its operator must renew the certificate, unless the clock of this machine is wrong"
+    } else if problem.contains("invalid peer certificate") {
+        "somebody else may be answering for it: check the address, and ask its operator about the certificate"
+    } else {
+        "check the address and the network"
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// As rustls says it.
+    #[test]
+    fn a_certificate_is_not_taken_for_the_network() {
+        for (problem, advice) in [
+            ("invalid peer certificate: certificate expired: verification time 2 (UNIX)", "operator must renew"),
+            ("invalid peer certificate: UnknownIssuer", "somebody else may be answering"),
+            ("Connection refused (os error 111)", "check the address and the network"),
+        ] {
+            let said = SdkError::Network(problem.to_owned()).to_string();
+            assert!(said.contains(problem) && said.contains(advice), "{said}");
+        }
+    }
 }

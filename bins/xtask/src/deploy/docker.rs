@@ -1,12 +1,13 @@
 //! `compose/`, as somebody with Docker starts it.
 
 mod backups;
+mod exposed;
+mod watched;
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeSet;
 use std::fs;
-use std::net::{IpAddr, Ipv4Addr, TcpListener};
-use std::os::unix::fs::{MetadataExt, PermissionsExt};
-use std::path::PathBuf;
+use std::net::{Ipv4Addr, TcpListener};
+use std::path::{Path, PathBuf};
 use std::process::{Command, ExitStatus};
 use std::sync::atomic::AtomicBool;
 use std::time::{Duration, Instant};
@@ -31,8 +32,8 @@ const NEXT_IMAGE: &str = "nepto/nepto-server:next";
 /// What each container may have open, as `compose.yaml` has it.
 const OPEN_FILES: u64 = 65_536;
 const WELL_WITHIN: Duration = Duration::from_secs(180);
-/// Where something of ours could listen inside.
-const INNER_PORTS: [u16; 10] = [80, 443, 2019, 2020, 4222, 6222, 6379, 8000, 8222, 9464];
+/// What the server is called where it is for the internet.
+const DOMAIN: &str = "chat.example.org";
 /// The user of every process, as `compose/Dockerfile` has it.
 const USER: u32 = 10_001;
 
@@ -42,8 +43,8 @@ pub struct Options {
     /// Folder for logs and for the two people, emptied first [default: test-deploy in the folder of builds]
     #[arg(long, value_name = "DIR")]
     work: Option<PathBuf>,
-    /// These profiles; `dev` as well where the packages of contracts/ are
-    #[arg(long, value_delimiter = ',', default_values = ["all", "split", "tls"])]
+    /// These profiles, each with the data of the one before
+    #[arg(long, value_delimiter = ',', default_values = ["all", "observability", "split", "split-tls", "tls", "dev"])]
     profiles: Vec<String>,
 }
 
@@ -59,21 +60,41 @@ pub fn run(paths: &Paths, options: &Options) -> Result<()> {
     let engine = Engine::start(paths, &work)?;
     stand_ins::debian(&engine, paths)?;
     dist::build_image(|| engine.docker(), paths, &paths.binaries(), &work, IMAGE)?;
-    stand_ins::provide(&engine, paths, &work)?;
-    let deployment = Deployment { port: free_port()?, engine, folder: paths.root.join("compose"), work: work.clone() };
-    deployment.remove()?;
-    let interrupted = AtomicBool::new(false);
-    let people = Stage {
-        program: &paths.binaries().join("nepto"),
-        shown: "nepto".to_owned(),
-        folder: work.join("people"),
-        server: format!("http://localhost:{}", deployment.port),
-        chain: None,
-        interrupted: &interrupted,
+    let has_chain = options.profiles.iter().any(|profile| profile == "dev");
+    stand_ins::provide(&engine, paths, &work, has_chain)?;
+    let deployment = Deployment {
+        port: free_port()?,
+        engine,
+        outside: Outside::new()?,
+        folder: paths.root.join("compose"),
+        work: work.clone(),
     };
-    for (at, profile) in options.profiles.iter().enumerate() {
+    deployment.remove()?;
+    deployment.image_has_licences()?;
+    let interrupted = AtomicBool::new(false);
+    let mut tried = Tried::default();
+    for profile in &options.profiles {
         println!("\n== profile {profile}\n");
-        deployment.try_profile(profile, &people, at == 0)?;
+        let started = Instant::now();
+        if profile == "dev" {
+            deployment.try_dev()?;
+        } else {
+            let program = paths.binaries().join("nepto");
+            let (program, server) = match is_public(profile) {
+                true => (deployment.client_outside(&program)?, format!("https://{DOMAIN}")),
+                false => (program, format!("http://localhost:{}", deployment.port)),
+            };
+            let people = Stage {
+                program: &program,
+                shown: "nepto".to_owned(),
+                folder: work.join("people"),
+                server,
+                chain: None,
+                interrupted: &interrupted,
+            };
+            deployment.try_profile(profile, &people, &mut tried)?;
+        }
+        println!("\nprofile {profile} took {} s", started.elapsed().as_secs());
     }
     deployment.refuses_what_is_wrong()?;
     println!("\nEverything held.");
@@ -84,10 +105,30 @@ fn free_port() -> Result<u16> {
     Ok(TcpListener::bind((Ipv4Addr::UNSPECIFIED, 0))?.local_addr()?.port())
 }
 
+/// Whether it is for the internet, under a domain of its own.
+fn is_public(profile: &str) -> bool {
+    profile.ends_with("tls")
+}
+
+/// Whether each role is a process of its own.
+fn is_split(profile: &str) -> bool {
+    profile.starts_with("split")
+}
+
+/// What need not be tried again in another profile, because it is the same there.
+#[derive(Debug, Default)]
+struct Tried {
+    /// Containers that were killed, and whether that was in what is split.
+    killed: BTreeSet<(bool, String)>,
+    /// Whether upgrades and backups were tried of what is split, and of what is not.
+    layouts: BTreeSet<bool>,
+}
+
 /// Containers of one project; gone with their volumes when dropped.
 struct Deployment {
     port: u16,
     engine: Engine,
+    outside: Outside,
     folder: PathBuf,
     work: PathBuf,
 }
@@ -114,8 +155,17 @@ impl Deployment {
     fn compose(&self, profile: &str) -> Command {
         let mut compose = self.engine.compose();
         compose.args(["--project-name", PROJECT, "--profile", profile]).current_dir(&self.folder);
-        // people outside of this machine must find this port and no other
-        compose.env("NEPTO_BIND", "0.0.0.0").env("NEPTO_PORT", self.port.to_string()).env("NEPTO_IMAGE", IMAGE);
+        if profile == "observability" {
+            compose.args(["--profile", "all"]);
+        }
+        compose.env("NEPTO_PORT", self.port.to_string()).env("NEPTO_IMAGE", IMAGE);
+        if is_public(profile) {
+            // with a certificate of Caddy's own; behind it nobody else needs the other port
+            compose.env("NEPTO_DOMAIN", DOMAIN).env("NEPTO_CADDY_DIRECTIVES", "tls internal");
+        } else {
+            // people outside of this machine must find this port and no other
+            compose.env("NEPTO_BIND", "0.0.0.0");
+        }
         compose.env("NEPTO_BACKUP_RECIPIENTS", backups::RECIPIENT);
         // a machine that is a container itself may not raise it
         if let Some(most) = getrlimit(Resource::Nofile).maximum.filter(|most| *most < OPEN_FILES) {
@@ -128,44 +178,56 @@ impl Deployment {
         said(self.compose("*").args(["down", "--volumes", "--timeout", "1"])).map(drop)
     }
 
-    /// Starts it, lets two people talk, and kills everything. The data is that of the profile before.
-    fn try_profile(&self, profile: &str, people: &Stage<'_>, is_first: bool) -> Result<()> {
-        let outside = Outside::new()?;
-        let before = outside.open_ports(HOST.into(), &[])?;
-        match profile {
-            "tls" => return self.try_tls(&outside, &before),
-            "dev" => return self.try_dev(),
-            _ => {}
-        }
+    /// Starts it, lets two people talk, and kills everything that was not killed in another profile. The data is that of the profile
+    /// before.
+    fn try_profile(&self, profile: &str, people: &Stage<'_>, tried: &mut Tried) -> Result<()> {
+        let before = self.outside.open_ports(HOST.into(), &[])?;
         let started = Instant::now();
-        said(self.compose(profile).args(["up", "--detach"]))?;
-        self.wait_until_well()?;
+        self.start(profile)?;
         println!("well after {} s", started.elapsed().as_secs());
-        match is_first {
-            true => demo::play(people)?,
-            false => self.talk(people, &format!("gm from {profile}"))?,
+        let is_first = tried.layouts.is_empty();
+        if is_first {
+            demo::play(people)?;
+        } else {
+            // another domain means signing in again
+            for who in [ALICE, BOB] {
+                people.sign_in(who)?;
+            }
+            self.talk(people, &format!("gm from {profile}"))?;
         }
         let secrets = self.secrets()?;
-        self.nobody_sees(&secrets)?;
         self.nobody_may_more_than_needed()?;
-        said(self.compose(profile).args(["up", "--detach"]))?;
+        self.start(profile)?;
         ensure!(self.secrets()? == secrets, "a second start made other secrets");
-        self.only_these_are_open(&outside, &before, &[self.port])?;
+        let ports = if is_public(profile) { vec![80, 443] } else { vec![self.port] };
+        self.only_these_are_open(&before, &ports)?;
         for container in self.containers()? {
-            if !container.has_done_its_work() {
-                self.kill(&container, people)?;
+            if !container.has_done_its_work() && tried.killed.insert((is_split(profile), container.name.clone())) {
+                self.survives(&container, people)?;
             }
         }
         said(self.compose(profile).args(["restart", "--timeout", "30"]))?;
         self.wait_until_well()?;
-        self.talk(people, "gm after a restart of everything")?;
-        self.upgrade(profile, people)?;
-        self.lose_everything(profile, people)?;
+        self.talk(people, &format!("gm after a restart of everything in {profile}"))?;
+        if profile == "observability" {
+            self.is_watched(profile)?;
+        }
+        self.nobody_sees(&secrets)?;
+        if tried.layouts.insert(is_split(profile)) {
+            self.upgrade(profile, people)?;
+            self.lose_everything(profile, people)?;
+        }
         said(self.compose(profile).arg("down"))?;
         if is_first {
             self.move_elsewhere(profile, people)?;
         }
         Ok(())
+    }
+
+    /// Starts what does not run, and waits until all of it is well.
+    fn start(&self, profile: &str) -> Result<()> {
+        said(self.compose(profile).args(["up", "--detach"]))?;
+        self.wait_until_well()
     }
 
     /// To an image of another name, and back, as `compose/README.md` says.
@@ -200,50 +262,52 @@ impl Deployment {
         for volume in &volumes {
             tar(["--extract", "--numeric-owner"], volume)?;
         }
-        said(self.compose(profile).args(["up", "--detach"]))?;
-        self.wait_until_well()?;
+        self.start(profile)?;
         self.talk(people, "gm from another host")?;
         said(self.compose(profile).arg("down")).map(drop)
     }
 
-    /// TLS on the usual ports, with a certificate of Caddy's own.
-    fn try_tls(&self, outside: &Outside, before: &BTreeSet<u16>) -> Result<()> {
-        let domain = "chat.example.org";
-        let up = |arguments: &[&str]| {
-            let mut compose = self.compose("tls");
-            compose.env("NEPTO_DOMAIN", domain).env("NEPTO_CADDY_DIRECTIVES", "tls internal");
-            // as it is by default: behind the proxy nobody else needs the port
-            said(compose.env("NEPTO_BIND", "127.0.0.1").args(arguments))
-        };
-        up(&["up", "--detach"])?;
-        self.wait_until_well()?;
-        self.only_these_are_open(outside, before, &[80, 443])?;
-        let mut curl = Command::new("curl");
-        curl.args(["--silent", "--show-error", "--fail", "--insecure", "--resolve"])
-            .arg(format!("{domain}:443:127.0.0.1"));
-        let info = said(curl.arg(format!("https://{domain}/v1/info")))?;
-        ensure!(info.contains(&format!("wss://{domain}/v1/socket")), "/v1/info does not name the domain: {info}");
-        up(&["down"]).map(drop)
+    /// The client, on another machine where the domain leads to this one and the authority of Caddy's own certificates is known.
+    fn client_outside(&self, client: &Path) -> Result<PathBuf> {
+        let authority = self.engine.say(&["info", "--format", "{{.DockerRootDir}}"])?
+            + &format!("/volumes/{PROJECT}_certificates/_data/caddy/pki/authorities/local/root.crt");
+        self.outside.client(&self.work, client, DOMAIN, &authority)
     }
 
-    /// The demo ends well only if two people have talked.
+    /// Its demo ends well only if two people have talked, and does so again after each kill.
     fn try_dev(&self) -> Result<()> {
-        said(self.compose("dev").args(["up", "--detach"]))?;
-        self.wait_until_well()?;
+        let before = self.outside.open_ports(HOST.into(), &[])?;
+        self.start("dev")?;
+        println!("{}", self.log(&format!("{PROJECT}-demo-1"))?);
+        self.only_these_are_open(&before, &[])?;
+        for container in self.containers()? {
+            if !container.has_done_its_work() {
+                self.kill(&container)?;
+                // those who have done their work do it again
+                self.start("dev")?;
+            }
+        }
         let status = ["exec", "-T", "nepto-dev", "nepto", "admin", "chain", "status"];
         let status = said(self.compose("dev").args(status))?;
         ensure!(
             status.contains("chain 31337") && status.contains("of 5 contracts"),
             "the chain is not watched: {status}"
         );
-        println!("{}\n{status}", self.log(&format!("{PROJECT}-demo-1"))?);
+        println!("{status}");
         said(self.compose("dev").arg("down")).map(drop)
     }
 
     /// What is sent before a container dies arrives after it is back.
-    fn kill(&self, container: &Container, people: &Stage<'_>) -> Result<()> {
+    fn survives(&self, container: &Container, people: &Stage<'_>) -> Result<()> {
         let text = format!("sent before the kill of {}", container.name);
         people.says(ALICE, BOB, &text)?;
+        self.kill(container)?;
+        people.hears(BOB, &text)?;
+        self.talk(people, &format!("gm after the kill of {}", container.name))
+    }
+
+    /// By `kill -9`, and waits until it is well again.
+    fn kill(&self, container: &Container) -> Result<()> {
         let pid = self.pid(&container.name)?;
         kill_process(Pid::from_raw(pid).context("a process has a number")?, Signal::KILL)?;
         let killed = Instant::now();
@@ -253,8 +317,7 @@ impl Deployment {
         }
         self.wait_until_well()?;
         println!("{} is well {} s after its kill", container.name, killed.elapsed().as_secs());
-        people.hears(BOB, &text)?;
-        self.talk(people, &format!("gm after the kill of {}", container.name))
+        Ok(())
     }
 
     fn talk(&self, people: &Stage<'_>, text: &str) -> Result<()> {
@@ -300,78 +363,6 @@ impl Deployment {
         self.engine.say(&["volume", "inspect", "--format", "{{.Mountpoint}}", &format!("{PROJECT}_{volume}")])
     }
 
-    /// Every file of the volumes for secrets and token keys, with what is secret in it.
-    fn secrets(&self) -> Result<BTreeMap<PathBuf, String>> {
-        let mut secrets = BTreeMap::new();
-        for volume in self.engine.say(&["volume", "ls", "--quiet"])?.lines() {
-            if !volume.contains("_secrets-") && !volume.ends_with("_token-keys") {
-                continue;
-            }
-            let folder = self.engine.say(&["volume", "inspect", "--format", "{{.Mountpoint}}", volume])?;
-            for entry in fs::read_dir(folder)? {
-                let path = entry?.path();
-                let metadata = fs::metadata(&path)?;
-                let mode = metadata.permissions().mode() & 0o777;
-                ensure!(mode == 0o600 && metadata.uid() == USER, "{} has mode {mode:o}", path.display());
-                let text = fs::read_to_string(&path)?;
-                secrets.extend(secret_of(&text).map(|secret| (path, secret)));
-            }
-        }
-        // NATS, Redis, the database, Grafana, and the token keys
-        let distinct: BTreeSet<&String> = secrets.values().collect();
-        ensure!(distinct.len() == 5, "{} secrets instead of 5 in {:?}", distinct.len(), secrets.keys());
-        Ok(secrets)
-    }
-
-    /// No secret is in what others can see.
-    fn nobody_sees(&self, secrets: &BTreeMap<PathBuf, String>) -> Result<()> {
-        let mut seen = vec![("the image".to_owned(), self.engine.say(&["history", "--no-trunc", IMAGE])?)];
-        seen.push(("the image".to_owned(), self.engine.say(&["inspect", IMAGE])?));
-        for Container { name, .. } in self.containers()? {
-            seen.push((format!("inspect {name}"), self.engine.say(&["inspect", &name])?));
-            let log = self.engine.docker().args(["logs", &name]).output()?;
-            let log = [log.stdout, log.stderr].concat();
-            seen.push((format!("the log of {name}"), String::from_utf8_lossy(&log).into_owned()));
-        }
-        seen.push(("the list of processes".to_owned(), said(Command::new("ps").args(["-eo", "args"]))?));
-        for (path, secret) in secrets {
-            if let Some((place, _)) = seen.iter().find(|(_, text)| text.contains(secret)) {
-                bail!("what {} holds can be seen in {place}", path.display());
-            }
-        }
-        Ok(())
-    }
-
-    fn nobody_may_more_than_needed(&self) -> Result<()> {
-        let format =
-            "{{.Config.User}} {{.HostConfig.ReadonlyRootfs}} {{.HostConfig.Privileged}} {{.HostConfig.CapDrop}}";
-        for Container { name, .. } in self.containers()? {
-            let may = self.engine.say(&["inspect", "--format", format, &name])?;
-            ensure!(may == format!("{USER}:{USER} true false [ALL]"), "{name}: {may}");
-        }
-        Ok(())
-    }
-
-    /// From another machine: the ports of this one that were not open before, and the containers themselves.
-    fn only_these_are_open(&self, outside: &Outside, before: &BTreeSet<u16>, expected: &[u16]) -> Result<()> {
-        let now = outside.open_ports(HOST.into(), &[])?;
-        let new: BTreeSet<u16> = now.difference(before).copied().collect();
-        ensure!(new == expected.iter().copied().collect(), "open on this machine: {new:?}, expected: {expected:?}");
-        let addresses = "{{range .NetworkSettings.Networks}}{{.IPAddress}} {{end}}";
-        let mut asked = 0;
-        for Container { name, .. } in self.containers()? {
-            for address in self.engine.say(&["inspect", "--format", addresses, &name])?.split_whitespace() {
-                let address: IpAddr = address.parse()?;
-                let ports: Vec<u16> = INNER_PORTS.into_iter().filter(|port| !expected.contains(port)).collect();
-                let open = outside.open_ports(address, &ports)?;
-                ensure!(open.is_empty(), "{name} can be reached from elsewhere at {address}: {open:?}");
-                asked += 1;
-            }
-        }
-        println!("from elsewhere only {expected:?} can be reached; {asked} addresses of containers were tried");
-        Ok(())
-    }
-
     /// What is wrong or missing is told with what to do.
     fn refuses_what_is_wrong(&self) -> Result<()> {
         for (profile, service, domain, expected) in [
@@ -392,13 +383,6 @@ fn is_refusal(status: ExitStatus) -> bool {
     status.code() == Some(2)
 }
 
-/// What is secret in a file that `make-secrets` or `provision` makes: 64 digits, or the second line of a key.
-fn secret_of(text: &str) -> Option<String> {
-    let password = text.split(|c: char| !c.is_ascii_hexdigit()).find(|word| word.len() == 64);
-    let key = || text.strip_prefix("-----BEGIN PRIVATE KEY-----\n")?.lines().next();
-    password.or_else(key).map(str::to_owned)
-}
-
 impl Drop for Deployment {
     fn drop(&mut self) {
         if let Ok(containers) = self.containers() {
@@ -417,16 +401,6 @@ impl Drop for Deployment {
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn secrets_are_found_in_what_is_made() {
-        let password = "ab".repeat(32);
-        assert_eq!(secret_of(&format!("nats://nepto:{password}@nats:4222\n")), Some(password.clone()));
-        assert_eq!(secret_of(&format!("user nepto on >{password} ~*\n")), Some(password));
-        let key = "-----BEGIN PRIVATE KEY-----\nMFEC\n-----END PRIVATE KEY-----\n";
-        assert_eq!(secret_of(key).as_deref(), Some("MFEC"));
-        assert_eq!(secret_of("nats\nredis\n"), None);
-    }
 
     #[test]
     fn an_ill_container_is_not_taken_for_a_well_one() {

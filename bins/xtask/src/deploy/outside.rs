@@ -1,7 +1,10 @@
 //! Somebody on another machine: a network namespace with one link to this one.
 
 use std::collections::BTreeSet;
+use std::fs;
 use std::net::{IpAddr, Ipv4Addr, SocketAddr, TcpStream};
+use std::os::unix::fs::PermissionsExt;
+use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::sync::Mutex;
 use std::sync::atomic::{AtomicU32, Ordering};
@@ -75,6 +78,21 @@ impl Outside {
             said(Command::new("ip").args(line))?;
         }
         Ok(outside)
+    }
+
+    /// A program that runs there, where a domain leads to this machine and `authority`, a file, speaks for its certificate. Returns
+    /// the command that calls it.
+    pub fn client(&self, folder: &Path, program: &Path, domain: &str, authority: &str) -> Result<PathBuf> {
+        let (hosts, command) = (folder.join("hosts-outside"), folder.join("client-outside"));
+        fs::write(&hosts, format!("127.0.0.1 localhost\n{HOST} {domain}\n"))?;
+        let (hosts, program) = (hosts.display(), program.display());
+        let script = format!(
+            "#!/bin/sh\nexec unshare --mount sh -c 'mount --bind {hosts} /etc/hosts && exec \"$@\"' sh \\\n    ip netns exec {NAME} env \
+             SSL_CERT_FILE={authority} {program} \"$@\"\n"
+        );
+        fs::write(&command, script)?;
+        fs::set_permissions(&command, fs::Permissions::from_mode(0o700))?;
+        Ok(command)
     }
 
     /// The ports of an address that can be reached from there; all without `ports`.

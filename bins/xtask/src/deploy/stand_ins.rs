@@ -14,6 +14,13 @@ use crate::dist::default_argument;
 use crate::paths::Paths;
 use crate::tools::{self, Tools};
 
+/// In place of Grafana: it reads what Grafana is given to read, writes where that writes, and listens where that does.
+const GRAFANA: &str = concat!(
+    r#"["sh", "-ec", "cat /secrets/grafana/password /etc/grafana/provisioning/*/nepto.yml /dashboards/*.json > /dev/null; "#,
+    r#"touch /volumes/grafana/grafana.db; mkdir -p /tmp/www/api; echo well > /tmp/www/api/health; "#,
+    r#"exec busybox httpd -f -p 3000 -h /tmp/www"]"#
+);
+
 /// Sees to it that there is the Debian that images are made on, and returns its name.
 pub fn debian(engine: &Engine, paths: &Paths) -> Result<String> {
     let dockerfile = fs::read_to_string(paths.root.join("compose/Dockerfile"))?;
@@ -28,8 +35,8 @@ fn is_there(engine: &Engine, image: &str) -> bool {
     engine.docker().args(["image", "inspect", image]).output().is_ok_and(|it| it.status.success())
 }
 
-/// Sees to it that every image of others is there; that of the chain has the client of [`IMAGE`].
-pub fn provide(engine: &Engine, paths: &Paths, work: &Path) -> Result<()> {
+/// Sees to it that every image of others is there; that of the chain, which has the client of [`IMAGE`], if it is asked for.
+pub fn provide(engine: &Engine, paths: &Paths, work: &Path, has_chain: bool) -> Result<()> {
     let debian = debian(engine, paths)?;
     let names = of_others(&fs::read_to_string(paths.root.join("compose/compose.yaml"))?);
     let tools = Tools::find_or_install(paths)?;
@@ -40,11 +47,15 @@ pub fn provide(engine: &Engine, paths: &Paths, work: &Path) -> Result<()> {
         let (programs, entrypoint): (Vec<PathBuf>, &str) = match name.as_str() {
             "NATS" => (vec![tools.nats.clone()], r#"["nats-server"]"#),
             "REDIS" => (vec![tools.redis.clone(), which("redis-cli")?], "[]"),
-            "CHAIN" => {
+            "CHAIN" if has_chain => {
                 build_chain(engine, paths, work, &debian, image)?;
                 continue;
             }
             "CADDY" => (vec![tools::docker::caddy(paths)?], "[]"),
+            "PROMETHEUS" => (vec![tools::prometheus::find_or_install(paths)?.server], r#"["prometheus"]"#),
+            "NODE_EXPORTER" => (vec![tools::prometheus::node_exporter(paths)?], r#"["prometheus-node-exporter"]"#),
+            // nobody else has its program
+            "GRAFANA" => (Vec::new(), GRAFANA),
             _ => continue,
         };
         build(engine, work, &debian, image, &programs, entrypoint).with_context(|| image.clone())?;
@@ -58,7 +69,7 @@ fn of_others(compose: &str) -> BTreeMap<String, String> {
         let (name, rest) = rest.split_once("_IMAGE:-")?;
         Some((name.to_owned(), rest.split('}').next()?.to_owned()))
     });
-    found.filter(|(name, _)| name.bytes().all(|letter| letter.is_ascii_uppercase())).collect()
+    found.filter(|(name, _)| name.bytes().all(|letter| letter.is_ascii_uppercase() || letter == b'_')).collect()
 }
 
 fn which(program: &str) -> Result<PathBuf> {
@@ -150,7 +161,7 @@ mod tests {
         let root = Paths::find().unwrap().root;
         let text = fs::read_to_string(root.join("compose/compose.yaml")).unwrap();
         let images = of_others(&text);
-        for name in ["NATS", "REDIS", "CADDY"] {
+        for name in ["NATS", "REDIS", "CADDY", "PROMETHEUS", "NODE_EXPORTER", "GRAFANA"] {
             assert!(images.contains_key(name), "{images:?}");
         }
         for image in images.values() {

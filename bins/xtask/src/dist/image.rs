@@ -6,7 +6,7 @@ use std::process::Command;
 
 use anyhow::{Context, Result, bail};
 
-use super::{PROGRAMS, Release, archive, empty};
+use super::{PROGRAMS, Release, archive, empty, licences, sbom};
 use crate::paths::Paths;
 
 /// What the image is called in `compose.yaml`.
@@ -32,6 +32,8 @@ pub fn build(docker: impl Fn() -> Command, paths: &Paths, programs: &Path, work:
     for program in PROGRAMS {
         archive::strip(&programs.join(program), &context.join("programs").join(program))?;
     }
+    fs::write(context.join("programs").join(licences::NAME), licences::text(&sbom::parts(paths)?)?)?;
+    fs::copy(paths.root.join("LICENSE"), context.join("LICENSE"))?;
     let dockerfile = paths.root.join("compose/Dockerfile");
     fs::copy(&dockerfile, context.join("Dockerfile"))?;
     // nothing is compiled, so the stage that would do it needs no compiler

@@ -11,7 +11,7 @@ use anyhow::{Context, Result};
 
 use super::sbom::{Crate, Part};
 
-/// What it is called in the archive and in the package.
+/// What it is called in the archive, in the package and in the image.
 pub const NAME: &str = "LICENCES-OF-CRATES";
 /// How the names of such files begin.
 const NAMES: [&str; 6] = ["LICENSE", "LICENCE", "COPYING", "COPYRIGHT", "NOTICE", "UNLICENSE"];

@@ -38,7 +38,7 @@ pub struct Options {
     /// Folder for what is made [default: dist in the folder of builds]
     #[arg(long, value_name = "DIR")]
     output: Option<PathBuf>,
-    /// Nothing but the two programs
+    /// Nothing but the two programs, and the licences of what is in them
     #[arg(long)]
     binaries_only: bool,
     /// An image as well, as `docker load` takes it; needs Docker
@@ -81,6 +81,7 @@ pub fn run(paths: &Paths, options: &Options) -> Result<ExitCode> {
         for program in PROGRAMS {
             fs::copy(programs.join(program), output.join(program))?;
         }
+        fs::write(output.join(licences::NAME), licences::text(&sbom::parts(paths)?)?)?;
         return Ok(ExitCode::SUCCESS);
     }
     let release = Release::of(paths, programs, output)?;

@@ -8,7 +8,7 @@ use std::process::Stdio;
 use anyhow::{Context, Result, ensure};
 use nepto_files::Readers;
 
-use super::{Deployment, USER};
+use super::{Deployment, USER, is_split};
 use crate::deploy::engine::said;
 use crate::up::demo::{ALICE, BOB, Stage};
 
@@ -42,8 +42,8 @@ impl Deployment {
     }
 
     /// Returns the name of its file.
-    fn back_up(&self, profile: &str) -> Result<String> {
-        let service = if profile == "split" { "backup-split" } else { "backup" };
+    pub fn back_up(&self, profile: &str) -> Result<String> {
+        let service = if is_split(profile) { "backup-split" } else { "backup" };
         let told = said(self.compose(profile).args(["run", "--rm", "-T", service]))?;
         let name = told.split(FOLDER).nth(1).and_then(|rest| rest.split_whitespace().next());
         let name = name.with_context(|| format!("it does not say where the backup is: {told}"))?;
@@ -66,8 +66,7 @@ impl Deployment {
         nepto_files::write(&password, fs::read(folder.join("files/database.password"))?, Readers::Owner)?;
         chown(&password, Some(USER), Some(USER))?;
         println!("{}", restore(&[])?);
-        said(self.compose(profile).args(["up", "--detach"]))?;
-        self.wait_until_well()?;
+        self.start(profile)?;
         let again = restore(&[]).err().context("a backup was restored while the server runs")?.to_string();
         ensure!(again.contains("must be stopped first"), "{again}");
         Ok(())
