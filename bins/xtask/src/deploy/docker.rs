@@ -1,6 +1,6 @@
 //! `compose/`, as somebody with Docker starts it.
 
-mod backups;
+pub mod backups;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs;

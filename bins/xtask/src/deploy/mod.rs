@@ -1,8 +1,10 @@
 //! `cargo xtask test-deploy`: what is made for others, installed as they would, with everything killed that can be.
 
+mod booted;
 mod debian;
 mod docker;
 mod engine;
+mod hosts;
 mod outside;
 mod stand_ins;
 
@@ -26,6 +28,8 @@ enum What {
     Docker(docker::Options),
     /// The Debian package on a booted Debian: installed, upgraded, gone back from, removed, purged. Needs root
     Debian(debian::Options),
+    /// The playbooks of ansible/ on booted Debians, one and many: converge, run again, upgrade, grow, shrink, rotate. Needs root
+    Hosts(hosts::Options),
     /// Print the ports of an address that somebody listens on
     #[command(hide = true)]
     Scan(outside::Scan),
@@ -36,6 +40,7 @@ pub fn run(paths: &Paths, options: &Options) -> Result<ExitCode> {
     match &options.what {
         What::Docker(options) => docker::run(paths, options)?,
         What::Debian(options) => debian::run(paths, options)?,
+        What::Hosts(options) => hosts::run(paths, options)?,
         What::Scan(scan) => scan.run(),
     }
     Ok(ExitCode::SUCCESS)
