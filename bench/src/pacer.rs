@@ -8,6 +8,7 @@ use std::time::Duration;
 
 use anyhow::Result;
 use tokio::sync::mpsc::UnboundedSender;
+use tokio_util::sync::CancellationToken;
 
 use crate::device::Command;
 use crate::ledger::Ledger;
@@ -26,10 +27,23 @@ pub async fn pace(
     from_us: u64,
     lasts: Duration,
 ) -> Result<()> {
+    pace_until(CancellationToken::new(), devices, ledger, phase, rate, from_us, lasts).await.map(drop)
+}
+
+/// The same, until it is told to stop. Returns how many left.
+pub async fn pace_until(
+    stop: CancellationToken,
+    devices: Vec<UnboundedSender<Command>>,
+    ledger: Arc<Ledger>,
+    phase: Phase,
+    rate: u32,
+    from_us: u64,
+    lasts: Duration,
+) -> Result<u64> {
     let total = (u128::from(rate) * lasts.as_micros() / 1_000_000) as u64;
     let thread = tokio::task::spawn_blocking(move || {
         let mut next = 0;
-        while next < total && !devices.is_empty() {
+        while next < total && !devices.is_empty() && !stop.is_cancelled() {
             let now_us = ledger.now_us();
             let due = due_by(now_us.saturating_sub(from_us), rate).min(total);
             for number in next..due {
@@ -44,6 +58,7 @@ pub async fn pace(
             let wake_us = (from_us + offset_us(next, rate)).max(now_us + TICK.as_micros() as u64);
             std::thread::sleep(ledger.instant(wake_us).saturating_duration_since(std::time::Instant::now()));
         }
+        next
     });
     Ok(thread.await?)
 }

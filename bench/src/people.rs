@@ -34,6 +34,7 @@ pub struct Person {
 }
 
 /// Where to sign in.
+#[derive(Clone)]
 pub struct Town {
     url: String,
     client: reqwest::Client,

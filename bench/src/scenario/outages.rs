@@ -1,7 +1,11 @@
 //! What people notice while parts of a server die, move, or are replaced: clients that connect again as the SDK's do, and send again
 //! what was not stored.
 //!
+//! Somebody new signs in every second, and what they are told if they can't is said at the end. Ctrl-C, or `kill`, ends the measured time early.
+//!
 //! A message counts as lost if it did not arrive in the end, whether it was stored or not: every one is sent until it is stored.
+
+mod newcomers;
 
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
@@ -12,6 +16,8 @@ use nepto_proto::wire::{Ack, Cursor, Deliver, client_frame, server_frame};
 use nepto_sdk::session::{self, Credentials, Link, SessionEvent};
 use nepto_sdk::{Env, SdkError};
 use rand::RngCore;
+use tokio::signal::ctrl_c;
+use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::mpsc::{self, Receiver, UnboundedReceiver};
 use tokio::task::{JoinHandle, JoinSet};
 use tokio::time::{Instant, interval, sleep, sleep_until, timeout};
@@ -81,12 +87,21 @@ pub async fn run(ground: &Ground, town: &Town, conns: usize, rate: u32, phase: &
     let teller = tell(books.clone());
     let before = Cpu::now();
     let from_us = ledger.begin();
+    let enough = CancellationToken::new();
+    let newcomers = tokio::spawn(newcomers::arrive(town.clone(), enough.clone()));
+    let told = tokio::spawn(until_told(enough.clone()));
     // the senders end when the pacer has let go of their commands and everything is stored
-    pacer::pace(commands, ledger.clone(), Phase::Measured, rate, from_us, Duration::from_secs(phase.secs)).await?;
+    let lasts = Duration::from_secs(phase.secs);
+    let sent =
+        pacer::pace_until(enough.clone(), commands, ledger.clone(), Phase::Measured, rate, from_us, lasts).await?;
+    let secs = ledger.now_us().saturating_sub(from_us).div_ceil(1_000_000).clamp(1, phase.secs.max(1));
+    enough.cancel();
+    told.abort();
     let cpu = Cpu::now().since(before);
     let all_stored = timeout(SETTLE_WITHIN, async { while senders.join_next().await.is_some() {} }).await.is_ok();
     senders.shutdown().await;
-    ledger.counts().sent[Phase::Measured as usize] = u64::from(rate) * phase.secs;
+    ledger.counts().sent[Phase::Measured as usize] = sent;
+    let newcomers = newcomers.await?;
     if all_stored {
         arrived(ledger, Phase::Measured, SETTLE_WITHIN).await;
     }
@@ -101,11 +116,22 @@ pub async fn run(ground: &Ground, town: &Town, conns: usize, rate: u32, phase: &
     let mut notes = notes(&counts);
     notes.push(("stored", counts.stored[Phase::Measured as usize].to_string()));
     notes.push(("pauses", books.pauses().told.to_string()));
+    notes.push(("signed in", newcomers.to_string()));
     let figures = Figures {
         cpu_ms_per_1000: CpuFigures::new(cpu, counts.delivered[Phase::Measured as usize], ground.is_ours()),
-        ..at_rate("outages", &counts, people.len(), rate, phase)
+        ..at_rate("outages", &counts, people.len(), rate, &cli::Phase { secs, ..*phase })
     };
     Ok(Outcome { figures, notes, latency: Some(counts.latency), seconds: counts.seconds })
+}
+
+/// Ends the measured time when somebody asks for it.
+async fn until_told(enough: CancellationToken) {
+    let Ok(mut kill) = signal(SignalKind::terminate()) else { return };
+    tokio::select! {
+        _ = kill.recv() => {}
+        _ = ctrl_c() => {}
+    }
+    enough.cancel();
 }
 
 /// Waits until everything of a phase has arrived. `false`: not within this time.
@@ -255,19 +281,21 @@ impl Books {
     fn tell(&self, now_us: u64) {
         let Some(pause) = self.pauses().over(now_us) else { return };
         let ago_ms = self.ledger.now_us().saturating_sub(pause.from_us) / 1_000;
-        let second = self.env.now_ms().saturating_sub(ago_ms) / 1_000 % (24 * 3_600);
         let s = |us: u64| us as f64 / 1_000_000.0;
         println!(
-            "  {:02}:{:02}:{:02} UTC  {} messages waited, {:.1} s at most until stored, {:.1} s until they arrived; nobody's was stored for {:.1} s",
-            second / 3_600,
-            second / 60 % 60,
-            second % 60,
+            "  {}  {} messages waited, {:.1} s at most until stored, {:.1} s until they arrived; nobody's was stored for {:.1} s",
+            time_of_day(self.env.now_ms().saturating_sub(ago_ms)),
             pause.messages,
             s(pause.until_stored_us),
             s(pause.until_arrived_us),
             s(pause.silence_us),
         );
     }
+}
+
+fn time_of_day(unix_ms: u64) -> String {
+    let second = unix_ms / 1_000 % (24 * 3_600);
+    format!("{:02}:{:02}:{:02} UTC", second / 3_600, second / 60 % 60, second % 60)
 }
 
 fn tell(books: Arc<Books>) -> JoinHandle<()> {

@@ -7,23 +7,21 @@ use std::process::Command;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
-use anyhow::{Context, Result, anyhow, bail, ensure};
+use anyhow::{Context, Result, anyhow, ensure};
 use clap::Args;
 
+use super::booted::{self, Host};
 use super::engine::said;
 use crate::cargo::{self, Targets};
 use crate::dist;
 use crate::paths::Paths;
 use crate::tools::{self, Tools};
-use crate::up::child::{Child, Launch};
 use crate::up::demo::{self, ALICE, BOB, Stage};
 
 /// The network of the booted host: nothing but itself.
 const NETWORK: &str = "nepto-debian";
-const BOOTED_WITHIN: Duration = Duration::from_secs(60);
-const SERVES_WITHIN: Duration = Duration::from_secs(60);
 /// What a host has before the package comes.
-const PACKAGES: &str = "--include=systemd,systemd-sysv,dbus,redis-server,ca-certificates,procps";
+const PACKAGES: &str = "systemd,systemd-sysv,dbus,redis-server,ca-certificates,procps";
 const CONFIGURATION: &str = "/etc/nepto/nepto.toml";
 const EDIT: &str = "\n[log]\nformat = \"text\"\n";
 
@@ -56,7 +54,9 @@ pub fn run(paths: &Paths, options: &Options) -> Result<()> {
         fs::copy(package, root.join(package.file_name().context("a package has a name")?))?;
     }
     let inside = |package: &Path| format!("/{}", package.file_name().unwrap_or_default().to_string_lossy());
-    let host = Host::boot(&root, &work)?;
+    let _network = Network::new()?;
+    let mut host = Host::boot("debian", NETWORK, &root, &work, &[])?;
+    host.wait()?;
     let interrupted = AtomicBool::new(false);
     let program = client(paths, &work)?;
     let people = Stage {
@@ -154,14 +154,7 @@ fn lint(package: &Path) -> Result<()> {
 
 /// A Debian that boots, with NATS where the package expects it.
 fn make_root(paths: &Paths, root: &Path) -> Result<()> {
-    let kept = paths.tools.join("debian-bookworm-booted");
-    if !kept.join("usr/bin/redis-server").exists() {
-        eprintln!("Making a Debian that boots");
-        let _ = fs::remove_dir_all(&kept);
-        let mut debootstrap = Command::new(tools::docker::debootstrap()?);
-        tools::run(debootstrap.args(["--variant=minbase", PACKAGES, "bookworm"]).arg(&kept))?;
-    }
-    tools::run(Command::new("cp").args(["-a", "--reflink=auto"]).arg(&kept).arg(root))?;
+    booted::make_root(&paths.tools.join("debian-bookworm-booted"), PACKAGES, root)?;
     fs::copy(Tools::find_or_install(paths)?.nats, root.join("usr/bin/nats-server"))?;
     Ok(())
 }
@@ -175,77 +168,21 @@ fn client(paths: &Paths, work: &Path) -> Result<PathBuf> {
     Ok(program)
 }
 
-/// A booted Debian; off when dropped.
-struct Host {
-    process: Option<Child>,
-    /// Its first process, as this machine counts.
-    init: String,
-}
+/// The network of the host, which has nothing but itself in it, until it is dropped.
+struct Network(());
 
-impl Host {
-    fn boot(root: &Path, work: &Path) -> Result<Self> {
-        let program = tools::debian::nspawn()?;
+impl Network {
+    fn new() -> Result<Self> {
         remove_network();
+        let network = Self(());
         said(Command::new("ip").args(["netns", "add", NETWORK]))?;
         said(Command::new("ip").args(["-n", NETWORK, "link", "set", "lo", "up"]))?;
-        // where systemd runs, it makes a scope for the host; where it does not, there is nobody to ask
-        let scope = if Path::new("/run/systemd/system").is_dir() { None } else { Some("--keep-unit") };
-        let process = Launch::new("host", &program, work)
-            .arguments(["--quiet", "--boot", "--register=no", "--console=pipe"])
-            .arguments(scope)
-            .arguments([format!("--network-namespace-path=/run/netns/{NETWORK}")])
-            .arguments(["--directory".as_ref(), root.as_os_str()])
-            .start()?;
-        let mut host = Self { process: Some(process), init: String::new() };
-        let started = Instant::now();
-        loop {
-            let process = host.process.as_mut().context("it is off")?;
-            if process.ended()?.is_some() || started.elapsed() > BOOTED_WITHIN {
-                bail!("the host does not boot\n{}", process.log_end());
-            }
-            // its first process is a child of nspawn's, which is a child of ours
-            let init = said(Command::new("pgrep").args(["--parent", &process.id().to_string()]));
-            host.init = init.ok().and_then(|pids| pids.lines().next().map(str::to_owned)).unwrap_or_default();
-            // "degraded": this is no real machine, and something that needs one failed
-            let state = host.command(&["systemctl", "is-system-running"]).output()?;
-            if matches!(String::from_utf8_lossy(&state.stdout).trim(), "running" | "degraded") {
-                return Ok(host);
-            }
-            std::thread::sleep(Duration::from_millis(200));
-        }
-    }
-
-    fn command(&self, words: &[&str]) -> Command {
-        let mut command = Command::new("nsenter");
-        command.args(["--target", &self.init, "--mount", "--uts", "--ipc", "--pid", "--net", "--root", "--wdns=/"]);
-        command.args(words).env_clear();
-        command.env("PATH", "/usr/sbin:/usr/bin:/sbin:/bin").env("DEBIAN_FRONTEND", "noninteractive");
-        command
-    }
-
-    fn run(&self, words: &[&str]) -> Result<String> {
-        said(&mut self.command(words))
-    }
-
-    /// The process of a unit that runs; of one that starts, once it does.
-    fn pid(&self, unit: &str) -> Result<String> {
-        let asked = Instant::now();
-        loop {
-            let state = self.command(&["systemctl", "is-active", unit]).output()?;
-            match String::from_utf8_lossy(&state.stdout).trim() {
-                "active" => return self.run(&["systemctl", "show", "--property=MainPID", "--value", unit]),
-                "activating" if asked.elapsed() < SERVES_WITHIN => std::thread::sleep(Duration::from_millis(200)),
-                state => bail!("{unit} is {state}"),
-            }
-        }
+        Ok(network)
     }
 }
 
-impl Drop for Host {
+impl Drop for Network {
     fn drop(&mut self) {
-        if let Some(problem) = self.process.take().and_then(Child::stop) {
-            eprintln!("{problem}");
-        }
         remove_network();
     }
 }

@@ -16,6 +16,7 @@ use anyhow::{Context, Result, bail, ensure};
 use clap::Args;
 use rustix::process::{Pid, Resource, Signal, getrlimit, kill_process};
 
+use super::RECIPIENT;
 use super::engine::{Engine, said};
 use super::outside::{HOST, Outside};
 use super::stand_ins;
@@ -166,7 +167,7 @@ impl Deployment {
             // people outside of this machine must find this port and no other
             compose.env("NEPTO_BIND", "0.0.0.0");
         }
-        compose.env("NEPTO_BACKUP_RECIPIENTS", backups::RECIPIENT);
+        compose.env("NEPTO_BACKUP_RECIPIENTS", RECIPIENT);
         // a machine that is a container itself may not raise it
         if let Some(most) = getrlimit(Resource::Nofile).maximum.filter(|most| *most < OPEN_FILES) {
             compose.env("NEPTO_OPEN_FILES", most.to_string());

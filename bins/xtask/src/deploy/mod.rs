@@ -1,8 +1,10 @@
 //! `cargo xtask test-deploy`: what is made for others, installed as they would, with everything killed that can be.
 
+mod booted;
 mod debian;
 mod docker;
 mod engine;
+mod hosts;
 mod outside;
 mod stand_ins;
 
@@ -12,6 +14,9 @@ use anyhow::Result;
 use clap::{Args, Subcommand};
 
 use crate::paths::Paths;
+
+/// A public key of age, for backups that are tried.
+const RECIPIENT: &str = "age1t7rxyev2z3rw82stdlrrepyc39nvn86l5078zqkf5uasdy86jp6svpy7pa";
 
 /// What is tried.
 #[derive(Debug, Args)]
@@ -26,6 +31,8 @@ enum What {
     Docker(docker::Options),
     /// The Debian package on a booted Debian: installed, upgraded, gone back from, removed, purged. Needs root
     Debian(debian::Options),
+    /// The playbooks of ansible/ on booted Debians, one and many: converge, run again, upgrade, grow, shrink, rotate. Needs root
+    Hosts(hosts::Options),
     /// Print the ports of an address that somebody listens on
     #[command(hide = true)]
     Scan(outside::Scan),
@@ -36,6 +43,7 @@ pub fn run(paths: &Paths, options: &Options) -> Result<ExitCode> {
     match &options.what {
         What::Docker(options) => docker::run(paths, options)?,
         What::Debian(options) => debian::run(paths, options)?,
+        What::Hosts(options) => hosts::run(paths, options)?,
         What::Scan(scan) => scan.run(),
     }
     Ok(ExitCode::SUCCESS)

@@ -16,6 +16,11 @@ pub fn nspawn() -> Result<PathBuf> {
     find_or_install("systemd-nspawn", "systemd-container")
 }
 
+/// The program `dpkg-scanpackages`, which makes the index of a folder of packages.
+pub fn scan_packages() -> Result<PathBuf> {
+    find_or_install("dpkg-scanpackages", "dpkg-dev")
+}
+
 fn find_or_install(program: &str, package: &str) -> Result<PathBuf> {
     if let Some(program) = on_path(program) {
         return Ok(program);

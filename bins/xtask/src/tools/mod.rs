@@ -3,6 +3,7 @@
 //! Debian packages are installed only when missing, only by root, and none of them starts a service. NATS comes as a
 //! single file into this user's cache, the chain with the packages of `contracts/`.
 
+pub mod ansible;
 mod apt;
 pub mod debian;
 pub mod docker;

@@ -12,8 +12,7 @@ use super::{Deployment, USER, is_split};
 use crate::deploy::engine::said;
 use crate::up::demo::{ALICE, BOB, Stage};
 
-/// A public key of age, and the private one: everybody knows it, and it is for this alone.
-pub const RECIPIENT: &str = "age1t7rxyev2z3rw82stdlrrepyc39nvn86l5078zqkf5uasdy86jp6svpy7pa";
+/// The private key of `RECIPIENT`: everybody knows it, and it is for this alone.
 const IDENTITY: &str = "AGE-SECRET-KEY-1GQ9778VQXMMJVE8SK7J6VT8UJ4HDQAJUVSFCWCM02D8GEWQ72PVQ2Y5J33\n";
 /// Where the containers have backups.
 const FOLDER: &str = "/var/lib/nepto/backups/";

@@ -1,0 +1,86 @@
+//! People who write to each other through the proxy for as long as something else takes, and what they notice.
+
+use std::fs::{self, File};
+use std::path::{Path, PathBuf};
+use std::process::{Child, Stdio};
+use std::time::{Duration, Instant};
+
+use anyhow::{Context, Result, ensure};
+use rustix::process::{Pid, Signal, kill_process};
+
+use super::network::here;
+use crate::paths::short;
+
+/// How many, and how much they write in a second: what two cores do beside everything else.
+const PEOPLE: &str = "20";
+const RATE: &str = "50";
+/// Longer than anything takes; it is ended before.
+const SECS: &str = "14400";
+const BEGINS_WITHIN: Duration = Duration::from_secs(120);
+/// Until all of it is stored, and all of that has arrived.
+const SETTLES_WITHIN: Duration = Duration::from_secs(300);
+const LOOK_EVERY: Duration = Duration::from_millis(200);
+
+/// `nepto-bench outages`; killed when dropped.
+pub struct Load {
+    process: Child,
+    log: PathBuf,
+}
+
+impl Load {
+    /// Begins, and returns when everybody writes.
+    pub fn begin(program: &Path, url: &str, certificate: &Path, log: PathBuf) -> Result<Self> {
+        let output = File::create(&log)?;
+        let mut bench = here(program);
+        bench.args(["outages", "--url", url, "--conns", PEOPLE, "--rate", RATE, "--secs", SECS]);
+        bench.env("SSL_CERT_FILE", certificate).stdin(Stdio::null()).stdout(output.try_clone()?).stderr(output);
+        let process = bench.spawn().context("nepto-bench can't be started")?;
+        let mut load = Self { process, log };
+        let began = Instant::now();
+        while !fs::read_to_string(&load.log)?.contains(" devices write ") {
+            let ended = load.process.try_wait()?;
+            ensure!(ended.is_none() && began.elapsed() < BEGINS_WITHIN, "nobody writes: {}", load.said()?);
+            std::thread::sleep(LOOK_EVERY);
+        }
+        Ok(load)
+    }
+
+    /// Ends it. Fails if a message was lost, or came twice, or somebody could not sign in.
+    pub fn end(mut self) -> Result<()> {
+        kill_process(Pid::from_child(&self.process), Signal::TERM)?;
+        let asked = Instant::now();
+        let status = loop {
+            match self.process.try_wait()? {
+                Some(status) => break status,
+                None => ensure!(asked.elapsed() < SETTLES_WITHIN, "it does not end: {}", self.said()?),
+            }
+            std::thread::sleep(LOOK_EVERY);
+        };
+        let said = self.said()?;
+        ensure!(status.success(), "what was sent did not arrive once and only once ({status}):\n{said}");
+        // pauses, and the figures; charts follow them
+        for line in said.lines().filter(|line| line.contains(" UTC ") || is_figure(line)) {
+            println!("  {}", line.trim());
+        }
+        println!("  {}", short(&self.log));
+        ensure!(!said.contains(" refused: "), "somebody could not sign in: {}", short(&self.log));
+        Ok(())
+    }
+
+    fn said(&self) -> Result<String> {
+        Ok(fs::read_to_string(&self.log)?)
+    }
+}
+
+fn is_figure(line: &str) -> bool {
+    ["sent ", "lost ", "duplicated ", "latency p95", "latency max", "pauses ", "signed in "]
+        .iter()
+        .any(|name| line.trim_start().starts_with(name))
+}
+
+impl Drop for Load {
+    fn drop(&mut self) {
+        let _ = self.process.kill();
+        let _ = self.process.wait();
+    }
+}
