@@ -59,8 +59,13 @@ impl Administrator {
 
     /// Runs a playbook to its end, and says how long it took.
     pub fn play(&mut self, playbook: &str, arguments: &[&str]) -> Result<Done> {
-        self.runs += 1;
-        let log = self.folder.join(format!("{:02}-{playbook}.log", self.runs));
+        let log = loop {
+            self.runs += 1;
+            let log = self.folder.join(format!("{:02}-{playbook}.log", self.runs));
+            if !log.exists() {
+                break log;
+            }
+        };
         let shown = [&[playbook], arguments].concat().join(" ");
         println!("$ ansible-playbook playbooks/{shown}");
         let started = Instant::now();

@@ -67,17 +67,22 @@ impl<'a> Trial<'a> {
         let hosts = folder.join("hosts");
         let (own, ssh) = (folder.join("inventory"), machines::ssh(&hosts));
         let ansible = tools::ansible::find_or_install(paths)?;
-        let inventory = if own.exists() {
-            Inventory::open(own, ssh)?
-        } else {
+        let is_new = !own.exists();
+        let inventory = if is_new {
             let theirs = paths.root.join("ansible/inventories").join(shipped.name());
             Inventory::derive(&theirs, own, &ansible, ssh)?
+        } else {
+            Inventory::open(own, ssh)?
         };
         let proxy = inventory.group("proxy").first().context("no host is in the group proxy")?;
         let domain = ("chat.example.org".to_owned(), inventory.addresses[proxy]);
         let mut machines = Machines::new(paths, hosts, work.join("packages"), domain)?;
         machines.boot(&inventory.addresses)?;
-        let administrator = Administrator::new(paths, ansible, folder.join("playbooks"), &inventory)?;
+        let mut administrator = Administrator::new(paths, ansible, folder.join("playbooks"), &inventory)?;
+        if !is_new {
+            // all of them have just been switched on
+            administrator.play("self_check", &[])?;
+        }
         Ok(Self { paths, shipped, folder, packages, administrator, inventory, machines, loads: 0 })
     }
 
