@@ -37,8 +37,7 @@ pub fn register(ctx: &Ctx) {
 
 /// Whether this clock is known to be wrong, now.
 pub async fn is_wrong(ctx: &Ctx) -> bool {
-    let checks = ctx.health.recent().await.checks;
-    checks.iter().any(|check| check.name == NAME && check.error.is_some())
+    ctx.health.ask(NAME).await.is_some_and(|check| check.error.is_some())
 }
 
 struct Check {
