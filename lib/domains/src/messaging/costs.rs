@@ -2,13 +2,15 @@
 
 use std::time::Duration;
 
+use nepto_kit::clock::Clock;
 use nepto_kit::limit::{Cost, Exhausted, Limit, Taken};
 use nepto_kit::{Ctx, Failure};
 use nepto_proto::wire::{DeviceCiphertext, SendDm};
 use nepto_proto::{AccountId, ErrorCode};
 
-use super::config::Mailbox;
+use super::config::{Limits, Mailbox};
 
+const MINUTE: Duration = Duration::from_secs(60);
 pub const DAY: Duration = Duration::from_secs(86_400);
 /// When what others take may be different.
 pub const ASK_AGAIN_AFTER: Duration = Duration::from_secs(600);
@@ -30,11 +32,39 @@ pub fn exhausted(Exhausted { limit, left }: Exhausted) -> Failure {
     Failure::rate_limited(left, format!("at most {} {what}", limit.max))
 }
 
+/// Who writes to whom, and how keys name them: written once for all allowances that a message takes from.
+pub struct Parties {
+    pub sender: AccountId,
+    pub to: AccountId,
+    sender_key: String,
+    to_key: String,
+    pair_key: String,
+}
+
+impl Parties {
+    pub fn new(sender: AccountId, to: AccountId) -> Self {
+        let (sender_key, to_key) = (sender.to_string(), to.to_string());
+        let pair_key = [&*sender_key, ":", &to_key].concat();
+        Self { sender, to, sender_key, to_key, pair_key }
+    }
+}
+
+/// What any message counts of its sender's minute, whatever becomes of it.
+pub fn of_minute(limits: &Limits, parties: &Parties) -> [Cost; 2] {
+    let cost = |kind, max, subject: &String| {
+        let limit = Limit { kind, max, window: MINUTE };
+        Cost { limit, subject: subject.clone(), amount: 1, refundable: false }
+    };
+    [
+        cost("sends", limits.sends_per_account_per_minute, &parties.sender_key),
+        cost("sends_to", limits.sends_per_pair_per_minute, &parties.pair_key),
+    ]
+}
+
 /// What a message costs its sender. Receipts, which are for the recipient's devices only, have half as much for themselves:
 /// clients send them by themselves, and whoever makes a client send many must not keep its owner from writing.
-pub fn of_sender(ctx: &Ctx, sender: AccountId, to: AccountId, send: &SendDm) -> [Cost; 2] {
-    let config = ctx.config.section::<Mailbox>();
-    let max = match is_new(ctx, sender) {
+pub fn of_sender(config: &Mailbox, parties: &Parties, is_new: bool, send: &SendDm) -> [Cost; 2] {
+    let max = match is_new {
         true => config.bytes_per_new_account_per_day,
         false => config.bytes_per_account_per_day,
     };
@@ -44,22 +74,21 @@ pub fn of_sender(ctx: &Ctx, sender: AccountId, to: AccountId, send: &SendDm) -> 
     };
     let to_recipient = bytes_to_recipient(&send.to_devices);
     let all = to_recipient + bytes(&send.own_devices);
-    let cost = |kind, max, subject, amount| {
+    let cost = |kind, max, subject: &String, amount| {
         let limit = Limit { kind, max, window: DAY };
-        Cost { limit, subject, amount, refundable: true }
+        Cost { limit, subject: subject.clone(), amount, refundable: true }
     };
     [
-        cost(of, max / part, sender.to_string(), all),
-        cost(of_pair, config.bytes_per_pair_per_day / part, format!("{sender}:{to}"), to_recipient),
+        cost(of, max / part, &parties.sender_key, all),
+        cost(of_pair, config.bytes_per_pair_per_day / part, &parties.pair_key, to_recipient),
     ]
 }
 
 /// What it costs of that which all whom the recipient has accepted may send to them.
-pub fn of_recipient(ctx: &Ctx, to: AccountId, send: &SendDm) -> Cost {
-    let limit =
-        Limit { kind: "bytes_to", max: ctx.config.section::<Mailbox>().bytes_per_recipient_per_day, window: DAY };
+pub fn of_recipient(config: &Mailbox, parties: &Parties, send: &SendDm) -> Cost {
+    let limit = Limit { kind: "bytes_to", max: config.bytes_per_recipient_per_day, window: DAY };
     let amount = bytes_to_recipient(&send.to_devices);
-    Cost { limit, subject: to.to_string(), amount, refundable: true }
+    Cost { limit, subject: parties.to_key.clone(), amount, refundable: true }
 }
 
 /// Bytes that a message takes of its recipient's mailboxes.
@@ -90,8 +119,8 @@ pub fn waits(code: ErrorCode, retry_after: Duration, detail: &str) -> Failure {
 }
 
 /// Whether an account is so new that it has less.
-pub fn is_new(ctx: &Ctx, account: AccountId) -> bool {
-    is_younger(account, ctx.clock.now_ms(), Duration::from_secs(ctx.config.section::<Mailbox>().new_account_for_s))
+pub fn is_new(config: &Mailbox, clock: &Clock, account: AccountId) -> bool {
+    is_younger(account, clock.now_ms(), Duration::from_secs(config.new_account_for_s))
 }
 
 /// Account ids are UUIDs of version 7: they say when they were made.
@@ -105,7 +134,7 @@ fn is_younger(account: AccountId, now_ms: i64, than: Duration) -> bool {
 
 #[cfg(test)]
 mod tests {
-    use nepto_kit::clock::{Clock, Random};
+    use nepto_kit::clock::Random;
     use time::OffsetDateTime;
 
     use super::*;

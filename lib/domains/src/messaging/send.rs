@@ -15,12 +15,11 @@
 mod tests;
 
 use std::sync::Arc;
-use std::time::Duration;
 
 use bytes::Bytes;
 use futures_util::future::BoxFuture;
 use nepto_kit::http::RequestId;
-use nepto_kit::limit::{Cost, Limit, Taken};
+use nepto_kit::limit::{Cost, Taken};
 use nepto_kit::{Ctx, Failure, frames};
 use nepto_proto::frame::{self, encode_server};
 use nepto_proto::limits::CIPHERTEXT_BYTES_MAX;
@@ -30,13 +29,12 @@ use prost::Message as _;
 use tokio::time::Instant;
 
 use super::config::{Limits, Mailbox};
+use super::costs::Parties;
 use super::fullness::Fullness;
 use super::mailbox::{DeviceCopy, Store, StoreError, Stored, Submission};
 use super::{costs, requests};
 use nepto_proto::svc::accounts::{BeginsToWrite, MayWrite, Standing, Verdict, WhoAccepts, Wrote};
 use nepto_proto::svc::keys::{DeviceList, ListDevices};
-
-const MINUTE: Duration = Duration::from_secs(60);
 
 /// What sending needs.
 pub struct Sending {
@@ -165,11 +163,12 @@ async fn admit(
     is_contact: bool,
     message: &ReadSend,
 ) -> Result<Admitted, Refusal> {
-    let ctx = &sending.ctx;
-    let (sender, _) = from;
-    let of_recipient = is_contact.then(|| costs::of_recipient(ctx, message.to, &message.send));
-    let costs = costs::of_sender(ctx, sender, message.to, &message.send).into_iter().chain(of_recipient);
-    let (known, mut taken) = ask_redis(ctx, sender, message.to, costs).await?;
+    let (ctx, parties) = (&sending.ctx, Parties::new(from.0, message.to));
+    let config = ctx.config.section::<Mailbox>();
+    let is_new = costs::is_new(&config, &ctx.clock, parties.sender);
+    let of_recipient = is_contact.then(|| costs::of_recipient(&config, &parties, &message.send));
+    let costs = costs::of_sender(&config, &parties, is_new, &message.send).into_iter().chain(of_recipient);
+    let (known, mut taken) = ask_redis(ctx, &parties, costs).await?;
     let cleared = match check(ctx, from, message.to, message.id, &message.send, known).await {
         Ok(cleared) => cleared,
         Err(refusal) => {
@@ -180,7 +179,8 @@ async fn admit(
     if is_contact && cleared.request {
         costs::give_back(ctx, taken.split_last());
     }
-    match room_in_store(sending, sender, is_contact, message, cleared, &mut taken).await {
+    let unpaid = (!is_contact).then(|| costs::of_recipient(&config, &parties, &message.send));
+    match room_in_store(sending, &config, message, is_new, cleared, unpaid, &mut taken).await {
         Ok(room) => Ok(Admitted { cleared, room, taken }),
         Err(failure) => {
             cleared.undo(ctx, from, message.to, message.id).await;
@@ -204,20 +204,12 @@ pub struct Known {
 /// and reads what is known of the two.
 pub async fn ask_redis(
     ctx: &Ctx,
-    sender: AccountId,
-    to: AccountId,
+    parties: &Parties,
     costs: impl IntoIterator<Item = Cost>,
 ) -> Result<(Known, Taken), Failure> {
-    let limits = ctx.config.section::<Limits>();
-    let a_minute = |kind, max, subject| {
-        let limit = Limit { kind, max, window: MINUTE };
-        Cost { limit, subject, amount: 1, refundable: false }
-    };
-    let mut all = vec![
-        a_minute("sends", limits.sends_per_account_per_minute, sender.to_string()),
-        a_minute("sends_to", limits.sends_per_pair_per_minute, format!("{sender}:{to}")),
-    ];
-    all.extend(costs);
+    let (sender, to) = (parties.sender, parties.to);
+    let of_minute = costs::of_minute(&ctx.config.section::<Limits>(), parties);
+    let all: Vec<Cost> = of_minute.into_iter().chain(costs).collect();
     let keys = [Verdict::cache_key(sender, to), DeviceList::cache_key(to), DeviceList::cache_key(sender)];
     let mut taken = Taken::default();
     match taken.add_and_read(&ctx.redis, &ctx.clock, &all, &keys).await? {
@@ -326,29 +318,28 @@ async fn may_answer(ctx: &Ctx, sender: AccountId, to: AccountId) -> Result<Verdi
 
 // 5. What it may take of the store.
 
-/// For a request, the devices that have room for it. For anything else its share of what the recipient takes in a day, unless it
-/// `is_paid`.
+/// For a request, the devices that have room for it. For anything else its share of what the recipient takes in a day is taken,
+/// if that is `unpaid`.
 async fn room_in_store(
     sending: &Sending,
-    sender: AccountId,
-    is_paid: bool,
+    config: &Mailbox,
     message: &ReadSend,
+    is_new: bool,
     cleared: Cleared,
+    unpaid: Option<Cost>,
     taken: &mut Taken,
 ) -> Result<Option<Vec<DeviceId>>, Failure> {
     let ctx = &sending.ctx;
-    let is_new = costs::is_new(ctx, sender);
     let is_newcomer = cleared.request || is_new;
-    if is_newcomer && sending.fullness.is_crowded(&ctx.config.section::<Mailbox>()) {
+    if is_newcomer && sending.fullness.is_crowded(config) {
         metrics::counter!("nepto_store_crowded_total").increment(1);
         return Err(costs::waits(ErrorCode::StoreCrowded, costs::ASK_AGAIN_AFTER, "try again later"));
     }
     if cleared.request {
         return requests::room(ctx, message.to, &message.send.to_devices, is_new, taken).await.map(Some);
     }
-    if !is_paid
-        && let Err(allowance) =
-            taken.add(&ctx.redis, &ctx.clock, &[costs::of_recipient(ctx, message.to, &message.send)]).await?
+    if let Some(cost) = unpaid
+        && let Err(allowance) = taken.add(&ctx.redis, &ctx.clock, &[cost]).await?
     {
         return Err(costs::exhausted(allowance));
     }

@@ -55,10 +55,7 @@ impl Message {
     /// The first header of this name, as it was written.
     pub fn header(&self, name: &str) -> Option<&str> {
         let headers = std::str::from_utf8(&self.headers).ok()?;
-        headers.split("\r\n").skip(1).find_map(|line| {
-            let (found, value) = line.split_once(':')?;
-            (found == name).then(|| value.trim())
-        })
+        headers.lines().skip(1).find_map(|line| Some(line.strip_prefix(name)?.strip_prefix(':')?.trim()))
     }
 
     /// The frame that it becomes for everybody who listens: encoded by the first one, shared by all.

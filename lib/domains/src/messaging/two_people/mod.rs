@@ -32,6 +32,7 @@ use redis::AsyncCommands;
 
 use self::model::{Act, Outcome, Person, REQUESTS_MAX, happens};
 use super::config::{Limits, Mailbox};
+use super::costs::Parties;
 use super::requests;
 use super::send::{self, Refusal};
 use crate::accounts::{Accounts, writing_key};
@@ -234,7 +235,7 @@ impl Pair<'_> {
         let client_msg_id = id.to_vec();
         let sent = SendDm { client_msg_id, to: other.to_vec(), to_devices, own_devices, ..SendDm::default() };
         let ctx = &self.world.ctx;
-        let (known, _) = send::ask_redis(ctx, me, other, None).await.unwrap();
+        let (known, _) = send::ask_redis(ctx, &Parties::new(me, other), None).await.unwrap();
         let cleared = match send::check(ctx, (me, device), other, id, &sent, known).await {
             Ok(cleared) => cleared,
             Err(Refusal::Mismatch(mismatch)) => {
