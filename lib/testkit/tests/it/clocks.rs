@@ -11,7 +11,7 @@ use nepto_testkit::{Launch, Port, Process, Settings, Stack, eventually, folder, 
 use serde_json::Value;
 use tempfile::TempDir;
 
-use crate::people::friends;
+use crate::people::{Person, friends};
 
 /// What a shell does so that the program after it sees the time that will be so many seconds later. Its timers run as ever.
 fn later_by(seconds: i64) -> String {
@@ -89,6 +89,12 @@ async fn refuses_whoever_is_new(stack: &Stack, by_s: i64) {
     assert!(said.contains(way) && said.contains("if it is right, the server's is wrong"), "{said}");
 }
 
+/// Clients that lost short connections one after the other wait for up to half a minute before they try again.
+async fn are_back(people: [&Person; 2]) {
+    let all_are = async || Ok(people.iter().all(|person| person.client.is_connected()));
+    eventually(seconds(60), all_are).await.expect("they connect again");
+}
+
 /// The check that fails, which is one alone.
 async fn says_whose_clock(off: &Off, by_s: i64) {
     let way = if by_s > 0 { "ahead of" } else { "behind" };
@@ -121,6 +127,7 @@ async fn an_api_whose_clock_is_off_says_so_and_what_was_sent_meanwhile_arrives_o
         let _ = tokio::time::timeout(seconds(8), alice.client.wait_sent(sent.id.id)).await;
         drop(off);
         stack.api.restart().await.unwrap();
+        are_back([&alice, &bob]).await;
         bob.hears_text(&text).await.unwrap();
         sign_up(&stack).await.unwrap();
     }
@@ -139,6 +146,7 @@ async fn a_server_whose_clock_is_off_goes_on_for_who_is_signed_in_and_makes_no_b
         let off = Off::start(&stack, "all", stack.api.address(), by_s).await.unwrap();
         says_whose_clock(&off, by_s).await;
         refuses_whoever_is_new(&stack, by_s).await;
+        are_back([&alice, &bob]).await;
         alice.says(&bob, &format!("while {by_s}")).await.unwrap();
         bob.hears_text(&format!("while {by_s}")).await.unwrap();
         let operator = format!("http://{}", off.admin.address());
@@ -149,6 +157,7 @@ async fn a_server_whose_clock_is_off_goes_on_for_who_is_signed_in_and_makes_no_b
         assert!(consumers.iter().all(|consumer| !consumer.paused), "{consumers:?}");
         drop(off);
         stack.api.restart().await.unwrap();
+        are_back([&alice, &bob]).await;
         alice.says(&bob, &format!("after {by_s}")).await.unwrap();
         bob.hears_text(&format!("after {by_s}")).await.unwrap();
         sign_up(&stack).await.unwrap();
