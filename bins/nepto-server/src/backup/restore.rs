@@ -8,11 +8,13 @@
 //! - what was taken back, used up or handed out since the backup does not come alive again: each domain sees to it
 //!   ([`Domain::restored`](nepto_kit::domain::Domain)).
 
+mod files;
 mod places;
+mod whole;
 
 use std::fs::File;
-use std::io::{self, Read, Seek};
-use std::path::{Path, PathBuf};
+use std::io::Read;
+use std::path::PathBuf;
 use std::time::Duration;
 
 use anyhow::{Context, bail, ensure};
@@ -26,8 +28,7 @@ use nepto_kit::redis::Redis;
 use nepto_kit::{Config, address, crash, nats, roll_call, stream_copy};
 use tokio_util::sync::CancellationToken;
 
-use super::archive::{Contents, Entry, Reader};
-use super::file;
+use super::archive::{Entry, Reader};
 use super::images;
 use super::named::Named;
 use super::owners::Owner;
@@ -36,16 +37,13 @@ use super::{digest_of, sources, stores};
 use crate::databases;
 
 use self::places::{Folder, MAILBOXES};
+use self::whole::{Backup, KeptFile, Whole};
 
 /// Processes that run have this time to say so.
 const ANSWER_WITHIN: Duration = Duration::from_secs(2);
-/// A file of the server's is smaller.
-const FILE_BYTES_MAX: u64 = 16 << 20;
 
 const BROKEN_OFF: &str =
     "the restore broke off, and what is there now is half of it: start nothing, and run it again with --replace";
-
-type Identities = [Box<dyn age::Identity>];
 
 /// What `restore` is told.
 #[derive(clap::Args)]
@@ -86,7 +84,7 @@ pub async fn run(config: &Config, arguments: &Arguments) -> anyhow::Result<()> {
             arguments.backup.display()
         );
     }
-    let backup = Backup::open(arguments)?;
+    let backup = Backup::open(&arguments.backup, &arguments.identity)?;
     let Whole { contents, files, streams, stores } = backup
         .check()
         .with_context(|| format!("{} can't be restored, and nothing was touched", arguments.backup.display()))?;
@@ -98,73 +96,11 @@ pub async fn run(config: &Config, arguments: &Arguments) -> anyhow::Result<()> {
         return Ok(());
     }
     if let Some(folder) = &arguments.files_to {
-        return put_files(&files, folder);
+        return files::extract(&files, folder);
     }
     check_streams(config, &streams)?;
     let stores = places::folders(&config.database, &arguments.databases_to, &stores)?;
     Restoring::new(config, arguments, stores, files).await?.run(&backup).await
-}
-
-/// A backup that can be read more than once.
-struct Backup {
-    file: File,
-    identities: Vec<Box<dyn age::Identity>>,
-}
-
-/// A backup that was read to its end.
-struct Whole {
-    contents: Contents,
-    files: Vec<KeptFile>,
-    streams: Vec<String>,
-    /// The domains of each store.
-    stores: Vec<Vec<String>>,
-}
-
-struct KeptFile {
-    name: String,
-    contents: Vec<u8>,
-}
-
-impl Backup {
-    fn open(arguments: &Arguments) -> anyhow::Result<Self> {
-        let path = arguments.identity.display();
-        let identities = age::IdentityFile::from_file(arguments.identity.to_string_lossy().into_owned());
-        let identities = identities.with_context(|| format!("the key {path} can't be read"))?;
-        let identities = identities.into_identities().with_context(|| format!("{path} holds no private key of age"))?;
-        let file = File::open(&arguments.backup);
-        let file = file.with_context(|| format!("the backup {} can't be read", arguments.backup.display()))?;
-        Ok(Self { file, identities })
-    }
-
-    fn reader(&self) -> anyhow::Result<Reader<io::BufReader<&File>>> {
-        (&self.file).rewind()?;
-        Reader::new(&self.identities, io::BufReader::with_capacity(1 << 20, &self.file))
-    }
-
-    /// Reads all of it: what is in it, and the files.
-    fn check(&self) -> anyhow::Result<Whole> {
-        let mut reader = self.reader()?;
-        let (mut files, mut streams, mut stores) = (Vec::new(), Vec::new(), Vec::new());
-        while let Some(entry) = reader.entry()? {
-            let mut contents = reader.stream();
-            match &entry {
-                Entry::Databases { domains, sealed } => {
-                    let checked = unseal(*sealed, &self.identities, contents).and_then(snapshot::check);
-                    checked.with_context(|| entry.title())?;
-                    stores.push(domains.clone());
-                }
-                Entry::Stream { name, .. } => streams.push(name.clone()),
-                Entry::Images { .. } => images::check(contents).with_context(|| entry.title())?,
-                Entry::File { name } => {
-                    let mut bytes = Vec::new();
-                    contents.by_ref().take(FILE_BYTES_MAX + 1).read_to_end(&mut bytes)?;
-                    ensure!(bytes.len() as u64 <= FILE_BYTES_MAX, "{} is too large", entry.title());
-                    files.push(KeptFile { name: name.clone(), contents: bytes });
-                }
-            }
-        }
-        Ok(Whole { contents: reader.contents()?, files, streams, stores })
-    }
 }
 
 /// The mailboxes of a backup lie in as many streams as the configuration says, or nobody would find them.
@@ -178,29 +114,6 @@ fn check_streams(config: &Config, found: &[String]) -> anyhow::Result<()> {
              was made (--files-to shows its configuration)"
         ),
     }
-}
-
-/// What the process that had the databases encrypted by itself is decrypted.
-fn unseal<'a>(sealed: bool, identities: &Identities, contents: impl Read + 'a) -> anyhow::Result<Box<dyn Read + 'a>> {
-    if !sealed {
-        return Ok(Box::new(contents));
-    }
-    let decryptor = age::Decryptor::new(contents)?;
-    let identities = identities.iter().map(|identity| identity.as_ref() as &dyn age::Identity);
-    Ok(Box::new(decryptor.decrypt(identities).context("this key does not open the databases in the backup")?))
-}
-
-/// Puts files into a folder that has none of them.
-fn put_files(files: &[KeptFile], folder: &Path) -> anyhow::Result<()> {
-    nepto_files::private_folder(folder)?;
-    for KeptFile { name, contents } in files {
-        ensure!(!name.contains('/') && name != "..", "{name:?} is not the name of a file");
-        let path = folder.join(name);
-        ensure!(!path.exists(), "{} is there already", path.display());
-        nepto_files::write(&path, contents, Readers::Owner)?;
-        println!("Wrote {}.", path.display());
-    }
-    Ok(())
 }
 
 /// A restore that may begin.
@@ -233,7 +146,7 @@ impl<'a> Restoring<'a> {
         for store in stores::of(&config.database) {
             refuse_to_be_overheard(&store.place.url).await?;
         }
-        let files = place_files(config, arguments.replace, files)?;
+        let files = files::place(config, arguments.replace, files)?;
         let stores = stores.into_iter().map(Store::take).collect::<anyhow::Result<Vec<_>>>()?;
         let jetstream = nats::jetstream(&client);
         let clock = Clock::default();
@@ -305,7 +218,7 @@ impl<'a> Restoring<'a> {
             let Entry::Databases { domains, sealed } = entry else { continue };
             let store = self.stores.iter().find(|store| store.folder.domains == domains);
             let store = store.with_context(|| format!("{} were not there before", domains.join(", ")))?;
-            let source = unseal(sealed, &backup.identities, reader.stream())?;
+            let source = backup.unseal(sealed, reader.stream())?;
             self.databases(store, source).await?;
         }
         Ok(())
@@ -326,9 +239,8 @@ impl<'a> Restoring<'a> {
             self.delete(&stream).await?;
         }
         nats::provision(&self.jetstream, &self.config.nats, &nepto_domains::streams(self.config), false).await?;
-        for (path, KeptFile { contents, name }) in &self.files {
-            let readers = if name == file::VERIFYING_KEY { Readers::Everybody } else { Readers::Owner };
-            put(path, contents, readers)?;
+        for (path, file) in &self.files {
+            files::put(path, file)?;
         }
         crash::at("restore", "streams replaced");
         for store in &self.stores {
@@ -453,37 +365,4 @@ async fn refuse_to_be_overheard(url: &str) -> anyhow::Result<()> {
     let answer = http.get(format!("{server}/health")).send().await;
     ensure!(answer.is_err(), "the server of databases at {} runs, and must be stopped first", address::shown(url));
     Ok(())
-}
-
-/// Writes a file of the server's, into a folder that may not be there yet.
-fn put(path: &Path, contents: &[u8], readers: Readers) -> anyhow::Result<()> {
-    let owner = Owner::of_folder(path.parent().unwrap_or(Path::new("")))?;
-    nepto_files::write(path, contents, readers)?;
-    owner.give(path)?;
-    println!("Wrote {}.", path.display());
-    Ok(())
-}
-
-/// Where the files of a backup belong that the server reads by itself, if they are not there. The others are for `--files-to`.
-fn place_files(config: &Config, replace: bool, files: Vec<KeptFile>) -> anyhow::Result<Vec<(PathBuf, KeptFile)>> {
-    let mut placed = Vec::new();
-    for kept in files {
-        let path = match kept.name.as_str() {
-            file::SIGNING_KEY => nepto_domains::auth::signing_key_file(config),
-            file::VERIFYING_KEY => config.tokens.verifying_key_file.clone(),
-            _ => continue,
-        };
-        match std::fs::read(&path) {
-            Ok(there) if there == kept.contents => continue,
-            Ok(_) => ensure!(
-                replace,
-                "{} is another key than that of the backup; with --replace that one takes its place",
-                path.display()
-            ),
-            Err(error) if error.kind() == io::ErrorKind::NotFound => {}
-            Err(error) => return Err(error).with_context(|| format!("{} can't be read", path.display())),
-        }
-        placed.push((path, kept));
-    }
-    Ok(placed)
 }
