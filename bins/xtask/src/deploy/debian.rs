@@ -12,6 +12,7 @@ use clap::Args;
 
 use super::booted::{self, Host};
 use super::engine::said;
+use super::netns::Namespace;
 use crate::cargo::{self, Targets};
 use crate::dist;
 use crate::paths::Paths;
@@ -54,11 +55,11 @@ pub fn run(paths: &Paths, options: &Options) -> Result<()> {
         fs::copy(package, root.join(package.file_name().context("a package has a name")?))?;
     }
     let inside = |package: &Path| format!("/{}", package.file_name().unwrap_or_default().to_string_lossy());
-    let _network = Network::new()?;
-    let mut host = Host::boot("debian", NETWORK, &root, &work, &[])?;
+    let network = Namespace::new(NETWORK)?;
+    let mut host = Host::boot("debian", network.name(), &root, &work, &[])?;
     host.wait()?;
     let interrupted = AtomicBool::new(false);
-    let program = client(paths, &work)?;
+    let program = client(paths, &network, &work)?;
     let people = Stage {
         program: &program,
         shown: "nepto".to_owned(),
@@ -160,34 +161,8 @@ fn make_root(paths: &Paths, root: &Path) -> Result<()> {
 }
 
 /// The client, in the network of the host.
-fn client(paths: &Paths, work: &Path) -> Result<PathBuf> {
+fn client(paths: &Paths, network: &Namespace, work: &Path) -> Result<PathBuf> {
     let program = work.join("nepto");
-    let client = paths.binaries().join("nepto");
-    fs::write(&program, format!("#!/bin/sh\nexec ip netns exec {NETWORK} {} \"$@\"\n", client.display()))?;
-    fs::set_permissions(&program, fs::Permissions::from_mode(0o700))?;
+    network.write_script(&program, &paths.binaries().join("nepto").display().to_string())?;
     Ok(program)
-}
-
-/// The network of the host, which has nothing but itself in it, until it is dropped.
-struct Network(());
-
-impl Network {
-    fn new() -> Result<Self> {
-        remove_network();
-        let network = Self(());
-        said(Command::new("ip").args(["netns", "add", NETWORK]))?;
-        said(Command::new("ip").args(["-n", NETWORK, "link", "set", "lo", "up"]))?;
-        Ok(network)
-    }
-}
-
-impl Drop for Network {
-    fn drop(&mut self) {
-        remove_network();
-    }
-}
-
-/// Also what another run left; that there is none is no failure.
-fn remove_network() {
-    let _ = Command::new("ip").args(["netns", "delete", NETWORK]).output();
 }

@@ -5,6 +5,7 @@ mod debian;
 mod docker;
 mod engine;
 mod hosts;
+mod netns;
 mod outside;
 mod stand_ins;
 

@@ -3,9 +3,7 @@
 use std::collections::BTreeSet;
 use std::fs;
 use std::net::{IpAddr, Ipv4Addr, SocketAddr, TcpStream};
-use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
-use std::process::Command;
 use std::sync::Mutex;
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::Duration;
@@ -14,8 +12,10 @@ use anyhow::{Context, Result};
 use clap::Args;
 
 use super::engine::said;
+use super::netns::{self, Namespace};
 
-const NAME: &str = "nepto-outside";
+/// This machine's end of the link.
+const LINK: &str = "nepto-link";
 /// This machine, as the other one sees it.
 pub const HOST: Ipv4Addr = Ipv4Addr::new(10, 231, 7, 1);
 const OTHER: &str = "10.231.7.2/30";
@@ -56,26 +56,26 @@ impl Scan {
 }
 
 /// The other machine, until it is dropped.
-pub struct Outside(());
+pub struct Outside(Namespace);
 
 impl Outside {
     /// Makes it.
     pub fn new() -> Result<Self> {
-        remove();
-        let outside = Self(());
-        let host = format!("{HOST}/30");
-        let gateway = HOST.to_string();
+        let outside = Self(Namespace::new("nepto-outside")?);
+        let (host, gateway) = (format!("{HOST}/30"), HOST.to_string());
         for line in [
-            &["netns", "add", NAME][..],
-            &["link", "add", "nepto-link", "type", "veth", "peer", "name", "eth0", "netns", NAME],
-            &["address", "add", &host, "dev", "nepto-link"],
-            &["link", "set", "nepto-link", "up"],
-            &["-n", NAME, "address", "add", OTHER, "dev", "eth0"],
-            &["-n", NAME, "link", "set", "eth0", "up"],
-            &["-n", NAME, "link", "set", "lo", "up"],
-            &["-n", NAME, "route", "add", "default", "via", &gateway],
+            &["link", "add", LINK, "type", "veth", "peer", "name", "eth0", "netns", outside.0.name()][..],
+            &["address", "add", &host, "dev", LINK],
+            &["link", "set", LINK, "up"],
         ] {
-            said(Command::new("ip").args(line))?;
+            netns::ip(line)?;
+        }
+        for line in [
+            &["address", "add", OTHER, "dev", "eth0"][..],
+            &["link", "set", "eth0", "up"],
+            &["route", "add", "default", "via", &gateway],
+        ] {
+            outside.0.ip(line)?;
         }
         Ok(outside)
     }
@@ -85,32 +85,17 @@ impl Outside {
     pub fn client(&self, folder: &Path, program: &Path, domain: &str, authority: &str) -> Result<PathBuf> {
         let (hosts, command) = (folder.join("hosts-outside"), folder.join("client-outside"));
         fs::write(&hosts, format!("127.0.0.1 localhost\n{HOST} {domain}\n"))?;
-        let (hosts, program) = (hosts.display(), program.display());
-        let script = format!(
-            "#!/bin/sh\nexec unshare --mount sh -c 'mount --bind {hosts} /etc/hosts && exec \"$@\"' sh \\\n    ip netns exec {NAME} env \
-             SSL_CERT_FILE={authority} {program} \"$@\"\n"
-        );
-        fs::write(&command, script)?;
-        fs::set_permissions(&command, fs::Permissions::from_mode(0o700))?;
+        // `ip netns exec` has a mount namespace of its own
+        let bind = format!("mount --bind {} /etc/hosts", hosts.display());
+        let call = format!("env SSL_CERT_FILE={authority} {}", program.display());
+        self.0.write_script(&command, &format!("sh -c '{bind} && exec \"$@\"' sh {call}"))?;
         Ok(command)
     }
 
     /// The ports of an address that can be reached from there; all without `ports`.
     pub fn open_ports(&self, address: IpAddr, ports: &[u16]) -> Result<BTreeSet<u16>> {
-        let mut scan = Command::new("ip");
-        scan.args(["netns", "exec", NAME]).arg(std::env::current_exe()?).args(["test-deploy", "scan"]);
-        scan.arg(address.to_string()).args(ports.iter().map(u16::to_string));
+        let mut scan = netns::within(self.0.name(), std::env::current_exe()?);
+        scan.args(["test-deploy", "scan"]).arg(address.to_string()).args(ports.iter().map(u16::to_string));
         said(&mut scan)?.lines().map(|line| line.parse().context("a scan prints ports")).collect()
     }
-}
-
-impl Drop for Outside {
-    fn drop(&mut self) {
-        remove();
-    }
-}
-
-/// Also what another run left; that there is nothing is no failure. The link goes with the namespace.
-fn remove() {
-    let _ = Command::new("ip").args(["netns", "delete", NAME]).output();
 }
