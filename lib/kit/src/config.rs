@@ -234,7 +234,9 @@ impl Default for Log {
 #[derive(Debug, thiserror::Error)]
 pub enum UnknownName {
     /// A section that does not exist.
-    #[error("there is no section [{section}]; there are {known}")]
+    #[error(
+        "there is no section [{section}]; there are {known} (what became of those of older versions is in CHANGELOG.md)"
+    )]
     Section {
         /// As it is written.
         section: String,
@@ -242,7 +244,9 @@ pub enum UnknownName {
         known: String,
     },
     /// A field that does not exist.
-    #[error("there is no field `{field}` in [{section}]; there are {known}")]
+    #[error(
+        "there is no field `{field}` in [{section}]; there are {known} (what became of those of older versions is in CHANGELOG.md)"
+    )]
     Field {
         /// The section that was looked in.
         section: String,
@@ -441,6 +445,7 @@ mod tests {
         }
         let error = Config::parse("", environment(&[("NEPTO_NATS__URLL", "x")]), &[]).unwrap_err().to_string();
         assert!(error.contains("urll"), "{error}");
+        assert!(error.contains("url, ") && error.contains("CHANGELOG.md"), "what to do about it: {error}");
         // the file is not blamed for what the environment says, nor the other way round
         let [good, bad] = [("NEPTO_NATS__SHARDS", "2"), ("NEPTO_NATS__URLL", "x")];
         for pairs in [[good, bad], [bad, good]] {
