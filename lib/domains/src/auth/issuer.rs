@@ -19,8 +19,8 @@ use super::model::{Presented, RefreshToken, classify};
 use super::ops::Auth;
 use super::sessions::ids;
 use super::sign_up::Gate;
-use super::signing::Keys;
 use super::store::{Beginning, SessionRow};
+use super::token_keys::Keys;
 
 /// The use-cases that end with tokens.
 #[derive(Clone)]

@@ -24,16 +24,16 @@ mod routes;
 mod services;
 mod sessions;
 mod sign_up;
-mod signing;
 mod store;
 #[cfg(test)]
 mod tests;
+mod token_keys;
 mod wallets;
 
 use nepto_kit::domain::{Api, Domain};
 
 pub use sign_up::sign_up_needs;
-pub use signing::{make_token_keys, signing_key_file};
+pub use token_keys::{make_token_keys, signing_key_file};
 
 /// The domain: what it has for each role.
 pub fn domain() -> Domain {
