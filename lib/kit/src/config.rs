@@ -445,7 +445,7 @@ mod tests {
         }
         let error = Config::parse("", environment(&[("NEPTO_NATS__URLL", "x")]), &[]).unwrap_err().to_string();
         assert!(error.contains("urll"), "{error}");
-        assert!(error.contains("url, ") && error.contains("CHANGELOG.md"), "what to do about it: {error}");
+        assert!(error.contains("replicas, ") && error.contains("CHANGELOG.md"), "what to do about it: {error}");
         // the file is not blamed for what the environment says, nor the other way round
         let [good, bad] = [("NEPTO_NATS__SHARDS", "2"), ("NEPTO_NATS__URLL", "x")];
         for pairs in [[good, bad], [bad, good]] {

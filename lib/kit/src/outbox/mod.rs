@@ -50,8 +50,10 @@ const BATCH: usize = 500;
 const _: () = assert!(BATCH <= batch::MESSAGES_MAX);
 /// Fewer go one by one: JetStream opens a store of its own for each batch, which pays only if it saves some syncs of the disk.
 const BATCH_MIN: usize = 8;
-/// How often the relay looks without being woken.
-const POLL: Duration = Duration::from_millis(500);
+/// How soon the relay looks again, without being woken, after it found something or failed: what others began may be committed now.
+const POLL_MIN: Duration = Duration::from_millis(500);
+/// While there is nothing it looks less and less often, down to this: what it may still find is left by a process that died.
+const POLL_MAX: Duration = Duration::from_secs(4);
 /// While another relay publishes, so long until the next look at what is left.
 const BUSY: Duration = Duration::from_millis(20);
 /// A relay that is gone is replaced after this.
@@ -182,6 +184,13 @@ impl Row {
     }
 }
 
+/// Whether a relay found anything to publish.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Found {
+    Nothing,
+    Something,
+}
+
 /// Publishes a domain's outbox.
 #[derive(Clone)]
 pub struct Outbox {
@@ -196,7 +205,7 @@ impl Outbox {
         Self { ctx: ctx.clone(), db: db.clone(), wake: Arc::new(Notify::new()) }
     }
 
-    /// Says that there is something to publish; without it a relay finds it within half a second.
+    /// Says that there is something to publish; without it a relay finds it within four seconds.
     pub fn wake(&self) {
         self.wake.notify_one();
     }
@@ -207,27 +216,34 @@ impl Outbox {
         let lease = Lease::new(&self.ctx, &name, LEASE_TTL);
         let beat = Heartbeat::of_loop(&self.ctx, format!("outbox {}", self.db.name()), SILENCE_MAX);
         let mut unreadable = Unreadable::register(&self.ctx.health, self.db.name());
+        let mut poll = POLL_MIN;
         loop {
             beat.comes_round();
-            if let Err(error) = self.publish_all(&lease, &beat, &mut unreadable).await {
-                let (outbox, error) = (self.db.name(), format!("{error:#}"));
-                tracing::warn!(outbox, error, "the outbox could not be published; trying again");
+            match self.publish_all(&lease, &beat, &mut unreadable).await {
+                Ok(Found::Nothing) => poll = (poll * 2).min(POLL_MAX),
+                Ok(Found::Something) => poll = POLL_MIN,
+                Err(error) => {
+                    poll = POLL_MIN;
+                    let (outbox, error) = (self.db.name(), format!("{error:#}"));
+                    tracing::warn!(outbox, error, "the outbox could not be published; trying again");
+                }
             }
             tokio::select! {
                 () = self.ctx.stop.cancelled() => return Ok(()),
-                () = self.wake.notified() => {}
-                () = tokio::time::sleep(POLL) => {}
+                () = self.wake.notified() => poll = POLL_MIN,
+                () = tokio::time::sleep(poll) => {}
             }
         }
     }
 
     /// Publishes until nothing waits that can be read. While another relay publishes, it waits, and is alive as long as that one
     /// gets on.
-    async fn publish_all(&self, lease: &Lease, beat: &Heartbeat, unreadable: &mut Unreadable) -> anyhow::Result<()> {
-        let mut seen = None;
+    async fn publish_all(&self, lease: &Lease, beat: &Heartbeat, unreadable: &mut Unreadable) -> anyhow::Result<Found> {
+        let (mut seen, mut found) = (None, Found::Nothing);
         while let Some(first) = self.first().await? {
+            found = Found::Something;
             if self.ctx.stop.is_cancelled() {
-                return Ok(());
+                return Ok(found);
             }
             if !lease.hold().await {
                 if seen.as_ref() != Some(&first) {
@@ -243,12 +259,12 @@ impl Outbox {
             lease.free().await;
             published?;
             if unreadable.end_look() > 0 {
-                return Ok(());
+                return Ok(found);
             }
         }
         unreadable.none();
         beat.beat(&self.ctx);
-        Ok(())
+        Ok(found)
     }
 
     /// Publishes what waits, while the lease is held, and passes over rows that can't be read. It reads on behind what it has seen:
