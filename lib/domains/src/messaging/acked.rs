@@ -12,7 +12,6 @@ use std::collections::{BTreeSet, HashMap, HashSet, VecDeque};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
-use futures_util::StreamExt;
 use nepto_kit::Ctx;
 use nepto_proto::limits::ACK_WINDOW;
 use nepto_proto::{AccountId, DeviceId};
@@ -20,6 +19,7 @@ use redis::AsyncCommands;
 
 use super::config::Mailbox;
 use super::mailbox::purge;
+use super::mailboxes::Mailboxes;
 
 /// How often acknowledgements are noted.
 pub const NOTE_EVERY: Duration = Duration::from_secs(1);
@@ -32,8 +32,6 @@ const AT_ONCE: u32 = ACK_WINDOW;
 const PARTS_MAX: usize = 4;
 /// The clocks of this machine and of NATS, which says when a message was stored, may differ by so much.
 const CLOCKS_DIFFER_MS: i64 = 1_000;
-/// Purges of a process under way at once: they share a queue of JetStream's with everything else that it is asked.
-const PURGES_MAX: usize = 1;
 /// How often it is looked for what is to be purged.
 const PURGE_TICK: Duration = Duration::from_millis(100);
 /// Keys of one pipeline or MGET.
@@ -144,10 +142,9 @@ impl Purger {
         self.waiting.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Notes and purges until the process stops, and then purges what is old enough. What was acknowledged in a mailbox that
-    /// was recreated since says nothing about the new one: `epoch_of` tells.
-    pub async fn run(&self, ctx: &Ctx, epoch_of: impl Fn(AccountId) -> u64) {
-        tokio::join!(self.run_notes(ctx), self.run_purges(ctx, epoch_of));
+    /// Notes and purges until the process stops, and then purges what is old enough.
+    pub async fn run(&self, ctx: &Ctx) {
+        tokio::join!(self.run_notes(ctx), self.run_purges(ctx));
     }
 
     async fn run_notes(&self, ctx: &Ctx) {
@@ -168,7 +165,7 @@ impl Purger {
         }
     }
 
-    async fn run_purges(&self, ctx: &Ctx, epoch_of: impl Fn(AccountId) -> u64) {
+    async fn run_purges(&self, ctx: &Ctx) {
         let mut due = tokio::time::interval(PURGE_TICK);
         due.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
         loop {
@@ -176,9 +173,7 @@ impl Purger {
                 () = ctx.stop.cancelled() => true,
                 _ = due.tick() => false,
             };
-            let ripe = self.take(ctx.clock.now_ms(), stopping);
-            let valid = ripe.into_iter().filter(|((account, _), epoch, _)| *epoch == epoch_of(*account));
-            purge_all(ctx, valid.map(|(device, _, up_to)| (device, up_to)).collect()).await;
+            purge_all(ctx, self.take(ctx.clock.now_ms(), stopping)).await;
             if stopping {
                 return;
             }
@@ -235,16 +230,23 @@ impl Purger {
     }
 }
 
-async fn purge_all(ctx: &Ctx, ripe: Vec<(Device, u64)>) {
+/// One after the other: they share a queue of JetStream's with everything else that it is asked. What was acknowledged in a mailbox
+/// that was recreated since says nothing about the new one.
+async fn purge_all(ctx: &Ctx, ripe: Vec<(Device, u64, u64)>) {
     metrics::counter!("nepto_mailbox_purges_total").increment(ripe.len() as u64);
-    futures_util::stream::iter(ripe)
-        .for_each_concurrent(PURGES_MAX, |((account, device), up_to)| async move {
-            if let Err(error) = purge(ctx, account, device, up_to).await {
-                // The client's cursor keeps it from seeing them again; they are purged with the next acknowledgement.
-                tracing::warn!(%account, %device, error = format!("{error:#}"), "a mailbox was not purged");
+    let mut epochs = Mailboxes::of_now(ctx);
+    for ((account, device), epoch, up_to) in ripe {
+        let purged = async {
+            match epochs.of(account).await? == epoch {
+                true => purge(ctx, account, device, up_to).await,
+                false => Ok(()),
             }
-        })
-        .await;
+        };
+        if let Err(error) = purged.await {
+            // The client's cursor keeps it from seeing them again; they are purged with the next acknowledgement.
+            tracing::warn!(%account, %device, error = format!("{error:#}"), "a mailbox was not purged");
+        }
+    }
 }
 
 /// How far each of these devices has acknowledged, under this epoch; 0 where that is not known.
@@ -265,10 +267,48 @@ fn key((account, device): Device) -> String {
 
 #[cfg(test)]
 mod tests {
-    use super::*;
+    use nepto_testkit::{Nats, Redis};
     use uuid::Uuid;
 
+    use super::*;
+    use crate::testing::{account, connected};
+
     const DEVICE: u128 = 1;
+
+    #[tokio::test]
+    async fn what_was_acknowledged_in_another_stream_purges_nothing_of_this_one() {
+        let (nats, redis) = tokio::try_join!(Nats::start(), Redis::start()).unwrap();
+        let ctx = connected(&nats, &redis, |_| {}).await;
+        let device = (account(1), DeviceId::try_from(1).unwrap());
+        let shard = ctx.config.nats.shards.of(device.0);
+        let make = async || {
+            let streams = crate::streams(&ctx.config);
+            nepto_kit::nats::provision(&ctx.jetstream, &ctx.config.nats, &streams, false).await.unwrap();
+        };
+        let store = async |count: usize| {
+            for _ in 0..count {
+                let stored = ctx.jetstream.publish(shard.mailbox(device.0, device.1), "x".into()).await.unwrap();
+                stored.await.unwrap();
+            }
+        };
+        let waiting = async || ctx.jetstream.get_stream(shard.stream()).await.unwrap().cached_info().state.messages;
+        let epoch = async || Mailboxes::of_now(&ctx).of(device.0).await.unwrap();
+
+        make().await;
+        store(3).await;
+        let before = epoch().await;
+        purge_all(&ctx, vec![(device, before, 1)]).await;
+        assert_eq!(waiting().await, 2);
+        ctx.jetstream.delete_stream(shard.stream()).await.unwrap();
+        make().await;
+        store(2).await;
+        purge_all(&ctx, vec![(device, before, 3)]).await;
+        assert_eq!(waiting().await, 2, "nobody acknowledged these");
+        let now = epoch().await;
+        assert_ne!(now, before);
+        purge_all(&ctx, vec![(device, now, 2)]).await;
+        assert_eq!(waiting().await, 0);
+    }
 
     fn purger(waiting_max: u32) -> (Purger, Device) {
         let device = (AccountId::new(Uuid::from_u128(DEVICE)), DeviceId::try_from(1).unwrap());

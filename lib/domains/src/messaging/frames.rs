@@ -65,8 +65,7 @@ pub fn mount(ctx: Ctx, connections: Arc<dyn Connections>) -> BoxFuture<'static, 
         drop(store);
         let (purging, watching, watched) = (messaging.clone(), messaging.clone(), fullness.clone());
         let purges = async move {
-            let Messaging { ctx, purger, mailboxes, .. } = &*purging;
-            purger.run(ctx, |account| mailboxes.epoch_of(account)).await;
+            purging.purger.run(&purging.ctx).await;
             anyhow::Ok(())
         };
         let mailboxes = async move { watching.mailboxes.watch(&watching.ctx, &watched, &*connections).await };
@@ -363,10 +362,12 @@ impl DeviceSession {
     /// must not wait for the next purge, or what is sent meanwhile misses a device that is there.
     fn forget_missed(&mut self, up_to: u64) {
         if std::mem::take(&mut self.misses) {
-            let (ctx, account, device) = (self.messaging.ctx.clone(), self.account, self.device);
+            let (ctx, account, device, epoch) = (self.messaging.ctx.clone(), self.account, self.device, self.epoch);
             ctx.tasks.clone().spawn(async move {
                 let forgotten = async {
-                    mailbox::purge(&ctx, account, device, up_to).await?;
+                    if Mailboxes::of_now(&ctx).of(account).await? == epoch {
+                        mailbox::purge(&ctx, account, device, up_to).await?;
+                    }
                     missed::forget(&ctx, account, device).await
                 };
                 if let Err(error) = forgotten.await {

@@ -1,8 +1,10 @@
 //! What a process knows of the streams behind the mailboxes: whether they are still the same, and how far they came.
 
+use std::collections::HashMap;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
+use async_nats::connection::State;
 use futures_util::StreamExt;
 use futures_util::future::try_join_all;
 use nepto_kit::frames::Connections;
@@ -10,6 +12,7 @@ use nepto_kit::{Ctx, Failure, nats};
 use nepto_proto::AccountId;
 use nepto_proto::event::MailboxNotice;
 use nepto_proto::subject::{Shard, Shards};
+use tokio::time::Instant;
 
 use super::config::Mailbox;
 use super::fullness::Fullness;
@@ -19,6 +22,8 @@ use super::mailbox::notify;
 const STREAM_CREATED: &str = "$JS.EVENT.ADVISORY.STREAM.CREATED.*";
 /// How often the streams are looked at, should that advisory be lost.
 const LOOK_EVERY: Duration = Duration::from_secs(15);
+/// An epoch was told just now for so long.
+const TOLD_JUST_NOW: Duration = Duration::from_secs(1);
 /// After a look that failed.
 const LOOK_AGAIN_AFTER: Duration = Duration::from_millis(250);
 
@@ -103,6 +108,11 @@ impl Mailboxes {
         }
     }
 
+    /// What was told just now about the epochs of streams.
+    pub fn of_now<'a>(ctx: &'a Ctx) -> EpochsNow<'a> {
+        EpochsNow { ctx, connects: *ctx.nats_connects.borrow(), told: HashMap::new() }
+    }
+
     fn of(&self, account: AccountId) -> &Stream {
         &self.known[self.shards.of(account).index()]
     }
@@ -118,6 +128,37 @@ impl Mailboxes {
             recreated |= before != 0 && before != epoch;
         }
         Ok(recreated)
+    }
+}
+
+/// Epochs that JetStream told within the last second, over the connection that there is.
+///
+/// What is sent while NATS can't be reached waits in the client, also after whoever sent it has given up, and goes out with the next
+/// connection: maybe to streams that were made anew meanwhile. So whatever is only right in one epoch is sent right after an answer that
+/// named it.
+pub struct EpochsNow<'a> {
+    ctx: &'a Ctx,
+    connects: u64,
+    told: HashMap<usize, (Instant, u64)>,
+}
+
+impl EpochsNow<'_> {
+    /// That of an account's mailboxes. An error where nobody says it.
+    pub async fn of(&mut self, account: AccountId) -> anyhow::Result<u64> {
+        let (connects, shard) = (*self.ctx.nats_connects.borrow(), self.ctx.config.nats.shards.of(account));
+        if connects != self.connects {
+            self.connects = connects;
+            self.told.clear();
+        }
+        if let Some((at, epoch)) = self.told.get(&shard.index())
+            && at.elapsed() < TOLD_JUST_NOW
+            && self.ctx.nats.connection_state() == State::Connected
+        {
+            return Ok(*epoch);
+        }
+        let Found { epoch, .. } = look(self.ctx, shard).await?;
+        self.told.insert(shard.index(), (Instant::now(), epoch));
+        Ok(epoch)
     }
 }
 
