@@ -35,7 +35,7 @@ pub fn register(ctx: &Ctx) {
     });
 }
 
-/// Whether this clock is known to be wrong, now.
+/// Whether this clock is known to be wrong, now, or nobody says that it is right.
 pub async fn is_wrong(ctx: &Ctx) -> bool {
     ctx.health.ask(NAME).await.is_some_and(|check| check.error.is_some())
 }
@@ -50,6 +50,11 @@ struct Check {
 impl Check {
     async fn run(&self) -> Result<(), String> {
         let (nats, redis) = tokio::join!(self.ahead_of(self.nats()), self.ahead_of(self.redis()));
+        if nats.is_none() && redis.is_none() {
+            return Err(
+                "neither NATS nor Redis says what time it is, so nobody knows whether this clock is right".to_owned()
+            );
+        }
         let problem = problem(nats, redis);
         match (&problem, self.is_off.swap(problem.is_some(), Ordering::Relaxed)) {
             (Some(Problem::OfNats(problem) | Problem::OfThisMachine(problem)), false) => {
@@ -97,11 +102,22 @@ enum Problem {
     OfNats(String),
 }
 
-/// What is wrong where this clock is so much ahead of these. Nothing follows from that of Redis alone.
+/// What is wrong where this clock is so much ahead of these. Where NATS says nothing, as long as its streams are gone for instance, one
+/// that differs from Redis' is not to be trusted.
 fn problem(nats: Option<i64>, redis: Option<i64>) -> Option<Problem> {
     let is_off = |ms: i64| ms.abs() > OFF_MAX_MS;
-    let ms = nats.filter(|ms| is_off(*ms))?;
-    let (by, way) = ((ms.abs() + 500) / 1_000, if ms > 0 { "ahead of" } else { "behind" });
+    let way = |ms: i64| ((ms.abs() + 500) / 1_000, if ms > 0 { "ahead of" } else { "behind" });
+    let Some(ms) = nats else {
+        let (by, way) = way(redis.filter(|ms| is_off(*ms))?);
+        return Some(Problem::OfThisMachine(format!(
+            "the clock of this machine is {by} s {way} that of Redis, and NATS does not say what time it is: set the one that is wrong \
+             (`timedatectl`), and keep all of them by NTP"
+        )));
+    };
+    if !is_off(ms) {
+        return None;
+    }
+    let (by, way) = way(ms);
     Some(match redis {
         Some(redis) if is_off(redis) && (redis > 0) == (ms > 0) => Problem::OfThisMachine(format!(
             "the clock of this machine is {by} s {way} those of NATS and Redis: set it (`timedatectl`), and keep all of them by NTP"
@@ -122,7 +138,8 @@ mod tests {
     use std::time::Duration;
 
     use super::*;
-    use crate::testing::{Ground, Logged};
+    use crate::nats;
+    use crate::testing::{Ground, Logged, WANTED};
 
     async fn said(ctx: &Ctx) -> Option<String> {
         let checks = ctx.health.readiness().await.checks;
@@ -152,6 +169,13 @@ mod tests {
             let Some(wanted) = wanted else { continue };
             assert!(problem.is_some_and(|problem| problem.contains(wanted)) && lines[0].contains(wanted), "{lines:?}");
         }
+        // also where NATS has no streams, and so tells no time
+        ctx.clock = Clock::manual(ground.ctx.clock.now() + time::Duration::days(200));
+        register(&ctx);
+        ground.ctx.jetstream.delete_stream("PROBE").await.unwrap();
+        assert!(said(&ctx).await.is_some_and(|problem| problem.contains("that of Redis, and NATS does not say")));
+        assert!(is_wrong(&ctx).await);
+        nats::provision(&ctx.jetstream, &ctx.config.nats, &WANTED, false).await.unwrap();
         // and when it was set
         let logged = Logged::from_now_on();
         ctx.clock = Clock::manual(ground.ctx.clock.now() - Duration::from_secs(9));
@@ -165,8 +189,11 @@ mod tests {
     #[test]
     fn two_that_agree_say_whose_clock_is_wrong() {
         assert!(problem(None, None).is_none());
-        assert!(problem(None, Some(9_000)).is_none());
+        assert!(problem(None, Some(2_000)).is_none());
         assert!(problem(Some(2_000), Some(9_000)).is_none());
+        let said = problem(None, Some(-9_000));
+        let wanted = "9 s behind that of Redis, and NATS does not say";
+        assert!(matches!(&said, Some(Problem::OfThisMachine(said)) if said.contains(wanted)), "{said:?}");
         for (nats, redis, wanted) in [
             (9_000, Some(9_100), "set it"),
             (9_000, Some(-9_000), "set the one that is wrong"),

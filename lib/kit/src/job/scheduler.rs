@@ -131,6 +131,9 @@ impl Scheduler {
             return Ok(());
         }
         if died && row.attempts >= ATTEMPTS_MAX {
+            if clock_check::is_wrong(&self.ctx).await {
+                return Ok(());
+            }
             tracing::error!(job = job.name, attempts = row.attempts, "each run took its process with it; skipped");
             let next =
                 if row.run_is_manual { row.due_at_ms } else { job.schedule.after(row.run_due_ms).unwrap_or(i64::MAX) };
@@ -147,6 +150,10 @@ impl Scheduler {
                 Decision::Wait => return Ok(()),
                 Decision::Run(due) => (due, false),
                 Decision::Skip(next) => {
+                    // one that is wrong would put off what is due until its own time has come
+                    if clock_check::is_wrong(&self.ctx).await {
+                        return Ok(());
+                    }
                     tracing::info!(job = job.name, "due times that were missed are skipped");
                     return Ok(self.store.skip(row, next).await?);
                 }
