@@ -386,7 +386,9 @@ impl Store {
                 "{
                     LET $row = (SELECT VALUE generation FROM ONLY $id);
                     IF $row != $from { RETURN false };
-                    UPDATE $id SET generation = $from + 1, refreshed_at_ms = $now, expires_at_ms = $expires;
+                    -- never sooner: a process whose clock is behind would sign out whoever refreshes there
+                    UPDATE $id SET generation = $from + 1, refreshed_at_ms = $now,
+                        expires_at_ms = math::max([expires_at_ms, $expires]);
                     RETURN true;
                 }",
                 vars! {

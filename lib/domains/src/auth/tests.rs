@@ -151,6 +151,18 @@ async fn of_two_who_rotate_at_once_one_does() {
 }
 
 #[tokio::test]
+async fn a_process_whose_clock_is_behind_shortens_no_session() {
+    let (store, mine) = (store().await, account(1));
+    store.begin_session(beginning(1, 1.try_into().unwrap()), DAY, None).await.unwrap();
+    let expires_at_ms = async || store.session(mine, session(1)).await.unwrap().unwrap().expires_at_ms;
+    let before = expires_at_ms().await;
+    assert!(store.rotate(mine, session(1), 0, before - 200 * 86_400_000, DAY).await.unwrap());
+    assert_eq!(expires_at_ms().await, before);
+    assert!(store.rotate(mine, session(1), 1, before, DAY).await.unwrap());
+    assert_eq!(expires_at_ms().await, before + 86_400_000);
+}
+
+#[tokio::test]
 async fn expired_sessions_are_removed_and_no_others() {
     let store = store().await;
     let mine = account(1);
