@@ -192,8 +192,9 @@ impl Keys {
         let limits = &self.limits;
         let per_pair =
             Limit { kind: "bundles", max: limits.bundles_per_pair_per_10_minutes, window: Duration::from_secs(600) };
-        per_pair.take(&self.ctx.redis, &self.ctx.clock, &format!("{caller}:{target}"), 1).await?;
+        // first, so that ids of nobody leave nothing in Redis
         let wallets = self.wallets(target).await?;
+        per_pair.take(&self.ctx.redis, &self.ctx.clock, &format!("{caller}:{target}"), 1).await?;
         let devices = match devices {
             Some(devices) => devices,
             None => self.store.list(target).await?.devices.into_iter().map(|(device, _)| device).collect(),
@@ -239,13 +240,14 @@ impl Keys {
         } else {
             self.store.bundle(target, device).await?
         };
-        if !taken.as_ref().is_some_and(|taken| taken.has_one_time) {
-            metrics::counter!("nepto_prekey_drain_refused_total").increment(1);
-            // who got nothing has used nothing up
-            share.give_back(redis).await?;
-        }
-        if let Some(taken) = &taken {
-            self.nudge_if_low(target, device, taken.left).await;
+        match taken.as_ref().filter(|taken| taken.has_one_time) {
+            // who gets nothing makes nobody look again
+            Some(taken) => self.nudge_if_low(target, device, taken.left).await,
+            None => {
+                metrics::counter!("nepto_prekey_drain_refused_total").increment(1);
+                // who got nothing has used nothing up
+                share.give_back(redis).await?;
+            }
         }
         Ok(taken)
     }
