@@ -289,7 +289,7 @@ fn next_steps(options: &Options, data: &Path, chain: &Chain) -> String {
          \n\
          health and metrics   http://localhost:{admin}/readyz  http://localhost:{admin}/metrics\n\
          logs                 {data}/logs\n\
-         configuration        {data}/server.toml; NEPTO_<SECTION>__<FIELD> in the environment wins\n\
+         configuration        {data}/server.toml, made anew at each start; NEPTO_<SECTION>__<FIELD> in the environment wins\n\
          chain                {chain}\n\
          how the chain goes   {data}/nepto admin chain status{operator}\n\
          chat                 {data}/nepto --help\n\
