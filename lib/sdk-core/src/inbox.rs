@@ -1,7 +1,8 @@
 //! From a delivered envelope to history: drop what is known, check who sent it, guard, decrypt, interpret, commit.
 //!
 //! A delivery changes everything it changes in one transaction. What can't be decrypted is reported and passed over, so
-//! that no message can block the mailbox.
+//! that no message can block the mailbox. An envelope that was taken in before is passed over in silence, whoever sent it:
+//! a server that was restored delivers it again, and libsignal may have forgotten that it read it.
 
 use nepto_proto::content;
 use nepto_proto::wire::{Deliver, Envelope};
@@ -13,8 +14,10 @@ use crate::event::Event;
 use crate::model::{ConversationState, Notice};
 use crate::resets::is_to_missing_keys;
 use crate::signal::{self, Ciphertext};
+use crate::store::Txn;
 use crate::store::backend::Durability;
 use crate::store::profile::MailboxCursor;
+use crate::store::taken_in::EnvelopeName;
 
 /// What became of a delivery.
 #[derive(Debug)]
@@ -89,6 +92,11 @@ impl Core {
             self.pass_over(deliver.seq)?;
             return Ok(Received::Done(Vec::new()));
         };
+        let name = self.store.begin().envelope_name(envelope)?;
+        if self.store.begin().is_taken_in(&name)? {
+            self.pass_over(origin.seq)?;
+            return Ok(Received::Done(Vec::new()));
+        }
         let ciphertext = match Ciphertext::read(envelope.r#type, &envelope.ciphertext) {
             Ok(ciphertext) => ciphertext,
             // it never reached the ratchet, so the session is as good as before
@@ -100,11 +108,13 @@ impl Core {
             }
             return self.stranger(origin);
         }
-        match self.read(origin, &ciphertext) {
+        match self.read(origin, &name, &ciphertext) {
             Ok(events) => Ok(Received::Done(events)),
             Err(error) if is_our_fault(&error) => Err(error),
             Err(error) if is_duplicate(&error) => {
-                self.pass_over(origin.seq)?;
+                let txn = self.store.begin();
+                self.take_in(&txn, origin.seq, &name)?;
+                txn.commit(Durability::Later)?;
                 Ok(Received::Done(Vec::new()))
             }
             Err(error @ SdkError::Content(_)) => self.refuse(origin, &error),
@@ -128,7 +138,7 @@ impl Core {
         })
     }
 
-    fn read(&self, origin: Origin, ciphertext: &Ciphertext) -> Result<Vec<Event>, SdkError> {
+    fn read(&self, origin: Origin, name: &EnvelopeName, ciphertext: &Ciphertext) -> Result<Vec<Event>, SdkError> {
         let txn = self.store.begin();
         let address = signal::address(origin.account, origin.device)?;
         let plain = signal::decrypt(&txn, &address, ciphertext, &self.env)?;
@@ -136,13 +146,13 @@ impl Core {
             Ok(content) => content,
             Err(error) => {
                 // the session is fine: keep its progress, drop the content
-                self.advance(&txn, origin.seq)?;
+                self.take_in(&txn, origin.seq, name)?;
                 txn.commit(Durability::Later)?;
                 return Err(error.into());
             }
         };
         let events = self.interpret(&txn, origin, content)?;
-        self.advance(&txn, origin.seq)?;
+        self.take_in(&txn, origin.seq, name)?;
         txn.commit(Durability::Later)?;
         Ok(events)
     }
@@ -211,7 +221,13 @@ impl Core {
         Ok(txn.commit(Durability::Later)?)
     }
 
-    fn advance(&self, txn: &crate::store::Txn<'_>, seq: u64) -> Result<(), SdkError> {
+    /// Goes past an envelope that was read, and knows it from now on.
+    fn take_in(&self, txn: &Txn<'_>, seq: u64, name: &EnvelopeName) -> Result<(), SdkError> {
+        txn.set_taken_in(name)?;
+        self.advance(txn, seq)
+    }
+
+    fn advance(&self, txn: &Txn<'_>, seq: u64) -> Result<(), SdkError> {
         let epoch = txn.cursor()?.unwrap_or_default().epoch;
         Ok(txn.set_cursor(MailboxCursor { epoch, seq })?)
     }

@@ -1,7 +1,8 @@
 //! The local store: everything a device knows, encrypted at rest.
 //!
 //! Work happens in a [`Txn`]: reads see its own writes, and [`Txn::commit`] applies all of them in one atomic batch. A
-//! received message is one transaction: ratchet state, history, cursor and used prekeys change together or not at all.
+//! received message is one transaction: ratchet state, history, cursor, used prekeys and what is remembered of its envelope
+//! change together or not at all.
 
 pub mod backend;
 pub(crate) mod history;
@@ -12,6 +13,7 @@ pub(crate) mod protocol;
 pub(crate) mod queue;
 pub(crate) mod resets;
 pub mod seal;
+pub(crate) mod taken_in;
 #[cfg(test)]
 mod tests;
 
@@ -94,6 +96,8 @@ pub(crate) enum Table {
     OwedReset = 20,
     ResetMoments = 21,
     SentAgain = 22,
+    TakenIn = 23,
+    TakenInOrder = 24,
 }
 
 /// The store of a profile, opened with its key. Everything in it is sealed.

@@ -71,6 +71,7 @@ pub(crate) enum Counter {
     /// One-time and last-resort: a message names either by its id alone.
     KyberPrekey,
     Order,
+    TakenIn,
 }
 
 impl Counter {
@@ -80,6 +81,7 @@ impl Counter {
             Self::SignedPrekey => b"next_signed",
             Self::KyberPrekey => b"next_kyber",
             Self::Order => b"next_order",
+            Self::TakenIn => b"next_taken_in",
         }
     }
 }

@@ -9,6 +9,7 @@ mod loss;
 mod names;
 mod removed;
 mod resets;
+mod restored;
 mod stock;
 mod trust;
 mod wallet;
