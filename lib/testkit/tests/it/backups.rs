@@ -1,5 +1,6 @@
 //! Backups that are made while people talk, and what comes of them after a restore.
 
+mod alternating;
 mod broken_off;
 
 use std::path::{Path, PathBuf};
