@@ -1,4 +1,5 @@
-//! The images of tokens in a backup. They are a cache, but whoever showed one may have lost it since.
+//! The images of tokens in a backup. They are a cache, but whoever showed one may have lost it since. What only has the name of one,
+//! and is something else, is neither put into a backup nor into the folder.
 //!
 //! An image is the name of its file, sixty-four bytes, its length as eight bytes (little-endian), and its bytes.
 
@@ -7,7 +8,7 @@ use std::io::{self, Read};
 use std::path::Path;
 
 use anyhow::{Context, bail, ensure};
-use nepto_domains::assets::is_image_name;
+use nepto_domains::assets::{is_image_file, is_image_name};
 use nepto_files::Readers;
 
 const NAME_BYTES: usize = 64;
@@ -23,6 +24,9 @@ pub fn write(folder: &Path, names: &[String], mut put: impl FnMut(&[u8]) -> anyh
             Err(error) if error.kind() == io::ErrorKind::NotFound => continue,
             Err(error) => return Err(error).with_context(|| format!("the image {} can't be read", path.display())),
         };
+        if !is_image_file(&image) {
+            continue;
+        }
         put(&[name.as_bytes(), &(image.len() as u64).to_le_bytes()[..]].concat())?;
         put(&image)?;
     }
@@ -35,13 +39,15 @@ pub fn check(mut source: impl Read) -> anyhow::Result<()> {
     Ok(())
 }
 
-/// Puts images into their folder, and leaves those that are there as they are. Returns how many were put there.
+/// Puts images into their folder, and leaves those that are there as they are, and whatever else has the name of one. Returns how
+/// many were put there.
 pub fn restore(folder: &Path, mut source: impl Read) -> anyhow::Result<u64> {
     nepto_files::private_folder(folder)?;
     let mut restored = 0;
     while let Some((name, image)) = next(&mut source)? {
         let path = folder.join(name);
-        if !path.exists() {
+        let is_free = fs::symlink_metadata(&path).is_err_and(|error| error.kind() == io::ErrorKind::NotFound);
+        if is_free && is_image_file(&image) {
             nepto_files::write(&path, image, Readers::Owner)?;
             restored += 1;
         }
@@ -73,14 +79,25 @@ fn next(source: &mut impl Read) -> anyhow::Result<Option<(String, Vec<u8>)>> {
 mod tests {
     use super::*;
 
+    /// A file as the cache keeps it, which ends with this.
+    fn image(end: &str) -> Vec<u8> {
+        [&b"nepto-1\n"[..], &[0; 40], b"GIF89a", end.as_bytes()].concat()
+    }
+
+    /// As a backup has it.
+    fn entry(name: &str, contents: &[u8]) -> Vec<u8> {
+        [name.as_bytes(), &(contents.len() as u64).to_le_bytes()[..], contents].concat()
+    }
+
     #[test]
     fn images_come_back_and_nothing_leaves_the_folder() {
         let [from, to] = [(); 2].map(|()| tempfile::tempdir().unwrap());
-        let names = ["a", "b", "c"].map(|letter| letter.repeat(NAME_BYTES));
-        fs::write(from.path().join(&names[0]), "one").unwrap();
-        fs::write(from.path().join(&names[1]), "two").unwrap();
+        let names = ["a", "b", "c", "d"].map(|letter| letter.repeat(NAME_BYTES));
+        fs::write(from.path().join(&names[0]), image("one")).unwrap();
+        fs::write(from.path().join(&names[1]), image("two")).unwrap();
+        fs::write(from.path().join(&names[3]), "* * * * * root true\n").unwrap();
         let mut written = Vec::new();
-        // the third has gone meanwhile
+        // the third has gone meanwhile, and the fourth is no image
         write(from.path(), &names, |bytes| {
             written.extend_from_slice(bytes);
             Ok(())
@@ -88,8 +105,8 @@ mod tests {
         .unwrap();
         fs::write(to.path().join(&names[1]), "a newer one").unwrap();
         assert_eq!(restore(to.path(), &written[..]).unwrap(), 1);
-        let read = |name: &str| fs::read_to_string(to.path().join(name)).unwrap();
-        assert_eq!((read(&names[0]), read(&names[1])), ("one".to_owned(), "a newer one".to_owned()));
+        let read = |name: &str| fs::read(to.path().join(name)).unwrap();
+        assert_eq!((read(&names[0]), read(&names[1])), (image("one"), b"a newer one".to_vec()));
         assert_eq!(fs::read_dir(to.path()).unwrap().count(), 2);
         check(&written[..]).unwrap();
         restore(to.path(), &written[..written.len() - 1]).unwrap_err();
@@ -98,5 +115,20 @@ mod tests {
         assert!(restore(to.path(), &outside[..]).unwrap_err().to_string().contains("not the name of an image"));
         let huge = ["a".repeat(NAME_BYTES).as_bytes(), &u64::MAX.to_le_bytes()[..]].concat();
         assert!(restore(to.path(), &huge[..]).unwrap_err().to_string().contains("too large"));
+    }
+
+    #[test]
+    fn what_is_no_image_is_not_put_there_and_no_link_is_followed() {
+        let [to, elsewhere] = [(); 2].map(|()| tempfile::tempdir().unwrap());
+        let [other, linked] = ["a", "b"].map(|letter| letter.repeat(NAME_BYTES));
+        let link = to.path().join(&linked);
+        std::os::unix::fs::symlink(elsewhere.path().join("made"), &link).unwrap();
+        let backup = [entry(&other, b"* * * * * root true\n"), entry(&linked, &image("one"))].concat();
+        // whoever put such a file there by mistake gets the rest back
+        check(&backup[..]).unwrap();
+        assert_eq!(restore(to.path(), &backup[..]).unwrap(), 0);
+        assert!(!to.path().join(&other).exists());
+        assert!(fs::symlink_metadata(&link).unwrap().is_symlink());
+        assert_eq!(fs::read_dir(elsewhere.path()).unwrap().count(), 0);
     }
 }

@@ -35,7 +35,7 @@ use nepto_kit::domain::{Api, Domain, Parts};
 
 use nepto_proto::svc::collector::Pipeline;
 
-pub use metadata::{is_image_name, kept_images};
+pub use metadata::{is_image_file, is_image_name, kept_images};
 pub use pipeline::lease_of;
 
 /// The domain: what it has for each role.

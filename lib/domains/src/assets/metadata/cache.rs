@@ -198,6 +198,13 @@ pub fn is_image_name(name: &str) -> bool {
     name.len() == 64 && name.bytes().all(|byte| matches!(byte, b'0'..=b'9' | b'a'..=b'f'))
 }
 
+/// Whether the contents of a file are an image with what stands before it.
+pub fn is_image_file(contents: &[u8]) -> bool {
+    contents.split_at_checked(HEAD_BYTES).is_some_and(|(before, image)| {
+        before.starts_with(MARK) && ImageKind::of(&image[..image.len().min(ImageKind::HEAD_BYTES)]).is_some()
+    })
+}
+
 /// Reads what stands before an image; `None` if it is no file of ours.
 fn read_head(mut file: File) -> io::Result<Option<Cached>> {
     let mut head = Vec::new();
@@ -323,11 +330,13 @@ mod tests {
         assert_eq!(world.files(), [key(1).file_name()]);
         // cut short, or of somebody else
         for broken in [&b""[..], b"GIF89a", &[MARK, &[0; 40][..], b"<svg/>"].concat()] {
+            assert!(!is_image_file(broken));
             fs::write(cache.path(key(2)), broken).unwrap();
             assert!(cache.get(key(2)).unwrap().is_none());
             assert!(!cache.path(key(2)).exists());
         }
         assert_eq!(content(&cache, 1), Some(image(1)));
+        assert!(is_image_file(&fs::read(cache.path(key(1))).unwrap()));
     }
 
     #[test]

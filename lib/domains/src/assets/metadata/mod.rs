@@ -46,7 +46,7 @@ use super::config::{self, Limits};
 use super::ops::Assets;
 use crate::chains::Chains;
 
-pub use cache::is_image_name;
+pub use cache::{is_image_file, is_image_name};
 pub use contract::TokenKey;
 pub use routes::routes;
 
