@@ -60,6 +60,29 @@ impl Entry {
             Self::File { name } => format!("the file {name}"),
         }
     }
+
+    /// Refuses names that no backup of ours has, before they are shown to somebody.
+    fn check(&self) -> anyhow::Result<()> {
+        match self {
+            Self::Databases { domains, .. } => domains.iter().try_for_each(|domain| check_shown(domain)),
+            Self::Stream { name, .. } | Self::File { name } => check_shown(name),
+            Self::Images { .. } => Ok(()),
+        }
+    }
+}
+
+/// Whoever knows a public key can write a backup for it, so a text in it may hold what a terminal obeys instead of showing it, or
+/// what turns the direction of what follows.
+fn check_shown(text: &str) -> anyhow::Result<()> {
+    let is_unsafe = |char: char| {
+        char.is_control()
+            || matches!(
+                char,
+                '\u{61c}' | '\u{200e}' | '\u{200f}' | '\u{2028}'..='\u{202e}' | '\u{2066}'..='\u{2069}' | '\u{feff}'
+            )
+    };
+    ensure!(!text.contains(is_unsafe), "{text:?} is nothing that `backup` writes");
+    Ok(())
 }
 
 /// An entry as the list at the end has it.
@@ -181,6 +204,7 @@ impl<R: Read> Reader<R> {
         match self.record()? {
             (Kind::Entry, description) => {
                 let entry: Entry = serde_json::from_slice(&description)?;
+                entry.check()?;
                 self.digest = blake3::Hasher::new();
                 self.is_within = true;
                 self.read.push(Listed { title: entry.title(), bytes: 0, digest: String::new() });
@@ -188,6 +212,8 @@ impl<R: Read> Reader<R> {
             }
             (Kind::Contents, contents) => {
                 let contents: Contents = serde_json::from_slice(&contents)?;
+                check_shown(&contents.version)?;
+                check_shown(&contents.made_at)?;
                 ensure!(contents.entries == self.read, "the list at its end names other entries than there are");
                 // only then did age see its own end
                 ensure!(self.input.read(&mut [0]).context(CUT)? == 0, "something follows behind its end");
@@ -329,6 +355,30 @@ mod tests {
             assert!(read(&owner, &flipped).is_err(), "flipped at {at} of {whole}");
         }
         assert!(read(&owner, &[&archive[..], b"x"].concat()).is_err());
+    }
+
+    #[test]
+    fn what_a_terminal_obeys_is_refused_and_not_shown() {
+        let owner = Identity::generate();
+        let escape = "\u{1b}]0;owned\u{7}\u{202e}";
+        let refused = |entry: Option<Entry>, version: &str, made_at: &str| {
+            let mut writer = Writer::new(&[owner.to_public()], Vec::new()).unwrap();
+            if let Some(entry) = entry {
+                writer.begin(&entry).unwrap();
+                writer.end().unwrap();
+            }
+            let archive = writer.finish(version, made_at.to_owned()).unwrap();
+            format!("{:#}", read(&owner, &archive).unwrap_err())
+        };
+        let databases = Entry::Databases { domains: vec!["auth".to_owned(), escape.to_owned()], sealed: false };
+        for said in [
+            refused(Some(Entry::File { name: escape.to_owned() }), "1.2.3", "now"),
+            refused(Some(databases), "1.2.3", "now"),
+            refused(None, escape, "now"),
+            refused(None, "1.2.3", escape),
+        ] {
+            assert!(said.contains("nothing that `backup` writes") && !said.contains(char::is_control), "{said}");
+        }
     }
 
     #[test]
