@@ -16,6 +16,7 @@ mod telling;
 
 use std::fs::File;
 use std::io::{self, BufWriter, Read, Write};
+use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
@@ -121,7 +122,8 @@ async fn told_to_stop() {
 /// Two at once would hold the same consumers and remove each other's files.
 fn alone(folder: &Path) -> anyhow::Result<File> {
     let path = folder.join(".lock");
-    let lock = File::options().create(true).append(true).open(&path);
+    // no link: root may make a backup in somebody else's folder
+    let lock = File::options().create(true).append(true).custom_flags(nix::libc::O_NOFOLLOW).open(&path);
     let lock = lock.with_context(|| format!("{} can't be written", path.display()))?;
     match lock.try_lock() {
         Ok(()) => Ok(lock),
@@ -368,8 +370,7 @@ struct Hashed {
 impl Hashed {
     fn create(path: &Path) -> anyhow::Result<Self> {
         let mut options = File::options();
-        options.write(true).create_new(true);
-        std::os::unix::fs::OpenOptionsExt::mode(&mut options, 0o600);
+        options.write(true).create_new(true).mode(0o600);
         let file = options.open(path).with_context(|| format!("{} can't be written", path.display()))?;
         Ok(Self { file: BufWriter::with_capacity(1 << 20, file), digest: blake3::Hasher::new() })
     }

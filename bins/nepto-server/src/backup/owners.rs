@@ -1,5 +1,5 @@
-//! Who owns what root makes: whoever owns the folder that it is made in. Else the server could not read what was restored, and the
-//! next backup not write beside the one that somebody made by hand.
+//! Who owns a backup that root makes: whoever owns the folder that it is made in. Else the next backup could not be written beside
+//! the one that somebody made by hand.
 
 use std::fs;
 use std::io;
@@ -41,16 +41,12 @@ impl Owner {
         Err(io::ErrorKind::NotFound.into())
     }
 
-    /// Gives a file, or a folder with all that is in it.
+    /// Gives a file or a folder, and nothing behind a link. What is in a folder stays whose it is.
     pub fn give(self, path: &Path) -> io::Result<()> {
-        let Some((user, group)) = self.0 else { return Ok(()) };
-        lchown(path, Some(user), Some(group))?;
-        if fs::symlink_metadata(path)?.is_dir() {
-            for entry in fs::read_dir(path)? {
-                self.give(&entry?.path())?;
-            }
+        match self.0 {
+            Some((user, group)) => lchown(path, Some(user), Some(group)),
+            None => Ok(()),
         }
-        Ok(())
     }
 }
 
@@ -71,7 +67,9 @@ mod tests {
             return;
         }
         let somebody = Owner(Some((4_711, 4_712)));
-        somebody.give(&folder.path().join("a")).unwrap();
+        for given in ["a", "a/b", "a/b/c"] {
+            somebody.give(&folder.path().join(given)).unwrap();
+        }
         assert_eq!(Owner::of(&folder.path().join("a/b/c")).unwrap(), somebody);
         assert_eq!(Owner::of(&folder.path().join("a/b/new/file")).unwrap(), somebody);
         assert_eq!(Owner::of_folder(&folder.path().join("a/b/made/within")).unwrap(), somebody);

@@ -3,11 +3,14 @@
 //! What must hold:
 //! - the whole backup is read and found to be whole before anything is touched, and what is there is not replaced unless that was
 //!   asked for;
+//! - in folders of another account root is that account before anything is touched (account.rs), so that no link in them leads
+//!   further than its owner gets;
 //! - databases are made ready before anything is replaced, and get their place last. Until then nobody opens them, neither those of
 //!   before nor the new ones (`nepto_kit::db::restoring`), so a restore that broke off is begun again;
 //! - what was taken back, used up or handed out since the backup does not come alive again: each domain sees to it
 //!   ([`Domain::restored`](nepto_kit::domain::Domain)).
 
+mod account;
 mod files;
 mod places;
 mod whole;
@@ -31,7 +34,6 @@ use tokio_util::sync::CancellationToken;
 use super::archive::{Entry, Reader};
 use super::images;
 use super::named::Named;
-use super::owners::Owner;
 use super::telling::Progress;
 use super::{digest_of, sources, stores};
 use crate::databases;
@@ -96,6 +98,7 @@ pub async fn run(config: &Config, arguments: &Arguments) -> anyhow::Result<()> {
         return Ok(());
     }
     if let Some(folder) = &arguments.files_to {
+        account::become_owner([folder.as_path()])?;
         return files::extract(&files, folder);
     }
     check_streams(config, &streams)?;
@@ -147,6 +150,8 @@ impl<'a> Restoring<'a> {
             refuse_to_be_overheard(&store.place.url).await?;
         }
         let files = files::place(config, arguments.replace, files)?;
+        let folders = stores.iter().map(|folder| folder.path.as_path());
+        account::become_owner(folders.chain(files.iter().map(|(path, _)| files::folder_of(path))))?;
         let stores = stores.into_iter().map(Store::take).collect::<anyhow::Result<Vec<_>>>()?;
         let jetstream = nats::jetstream(&client);
         let clock = Clock::default();
@@ -260,9 +265,10 @@ impl<'a> Restoring<'a> {
         while let Some(entry) = reader.entry()? {
             if let Entry::Images { .. } = entry {
                 let (folder, _) = nepto_domains::assets::kept_images(self.config)?;
-                let owner = Owner::of(&folder)?;
+                // the last step: whoever is still root here needs that no more
+                account::become_owner([folder.as_path()])?;
+                account::refuse_link_of_others(&folder)?;
                 let restored = images::restore(&folder, reader.stream())?;
-                owner.give(&folder)?;
                 println!("Put {restored} images of tokens into {}.", folder.display());
             }
         }
@@ -287,8 +293,7 @@ impl<'a> Restoring<'a> {
                 println!("{}: {} {}", domain.name, undone.count, undone.what);
             }
         }
-        databases.close().await?;
-        store.owner.give(&folder).with_context(|| folder.display().to_string())
+        databases.close().await
     }
 
     async fn stream<R: Read>(
@@ -342,7 +347,6 @@ impl<'a> Restoring<'a> {
 /// A folder for databases, which nobody else opens meanwhile.
 struct Store {
     folder: Folder,
-    owner: Owner,
     /// A restore into it has begun before and not ended: what is in it may be a half, and stays closed until one has.
     was_broken_off: bool,
     /// Held as long as this is there.
@@ -351,10 +355,10 @@ struct Store {
 
 impl Store {
     fn take(folder: Folder) -> anyhow::Result<Self> {
-        let owner = Owner::of_folder(&folder.path)?;
+        nepto_files::private_folder(&folder.path)?;
         let lock = folder.lock()?;
         let was_broken_off = folder.is_staged();
-        Ok(Self { folder, owner, was_broken_off, _lock: lock })
+        Ok(Self { folder, was_broken_off, _lock: lock })
     }
 }
 

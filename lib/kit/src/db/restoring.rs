@@ -1,5 +1,6 @@
 //! A store whose restore has not ended is opened by nobody: it has the databases of before, or none, beside streams of the backup.
 
+use std::fs;
 use std::io;
 use std::path::{Path, PathBuf};
 
@@ -10,12 +11,14 @@ pub fn staging(store: &Path) -> PathBuf {
 
 /// Refuses a folder in which a restore has begun and not ended.
 pub fn refuse_half_restored(store: &Path) -> io::Result<()> {
-    match staging(store).try_exists()? {
-        true => Err(io::Error::other(format!(
+    // whatever it is: a link that leads nowhere too
+    match fs::symlink_metadata(staging(store)) {
+        Ok(_) => Err(io::Error::other(format!(
             "a restore into {} has begun and not ended: run `nepto-server restore` again, with --replace, before anything is started",
             store.display()
         ))),
-        false => Ok(()),
+        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(()),
+        Err(error) => Err(error),
     }
 }
 
@@ -38,6 +41,9 @@ mod tests {
         assert!(format!("{refused:#}").contains("restore"), "{refused:#}");
         assert_eq!(std::fs::read_dir(folder.path()).unwrap().count(), 1, "and nothing was made in it");
         std::fs::remove_dir(staging(folder.path())).unwrap();
+        std::os::unix::fs::symlink("nowhere", staging(folder.path())).unwrap();
+        refuse_half_restored(folder.path()).unwrap_err();
+        std::fs::remove_file(staging(folder.path())).unwrap();
         open().await.unwrap();
     }
 }

@@ -3,6 +3,7 @@
 mod alternating;
 mod broken_off;
 
+use std::os::unix::fs::{MetadataExt, PermissionsExt, lchown, symlink};
 use std::path::{Path, PathBuf};
 use std::process::ExitStatus;
 
@@ -426,4 +427,53 @@ async fn a_backup_that_fails_replaces_nothing_and_says_so() {
     assert!(!consumers.is_empty() && consumers.iter().all(|consumer| !consumer.paused), "{consumers:?}");
     let refused = place.refusal(&place.profile("nowhere"), &[]).await;
     assert!(refused.contains("can't be read"), "{refused}");
+}
+
+/// A user that nobody is.
+const SOMEBODY: u32 = 4_711;
+
+/// Gives a folder away, with all that is in it.
+fn give(path: &Path) {
+    lchown(path, Some(SOMEBODY), Some(SOMEBODY)).unwrap();
+    if path.is_dir() {
+        for entry in std::fs::read_dir(path).unwrap() {
+            give(&entry.unwrap().path());
+        }
+    }
+}
+
+#[tokio::test]
+async fn a_restore_by_root_goes_no_further_than_who_owns_the_folder() {
+    if !rustix::process::geteuid().is_root() {
+        return;
+    }
+    let place = Place::new(async |builder: Builder| builder.all().await).await;
+    let backup = place.back_up().await.unwrap();
+    stop(&place.stack).await;
+    let folder = database_folder(&place.stack);
+    // the key and the backup stay where root alone can read them
+    std::fs::set_permissions(folder.parent().unwrap(), std::fs::Permissions::from_mode(0o711)).unwrap();
+    give(&folder);
+    let precious = place.profile("precious");
+    std::fs::create_dir(&precious).unwrap();
+    std::fs::write(precious.join("file"), "kept").unwrap();
+    let (staging, lock) = (folder.join("restoring"), folder.join("LOCK"));
+    symlink(&precious, &staging).unwrap();
+    let refused = place.refusal(&backup, &["--replace"]).await;
+    assert!(refused.contains("restoring is a symbolic link"), "{refused}");
+    assert_eq!(std::fs::read_to_string(precious.join("file")).unwrap(), "kept");
+    std::fs::remove_file(&staging).unwrap();
+    std::fs::remove_file(&lock).unwrap();
+    symlink(precious.join("made"), &lock).unwrap();
+    let refused = place.refusal(&backup, &["--replace"]).await;
+    assert!(refused.contains("LOCK is a symbolic link"), "{refused}");
+    assert!(!precious.join("made").exists());
+    std::fs::remove_file(&lock).unwrap();
+    let said = place.restore(&backup, &["--replace"]).await.unwrap();
+    assert!(said.contains("Goes on as "), "{said}");
+    for entry in std::fs::read_dir(&folder).unwrap() {
+        let entry = entry.unwrap();
+        assert_eq!(entry.metadata().unwrap().uid(), SOMEBODY, "{}", entry.path().display());
+    }
+    place.stack.api.restart().await.unwrap();
 }

@@ -9,7 +9,6 @@ use nepto_kit::Config;
 
 use super::whole::KeptFile;
 use crate::backup::file as kept;
-use crate::backup::owners::Owner;
 
 /// Puts files into a folder that has none of them.
 pub fn extract(files: &[KeptFile], folder: &Path) -> anyhow::Result<()> {
@@ -27,11 +26,15 @@ pub fn extract(files: &[KeptFile], folder: &Path) -> anyhow::Result<()> {
 /// Writes a file of the server's, into a folder that may not be there yet.
 pub fn put(path: &Path, file: &KeptFile) -> anyhow::Result<()> {
     let readers = if file.name == kept::VERIFYING_KEY { Readers::Everybody } else { Readers::Owner };
-    let owner = Owner::of_folder(path.parent().unwrap_or(Path::new("")))?;
+    nepto_files::private_folder(folder_of(path))?;
     nepto_files::write(path, &file.contents, readers)?;
-    owner.give(path)?;
     println!("Wrote {}.", path.display());
     Ok(())
+}
+
+/// The folder that a file is put into.
+pub fn folder_of(path: &Path) -> &Path {
+    path.parent().unwrap_or(Path::new(""))
 }
 
 /// Where the files of a backup belong that the server reads by itself, if they are not there. The others are for `--files-to`.

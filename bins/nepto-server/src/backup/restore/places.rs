@@ -3,6 +3,7 @@
 use std::ffi::OsString;
 use std::fs::{self, File, TryLockError};
 use std::io;
+use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context, bail, ensure};
@@ -10,8 +11,8 @@ use nepto_kit::config::Database;
 use nepto_kit::crash;
 use nepto_kit::db::restoring;
 
+use super::account;
 use crate::backup::named::Named;
-use crate::backup::owners::Owner;
 
 /// Where the databases of a store belong.
 #[derive(Debug, PartialEq, Eq)]
@@ -38,10 +39,10 @@ impl Folder {
     /// Takes the lock of the database itself, which is refused while somebody has it open.
     pub fn lock(&self) -> anyhow::Result<File> {
         let path = self.path.join(LOCK);
-        let lock = File::options().create(true).read(true).append(true).open(&path);
-        let lock = lock.with_context(|| format!("{} can't be written", path.display()))?;
-        // it stays, and whoever has the databases opens it
-        Owner::of(&self.path)?.give(&path)?;
+        account::refuse_link(&path)?;
+        let mut options = File::options();
+        options.create(true).read(true).append(true).custom_flags(nix::libc::O_NOFOLLOW);
+        let lock = options.open(&path).with_context(|| format!("{} can't be written", path.display()))?;
         match lock.try_lock() {
             Ok(()) => Ok(lock),
             Err(TryLockError::WouldBlock) => {
@@ -63,10 +64,12 @@ impl Folder {
     /// and only what is in it goes.
     pub fn new_staging(&self) -> anyhow::Result<PathBuf> {
         let staging = restoring::staging(&self.path);
+        account::refuse_link(&staging)?;
         nepto_files::private_folder(&staging)?;
         for name in names_in(&staging)? {
             let left = staging.join(name);
-            let removed = if left.is_dir() { fs::remove_dir_all(&left) } else { fs::remove_file(&left) };
+            let is_folder = fs::symlink_metadata(&left).is_ok_and(|left| left.is_dir());
+            let removed = if is_folder { fs::remove_dir_all(&left) } else { fs::remove_file(&left) };
             removed.with_context(|| format!("{} can't be removed", left.display()))?;
         }
         Ok(staging)
@@ -84,10 +87,12 @@ impl Folder {
     /// nobody opens a half; whoever is killed in between begins again. A folder that is a mount stays one.
     pub fn swap(&self, now_ms: i64) -> anyhow::Result<()> {
         let staging = restoring::staging(&self.path);
+        account::refuse_link(&staging)?;
         let old = self.contents()?;
         if !old.is_empty() {
             let aside = self.path.join(format!("{ASIDE}{now_ms}"));
-            Owner::of_folder(&aside)?;
+            account::refuse_link(&aside)?;
+            nepto_files::private_folder(&aside)?;
             move_all(&self.path, &aside, old)?;
             println!("Moved the databases that were in {} to {}.", self.path.display(), aside.display());
         }
@@ -183,7 +188,7 @@ fn folder(config: &Database, named: &[Named], domains: &[String]) -> anyhow::Res
 
 #[cfg(test)]
 mod tests {
-    use std::os::unix::fs::{MetadataExt, lchown};
+    use std::os::unix::fs::symlink;
 
     use nepto_kit::config::Elsewhere;
 
@@ -241,26 +246,37 @@ mod tests {
     }
 
     #[test]
-    fn what_root_leaves_in_a_folder_belongs_to_its_owner() {
-        if !rustix::process::geteuid().is_root() {
-            return;
-        }
-        let root = tempfile::tempdir().unwrap();
+    fn what_lies_behind_a_link_is_neither_made_nor_emptied() {
+        let [root, elsewhere] = [(); 2].map(|()| tempfile::tempdir().unwrap());
         let folder = Folder { path: root.path().to_owned(), domains: Vec::new() };
-        fs::write(root.path().join("wal"), "old").unwrap();
-        let somebody = (Some(4_711), Some(4_712));
-        for path in [root.path(), &root.path().join("wal")] {
-            lchown(path, somebody.0, somebody.1).unwrap();
-        }
+        let refused = |refused: anyhow::Error| assert!(refused.to_string().contains("is a symbolic link"), "{refused}");
+        let lock = root.path().join(LOCK);
+        symlink(elsewhere.path().join("nologin"), &lock).unwrap();
+        refused(folder.lock().unwrap_err());
+        assert_eq!(names(elsewhere.path()), [] as [&str; 0]);
+        fs::remove_file(&lock).unwrap();
         let _lock = folder.lock().unwrap();
+
+        fs::create_dir(elsewhere.path().join("sub")).unwrap();
+        fs::write(elsewhere.path().join("sub/file"), "kept").unwrap();
+        let staging = restoring::staging(root.path());
+        symlink(elsewhere.path(), &staging).unwrap();
+        assert!(folder.is_staged());
+        refused(folder.new_staging().unwrap_err());
+        refused(folder.swap(77).unwrap_err());
+        folder.forget_staging().unwrap();
+        assert!(!folder.is_staged());
+
+        // one inside goes, and not what it leads to
         let staging = folder.new_staging().unwrap();
-        fs::write(staging.join("wal"), "new").unwrap();
-        lchown(staging.join("wal"), somebody.0, somebody.1).unwrap();
-        folder.swap(77).unwrap();
-        for name in [".", LOCK, "wal", "before-77", "before-77/wal"] {
-            let found = fs::metadata(root.path().join(name)).unwrap();
-            assert_eq!((Some(found.uid()), Some(found.gid())), somebody, "{name}");
-        }
+        symlink(elsewhere.path().join("sub"), staging.join("left over")).unwrap();
+        folder.new_staging().unwrap();
+        assert_eq!(names(&staging), [] as [&str; 0]);
+        fs::write(root.path().join("wal"), "old").unwrap();
+        symlink(elsewhere.path(), root.path().join("before-77")).unwrap();
+        refused(folder.swap(77).unwrap_err());
+        assert_eq!(names(elsewhere.path()), ["sub"]);
+        assert_eq!(fs::read_to_string(elsewhere.path().join("sub/file")).unwrap(), "kept");
     }
 
     #[test]
