@@ -3,6 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::Ipv4Addr;
 use std::path::{Path, PathBuf};
+use std::process::Command;
 
 use anyhow::{Context, Result, ensure};
 use rustix::process::{Resource, getrlimit};
@@ -208,8 +209,20 @@ impl<'a> Trial<'a> {
         Ok(done)
     }
 
-    pub(super) const fn shipped(&self) -> Shipped {
-        self.shipped
+    pub(super) fn is_split(&self) -> bool {
+        self.shipped == Shipped::Cluster
+    }
+
+    /// Where a host listens.
+    pub(super) fn address(&self, host: &str) -> String {
+        if self.is_split() { self.inventory.addresses[host].to_string() } else { "127.0.0.1".to_owned() }
+    }
+
+    /// `curl`, in the network of a host.
+    pub(super) fn curl_at(&self, host: &str) -> Result<Command> {
+        let mut curl = Command::new("nsenter");
+        curl.args(["--target", self.machines.host(host)?.init(), "--net", "curl", "--silent", "--max-time", "5"]);
+        Ok(curl)
     }
 
     /// The folder of the two people whom the playbooks let talk.
