@@ -2,6 +2,7 @@
 //!
 //! Hosts are left as they are when the run ends; a later run without `converge` boots them again.
 
+mod copies;
 mod inventory;
 mod load;
 mod machines;
@@ -72,6 +73,8 @@ pub enum Step {
     Second,
     /// A run with --check changes nothing, and says so
     Check,
+    /// Backups are copied to a host elsewhere
+    Copies,
     /// Every program becomes another one while people write
     Upgrade,
     /// A further gateway, while people write

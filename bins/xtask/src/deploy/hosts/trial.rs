@@ -93,6 +93,7 @@ impl<'a> Trial<'a> {
             Step::Converge => self.converge(),
             Step::Second => self.site()?.changed_nothing(),
             Step::Check => self.administrator.play("site", &["--check"])?.changed_nothing(),
+            Step::Copies => self.copies(),
             Step::Upgrade => self.upgrade(),
             Step::Add | Step::Remove if self.shipped == Shipped::Single => {
                 println!("  One host is no cluster.");
