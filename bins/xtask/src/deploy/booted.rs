@@ -85,6 +85,11 @@ impl Host {
         &self.init
     }
 
+    /// Ends everything in it at once.
+    pub fn kill(self) -> Result<()> {
+        said(Command::new("kill").args(["-KILL", &self.init])).map(drop)
+    }
+
     /// A command in it.
     pub fn command(&self, words: &[&str]) -> Command {
         let mut command = Command::new("nsenter");

@@ -4,6 +4,7 @@
 
 mod copies;
 mod inventory;
+mod kill;
 mod load;
 mod machines;
 mod network;
@@ -83,6 +84,8 @@ pub enum Step {
     Remove,
     /// Every secret becomes another one
     Rotate,
+    /// One of each kind dies while people write: its process, and its host
+    Kill,
 }
 
 /// Tries them.

@@ -45,8 +45,8 @@ impl Load {
         Ok(load)
     }
 
-    /// Ends it. Fails if a message was lost, or came twice, or somebody could not sign in.
-    pub fn end(mut self) -> Result<()> {
+    /// Ends it. Fails if a message was lost, or came twice.
+    pub fn end(mut self) -> Result<Noticed> {
         kill_process(Pid::from_child(&self.process), Signal::TERM)?;
         let asked = Instant::now();
         let status = loop {
@@ -63,12 +63,33 @@ impl Load {
             println!("  {}", line.trim());
         }
         println!("  {}", short(&self.log));
-        ensure!(!said.contains(" refused: "), "somebody could not sign in: {}", short(&self.log));
-        Ok(())
+        Noticed::read(&said).with_context(|| format!("{} has no figures", short(&self.log)))
     }
 
     fn said(&self) -> Result<String> {
         Ok(fs::read_to_string(&self.log)?)
+    }
+}
+
+/// What people noticed.
+#[derive(Debug, PartialEq)]
+pub struct Noticed {
+    /// How many messages they sent.
+    pub sent: u64,
+    /// The longest that one of them took.
+    pub longest_ms: f64,
+    /// What those heard who could not sign in, and how many they were.
+    pub refused: Option<String>,
+}
+
+impl Noticed {
+    fn read(said: &str) -> Option<Self> {
+        let value = |name| said.lines().find_map(|line| line.trim_start().strip_prefix(name)).map(str::trim);
+        Some(Self {
+            sent: value("sent ")?.parse().ok()?,
+            longest_ms: value("latency max")?.strip_suffix(" ms")?.parse().ok()?,
+            refused: value("signed in ")?.split_once("; ").map(|(_, refused)| refused.to_owned()),
+        })
     }
 }
 
@@ -82,5 +103,20 @@ impl Drop for Load {
     fn drop(&mut self) {
         let _ = self.process.kill();
         let _ = self.process.wait();
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn figures_say_what_people_noticed() {
+        let said = "outages (run 1)\n  sent              1500\n  latency max       5512.12 ms\n  signed in         29 in at most 3.2 s";
+        let mut noticed = Noticed { sent: 1500, longest_ms: 5512.12, refused: None };
+        assert_eq!(Noticed::read(said), Some(noticed));
+        noticed = Noticed { sent: 1500, longest_ms: 5512.12, refused: Some("2 refused: unavailable".to_owned()) };
+        assert_eq!(Noticed::read(&format!("{said}; 2 refused: unavailable\n")), Some(noticed));
+        assert_eq!(Noticed::read("nobody writes"), None);
     }
 }

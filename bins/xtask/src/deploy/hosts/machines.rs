@@ -84,6 +84,12 @@ impl<'a> Machines<'a> {
         self.hosts.get(name).with_context(|| format!("{name} is off"))
     }
 
+    /// Switches a host off as when its power fails: nobody hears of it. `boot` brings it back.
+    pub fn cut(&mut self, name: &str, address: Ipv4Addr) -> Result<()> {
+        self.network.as_ref().context("there is a network")?.cut(address)?;
+        self.hosts.remove(name).with_context(|| format!("{name} is off"))?.kill()
+    }
+
     /// Switches a host off, and throws it away.
     pub fn discard(&mut self, name: &str) -> Result<()> {
         drop(self.hosts.remove(name));

@@ -19,7 +19,7 @@ const OWN: &str = "10.0.0.1/24";
 /// The network, until it is dropped.
 pub struct Network {
     bridge: Namespace,
-    hosts: Vec<Namespace>,
+    hosts: Vec<(Ipv4Addr, Namespace)>,
 }
 
 impl Network {
@@ -38,19 +38,38 @@ impl Network {
         Ok(network)
     }
 
-    /// Adds a host, and returns the name of its namespace.
+    /// Adds a host, or gives one that is there its cable back, and returns the name of its namespace.
     pub fn add(&mut self, address: Ipv4Addr) -> Result<String> {
-        let number = self.hosts.len() + 1;
-        let (link, address) = (format!("host{number}"), format!("{address}/24"));
+        if let Ok(at) = self.find(address) {
+            self.bridge.ip(&["link", "set", &link(at), "up"])?;
+            return Ok(self.hosts[at].1.name().to_owned());
+        }
+        let at = self.hosts.len();
+        let (link, number) = (link(at), at + 1);
         let host = Namespace::new(format!("{HERE}-{number}"))?;
         let name = host.name().to_owned();
         self.bridge.ip(&["link", "add", &link, "type", "veth", "peer", "name", "eth0", "netns", &name])?;
         self.bridge.ip(&["link", "set", &link, "master", "bridge", "up"])?;
-        host.ip(&["address", "add", &address, "dev", "eth0"])?;
+        host.ip(&["address", "add", &format!("{address}/24"), "dev", "eth0"])?;
         host.ip(&["link", "set", "eth0", "up"])?;
-        self.hosts.push(host);
+        self.hosts.push((address, host));
         Ok(name)
     }
+
+    /// Takes the cable of a host away: from then on nothing leaves it, not even the end of a connection.
+    pub fn cut(&self, address: Ipv4Addr) -> Result<()> {
+        self.bridge.ip(&["link", "set", &link(self.find(address)?), "down"]).map(drop)
+    }
+
+    fn find(&self, address: Ipv4Addr) -> Result<usize> {
+        let found = self.hosts.iter().position(|(known, _)| *known == address);
+        found.with_context(|| format!("no host has the address {address}"))
+    }
+}
+
+/// The end of a host's cable that is in the bridge.
+fn link(at: usize) -> String {
+    format!("host{}", at + 1)
 }
 
 impl Drop for Network {

@@ -10,7 +10,7 @@ use rustix::process::{Resource, getrlimit};
 use serde_json::json;
 
 use super::inventory::Inventory;
-use super::load::Load;
+use super::load::{Load, Noticed};
 use super::machines::{self, Machines};
 use super::network::here;
 use super::packages::{INSIDE, NATS};
@@ -102,6 +102,7 @@ impl<'a> Trial<'a> {
             Step::Add => self.add(),
             Step::Remove => self.remove(),
             Step::Rotate => self.rotate(),
+            Step::Kill => self.kill(),
         }
     }
 
@@ -199,15 +200,27 @@ impl<'a> Trial<'a> {
         self.machines.discard(name)
     }
 
-    /// Does something while people write to each other; none of their messages may be lost or come twice.
+    /// Does something while people write to each other and sign in; none of their messages may be lost or come twice, and nobody
+    /// may be refused. Where one process does everything, who signs in when it restarts is.
     pub(super) fn while_people_write<T>(&mut self, work: impl FnOnce(&mut Self) -> Result<T>) -> Result<T> {
+        let (done, noticed) = self.what_people_notice(work)?;
+        let may_be_refused = !self.is_split();
+        ensure!(
+            noticed.refused.is_none() || may_be_refused,
+            "somebody could not sign in: {}",
+            noticed.refused.unwrap_or_default()
+        );
+        Ok(done)
+    }
+
+    /// The same, but some may be refused.
+    pub(super) fn what_people_notice<T>(&mut self, work: impl FnOnce(&mut Self) -> Result<T>) -> Result<(T, Noticed)> {
         self.loads += 1;
         let log = self.folder.join(format!("people-{}.log", self.loads));
         let bench = self.paths.binaries().join("nepto-bench");
         let load = Load::begin(&bench, "https://chat.example.org", &self.certificate()?, log)?;
         let done = work(self)?;
-        load.end()?;
-        Ok(done)
+        Ok((done, load.end()?))
     }
 
     pub(super) fn is_split(&self) -> bool {
