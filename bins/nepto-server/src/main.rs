@@ -1,5 +1,8 @@
 //! `nepto-server`: one program, many roles.
 
+// optimized, the futures of the database's library are laid out here, one within the other
+#![recursion_limit = "256"]
+
 mod advice;
 mod backfill;
 mod backup;
