@@ -61,7 +61,12 @@ impl Nats {
                 "-n".into(),
                 name(&port).into(),
             ],
-            environment: vec![("NEPTO_NATS_STORE".into(), folder.path().join("store").into())],
+            environment: vec![
+                ("NEPTO_NATS_STORE".into(), folder.path().join("store").into()),
+                // a server with little to do: threads that look for work, and collections, are a tenth of what it costs
+                ("GOMAXPROCS".into(), "1".into()),
+                ("GOGC".into(), "400".into()),
+            ],
             folder: folder.path().to_owned(),
         })?;
         let nats = Self { process, port, _folder: folder };

@@ -10,6 +10,8 @@ use nepto_proto::{AccountId, ClientMsgId, DeviceId};
 use nepto_sdk::env::Clock;
 use nepto_sdk::model::{Body, Message};
 use nepto_sdk::socket::{Incoming, Socket};
+use nepto_sdk::store::file;
+use nepto_sdk::store::seal::Cost;
 use nepto_sdk::{Client, Env, Event, Events, LoginOptions, ProfileLocation, Wallet};
 use nepto_testkit::Stack;
 use rand::SeedableRng;
@@ -45,6 +47,10 @@ impl Person {
 
     /// The device whose profile is in this file, which is made if it is not there: it signs in, maybe again.
     pub async fn in_file(stack: &Stack, file: &Path, key: &str) -> Result<Self> {
+        if !file.exists() {
+            // with a passphrase that costs little to try: opened again and again, it would cost more than all else
+            drop(file::create(file, "x", Cost::LOW, &Env::system())?);
+        }
         let location = ProfileLocation::File { path: file.to_owned(), passphrase: "x".to_owned().into() };
         let options = LoginOptions { location, ..LoginOptions::new(stack.url()) };
         let client = Client::login(options, &Wallet::from_private_key(key)?).await?;
