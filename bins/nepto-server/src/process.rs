@@ -1,4 +1,7 @@
 //! The life of a process: start, run, stop in order.
+//!
+//! It stops from outside to inside: the public door closes, and whoever is inside is answered and sent elsewhere, while all that an
+//! answer may need still runs here. Then services, consumers, jobs and relays finish what they began, and connections are closed.
 
 use std::path::Path;
 use std::time::Duration;
@@ -9,9 +12,14 @@ use nepto_kit::traces::Exporter;
 use nepto_kit::{Config, Ctx, clock_check, http, job, roll_call, seal, stream_levels};
 use tokio::signal::unix::{SignalKind, signal};
 use tokio::task::JoinSet;
+use tokio::time::{Instant, timeout, timeout_at};
 
 use crate::facets::Facets;
 use crate::{Role, backfill, backup, databases, open_files, provision, service_manager};
+
+/// Of the time that a process has to stop, requests and sockets may take so much. Of the five seconds by default that is more than a
+/// call to another service may take, and what is behind them has a second left.
+const VISITS_SHARE: f64 = 0.75;
 
 /// Runs a role until it is told to stop or a part of it fails. `file` is where the configuration was read from.
 pub fn run(role: Role, config: Config, file: Option<&Path>) -> anyhow::Result<()> {
@@ -109,7 +117,7 @@ async fn serve(ctx: &Ctx, role: &'static str, facets: &Facets<'_>, metrics: Prom
         running.start("watchdog".to_owned(), service_manager::keep_watchdog(ctx.clone(), pause));
     }
     service_manager::ready();
-    let ended = running.until_stop(ctx).await;
+    let ended = running.until_stop().await;
     stop(ctx, running).await;
     ended
 }
@@ -125,10 +133,10 @@ impl Running {
     }
 
     /// Waits for SIGTERM or SIGINT, or for a part that ends although it should not.
-    async fn until_stop(&mut self, ctx: &Ctx) -> anyhow::Result<()> {
+    async fn until_stop(&mut self) -> anyhow::Result<()> {
         let (mut terminate, mut interrupt) = (signal(SignalKind::terminate())?, signal(SignalKind::interrupt())?);
         tracing::info!("running");
-        let ended = tokio::select! {
+        tokio::select! {
             _ = terminate.recv() => Ok(()),
             _ = interrupt.recv() => Ok(()),
             Some(ended) = self.0.join_next() => match ended {
@@ -136,16 +144,21 @@ impl Running {
                 Ok((name, Err(error))) => Err(error.context(name)),
                 Err(panic) => Err(panic.into()),
             },
-        };
-        tracing::info!("stopping");
-        service_manager::stopping();
-        ctx.stop.cancel();
-        ended
+        }
     }
 }
 
 /// Lets everything finish what it began, for as long as the configuration allows.
 async fn stop(ctx: &Ctx, mut running: Running) {
+    tracing::info!("stopping");
+    service_manager::stopping();
+    let (drain, began) = (Duration::from_millis(ctx.config.node.drain_ms), Instant::now());
+    ctx.closing.cancel();
+    ctx.visits.close();
+    if timeout(drain.mul_f64(VISITS_SHARE), ctx.visits.wait()).await.is_err() {
+        tracing::warn!("not every request and socket ended in time");
+    }
+    ctx.stop.cancel();
     ctx.tasks.close();
     let finish = async {
         while running.0.join_next().await.is_some() {}
@@ -156,7 +169,7 @@ async fn stop(ctx: &Ctx, mut running: Running) {
             tracing::debug!(%error, "the connection to NATS was gone already");
         }
     };
-    if tokio::time::timeout(Duration::from_millis(ctx.config.node.drain_ms), finish).await.is_err() {
+    if timeout_at(began + drain, finish).await.is_err() {
         tracing::warn!("not everything ended in time");
     }
     tracing::info!("stopped");

@@ -41,9 +41,13 @@ pub struct Ctx {
     pub tokens: Arc<Verifier>,
     /// What `/readyz` asks.
     pub health: Health,
-    /// Cancelled when the process should stop.
+    /// Cancelled first when the process should stop: nobody new comes in. Who is inside is answered, which takes all the rest.
+    pub closing: CancellationToken,
+    /// Connections of the public listener, and sockets. When the last has ended, or its time is over, `stop` follows.
+    pub visits: TaskTracker,
+    /// Cancelled when everything else should stop, and then `closing` is as well.
     pub stop: CancellationToken,
-    /// Work that a stopping process waits for, within `node.drain_ms`.
+    /// Other work that a stopping process waits for, within `node.drain_ms`.
     pub tasks: TaskTracker,
     /// The name of this process.
     pub node: Arc<str>,
@@ -74,6 +78,8 @@ impl Ctx {
             clock,
             random,
             health,
+            closing: stop.child_token(),
+            visits: TaskTracker::new(),
             stop,
             tasks: TaskTracker::new(),
             node,

@@ -263,7 +263,7 @@ fn operators_health(ctx: Ctx) -> Router {
 
 async fn readiness(ctx: &Ctx) -> Readiness {
     let mut readiness = ctx.health.recent().await;
-    readiness.ready &= !ctx.stop.is_cancelled();
+    readiness.ready &= !ctx.closing.is_cancelled();
     readiness
 }
 

@@ -150,7 +150,7 @@ impl<'a> Connection<'a> {
             pinged_at: now,
             allowance,
             timer: Box::pin(sleep_until(now + PING_EVERY)),
-            stopping: Box::pin(gateway.ctx.stop.clone().cancelled_owned()),
+            stopping: Box::pin(gateway.ctx.closing.clone().cancelled_owned()),
         }
     }
 

@@ -35,7 +35,9 @@ pub async fn hello(
     socket: &mut Socket,
     allowance: &mut Allowance,
 ) -> Result<(PresenceGuard, Handshake), CloseCode> {
-    let first = timeout(HELLO_TIMEOUT, first_frame(socket, allowance)).await;
+    let first = timeout(HELLO_TIMEOUT, first_frame(socket, allowance));
+    // a gateway that stops does not wait for who has said nothing
+    let first = gateway.ctx.closing.run_until_cancelled(first).await.ok_or(CloseCode::Restart)?;
     let bytes = first.map_err(|_| CloseCode::Unauthenticated)??;
     let first = frame::open_envelope(bytes, |kind| gateway.routes.knows(kind)).map_err(|_| CloseCode::Malformed)?;
     let Some((Hello::NUMBER, hello)) = first.kind else { return Err(CloseCode::Unauthenticated) };

@@ -57,7 +57,7 @@ pub async fn upgrade(
         let detail = format!("ask for the WebSocket subprotocol {SUBPROTOCOL}");
         return Failure::new(ErrorCode::Malformed, detail).into_response();
     }
-    if gateway.ctx.stop.is_cancelled() {
+    if gateway.ctx.closing.is_cancelled() {
         return Failure::new(ErrorCode::Unavailable, "this gateway is stopping").into_response();
     }
     let permit = match ConnectionPermit::take(&gateway, origin, acquaintance) {
@@ -69,8 +69,8 @@ pub async fn upgrade(
         Err(_) => return Failure::new(ErrorCode::Unavailable, "this gateway is full; try another").into_response(),
     };
     response.headers_mut().insert(header::SEC_WEBSOCKET_PROTOCOL, HeaderValue::from_static(SUBPROTOCOL));
-    let tasks = gateway.ctx.tasks.clone();
-    tasks.spawn(async move {
+    let visits = gateway.ctx.visits.clone();
+    visits.spawn(async move {
         match open(on_upgrade, permit.gateway()).await {
             Ok(socket) => connection::serve(permit, socket).await,
             Err(error) => tracing::debug!(%error, "a client left before it had a socket"),

@@ -1,5 +1,6 @@
 //! A listener and its connections: who gets one, and what is answered there. How long each may take is in [`super::timed`].
 
+use std::convert::Infallible;
 use std::io;
 use std::net::SocketAddr;
 use std::sync::Arc;
@@ -28,9 +29,8 @@ use crate::config::Http;
 
 /// After a connection that could not be accepted.
 const ACCEPT_AGAIN_AFTER: Duration = Duration::from_millis(50);
-/// A new connection of a process that stops has so long for its request.
-const FIRST_REQUEST_WITHIN: Duration = Duration::from_millis(500);
-const LOOK_EVERY: Duration = Duration::from_millis(5);
+/// A connection to a process that stops has so long for a last request.
+const LAST_REQUEST_WITHIN: Duration = Duration::from_millis(500);
 /// Where nobody connects, the loop comes round so often.
 const ROUND_EVERY: Duration = Duration::from_secs(30);
 /// Connections that wait to be accepted: the most that Linux allows by itself. Who finds no place among them tries again after
@@ -53,6 +53,8 @@ pub struct Door {
     peers_count: bool,
     /// For how long nobody need take what is written to them; that of the configuration, if nothing is said.
     write: Option<Duration>,
+    /// Whether it closes before what is behind it ends. The operators' stays open, for who looks how a process stops.
+    is_first: bool,
 }
 
 impl Door {
@@ -68,6 +70,7 @@ impl Door {
             pace: Pace::new(http.connections_per_address_per_second, http.connections_per_prefix_per_second),
             peers_count: !http.behind_proxy,
             write: None,
+            is_first: true,
         }
     }
 
@@ -76,7 +79,8 @@ impl Door {
         let bounds = Bounds { all: OPERATORS_MAX, network: OPERATORS_MAX, prefix: OPERATORS_MAX };
         let pace = Pace::new(u32::MAX, u32::MAX);
         // who makes a backup has other things to write in between
-        Self { shares: Shares::new("operators", bounds), pace, peers_count: false, write: Some(OPERATORS_WRITE) }
+        let shares = Shares::new("operators", bounds);
+        Self { shares, pace, peers_count: false, write: Some(OPERATORS_WRITE), is_first: false }
     }
 
     fn enter(&self, peer: SocketAddr) -> Option<Share> {
@@ -104,16 +108,22 @@ pub fn listen(what: &str, address: SocketAddr) -> anyhow::Result<TcpListener> {
     Ok(listener)
 }
 
-/// Serves until the process stops, and then until the requests under way are answered.
+/// Serves until it is this door's time to close, and then until the requests under way are answered; those of the public door
+/// count as visits.
 pub async fn serve(ctx: &Ctx, what: &str, listener: TcpListener, door: Door, router: Router) -> anyhow::Result<()> {
     let patience = Patience::new(&ctx.config.http);
     let patience = Patience { write: door.write.unwrap_or(patience.write), ..patience };
-    let connections = TaskTracker::new();
+    let (closes, connections) = match door.is_first {
+        true => (&ctx.closing, ctx.visits.clone()),
+        false => (&ctx.stop, TaskTracker::new()),
+    };
+    // visits can't be over while one more may be let in
+    let open = connections.token();
     let round = ctx.health.round(what);
     loop {
         round.begin();
         let (stream, peer) = tokio::select! {
-            () = ctx.stop.cancelled() => break,
+            () = closes.cancelled() => break,
             () = sleep(ROUND_EVERY) => continue,
             accepted = listener.accept() => match accepted {
                 Ok(accepted) => accepted,
@@ -127,11 +137,14 @@ pub async fn serve(ctx: &Ctx, what: &str, listener: TcpListener, door: Door, rou
         };
         match door.enter(peer) {
             Some(share) => {
-                connections.spawn(converse(stream, peer, share, patience, router.clone(), ctx.stop.clone()));
+                connections.spawn(converse(stream, peer, share, patience, router.clone(), closes.clone()));
             }
             None => refuse(&stream),
         }
     }
+    // unless the service manager keeps the port, whoever still comes is to go elsewhere at once
+    drop(listener);
+    drop(open);
     connections.close();
     connections.wait().await;
     Ok(())
@@ -159,20 +172,20 @@ async fn converse(
     share: Share,
     patience: Patience,
     router: Router,
-    stop: CancellationToken,
+    closes: CancellationToken,
 ) {
     // Without it a frame that follows another waits for the client's delayed ACK: 40 ms (RFC 896, RFC 1122 4.2.3.2).
     if stream.set_nodelay(true).is_err() {
         return;
     }
     let stage = Arc::new(Stage::default());
-    let begun = stage.clone();
+    let is_last = closes.clone();
     let stream = Timed::new(stream, share, patience, stage.clone());
     let service = hyper::service::service_fn(move |mut request: hyper::Request<hyper::body::Incoming>| {
         request.extensions_mut().insert(ConnectInfo(peer));
         request.extensions_mut().insert(Acquaintance::new(stage.clone()));
         stage.set(Stage::ANSWERING);
-        let (checked, stage) = (host::check(&request), stage.clone());
+        let (checked, stage, is_last) = (host::check(&request), stage.clone(), is_last.clone());
         let answer = router.clone().oneshot(request.map(Body::new));
         async move {
             let answer = match checked {
@@ -181,7 +194,7 @@ async fn converse(
             };
             let upgrades = answer.status() == StatusCode::SWITCHING_PROTOCOLS;
             stage.set(if upgrades { Stage::UPGRADED } else { Stage::WAITING });
-            Ok::<_, std::convert::Infallible>(answer)
+            Ok::<_, Infallible>(if is_last.is_cancelled() && !upgrades { closing(answer) } else { answer })
         }
     });
     let connection = http1::Builder::new()
@@ -192,13 +205,12 @@ async fn converse(
         .with_upgrades();
     let mut connection = std::pin::pin!(connection);
     let served = tokio::select! {
+        // first what has come already
+        biased;
         served = connection.as_mut() => served,
-        () = stop.cancelled() => tokio::select! {
-            served = connection.as_mut() => served,
-            () = first_request(&begun) => {
-                connection.as_mut().graceful_shutdown();
-                connection.await
-            }
+        () = last_request(&closes) => {
+            connection.as_mut().graceful_shutdown();
+            connection.await
         }
     };
     if let Err(error) = served {
@@ -206,15 +218,11 @@ async fn converse(
     }
 }
 
-/// Waits until a connection has had a request, but not for long. Who connected just before the process stops has asked already, or is
-/// about to, and would take an end without an answer for a failure.
-async fn first_request(stage: &Stage) {
-    let asked = async {
-        while stage.get() == Stage::HEAD {
-            sleep(LOOK_EVERY).await;
-        }
-    };
-    let _ = tokio::time::timeout(FIRST_REQUEST_WITHIN, asked).await;
+/// Waits until the process stops, and then a little. Who connected just before, or has a connection that is kept, may have asked
+/// already, or be about to, and would take an end without an answer for a failure. Whatever is answered from then on tells it to close.
+async fn last_request(closes: &CancellationToken) {
+    closes.cancelled().await;
+    sleep(LAST_REQUEST_WITHIN).await;
 }
 
 #[cfg(test)]
@@ -234,7 +242,7 @@ mod tests {
     }
 
     /// The same, of a process that stops then.
-    async fn conversation_until(stop: CancellationToken) -> TcpStream {
+    async fn conversation_until(closes: CancellationToken) -> TcpStream {
         let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
         let ours = TcpStream::connect(listener.local_addr().unwrap()).await.unwrap();
         let (stream, peer) = listener.accept().await.unwrap();
@@ -242,7 +250,7 @@ mod tests {
             .route("/", get(|| async { "hello" }))
             .route("/large", get(|| async { vec![7_u8; 64 * 1024 * 1024] }));
         let share = Door::operators().enter(peer).unwrap();
-        tokio::spawn(converse(stream, peer, share, PATIENCE, router, stop));
+        tokio::spawn(converse(stream, peer, share, PATIENCE, router, closes));
         ours
     }
 
@@ -284,16 +292,35 @@ mod tests {
 
     #[tokio::test(start_paused = true)]
     async fn who_connects_before_the_end_is_answered_and_who_says_nothing_is_not_waited_for() {
-        let stop = CancellationToken::new();
-        let mut asks = conversation_until(stop.clone()).await;
-        let mut silent = conversation_until(stop.clone()).await;
-        stop.cancel();
-        sleep(FIRST_REQUEST_WITHIN / 2).await;
+        let closes = CancellationToken::new();
+        let mut asks = conversation_until(closes.clone()).await;
+        let mut silent = conversation_until(closes.clone()).await;
+        closes.cancel();
+        sleep(LAST_REQUEST_WITHIN / 2).await;
         asks.write_all(REQUEST).await.unwrap();
         assert!(heard(&mut asks).await.0.starts_with("HTTP/1.1 200"));
         let (said, after) = heard(&mut silent).await;
         assert_eq!(said, "");
-        assert!(after < FIRST_REQUEST_WITHIN * 2, "{after:?}");
+        assert!(after < LAST_REQUEST_WITHIN * 2, "{after:?}");
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_kept_connection_gets_a_last_answer_that_says_so() {
+        let closes = CancellationToken::new();
+        let mut ours = conversation_until(closes.clone()).await;
+        let mut first = Vec::new();
+        ours.write_all(REQUEST).await.unwrap();
+        while !first.ends_with(b"hello") {
+            assert_ne!(ours.read_buf(&mut first).await.unwrap(), 0, "closed too early");
+        }
+        closes.cancel();
+        sleep(LAST_REQUEST_WITHIN / 2).await;
+        ours.write_all(REQUEST).await.unwrap();
+        let mut last = String::new();
+        // to its end, which is no reset
+        ours.read_to_string(&mut last).await.unwrap();
+        assert!(last.starts_with("HTTP/1.1 200") && last.contains("connection: close\r\n"), "{last}");
+        assert!(!String::from_utf8(first).unwrap().contains("connection:"));
     }
 
     #[tokio::test(start_paused = true)]

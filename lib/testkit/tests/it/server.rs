@@ -1,6 +1,15 @@
 //! The processes that the other tests stand on: they start, drain, die and come back.
 
+use std::time::Duration;
+
+use nepto_proto::CloseCode;
 use nepto_testkit::{Role, Server, Settings, Stack, eventually, seconds};
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::net::TcpStream;
+use tokio::time::sleep;
+
+use crate::people::Person;
+use crate::socket;
 
 async fn stays_ready(server: &Server) {
     eventually(seconds(10), async || server.is_ready().await).await.unwrap();
@@ -22,6 +31,37 @@ async fn one_process_drains_and_comes_back() {
     assert_eq!(stack.url(), url);
     assert_ne!(server.pid().unwrap(), pid);
     stays_ready(server).await;
+}
+
+#[tokio::test]
+async fn who_is_inside_when_a_process_stops_is_answered_or_sent_elsewhere() {
+    let stack = Stack::all().await.unwrap();
+    let server = &stack.api;
+    let alice = Person::join(&stack).await.unwrap();
+    let token = alice.client.http().access_token().await.unwrap();
+    // another service of the same process says who this is
+    let head =
+        format!("GET /v1/accounts/me HTTP/1.1\r\nHost: {}\r\nAuthorization: Bearer {token}\r\n", server.address());
+    let mut request = TcpStream::connect(server.address()).await.unwrap();
+    request.write_all(head.as_bytes()).await.unwrap();
+    // accepted after it, so that it is inside as well
+    let mut silent = socket::connect(&stack, Some("nepto.v1")).await.unwrap();
+    let answered = async {
+        eventually(seconds(10), async || Ok(server.log().contains("stopping"))).await.unwrap();
+        assert!(!server.is_ready().await.unwrap(), "operators see that it stops");
+        // for what would not wait
+        sleep(Duration::from_millis(200)).await;
+        request.write_all(b"\r\n").await.unwrap();
+        let mut answer = String::new();
+        // to its end, which is no reset
+        request.read_to_string(&mut answer).await.unwrap();
+        answer
+    };
+    let (ended, answer, code) = tokio::join!(server.term(), answered, socket::close_code(&mut silent));
+    assert!(ended.unwrap().success());
+    assert!(answer.starts_with("HTTP/1.1 200") && answer.contains("connection: close\r\n"), "{answer}");
+    assert_eq!(code, Some(CloseCode::Restart.get()));
+    assert!(!server.log().contains("not every request and socket ended in time"));
 }
 
 #[tokio::test]
