@@ -5,7 +5,7 @@ use std::net::Ipv4Addr;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
-use anyhow::{Context, Result, ensure};
+use anyhow::{Context, Result, bail, ensure};
 use rustix::process::{Resource, getrlimit};
 use serde_json::json;
 
@@ -201,16 +201,13 @@ impl<'a> Trial<'a> {
     }
 
     /// Does something while people write to each other and sign in; none of their messages may be lost or come twice, and nobody
-    /// may be refused. Where one process does everything, who signs in when it restarts is.
+    /// may be refused.
     pub(super) fn while_people_write<T>(&mut self, work: impl FnOnce(&mut Self) -> Result<T>) -> Result<T> {
         let (done, noticed) = self.what_people_notice(work)?;
-        let may_be_refused = !self.is_split();
-        ensure!(
-            noticed.refused.is_none() || may_be_refused,
-            "somebody could not sign in: {}",
-            noticed.refused.unwrap_or_default()
-        );
-        Ok(done)
+        match noticed.refused {
+            None => Ok(done),
+            Some(refused) => bail!("somebody could not sign in: {refused}"),
+        }
     }
 
     /// The same, but some may be refused.
