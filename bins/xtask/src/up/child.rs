@@ -28,7 +28,12 @@ pub struct Launch {
 impl Launch {
     /// A program that logs to `<logs>/<name>.log`.
     pub fn new(name: &'static str, program: &Path, logs: &Path) -> Self {
-        Self { name, command: Command::new(program), log: logs.join(name).with_extension("log") }
+        Self::of(name, Command::new(program), logs.join(name).with_extension("log"))
+    }
+
+    /// A command that logs to this file.
+    pub fn of(name: &'static str, command: Command, log: PathBuf) -> Self {
+        Self { name, command, log }
     }
 
     /// Adds arguments behind those it has.
@@ -86,6 +91,16 @@ impl Child {
         Ok(self.process.try_wait()?)
     }
 
+    /// Waits until it ends by itself.
+    pub fn wait(&mut self) -> Result<ExitStatus> {
+        Ok(self.process.wait()?)
+    }
+
+    /// Asks it to end.
+    pub fn ask_to_end(&self) -> Result<()> {
+        Ok(kill_process(Pid::from_child(&self.process), Signal::TERM)?)
+    }
+
     /// The end of its log, with where to find the rest.
     pub fn log_end(&self) -> String {
         let log = fs::read(&self.log).unwrap_or_default();
@@ -100,7 +115,7 @@ impl Child {
         if let Ok(Some(_)) = self.process.try_wait() {
             return None;
         }
-        if let Err(error) = kill_process(Pid::from_child(&self.process), Signal::TERM) {
+        if let Err(error) = self.ask_to_end() {
             return Some(format!("{} can't be stopped: {error}", self.name));
         }
         let asked = Instant::now();
@@ -149,4 +164,22 @@ kill -KILL "$1""#,
         .process_group(0)
         .spawn()
         .context("no shell to watch over child processes")
+}
+
+#[cfg(test)]
+mod tests {
+    use std::os::unix::process::ExitStatusExt;
+
+    use super::*;
+
+    #[test]
+    fn a_child_ends_when_we_die() {
+        let folder = tempfile::tempdir().unwrap();
+        let mut command = Command::new("sleep");
+        command.arg("60");
+        let mut child = Launch::of("sleep", command, folder.path().join("sleep.log")).start().unwrap();
+        // what the system does to our end of the pipe then
+        drop(child.watchdog.as_mut().unwrap().stdin.take());
+        assert_eq!(child.wait().unwrap().signal(), Some(Signal::TERM.as_raw()));
+    }
 }

@@ -1,15 +1,14 @@
 //! People who write to each other through the proxy for as long as something else takes, and what they notice.
 
-use std::fs::{self, File};
+use std::fs;
 use std::path::{Path, PathBuf};
-use std::process::{Child, Stdio};
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, ensure};
-use rustix::process::{Pid, Signal, kill_process};
 
 use super::network::here;
 use crate::paths::short;
+use crate::up::child::{Child, Launch};
 
 /// How many, and how much they write in a second: what two cores do beside everything else.
 const PEOPLE: &str = "20";
@@ -21,7 +20,7 @@ const BEGINS_WITHIN: Duration = Duration::from_secs(120);
 const SETTLES_WITHIN: Duration = Duration::from_secs(300);
 const LOOK_EVERY: Duration = Duration::from_millis(200);
 
-/// `nepto-bench outages`; killed when dropped.
+/// `nepto-bench outages`; killed when dropped, and ended when this process is.
 pub struct Load {
     process: Child,
     log: PathBuf,
@@ -30,15 +29,14 @@ pub struct Load {
 impl Load {
     /// Begins, and returns when everybody writes.
     pub fn begin(program: &Path, url: &str, certificate: &Path, log: PathBuf) -> Result<Self> {
-        let output = File::create(&log)?;
         let mut bench = here(program);
         bench.args(["outages", "--url", url, "--conns", PEOPLE, "--rate", RATE, "--secs", SECS]);
-        bench.env("SSL_CERT_FILE", certificate).stdin(Stdio::null()).stdout(output.try_clone()?).stderr(output);
-        let process = bench.spawn().context("nepto-bench can't be started")?;
+        bench.env("SSL_CERT_FILE", certificate);
+        let process = Launch::of("nepto-bench", bench, log.clone()).start()?;
         let mut load = Self { process, log };
         let began = Instant::now();
         while !fs::read_to_string(&load.log)?.contains(" devices write ") {
-            let ended = load.process.try_wait()?;
+            let ended = load.process.ended()?;
             ensure!(ended.is_none() && began.elapsed() < BEGINS_WITHIN, "nobody writes: {}", load.said()?);
             std::thread::sleep(LOOK_EVERY);
         }
@@ -47,10 +45,10 @@ impl Load {
 
     /// Ends it. Fails if a message was lost, or came twice.
     pub fn end(mut self) -> Result<Noticed> {
-        kill_process(Pid::from_child(&self.process), Signal::TERM)?;
+        self.process.ask_to_end()?;
         let asked = Instant::now();
         let status = loop {
-            match self.process.try_wait()? {
+            match self.process.ended()? {
                 Some(status) => break status,
                 None => ensure!(asked.elapsed() < SETTLES_WITHIN, "it does not end: {}", self.said()?),
             }
@@ -97,13 +95,6 @@ fn is_figure(line: &str) -> bool {
     ["sent ", "lost ", "duplicated ", "latency p95", "latency max", "pauses ", "signed in "]
         .iter()
         .any(|name| line.trim_start().starts_with(name))
-}
-
-impl Drop for Load {
-    fn drop(&mut self) {
-        let _ = self.process.kill();
-        let _ = self.process.wait();
-    }
 }
 
 #[cfg(test)]

@@ -1,12 +1,12 @@
 //! Playbooks, run as an administrator would from a machine in the network of the hosts.
 
 use std::collections::BTreeMap;
-use std::fs::{self, File};
+use std::fs;
 use std::path::PathBuf;
 use std::process::{Command, Stdio};
 use std::time::Instant;
 
-use anyhow::{Context, Result, bail, ensure};
+use anyhow::{Result, bail, ensure};
 use nepto_files::Readers;
 use serde_json::Value;
 
@@ -14,6 +14,7 @@ use super::inventory::Inventory;
 use super::network::here;
 use crate::deploy::engine::said;
 use crate::paths::{Paths, short};
+use crate::up::child::Launch;
 
 /// Of what a playbook said when it failed.
 const LINES_SHOWN: usize = 40;
@@ -69,10 +70,9 @@ impl Administrator {
         let shown = [&[playbook], arguments].concat().join(" ");
         println!("$ ansible-playbook playbooks/{shown}");
         let started = Instant::now();
-        let output = File::create(&log)?;
         let mut command = self.ansible("ansible-playbook");
         command.arg(format!("playbooks/{playbook}.yml")).args(arguments);
-        let status = command.stdout(output.try_clone()?).stderr(output).status().context("Ansible can't be started")?;
+        let status = Launch::of("Ansible", command, log.clone()).start()?.wait()?;
         let took = started.elapsed();
         println!("  {} min {} s, {}", took.as_secs() / 60, took.as_secs() % 60, short(&log));
         let text = fs::read_to_string(&log)?;
