@@ -11,6 +11,8 @@ mod backup;
 mod database;
 mod fetch;
 mod http;
+mod nats;
+mod redis;
 mod section;
 mod source;
 mod traces;
@@ -21,16 +23,17 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
-use nepto_proto::subject::Shards;
 use serde::Deserialize;
 
 use self::section::Sections;
 use self::source::Source;
 
+pub use self::redis::Redis;
 pub use backup::Backup;
 pub use database::{Database, Elsewhere, Place, UserOf};
 pub use fetch::Fetch;
 pub use http::Http;
+pub use nats::Nats;
 pub use section::{Declared, Section};
 pub use source::fields_of;
 pub use traces::Traces;
@@ -124,55 +127,6 @@ impl Default for Public {
             chains: vec![1],
             sockets: vec!["ws://localhost:8080/v1/socket".into()],
         }
-    }
-}
-
-/// Where NATS is, and what its streams may hold.
-#[derive(Debug, Clone, Deserialize)]
-#[serde(default, deny_unknown_fields)]
-pub struct Nats {
-    /// One or more servers, comma-separated. The others of their cluster need not be named.
-    pub url: String,
-    /// Where the servers' monitors are, `http://<host>:8222`: each is asked at the start whether it syncs what it acknowledges.
-    pub monitors: Vec<String>,
-    /// A `.creds` file, if the servers ask for one.
-    pub credentials_file: Option<PathBuf>,
-    /// Copies of every stream: 1 on one machine, 3 in a cluster.
-    pub replicas: usize,
-    /// Streams that the mailboxes are spread over. Can't be changed once messages are stored.
-    pub shards: Shards,
-    /// Bytes of all dead letters together. JetStream sets them aside; past them consumers keep what they would dead-letter.
-    pub dead_letters_bytes_max: i64,
-}
-
-impl Default for Nats {
-    fn default() -> Self {
-        Self {
-            url: "nats://127.0.0.1:4222".into(),
-            monitors: Vec::new(),
-            credentials_file: None,
-            replicas: 1,
-            shards: Shards::DEFAULT,
-            dead_letters_bytes_max: 256 * 1024 * 1024,
-        }
-    }
-}
-
-/// Where Redis is.
-#[derive(Debug, Clone, Deserialize)]
-#[serde(default, deny_unknown_fields)]
-pub struct Redis {
-    /// `redis://` or `unix://` address. With Sentinels only its user, password and database count.
-    pub url: String,
-    /// Addresses of the Sentinels that say where the primary is; none if it stays where it is.
-    pub sentinels: Vec<String>,
-    /// What the Sentinels call it.
-    pub master: String,
-}
-
-impl Default for Redis {
-    fn default() -> Self {
-        Self { url: "redis://127.0.0.1:6379".into(), sentinels: Vec::new(), master: "nepto".into() }
     }
 }
 
@@ -377,25 +331,6 @@ impl Config {
 
     fn check(&self) -> Result<(), ConfigError> {
         let bad = |field, problem: &str| Err(ConfigError::value(field, problem));
-        if !(1..=5).contains(&self.nats.replicas) {
-            return bad("nats.replicas", "must be 1 to 5");
-        }
-        if self.nats.monitors.iter().any(|url| !url.starts_with("http://") && !url.starts_with("https://")) {
-            return bad("nats.monitors", "must be addresses like http://10.0.0.5:8222");
-        }
-        // room for two messages of the largest size, with their headers
-        if self.nats.dead_letters_bytes_max < 1024 * 1024 {
-            return bad("nats.dead_letters_bytes_max", "must be 1048576 (1 MiB) or more");
-        }
-        if self.redis.sentinels.iter().any(|url| !url.starts_with("redis://")) {
-            return bad("redis.sentinels", "must be addresses like redis://10.0.0.1:26379");
-        }
-        if !self.redis.sentinels.is_empty() && self.redis.master.is_empty() {
-            return bad(
-                "redis.master",
-                "must be what `sentinel monitor` of the Sentinels' configuration calls the primary",
-            );
-        }
         if self.public.chains.is_empty() {
             return bad("public.chains", "at least one chain must be accepted");
         }
@@ -407,6 +342,8 @@ impl Config {
         {
             return bad("public.sockets", "must be ws:// or wss:// addresses");
         }
+        nats::check(&self.nats)?;
+        redis::check(&self.redis)?;
         database::check(&self.database)?;
         fetch::check(&self.fetch)?;
         backup::check(&self.backup)?;
@@ -422,6 +359,8 @@ pub fn millis(ms: u64) -> Duration {
 
 #[cfg(test)]
 mod tests {
+    use nepto_proto::subject::Shards;
+
     use super::*;
 
     fn environment(pairs: &[(&str, &str)]) -> Vec<(String, String)> {
