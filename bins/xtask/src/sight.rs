@@ -234,7 +234,8 @@ fn alerts_ring_when_they_should_and_not_before() {
     run_promtool(&["check", "config", "prometheus.yml"]);
     run_promtool(&["test", "rules", "tests/nepto.yml", "tests/hours.yml", "tests/promises.yml"]);
     // and none of them was left out
-    let tests = ["nepto", "hours", "promises"].map(|name| read(&format!("observability/prometheus/tests/{name}.yml"))).concat();
+    let tests =
+        ["nepto", "hours", "promises"].map(|name| read(&format!("observability/prometheus/tests/{name}.yml"))).concat();
     for alert in alerts(&rules()) {
         let marker = format!("alertname=\"{alert}\"");
         let asked = || tests.lines().filter(|line| line.contains(&marker));
