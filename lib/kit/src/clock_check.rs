@@ -142,7 +142,7 @@ mod tests {
     use crate::testing::{Ground, Logged, WANTED};
 
     async fn said(ctx: &Ctx) -> Option<String> {
-        let checks = ctx.health.readiness().await.checks;
+        let checks = ctx.health.ask_all().await.checks;
         checks.into_iter().find(|check| check.name == "clock").unwrap().error
     }
 

@@ -14,7 +14,7 @@ use tokio::time::Instant;
 /// A check may take this long.
 const CHECK_TIMEOUT: Duration = Duration::from_secs(2);
 /// An answer is told to everybody for so long: each costs writes to everything that the process needs.
-const RECENT: Duration = Duration::from_secs(1);
+const TOLD_FOR: Duration = Duration::from_secs(1);
 
 /// A loop must come round within this: longer than all that one round may wait for.
 const ROUND_MAX: Duration = Duration::from_secs(300);
@@ -94,18 +94,18 @@ impl Health {
         still.map(|(name, _)| name.clone()).collect()
     }
 
-    /// What the checks said within the last second; else they are asked.
-    pub async fn recent(&self) -> Readiness {
+    /// What the checks say, or said within the last second.
+    pub async fn readiness(&self) -> Readiness {
         let mut newest = self.newest.clone().lock_owned().await;
         if let Some((at, readiness)) = &*newest
-            && at.elapsed() < RECENT
+            && at.elapsed() < TOLD_FOR
         {
             return readiness.clone();
         }
         let health = self.clone();
         // a task of its own: who asks and goes away must not make the next one ask everything again
         let asked = tokio::spawn(async move {
-            let readiness = health.readiness().await;
+            let readiness = health.ask_all().await;
             *newest = Some((Instant::now(), readiness.clone()));
             readiness
         });
@@ -115,8 +115,8 @@ impl Health {
         })
     }
 
-    /// Asks all checks at once.
-    pub async fn readiness(&self) -> Readiness {
+    /// Asks all checks at once, whatever they said before.
+    pub(crate) async fn ask_all(&self) -> Readiness {
         let checks = self.checks.lock().unwrap_or_else(PoisonError::into_inner).clone();
         let checks = join_all(checks.into_iter().map(asked)).await;
         Readiness { ready: checks.iter().all(|check| check.error.is_none()), checks }
@@ -148,9 +148,9 @@ mod tests {
     async fn one_failing_check_turns_it_red() {
         let health = Health::default();
         health.register("good", || async { Ok(()) });
-        assert!(health.readiness().await.ready);
+        assert!(health.ask_all().await.ready);
         health.register("bad", || async { Err("gone".to_owned()) });
-        let readiness = health.readiness().await;
+        let readiness = health.ask_all().await;
         assert!(!readiness.ready);
         assert_eq!(readiness.checks[1].error.as_deref(), Some("gone"));
         assert_eq!(health.ask("good").await.unwrap().error, None);
@@ -170,12 +170,12 @@ mod tests {
             }
         });
         // who goes away before the answer is no reason to ask again
-        tokio::time::timeout(Duration::from_millis(1), health.recent()).await.unwrap_err();
-        let answers = join_all((0..1_000).map(|_| health.recent())).await;
+        tokio::time::timeout(Duration::from_millis(1), health.readiness()).await.unwrap_err();
+        let answers = join_all((0..1_000).map(|_| health.readiness())).await;
         assert!(answers.iter().all(|answer| answer.ready));
         assert_eq!(asked.load(Ordering::Relaxed), 1);
-        tokio::time::sleep(RECENT).await;
-        health.recent().await;
+        tokio::time::sleep(TOLD_FOR).await;
+        health.readiness().await;
         assert_eq!(asked.load(Ordering::Relaxed), 2);
     }
 
@@ -197,7 +197,7 @@ mod tests {
         let health = Health::default();
         health.register("store", || async { Err("gone".to_owned()) });
         health.register("store", || async { Ok(()) });
-        let readiness = health.readiness().await;
+        let readiness = health.ask_all().await;
         assert!(readiness.ready && readiness.checks.len() == 1);
     }
 
@@ -205,6 +205,6 @@ mod tests {
     async fn a_hanging_check_turns_it_red() {
         let health = Health::default();
         health.register("hangs", std::future::pending);
-        assert!(!health.readiness().await.ready);
+        assert!(!health.ask_all().await.ready);
     }
 }

@@ -262,7 +262,7 @@ fn operators_health(ctx: Ctx) -> Router {
 }
 
 async fn readiness(ctx: &Ctx) -> Readiness {
-    let mut readiness = ctx.health.recent().await;
+    let mut readiness = ctx.health.readiness().await;
     readiness.ready &= !ctx.closing.is_cancelled();
     readiness
 }

@@ -70,7 +70,7 @@ pub async fn keep_up(ctx: Ctx, prometheus: PrometheusHandle) -> anyhow::Result<(
             () = ctx.stop.cancelled() => return Ok(()),
             _ = due.tick() => prometheus.run_upkeep(),
             _ = look.tick() => {
-                for check in ctx.health.recent().await.checks {
+                for check in ctx.health.readiness().await.checks {
                     let passes = f64::from(u8::from(check.error.is_none()));
                     metrics::gauge!("nepto_ready", "check" => check.name).set(passes);
                 }

@@ -188,7 +188,7 @@ fn an_event_that_cannot_be_written_is_an_error_and_no_empty_body() {
 
 /// Whether `/readyz` has no fault to find with a check.
 async fn is_well(ctx: &Ctx, check: &str) -> bool {
-    let checks = ctx.health.readiness().await.checks;
+    let checks = ctx.health.ask_all().await.checks;
     checks.iter().find(|found| found.name == check).is_some_and(|found| found.error.is_none())
 }
 

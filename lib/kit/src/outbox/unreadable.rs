@@ -74,7 +74,7 @@ mod tests {
     async fn each_row_is_named_once_a_minute_however_often_it_is_looked_at() {
         let health = Health::default();
         let mut unreadable = Unreadable::register(&health, "auth");
-        let is_well = async || health.readiness().await.ready;
+        let is_well = async || health.ask_all().await.ready;
         let logged = Logged::from_now_on();
         let mut look = |rows: &[&str]| {
             unreadable.begin_look();

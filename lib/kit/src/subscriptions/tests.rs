@@ -282,7 +282,7 @@ async fn connected(more: &str) -> (Server, async_nats::Client, Subscriptions, He
     let (subscriptions, link) =
         Subscriptions::connect(&config, "test", &health, CancellationToken::new()).await.unwrap();
     tokio::spawn(link.run());
-    eventually(seconds(10), async || Ok(health.readiness().await.ready)).await.unwrap();
+    eventually(seconds(10), async || Ok(health.ask_all().await.ready)).await.unwrap();
     let client = server.client().await.unwrap();
     (server, client, subscriptions, health)
 }
@@ -316,12 +316,12 @@ async fn subscriptions_outlive_their_connection_and_tell_that_they_missed_someth
     let mut listener = subscriptions.listener();
     listener.subscribe("live.a", 0).await.unwrap();
     server.kill9().unwrap();
-    eventually(seconds(10), async || Ok(!health.readiness().await.ready)).await.unwrap();
+    eventually(seconds(10), async || Ok(!health.ask_all().await.ready)).await.unwrap();
     let refused = listener.subscribe("live.b", 0).await.unwrap_err();
     assert_eq!(refused.code, nepto_proto::ErrorCode::Unavailable);
     server.restart().await.unwrap();
     assert!(listener.next().await.missed);
-    assert!(health.readiness().await.ready);
+    assert!(health.ask_all().await.ready);
     eventually(seconds(10), async || {
         Ok(client.publish("live.a", "again".into()).await.is_ok() && client.flush().await.is_ok())
     })
@@ -342,7 +342,7 @@ async fn a_subscription_that_is_refused_harms_no_other() {
     let another = subscriptions.listener();
     let refused = another.subscribe("live.c", 0).await.unwrap_err();
     assert!(format!("{refused:?}").to_lowercase().contains("maximum subscriptions"), "{refused:?}");
-    assert!(health.readiness().await.ready);
+    assert!(health.ask_all().await.ready);
     client.publish("live.b", "still".into()).await.unwrap();
     let arrivals = kept[1].next().await;
     assert!(!arrivals.missed && arrivals.messages[0].payload == "still");
@@ -357,7 +357,7 @@ async fn a_server_that_hangs_is_left() {
     let mut listener = subscriptions.listener();
     listener.subscribe("live.a", 0).await.unwrap();
     server.pause().unwrap();
-    eventually(seconds(45), async || Ok(!health.readiness().await.ready)).await.unwrap();
+    eventually(seconds(45), async || Ok(!health.ask_all().await.ready)).await.unwrap();
     server.resume().unwrap();
     assert!(listener.next().await.missed);
 }
