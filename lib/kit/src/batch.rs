@@ -7,6 +7,8 @@ use async_nats::{Client, HeaderMap, Request};
 use bytes::Bytes;
 use serde::Deserialize;
 
+use crate::nats::{NotConnected, is_connected};
+
 const BATCH_ID: &str = "Nats-Batch-Id";
 const BATCH_SEQUENCE: &str = "Nats-Batch-Sequence";
 const BATCH_COMMIT: &str = "Nats-Batch-Commit";
@@ -39,7 +41,7 @@ pub enum BatchError {
         /// Its words.
         description: String,
     },
-    /// No answer, or none that a stream gives: it may have been stored.
+    /// No connection, and nothing was sent; or no answer, or none that a stream gives: it may have been stored, or may still be.
     #[error("JetStream does not answer: {0}")]
     Unreachable(String),
 }
@@ -64,6 +66,7 @@ struct Refusal {
 
 /// Publishes a batch; `id` is used once.
 pub async fn publish(nats: &Client, id: &str, parts: Vec<Part>) -> Result<(), BatchError> {
+    check(nats)?;
     let count = parts.len();
     for (index, mut part) in parts.into_iter().enumerate() {
         part.headers.insert(BATCH_ID, id);
@@ -81,8 +84,14 @@ pub async fn publish(nats: &Client, id: &str, parts: Vec<Part>) -> Result<(), Ba
 
 /// Publishes one message. Whether the stream had it before.
 pub async fn publish_one(nats: &Client, Part { subject, headers, body }: Part) -> Result<bool, BatchError> {
+    check(nats)?;
     let request = Request::new().headers(headers).payload(body).timeout(Some(ANSWER_WITHIN));
     stored(&nats.send_request(subject, request).await.map_err(unreachable)?.payload)
+}
+
+/// What is refused now must not be stored later: nothing waits for a connection.
+fn check(nats: &Client) -> Result<(), BatchError> {
+    if is_connected(nats) { Ok(()) } else { Err(unreachable(NotConnected)) }
 }
 
 fn stored(answer: &[u8]) -> Result<bool, BatchError> {
@@ -102,7 +111,32 @@ fn unreachable(error: impl std::fmt::Display) -> BatchError {
 
 #[cfg(test)]
 mod tests {
+    use nepto_proto::subject::DEAD_LETTERS_STREAM;
+    use nepto_testkit::{eventually, seconds};
+
     use super::*;
+    use crate::testing::Ground;
+
+    #[tokio::test]
+    async fn what_finds_no_connection_is_refused_and_not_sent_with_the_next_one() {
+        let ground = Ground::new().await;
+        let client = &ground.ctx.nats;
+        let part = |body: &'static str| Part {
+            subject: "dlq.EVENTS.somebody".to_owned(),
+            headers: HeaderMap::new(),
+            body: Bytes::from_static(body.as_bytes()),
+        };
+        publish_one(client, part("before")).await.unwrap();
+        ground.nats.kill9().unwrap();
+        eventually(seconds(5), async || Ok(!is_connected(client))).await.unwrap();
+        let refused = Err(BatchError::Unreachable(NotConnected.to_string()));
+        assert_eq!(publish_one(client, part("meanwhile")).await, refused);
+        ground.nats.restart().await.unwrap();
+        // the client sends in order: had it kept the other one, that would be stored first
+        eventually(seconds(10), async || Ok(publish_one(client, part("after")).await.is_ok())).await.unwrap();
+        let stream = ground.ctx.jetstream.get_stream(DEAD_LETTERS_STREAM).await.unwrap();
+        assert_eq!(stream.get_raw_message(2).await.unwrap().payload, "after");
+    }
 
     #[test]
     fn only_a_stream_says_that_something_is_stored() {

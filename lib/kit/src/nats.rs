@@ -10,6 +10,7 @@ use std::time::Duration;
 
 use anyhow::Context as _;
 use async_nats::ServerAddr;
+use async_nats::connection::State;
 use async_nats::jetstream::{self, Context};
 use bytes::Bytes;
 use futures_util::StreamExt;
@@ -33,6 +34,11 @@ pub(crate) const PING_EVERY: Duration = Duration::from_secs(3);
 
 /// The largest time that a request to JetStream may take.
 pub const REQUEST_TIMEOUT: Duration = Duration::from_secs(5);
+
+/// A connection that is lost is waited for so long: longer than it takes to another server of the cluster.
+const RECONNECTS_WITHIN: Duration = Duration::from_secs(1);
+/// How often it is looked at meanwhile.
+const LOOK_EVERY: Duration = Duration::from_millis(20);
 
 /// Connects and keeps connected: after a loss the client library tries again for ever, at every server of the cluster, and
 /// `/readyz` is red meanwhile.
@@ -113,6 +119,30 @@ pub async fn round_trip(client: &async_nats::Client, within: Duration) -> anyhow
         heard.next().await.context("the connection ended").map(drop)
     };
     tokio::time::timeout(within, there_and_back).await.context("it does not answer in time")?
+}
+
+/// Nothing was published, because there is no connection to publish it over.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+#[error("there is no connection to NATS")]
+pub struct NotConnected;
+
+/// Whether there is a connection: to be asked right before something is published that must not arrive long after whoever published
+/// it was told that it failed.
+///
+/// The client library keeps what is published without a connection, also after whoever published it has given up, and sends it with
+/// the next one. What it was given in the moment in which a connection dies, or while the server hangs, may still arrive late.
+pub fn is_connected(client: &async_nats::Client) -> bool {
+    client.connection_state() == State::Connected
+}
+
+/// Waits for a connection, if it was lost: for a second.
+pub async fn connected(client: &async_nats::Client) -> Result<(), NotConnected> {
+    let reconnected = async {
+        while !is_connected(client) {
+            tokio::time::sleep(LOOK_EVERY).await;
+        }
+    };
+    tokio::time::timeout(RECONNECTS_WITHIN, reconnected).await.map_err(|_| NotConnected)
 }
 
 /// The pause before a connection is tried again: 50 ms, doubled with each attempt that failed, at most 1.6 s.

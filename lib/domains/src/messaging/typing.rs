@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use nepto_kit::Ctx;
+use nepto_kit::nats::{NotConnected, is_connected};
 use nepto_proto::AccountId;
 use nepto_proto::subject::Live;
 use nepto_proto::wire;
@@ -57,6 +58,8 @@ pub async fn pass_on(ctx: &Ctx, from: AccountId, to: AccountId, typing: wire::Ty
     if Verdict::parse(verdict) != Some(Verdict::Accepted) {
         return Ok(());
     }
+    // when a connection that was lost is back, nobody types any more
+    anyhow::ensure!(is_connected(&ctx.nats), NotConnected);
     let payload = Bytes::from(typing.encode_to_vec());
     for (device, _) in DeviceList::decode(devices).unwrap_or_default().devices {
         ctx.nats.publish(Live::Typing.subject(to, device), payload.clone()).await?;

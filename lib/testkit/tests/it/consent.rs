@@ -4,12 +4,15 @@
 use std::collections::HashMap;
 
 use nepto_proto::api::accounts::{Consent, UpdateProfile};
+use nepto_proto::subject::Shards;
 use nepto_proto::wire::{SendDm, client_frame, server_frame};
 use nepto_proto::{AccountId, ErrorCode};
+use nepto_sdk::socket::Socket;
 use nepto_sdk::{Client, Event, SdkError};
-use nepto_testkit::Stack;
+use nepto_testkit::{FaultProxy, Role, Settings, Stack, eventually, seconds};
 
-use crate::people::{Person, Raw, devices_of, friends, opaque};
+use crate::mailbox::away;
+use crate::people::{PATIENCE, Person, Raw, devices_of, friends, opaque};
 
 /// What became of a message.
 async fn outcome(raw: &mut Raw, send: SendDm) -> String {
@@ -206,4 +209,42 @@ async fn what_is_sent_right_after_another_device_signed_in_reaches_it() {
         phone.until(heard).await.unwrap();
         phone.client.disconnect();
     }
+}
+
+/// A connection of somebody to this gateway, through NATS and Redis as it reaches them.
+async fn raw_at(url: &str, person: &Person) -> Raw {
+    person.client.close().await;
+    let token = person.client.http().access_token().await.unwrap();
+    let (socket, welcome) = Socket::open(url, &token, None, PATIENCE).await.unwrap();
+    Raw { socket, epoch: welcome.epoch }
+}
+
+#[tokio::test]
+async fn what_was_answered_unavailable_for_want_of_nats_is_not_stored_when_it_is_back() {
+    let stack = Stack::builder().unlimited().split(1).await.unwrap();
+    let (alice, carol) = (Person::join(&stack).await.unwrap(), Person::join(&stack).await.unwrap());
+    let (bob, devices) = away(&stack, &[&alice, &carol]).await;
+    let proxy = FaultProxy::start(stack.nats.address()).await.unwrap();
+    let through = Settings::new().set("nats.url", format!("nats://{}", proxy.address()));
+    let gateway = stack.start(Role::Gateway, &through).await.unwrap();
+    let mut alices = raw_at(&gateway.socket_url(), &alice).await;
+    let mut carols = raw_at(&gateway.socket_url(), &carol).await;
+    let message = |number| opaque(number, bob.account(), &devices, b"x");
+    // after two of them Redis knows all that a third needs
+    for number in 1..=2 {
+        assert_eq!(outcome(&mut alices, message(number)).await, "stored");
+        assert_eq!(outcome(&mut carols, message(number)).await, "stored");
+    }
+    let waiting = async || stack.nats.mailbox(Shards::DEFAULT, bob.account(), devices[0].0).await.unwrap();
+    assert_eq!(waiting().await, 4);
+    proxy.cut().await.unwrap();
+    eventually(seconds(5), async || Ok(gateway.log().contains("event=disconnected"))).await.unwrap();
+    assert_eq!(outcome(&mut alices, message(3)).await, "unavailable");
+    let failed = gateway.metric(r#"nepto_dm_sends_total{outcome="failed"}"#).await.unwrap();
+    assert_eq!(failed, 1.0, "it passed every check");
+    bob.client.http().set_consent(alice.account(), Consent::Blocked).await.unwrap();
+    proxy.heal().await.unwrap();
+    // over the same connection into the same stream: what had waited would be there before this
+    eventually(seconds(20), async || Ok(outcome(&mut carols, message(3)).await == "stored")).await.unwrap();
+    assert_eq!(waiting().await, 5);
 }

@@ -17,6 +17,7 @@ use futures_util::future::join_all;
 use nepto_kit::Ctx;
 use nepto_kit::batch::{self, BatchError, Part};
 use nepto_kit::clock::{Clock, Random};
+use nepto_kit::nats::connected;
 use nepto_proto::event::MailboxNotice;
 use nepto_proto::subject::{Shard, Shards};
 use nepto_proto::{AccountId, ClientMsgId, DeviceId};
@@ -231,6 +232,8 @@ impl ShardWriter {
             }
             let mut next = self.fill(&mut group);
             if group.is_batch() {
+            // one that was lost a moment ago is back soon, and without one everything is refused
+            let _ = connected(&self.nats).await;
                 let turn = self.batches.clone().acquire_owned().await.ok();
                 // it has grown meanwhile
                 next = next.or_else(|| self.fill(&mut group));
