@@ -18,7 +18,6 @@ use nepto_proto::{AccountId, DeviceId};
 use redis::AsyncCommands;
 
 use super::config::Mailbox;
-use super::mailbox::purge;
 use super::mailboxes::Mailboxes;
 
 /// How often acknowledgements are noted.
@@ -236,13 +235,7 @@ async fn purge_all(ctx: &Ctx, ripe: Vec<(Device, u64, u64)>) {
     metrics::counter!("nepto_mailbox_purges_total").increment(ripe.len() as u64);
     let mut epochs = Mailboxes::of_now(ctx);
     for ((account, device), epoch, up_to) in ripe {
-        let purged = async {
-            match epochs.of(account).await? == epoch {
-                true => purge(ctx, account, device, up_to).await,
-                false => Ok(()),
-            }
-        };
-        if let Err(error) = purged.await {
+        if let Err(error) = epochs.purge((account, device), epoch, up_to).await {
             // The client's cursor keeps it from seeing them again; they are purged with the next acknowledgement.
             tracing::warn!(%account, %device, error = format!("{error:#}"), "a mailbox was not purged");
         }
@@ -267,16 +260,18 @@ fn key((account, device): Device) -> String {
 
 #[cfg(test)]
 mod tests {
-    use nepto_testkit::{Nats, Redis};
+    use nepto_kit::nats::{NotConnected, is_connected, stream_epoch};
+    use nepto_testkit::{Nats, Redis, eventually, seconds};
     use uuid::Uuid;
 
+    use super::super::mailbox::purge;
     use super::*;
     use crate::testing::{account, connected};
 
     const DEVICE: u128 = 1;
 
     #[tokio::test]
-    async fn what_was_acknowledged_in_another_stream_purges_nothing_of_this_one() {
+    async fn a_purge_is_only_for_the_stream_and_the_connection_that_it_was_meant_for() {
         let (nats, redis) = tokio::try_join!(Nats::start(), Redis::start()).unwrap();
         let ctx = connected(&nats, &redis, |_| {}).await;
         let device = (account(1), DeviceId::try_from(1).unwrap());
@@ -292,7 +287,7 @@ mod tests {
             }
         };
         let waiting = async || ctx.jetstream.get_stream(shard.stream()).await.unwrap().cached_info().state.messages;
-        let epoch = async || Mailboxes::of_now(&ctx).of(device.0).await.unwrap();
+        let epoch = async || stream_epoch(ctx.jetstream.get_stream(shard.stream()).await.unwrap().cached_info());
 
         make().await;
         store(3).await;
@@ -308,6 +303,17 @@ mod tests {
         assert_ne!(now, before);
         purge_all(&ctx, vec![(device, now, 2)]).await;
         assert_eq!(waiting().await, 0);
+
+        store(2).await;
+        nats.kill9().unwrap();
+        eventually(seconds(5), async || Ok(!is_connected(&ctx.nats))).await.unwrap();
+        let error = purge(&ctx, device.0, device.1, 100).await.unwrap_err();
+        assert!(error.is::<NotConnected>(), "{error:#}");
+        nats.restart().await.unwrap();
+        eventually(seconds(10), async || Ok(is_connected(&ctx.nats))).await.unwrap();
+        // the client sends in order: a purge that it had kept would have come before this
+        store(1).await;
+        assert_eq!(waiting().await, 3);
     }
 
     fn purger(waiting_max: u32) -> (Purger, Device) {

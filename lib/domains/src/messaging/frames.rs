@@ -365,9 +365,7 @@ impl DeviceSession {
             let (ctx, account, device, epoch) = (self.messaging.ctx.clone(), self.account, self.device, self.epoch);
             ctx.tasks.clone().spawn(async move {
                 let forgotten = async {
-                    if Mailboxes::of_now(&ctx).of(account).await? == epoch {
-                        mailbox::purge(&ctx, account, device, up_to).await?;
-                    }
+                    Mailboxes::of_now(&ctx).purge((account, device), epoch, up_to).await?;
                     missed::forget(&ctx, account, device).await
                 };
                 if let Err(error) = forgotten.await {

@@ -4,19 +4,18 @@ use std::collections::HashMap;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
-use async_nats::connection::State;
 use futures_util::StreamExt;
 use futures_util::future::try_join_all;
 use nepto_kit::frames::Connections;
 use nepto_kit::{Ctx, Failure, nats};
-use nepto_proto::AccountId;
 use nepto_proto::event::MailboxNotice;
 use nepto_proto::subject::{Shard, Shards};
+use nepto_proto::{AccountId, DeviceId};
 use tokio::time::Instant;
 
 use super::config::Mailbox;
 use super::fullness::Fullness;
-use super::mailbox::notify;
+use super::mailbox::{self, notify};
 
 /// JetStream says that it made a stream (NATS ADR-8, advisories).
 const STREAM_CREATED: &str = "$JS.EVENT.ADVISORY.STREAM.CREATED.*";
@@ -133,9 +132,10 @@ impl Mailboxes {
 
 /// Epochs that JetStream told within the last second, over the connection that there is.
 ///
-/// What is sent while NATS can't be reached waits in the client, also after whoever sent it has given up, and goes out with the next
-/// connection: maybe to streams that were made anew meanwhile. So whatever is only right in one epoch is sent right after an answer that
-/// named it.
+/// A sequence means something in one epoch only. So whatever is only right in one is sent right after an answer that named it, over the
+/// same connection, and not at all where there is none: the client would keep it for the next, and streams may be made anew meanwhile.
+/// What is left is a request that is handed to the client in the moment in which its connection dies, and streams that are made anew
+/// before it is back.
 pub struct EpochsNow<'a> {
     ctx: &'a Ctx,
     connects: u64,
@@ -143,8 +143,27 @@ pub struct EpochsNow<'a> {
 }
 
 impl EpochsNow<'_> {
-    /// That of an account's mailboxes. An error where nobody says it.
-    pub async fn of(&mut self, account: AccountId) -> anyhow::Result<u64> {
+    /// Purges a mailbox up to and including a sequence of this epoch. Of one that was made anew since, that says nothing, and nothing is
+    /// purged. An error where nobody says which it is.
+    pub async fn purge(
+        &mut self,
+        (account, device): (AccountId, DeviceId),
+        epoch: u64,
+        up_to: u64,
+    ) -> anyhow::Result<()> {
+        if !nats::is_connected(&self.ctx.nats) {
+            // what was told over another connection counts no more
+            self.told.clear();
+            nats::connected(&self.ctx.nats).await?;
+        }
+        if self.of(account).await? == epoch {
+            mailbox::purge(self.ctx, account, device, up_to).await?;
+        }
+        Ok(())
+    }
+
+    /// The epoch of an account's mailboxes.
+    async fn of(&mut self, account: AccountId) -> anyhow::Result<u64> {
         let (connects, shard) = (*self.ctx.nats_connects.borrow(), self.ctx.config.nats.shards.of(account));
         if connects != self.connects {
             self.connects = connects;
@@ -152,7 +171,6 @@ impl EpochsNow<'_> {
         }
         if let Some((at, epoch)) = self.told.get(&shard.index())
             && at.elapsed() < TOLD_JUST_NOW
-            && self.ctx.nats.connection_state() == State::Connected
         {
             return Ok(*epoch);
         }

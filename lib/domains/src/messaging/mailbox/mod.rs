@@ -13,6 +13,7 @@ use std::time::Duration;
 use async_nats::HeaderValue;
 use bytes::Bytes;
 use futures_util::StreamExt;
+use nepto_kit::nats::{NotConnected, is_connected};
 use nepto_kit::{Ctx, subscriptions};
 use nepto_proto::event::MailboxNotice;
 use nepto_proto::subject::{Live, Shard, parse_mailbox};
@@ -169,7 +170,8 @@ pub async fn counts(
     Ok(subjects.into_iter().filter_map(|(subject, count)| Some((parse_mailbox(&subject)?.1, count))).collect())
 }
 
-/// Purges a mailbox up to and including a sequence.
+/// Purges a mailbox up to and including a sequence, whatever its epoch: only [`EpochsNow::purge`](super::mailboxes::EpochsNow::purge)
+/// asks for that.
 pub async fn purge(ctx: &Ctx, account: AccountId, device: DeviceId, up_to: u64) -> anyhow::Result<()> {
     let shard = ctx.config.nats.shards.of(account);
     purge_subject(&ctx.nats, shard, shard.mailbox(account, device), Some(up_to)).await
@@ -204,3 +206,5 @@ async fn purge_subject(
         Some(error) => anyhow::bail!("purge: {}", error.description),
     }
 }
+    // it must not wait in the client for the next connection, behind which there may be another mailbox
+    anyhow::ensure!(is_connected(nats), NotConnected);
