@@ -180,7 +180,8 @@ async fn admit(
         costs::give_back(ctx, taken.split_last());
     }
     let unpaid = (!is_contact).then(|| costs::of_recipient(&config, &parties, &message.send));
-    match room_in_store(sending, &config, message, is_new, cleared, unpaid, &mut taken).await {
+    let share = Share { is_request: cleared.request, is_new, unpaid };
+    match room_in_store(sending, message, share, &mut taken).await {
         Ok(room) => Ok(Admitted { cleared, room, taken }),
         Err(failure) => {
             cleared.undo(ctx, from, message.to, message.id).await;
@@ -318,24 +319,29 @@ async fn may_answer(ctx: &Ctx, sender: AccountId, to: AccountId) -> Result<Verdi
 
 // 5. What it may take of the store.
 
-/// For a request, the devices that have room for it. For anything else its share of what the recipient takes in a day is taken,
-/// if that is `unpaid`.
+/// What decides how much of the store a message may have.
+struct Share {
+    /// The recipient has not accepted the sender.
+    is_request: bool,
+    /// The sender's account is new.
+    is_new: bool,
+    /// What it costs of all that the recipient takes in a day, if that is not taken yet.
+    unpaid: Option<Cost>,
+}
+
+/// For a request, the devices that have room for it. For anything else its share of what the recipient takes in a day is taken.
 async fn room_in_store(
     sending: &Sending,
-    config: &Mailbox,
     message: &ReadSend,
-    is_new: bool,
-    cleared: Cleared,
-    unpaid: Option<Cost>,
+    Share { is_request, is_new, unpaid }: Share,
     taken: &mut Taken,
 ) -> Result<Option<Vec<DeviceId>>, Failure> {
     let ctx = &sending.ctx;
-    let is_newcomer = cleared.request || is_new;
-    if is_newcomer && sending.fullness.is_crowded(config) {
+    if (is_request || is_new) && sending.fullness.is_crowded(&ctx.config.section::<Mailbox>()) {
         metrics::counter!("nepto_store_crowded_total").increment(1);
         return Err(costs::waits(ErrorCode::StoreCrowded, costs::ASK_AGAIN_AFTER, "try again later"));
     }
-    if cleared.request {
+    if is_request {
         return requests::room(ctx, message.to, &message.send.to_devices, is_new, taken).await.map(Some);
     }
     if let Some(cost) = unpaid
