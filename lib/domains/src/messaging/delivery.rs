@@ -3,7 +3,8 @@
 //! A state machine without I/O: it takes what happened and says what to do. What does it is in `frames.rs`.
 //!
 //! What must hold, whatever arrives in whatever order:
-//! - deliveries are in the order of the mailbox, none twice, and none is skipped: a gap is closed by reading, never passed;
+//! - deliveries are in the order of the mailbox, none twice, and none is skipped but what is [withheld](super::late): a gap is closed
+//!   by reading, never passed, and what is late is read too, because reading is what looks whether it is withheld;
 //! - no more than [`ACK_WINDOW`] deliveries are unacknowledged, so a slow reader costs no memory;
 //! - only what was delivered on this connection can be acknowledged.
 
@@ -94,7 +95,7 @@ impl DeliveryState {
             return None;
         }
         let in_order = message.previous_seq <= self.cursor;
-        if !in_order || self.reading || self.behind || self.room() == 0 {
+        if !in_order || message.late || self.reading || self.behind || self.room() == 0 {
             self.behind = true;
             return self.read_if_needed();
         }
@@ -113,8 +114,12 @@ impl DeliveryState {
         self.reading = false;
         let before = self.cursor;
         for message in page.messages {
-            if message.seq > self.cursor && self.room() > 0 {
-                effects.push(self.deliver(message));
+            if message.seq <= self.cursor || self.room() == 0 {
+                continue;
+            }
+            match message.withheld {
+                true => self.reach(message.seq),
+                false => effects.push(self.deliver(message)),
             }
         }
         let progress = self.cursor > before;
@@ -164,10 +169,14 @@ impl DeliveryState {
     }
 
     fn deliver(&mut self, message: StoredEnvelope) -> Effect {
-        self.cursor = message.seq;
-        self.newest = self.newest.max(message.seq);
+        self.reach(message.seq);
         self.unacknowledged.push_back((message.seq, message.stored_at_ms));
         Effect::Deliver(message)
+    }
+
+    fn reach(&mut self, seq: u64) {
+        self.cursor = seq;
+        self.newest = self.newest.max(seq);
     }
 
     fn room(&self) -> usize {
@@ -190,7 +199,7 @@ mod tests {
     use proptest::prelude::*;
 
     fn message(seq: u64, previous_seq: u64) -> StoredEnvelope {
-        StoredEnvelope { seq, previous_seq, stored_at_ms: 0, envelope: Bytes::new() }
+        StoredEnvelope { seq, previous_seq, stored_at_ms: 0, late: false, withheld: false, envelope: Bytes::new() }
     }
 
     fn caught_up(resume: u64) -> DeliveryState {
@@ -218,6 +227,19 @@ mod tests {
         let mut effects = Vec::new();
         delivery.read(Page { messages: vec![message(7, 0), message(9, 0)], more: false }, &mut effects);
         assert_eq!(effects, [Effect::Deliver(message(7, 0)), Effect::Deliver(message(9, 0))]);
+    }
+
+    #[test]
+    fn what_is_late_is_read_and_what_is_withheld_is_passed_over() {
+        let late = |withheld| StoredEnvelope { late: true, withheld, ..message(5, 4) };
+        for withheld in [false, true] {
+            let mut delivery = caught_up(4);
+            assert_eq!(delivery.live(late(false)), Some(Effect::Read { after: 4, limit: 256 }));
+            let mut effects = Vec::new();
+            delivery.read(Page { messages: vec![late(withheld)], more: false }, &mut effects);
+            assert_eq!(effects.is_empty(), withheld, "{effects:?}");
+            assert_eq!(delivery.live(message(6, 5)), Some(Effect::Deliver(message(6, 5))));
+        }
     }
 
     #[test]

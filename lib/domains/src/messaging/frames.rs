@@ -28,7 +28,7 @@ use super::fullness::Fullness;
 use super::mailbox::{self, Missed, Page, Store, StoredEnvelope, missed};
 use super::mailboxes::Mailboxes;
 use super::send::{self, Refusal, Sending, Started};
-use super::{presence_query, typing};
+use super::{late, presence_query, typing};
 
 /// Mailboxes of a process that are read at once: after a lost connection to NATS, everybody's.
 const READS_MAX: usize = 256;
@@ -397,7 +397,12 @@ impl DeviceSession {
                         let _turn = messaging.reads.acquire().await;
                         let ctx = &messaging.ctx;
                         let shard = ctx.config.nats.shards.of(account);
-                        Done::Read(mailbox::read(&ctx.nats, shard, account, device, after, limit).await)
+                        let read = async {
+                            let mut page = mailbox::read(&ctx.nats, shard, account, device, after, limit).await?;
+                            late::withhold(ctx, account, &mut page).await?;
+                            anyhow::Ok(page)
+                        };
+                        Done::Read(read.await)
                     });
                 }
             }

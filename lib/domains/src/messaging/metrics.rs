@@ -23,6 +23,12 @@ pub const METRICS: &[Metric] = &[
     ),
     Metric::counter("nepto_dm_delivered_total", &[], "deliveries to sockets"),
     Metric::counter(
+        "nepto_dm_withheld_total",
+        &[],
+        "messages that JetStream stored late, most likely after their senders were told that they are not, and that are not \
+         delivered because one of the two has blocked the other by now; counted each time that one is passed over",
+    ),
+    Metric::counter(
         "nepto_mailbox_copies_missed_total",
         &[],
         "copies that were not stored because the mailbox of that device was full; its owner is told",

@@ -16,6 +16,7 @@ mod delivery;
 mod frames;
 mod fullness;
 mod jobs;
+mod late;
 mod mailbox;
 mod mailboxes;
 mod metrics;

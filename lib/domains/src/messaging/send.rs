@@ -126,12 +126,12 @@ pub async fn begin(
     reply_to: u32,
     message: ReadSend,
 ) -> Result<Started, Refusal> {
-    let id = message.id;
+    let (id, consent_ms) = (message.id, sending.ctx.clock.now_ms());
     let admitting = admit(&sending, from, is_contact, &message);
     let Admitted { cleared, room, taken } = RequestId::from(id.to_string().as_str()).scope(admitting).await?;
     let contact = (!cleared.request).then_some(message.to);
     let queued = Queued { from, to: message.to, id, cleared, reply_to, since: Instant::now() };
-    let (mut recipient, own) = message.into_submissions(from, cleared);
+    let (mut recipient, own) = message.into_submissions(from, cleared, consent_ms);
     if let Some(room) = room {
         recipient.copies.retain(|copy| room.contains(&copy.device));
     }
@@ -356,7 +356,12 @@ async fn room_in_store(
 
 impl ReadSend {
     /// What goes into the recipient's mailboxes and, if there is any, what goes into the sender's own.
-    fn into_submissions(self, from: (AccountId, DeviceId), cleared: Cleared) -> (Submission, Option<Submission>) {
+    fn into_submissions(
+        self,
+        from: (AccountId, DeviceId),
+        cleared: Cleared,
+        consent_ms: i64,
+    ) -> (Submission, Option<Submission>) {
         let (sender, device) = from;
         let copy = |copy: DeviceCiphertext, request| {
             let envelope = Envelope {
@@ -375,7 +380,7 @@ impl ReadSend {
         };
         let wrap = |to: AccountId, copies: Vec<DeviceCiphertext>, request: bool| {
             let copies = copies.into_iter().filter_map(|each| copy(each, request)).collect();
-            Submission { from, id: self.id, recipient: self.to, to, request, copies }
+            Submission { from, id: self.id, recipient: self.to, to, consent_ms, request, copies }
         };
         let recipient = wrap(self.to, self.send.to_devices, cleared.request);
         let own = (!self.send.own_devices.is_empty()).then(|| wrap(sender, self.send.own_devices, false));

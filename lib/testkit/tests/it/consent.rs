@@ -3,6 +3,7 @@
 
 use std::collections::HashMap;
 
+use async_nats::HeaderMap;
 use nepto_proto::api::accounts::{Consent, UpdateProfile};
 use nepto_proto::subject::Shards;
 use nepto_proto::wire::{SendDm, client_frame, server_frame};
@@ -11,7 +12,7 @@ use nepto_sdk::socket::Socket;
 use nepto_sdk::{Client, Event, SdkError};
 use nepto_testkit::{FaultProxy, Role, Settings, Stack, eventually, seconds};
 
-use crate::mailbox::away;
+use crate::mailbox::{away, raw};
 use crate::people::{PATIENCE, Person, Raw, devices_of, friends, opaque};
 
 /// What became of a message.
@@ -247,4 +248,45 @@ async fn what_was_answered_unavailable_for_want_of_nats_is_not_stored_when_it_is
     // over the same connection into the same stream: what had waited would be there before this
     eventually(seconds(20), async || Ok(outcome(&mut carols, message(3)).await == "stored")).await.unwrap();
     assert_eq!(waiting().await, 5);
+}
+
+#[tokio::test]
+async fn what_was_stored_late_reaches_nobody_who_has_blocked_its_sender_by_now() {
+    let stack = Stack::builder().unlimited().all().await.unwrap();
+    let (alice, carol) = (Person::join(&stack).await.unwrap(), Person::join(&stack).await.unwrap());
+    let (bob, devices) = away(&stack, &[&alice, &carol]).await;
+    let (mut alices, mut carols) = (raw(&stack, &alice).await, raw(&stack, &carol).await);
+    let shard = Shards::DEFAULT.of(bob.account());
+    let (subject, jetstream) = (shard.mailbox(bob.account(), devices[0].0), stack.nats.jetstream().await.unwrap());
+    let stream = jetstream.get_stream(shard.stream()).await.unwrap();
+    // what a server that hung for ten seconds makes of a message
+    let mut late = Vec::new();
+    for sender in [&mut alices, &mut carols] {
+        assert_eq!(outcome(sender, opaque(1, bob.account(), &devices, b"x")).await, "stored");
+        let stored = stream.get_last_raw_message_by_subject(&subject).await.unwrap();
+        let consent_ms: i64 = stored.headers.get("Nepto-Consent-Ms").unwrap().as_str().parse().unwrap();
+        let mut headers = HeaderMap::new();
+        headers.insert("Nepto-Consent-Ms", (consent_ms - 10_000).to_string());
+        late.push((headers, stored.payload));
+    }
+    let store_late = async || {
+        for (headers, payload) in &late {
+            let stored = jetstream.publish_with_headers(subject.clone(), headers.clone(), payload.clone());
+            stored.await.unwrap().await.unwrap();
+        }
+    };
+    let from = async |bobs: &mut Raw| bobs.delivery().await.unwrap().envelope.unwrap().from;
+    let (alice, carol) = (alice.account(), carol.account());
+    store_late().await;
+    bob.client.http().set_consent(alice, Consent::Blocked).await.unwrap();
+    let mut bobs = raw(&stack, &bob).await;
+    for sender in [alice, carol, carol] {
+        assert_eq!(from(&mut bobs).await, sender.to_vec());
+    }
+    store_late().await;
+    assert_eq!(from(&mut bobs).await, carol.to_vec(), "also to whoever is connected");
+    assert!(stack.api.metric("nepto_dm_withheld_total").await.unwrap() >= 2.0);
+    bob.client.http().set_consent(alice, Consent::Accepted).await.unwrap();
+    store_late().await;
+    assert_eq!(from(&mut bobs).await, alice.to_vec());
 }

@@ -17,21 +17,28 @@ use nepto_kit::nats::{NotConnected, is_connected};
 use nepto_kit::{Ctx, subscriptions};
 use nepto_proto::event::MailboxNotice;
 use nepto_proto::subject::{Live, Shard, parse_mailbox};
+use nepto_proto::wire::Envelope;
 use nepto_proto::{AccountId, DeviceId};
+use prost::Message as _;
 use serde::Deserialize;
 use tokio::time::timeout;
 
 pub use missed::Missed;
 pub use store::{DeviceCopy, Store, StoreError, Stored, Submission};
 
-/// Headers of JetStream (NATS ADR-31, direct get).
+/// Headers of JetStream (NATS ADR-31, direct get), and our own.
 mod header {
     pub const SEQUENCE: &str = "Nats-Sequence";
     pub const LAST_SEQUENCE: &str = "Nats-Last-Sequence";
     pub const TIME: &str = "Nats-Time-Stamp";
     pub const PENDING: &str = "Nats-Num-Pending";
+    /// When the sender's gateway began to ask whether the recipient consents: milliseconds since 1970 by its clock.
+    pub const CONSENT_MS: &str = "Nepto-Consent-Ms";
 }
 
+/// Consent that was asked for so long before a message was stored may be out of date. Less than anybody waits for JetStream's answer,
+/// by what the clocks may differ.
+const CONSENT_MS_MAX: u64 = 3_000;
 /// A batched read is complete in this time, or is tried again.
 const READ_TIMEOUT: Duration = Duration::from_secs(5);
 /// Bytes of one batched read: the window of a session must not blow up memory.
@@ -52,6 +59,10 @@ pub struct StoredEnvelope {
     pub previous_seq: u64,
     /// When it was stored.
     pub stored_at_ms: u64,
+    /// It was stored so long after its recipient's consent was asked for that its sender may have been told that it is not.
+    pub late: bool,
+    /// It is [not to be delivered](super::late).
+    pub withheld: bool,
     /// An encoded `Envelope`.
     pub envelope: Bytes,
 }
@@ -71,12 +82,22 @@ impl StoredEnvelope {
         let number = |name: &str| header(name).and_then(|value| value.parse::<u64>().ok());
         let stored_at = header(header::TIME)?;
         let stored_at = time::OffsetDateTime::parse(stored_at, &time::format_description::well_known::Rfc3339).ok()?;
+        let stored_at_ms = (stored_at.unix_timestamp_nanos() / 1_000_000) as u64;
+        // an older version says nothing
+        let consent_ms = number(header::CONSENT_MS).unwrap_or(stored_at_ms);
         Some(Self {
             seq: number(header::SEQUENCE)?,
             previous_seq: number(header::LAST_SEQUENCE).unwrap_or(0),
-            stored_at_ms: (stored_at.unix_timestamp_nanos() / 1_000_000) as u64,
+            stored_at_ms,
+            late: stored_at_ms.saturating_sub(consent_ms) > CONSENT_MS_MAX,
+            withheld: false,
             envelope,
         })
+    }
+
+    /// Who sent it, as far as it can be read.
+    pub fn sender(&self) -> Option<AccountId> {
+        AccountId::from_bytes(&Envelope::decode(self.envelope.clone()).ok()?.from).ok()
     }
 }
 
@@ -200,11 +221,35 @@ async fn purge_subject(
         request["seq"] = up_to.saturating_add(1).into();
     }
     let subject = format!("$JS.API.STREAM.PURGE.{}", shard.stream());
+    // it must not wait in the client for the next connection, behind which there may be another mailbox
+    anyhow::ensure!(is_connected(nats), NotConnected);
     let reply = nats.request(subject, request.to_string().into()).await?;
     match serde_json::from_slice::<Reply>(&reply.payload)?.error {
         None => Ok(()),
         Some(error) => anyhow::bail!("purge: {}", error.description),
     }
 }
-    // it must not wait in the client for the next connection, behind which there may be another mailbox
-    anyhow::ensure!(is_connected(nats), NotConnected);
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_message_is_late_that_was_stored_long_after_its_consent_was_asked_for() {
+        let late = |consent_ms: Option<&str>| {
+            let header = |name: &str| match name {
+                header::SEQUENCE => Some("7"),
+                header::TIME => Some("1970-01-01T00:01:40Z"),
+                header::CONSENT_MS => consent_ms,
+                _ => None,
+            };
+            StoredEnvelope::new(header, Bytes::new()).unwrap().late
+        };
+        assert!(!late(None));
+        // the clock of a gateway may be ahead
+        for in_time in ["97000", "100000", "200000"] {
+            assert!(!late(Some(in_time)), "{in_time}");
+        }
+        assert!(late(Some("96999")));
+    }
+}

@@ -26,9 +26,9 @@ use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc, oneshot};
 use tokio::time::{Instant, timeout};
 
 use super::missed::{self, Missed};
-use super::notify;
 use super::publish::Refused;
 use super::stores::StreamStores;
+use super::{header, notify};
 use crate::messaging::config::Batches;
 
 /// Messages that wait for a shard at most; a full queue is answered with `unavailable`.
@@ -59,6 +59,8 @@ pub struct Submission {
     pub recipient: AccountId,
     /// Whose mailboxes these copies go into: the recipient's, or the sender's own.
     pub to: AccountId,
+    /// When it was asked whether the recipient consents, milliseconds since 1970.
+    pub consent_ms: i64,
     /// Of somebody whom the recipient has not accepted: what a stranger could not store leaves no mark.
     pub request: bool,
     /// One for each device.
@@ -230,10 +232,10 @@ impl ShardWriter {
                     None => return,
                 }
             }
-            let mut next = self.fill(&mut group);
-            if group.is_batch() {
             // one that was lost a moment ago is back soon, and without one everything is refused
             let _ = connected(&self.nats).await;
+            let mut next = self.fill(&mut group);
+            if group.is_batch() {
                 let turn = self.batches.clone().acquire_owned().await.ok();
                 // it has grown meanwhile
                 next = next.or_else(|| self.fill(&mut group));
@@ -416,6 +418,7 @@ impl ShardWriter {
     fn part(&self, message: &Submission, copy: &DeviceCopy) -> Part {
         let mut headers = HeaderMap::new();
         headers.insert(NATS_MESSAGE_ID, message.copy_id(copy));
+        headers.insert(header::CONSENT_MS, message.consent_ms.to_string());
         Part { subject: self.shard.mailbox(message.to, copy.device), headers, body: copy.envelope.clone() }
     }
 }

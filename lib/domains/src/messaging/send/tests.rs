@@ -48,7 +48,7 @@ fn what_is_not_well_formed_is_refused_with_its_code() {
 fn only_the_recipients_copies_are_a_request() {
     let read = read(ME, send(2, vec![copy(1), copy(2)], vec![copy(3)])).unwrap();
     let cleared = Cleared { request: true, counted: false, unsettled: true };
-    let (recipient, own) = read.into_submissions((ME, 7.try_into().unwrap()), cleared);
+    let (recipient, own) = read.into_submissions((ME, 7.try_into().unwrap()), cleared, 0);
     let flags = |submission: &Submission| -> Vec<bool> {
         let envelopes = submission.copies.iter().map(|copy| Envelope::decode(copy.envelope.clone()).unwrap());
         envelopes.map(|envelope| envelope.request).collect()
