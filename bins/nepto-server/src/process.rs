@@ -9,7 +9,7 @@ use std::time::Duration;
 use nepto_kit::config::{Log, LogFormat};
 use nepto_kit::telemetry::{self, PrometheusHandle};
 use nepto_kit::traces::Exporter;
-use nepto_kit::{Config, Ctx, clock_check, http, job, roll_call, seal, stream_levels};
+use nepto_kit::{Config, Ctx, http, job, roll_call, seal, stream_levels};
 use tokio::signal::unix::{SignalKind, signal};
 use tokio::task::JoinSet;
 use tokio::time::{Instant, timeout, timeout_at};
@@ -100,7 +100,7 @@ async fn forget_chain(ctx: &Ctx, chain: u64) -> anyhow::Result<()> {
 async fn serve(ctx: &Ctx, role: &'static str, facets: &Facets<'_>, metrics: PrometheusHandle) -> anyhow::Result<()> {
     let mut running = Running::default();
     // before whatever goes by the clock
-    clock_check::register(ctx);
+    ctx.clock_check.register(&ctx.health);
     let operators = facets.start(ctx, &mut running).await?.merge(job::routes(ctx, &nepto_domains::all()));
     let operators = operators.merge(seal::routes(ctx));
     running.start("roll call".to_owned(), roll_call::answer(ctx.clone(), role));

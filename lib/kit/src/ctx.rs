@@ -10,6 +10,7 @@ use tokio_util::task::TaskTracker;
 
 use crate::Failure;
 use crate::clock::{Clock, Random};
+use crate::clock_check::ClockCheck;
 use crate::config::Config;
 use crate::db::Databases;
 use crate::health::Health;
@@ -25,6 +26,8 @@ pub struct Ctx {
     pub config: Arc<Config>,
     /// The only source of time; tests have one of their own.
     pub clock: Clock,
+    /// What the clocks of others say of that of this machine.
+    pub clock_check: Arc<ClockCheck>,
     /// The only source of randomness and ids; tests seed it.
     pub random: Random,
     /// The client of core NATS: live subjects, requests and replies.
@@ -67,8 +70,10 @@ impl Ctx {
         redis.register(&health, &node);
         let databases = with_database.then(|| Arc::new(Databases::new(&config.database, random.clone())));
         let tokens = Verifier::load(&config.tokens.verifying_key_file)?;
+        let jetstream = nats::jetstream(&client);
         Ok(Self {
-            jetstream: nats::jetstream(&client),
+            clock_check: Arc::new(ClockCheck::new(clock.clone(), jetstream.clone(), redis.clone())),
+            jetstream,
             nats: client,
             nats_connects,
             redis,

@@ -121,15 +121,6 @@ impl Health {
         let checks = join_all(checks.into_iter().map(asked)).await;
         Readiness { ready: checks.iter().all(|check| check.error.is_none()), checks }
     }
-
-    /// Asks one check, whatever it said before. `None`: there is none of this name.
-    pub async fn ask(&self, name: &str) -> Option<CheckResult> {
-        let found = {
-            let checks = self.checks.lock().unwrap_or_else(PoisonError::into_inner);
-            checks.iter().find(|(known, _)| known == name).cloned()?
-        };
-        Some(asked(found).await)
-    }
 }
 
 async fn asked((name, check): (String, Check)) -> CheckResult {
@@ -153,9 +144,6 @@ mod tests {
         let readiness = health.ask_all().await;
         assert!(!readiness.ready);
         assert_eq!(readiness.checks[1].error.as_deref(), Some("gone"));
-        assert_eq!(health.ask("good").await.unwrap().error, None);
-        assert_eq!(health.ask("bad").await.as_ref(), Some(&readiness.checks[1]));
-        assert_eq!(health.ask("nobody").await, None);
     }
 
     #[tokio::test(start_paused = true)]

@@ -6,6 +6,8 @@ use std::time::Duration;
 use cronexpr::Crontab;
 use jiff::{Timestamp, Zoned};
 
+use crate::clock_check::APART_MAX;
+
 /// A due time that is older was missed: schedulers look once a second.
 pub const MISSED_AFTER_MS: i64 = 60_000;
 /// Of missed due times that are all caught up, those that are older are skipped.
@@ -40,6 +42,8 @@ pub enum Decision {
     Run(i64),
     /// What is due was missed; the next due time is this one.
     Skip(i64),
+    /// It is due later than any clock that is right can have said. The next due time is this one.
+    SetBack(i64),
 }
 
 impl Schedule {
@@ -94,7 +98,12 @@ impl Schedule {
     /// What to do at `now` about a job that is due at `due`.
     pub fn decide(&self, missed: Missed, due: i64, now: i64) -> Decision {
         if due > now {
-            return Decision::Wait;
+            // who ran it last may have a clock that is a little ahead of this one
+            let latest = self.after(now.saturating_add(APART_MAX.as_millis() as i64));
+            return match latest {
+                Some(latest) if due > latest => self.after(now).map_or(Decision::Wait, Decision::SetBack),
+                _ => Decision::Wait,
+            };
         }
         let next_after = |ms| self.after(ms).unwrap_or(i64::MAX);
         match missed {
@@ -198,6 +207,21 @@ mod tests {
     }
 
     #[test]
+    fn a_due_time_that_no_right_clock_can_have_said_is_set_back() {
+        let (hourly, minutely) = (Schedule::cron("0 * * * * UTC").unwrap(), Schedule::every(Duration::from_secs(60)));
+        let now = ms("2026-01-01T09:59:58Z");
+        let far = ms("2026-06-01T00:00:00Z");
+        assert_eq!(hourly.decide(Missed::Newest, far, now), Decision::SetBack(ms("2026-01-01T10:00:00Z")));
+        assert_eq!(minutely.decide(Missed::Newest, far, now), Decision::SetBack(now + 60_000));
+        // somebody whose clock is a little ahead has run what is due in two seconds here
+        assert_eq!(hourly.decide(Missed::Newest, ms("2026-01-01T11:00:00Z"), now), Decision::Wait);
+        assert_eq!(minutely.decide(Missed::Newest, now + 64_000, now), Decision::Wait);
+        assert_eq!(minutely.decide(Missed::Newest, now + 64_001, now), Decision::SetBack(now + 60_000));
+        // what has no next due time in this calendar has none
+        assert_eq!(minutely.decide(Missed::Newest, i64::MAX, i64::MAX - 1), Decision::Wait);
+    }
+
+    #[test]
     fn a_job_of_each_minute_that_was_paused_for_years_is_decided_at_once() {
         let schedule = Schedule::cron("* * * * * UTC").unwrap();
         let (due, now) = (ms("2001-01-01T00:00:00Z"), ms("2026-01-01T00:00:30Z"));
@@ -215,6 +239,7 @@ mod tests {
             for missed in [Missed::Newest, Missed::All, Missed::Skip] {
                 match schedule.decide(missed, due, now) {
                     Decision::Wait => prop_assert!(due > now),
+                    Decision::SetBack(next) => prop_assert!(next > now && next < due),
                     Decision::Run(run) => {
                         prop_assert!(run >= due && run <= now && (run - due) % interval == 0);
                         prop_assert!(missed == Missed::All || run + interval > now);

@@ -11,10 +11,12 @@ use tokio::time::{Instant, MissedTickBehavior, interval, sleep, timeout};
 
 use super::schedule::Decision;
 use super::store::{Claim, End, JobRow, Store};
-use super::{Job, Run, Schedule};
+use super::{Fence, Job, Run, Schedule};
+use crate::clock::from_ms;
+use crate::clock_check::{APART_MAX, Verdict};
 use crate::consumer::Heartbeat;
 use crate::db::Db;
-use crate::{Ctx, clock_check, crash};
+use crate::{Ctx, crash};
 
 /// How often a scheduler looks. A due time is kept to within this.
 const LOOK_EVERY: Duration = Duration::from_secs(1);
@@ -63,7 +65,7 @@ pub async fn serve(ctx: Ctx, db: Db, jobs: Vec<Job>) -> anyhow::Result<()> {
 }
 
 pub(super) struct Scheduler {
-    ctx: Ctx,
+    pub(super) ctx: Ctx,
     pub(super) store: Store,
     jobs: Vec<Job>,
     held: Duration,
@@ -94,7 +96,7 @@ impl Scheduler {
     /// Begins what is due.
     pub(super) async fn look(&mut self) -> anyhow::Result<()> {
         if !self.registered {
-            if clock_check::is_wrong(&self.ctx).await {
+            if !has_the_time(&self.ctx).await {
                 return Ok(());
             }
             for job in &self.jobs {
@@ -104,11 +106,22 @@ impl Scheduler {
             self.registered = true;
         }
         let rows = self.store.jobs().await?;
-        for job in self.jobs.clone() {
-            let row = rows.iter().find(|row| row.name() == job.name);
-            if let Some(row) = row.filter(|_| !self.running.contains(job.name)) {
-                self.consider(job, row).await?;
+        let now = self.ctx.clock.now_ms();
+        let mut steps = Vec::new();
+        for job in &self.jobs {
+            let row = rows.iter().find(|row| row.name() == job.name && !self.running.contains(job.name));
+            if let Some(row) = row
+                && let Some(step) = self.decide(job, row, now)
+            {
+                steps.push((job.clone(), row, step));
             }
+        }
+        // asked only where there is something to do
+        if steps.is_empty() || !has_the_time(&self.ctx).await {
+            return Ok(());
+        }
+        for (job, row, step) in steps {
+            self.act(job, row, step, now).await?;
         }
         Ok(())
     }
@@ -124,49 +137,66 @@ impl Scheduler {
         }
     }
 
-    async fn consider(&mut self, job: Job, row: &JobRow) -> anyhow::Result<()> {
-        let now = self.ctx.clock.now_ms();
-        let died = row.held_until_ms > 0;
-        if row.held_until_ms > now {
-            return Ok(());
+    /// What is to be done about a job now, if anything.
+    fn decide(&self, job: &Job, row: &JobRow, now: i64) -> Option<Step> {
+        // whoever holds a job for longer than anybody does said so by a clock that was ahead
+        let held_max_ms = (self.held + APART_MAX).as_millis() as i64;
+        if row.held_until_ms > now && row.held_until_ms - now <= held_max_ms {
+            return None;
         }
+        let died = row.held_until_ms > 0;
         if died && row.attempts >= ATTEMPTS_MAX {
-            if clock_check::is_wrong(&self.ctx).await {
-                return Ok(());
-            }
-            tracing::error!(job = job.name, attempts = row.attempts, "each run took its process with it; skipped");
             let next =
                 if row.run_is_manual { row.due_at_ms } else { job.schedule.after(row.run_due_ms).unwrap_or(i64::MAX) };
-            return Ok(self.store.skip(row, next).await?);
-        }
-        let (due_ms, is_manual) = if row.is_asked {
-            (now, true)
-        } else if row.is_paused {
-            return Ok(());
-        } else if died {
-            (row.run_due_ms, row.run_is_manual)
-        } else {
-            match job.schedule.decide(job.missed, row.due_at_ms, now) {
-                Decision::Wait => return Ok(()),
-                Decision::Run(due) => (due, false),
-                Decision::Skip(next) => {
-                    // one that is wrong would put off what is due until its own time has come
-                    if clock_check::is_wrong(&self.ctx).await {
-                        return Ok(());
-                    }
-                    tracing::info!(job = job.name, "due times that were missed are skipped");
-                    return Ok(self.store.skip(row, next).await?);
-                }
-            }
-        };
-        // what is due, and what is too old to be kept, is said by the clock: not by one that is known to be wrong
-        if clock_check::is_wrong(&self.ctx).await {
-            return Ok(());
+            return Some(Step::GiveUp { next });
         }
         let attempts = if died { row.attempts + 1 } else { 1 };
-        let held_until_ms = now + self.held.as_millis() as i64;
-        let claim = Claim { due_ms, is_manual, attempts, now_ms: now, held_until_ms, node: &self.ctx.node };
-        let Some(fence) = self.store.claim(row, claim).await? else { return Ok(()) };
+        if row.is_asked {
+            return Some(Step::Begin { due_ms: now, is_manual: true, attempts });
+        }
+        if row.is_paused {
+            return None;
+        }
+        if died {
+            return Some(Step::Begin { due_ms: row.run_due_ms, is_manual: row.run_is_manual, attempts });
+        }
+        match job.schedule.decide(job.missed, row.due_at_ms, now) {
+            Decision::Wait => None,
+            Decision::Run(due_ms) => Some(Step::Begin { due_ms, is_manual: false, attempts }),
+            Decision::Skip(next) => Some(Step::Skip { next }),
+            Decision::SetBack(next) => Some(Step::SetBack { next }),
+        }
+    }
+
+    async fn act(&mut self, job: Job, row: &JobRow, step: Step, now: i64) -> anyhow::Result<()> {
+        let next = match step {
+            Step::Begin { due_ms, is_manual, attempts } => {
+                let held_until_ms = now + self.held.as_millis() as i64;
+                let claim = Claim { due_ms, is_manual, attempts, now_ms: now, held_until_ms, node: &self.ctx.node };
+                if let Some(fence) = self.store.claim(row, claim).await? {
+                    self.begin(job, row, fence, due_ms, is_manual);
+                }
+                return Ok(());
+            }
+            Step::GiveUp { next } => {
+                tracing::error!(job = job.name, attempts = row.attempts, "each run took its process with it; skipped");
+                next
+            }
+            Step::Skip { next } => {
+                tracing::info!(job = job.name, "due times that were missed are skipped");
+                next
+            }
+            Step::SetBack { next } => {
+                let due_at = from_ms(row.due_at_ms);
+                tracing::warn!(job = job.name, %due_at, "it was due later than its schedule says; a clock was ahead");
+                next
+            }
+        };
+        Ok(self.store.skip(row, next).await?)
+    }
+
+    /// Runs a job that was claimed.
+    fn begin(&mut self, job: Job, row: &JobRow, fence: Fence, due_ms: i64, is_manual: bool) {
         crash::at(job.name, "begun");
         self.running.insert(job.name);
         let run = Run { job: job.name, store: self.store.clone(), fence, due_ms, progress: row.progress.clone() };
@@ -176,7 +206,6 @@ impl Scheduler {
             runner.go().await;
             name
         });
-        Ok(())
     }
 
     /// Waits for what runs here.
@@ -186,6 +215,24 @@ impl Scheduler {
             self.done(done);
         }
     }
+}
+
+/// Whether the clock is known to be right. What is due, and what is too old to be kept, is not said by one that is wrong, nor by one of
+/// which nobody knows: it would also put off what is due until its own time has come.
+async fn has_the_time(ctx: &Ctx) -> bool {
+    ctx.clock_check.verdict().await == Verdict::Right
+}
+
+/// What is to be done about a job.
+enum Step {
+    /// It runs, for this due time.
+    Begin { due_ms: i64, is_manual: bool, attempts: i64 },
+    /// Each run of a due time took its process with it.
+    GiveUp { next: i64 },
+    /// What was due was missed, and is not made up for.
+    Skip { next: i64 },
+    /// It is due later than its schedule can say.
+    SetBack { next: i64 },
 }
 
 /// One run, in a task of its own.

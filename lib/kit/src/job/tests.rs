@@ -14,7 +14,7 @@ use super::store::{HISTORY_MAX, JobRow, RunRow, Store};
 use super::{Fence, Job, Missed, Run};
 use crate::Ctx;
 use crate::clock::{Clock, Random};
-use crate::clock_check;
+use crate::clock_check::ClockCheck;
 use crate::db::Db;
 use crate::testing::{Ground, Logged};
 
@@ -100,23 +100,51 @@ async fn nothing_is_due_by_a_clock_that_is_known_to_be_wrong() {
     let world = World::new().await;
     let runs = Arc::default();
     let mut scheduler = world.scheduler(counting(&runs));
-    let mut look = async |compared: &Ctx| {
-        clock_check::register(compared);
+    // the clock of these tests is far from that of NATS, and that of the machine is the same
+    let compared = |clock: &Clock| {
+        let ctx = &world.ground.ctx;
+        Arc::new(ClockCheck::new(clock.clone(), ctx.jetstream.clone(), ctx.redis.clone()))
+    };
+    let (wrong, right) = (compared(&world.clock), compared(&world.ground.ctx.clock));
+    let mut look = async |check: &Arc<ClockCheck>| {
+        scheduler.ctx.clock_check = check.clone();
         scheduler.look().await.unwrap();
         scheduler.finish().await;
     };
     let jobs = async || Store(world.db.clone()).jobs().await.unwrap().len();
-    // the clock of these tests is far from that of NATS, and that of the machine is the same
-    let (wrong, right) = (&world.ctx, &world.ground.ctx);
-    look(wrong).await;
+    look(&wrong).await;
     assert_eq!(jobs().await, 0, "nor does it say when something is due first");
-    look(right).await;
+    look(&right).await;
     assert_eq!(jobs().await, 1);
     world.clock.advance(MINUTE);
-    look(wrong).await;
+    look(&wrong).await;
     assert_eq!(runs.load(Ordering::Relaxed), 0);
-    look(right).await;
+    look(&right).await;
     assert_eq!(runs.load(Ordering::Relaxed), 1);
+}
+
+#[tokio::test]
+async fn what_a_clock_that_was_ahead_has_put_off_is_due_again_as_the_schedule_says() {
+    let world = World::new().await;
+    let runs = Arc::default();
+    let mut scheduler = world.scheduler(counting(&runs));
+    scheduler.look().await.unwrap();
+    let year_ms = 365 * 86_400_000_i64;
+    // it said when the job is due, or it was running the job when its process was gone
+    for (put_off, looks) in [("due_at_ms += $by", 2), ("held_until_ms = due_at_ms + $by", 1)] {
+        let before = runs.load(Ordering::Relaxed);
+        let statement = format!("UPDATE job:counting SET {put_off}");
+        world.db.execute(&statement, vars! { by: year_ms }).await.unwrap();
+        for _ in 0..looks {
+            scheduler.look().await.unwrap();
+            scheduler.finish().await;
+            world.clock.advance(MINUTE);
+        }
+        assert_eq!(runs.load(Ordering::Relaxed), before + 1, "{put_off}");
+        let row = world.row("counting").await;
+        let due_in_ms = row.due_at_ms - world.clock.now_ms();
+        assert!(due_in_ms <= 60_000 && row.held_until_ms == 0, "{put_off}: {row:?}");
+    }
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
