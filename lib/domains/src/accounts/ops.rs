@@ -69,6 +69,10 @@ impl Accounts {
     }
 
     pub async fn update(&self, account: AccountId, change: UpdateProfile) -> Result<Account, Failure> {
+        if change.handle.is_some() {
+            // one that rests would be free, and one that is given up would rest for another time
+            self.ctx.clock_check.refuse_if_wrong().await?;
+        }
         let handle = match change.handle.as_deref() {
             None => None,
             Some("") => Some(None),

@@ -59,6 +59,7 @@ impl Auth {
                 return Err(Failure::new(ErrorCode::Malformed, format!("{name} must be 1 to {max}")));
             }
         }
+        self.ctx.clock_check.refuse_if_wrong().await?;
         let now_ms = self.ctx.clock.now_ms();
         let expires_at_ms = now_ms + (expires_after_s * 1_000) as i64;
         let codes: Vec<Code> = (0..count).map(|_| Code(self.ctx.random.alphanumeric(LENGTH))).collect();

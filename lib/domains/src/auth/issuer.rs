@@ -51,6 +51,8 @@ impl Issuer {
 
     /// `address`: where it comes from.
     pub async fn sign_in(&self, mut request: SignIn, address: &str) -> Result<Tokens, Failure> {
+        // how old an account is, and until when a session or an invite lasts, would be wrong everywhere
+        self.auth.ctx.clock_check.refuse_if_wrong().await?;
         let (message, signer) = self.auth.check_message(&mut request.signed).await?;
         let Some(Resource::Device { registration_id, identity_key }) = message.resource() else {
             return Err(Failure::new(

@@ -41,6 +41,8 @@ impl Auth {
     }
 
     pub async fn link(&self, account: AccountId, mut link: WalletLink) -> Result<Wallets, Failure> {
+        // what was signed long ago, or for later, would count
+        self.ctx.clock_check.refuse_if_wrong().await?;
         let (approval, approver) = self.check_message(&mut link.approval).await?;
         let (consent, newcomer) = self.check_message(&mut link.consent).await?;
         let wallets = self.wallets(account).await?;

@@ -209,6 +209,8 @@ async fn silent_devices_and_empty_pools_are_found() {
     store.register(mine, row(mine, 1, 100), 10).await.unwrap();
     store.register(mine, row(mine, 2, 200), 10).await.unwrap();
     store.seen(mine, device(2), 1_000).await.unwrap();
+    // by a clock that is behind
+    store.seen(mine, device(2), 100).await.unwrap();
     let idle = store.idle_since(500, 10).await.unwrap();
     assert_eq!(idle.iter().map(DeviceRow::number).collect::<Vec<_>>(), [device(1)]);
     let low = async |after: &LowDevice| {

@@ -331,7 +331,9 @@ impl Store {
     /// Notes when a device was heard of.
     pub async fn seen(&self, account: AccountId, device: DeviceId, now_ms: i64) -> Result<(), DbError> {
         let id = device_id(account, device);
-        self.db.execute("UPDATE $id SET last_seen_at_ms = $now", vars! { id: id, now: now_ms }).await
+        // never sooner: a process whose clock is behind would have it removed as idle
+        let statement = "UPDATE $id SET last_seen_at_ms = math::max([last_seen_at_ms, $now])";
+        self.db.execute(statement, vars! { id: id, now: now_ms }).await
     }
 
     /// Devices that were not heard of since a moment, up to a bound.
