@@ -4,7 +4,10 @@ use std::time::Duration;
 
 use nepto_kit::job::Job;
 
-use super::ops::Keys;
+use super::ops::{Keys, Retired};
+
+/// Idle devices that one run removes. Each is somebody's, and is not brought back.
+const IDLE_REMOVED_MAX: usize = 100;
 
 pub fn jobs(keys: &Keys) -> Vec<Job> {
     let (low, idle, removed) = (keys.clone(), keys.clone(), keys.clone());
@@ -16,7 +19,11 @@ pub fn jobs(keys: &Keys) -> Vec<Job> {
         Job::every("idle-device-retirement", Duration::from_secs(3_600)).within(Duration::from_secs(60)).run(
             move |_| {
                 let keys = idle.clone();
-                async move { Ok(format!("{} idle devices removed", keys.retire_idle().await?)) }
+                async move {
+                    let Retired { removed, are_left } = keys.retire_idle(IDLE_REMOVED_MAX).await?;
+                    let left = if are_left { ", more are left for the next run" } else { "" };
+                    Ok(format!("{removed} idle devices removed{left}"))
+                }
             },
         ),
         Job::every("removed-device-expiry", Duration::from_secs(3_600)).within(Duration::from_secs(60)).run(

@@ -36,6 +36,15 @@ const IDLE_AFTER: Duration = Duration::from_secs(180 * 86_400);
 /// Removed devices in a directory.
 const REMOVED_SHOWN_MAX: i64 = 20;
 
+/// What became of devices that were not heard of.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Retired {
+    /// Those that were removed.
+    pub removed: usize,
+    /// Whether there are more.
+    pub are_left: bool,
+}
+
 /// The use-cases of the domain.
 #[derive(Clone)]
 pub struct Keys {
@@ -332,15 +341,24 @@ impl Keys {
         }
     }
 
-    /// Removes devices that were not heard of for half a year; a bounded number.
-    pub async fn retire_idle(&self) -> Result<usize, Failure> {
-        const BATCH: i64 = 200;
+    /// Removes devices that were not heard of for half a year, so many and no more: many at once may be a time that was wrong, and
+    /// whoever reads that some are left has hours to look.
+    pub async fn retire_idle(&self, max: usize) -> Result<Retired, Failure> {
         let before_ms = self.ctx.clock.now_ms() - IDLE_AFTER.as_millis() as i64;
-        let rows = self.store.idle_since(before_ms, BATCH).await?;
+        let mut rows = self.store.idle_since(before_ms, max as i64 + 1).await?;
+        let are_left = rows.len() > max;
+        rows.truncate(max);
         for row in &rows {
             self.remove(row.account(), row.number(), None).await?;
         }
-        Ok(rows.len())
+        if are_left {
+            metrics::counter!("nepto_idle_devices_left_total").increment(1);
+            tracing::warn!(
+                removed = rows.len(),
+                "more devices are idle than one run removes; `nepto admin jobs pause` keeps the others"
+            );
+        }
+        Ok(Retired { removed: rows.len(), are_left })
     }
 
     /// Forgets removed devices when nothing of them can be on its way any more; a bounded number.

@@ -5,18 +5,23 @@ use std::collections::BTreeSet;
 use futures_util::future::join_all;
 use nepto_kit::clock::{Clock, Random};
 use nepto_kit::db::{DbError, vars};
+use nepto_kit::domain::Parts;
 use nepto_kit::outbox::Row;
+use nepto_kit::service::Service;
 use nepto_proto::api::keys::{
     DeviceSetup, EcPrekey, KeyCount, KeyStock, SignedPrekey, UploadKeys, one_time_tag, sum_of_tags,
 };
 use nepto_proto::certificate::SignedMessage;
 use nepto_proto::event::DeviceRemoved;
 use nepto_proto::limits::ONE_TIME_PREKEYS_LOW;
+use nepto_proto::svc::auth::EndSessions;
 use nepto_proto::svc::keys::RegisterDevice;
 use nepto_proto::{AccountId, DeviceId, ErrorCode};
+use nepto_testkit::{Nats, Redis, eventually, seconds};
 
+use super::ops::{Keys, Retired};
 use super::store::{DeviceRow, LowDevice, Store};
-use crate::testing::{account, database, no_redis};
+use crate::testing::{account, connected, database, no_redis};
 
 async fn store() -> Store {
     Store::new(database(super::domain()).await, no_redis())
@@ -226,6 +231,25 @@ async fn silent_devices_and_empty_pools_are_found() {
     store.upload(mine, device(2), &upload(1..enough), 100).await.unwrap();
     assert_eq!(low(&LowDevice::default()).await.unwrap().0, device(2), "one too few");
     assert!(low(&after).await.unwrap().0 == device(2));
+}
+
+#[tokio::test]
+async fn one_run_removes_so_many_idle_devices_and_says_that_there_are_more() {
+    let (nats, redis) = tokio::try_join!(Nats::start(), Redis::start()).unwrap();
+    let ctx = connected(&nats, &redis, |_| {}).await;
+    let parts = Parts::new(&ctx, database(super::domain()).await);
+    let (keys, store) = (Keys::new(&parts).unwrap(), Store::new(parts.db().unwrap().clone(), ctx.redis.clone()));
+    let nobodys = EndSessions { account: account(9), device: device(1) };
+    tokio::spawn(Service::new(|_: EndSessions| async { Ok(0) }).serve(ctx.clone()));
+    eventually(seconds(5), async || Ok(ctx.call(&nobodys).await.is_ok())).await.unwrap();
+    for number in 1..=3 {
+        store.register(account(number), row(account(number), number as u8, 100), 10).await.unwrap();
+    }
+    store.register(account(4), row(account(4), 4, 100), 10).await.unwrap();
+    store.seen(account(4), device(1), ctx.clock.now_ms()).await.unwrap();
+    assert_eq!(keys.retire_idle(2).await.unwrap(), Retired { removed: 2, are_left: true });
+    assert_eq!(keys.retire_idle(2).await.unwrap(), Retired { removed: 1, are_left: false });
+    assert_eq!(store.devices(account(4)).await.unwrap().len(), 1, "it was heard of");
 }
 
 #[tokio::test]
