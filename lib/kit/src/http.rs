@@ -243,13 +243,22 @@ pub fn public(ctx: &Ctx, routes: Router) -> Router {
         .layer(middleware::from_fn_with_state(gate, gate::observe))
 }
 
-/// What strangers learn of readiness: yes or no. A load balancer needs no more.
+/// What strangers learn of readiness: yes or no. A load balancer needs less: whether another process would do better than this one.
+/// What all of them need and lack is no reason to leave, and would cut everybody off at once.
 fn public_health(ctx: Ctx) -> Router {
-    let ready = |State(ctx): State<Ctx>| async move {
-        let ready = readiness(&ctx).await.ready;
-        (status(ready), Json(serde_json::json!({ "ready": ready })))
+    let ready = |State(ctx): State<Ctx>| async move { yes_or_no(readiness(&ctx).await.ready) };
+    let rotation = |State(ctx): State<Ctx>| async move {
+        yes_or_no(!ctx.stop.is_cancelled() && !ctx.clock_check.is_wrong().await)
     };
-    Router::new().route("/healthz", get(|| async { "ok" })).route("/readyz", get(ready)).with_state(ctx)
+    Router::new()
+        .route("/healthz", get(|| async { "ok" }))
+        .route("/readyz", get(ready))
+        .route("/readyz/rotation", get(rotation))
+        .with_state(ctx)
+}
+
+fn yes_or_no(ready: bool) -> impl IntoResponse {
+    (status(ready), Json(serde_json::json!({ "ready": ready })))
 }
 
 /// The same with every check and what is wrong with it.

@@ -6,6 +6,7 @@ use anyhow::{Context, Result};
 use async_nats::jetstream::consumer::Info;
 use futures_util::TryStreamExt;
 use nepto_proto::ErrorCode;
+use nepto_proto::api::accounts::UpdateProfile;
 use nepto_sdk::{Client, Env, LoginOptions, SdkError, Wallet};
 use nepto_testkit::{Launch, Port, Process, Settings, Stack, eventually, folder, program, seconds};
 use serde_json::Value;
@@ -74,6 +75,11 @@ impl Off {
             .filter_map(|check| Some((check["name"].as_str()?.to_owned(), check["error"].as_str()?.to_owned())));
         Ok(failed.collect())
     }
+}
+
+/// Whether a load balancer should send people there.
+async fn is_in_rotation(public: std::net::SocketAddr) -> bool {
+    crate::http::get(format!("http://{public}/readyz/rotation")).await.unwrap().status().is_success()
 }
 
 /// Somebody new, or why not.
@@ -162,4 +168,46 @@ async fn a_server_whose_clock_is_off_goes_on_for_who_is_signed_in_and_makes_no_b
         bob.hears_text(&format!("after {by_s}")).await.unwrap();
         sign_up(&stack).await.unwrap();
     }
+}
+
+#[tokio::test]
+async fn nothing_that_lasts_is_made_by_a_clock_that_is_known_to_be_wrong() {
+    let stack = Stack::builder().unlimited().split(1).await.unwrap();
+    let alice = Person::join(&stack).await.unwrap();
+    stack.api.term().await.unwrap();
+    // near enough for a sign-in message
+    let off = Off::start(&stack, "api", stack.api.address(), 60).await.unwrap();
+    says_whose_clock(&off, 60).await;
+    assert!(!is_in_rotation(stack.api.address()).await);
+    let is_refused = |error: SdkError| {
+        assert_eq!(error.code(), Some(ErrorCode::Unavailable), "{error}");
+        assert!(error.to_string().contains("the clock of this server is wrong"), "{error}");
+    };
+    is_refused(sign_up(&stack).await.err().expect("refused"));
+    let takes = UpdateProfile { handle: Some("alice".to_owned()), ..UpdateProfile::default() };
+    is_refused(alice.client.http().update_profile(&takes).await.unwrap_err());
+    // what does not depend on the time goes on
+    let named = UpdateProfile { display_name: Some("Alice".to_owned()), ..UpdateProfile::default() };
+    alice.client.http().update_profile(&named).await.unwrap();
+    drop(off);
+    stack.api.restart().await.unwrap();
+    alice.client.http().update_profile(&takes).await.unwrap();
+    sign_up(&stack).await.unwrap();
+}
+
+#[tokio::test]
+async fn an_api_whose_clock_is_ahead_leaves_people_at_the_other_one_alone() {
+    let stack = Stack::builder().unlimited().split(1).await.unwrap();
+    let port = Port::reserve().unwrap();
+    let off = Off::start(&stack, "api", port.address(), 6).await.unwrap();
+    says_whose_clock(&off, 6).await;
+    assert!(!is_in_rotation(port.address()).await, "nobody new comes to it");
+    for well in [stack.api.address(), stack.gateways[0].address()] {
+        assert!(is_in_rotation(well).await);
+    }
+    // half of the questions that these make go to it
+    for _ in 0..5 {
+        sign_up(&stack).await.unwrap();
+    }
+    drop(off);
 }
