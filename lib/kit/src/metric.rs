@@ -127,7 +127,7 @@ pub const OWN: &[Metric] = &[
     Metric::counter(
         "nepto_service_expired_total",
         &["domain", "operation"],
-        "questions that waited so long that whoever asked has left; they are not begun. A growing number is overload, or a clock of one machine that is seconds ahead",
+        "questions that waited so long that whoever asked has left; they are not begun. A growing number is overload",
     ),
     Metric::counter(
         "nepto_rate_limited_total",
