@@ -70,6 +70,20 @@ uuid_id!(
     "a client_msg_id"
 );
 
+impl AccountId {
+    /// The half of it that was drawn at random: it tells accounts apart where 16 bytes are too many to keep. Nobody chooses the id
+    /// of an account.
+    pub fn random_half(self) -> [u8; 8] {
+        self.0.as_u64_pair().1.to_be_bytes()
+    }
+
+    /// When the account was made, in milliseconds since 1970: the other half of a UUIDv7 says so.
+    pub fn made_at_ms(self) -> Option<i64> {
+        let (s, ns) = self.0.get_timestamp()?.to_unix();
+        Some(s.saturating_mul(1_000).saturating_add(u64::from(ns) / 1_000_000).cast_signed())
+    }
+}
+
 /// A device of an account, 1 to 127 (the range of Signal's device ids).
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 #[serde(try_from = "u32", into = "u32")]

@@ -226,7 +226,8 @@ impl Store {
     }
 
     /// Puts into Redis how one stands with the other, unless something newer stands there. What is not settled is put there
-    /// as well, as a word that says to ask: an answer of before that was slower must not come after it.
+    /// as well, as a word that says to ask: an answer of before that was slower must not come after it. Where the two have never
+    /// decided anything there was none before, and whoever names strangers puts nothing there.
     pub async fn cache(
         &self,
         from: AccountId,
@@ -234,6 +235,9 @@ impl Store {
         standing: Standing,
         known: &Known,
     ) -> redis::RedisResult<()> {
+        if known.revision() == 0 && !standing.settled {
+            return Ok(());
+        }
         PUT_STANDING
             .key(Verdict::cache_key(from, to))
             .arg(standing.cached())

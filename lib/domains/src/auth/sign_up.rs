@@ -57,6 +57,7 @@ impl Gate {
         .map(|(kind, max, window, subject)| Cost {
             limit: Limit { kind, max, window },
             subject: subject.to_owned(),
+            member: None,
             amount: 1,
             refundable: true,
         });

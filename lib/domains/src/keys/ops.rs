@@ -203,7 +203,8 @@ impl Keys {
             Limit { kind: "bundles", max: limits.bundles_per_pair_per_10_minutes, window: Duration::from_secs(600) };
         // first, so that ids of nobody leave nothing in Redis
         let wallets = self.wallets(target).await?;
-        per_pair.take(&self.ctx.redis, &self.ctx.clock, &format!("{caller}:{target}"), 1).await?;
+        let member = Some(target.random_half().to_vec());
+        per_pair.take_of(&self.ctx.redis, &self.ctx.clock, &caller.to_string(), member, 1).await?;
         let devices = match devices {
             Some(devices) => devices,
             None => self.store.list(target).await?.devices.into_iter().map(|(device, _)| device).collect(),
@@ -271,7 +272,8 @@ impl Keys {
         let of_caller = Limit { kind, max, window: Duration::from_secs(86_400) };
         let mut shares = vec![Cost {
             limit: of_caller,
-            subject: format!("{caller}:{target}:{device}"),
+            subject: caller.to_string(),
+            member: Some([&target.random_half()[..], &[device.get()]].concat()),
             amount: 1,
             refundable: true,
         }];
@@ -282,6 +284,7 @@ impl Keys {
             shares.push(Cost {
                 limit: of_strangers,
                 subject: format!("{target}:{device}"),
+                member: None,
                 amount: 1,
                 refundable: true,
             });

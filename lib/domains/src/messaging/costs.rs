@@ -38,32 +38,35 @@ pub struct Parties {
     pub to: AccountId,
     sender_key: String,
     to_key: String,
-    pair_key: String,
 }
 
 impl Parties {
     pub fn new(sender: AccountId, to: AccountId) -> Self {
-        let (sender_key, to_key) = (sender.to_string(), to.to_string());
-        let pair_key = [&*sender_key, ":", &to_key].concat();
-        Self { sender, to, sender_key, to_key, pair_key }
+        Self { sender, to, sender_key: sender.to_string(), to_key: to.to_string() }
+    }
+
+    /// The recipient, as one of those for each of whom the sender has an allowance.
+    fn member(&self) -> Vec<u8> {
+        self.to.random_half().to_vec()
     }
 }
 
 /// What any message counts of its sender's minute, whatever becomes of it.
 pub fn of_minute(limits: &Limits, parties: &Parties) -> [Cost; 2] {
-    let cost = |kind, max, subject: &String| {
+    let cost = |kind, max, member| {
         let limit = Limit { kind, max, window: MINUTE };
-        Cost { limit, subject: subject.clone(), amount: 1, refundable: false }
+        Cost { limit, subject: parties.sender_key.clone(), member, amount: 1, refundable: false }
     };
     [
-        cost("sends", limits.sends_per_account_per_minute, &parties.sender_key),
-        cost("sends_to", limits.sends_per_pair_per_minute, &parties.pair_key),
+        cost("sends", limits.sends_per_account_per_minute, None),
+        cost("sends_to", limits.sends_per_pair_per_minute, Some(parties.member())),
     ]
 }
 
 /// What a message costs its sender. Receipts, which are for the recipient's devices only, have half as much for themselves:
-/// clients send them by themselves, and whoever makes a client send many must not keep its owner from writing.
-pub fn of_sender(config: &Mailbox, parties: &Parties, is_new: bool, send: &SendDm) -> [Cost; 2] {
+/// clients send them by themselves, and whoever makes a client send many must not keep its owner from writing. What the sender has
+/// for one other is not counted where all that it has is less, as that of a new account is: it would never be used up.
+pub fn of_sender(config: &Mailbox, parties: &Parties, is_new: bool, send: &SendDm) -> Vec<Cost> {
     let max = match is_new {
         true => config.bytes_per_new_account_per_day,
         false => config.bytes_per_account_per_day,
@@ -74,21 +77,22 @@ pub fn of_sender(config: &Mailbox, parties: &Parties, is_new: bool, send: &SendD
     };
     let to_recipient = bytes_to_recipient(&send.to_devices);
     let all = to_recipient + bytes(&send.own_devices);
-    let cost = |kind, max, subject: &String, amount| {
-        let limit = Limit { kind, max, window: DAY };
-        Cost { limit, subject: subject.clone(), amount, refundable: true }
+    let cost = |kind, max, member, amount| {
+        let limit = Limit { kind, max: max / part, window: DAY };
+        Cost { limit, subject: parties.sender_key.clone(), member, amount, refundable: true }
     };
-    [
-        cost(of, max / part, &parties.sender_key, all),
-        cost(of_pair, config.bytes_per_pair_per_day / part, &parties.pair_key, to_recipient),
-    ]
+    let mut costs = vec![cost(of, max, None, all)];
+    if config.bytes_per_pair_per_day < max {
+        costs.push(cost(of_pair, config.bytes_per_pair_per_day, Some(parties.member()), to_recipient));
+    }
+    costs
 }
 
 /// What it costs of that which all whom the recipient has accepted may send to them.
 pub fn of_recipient(config: &Mailbox, parties: &Parties, send: &SendDm) -> Cost {
     let limit = Limit { kind: "bytes_to", max: config.bytes_per_recipient_per_day, window: DAY };
     let amount = bytes_to_recipient(&send.to_devices);
-    Cost { limit, subject: parties.to_key.clone(), amount, refundable: true }
+    Cost { limit, subject: parties.to_key.clone(), member: None, amount, refundable: true }
 }
 
 /// Bytes that a message takes of its recipient's mailboxes.
@@ -123,12 +127,8 @@ pub fn is_new(config: &Mailbox, clock: &Clock, account: AccountId) -> bool {
     is_younger(account, clock.now_ms(), Duration::from_secs(config.new_account_for_s))
 }
 
-/// Account ids are UUIDs of version 7: they say when they were made.
 fn is_younger(account: AccountId, now_ms: i64, than: Duration) -> bool {
-    let made_at_ms = account.uuid().get_timestamp().map(|made| {
-        let (s, ns) = made.to_unix();
-        s.saturating_mul(1_000).saturating_add(u64::from(ns) / 1_000_000).cast_signed()
-    });
+    let made_at_ms = account.made_at_ms();
     made_at_ms.is_some_and(|made_at_ms| i128::from(now_ms) - i128::from(made_at_ms) < than.as_millis().cast_signed())
 }
 

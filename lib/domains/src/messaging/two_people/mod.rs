@@ -33,7 +33,7 @@ use redis::AsyncCommands;
 use self::model::{Act, Outcome, Person, REQUESTS_MAX, happens};
 use super::config::{Limits, Mailbox};
 use super::costs::Parties;
-use super::requests;
+use super::requests::{self, Counted};
 use super::send::{self, Refusal};
 use crate::accounts::{Accounts, writing_key};
 use crate::testing::{account, connected, database};
@@ -44,6 +44,8 @@ const STEPS_MAX: usize = 6;
 const STATES_AT_ONCE: usize = 2;
 /// Counters that nobody fills in so few steps.
 const OUT_OF_REACH: [&str; 3] = ["limit:sends:", "limit:sends_to:", "limit:new_contacts:"];
+/// What is copied by itself, because it has the other's id in it.
+const REQUESTS: [&str; 2] = ["limit:requested:", "limit:request_ids"];
 
 type Step = (usize, Act);
 /// A state: each person with what Redis remembers of their standing. Whose is whose does not matter.
@@ -101,7 +103,12 @@ impl World {
         let accounts: Vec<[AccountId; 2]> = forks.iter().map(|fork| fork.accounts).collect();
         self.accounts.copy_two(reached.accounts, &accounts).await;
         let mut restore = redis::pipe();
+        let [one, other] = reached.accounts;
+        let requests = [Counted::of(&self.ctx, one, other).await, Counted::of(&self.ctx, other, one).await];
         for fork in &forks {
+            let [one, other] = fork.accounts;
+            requests[0].copy(&mut restore, one, other);
+            requests[1].copy(&mut restore, other, one);
             for (account, list) in fork.accounts.into_iter().zip(&reached.lists) {
                 self.lists.lock().unwrap().insert(account, list.clone());
             }
@@ -273,13 +280,18 @@ impl Pair<'_> {
         self.world.lists.lock().unwrap().insert(of, list);
     }
 
-    /// Everything that Redis knows of the two: what lasts, and what it knows for minutes or less.
-    fn remembered(&self) -> [String; 8] {
+    /// Everything that Redis knows of the two, but for their requests: what lasts, and what it knows for minutes or less.
+    fn remembered(&self) -> [String; 6] {
+        let [a, b] = self.accounts.map(DeviceList::cache_key);
+        let [c, d, e, f] = self.brief();
+        [a, b, c, d, e, f]
+    }
+
+    fn requests(&self) -> [String; 4] {
         let [one, other] = self.accounts;
-        let lasting = |from, to| [DeviceList::cache_key(from), requests::key(from, to)];
-        let ([a, b], [c, d]) = (lasting(one, other), lasting(other, one));
-        let [e, f, g, h] = self.brief();
-        [a, b, c, d, e, f, g, h]
+        let of = |from, to| [requests::people_key(from, to), requests::messages_key(from)];
+        let ([a, b], [c, d]) = (of(one, other), of(other, one));
+        [a, b, c, d]
     }
 
     fn brief(&self) -> [String; 4] {
@@ -290,6 +302,7 @@ impl Pair<'_> {
     }
 
     async fn flush(&self) -> Outcome {
+        self.forget(&self.requests()).await;
         self.forget(&self.remembered()).await
     }
 
@@ -407,6 +420,6 @@ async fn whatever_two_people_do_in_six_steps_the_law_holds() {
     // what would not be copied: the limits of a minute and of a day, which are out of reach here
     let copied: BTreeSet<String> = world.strangers().remembered().iter().map(|key| kind_of(key)).collect();
     let others: Vec<String> = world.kinds_of_keys().await.difference(&copied).cloned().collect();
-    let is_out_of_reach = |kind: &String| OUT_OF_REACH.iter().any(|limit| kind.starts_with(limit));
-    assert!(others.iter().all(is_out_of_reach), "these keys are not copied: {others:?}");
+    let is_known = |kind: &String| OUT_OF_REACH.iter().chain(&REQUESTS).any(|known| kind.starts_with(known));
+    assert!(others.iter().all(is_known), "these keys are not copied: {others:?}");
 }
