@@ -4,6 +4,7 @@
 //! - a handle belongs to one account, and so does what looks like it; one that was given up rests before it moves;
 //! - writing to somebody means accepting their answers; being written to means nothing until one accepts;
 //! - only what was stored is writing: what was refused makes nobody known to anybody;
+//! - a list of contacts grows by what its owner decides; of strangers it has so many, for so long, and a new one is always taken;
 //! - whoever one comes to know by one's own doing, by writing or by deciding, is a new contact, so many of which a day has;
 //! - a block holds in both directions: who blocked can't write either, and learns why.
 

@@ -1,5 +1,8 @@
 //! Consent and names. Pure rules.
 
+use std::time::Duration;
+
+use nepto_proto::AccountId;
 use nepto_proto::limits::NAME_CHARS_MAX;
 
 use crate::text::is_plain;
@@ -7,6 +10,21 @@ use crate::text::is_plain;
 /// A display name: up to 64 characters on one line, all of which show, and none that turn the direction of writing around.
 pub fn display_name_fits(name: &str) -> bool {
     name.chars().count() <= NAME_CHARS_MAX && is_plain(name)
+}
+
+/// People who wrote to somebody and wait for a decision. Past it, who writes takes the place of another one: a flood keeps
+/// nobody out.
+pub const OPEN_REQUESTS_MAX: i64 = 200;
+/// They wait for so long.
+pub const OPEN_REQUEST_FOR: Duration = Duration::from_secs(30 * 86_400);
+/// An account is young for so long.
+const YOUNG_FOR: Duration = Duration::from_secs(86_400);
+
+/// Which requests go first where there is no room for one more: those of accounts that were young when they wrote, because a flood
+/// comes from such, and of the same rank the oldest.
+pub fn rank(from: AccountId, now_ms: i64) -> i64 {
+    let age_ms = from.made_at_ms().map(|made_at_ms| now_ms.saturating_sub(made_at_ms));
+    i64::from(age_ms.is_none_or(|age_ms| age_ms >= YOUNG_FOR.as_millis() as i64))
 }
 
 #[cfg(test)]

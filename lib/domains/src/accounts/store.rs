@@ -5,7 +5,7 @@ mod handles;
 use std::sync::LazyLock;
 use std::time::Duration;
 
-use nepto_kit::db::{Db, DbError, Id, Migration, RecordId, Table, Text, vars};
+use nepto_kit::db::{Db, DbError, Id, Migration, Portions, RecordId, Table, Text, vars};
 use nepto_kit::redis::Redis;
 use nepto_proto::AccountId;
 use nepto_proto::api::accounts::Consent;
@@ -13,9 +13,10 @@ use redis::{AsyncCommands, Script};
 use surrealdb::types::{SurrealValue, Value, array};
 
 pub use self::handles::{Change, NewHandle, Profile};
+use super::model::{OPEN_REQUEST_FOR, OPEN_REQUESTS_MAX, rank};
 use nepto_proto::svc::accounts::{Standing, Verdict};
 
-pub const SCHEMA: &[Migration] = &[PROFILES, handles::LIKENESSES, handles::D_IS_LIKE_CL];
+pub const SCHEMA: &[Migration] = &[PROFILES, handles::LIKENESSES, handles::D_IS_LIKE_CL, OPEN_REQUESTS];
 
 const PROFILES: Migration = Migration {
     number: 1,
@@ -36,6 +37,26 @@ const PROFILES: Migration = Migration {
         DEFINE FIELD IF NOT EXISTS revision ON pair TYPE int;
     ",
     rows: &[],
+    compatible_from: None,
+};
+
+/// Requests from before count as those of accounts that were not young.
+const OPEN_REQUESTS: Migration = Migration {
+    number: 5,
+    statements: "
+        -- open_request:[owner, rank, since, other]: the contacts of an owner that others made, in the order in which they go
+        DEFINE TABLE IF NOT EXISTS open_request SCHEMAFULL;
+        -- none of what the owner decided
+        DEFINE FIELD IF NOT EXISTS rank ON contact TYPE option<int>;
+    ",
+    rows: &[Portions {
+        table: "contact",
+        change: "FOR $row IN (SELECT id, since_ms FROM $rows WHERE consent = 'requested' AND rank = NONE) {
+            LET $key = record::id($row.id);
+            UPSERT type::record('open_request', [$key[0], 1, $row.since_ms, $key[1]]) RETURN NONE;
+            UPDATE $row.id SET rank = 1 RETURN NONE;
+        }",
+    }],
     compatible_from: None,
 };
 
@@ -145,7 +166,8 @@ impl Store {
     }
 
     /// Notes that one wrote to the other: the sender accepts answers, the recipient has something to decide about. A block
-    /// on either side changes nothing.
+    /// on either side changes nothing. What waits for a decision too long goes, and where too much does, what ranks first; what the
+    /// recipient decided stays.
     pub async fn meet(&self, from: AccountId, to: AccountId, now_ms: i64) -> Result<Known, DbError> {
         self.db
             .run(
@@ -156,8 +178,28 @@ impl Store {
                     IF $sender = 'blocked' OR $recipient = 'blocked' OR ($sender = 'accepted' AND $recipient) {
                         RETURN { revision: $revision, one: $sender, other: $recipient };
                     };
-                    IF $sender != 'accepted' { UPSERT $outgoing SET consent = 'accepted', since_ms = $now };
-                    IF !$recipient { CREATE $incoming SET consent = 'requested', since_ms = $now };
+                    IF $sender != 'accepted' {
+                        LET $asked = (SELECT rank, since_ms FROM ONLY $outgoing);
+                        IF $asked.rank != NONE {
+                            DELETE type::record('open_request', [$from, $asked.rank, $asked.since_ms, $to]) RETURN NONE;
+                        };
+                        UPSERT $outgoing SET consent = 'accepted', since_ms = $now, rank = NONE;
+                    };
+                    IF !$recipient {
+                        LET $open = (SELECT VALUE id FROM type::record('open_request', [$to]..[$to, []])
+                            WHERE record::id(id)[2] >= $before);
+                        LET $old = (SELECT VALUE id FROM type::record('open_request', [$to]..[$to, []])
+                            WHERE record::id(id)[2] < $before);
+                        LET $surplus = IF array::len($open) < $max { [] }
+                            ELSE { array::slice($open, 0, array::len($open) - $max + 1) };
+                        LET $gone = array::concat($old, $surplus);
+                        LET $dropped = (SELECT VALUE type::record('contact', [record::id(id)[0], record::id(id)[3]])
+                            FROM $gone);
+                        DELETE $dropped WHERE consent = 'requested' RETURN NONE;
+                        DELETE $gone RETURN NONE;
+                        UPSERT type::record('open_request', [$to, $rank, $now, $from]) RETURN NONE;
+                        CREATE $incoming SET consent = 'requested', since_ms = $now, rank = $rank;
+                    };
                     UPSERT $pair SET revision = $revision + 1;
                     RETURN { revision: $revision + 1, one: 'accepted', other: $recipient ?? 'requested' };
                 }",
@@ -165,6 +207,11 @@ impl Store {
                     outgoing: contact_id(from, to),
                     incoming: contact_id(to, from),
                     pair: pair_id(from, to),
+                    from: from.to_string(),
+                    to: to.to_string(),
+                    rank: rank(from, now_ms),
+                    max: OPEN_REQUESTS_MAX,
+                    before: now_ms - OPEN_REQUEST_FOR.as_millis() as i64,
                     now: now_ms,
                 },
             )
@@ -182,7 +229,11 @@ impl Store {
         self.db
             .run(
                 "{
-                    UPSERT $outgoing SET consent = $consent, since_ms = $now;
+                    LET $asked = (SELECT rank, since_ms FROM ONLY $outgoing);
+                    IF $asked.rank != NONE {
+                        DELETE type::record('open_request', [$owner, $asked.rank, $asked.since_ms, $who]) RETURN NONE;
+                    };
+                    UPSERT $outgoing SET consent = $consent, since_ms = $now, rank = NONE;
                     LET $other = (SELECT VALUE consent FROM ONLY $incoming);
                     LET $revision = ((SELECT VALUE revision FROM ONLY $pair) ?? 0) + 1;
                     UPSERT $pair SET revision = $revision;
@@ -192,6 +243,8 @@ impl Store {
                     outgoing: contact_id(owner, other),
                     incoming: contact_id(other, owner),
                     pair: pair_id(owner, other),
+                    owner: owner.to_string(),
+                    who: other.to_string(),
                     consent: Text(consent),
                     now: now_ms,
                 },
@@ -210,7 +263,8 @@ impl Store {
         let rows: Vec<ContactRow> = self
             .db
             .rows(
-                "SELECT * FROM type::record('contact', [$owner, $after]>..[$owner, []]) LIMIT $limit",
+                "SELECT id, consent, since_ms FROM type::record('contact', [$owner, $after]>..[$owner, []])
+                    LIMIT $limit",
                 vars! { owner: owner.to_string(), after: after, limit: limit as i64 },
             )
             .await?;
@@ -293,7 +347,7 @@ impl Store {
         let both = |[one, other]: [AccountId; 2]| [(one, other), (other, one)];
         let ids: Vec<RecordId> =
             twos.iter().flat_map(|two| both(*two)).map(|(owner, other)| contact_id(owner, other)).collect();
-        let rows: Vec<ContactRow> = self.db.rows("SELECT * FROM $ids", vars! { ids: ids }).await?;
+        let rows: Vec<ContactRow> = self.db.rows("SELECT id, consent, since_ms FROM $ids", vars! { ids: ids }).await?;
         let consents: std::collections::HashMap<_, _> = rows
             .into_iter()
             .map(|ContactRow { id: Id((Text(owner), Text(other))), consent: Text(consent), .. }| {

@@ -1,10 +1,15 @@
 //! The rules that rows of contacts keep.
 
+use std::collections::HashMap;
+
 use nepto_kit::db::{Db, DbError, vars};
+use nepto_kit::domain::Domain;
+use nepto_proto::AccountId;
 use nepto_proto::api::accounts::Consent;
 use nepto_proto::svc::accounts::Verdict;
 
-use super::store::{Known, Store};
+use super::model::{OPEN_REQUEST_FOR, OPEN_REQUESTS_MAX};
+use super::store::{Known, SCHEMA, Store};
 use crate::testing::{account, database, no_redis};
 
 async fn store() -> Store {
@@ -113,4 +118,89 @@ async fn a_row_that_cant_be_read_is_an_error_with_its_id() {
     spoil(&db, "DELETE type::record('contact', [$alice, $bob])").await;
     let (row, _) = named(store.contacts(alice, None, 10).await.err().unwrap());
     assert!(row.contains("nobody"), "{row}");
+}
+
+/// Everybody whom the owner has met.
+async fn listed(store: &Store, owner: AccountId) -> HashMap<AccountId, Consent> {
+    let contacts = store.contacts(owner, None, 1_000).await.unwrap();
+    contacts.into_iter().map(|decision| (decision.other, decision.consent)).collect()
+}
+
+/// The n-th account that was made at a time.
+fn made_at(at_ms: i64, number: u16) -> AccountId {
+    let mut random = [0; 10];
+    random[8..].copy_from_slice(&number.to_be_bytes());
+    AccountId::new(uuid::Builder::from_unix_timestamp_millis(at_ms.unsigned_abs(), &random).into_uuid())
+}
+
+#[tokio::test]
+async fn strangers_fill_a_list_up_to_a_bound_and_what_was_decided_stays() {
+    let store = store().await;
+    let (owner, friend, enemy) = (account(1), account(2), account(3));
+    for (other, consent) in [(friend, Consent::Accepted), (enemy, Consent::Blocked)] {
+        store.meet(other, owner, 1).await.unwrap();
+        store.decide(owner, other, consent, 2).await.unwrap();
+    }
+    let stranger = |number: i64| account(100 + u128::from(number.unsigned_abs()));
+    for number in 0..OPEN_REQUESTS_MAX + 2 {
+        store.meet(stranger(number), owner, 10 + number).await.unwrap();
+    }
+    let list = listed(&store, owner).await;
+    assert_eq!((list[&friend], list[&enemy]), (Consent::Accepted, Consent::Blocked));
+    assert_eq!(list.len() as i64, OPEN_REQUESTS_MAX + 2);
+    assert!([0, 1].iter().all(|gone| !list.contains_key(&stranger(*gone))), "the oldest went");
+    assert_eq!(list[&stranger(2)], Consent::Requested);
+    // whoever is not in the list may still be accepted, and is in it again when they write
+    let known = store.decide(owner, stranger(0), Consent::Accepted, 1_000).await.unwrap();
+    assert_eq!(verdicts(&known), (Verdict::Accepted, Verdict::Accepted));
+    let known = store.meet(stranger(1), owner, 1_001).await.unwrap();
+    assert_eq!(verdicts(&known), (Verdict::Requested, Verdict::Accepted));
+    // who is answered or decided about waits no more, and takes nobody's place
+    store.meet(owner, stranger(200), 1_002).await.unwrap();
+    store.decide(owner, stranger(201), Consent::Blocked, 1_003).await.unwrap();
+    for number in [1_000, 1_001] {
+        store.meet(stranger(number), owner, 1_100 + number).await.unwrap();
+    }
+    let list = listed(&store, owner).await;
+    assert!([1, 3, 4, 1_000, 1_001].iter().all(|open| list.get(&stranger(*open)) == Some(&Consent::Requested)));
+    assert_eq!((list[&stranger(200)], list[&stranger(201)]), (Consent::Accepted, Consent::Blocked));
+}
+
+#[tokio::test]
+async fn a_flood_of_young_accounts_leaves_the_requests_of_others_alone() {
+    let store = store().await;
+    let (owner, now_ms) = (account(1), 1_700_000_000_000);
+    let older = made_at(now_ms - 86_400_000, 1);
+    store.meet(older, owner, now_ms).await.unwrap();
+    let young = |number: i64| made_at(now_ms, number as u16);
+    for number in 0..=OPEN_REQUESTS_MAX {
+        store.meet(young(number), owner, now_ms + 1 + number).await.unwrap();
+    }
+    let list = listed(&store, owner).await;
+    assert_eq!(list.len() as i64, OPEN_REQUESTS_MAX);
+    assert!(list.contains_key(&older), "though it is the oldest");
+    assert!(!list.contains_key(&young(0)) && !list.contains_key(&young(1)) && list.contains_key(&young(2)));
+    assert!(list.contains_key(&young(OPEN_REQUESTS_MAX)), "who is new is never kept out");
+}
+
+#[tokio::test]
+async fn a_request_waits_for_so_long_also_one_from_before() {
+    let before = Domain { schema: &SCHEMA[..3], ..super::domain() };
+    let db = database(before).await;
+    let owner = account(1);
+    for (other, consent) in [(account(2), "requested"), (account(3), "accepted")] {
+        let statement = "CREATE type::record('contact', [$owner, $other]) SET consent = $consent, since_ms = 5";
+        let variables = vars! { owner: owner.to_string(), other: other.to_string(), consent: consent.to_owned() };
+        db.execute(statement, variables).await.unwrap();
+    }
+    db.migrate(SCHEMA).await.unwrap();
+    let store = Store::new(db, no_redis());
+    let after_ms = 5 + OPEN_REQUEST_FOR.as_millis() as i64;
+    store.meet(account(4), owner, after_ms).await.unwrap();
+    assert_eq!(listed(&store, owner).await[&account(2)], Consent::Requested);
+    store.meet(account(5), owner, after_ms + 1).await.unwrap();
+    let list = listed(&store, owner).await;
+    assert!(!list.contains_key(&account(2)));
+    assert_eq!(list[&account(3)], Consent::Accepted);
+    assert_eq!(list[&account(4)], Consent::Requested);
 }
