@@ -87,10 +87,19 @@ impl Stage<'_> {
     /// With a new wallet the first time, with the same one from then on.
     pub fn sign_in(&self, who: &str) -> Result<()> {
         let wallet = self.folder.join(format!("{who}.wallet.json"));
-        let flag = if wallet.exists() { "--keystore" } else { "--new-keystore" };
+        let is_new = !wallet.exists();
         let (wallet, password) = (short(&wallet), short(&self.passphrase()));
-        let login = ["login", "--server", &self.server, flag, &wallet, "--keystore-password-file", &password];
-        self.shown(who, &login)?;
+        let login = |flag: &'static str| {
+            ["login", "--server", &self.server, flag, &wallet, "--keystore-password-file", &password]
+        };
+        // what is shown can be typed again, when the wallet is there
+        let shown = login("--keystore");
+        if is_new {
+            println!("The first time, --new-keystore in the place of --keystore makes the wallet of {who}.");
+            self.shown_as(who, &shown, &login("--new-keystore"))?;
+        } else {
+            self.shown(who, &shown)?;
+        }
         self.shown(who, &["profile", "--handle", who]).map(drop)
     }
 
@@ -142,7 +151,12 @@ impl Stage<'_> {
 
     /// Runs the client, and shows what was typed and answered.
     fn shown(&self, who: &str, arguments: &[&str]) -> Result<String> {
-        let typed: Vec<String> = arguments.iter().map(|argument| as_typed(argument)).collect();
+        self.shown_as(who, arguments, arguments)
+    }
+
+    /// The same, where something else is to be typed the next time.
+    fn shown_as(&self, who: &str, shown: &[&str], arguments: &[&str]) -> Result<String> {
+        let typed: Vec<String> = shown.iter().map(|argument| as_typed(argument)).collect();
         let (profile, passphrase) = (short(&self.profile(who)), short(&self.passphrase()));
         println!("$ {} --profile {profile} --passphrase-file {passphrase} {}", self.shown, typed.join(" "));
         let answer = self.run(who, arguments)?;
@@ -172,7 +186,7 @@ impl Stage<'_> {
 }
 
 /// An argument as a person types it in a shell.
-fn as_typed(argument: &str) -> String {
+pub fn as_typed(argument: &str) -> String {
     let plain = |c: char| c.is_ascii_alphanumeric() || "-_./:@=".contains(c);
     if argument.chars().all(plain) { argument.to_owned() } else { format!("'{}'", argument.replace('\'', r"'\''")) }
 }
