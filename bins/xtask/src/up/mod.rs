@@ -80,17 +80,18 @@ pub fn run(paths: &Paths, options: &Options) -> Result<ExitCode> {
     // accounts, keys and logs are nobody else's business on this machine
     nepto_files::private_folder(&data.join("logs"))?;
     // Held until this process ends, however it ends.
-    let _lock = Lock::take(&data, &options.url())?;
+    let mut lock = Lock::take(&data, &options.url())?;
+    let typed: Vec<String> = std::env::args_os().skip(1).map(|word| word.to_string_lossy().into_owned()).collect();
     for (port, flag) in [
         (options.port, "--port"),
         (options.admin_port, "--admin-port"),
         (options.nats_port, "--nats-port"),
         (options.redis_port, "--redis-port"),
     ] {
-        port::must_be_free(port, flag)?;
+        port::must_be_free(port, flag, &typed)?;
     }
     if options.chain.is_dev() {
-        port::must_be_free(options.chain.chain_port, "--chain-port")?;
+        port::must_be_free(options.chain.chain_port, "--chain-port", &typed)?;
     }
     let tools = Tools::find_or_install(paths)?;
     let real = options.chain.real()?;
@@ -108,6 +109,7 @@ pub fn run(paths: &Paths, options: &Options) -> Result<ExitCode> {
     let scene = Scene { paths, options, data: &data, tools: &tools, dev: &dev, interrupted: &interrupted };
     let outcome = scene
         .start(real, &mut children)
+        .and_then(|()| lock.runs(&options.url()))
         .and_then(|()| if options.demo { scene.play_demo() } else { Ok(()) })
         .and_then(|()| watch(&mut children, &interrupted));
     let stopped = stop(children);
