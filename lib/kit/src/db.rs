@@ -168,7 +168,11 @@ impl Databases {
 
     /// Writes and closes the store of this process, so that its folder can be moved.
     pub async fn close(self) -> anyhow::Result<()> {
-        self.store().await?.shutdown().await
+        let closed = self.store().await?.shutdown().await;
+        // with the last way to it the library would close it again, in the background and when its folder is elsewhere already,
+        // and log as errors what it finds closed
+        std::mem::forget(self.open);
+        closed
     }
 
     async fn store(&self) -> anyhow::Result<Arc<Datastore>> {
