@@ -41,6 +41,8 @@ pub use traces::Traces;
 /// Everything a process needs to know before it starts.
 #[derive(Debug, Clone, Default)]
 pub struct Config {
+    /// The file that it was read from, if there was one.
+    pub file: Option<PathBuf>,
     /// The name of this process, and how it stops.
     pub node: Node,
     /// The public listener: HTTP and sockets.
@@ -274,8 +276,12 @@ impl Config {
         let Some(path) = file else { return Self::parse("", environment, declared) };
         let text =
             std::fs::read_to_string(path).map_err(|source| ConfigError::Read { path: path.to_owned(), source })?;
-        Self::parse(&text, environment, declared)
-            .map_err(|source| ConfigError::File { path: path.to_owned(), source: Box::new(source) })
+        let read = Self::parse(&text, environment, declared).map_err(|error| match error {
+            // the file is as good as before
+            ConfigError::Environment { .. } | ConfigError::Variable(_) => error,
+            error => ConfigError::File { path: path.to_owned(), source: Box::new(error) },
+        });
+        Ok(Self { file: Some(std::path::absolute(path).unwrap_or_else(|_| path.to_owned())), ..read? })
     }
 
     /// Reads a text, then the environment.
@@ -287,13 +293,14 @@ impl Config {
         let mut source = Source::new(text, environment)?;
         let config = Self::read(&mut source, declared)?;
         source.finish()?;
-        config.check()?;
-        declared.iter().try_for_each(|section| section.check(&config))?;
+        let checked = config.check().and_then(|()| declared.iter().try_for_each(|section| section.check(&config)));
+        checked.map_err(|error| source.blame_value(error))?;
         Ok(config)
     }
 
     fn read(source: &mut Source, declared: &[Declared]) -> Result<Self, ConfigError> {
         Ok(Self {
+            file: None,
             node: source.read("node")?,
             http: source.read("http")?,
             admin: source.read("admin")?,
@@ -399,6 +406,25 @@ mod tests {
         assert!(matches!(&error, ConfigError::Environment { name, .. } if name == "NEPTO_NATS__REPLICAS"), "{error}");
         let error = Config::parse("[nats]\nreplicas = true\n", environment(&[good]), &[]).unwrap_err();
         assert!(matches!(error, ConfigError::Parse(_)), "{error}");
+        // and for one that makes no sense
+        let senseless = environment(&[("NEPTO_NATS__REPLICAS", "9"), good]);
+        let error = Config::parse("[nats]\nreplicas = 3\n", senseless, &[]).unwrap_err();
+        assert!(matches!(&error, ConfigError::Environment { name, .. } if name == "NEPTO_NATS__REPLICAS"), "{error}");
+        assert!(error.to_string().contains("must be 1 to 5"), "{error}");
+        let error = Config::parse("[nats]\nreplicas = 9\n", environment(&[good]), &[]).unwrap_err();
+        assert!(matches!(error, ConfigError::Value { .. }), "{error}");
+    }
+
+    #[test]
+    fn addresses_of_every_scheme_that_there_is_are_taken() {
+        for (nats, redis) in [
+            ("nats://a:1, tls://b", "redis://:p@a:1/2"),
+            ("127.0.0.1:4222", "unix:///run/redis.sock?db=1"),
+            ("nats://user:secret@[::1]:4222", "redis://10.0.0.5"),
+        ] {
+            let text = format!("[nats]\nurl = \"{nats}\"\n[redis]\nurl = \"{redis}\"\n");
+            Config::parse(&text, [], &[]).unwrap();
+        }
     }
 
     #[test]
@@ -418,6 +444,11 @@ mod tests {
         for (text, field) in [
             ("[nats]\nshards = 0", "shards"),
             ("[nats]\nreplicas = 9", "nats.replicas"),
+            ("[nats]\nurl = \"nat://10.0.0.5:4222\"", "nats.url"),
+            ("[nats]\nurl = \"nats://10.0.0.5:4222,http://10.0.0.6\"", "nats.url"),
+            ("[nats]\nurl = \"\"", "nats.url"),
+            ("[redis]\nurl = \"reddis://10.0.0.5\"", "redis.url"),
+            ("[redis]\nurl = \"10.0.0.5:6379\"", "redis.url"),
             ("[nats]\nmonitors = [\"10.0.0.5:8222\"]", "nats.monitors"),
             ("[redis]\nsentinels = [\"10.0.0.1:26379\"]", "redis.sentinels"),
             ("[redis]\nsentinels = [\"redis://10.0.0.1:26379\"]\nmaster = \"\"", "redis.master"),

@@ -49,8 +49,13 @@ async fn databases(
     State((ctx, places)): State<(Ctx, Arc<Semaphore>)>,
     Json(question): Json<Question>,
 ) -> Result<Response, Failure> {
-    let recipients = ctx.config.backup.keys();
-    let recipients = recipients.map_err(|error| Failure::new(ErrorCode::Malformed, error.to_string()))?;
+    let recipients = ctx.config.backup.keys(ctx.config.file.as_deref());
+    let recipients = recipients.map_err(|error| {
+        // whoever asks has some, and may have another file
+        let detail =
+            format!("the process that has the databases was started without recipients: {error}; then restart it");
+        Failure::new(ErrorCode::Malformed, detail)
+    })?;
     let sorted = |names: &[String]| names.iter().cloned().collect::<BTreeSet<_>>();
     if sorted(&question.recipients) != sorted(&ctx.config.backup.recipients) {
         let detail = "this process encrypts for other recipients than those of the backup: restart it, so that it reads \

@@ -152,7 +152,7 @@ async fn make(
     arguments: &Arguments,
     clock: &Clock,
 ) -> anyhow::Result<Made> {
-    let recipients = config.backup.keys()?;
+    let recipients = config.backup.keys(configuration)?;
     let path = config.backup.folder.join(name_of(clock.now_ms()));
     let unfinished = nepto_files::unfinished(&path)?;
     let output = Hashed::create(&unfinished)?;

@@ -1,6 +1,6 @@
 //! `[backup]`: where backups go, and who can read them.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use age::x25519::Recipient;
 use serde::Deserialize;
@@ -29,12 +29,17 @@ impl Default for Backup {
 }
 
 impl Backup {
-    /// The recipients as keys; an error if there is none.
-    pub fn keys(&self) -> anyhow::Result<Vec<Recipient>> {
+    /// The recipients as keys; an error if there is none. `file` is the configuration that they would stand in, if one was read.
+    pub fn keys(&self, file: Option<&Path>) -> anyhow::Result<Vec<Recipient>> {
+        let place = || match file {
+            Some(file) => file.display().to_string(),
+            None => "the environment (no file of configuration was read)".to_owned(),
+        };
         anyhow::ensure!(
             !self.recipients.is_empty(),
-            "backup.recipients names nobody: make a key with `age-keygen -o backup.key` on a machine of yours, keep that file \
-             there, and write its public key (age1…) into the configuration"
+            "backup.recipients names nobody in {}: make a key with `age-keygen -o backup.key` on a machine of yours, keep that \
+             file there, and write its public key (age1…) into [backup] as recipients = [\"age1…\"]",
+            place()
         );
         self.recipients.iter().map(|recipient| parse(recipient).map_err(|error| anyhow::anyhow!(error))).collect()
     }
@@ -69,12 +74,12 @@ mod tests {
         let private = "AGE-SECRET-KEY-1GQ9778VQXMMJVE8SK7J6VT8UJ4HDQAJUVSFCWCM02D8GEWQ72PVQ2Y5J33";
         let with = |recipient: &str| Backup { recipients: vec![recipient.to_owned()], ..Backup::default() };
         check(&with(public)).unwrap();
-        assert_eq!(with(public).keys().unwrap().len(), 1);
+        assert_eq!(with(public).keys(None).unwrap().len(), 1);
         let refused = check(&with(private)).unwrap_err().to_string();
         assert!(refused.contains("private key") && !refused.contains("1GQ9778"), "{refused}");
         assert!(check(&with("age1nothing")).unwrap_err().to_string().contains("backup.recipients"));
         assert!(check(&Backup { keep: 0, ..Backup::default() }).unwrap_err().to_string().contains("backup.keep"));
-        let nobody = Backup::default().keys().err().unwrap().to_string();
-        assert!(nobody.contains("age-keygen"), "{nobody}");
+        let nobody = Backup::default().keys(Some(Path::new("/etc/nepto/nepto.toml"))).err().unwrap().to_string();
+        assert!(nobody.contains("age-keygen") && nobody.contains("/etc/nepto/nepto.toml"), "{nobody}");
     }
 }

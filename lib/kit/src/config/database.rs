@@ -126,7 +126,10 @@ fn is_server(url: &str) -> bool {
 pub(super) fn check(database: &Database) -> Result<(), ConfigError> {
     let bad = |field, problem: String| Err(ConfigError::value(field, problem));
     if !["surrealkv://", "mem://", "ws://", "wss://"].iter().any(|scheme| database.url.starts_with(scheme)) {
-        return bad("database.url", "must be surrealkv://<folder>, or ws://<host>:<port> of a server".to_owned());
+        return bad(
+            "database.url",
+            "must be surrealkv://<folder>, or ws://<host>:<port> or wss://<host> of a server".to_owned(),
+        );
     }
     if is_embedded(&database.url) && database.user_of == UserOf::Database {
         return bad("database.user_of", "an embedded database has no users: leave it out, or name a server".to_owned());

@@ -2,6 +2,7 @@
 
 use std::path::PathBuf;
 
+use async_nats::ServerAddr;
 use nepto_proto::subject::Shards;
 use serde::Deserialize;
 
@@ -40,6 +41,12 @@ impl Default for Nats {
 
 pub(super) fn check(nats: &Nats) -> Result<(), ConfigError> {
     let bad = |field, problem: &str| Err(ConfigError::value(field, problem));
+    if !nats.url.split(',').all(is_nats) {
+        return bad(
+            "nats.url",
+            "must be addresses like nats://10.0.0.5:4222, or tls://nats.example.org:4222; several with a comma between",
+        );
+    }
     if !(1..=5).contains(&nats.replicas) {
         return bad("nats.replicas", "must be 1 to 5");
     }
@@ -51,4 +58,11 @@ pub(super) fn check(nats: &Nats) -> Result<(), ConfigError> {
         return bad("nats.dead_letters_bytes_max", "must be 1048576 (1 MiB) or more");
     }
     Ok(())
+}
+
+/// Whether it is the address of a NATS server. One without a scheme is as one with `nats://`.
+fn is_nats(url: &str) -> bool {
+    let url = url.trim();
+    let speaks = url.split_once("://").is_none_or(|(scheme, _)| matches!(scheme, "nats" | "tls"));
+    speaks && url.parse::<ServerAddr>().is_ok_and(|server| !server.host().is_empty())
 }

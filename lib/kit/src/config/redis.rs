@@ -1,5 +1,6 @@
 //! Where Redis is, or who says where.
 
+use redis::IntoConnectionInfo;
 use serde::Deserialize;
 
 use super::ConfigError;
@@ -24,6 +25,10 @@ impl Default for Redis {
 
 pub(super) fn check(redis: &Redis) -> Result<(), ConfigError> {
     let bad = |field, problem: &str| Err(ConfigError::value(field, problem));
+    if let Err(error) = redis.url.as_str().into_connection_info() {
+        let problem = format!("must be an address like redis://10.0.0.5:6379/1, or unix:///run/redis.sock: {error}");
+        return bad("redis.url", &problem);
+    }
     if redis.sentinels.iter().any(|url| !url.starts_with("redis://")) {
         return bad("redis.sentinels", "must be addresses like redis://10.0.0.1:26379");
     }

@@ -146,8 +146,24 @@ impl Source {
         self.declared
     }
 
+    /// A value that makes no sense, blamed on the variable that sets it, if one does.
+    pub(super) fn blame_value(&self, error: ConfigError) -> ConfigError {
+        let (field, problem) = match error {
+            ConfigError::Value { field, problem } => (field, problem),
+            error => return error,
+        };
+        let mut parts = field.split('.');
+        let (section, name) = (parts.next(), parts.next());
+        let sets = |set: &&Variable| Some(set.section.as_str()) == section && Some(set.field.as_str()) == name;
+        // of several the last one won
+        match self.variables.iter().rev().find(sets) {
+            Some(variable) => ConfigError::Environment { name: variable.name.clone(), problem },
+            None => ConfigError::Value { field, problem },
+        }
+    }
+
     /// Refuses what nobody has read.
-    pub(super) fn finish(self) -> Result<(), ConfigError> {
+    pub(super) fn finish(&self) -> Result<(), ConfigError> {
         for (section, value) in &self.sections {
             let Some(fields) = self.declared.get(section.as_str()) else {
                 let known = self.declared.keys().copied().collect::<Vec<_>>().join(", ");
