@@ -35,5 +35,6 @@ async fn audit(ctx: Ctx) -> anyhow::Result<String> {
         messages += state.messages;
         bytes += state.bytes;
     }
-    Ok(format!("{messages} messages wait, {bytes} bytes"))
+    // a message goes from the stream some minutes after it was acknowledged
+    Ok(format!("{messages} messages are stored, {bytes} bytes; those acknowledged in the last minutes are among them"))
 }
