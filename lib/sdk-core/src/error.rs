@@ -85,7 +85,7 @@ pub enum SdkError {
     #[error("nobody is signed in with this profile; sign in first")]
     NotSignedIn,
     /// The profile belongs to somebody else.
-    #[error("this profile belongs to account {0}; use another profile for another account")]
+    #[error("this profile belongs to account {}; use another profile for another account", .0.uuid())]
     OtherAccount(AccountId),
     /// The local store of the profile.
     #[error(transparent)]
@@ -97,7 +97,10 @@ pub enum SdkError {
     #[error(transparent)]
     Siwe(#[from] SiweError),
     /// A device that no wallet of its account vouches for. Nothing was encrypted for it.
-    #[error("device {device} of {account} is not certified by a wallet of that account: {reason}; nothing was sent")]
+    #[error(
+        "device {device} of {} is not certified by a wallet of that account: {reason}; nothing was sent",
+        .account.uuid()
+    )]
     Uncertified {
         /// Whose device it claims to be.
         account: AccountId,
@@ -108,8 +111,9 @@ pub enum SdkError {
     },
     /// A wallet of the account is a contract, and no node of its chain is known to ask it.
     #[error(
-        "a wallet of {account} is a contract on chain {chain_id}, and nothing it signed is believed without asking that \
-         chain; name a node of it"
+        "a wallet of {} is a contract on chain {chain_id}, and nothing it signed is believed without asking that \
+         chain; name a node of it",
+        .account.uuid()
     )]
     NodeNeeded {
         /// The account whose devices can't be checked.
@@ -137,7 +141,7 @@ pub enum SdkError {
     #[error("a node of chain {0} has no valid address; it looks like https://node.example.org")]
     NodeUrl(u64),
     /// The server names another wallet as the root of an account than the one that was asked for.
-    #[error("the server says that {account} does not belong to wallet {wallet}; don't trust this contact")]
+    #[error("the server says that {} does not belong to wallet {wallet}; don't trust this contact", .account.uuid())]
     WrongWallet {
         /// The account that the server gave for the wallet.
         account: AccountId,
@@ -145,12 +149,16 @@ pub enum SdkError {
         wallet: String,
     },
     /// The keys of a verified contact changed.
-    #[error("the keys of {0} changed since you verified them; compare the safety number again, or accept the change")]
+    #[error(
+        "the keys of {} changed since you verified them; compare the safety number again, or accept the change",
+        .0.uuid()
+    )]
     KeysChanged(AccountId),
     /// The server names another wallet as the root of an account than the pinned one, which never vouched for it.
     #[error(
-        "the server says that {account} belongs to wallet {claimed} now, not to {pinned}; \
-         nothing is sent unless you accept the change"
+        "the server says that {} belongs to wallet {claimed} now, not to {pinned}; \
+         nothing is sent unless you accept the change",
+        .account.uuid()
     )]
     RootChanged {
         /// The account whose root changed.
@@ -162,8 +170,9 @@ pub enum SdkError {
     },
     /// A device that was removed is listed again, with the same key: it may be a lost one in somebody else's hands.
     #[error(
-        "device {device} of {account} was removed once, and the server lists it again; nothing is sent unless you accept \
-         the change"
+        "device {device} of {} was removed once, and the server lists it again; nothing is sent unless you accept \
+         the change",
+        .account.uuid()
     )]
     DeviceReturned {
         /// The account that it belongs to.
@@ -173,8 +182,10 @@ pub enum SdkError {
     },
     /// A handle or a wallet's address that meant somebody else before.
     #[error(
-        "{name} meant {meant} when you named somebody by it first (account {account}); the server says that it is {now_wallet} \
-         now (account {now}); nothing was done: name whom you mean by wallet address, or accept the change"
+        "{name} meant {meant} when you named somebody by it first (account {}); the server says that it is {now_wallet} \
+         now (account {}); nothing was done: name whom you mean by wallet address, or accept the change",
+        .account.uuid(),
+        .now.uuid()
     )]
     NameMoved {
         /// The handle, without `@`, or the address, EIP-55.
@@ -189,10 +200,10 @@ pub enum SdkError {
         now_wallet: String,
     },
     /// The safety numbers that were compared are not those of all devices, as they are now.
-    #[error("the devices of {0} are not the ones you compared; look at the safety numbers again")]
+    #[error("the devices of {} are not the ones you compared; look at the safety numbers again", .0.uuid())]
     NotCompared(AccountId),
     /// A bundle or directory that does not hold.
-    #[error("the keys of {account} can't be used: {reason}")]
+    #[error("the keys of {} can't be used: {reason}", .account.uuid())]
     BadKeys {
         /// The account whose bundle or directory it is.
         account: AccountId,
@@ -200,7 +211,7 @@ pub enum SdkError {
         reason: &'static str,
     },
     /// The device lists kept changing.
-    #[error("the device lists of {0} kept changing while sending; try again")]
+    #[error("the device lists of {} kept changing while sending; try again", .0.uuid())]
     MismatchLoop(AccountId),
     /// A message was refused before it was decrypted.
     #[error(transparent)]
@@ -237,7 +248,7 @@ pub enum SdkError {
     MessageUnknown,
     /// A message that could not be read, and would be readable for devices that it was not meant for if it were sent again
     /// by itself.
-    #[error("{0} has a device now that the message was not written for; send it again if it may read it")]
+    #[error("{} has a device now that the message was not written for; send it again if it may read it", .0.uuid())]
     NotMeantFor(AccountId),
     /// A message that the server refused for good.
     #[error("the message was not sent: {0}")]
@@ -337,6 +348,20 @@ fn about_network(problem: &str) -> &'static str {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn an_account_is_written_as_everywhere_for_people() {
+        let written = "01a20f45-3963-7559-80cb-f59fd035b63e";
+        let account: AccountId = written.replace('-', "").parse().unwrap();
+        for error in [
+            SdkError::OtherAccount(account),
+            SdkError::KeysChanged(account),
+            SdkError::BadKeys { account, reason: "it is not there" },
+            SdkError::DeviceReturned { account, device: DeviceId::FIRST },
+        ] {
+            assert!(error.to_string().contains(written), "{error}");
+        }
+    }
 
     /// As rustls says it.
     #[test]

@@ -36,7 +36,7 @@ impl Accounts {
 
     pub async fn account(&self, account: AccountId) -> Result<Account, Failure> {
         let found = self.ctx.call(&FindAccount::Id(account)).await?;
-        self.describe(found, || format!("no account {account}")).await
+        self.describe(found, || format!("no account {}", account.uuid())).await
     }
 
     /// By id, wallet address or handle.

@@ -394,7 +394,8 @@ impl Keys {
 
     async fn wallets(&self, account: AccountId) -> Result<Wallets, Failure> {
         let found = self.ctx.call(&FindAccount::Id(account)).await?;
-        let found = found.ok_or_else(|| Failure::new(ErrorCode::AccountUnknown, format!("no account {account}")))?;
+        let found =
+            found.ok_or_else(|| Failure::new(ErrorCode::AccountUnknown, format!("no account {}", account.uuid())))?;
         Ok(found.wallets)
     }
 }
