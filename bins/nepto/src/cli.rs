@@ -178,6 +178,7 @@ mod tests {
         assert!(parse("nepto send bob hi there --expire 1h --timeout 5s --reply-to 3").is_ok());
         assert!(parse("nepto send bob hi --expire soon").is_err());
         assert!(parse("nepto inbox --wait 5 --follow").is_err());
+        assert!(parse("nepto history bob --limit 1").is_ok() && parse("nepto history bob --limit 0").is_err());
         assert!(parse("nepto devices revoke 0").is_err());
         assert!(parse("nepto devices revoke 128").is_err());
         assert!(parse("nepto contacts").is_ok() && parse("nepto contacts block").is_err());

@@ -8,7 +8,9 @@ use std::time::Duration;
 
 use clap::{Args, Subcommand};
 use nepto_proto::api::chain::ChainStatus;
-use reqwest::{Method, RequestBuilder};
+use nepto_proto::api::endpoint::Endpoint;
+use nepto_proto::api::endpoints::meta::GetInfo;
+use reqwest::{Method, RequestBuilder, StatusCode};
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 use serde_json::Value;
@@ -182,6 +184,12 @@ impl Operator {
         self.http.request(method, format!("{}{path}", self.url)).timeout(ANSWER_WITHIN)
     }
 
+    /// Whether everybody is told there what server it is, which the operator's listener tells nobody.
+    async fn is_public(&self) -> bool {
+        let answer = self.request(Method::GET, GetInfo::PATH).send().await;
+        answer.is_ok_and(|answer| answer.status().is_success())
+    }
+
     async fn answer(&self, request: RequestBuilder, path: &str) -> Result<reqwest::Response, Failure> {
         let response = request.send().await.map_err(|_| {
             let detail = format!("{} does not answer; name the server's admin.listen with --operator", self.url);
@@ -189,6 +197,13 @@ impl Operator {
         })?;
         if response.status().is_success() {
             return Ok(response);
+        }
+        if response.status() == StatusCode::NOT_FOUND && self.is_public().await {
+            return Err(Failure::usage(format!(
+                "{} is where people reach the server; name its operator's listener with --operator: admin.listen of its \
+                 configuration, http://127.0.0.1:9464 unless that says otherwise",
+                self.url
+            )));
         }
         let problem: nepto_proto::api::Problem = response
             .json()

@@ -23,8 +23,8 @@ pub struct HistoryArgs {
     peer: String,
 
     /// How many messages, the newest
-    #[arg(long, value_name = "N", default_value_t = 50)]
-    limit: usize,
+    #[arg(long, value_name = "N", default_value_t = 50, value_parser = clap::value_parser!(u32).range(1..))]
+    limit: u32,
 
     /// Only older ones than the message with this number
     #[arg(long, value_name = "NUMBER")]
@@ -37,7 +37,7 @@ pub async fn run(app: &App, args: HistoryArgs) -> Result<(), Failure> {
     let peer = known_or(&client, &args.peer, &mut names, find(&client, &args.peer)).await?;
     names.learn(&client, [peer]).await;
     client.sweep()?;
-    let mut messages = client.history(peer, args.before, args.limit)?;
+    let mut messages = client.history(peer, args.before, args.limit as usize)?;
     messages.reverse();
     if messages.is_empty() {
         let (nepto, name) = (app.nepto(), names.peer(peer));

@@ -11,8 +11,12 @@ use uuid::Uuid;
 
 /// `nepto admin … --json`: whether it went well, and what it said.
 async fn admin(stack: &Stack, arguments: &[&str]) -> (bool, String) {
+    admin_at(&stack.api.admin_url(), arguments).await
+}
+
+async fn admin_at(operator: &str, arguments: &[&str]) -> (bool, String) {
     let mut command = Command::new(program("nepto").unwrap());
-    command.args(["--json", "admin", "--operator", &stack.api.admin_url()]).args(arguments);
+    command.args(["--json", "admin", "--operator", operator]).args(arguments);
     let output = command.output().await.unwrap();
     (output.status.success(), String::from_utf8_lossy(&[output.stdout, output.stderr].concat()).into_owned())
 }
@@ -65,6 +69,8 @@ async fn two_processes_run_a_job_once_and_an_operator_has_a_say() {
     assert!(!job().await.unwrap().unwrap().is_paused);
     let (well, said) = admin(&stack, &["jobs", "run", "no-such-job"]).await;
     assert!(!well && said.contains("no-such-job"), "{said}");
+    let (well, said) = admin_at(&stack.url(), &["jobs", "list"]).await;
+    assert!(!well && said.contains("is where people reach the server"), "{said}");
     drop(crons);
 }
 
