@@ -29,7 +29,7 @@ const HISTORY: usize = 100;
 /// Chats.
 #[derive(Debug, Args)]
 #[command(after_help = "\
-On a terminal: write and press Enter. Commands begin with a slash; /help lists them, Tab completes them, PageUp scrolls,
+On a terminal: write and press Enter. Commands begin with a slash; /help lists them, Tab completes them, PageUp scrolls, \
 Alt-Enter begins a new line, Ctrl-D leaves. Each of your messages shows · on its way, ✓ stored, ✓✓ delivered, ✓✓ read.
 
 In a pipe each line is a message, what arrives meanwhile is printed, and the command ends once all is stored:

@@ -28,7 +28,7 @@ Examples:
   nepto contacts block 0xf39F…      nothing of this account arrives any more; what it sends is refused
   nepto contacts who @bob           whom @bob means here, and whom the server says
 
-A handle or an address means whom it meant when you used it first. If the server names somebody else, nothing is done until
+A handle or an address means whom it meant when you used it first. If the server names somebody else, nothing is done until \
 you say --accept-change.")]
 pub struct ContactsArgs {
     #[command(subcommand)]

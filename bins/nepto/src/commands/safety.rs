@@ -18,7 +18,7 @@ use crate::names::Names;
 /// Shows a safety number.
 #[derive(Debug, Args)]
 #[command(after_help = "\
-Both sides see the same digits if nobody is in between. Compare them by voice or side by side, never in the chat itself.
+Both sides see the same digits if nobody is in between. Compare them by voice or side by side, never in the chat itself. \
 A peer has one number for each device. Once marked as compared, a change of keys stops your messages until you decide.
 
 Examples:

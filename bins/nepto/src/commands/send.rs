@@ -31,9 +31,9 @@ Examples:
   nepto send @bob --expire 1h \"the code is 4711\"
   nepto send @bob --reply-to 12 yes                numbers are those of nepto history
 
-Prints the message's id once the server has stored it. If that does not happen in time, or this device turns out to be
-signed out, the message stays in the profile's queue and goes out with the next command that connects. Without the server only people are known that this
-profile has met; a handle means whom it meant before. If the server names somebody else for it, nothing is sent until you
+Prints the message's id once the server has stored it. If that does not happen in time, or this device turns out to be \
+signed out, the message stays in the profile's queue and goes out with the next command that connects. Without the server only people are known that this \
+profile has met; a handle means whom it meant before. If the server names somebody else for it, nothing is sent until you \
 decide: nepto contacts who @bob.")]
 pub struct SendArgs {
     /// To whom: wallet address, handle or account id
