@@ -340,6 +340,8 @@ fn about_network(problem: &str) -> &'static str {
         "its operator must renew the certificate, unless the clock of this machine is wrong"
     } else if problem.contains("invalid peer certificate") {
         "somebody else may be answering for it: check the address, and ask its operator about the certificate"
+    } else if problem.contains("InvalidContentType") {
+        "this port speaks no TLS; did you mean http:// in the place of https://?"
     } else {
         "check the address and the network"
     }
@@ -369,6 +371,7 @@ mod tests {
         for (problem, advice) in [
             ("invalid peer certificate: certificate expired: verification time 2 (UNIX)", "operator must renew"),
             ("invalid peer certificate: UnknownIssuer", "somebody else may be answering"),
+            ("received corrupt message of type InvalidContentType at https://h:8080/", "did you mean http://"),
             ("Connection refused (os error 111)", "check the address and the network"),
         ] {
             let said = SdkError::Network(problem.to_owned()).to_string();

@@ -72,8 +72,11 @@ impl Socket {
             .max_message_size(Some(FRAME_BYTES_MAX))
             .max_frame_size(Some(FRAME_BYTES_MAX));
         crate::tls::prepare();
-        let (ws, _) =
-            tokio_tungstenite::connect_async_with_config(request, Some(config), true).await.map_err(broken)?;
+        let connected = tokio_tungstenite::connect_async_with_config(request, Some(config), true).await;
+        let (ws, _) = connected.map_err(|error| match broken(error) {
+            SocketError::Network(why) => SocketError::Network(format!("{why} at {url}")),
+            error => error,
+        })?;
         Ok(Self { ws, last_id: 0 })
     }
 

@@ -161,12 +161,13 @@ impl Http {
         if let Some(token) = token {
             request = request.bearer_auth(token);
         }
-        let mut response = self.waiting.for_answer(&self.base, request.send()).await.map_err(network)?;
+        let response = self.waiting.for_answer(&self.base, request.send()).await;
+        let mut response = response.map_err(|error| self.network(error))?;
         let status = response.status();
         let retry_after =
             response.headers().get(header::RETRY_AFTER).and_then(|value| value.to_str().ok()?.parse().ok());
         let mut answer = Vec::new();
-        while let Some(chunk) = response.chunk().await.map_err(network)? {
+        while let Some(chunk) = response.chunk().await.map_err(|error| self.network(error))? {
             if answer.len() + chunk.len() > ANSWER_BYTES_MAX {
                 return Err(self.unexpected(status));
             }
@@ -203,6 +204,23 @@ impl Http {
     fn unexpected(&self, status: StatusCode) -> SdkError {
         SdkError::Unexpected { status: status.as_u16(), url: self.base.to_string() }
     }
+
+    fn network(&self, error: reqwest::Error) -> SdkError {
+        let base = &self.base;
+        if error.is_timeout() && error.is_connect() {
+            return SdkError::Network(format!("nobody answers at {base}"));
+        }
+        if error.is_timeout() {
+            return SdkError::Timeout;
+        }
+        // the innermost cause says most, and holds no address with a token
+        let error = error.without_url();
+        let mut cause: &dyn std::error::Error = &error;
+        while let Some(source) = cause.source() {
+            cause = source;
+        }
+        SdkError::Network(format!("{cause} at {base}"))
+    }
 }
 
 /// What to wait before the next try: what the server asked for, and some of the backoff.
@@ -233,19 +251,6 @@ fn pause(is_repeatable: bool, error: &SdkError, tries: u32) -> Option<Pause> {
 
 fn needs_refresh(error: &SdkError) -> bool {
     matches!(error.code(), Some(ErrorCode::TokenExpired | ErrorCode::TokenInvalid))
-}
-
-fn network(error: reqwest::Error) -> SdkError {
-    if error.is_timeout() {
-        return SdkError::Timeout;
-    }
-    // the innermost cause says most, and holds no address with a token
-    let error = error.without_url();
-    let mut cause: &dyn std::error::Error = &error;
-    while let Some(source) = cause.source() {
-        cause = source;
-    }
-    SdkError::Network(cause.to_string())
 }
 
 /// Reads a server's address. Without a scheme it is `https`, and `http` on this machine itself.
