@@ -51,7 +51,7 @@ pub async fn run(app: App, args: ChatArgs) -> Result<(), Failure> {
     let client = app.client().await?;
     let mut names = Names::of(&client);
     let account = known_or(&client, &args.peer, &mut names, find(&client, &args.peer)).await?;
-    let connection = Connection::open(&client).await?;
+    let connection = Connection::open(&app, &client).await?;
     let on_terminal = std::io::stdin().is_terminal() && std::io::stdout().is_terminal() && !app.json();
     if on_terminal {
         live::run(&app, client, connection, names, account, args.history.unwrap_or(HISTORY).max(1)).await

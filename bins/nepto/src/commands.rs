@@ -17,6 +17,7 @@ pub mod wallets;
 use nepto_proto::AccountId;
 use nepto_proto::api::accounts::Account;
 use nepto_sdk::Client;
+use tokio::time::{Instant, timeout_at};
 
 use crate::app::App;
 use crate::chat;
@@ -56,6 +57,12 @@ async fn ran(app: App, command: Command) -> Result<(), Failure> {
 /// Finds who is meant by an address, a handle or an account id.
 pub async fn find(client: &Client, peer: &str) -> Result<Account, Failure> {
     Ok(client.resolve(peer).await?)
+}
+
+/// The same, or a failure once it is later than that.
+pub async fn find_by(client: &Client, peer: &str, deadline: Instant) -> Result<Account, Failure> {
+    let late = || Failure::timeout(&format!("{} did not answer in time", client.http().server()));
+    timeout_at(deadline, find(client, peer)).await.unwrap_or_else(|_| Err(late()))
 }
 
 /// Who is meant, as this profile knows it, so that nothing waits for the server; else who `ask` finds, who gets a name. Handles

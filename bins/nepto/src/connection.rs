@@ -1,12 +1,14 @@
 //! Waiting on a connection, with a bound, while its events are taken.
 
 use std::future::Future;
+use std::io::Write;
 use std::time::Duration;
 
 use nepto_proto::ErrorCode;
-use nepto_sdk::{Client, Event, Events, SdkError};
+use nepto_sdk::{Client, DisconnectReason, Event, Events, SdkError};
 use tokio::time::{Instant, timeout_at};
 
+use crate::app::App;
 use crate::failure::{Exit, Failure};
 use crate::json::disconnect_reason;
 use crate::text::clean_line;
@@ -20,11 +22,16 @@ const FAREWELL: Duration = Duration::from_secs(5);
 pub struct Connection {
     events: Events,
     lost: Option<String>,
+    /// The server's address.
+    server: String,
+    /// Whether it is still to be told that the server can't be reached: once, and to people alone.
+    may_note: bool,
 }
 
 impl Connection {
-    pub async fn open(client: &Client) -> Result<Self, Failure> {
-        Ok(Self { events: client.connect().await?, lost: None })
+    pub async fn open(app: &App, client: &Client) -> Result<Self, Failure> {
+        let server = client.http().server().to_string();
+        Ok(Self { events: client.connect().await?, lost: None, server, may_note: !app.json() })
     }
 
     /// The next event. An event after which nothing follows is an error.
@@ -49,13 +56,15 @@ impl Connection {
     }
 
     /// Waits until everything that the server has stored for this device arrived.
-    pub async fn caught_up(&mut self, limit: Duration, mut told: impl FnMut(&Event)) -> Result<(), Failure> {
-        let deadline = Instant::now() + limit;
+    pub async fn caught_up(&mut self, deadline: Instant, mut told: impl FnMut(&Event)) -> Result<(), Failure> {
         loop {
             match timeout_at(deadline, self.next()).await {
                 Ok(event) => match event? {
                     Event::CaughtUp => return Ok(()),
-                    event => told(&event),
+                    event => {
+                        self.note(&event, deadline);
+                        told(&event);
+                    }
                 },
                 Err(_) => return Err(self.timed_out()),
             }
@@ -65,17 +74,20 @@ impl Connection {
     /// Waits for something to be done on the connection.
     pub async fn until<T>(
         &mut self,
-        limit: Duration,
+        deadline: Instant,
         work: impl Future<Output = Result<T, SdkError>>,
         mut told: impl FnMut(&Event),
     ) -> Result<T, Failure> {
-        let deadline = Instant::now() + limit;
         let mut work = std::pin::pin!(work);
         loop {
             tokio::select! {
                 done = &mut work => return Ok(done?),
                 event = timeout_at(deadline, self.next()) => match event {
-                    Ok(event) => told(&event?),
+                    Ok(event) => {
+                        let event = event?;
+                        self.note(&event, deadline);
+                        told(&event);
+                    }
                     Err(_) => return Err(self.timed_out()),
                 },
             }
@@ -90,15 +102,26 @@ impl Connection {
             client.wait_keys().await;
             Ok(())
         };
-        let _ = self.until(FAREWELL, done, told).await;
+        self.may_note = false;
+        let _ = self.until(Instant::now() + FAREWELL, done, told).await;
         let _ = timeout_at(Instant::now() + FAREWELL, client.close()).await;
+    }
+
+    /// Who waits reads at the first failure whom for, and how long yet.
+    fn note(&mut self, event: &Event, deadline: Instant) {
+        let is_lost = matches!(event, Event::Disconnected { reason: DisconnectReason::Lost(_), .. });
+        let left = deadline.saturating_duration_since(Instant::now()).as_secs_f64().ceil();
+        if is_lost && left > 0.0 && std::mem::take(&mut self.may_note) {
+            let server = &self.server;
+            let _ = writeln!(std::io::stderr(), "Can't reach {server} yet, trying again for up to {left} s.");
+        }
     }
 
     fn timed_out(&self) -> Failure {
         match &self.lost {
             // the reason may be a whole sentence of the SDK already
             Some(reason) => Failure::new(Exit::Unreachable, "unreachable", reason.clone()),
-            None => Failure::timeout("the server did not answer in time"),
+            None => Failure::timeout(&format!("{} did not answer in time", self.server)),
         }
     }
 }

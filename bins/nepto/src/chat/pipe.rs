@@ -7,6 +7,7 @@ use nepto_proto::AccountId;
 use nepto_sdk::model::{Message, MessageId, Status};
 use nepto_sdk::{Client, Event};
 use tokio::sync::mpsc;
+use tokio::time::Instant;
 
 use crate::app::App;
 use crate::commands::history;
@@ -73,7 +74,7 @@ async fn stored(
     timeout: Duration,
 ) -> Result<(), Failure> {
     let mut failed = Ok(());
-    let all = connection.until(timeout, client.wait_all_sent(), |event| {
+    let all = connection.until(Instant::now() + timeout, client.wait_all_sent(), |event| {
         if failed.is_ok() {
             failed = arrived(app, client, names, peer, event);
         }

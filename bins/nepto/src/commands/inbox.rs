@@ -12,7 +12,7 @@ use nepto_sdk::{Client, Event};
 use tokio::time::{Instant, timeout_at};
 
 use super::send::{warn, warning, warns_about};
-use super::{find, history};
+use super::{find_by, history};
 use crate::app::App;
 use crate::connection::{Connection, DEFAULT_TIMEOUT};
 use crate::duration::parse_wait;
@@ -76,9 +76,10 @@ impl Filter {
 
 pub async fn run(app: &App, args: InboxArgs) -> Result<(), Failure> {
     let client = app.client().await?;
+    let deadline = Instant::now() + args.timeout;
     let mut names = Names::of(&client);
     let peer = match &args.peer {
-        Some(peer) => Some(find(&client, peer).await?.account),
+        Some(peer) => Some(find_by(&client, peer, deadline).await?.account),
         None => None,
     };
     let filter = Filter { peer, requests: args.requests };
@@ -90,11 +91,11 @@ pub async fn run(app: &App, args: InboxArgs) -> Result<(), Failure> {
         }
         tokio::spawn(end_at_last());
     }
-    let mut connection = Connection::open(&client).await?;
+    let mut connection = Connection::open(app, &client).await?;
     let mut warnings = Vec::new();
     let mut keep = |event: &Event| warnings.extend(warns_about(event).map(|account| (account, event.clone())));
     tokio::select! {
-        caught_up = connection.caught_up(args.timeout, &mut keep) => caught_up?,
+        caught_up = connection.caught_up(deadline, &mut keep) => caught_up?,
         ended = interrupted.as_mut(), if args.follow => return Ok(ended?),
     }
     let mut unread = unread(&client, &filter)?;

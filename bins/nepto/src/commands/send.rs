@@ -9,8 +9,9 @@ use nepto_proto::{AccountId, ClientMsgId};
 use nepto_sdk::model::{self, MessageId, Notice, Status};
 use nepto_sdk::{Client, Event, SdkError};
 use serde_json::json;
+use tokio::time::Instant;
 
-use super::{find, known_or};
+use super::{find_by, known_or};
 use crate::app::App;
 use crate::connection::{Connection, DEFAULT_TIMEOUT};
 use crate::duration::{parse_timer, parse_wait};
@@ -59,11 +60,12 @@ pub struct SendArgs {
 pub async fn run(app: &App, args: SendArgs) -> Result<(), Failure> {
     let client = app.client().await?;
     let text = text(args.text)?;
+    let deadline = Instant::now() + args.timeout;
     let mut names = Names::of(&client);
-    let ask = find_within(&client, &args.peer, args.timeout);
+    let ask = look_up(&client, &args.peer, args.timeout);
     let to = known_or(&client, &args.peer, &mut names, ask).await?;
     let reply_to = args.reply_to.map(|reference| find_message(&client, to, &reference)).transpose()?;
-    let mut connection = Connection::open(&client).await.map_err(Failure::before_queued)?;
+    let mut connection = Connection::open(app, &client).await.map_err(Failure::before_queued)?;
     let message = client.send_text(to, &text, reply_to, args.expire)?;
     let mut warnings = Vec::new();
     let mut told = |event: &Event| {
@@ -72,7 +74,7 @@ pub async fn run(app: &App, args: SendArgs) -> Result<(), Failure> {
             warnings.push(json::event(event, client.account(), &names));
         }
     };
-    match connection.until(args.timeout, client.wait_sent(message.id.id), &mut told).await {
+    match connection.until(deadline, client.wait_sent(message.id.id), &mut told).await {
         Ok(()) => {}
         Err(failure) => {
             return Err(why_not_sent(&client, message.id).unwrap_or_else(|| failure.while_queued("the message")));
@@ -88,11 +90,10 @@ pub async fn run(app: &App, args: SendArgs) -> Result<(), Failure> {
 }
 
 /// Who is meant; without the server nobody knows, and there is nothing to queue.
-async fn find_within(client: &Client, peer: &str, limit: Duration) -> Result<Account, Failure> {
+async fn look_up(client: &Client, peer: &str, limit: Duration) -> Result<Account, Failure> {
     // a caller that does not want to wait for the message has to wait for this
     let limit = if limit.is_zero() { LOOK_UP_WITHIN } else { limit };
-    let found = tokio::time::timeout(limit, find(client, peer)).await;
-    found.unwrap_or_else(|_| Err(Failure::timeout("the server did not answer in time"))).map_err(Failure::before_queued)
+    find_by(client, peer, Instant::now() + limit).await.map_err(Failure::before_queued)
 }
 
 fn text(words: Vec<String>) -> Result<String, Failure> {

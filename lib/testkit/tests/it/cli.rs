@@ -197,9 +197,11 @@ async fn without_the_server_history_is_read_and_messages_wait() {
     }
     let nothing = alice.nepto(&format!("history {wallet} --before 1")).await.unwrap();
     assert!(nothing.err.contains("with @bob here"), "{}", nothing.err);
-    let queued = alice.nepto(&format!("send {wallet} two --timeout 2 --json")).await.unwrap();
+    let queued = alice.nepto(&format!("send {wallet} two --timeout 3")).await.unwrap();
     assert!(queued.err.contains("waits in the queue"), "{}", queued.err);
     assert_eq!(queued.code, 5);
+    let told = format!("Can't reach {}/ yet, trying again for up to", stack.url());
+    assert_eq!(queued.err.matches(&told).count(), 1, "{}", queued.err);
     // a handle means whom it meant before; one that was never used means nobody
     let queued = alice.nepto("send @bob three --timeout 2 --json").await.unwrap();
     assert!(queued.code == 5 && queued.err.contains("waits in the queue"), "{}", queued.err);
@@ -371,7 +373,12 @@ async fn scripts_can_tell_what_went_wrong() {
     assert_eq!(bad_key, (1, "wallet".to_owned()));
     let nobody = ["login", "--server", "http://127.0.0.1:9", "--key-stdin", "--json"];
     let key = format!("{:064x}\n", 4711);
-    assert_eq!(home.with_input(&nobody, &key).await.unwrap().failure().unwrap(), (5, "unreachable".to_owned()));
+    let unreachable = home.with_input(&nobody, &key).await.unwrap();
+    assert!(unreachable.err.contains(" at http://127.0.0.1:9/; check the address"), "{}", unreachable.err);
+    assert_eq!(unreachable.failure().unwrap(), (5, "unreachable".to_owned()));
+    let with_tls = url.replace("http://", "https://");
+    let plain = home.with_input(&["login", "--server", &with_tls, "--key-stdin"], &key).await.unwrap();
+    assert!(plain.code == 5 && plain.err.contains("did you mean http://"), "{}", plain.err);
     home.with_input(&login, &key).await.unwrap().well().unwrap();
     assert_eq!(code("send @nobody hello").await, (6, "account_unknown".to_owned()));
     assert_eq!(code("profile --handle A!").await, (4, "handle_invalid".to_owned()));
