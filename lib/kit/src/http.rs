@@ -248,7 +248,7 @@ pub fn public(ctx: &Ctx, routes: Router) -> Router {
 fn public_health(ctx: Ctx) -> Router {
     let ready = |State(ctx): State<Ctx>| async move { yes_or_no(readiness(&ctx).await.ready) };
     let rotation = |State(ctx): State<Ctx>| async move {
-        yes_or_no(!ctx.stop.is_cancelled() && !ctx.clock_check.is_wrong().await)
+        yes_or_no(!ctx.closing.is_cancelled() && !ctx.clock_check.is_wrong().await)
     };
     Router::new()
         .route("/healthz", get(|| async { "ok" }))
