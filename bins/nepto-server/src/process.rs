@@ -84,7 +84,10 @@ fn logged(role: &Role, configured: &Log) -> Log {
         Role::Backup(_) | Role::Restore(_) | Role::MoveDatabase { .. } | Role::DatabaseUsers(_)
             if configured.filter == Log::default().filter =>
         {
-            Log { filter: "warn,nepto_server=off,surrealdb_core::kvs=off,surrealkv::lsm=error".to_owned(), format: LogFormat::Text }
+            Log {
+                filter: "warn,nepto_server=off,surrealdb_core::kvs=off,surrealkv::lsm=error".to_owned(),
+                format: LogFormat::Text,
+            }
         }
         _ => configured.clone(),
     }

@@ -28,11 +28,14 @@ impl Redis {
         let folder = folder("nepto-redis-")?;
         let port = Port::reserve()?;
         let number = port.number().to_string();
-        let arguments = ["--bind", "127.0.0.1", "--port", &number, "--save", "", "--appendonly", "no"];
+        // it looks round twice a second, not ten times, and does not time its commands: a test's has little to do
+        let arguments = ["--bind", "127.0.0.1", "--port", &number, "--save", "", "--appendonly", "no"]
+            .into_iter()
+            .chain(["--hz", "2", "--latency-tracking", "no"]);
         let process = Process::start(Launch {
             name: "redis".into(),
             program: executable(),
-            arguments: arguments.iter().chain(more).map(Into::into).collect(),
+            arguments: arguments.chain(more.iter().copied()).map(Into::into).collect(),
             environment: Vec::new(),
             folder: folder.path().to_owned(),
         })?;
