@@ -32,6 +32,9 @@ pub struct Options {
     /// Folder for the host, logs and the two people, emptied first [default: test-deploy-debian in the folder of builds]
     #[arg(long, value_name = "DIR")]
     work: Option<PathBuf>,
+    /// Profile of the programs in the package. Any but `dev` must have been built already: `cargo xtask dist`
+    #[arg(long, value_name = "PROFILE", default_value = "dev")]
+    profile: String,
 }
 
 /// Tries it.
@@ -43,8 +46,9 @@ pub fn run(paths: &Paths, options: &Options) -> Result<()> {
     };
     let _ = fs::remove_dir_all(&work);
     nepto_files::private_folder(&work)?;
+    // the two people outside have the developers' program
     cargo::build(paths, Targets::Programs(&dist::PROGRAMS))?;
-    let packages = ["1", "2"].map(|revision| dist::package(paths, "dev", &work.join(revision), revision));
+    let packages = ["1", "2"].map(|revision| dist::package(paths, &options.profile, &work.join(revision), revision));
     let [first, second] = packages;
     let (first, second) = (first?, second?);
     lint(&first)?;
