@@ -163,12 +163,14 @@ impl Cost {
         let key = self.limit.key(&self.subject, window);
         match &self.member {
             None => key,
-            Some(member) => {
-                let group = member.iter().fold(0_u8, |sum, byte| sum.wrapping_add(*byte)) % GROUPS;
-                [&*key, ":", &group.to_string()].concat()
-            }
+            Some(member) => [&*key, ":", &group_of(member, GROUPS).to_string()].concat(),
         }
     }
+}
+
+/// The group of a member, of so many.
+pub fn group_of(member: &[u8], groups: u8) -> u8 {
+    member.iter().fold(0_u8, |sum, byte| sum.wrapping_add(*byte)) % groups
 }
 
 /// An allowance in which there was not enough left.

@@ -15,10 +15,17 @@ pub fn display_name_fits(name: &str) -> bool {
 /// People who wrote to somebody and wait for a decision. Past it, who writes takes the place of another one: a flood keeps
 /// nobody out.
 pub const OPEN_REQUESTS_MAX: i64 = 200;
+/// Requests that are read when one is added. More than may wait are there only from before there was a bound, and go a part at a time.
+pub const OPEN_REQUESTS_READ: i64 = 2 * OPEN_REQUESTS_MAX;
 /// They wait for so long.
 pub const OPEN_REQUEST_FOR: Duration = Duration::from_secs(30 * 86_400);
-/// An account is young for so long.
+/// An account is young for so long. Not a setting, unlike `mailbox.new_account_for_s`: it decides only who goes first.
 const YOUNG_FOR: Duration = Duration::from_secs(86_400);
+
+/// Who has waited since before this time has waited too long.
+pub fn waits_since(now_ms: i64) -> i64 {
+    now_ms - OPEN_REQUEST_FOR.as_millis() as i64
+}
 
 /// Which requests go first where there is no room for one more: those of accounts that were young when they wrote, because a flood
 /// comes from such, and of the same rank the oldest.

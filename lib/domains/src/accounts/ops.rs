@@ -16,7 +16,7 @@ use nepto_proto::{AccountId, ErrorCode};
 
 use super::config::Limits;
 use super::handles::{CHANGES_MAX, CHANGES_WINDOW, RESTS_FOR, is_reserved, normalize_handle, skeleton};
-use super::model::display_name_fits;
+use super::model::{display_name_fits, waits_since};
 use super::store::{Change, Decision, Known, NewHandle, Profile, Store};
 
 /// The use-cases of the domain.
@@ -153,7 +153,13 @@ impl Accounts {
 
     /// A message was stored.
     pub async fn wrote(&self, from: AccountId, to: AccountId) -> Result<(), Failure> {
-        let known = self.store.meet(from, to, self.ctx.clock.now_ms()).await?;
+        let now_ms = self.ctx.clock.now_ms();
+        // how long somebody has waited is not said by a clock that is wrong
+        let before_ms = match self.ctx.clock_check.is_wrong().await {
+            true => i64::MIN,
+            false => waits_since(now_ms),
+        };
+        let known = self.store.meet(from, to, now_ms, before_ms).await?;
         self.store.end_writing(from, to).await?;
         self.keep_both(from, to, &known).await
     }

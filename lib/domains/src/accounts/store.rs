@@ -13,7 +13,7 @@ use redis::{AsyncCommands, Script};
 use surrealdb::types::{SurrealValue, Value, array};
 
 pub use self::handles::{Change, NewHandle, Profile};
-use super::model::{OPEN_REQUEST_FOR, OPEN_REQUESTS_MAX, rank};
+use super::model::{OPEN_REQUESTS_MAX, OPEN_REQUESTS_READ, rank};
 use nepto_proto::svc::accounts::{Standing, Verdict};
 
 pub const SCHEMA: &[Migration] = &[PROFILES, handles::LIKENESSES, handles::D_IS_LIKE_CL, OPEN_REQUESTS];
@@ -166,9 +166,9 @@ impl Store {
     }
 
     /// Notes that one wrote to the other: the sender accepts answers, the recipient has something to decide about. A block
-    /// on either side changes nothing. What waits for a decision too long goes, and where too much does, what ranks first; what the
-    /// recipient decided stays.
-    pub async fn meet(&self, from: AccountId, to: AccountId, now_ms: i64) -> Result<Known, DbError> {
+    /// on either side changes nothing. What has waited for a decision since `before_ms` goes, and where too much does, what ranks
+    /// first; what the recipient decided stays.
+    pub async fn meet(&self, from: AccountId, to: AccountId, now_ms: i64, before_ms: i64) -> Result<Known, DbError> {
         self.db
             .run(
                 "{
@@ -186,10 +186,9 @@ impl Store {
                         UPSERT $outgoing SET consent = 'accepted', since_ms = $now, rank = NONE;
                     };
                     IF !$recipient {
-                        LET $open = (SELECT VALUE id FROM type::record('open_request', [$to]..[$to, []])
-                            WHERE record::id(id)[2] >= $before);
-                        LET $old = (SELECT VALUE id FROM type::record('open_request', [$to]..[$to, []])
-                            WHERE record::id(id)[2] < $before);
+                        LET $known = (SELECT VALUE id FROM type::record('open_request', [$to]..[$to, []]) LIMIT $read);
+                        LET $open = $known.filter(|$id| record::id($id)[2] >= $before);
+                        LET $old = $known.filter(|$id| record::id($id)[2] < $before);
                         LET $surplus = IF array::len($open) < $max { [] }
                             ELSE { array::slice($open, 0, array::len($open) - $max + 1) };
                         LET $gone = array::concat($old, $surplus);
@@ -211,7 +210,8 @@ impl Store {
                     to: to.to_string(),
                     rank: rank(from, now_ms),
                     max: OPEN_REQUESTS_MAX,
-                    before: now_ms - OPEN_REQUEST_FOR.as_millis() as i64,
+                    read: OPEN_REQUESTS_READ,
+                    before: before_ms,
                     now: now_ms,
                 },
             )

@@ -8,12 +8,17 @@ use nepto_proto::AccountId;
 use nepto_proto::api::accounts::Consent;
 use nepto_proto::svc::accounts::Verdict;
 
-use super::model::{OPEN_REQUEST_FOR, OPEN_REQUESTS_MAX};
+use super::model::{OPEN_REQUEST_FOR, OPEN_REQUESTS_MAX, waits_since};
 use super::store::{Known, SCHEMA, Store};
 use crate::testing::{account, database, no_redis};
 
 async fn store() -> Store {
     Store::new(database(super::domain()).await, no_redis())
+}
+
+/// By a clock that is right.
+async fn meet(store: &Store, from: AccountId, to: AccountId, now_ms: i64) -> Result<Known, DbError> {
+    store.meet(from, to, now_ms, waits_since(now_ms)).await
 }
 
 /// Whether one may write to the other, and the other to one.
@@ -26,10 +31,10 @@ async fn writing_means_accepting_answers_and_nothing_for_the_other() {
     let store = store().await;
     let (alice, bob) = (account(1), account(2));
     assert!(store.known(alice, bob).await.unwrap().is_new());
-    let known = store.meet(alice, bob, 1).await.unwrap();
+    let known = meet(&store, alice, bob, 1).await.unwrap();
     assert_eq!(verdicts(&known), (Verdict::Requested, Verdict::Accepted));
     assert!(!known.standing_back().settled, "the first answer must be noted, so that it counts as accepting");
-    let known = store.meet(bob, alice, 2).await.unwrap();
+    let known = meet(&store, bob, alice, 2).await.unwrap();
     assert_eq!(verdicts(&known), (Verdict::Accepted, Verdict::Accepted));
     assert_eq!(store.who_accepts(alice, &[bob, account(3)]).await.unwrap(), [bob]);
 }
@@ -41,7 +46,7 @@ async fn who_was_accepted_and_writes_accepts_answers_as_well() {
     let known = store.decide(bob, alice, Consent::Accepted, 1).await.unwrap();
     assert_eq!(verdicts(&known), (Verdict::Requested, Verdict::Accepted));
     assert!(!known.standing_back().settled && !known.standing().settled, "what either writes is still to be noted");
-    let known = store.meet(alice, bob, 2).await.unwrap();
+    let known = meet(&store, alice, bob, 2).await.unwrap();
     assert_eq!(verdicts(&known), (Verdict::Accepted, Verdict::Accepted));
     assert!(known.standing().settled && known.standing_back().settled);
 }
@@ -50,23 +55,23 @@ async fn who_was_accepted_and_writes_accepts_answers_as_well() {
 async fn a_block_is_not_lifted_by_writing() {
     let store = store().await;
     let (alice, bob) = (account(1), account(2));
-    store.meet(alice, bob, 1).await.unwrap();
+    meet(&store, alice, bob, 1).await.unwrap();
     let known = store.decide(bob, alice, Consent::Blocked, 2).await.unwrap();
     assert_eq!(verdicts(&known), (Verdict::YouBlocked, Verdict::Blocked));
-    assert_eq!(verdicts(&store.meet(alice, bob, 3).await.unwrap()).0, Verdict::Blocked);
-    assert_eq!(verdicts(&store.meet(bob, alice, 4).await.unwrap()).0, Verdict::YouBlocked);
+    assert_eq!(verdicts(&meet(&store, alice, bob, 3).await.unwrap()).0, Verdict::Blocked);
+    assert_eq!(verdicts(&meet(&store, bob, alice, 4).await.unwrap()).0, Verdict::YouBlocked);
     assert_eq!(store.who_accepts(alice, &[bob]).await.unwrap(), []);
     store.decide(bob, alice, Consent::Accepted, 5).await.unwrap();
-    assert_eq!(verdicts(&store.meet(alice, bob, 6).await.unwrap()).0, Verdict::Accepted);
+    assert_eq!(verdicts(&meet(&store, alice, bob, 6).await.unwrap()).0, Verdict::Accepted);
 }
 
 #[tokio::test]
 async fn contacts_are_paged() {
     let store = store().await;
     for other in 2..7 {
-        store.meet(account(other), account(1), 1).await.unwrap();
+        meet(&store, account(other), account(1), 1).await.unwrap();
     }
-    store.meet(account(2), account(9), 1).await.unwrap();
+    meet(&store, account(2), account(9), 1).await.unwrap();
     let first = store.contacts(account(1), None, 3).await.unwrap();
     assert_eq!(first.iter().map(|found| found.other).collect::<Vec<_>>(), [account(2), account(3), account(4)]);
     let rest = store.contacts(account(1), Some(account(4)), 3).await.unwrap();
@@ -78,14 +83,14 @@ async fn every_decision_has_a_larger_revision_and_nothing_else_has() {
     let store = store().await;
     let (alice, bob) = (account(1), account(2));
     assert_eq!(store.known(alice, bob).await.unwrap().revision(), 0);
-    let first = store.meet(alice, bob, 1).await.unwrap();
-    let again = store.meet(alice, bob, 2).await.unwrap();
+    let first = meet(&store, alice, bob, 1).await.unwrap();
+    let again = meet(&store, alice, bob, 2).await.unwrap();
     assert_eq!(again.revision(), first.revision());
-    let answer = store.meet(bob, alice, 3).await.unwrap();
+    let answer = meet(&store, bob, alice, 3).await.unwrap();
     assert!(answer.revision() > first.revision(), "answering accepts");
     let block = store.decide(bob, alice, Consent::Blocked, 4).await.unwrap();
     assert!(block.revision() > answer.revision());
-    assert_eq!(store.meet(alice, bob, 5).await.unwrap().revision(), block.revision());
+    assert_eq!(meet(&store, alice, bob, 5).await.unwrap().revision(), block.revision());
     assert_eq!(
         store.known(bob, alice).await.unwrap().revision(),
         block.revision(),
@@ -138,12 +143,12 @@ async fn strangers_fill_a_list_up_to_a_bound_and_what_was_decided_stays() {
     let store = store().await;
     let (owner, friend, enemy) = (account(1), account(2), account(3));
     for (other, consent) in [(friend, Consent::Accepted), (enemy, Consent::Blocked)] {
-        store.meet(other, owner, 1).await.unwrap();
+        meet(&store, other, owner, 1).await.unwrap();
         store.decide(owner, other, consent, 2).await.unwrap();
     }
     let stranger = |number: i64| account(100 + u128::from(number.unsigned_abs()));
     for number in 0..OPEN_REQUESTS_MAX + 2 {
-        store.meet(stranger(number), owner, 10 + number).await.unwrap();
+        meet(&store, stranger(number), owner, 10 + number).await.unwrap();
     }
     let list = listed(&store, owner).await;
     assert_eq!((list[&friend], list[&enemy]), (Consent::Accepted, Consent::Blocked));
@@ -153,13 +158,13 @@ async fn strangers_fill_a_list_up_to_a_bound_and_what_was_decided_stays() {
     // whoever is not in the list may still be accepted, and is in it again when they write
     let known = store.decide(owner, stranger(0), Consent::Accepted, 1_000).await.unwrap();
     assert_eq!(verdicts(&known), (Verdict::Accepted, Verdict::Accepted));
-    let known = store.meet(stranger(1), owner, 1_001).await.unwrap();
+    let known = meet(&store, stranger(1), owner, 1_001).await.unwrap();
     assert_eq!(verdicts(&known), (Verdict::Requested, Verdict::Accepted));
     // who is answered or decided about waits no more, and takes nobody's place
-    store.meet(owner, stranger(200), 1_002).await.unwrap();
+    meet(&store, owner, stranger(200), 1_002).await.unwrap();
     store.decide(owner, stranger(201), Consent::Blocked, 1_003).await.unwrap();
     for number in [1_000, 1_001] {
-        store.meet(stranger(number), owner, 1_100 + number).await.unwrap();
+        meet(&store, stranger(number), owner, 1_100 + number).await.unwrap();
     }
     let list = listed(&store, owner).await;
     assert!([1, 3, 4, 1_000, 1_001].iter().all(|open| list.get(&stranger(*open)) == Some(&Consent::Requested)));
@@ -171,10 +176,10 @@ async fn a_flood_of_young_accounts_leaves_the_requests_of_others_alone() {
     let store = store().await;
     let (owner, now_ms) = (account(1), 1_700_000_000_000);
     let older = made_at(now_ms - 86_400_000, 1);
-    store.meet(older, owner, now_ms).await.unwrap();
+    meet(&store, older, owner, now_ms).await.unwrap();
     let young = |number: i64| made_at(now_ms, number as u16);
     for number in 0..=OPEN_REQUESTS_MAX {
-        store.meet(young(number), owner, now_ms + 1 + number).await.unwrap();
+        meet(&store, young(number), owner, now_ms + 1 + number).await.unwrap();
     }
     let list = listed(&store, owner).await;
     assert_eq!(list.len() as i64, OPEN_REQUESTS_MAX);
@@ -196,11 +201,29 @@ async fn a_request_waits_for_so_long_also_one_from_before() {
     db.migrate(SCHEMA).await.unwrap();
     let store = Store::new(db, no_redis());
     let after_ms = 5 + OPEN_REQUEST_FOR.as_millis() as i64;
-    store.meet(account(4), owner, after_ms).await.unwrap();
+    meet(&store, account(4), owner, after_ms).await.unwrap();
     assert_eq!(listed(&store, owner).await[&account(2)], Consent::Requested);
-    store.meet(account(5), owner, after_ms + 1).await.unwrap();
+    meet(&store, account(5), owner, after_ms + 1).await.unwrap();
     let list = listed(&store, owner).await;
     assert!(!list.contains_key(&account(2)));
     assert_eq!(list[&account(3)], Consent::Accepted);
     assert_eq!(list[&account(4)], Consent::Requested);
+}
+
+#[tokio::test]
+async fn a_list_from_before_there_was_a_bound_is_worked_off_a_part_at_a_time() {
+    let before = Domain { schema: &SCHEMA[..3], ..super::domain() };
+    let db = database(before).await;
+    let owner = account(1);
+    let statement = "FOR $other IN $others { CREATE type::record('contact', [$owner, $other]) SET consent = 'requested', since_ms = 5 }";
+    let others: Vec<String> = (100..100 + 5 * OPEN_REQUESTS_MAX as u128).map(|n| account(n).to_string()).collect();
+    db.execute(statement, vars! { owner: owner.to_string(), others: others }).await.unwrap();
+    db.migrate(SCHEMA).await.unwrap();
+    let store = Store::new(db, no_redis());
+    let mut lengths = Vec::new();
+    for number in 2..8 {
+        meet(&store, account(number), owner, 10).await.unwrap();
+        lengths.push(listed(&store, owner).await.len() as i64 / OPEN_REQUESTS_MAX);
+    }
+    assert_eq!(lengths, [4, 3, 2, 1, 1, 1]);
 }

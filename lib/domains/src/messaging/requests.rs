@@ -4,7 +4,7 @@
 use std::sync::LazyLock;
 use std::time::Duration;
 
-use nepto_kit::limit::{Cost, Exhausted, Limit, Taken};
+use nepto_kit::limit::{Cost, Exhausted, Limit, Taken, group_of};
 use nepto_kit::{Ctx, Failure};
 use nepto_proto::wire::DeviceCiphertext;
 use nepto_proto::{AccountId, ClientMsgId, DeviceId, ErrorCode};
@@ -24,9 +24,12 @@ const PEOPLE_MAX: u8 = 100;
 const IDS_MAX: u8 = 100;
 
 /// KEYS: the people of a group whom the sender has written to, each with the time of the first message in seconds, times 2^20, and
-/// how many there were; and the messages that were counted, each with its time in milliseconds. ARGV: person, message, maximum of messages; now, and of when messages are not repeated any more, in
-/// milliseconds; now, and of when people are forgotten, in seconds; maxima of people and of messages that are known; times to live of
-/// both in seconds.
+/// how many there were; and the messages that were counted, each with its time in milliseconds.
+///
+/// ARGV: 1 the person, 2 the message, 3 how many messages a person may get; 4 now, and 5 since when messages are repetitions, in
+/// milliseconds; 6 now, and 7 since when people are remembered, in seconds; 8 how many people and 9 how many messages are remembered;
+/// 10 the time to live of the people and 11 of the messages, in seconds.
+///
 /// Answers 0 where there is no room, 1 for a repetition, 2 for one that is counted now; where there is no room for another person
 /// less than 0, the seconds until there is.
 static COUNT: LazyLock<Script> = LazyLock::new(|| {
@@ -74,6 +77,8 @@ pub async fn count(
     to: AccountId,
     id: ClientMsgId,
 ) -> Result<bool, Failure> {
+    // it is remembered for a month by this clock
+    ctx.clock_check.refuse_if_wrong().await?;
     let max = ctx.config.section::<Limits>().request_messages;
     let window_s = ctx.config.section::<Mailbox>().duplicate_window_s;
     let now_ms = ctx.clock.now_ms();
@@ -123,7 +128,7 @@ fn message(device: DeviceId, to: AccountId, id: ClientMsgId) -> Vec<u8> {
 
 /// Where the people are counted whom somebody has written to, those of this one's group.
 pub fn people_key(sender: AccountId, to: AccountId) -> String {
-    let group = to.random_half().iter().fold(0_u8, |sum, byte| sum.wrapping_add(*byte)) % GROUPS;
+    let group = group_of(&to.random_half(), GROUPS);
     format!("limit:requested:{sender}:{group}")
 }
 

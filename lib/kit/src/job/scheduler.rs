@@ -121,7 +121,7 @@ impl Scheduler {
             return Ok(());
         }
         for (job, row, step) in steps {
-            self.act(job, row, step, now).await?;
+            self.act(job, row, step).await?;
         }
         Ok(())
     }
@@ -168,9 +168,11 @@ impl Scheduler {
         }
     }
 
-    async fn act(&mut self, job: Job, row: &JobRow, step: Step, now: i64) -> anyhow::Result<()> {
+    async fn act(&mut self, job: Job, row: &JobRow, step: Step) -> anyhow::Result<()> {
         let next = match step {
             Step::Begin { due_ms, is_manual, attempts } => {
+                // those before it may have taken seconds
+                let now = self.ctx.clock.now_ms();
                 let held_until_ms = now + self.held.as_millis() as i64;
                 let claim = Claim { due_ms, is_manual, attempts, now_ms: now, held_until_ms, node: &self.ctx.node };
                 if let Some(fence) = self.store.claim(row, claim).await? {
@@ -220,7 +222,8 @@ impl Scheduler {
 /// Whether the clock is known to be right. What is due, and what is too old to be kept, is not said by one that is wrong, nor by one of
 /// which nobody knows: it would also put off what is due until its own time has come.
 async fn has_the_time(ctx: &Ctx) -> bool {
-    ctx.clock_check.verdict().await == Verdict::Right
+    // not what was found a second ago: a clock jumps, and then everything is due
+    ctx.clock_check.verdict_now().await == Verdict::Right
 }
 
 /// What is to be done about a job.

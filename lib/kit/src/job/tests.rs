@@ -14,7 +14,7 @@ use super::store::{HISTORY_MAX, JobRow, RunRow, Store};
 use super::{Fence, Job, Missed, Run};
 use crate::Ctx;
 use crate::clock::{Clock, Random};
-use crate::clock_check::ClockCheck;
+use crate::clock_check::{ClockCheck, Verdict};
 use crate::db::Db;
 use crate::testing::{Ground, Logged};
 
@@ -120,6 +120,14 @@ async fn nothing_is_due_by_a_clock_that_is_known_to_be_wrong() {
     look(&wrong).await;
     assert_eq!(runs.load(Ordering::Relaxed), 0);
     look(&right).await;
+    assert_eq!(runs.load(Ordering::Relaxed), 1);
+    // what was found just now says nothing of a clock that has jumped since
+    let jumps = Clock::manual(world.ground.ctx.clock.now());
+    let jumped = compared(&jumps);
+    assert_eq!(jumped.verdict().await, Verdict::Right);
+    jumps.advance(MINUTE);
+    world.clock.advance(MINUTE);
+    look(&jumped).await;
     assert_eq!(runs.load(Ordering::Relaxed), 1);
 }
 
