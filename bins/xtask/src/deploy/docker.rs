@@ -367,7 +367,12 @@ impl Deployment {
     /// What is wrong or missing is told with what to do.
     fn refuses_what_is_wrong(&self) -> Result<()> {
         for (profile, service, domain, expected) in [
-            ("all", "nepto", "https://chat.example.org", "public.domain: must be an authority like chat.example.org"),
+            (
+                "all",
+                "nepto",
+                "https://chat.example.org",
+                "NEPTO_PUBLIC__DOMAIN is not valid: must be an authority like",
+            ),
             ("tls", "caddy", "", "NEPTO_DOMAIN is not set: put the domain"),
         ] {
             let mut compose = self.compose(profile);
