@@ -2,6 +2,7 @@
 
 use std::fmt;
 use std::str::FromStr;
+use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 use uuid::Uuid;
@@ -81,6 +82,12 @@ impl AccountId {
     pub fn made_at_ms(self) -> Option<i64> {
         let (s, ns) = self.0.get_timestamp()?.to_unix();
         Some(s.saturating_mul(1_000).saturating_add(u64::from(ns) / 1_000_000).cast_signed())
+    }
+
+    /// Whether the account was made less than so long ago. One whose id does not say when counts as old.
+    pub fn is_younger(self, now_ms: i64, than: Duration) -> bool {
+        let age_ms = self.made_at_ms().map(|made_at_ms| i128::from(now_ms) - i128::from(made_at_ms));
+        age_ms.is_some_and(|age_ms| age_ms < than.as_millis().cast_signed())
     }
 }
 
@@ -194,5 +201,16 @@ mod tests {
         assert!(AccountId::from_bytes(&[1; 15]).is_err());
         assert!(AccountId::from_bytes(&[]).is_err());
         assert_eq!(AccountId::from_bytes(&[7; 16]).map(AccountId::to_vec), Ok(vec![7; 16]));
+    }
+
+    #[test]
+    fn the_id_of_an_account_tells_how_old_it_is() {
+        let day = Duration::from_secs(86_400);
+        let account =
+            AccountId::new(uuid::Builder::from_unix_timestamp_millis(1_700_000_000_000, &[7; 10]).into_uuid());
+        let is_young = |later_ms: i64| account.is_younger(1_700_000_000_000 + later_ms, day);
+        assert!(is_young(-1) && is_young(0) && is_young(86_399_999));
+        assert!(!is_young(86_400_000) && !is_young(i64::MAX - 1_700_000_000_000));
+        assert!(!AccountId::new(Uuid::from_bytes([7; 16])).is_younger(0, day), "it does not say when");
     }
 }

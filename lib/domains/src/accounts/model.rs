@@ -30,8 +30,7 @@ pub fn waits_since(now_ms: i64) -> i64 {
 /// Which requests go first where there is no room for one more: those of accounts that were young when they wrote, because a flood
 /// comes from such, and of the same rank the oldest.
 pub fn rank(from: AccountId, now_ms: i64) -> i64 {
-    let age_ms = from.made_at_ms().map(|made_at_ms| now_ms.saturating_sub(made_at_ms));
-    i64::from(age_ms.is_none_or(|age_ms| age_ms >= YOUNG_FOR.as_millis() as i64))
+    i64::from(!from.is_younger(now_ms, YOUNG_FOR))
 }
 
 #[cfg(test)]

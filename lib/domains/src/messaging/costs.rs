@@ -124,27 +124,5 @@ pub fn waits(code: ErrorCode, retry_after: Duration, detail: &str) -> Failure {
 
 /// Whether an account is so new that it has less.
 pub fn is_new(config: &Mailbox, clock: &Clock, account: AccountId) -> bool {
-    is_younger(account, clock.now_ms(), Duration::from_secs(config.new_account_for_s))
-}
-
-fn is_younger(account: AccountId, now_ms: i64, than: Duration) -> bool {
-    let made_at_ms = account.made_at_ms();
-    made_at_ms.is_some_and(|made_at_ms| i128::from(now_ms) - i128::from(made_at_ms) < than.as_millis().cast_signed())
-}
-
-#[cfg(test)]
-mod tests {
-    use nepto_kit::clock::Random;
-    use time::OffsetDateTime;
-
-    use super::*;
-
-    #[test]
-    fn the_id_of_an_account_tells_how_old_it_is() {
-        let clock = Clock::manual(OffsetDateTime::from_unix_timestamp(1_700_000_000).unwrap());
-        let account = AccountId::new(Random::seeded(1).uuid(&clock));
-        let is_new = |later: Duration| is_younger(account, clock.now_ms() + later.as_millis() as i64, DAY);
-        assert!(is_new(Duration::ZERO) && is_new(DAY - Duration::from_millis(1)));
-        assert!(!is_new(DAY));
-    }
+    account.is_younger(clock.now_ms(), Duration::from_secs(config.new_account_for_s))
 }
