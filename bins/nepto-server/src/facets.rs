@@ -102,7 +102,7 @@ impl Facets<'_> {
         }
         let mut public = axum::Router::new();
         if self.api.is_some() {
-            public = public.merge(meta::with_description(ctx, api)?);
+            public = public.merge(meta::with_description(ctx, api));
         }
         if self.sockets {
             public = public.merge(gateway(ctx, running).await?);

@@ -39,6 +39,7 @@ use crate::token::{self, Claims};
 use crate::{Ctx, Failure, dead_letters, pages};
 use gate::Gatekeeper;
 
+pub use description::Description;
 pub use endpoint::{Admit, Asked, Routes};
 pub use listener::{Door, listen, serve};
 pub use origin::Origin;

@@ -76,7 +76,7 @@ impl World {
             tokio::spawn(consumer.serve(ctx.clone()));
         }
         let (routes, description) = api.routes.into_parts();
-        assert!(description.paths.paths.contains_key("/v1/example/notes"));
+        assert!(description.openapi().paths.paths.contains_key("/v1/example/notes"));
         let router = gateway(&ctx, &domains).await.merge(routes);
         (Self::serve(ctx, signer, router, (nats, redis)).await, example, parts)
     }

@@ -19,16 +19,43 @@ use utoipa::openapi::{
 const JSON: &str = "application/json";
 const PROBLEM_JSON: &str = "application/problem+json";
 
-/// Operations, and the schemas that they name.
+/// What is to be described. The document takes milliseconds to make, so it is made when it is asked for.
 #[derive(Default)]
 pub struct Description {
-    paths: Paths,
-    schemas: BTreeMap<String, RefOr<Schema>>,
+    endpoints: Vec<fn(&mut Operations)>,
 }
 
 impl Description {
     /// Describes an endpoint as well.
     pub fn add<E: Endpoint>(&mut self) {
+        self.endpoints.push(Operations::add::<E>);
+    }
+
+    /// Describes all of these as well.
+    pub fn merge(&mut self, others: Self) {
+        self.endpoints.extend(others.endpoints);
+    }
+
+    /// As a document, without what is true of the whole API.
+    pub fn openapi(&self) -> OpenApi {
+        let mut operations = Operations::default();
+        for add in &self.endpoints {
+            add(&mut operations);
+        }
+        let components = ComponentsBuilder::new().schemas_from_iter(operations.schemas).build();
+        OpenApiBuilder::new().paths(operations.paths).components(Some(components)).build()
+    }
+}
+
+/// Operations, and the schemas that they name.
+#[derive(Default)]
+struct Operations {
+    paths: Paths,
+    schemas: BTreeMap<String, RefOr<Schema>>,
+}
+
+impl Operations {
+    fn add<E: Endpoint>(&mut self) {
         let method = match E::METHOD {
             Method::Get => HttpMethod::Get,
             Method::Post => HttpMethod::Post,
@@ -38,18 +65,6 @@ impl Description {
         };
         let operation = self.operation::<E>();
         self.paths.add_path_operation(E::PATH, vec![method], operation);
-    }
-
-    /// Describes all of these as well.
-    pub fn merge(&mut self, others: Self) {
-        self.paths.merge(others.paths);
-        self.schemas.extend(others.schemas);
-    }
-
-    /// As a document, without what is true of the whole API.
-    pub fn into_openapi(self) -> OpenApi {
-        let components = ComponentsBuilder::new().schemas_from_iter(self.schemas).build();
-        OpenApiBuilder::new().paths(self.paths).components(Some(components)).build()
     }
 
     fn operation<E: Endpoint>(&mut self) -> Operation {
@@ -188,7 +203,7 @@ mod tests {
         others.add::<UpdateOwnAccount>();
         others.add::<MakeNonce>();
         description.merge(others);
-        serde_json::to_value(description.into_openapi()).unwrap()
+        serde_json::to_value(description.openapi()).unwrap()
     }
 
     #[test]

@@ -17,7 +17,6 @@ use nepto_proto::ErrorCode;
 use nepto_proto::api::endpoint::{Anybody, Asker, Endpoint, Media, Method, PathParameters, SignedIn};
 use nepto_proto::limits::HTTP_BODY_BYTES_MAX;
 use serde::de::DeserializeOwned;
-use utoipa::openapi::OpenApi;
 
 use super::description::Description;
 use super::{Caller, ClientAddress, JsonBody, Query};
@@ -187,8 +186,8 @@ impl Routes {
     }
 
     /// What answers, and the description of it, to be completed with what is true of the whole API.
-    pub fn into_parts(self) -> (Router, OpenApi) {
-        (self.router, self.description.into_openapi())
+    pub fn into_parts(self) -> (Router, Description) {
+        (self.router, self.description)
     }
 }
 
