@@ -71,6 +71,71 @@ uuid_id!(
     "a client_msg_id"
 );
 
+uuid_id!(
+    /// A community. UUIDv7. The role that all of its members have, `everyone`, has the same UUID.
+    CommunityId,
+    "a community id"
+);
+uuid_id!(
+    /// A channel of a community. UUIDv7.
+    ChannelId,
+    "a channel id"
+);
+uuid_id!(
+    /// A role of a community. UUIDv7; that of `everyone` is the community's own.
+    RoleId,
+    "a role id"
+);
+uuid_id!(
+    /// An uploaded file. UUIDv7.
+    MediaId,
+    "a media id"
+);
+uuid_id!(
+    /// A message of a channel: its place in the stream of channels, as a UUIDv8 (RFC 9562, 5.8). The first 48 bits are the epoch
+    /// of the stream in milliseconds, the 74 bits that version and variant leave are the sequence. So ids sort as the stream does,
+    /// whatever clocks say, and every reader computes the same one.
+    MessageId,
+    "a message id"
+);
+
+impl CommunityId {
+    /// The role that every member has.
+    pub const fn everyone(self) -> RoleId {
+        RoleId::new(self.0)
+    }
+}
+
+impl MessageId {
+    const EPOCH_MS_MAX: u64 = (1 << 48) - 1;
+    const VERSION: u128 = 8 << 76;
+    const VARIANT: u128 = 0b10 << 62;
+    /// The bits of the sequence that stand behind the variant.
+    const SEQ_LOW_BITS: u32 = 62;
+    const SEQ_LOW: u64 = (1 << Self::SEQ_LOW_BITS) - 1;
+
+    /// The message at this place of the stream that began, or was restored, at this time. An epoch past the year 10,000 counts as the
+    /// last one that fits.
+    pub const fn at(epoch_ms: u64, seq: u64) -> Self {
+        let epoch_ms = if epoch_ms > Self::EPOCH_MS_MAX { Self::EPOCH_MS_MAX } else { epoch_ms };
+        let high = ((seq >> Self::SEQ_LOW_BITS) as u128) << 64;
+        let low = (seq & Self::SEQ_LOW) as u128;
+        let epoch = (epoch_ms as u128) << 80;
+        Self(Uuid::from_u128(epoch | Self::VERSION | high | Self::VARIANT | low))
+    }
+
+    /// When the stream began, or was restored: milliseconds since 1970. Of a UUID that [`Self::at`] did not make it says nothing.
+    pub const fn epoch_ms(self) -> u64 {
+        (self.0.as_u128() >> 80) as u64
+    }
+
+    /// The place in the stream, from 1 on. Of a UUID that [`Self::at`] did not make it says nothing.
+    pub const fn seq(self) -> u64 {
+        let (high, low) = self.0.as_u64_pair();
+        ((high & 0b11) << Self::SEQ_LOW_BITS) | (low & Self::SEQ_LOW)
+    }
+}
+
 impl AccountId {
     /// The half of it that was drawn at random: it tells accounts apart where 16 bytes are too many to keep. Nobody chooses the id
     /// of an account.
@@ -174,7 +239,43 @@ impl From<RegistrationId> for u32 {
 
 #[cfg(test)]
 mod tests {
+    use proptest::prelude::*;
+
     use super::*;
+
+    #[test]
+    fn a_message_id_is_laid_out_as_rfc_9562_says() {
+        let id = MessageId::at(0x0190_A0A0_B0B0, 0x1234_5678_9ABC_DEF0);
+        // epoch, version 8, then two bits of the sequence, the variant, and 62 bits of the sequence
+        assert_eq!(id.uuid().hyphenated().to_string(), "0190a0a0-b0b0-8000-9234-56789abcdef0");
+        let last = MessageId::at(u64::MAX, u64::MAX);
+        assert_eq!(last.uuid().hyphenated().to_string(), "ffffffff-ffff-8003-bfff-ffffffffffff");
+        assert_eq!((last.epoch_ms(), last.seq()), ((1 << 48) - 1, u64::MAX));
+        assert_eq!((id.uuid().get_version_num(), id.uuid().get_variant()), (8, uuid::Variant::RFC4122));
+    }
+
+    #[test]
+    fn everyone_has_the_id_of_the_community() {
+        let community = CommunityId::new(Uuid::from_u128(7));
+        assert_eq!(community.everyone().uuid(), community.uuid());
+    }
+
+    proptest! {
+        #[test]
+        fn message_ids_say_where_the_message_is_and_sort_so(
+            one in (0..1_u64 << 48, any::<u64>()),
+            other in (0..1_u64 << 48, any::<u64>()),
+            same_epoch in any::<bool>(),
+        ) {
+            let other = if same_epoch { (one.0, other.1) } else { other };
+            let [a, b] = [one, other].map(|(epoch_ms, seq)| MessageId::at(epoch_ms, seq));
+            prop_assert_eq!((a.epoch_ms(), a.seq()), one);
+            prop_assert_eq!(a.cmp(&b), one.cmp(&other));
+            prop_assert_eq!(a.to_vec().cmp(&b.to_vec()), one.cmp(&other));
+            prop_assert_eq!(a.to_string().cmp(&b.to_string()), one.cmp(&other));
+            prop_assert_eq!((a.uuid().get_version_num(), a.uuid().get_variant()), (8, uuid::Variant::RFC4122));
+        }
+    }
 
     #[test]
     fn device_ids_outside_signals_range_are_refused() {

@@ -42,6 +42,7 @@ mod tests {
     use crate::api::accounts::Consent;
     use crate::api::assets::{BalanceKind, ContractKind, PartOutcome, Standard, TokenStandard, TransactionState};
     use crate::api::operator::JobOutcome;
+    use crate::permissions::Permission;
     use crate::svc::collector::Pipeline;
 
     #[test]
@@ -55,6 +56,7 @@ mod tests {
             )+};
         }
         check!(Standard TokenStandard ContractKind BalanceKind PartOutcome TransactionState Pipeline JobOutcome Consent);
+        check!(Permission);
         assert_eq!("Held".parse::<BalanceKind>(), Err(()));
     }
 }

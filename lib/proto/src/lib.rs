@@ -13,6 +13,7 @@ pub mod frame;
 pub mod ids;
 mod kinds;
 pub mod limits;
+pub mod permissions;
 pub mod siwe;
 pub mod subject;
 pub mod svc;
@@ -32,4 +33,6 @@ pub mod chain {
 
 pub use close_code::CloseCode;
 pub use error_code::ErrorCode;
-pub use ids::{AccountId, ClientMsgId, DeviceId, RegistrationId, SessionId};
+pub use ids::{
+    AccountId, ChannelId, ClientMsgId, CommunityId, DeviceId, MediaId, MessageId, RegistrationId, RoleId, SessionId,
+};
