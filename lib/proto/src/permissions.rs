@@ -258,18 +258,27 @@ pub fn base(member: &Member<'_>) -> Permissions {
 /// What a member may do in a channel, or in a thread of this channel. In a thread `send_messages` says whether they may post there:
 /// `send_in_threads` decides it.
 pub fn in_channel(member: &Member<'_>, overrides: &Overrides<'_>, thread: bool) -> Permissions {
-    let granted = member.granted();
-    if granted.contains(Permission::Administrator) {
+    let explicit = explicit(member, overrides);
+    if explicit.contains(Permission::Administrator) {
         return Permissions::ALL;
     }
-    let for_everyone = overrides.everyone.map_or(granted, |rule| rule.apply(granted));
-    let of_roles = overrides
-        .roles
-        .iter()
-        .fold(Override::default(), |all, rule| Override { allow: all.allow | rule.allow, deny: all.deny | rule.deny });
-    let for_roles = of_roles.apply(for_everyone);
-    let explicit = overrides.member.map_or(for_roles, |rule| rule.apply(for_roles));
     timed_out(member, implied(if thread { in_thread(explicit) } else { explicit }))
+}
+
+/// What roles and overrides say, whatever else it takes to do it.
+fn explicit(member: &Member<'_>, overrides: &Overrides<'_>) -> Permissions {
+    let granted = member.granted();
+    if granted.contains(Permission::Administrator) {
+        return granted;
+    }
+    let for_everyone = overrides.everyone.map_or(granted, |rule| rule.apply(granted));
+    let mut of_roles = Override::default();
+    for rule in overrides.roles {
+        of_roles.allow = of_roles.allow | rule.allow;
+        of_roles.deny = of_roles.deny | rule.deny;
+    }
+    let for_roles = of_roles.apply(for_everyone);
+    overrides.member.map_or(for_roles, |rule| rule.apply(for_roles))
 }
 
 fn in_thread(permissions: Permissions) -> Permissions {

@@ -4,6 +4,9 @@
 //! A role's rank says how high it stands, and `everyone` has 0; that of a member is that of their highest role. The owner stands
 //! above all. Each rule asks for the permission that it needs as well, so that none can be called without it.
 
+#[cfg(test)]
+mod tests;
+
 use super::{Override, Permission, Permissions};
 
 /// Who wants to do something.
@@ -46,10 +49,10 @@ pub fn move_role(actor: &Actor, from: u32, to: u32) -> Result<(), Refusal> {
     edit_role(actor, from.max(to))
 }
 
-/// Changes what a role allows. What is added the actor has. That they may edit the role is another question.
+/// Changes what a role allows. What changes the actor has. That they may edit the role is another question.
 pub fn give_permissions(actor: &Actor, before: Permissions, after: Permissions) -> Result<(), Refusal> {
     needs(actor, Permission::ManageRoles)?;
-    holds(actor.owner, actor.permissions, after - before)
+    holds(actor.owner, actor.permissions, changed(before, after))
 }
 
 /// Grants a role of this rank, which allows this everywhere. What it allows in channels is another question: [`grant_overrides`].
@@ -78,7 +81,6 @@ pub fn set_override(actor: &Actor, target: u32, before: Option<&Override>, after
         return Err(Refusal::NotOfChannels(strange));
     }
     let before = before.copied().unwrap_or_default();
-    let changed = |before: Permissions, after: Permissions| (before - after) | (after - before);
     holds(actor.owner, actor.permissions, changed(before.allow, after.allow) | changed(before.deny, after.deny))
 }
 
@@ -86,6 +88,10 @@ pub fn set_override(actor: &Actor, target: u32, before: Option<&Override>, after
 pub fn act_on_member(actor: &Actor, target: u32, permission: Permission) -> Result<(), Refusal> {
     needs(actor, permission)?;
     below(actor, target)
+}
+
+fn changed(before: Permissions, after: Permissions) -> Permissions {
+    (before - after) | (after - before)
 }
 
 fn needs(actor: &Actor, permission: Permission) -> Result<(), Refusal> {
