@@ -7,7 +7,8 @@ use clap::{Args, Parser, Subcommand};
 
 use crate::chat::ChatArgs;
 use crate::commands::{
-    account, admin, contacts, devices, history, inbox, login, safety, send, sessions, shell, wallets,
+    account, admin, channel, community, contacts, devices, history, inbox, login, role, safety, send, sessions, shell,
+    wallets,
 };
 
 const STYLES: Styles = Styles::styled()
@@ -113,6 +114,12 @@ pub enum Command {
     History(history::HistoryArgs),
     /// List people; accept, block or unblock them
     Contacts(contacts::ContactsArgs),
+    /// Communities: make, find, join and leave them, invite people, and keep order
+    Community(community::CommunityArgs),
+    /// Channels of a community, and what is different in them from what roles say everywhere
+    Channel(channel::ChannelArgs),
+    /// Roles of a community: what they allow, their order, and who has them
+    Role(role::RoleArgs),
     /// Compare the safety number with a peer, to know that nobody is in between
     SafetyNumber(safety::SafetyArgs),
     /// List or revoke your devices
@@ -182,6 +189,45 @@ mod tests {
         assert!(parse("nepto devices revoke 0").is_err());
         assert!(parse("nepto devices revoke 128").is_err());
         assert!(parse("nepto contacts").is_ok() && parse("nepto contacts block").is_err());
+    }
+
+    #[test]
+    fn communities_are_spoken_of_in_one_way() {
+        let right = [
+            "community create Gardeners --visibility public",
+            "community invite Gardeners --uses 3 --expires 7d --role helpers",
+            "community join abcdefghjkmnpqrs",
+            "community ban Gardeners @bob --for 7d --reason spam",
+            "community time-out Gardeners @bob --for 1h",
+            "community time-out Gardeners @bob --lift",
+            "community discover",
+            "channel create Gardeners tomatoes --slow-mode 10s --private",
+            "channel move Gardeners #tomatoes --position 2 --no-category",
+            "channel override Gardeners #tomatoes --role everyone --deny send_messages,attach_files",
+            "role create Gardeners helpers --allow kick_members,manage_messages --color #2ecc71",
+            "role sort Gardeners helpers friends",
+            "role grant Gardeners helpers @bob",
+        ];
+        for line in right {
+            assert!(parse(&format!("nepto {line}")).is_ok(), "{line}");
+        }
+        let wrong = [
+            "community",
+            "community create Gardeners --visibility secret",
+            "community invite Gardeners --uses 0",
+            "community time-out Gardeners @bob",
+            "community time-out Gardeners @bob --for 1h --lift",
+            "channel override Gardeners #tomatoes --deny send_messages",
+            "channel override Gardeners #tomatoes --role a --member b",
+            "channel override Gardeners #tomatoes --role a --allow administrator",
+            "channel move Gardeners #tomatoes --category a --no-category",
+            "role create Gardeners helpers --allow fly",
+            "role create Gardeners helpers --color green",
+            "role sort Gardeners",
+        ];
+        for line in wrong {
+            assert!(parse(&format!("nepto {line}")).is_err(), "{line}");
+        }
     }
 
     #[test]

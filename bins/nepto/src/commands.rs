@@ -2,11 +2,15 @@
 
 pub mod account;
 pub mod admin;
+pub mod channel;
+pub mod community;
 pub mod contacts;
 pub mod devices;
 pub mod history;
 pub mod inbox;
 pub mod login;
+pub mod named;
+pub mod role;
 pub mod safety;
 pub mod send;
 pub mod sessions;
@@ -43,6 +47,9 @@ async fn ran(app: App, command: Command) -> Result<(), Failure> {
         Command::Inbox(args) => inbox::run(&app, args).await,
         Command::History(args) => history::run(&app, args).await,
         Command::Contacts(args) => contacts::run(&app, args).await,
+        Command::Community(args) => community::run(&app, args).await,
+        Command::Channel(args) => channel::run(&app, args).await,
+        Command::Role(args) => role::run(&app, args).await,
         Command::SafetyNumber(args) => safety::run(&app, args).await,
         Command::Devices(args) => devices::run(&app, args).await,
         Command::Wallets(args) => wallets::run(&app, args).await,

@@ -181,6 +181,11 @@ fn advice(code: ErrorCode) -> &'static str {
             "; sign in with such a wallet, or with an invite: nepto login --server URL --invite CODE …"
         }
         ErrorCode::HandleInvalid => "; a handle is 3 to 32 of a-z, 0-9 and _, and begins with a letter",
+        ErrorCode::MembersOnly => ": nepto community join COMMUNITY",
+        ErrorCode::OwnerStays => ": nepto community transfer COMMUNITY PEER",
+        ErrorCode::RankTooLow => "; see the order: nepto role list COMMUNITY",
+        ErrorCode::OrderStale => "; see what is there: nepto role list COMMUNITY",
+        ErrorCode::CommunityInviteLimit => ": nepto community invites COMMUNITY --revoke CODE",
         ErrorCode::SessionRevoked
         | ErrorCode::RefreshInvalid
         | ErrorCode::RefreshReused

@@ -2,6 +2,7 @@
 
 mod account;
 mod chains;
+mod communities;
 mod deliver;
 mod engine;
 mod login;
