@@ -161,6 +161,16 @@ fn bits_are_what_stores_and_other_clients_know_them_by() {
     assert!(!Permissions::CHANNEL.contains(Administrator) && !Permissions::CHANNEL.contains(ManageRoles));
 }
 
+#[test]
+fn the_protocol_has_the_same_table() {
+    let protocol = include_str!("../../../../docs/PROTOCOL.md");
+    for permission in Permission::ALL {
+        let about_channels = if Permissions::CHANNEL.contains(permission) { "yes" } else { "no" };
+        let row = format!("| {} | `{permission}` | {about_channels} | ", permission.bit().trailing_zeros());
+        assert!(protocol.lines().any(|line| line.starts_with(&row)), "{row}");
+    }
+}
+
 /// Any permissions; those of administrators are rare.
 pub(super) fn permissions() -> impl Strategy<Value = Permissions> {
     (any::<u64>(), any::<u64>(), prop::bool::weighted(0.03)).prop_map(|(bits, more, administrator)| {

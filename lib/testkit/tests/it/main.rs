@@ -4,6 +4,7 @@ mod allowances;
 mod backups;
 mod chain;
 mod cli;
+mod cli_communities;
 mod cli_trust;
 mod clocks;
 mod consent;
