@@ -149,6 +149,7 @@ Example:
 mod tests {
     use super::*;
     use clap::CommandFactory;
+    use nepto_proto::permissions::{Permission, Permissions};
 
     fn parse(line: &str) -> Result<Cli, clap::Error> {
         Cli::try_parse_from(line.split_whitespace())
@@ -227,6 +228,18 @@ mod tests {
         ];
         for line in wrong {
             assert!(parse(&format!("nepto {line}")).is_err(), "{line}");
+        }
+    }
+
+    #[test]
+    fn the_help_names_every_permission() {
+        let cli = Cli::command();
+        let help = |name: &str| cli.find_subcommand(name).unwrap().get_after_help().unwrap().to_string();
+        let (of_roles, of_channels) = (help("role"), help("channel"));
+        for permission in Permission::ALL {
+            let name = permission.as_str();
+            assert!(of_roles.contains(name), "{name}");
+            assert_eq!(of_channels.contains(name), Permissions::CHANNEL.contains(permission), "{name}");
         }
     }
 

@@ -141,6 +141,10 @@ impl Permissions {
         self.0 == 0
     }
 
+    const fn without(self, others: Self) -> Self {
+        Self(self.0 & !others.0)
+    }
+
     /// Each of them, in the order of the bits.
     pub fn iter(self) -> impl Iterator<Item = Permission> {
         Permission::ALL.into_iter().filter(move |permission| self.contains(*permission))
@@ -164,7 +168,7 @@ impl BitAnd for Permissions {
 impl Sub for Permissions {
     type Output = Self;
     fn sub(self, others: Self) -> Self {
-        Self(self.0 & !others.0)
+        self.without(others)
     }
 }
 
