@@ -3,7 +3,7 @@
 use serde::{Deserialize, Serialize};
 
 use crate::api::assets::{BalanceKind, Standard, TransactionState};
-use crate::{AccountId, DeviceId, SessionId, subject};
+use crate::{AccountId, ChannelId, CommunityId, DeviceId, RoleId, SessionId, subject};
 
 /// To the connections of a device about themselves, over `live.<account>.<device>.control`. Travels at most once: whoever
 /// publishes it must not rely on its arrival, and every receiver has a slower way to learn the same.
@@ -51,6 +51,18 @@ pub enum KeysNotice {
         ec: u32,
         /// Kyber prekeys left.
         kyber: u32,
+    },
+}
+
+/// To the sockets that listen to a community, over `live.community.<community>`. As unreliable as [`Control`].
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(tag = "kind", rename_all = "snake_case", deny_unknown_fields)]
+pub enum CommunityNotice {
+    /// What may be done there is something else now: ask again. What was kept of it counts no more.
+    AccessChanged {
+        /// For whom; for all members if it is absent.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        account: Option<AccountId>,
     },
 }
 
@@ -173,6 +185,60 @@ event!(
         hash: String,
         /// What became of it.
         state: TransactionState,
+    }
+);
+event!(
+    /// What may be done in a community changed: roles, channels, overrides or the owner, or what one account is in it. Copies in
+    /// Redis and sockets are told at once; this tells them again, in case that came to nothing.
+    "communities" "access_changed" AccessChanged {
+        /// The community.
+        community: CommunityId,
+        /// For whom; for all members if it is absent.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        account: Option<AccountId>,
+    }
+);
+event!(
+    /// An account belongs to a community now.
+    "communities" "member_joined" MemberJoined {
+        /// The community.
+        community: CommunityId,
+        /// Who.
+        account: AccountId,
+    }
+);
+event!(
+    /// An account belongs to a community no more: it left, or was thrown out or banned.
+    "communities" "member_left" MemberLeft {
+        /// The community.
+        community: CommunityId,
+        /// Who.
+        account: AccountId,
+    }
+);
+event!(
+    /// A channel is gone for good; whatever is kept of it should go.
+    "communities" "channel_removed" ChannelRemoved {
+        /// The community.
+        community: CommunityId,
+        /// The channel.
+        channel: ChannelId,
+    }
+);
+event!(
+    /// A role is gone for good.
+    "communities" "role_removed" RoleRemoved {
+        /// The community.
+        community: CommunityId,
+        /// The role.
+        role: RoleId,
+    }
+);
+event!(
+    /// A community is gone for good; whatever is kept of it should go. Each of its channels was told of before.
+    "communities" "community_removed" CommunityRemoved {
+        /// The community.
+        community: CommunityId,
     }
 );
 event!(

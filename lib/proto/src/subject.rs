@@ -10,6 +10,7 @@
 //! | `live.<account>.<device>.control` | core | a [`Control`](crate::event::Control) |
 //! | `live.<account>.<device>.mailbox` | core | a [`MailboxNotice`](crate::event::MailboxNotice) |
 //! | `live.<account>.<device>.keys` | core | a [`KeysNotice`](crate::event::KeysNotice) |
+//! | `live.community.<community>` | core | a [`CommunityNotice`](crate::event::CommunityNotice) |
 //! | `events.<domain>.<event>` | stream `EVENTS` | an [`event`](crate::event) |
 //! | `dlq.<stream>.<consumer>` | stream `DLQ` | what a consumer could not process |
 //! | `probe.write` | stream `PROBE` | nothing: whether it is stored is what counts |
@@ -23,7 +24,7 @@
 
 use serde::Deserialize;
 
-use crate::{AccountId, DeviceId};
+use crate::{AccountId, CommunityId, DeviceId};
 
 /// The stream of domain events.
 pub const EVENTS_STREAM: &str = "EVENTS";
@@ -183,6 +184,11 @@ impl Live {
 /// Source and destination of the mailbox streams' republish rule: the shard is dropped, so that one subscription serves
 /// a device wherever its mailbox lies.
 pub const REPUBLISH_DM: (&str, &str) = ("dm.*.*.*", "live.{{wildcard(2)}}.{{wildcard(3)}}.dm");
+
+/// The subject of what is said to all sockets that listen to a community, `live.community.<community>`.
+pub fn live_community(community: CommunityId) -> String {
+    format!("live.community.{community}")
+}
 
 /// The subject of a domain's event, `events.<domain>.<event>`.
 pub fn event(domain: &str, event: &str) -> String {

@@ -7,7 +7,7 @@ use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 
 use crate::ids::InvalidId;
-use crate::{AccountId, DeviceId, ErrorCode};
+use crate::{AccountId, ChannelId, CommunityId, DeviceId, ErrorCode, RoleId};
 
 #[cfg(feature = "openapi")]
 pub use utoipa::{IntoParams as DescribedParameters, ToSchema as Described};
@@ -198,11 +198,16 @@ impl PathPart for DeviceId {
     }
 }
 
-impl PathPart for AccountId {
-    fn read(text: &str) -> Result<Self, String> {
-        text.parse().map_err(|error: InvalidId| error.to_string())
-    }
+macro_rules! uuids_in_paths {
+    ($($name:ident)+) => {$(
+        impl PathPart for $name {
+            fn read(text: &str) -> Result<Self, String> {
+                text.parse().map_err(|error: InvalidId| error.to_string())
+            }
+        }
+    )+};
 }
+uuids_in_paths!(AccountId CommunityId ChannelId RoleId);
 
 /// What stands behind a path.
 pub trait QueryParameters: Serialize + DeserializeOwned + DescribedParameters + Send + Sync + 'static {}

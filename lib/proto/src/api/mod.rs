@@ -4,6 +4,7 @@ pub mod accounts;
 pub mod assets;
 pub mod auth;
 pub mod chain;
+pub mod communities;
 pub mod endpoint;
 pub mod endpoints;
 pub mod keys;

@@ -44,6 +44,25 @@ texts! {
     /// A UUID, with or without hyphens.
     AccountId = "^([0-9a-fA-F]{32}|[0-9a-fA-F]{8}(-[0-9a-fA-F]{4}){3}-[0-9a-fA-F]{12})$",
         "0190a0a0-0000-7000-8000-000000000001";
+    /// A UUID, with or without hyphens.
+    CommunityId = "^([0-9a-fA-F]{32}|[0-9a-fA-F]{8}(-[0-9a-fA-F]{4}){3}-[0-9a-fA-F]{12})$",
+        "0190a0a0-0000-7000-8000-000000000002";
+    /// A UUID, with or without hyphens.
+    ChannelId = "^([0-9a-fA-F]{32}|[0-9a-fA-F]{8}(-[0-9a-fA-F]{4}){3}-[0-9a-fA-F]{12})$",
+        "0190a0a0-0000-7000-8000-000000000003";
+    /// A UUID, with or without hyphens.
+    RoleId = "^([0-9a-fA-F]{32}|[0-9a-fA-F]{8}(-[0-9a-fA-F]{4}){3}-[0-9a-fA-F]{12})$",
+        "0190a0a0-0000-7000-8000-000000000004";
+    /// A place in the audit log: the `next` of the page before.
+    AuditMark = "^[0-9a-fA-F]{8}(-[0-9a-fA-F]{4}){3}-[0-9a-fA-F]{12}$", "0190a0a0-0000-7000-8000-000000000005";
+    /// What stands in an invite link.
+    InviteCode = "^[a-z0-9]{16}$", "abcdefghjkmnpqrs";
+    /// What a name begins with.
+    NamePrefix = "^[0-9A-Za-z ]{1,64}$", "gard";
+    /// A place in the list of public communities: the `next` of the page before.
+    DiscoverMark = "^[0-9a-f]{32}:[0-9a-z ]{1,64}$", "0190a0a0000070008000000000000002:gardeners";
+    /// Why something is done.
+    Reason = "^[^\\x00-\\x1f]{0,512}$", "spam";
     /// An account's id, an address of one of its wallets, or its handle.
     Reference = "^@?[0-9A-Za-z_-]{3,42}$", "alice";
     /// Of a wallet or contract.

@@ -8,6 +8,7 @@ pub mod accounts;
 pub mod assets;
 pub mod auth;
 pub mod collector;
+pub mod communities;
 pub mod keys;
 
 use serde::Serialize;

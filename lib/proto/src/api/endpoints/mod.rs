@@ -3,6 +3,9 @@
 pub mod accounts;
 pub mod assets;
 pub mod auth;
+pub mod communities;
+pub mod community_channels;
+pub mod community_members;
 pub mod hooks;
 pub mod keys;
 pub mod meta;
@@ -11,7 +14,18 @@ use super::endpoint::Declaration;
 
 /// All of them, in the order of the description's groups.
 pub fn all() -> Vec<Declaration> {
-    [meta::all(), auth::all(), accounts::all(), keys::all(), assets::all(), hooks::all()].concat()
+    [
+        meta::all(),
+        auth::all(),
+        accounts::all(),
+        keys::all(),
+        communities::all(),
+        community_channels::all(),
+        community_members::all(),
+        assets::all(),
+        hooks::all(),
+    ]
+    .concat()
 }
 
 /// What the groups are about.
@@ -20,6 +34,10 @@ pub const TAGS: &[(&str, &str)] = &[
     ("auth", "Signing in with a wallet (EIP-4361), sessions, and the wallets of an account."),
     ("accounts", "Profiles, handles, and who may write to whom."),
     ("keys", "Devices with their certificates, and the prekeys that sessions begin with (PQXDH)."),
+    (
+        "communities",
+        "Communities: who belongs to them, their channels, and what roles allow where. What one may not see looks as if it never was.",
+    ),
     (
         "assets",
         "What wallets hold on the chains that are watched, how it came there, and what is said about tokens. Amounts are base \
