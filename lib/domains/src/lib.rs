@@ -6,6 +6,7 @@ pub mod assets;
 pub mod auth;
 pub mod chains;
 pub mod collector;
+pub mod communities;
 #[cfg(test)]
 mod example;
 mod forget;
@@ -28,7 +29,15 @@ use nepto_kit::nats;
 
 /// Every domain. A new one is a folder and a line here.
 pub fn all() -> Vec<Domain> {
-    vec![auth::domain(), accounts::domain(), keys::domain(), messaging::domain(), collector::domain(), assets::domain()]
+    vec![
+        auth::domain(),
+        accounts::domain(),
+        keys::domain(),
+        messaging::domain(),
+        communities::domain(),
+        collector::domain(),
+        assets::domain(),
+    ]
 }
 
 /// Every domain, and the one that is for tests alone.

@@ -70,7 +70,7 @@ fn the_sample_names_no_field_that_does_not_exist_and_none_is_missing() {
 
 #[test]
 fn unknown_fields_are_refused_wherever_they_stand() {
-    for section in ["mailbox", "gateway", "limits", "sign_up", "assets", "tokens", "nats"] {
+    for section in ["mailbox", "gateway", "limits", "sign_up", "assets", "tokens", "nats", "communities"] {
         let error = parsed(&format!("[{section}]\nno_such_field = 1\n")).unwrap_err();
         assert!(error.contains("no_such_field") && error.contains(section), "{error}");
     }
@@ -98,6 +98,13 @@ fn senseless_values_are_refused_with_the_name_of_the_field() {
         ("[tokens]\naccess_ttl_s = 0", "tokens.refresh_ttl_s"),
         ("[limits]\nrequest_messages = \"many\"", "limits.request_messages"),
         ("[sign_up]\nproof = \"balance\"", "sign_up.chain"),
+        ("[communities]\nchannels_max = 0", "communities.channels_max"),
+        ("[communities]\nroles_max = 501", "communities.roles_max"),
+        ("[communities]\noverrides_per_channel_max = 0", "communities.overrides_per_channel_max"),
+        ("[communities]\nmembers_max = 0", "communities.members_max"),
+        ("[communities]\ninvite_expires_after_s_max = 59", "communities.invite_expires_after_s_max"),
+        ("[communities]\nrestorable_for_s = 31_536_001", "communities.restorable_for_s"),
+        ("[communities]\naudit_kept_s = 0", "communities.audit_kept_s"),
         ("[[chains]]\nid = 0\nrpc = [\"http://x\"]", "chains.id"),
     ] {
         let error = parsed(text).unwrap_err();
