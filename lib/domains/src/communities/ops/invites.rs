@@ -59,6 +59,8 @@ impl Communities {
             community,
             account,
             now_ms: self.now_ms(),
+            // far below what a column holds, because it grows
+            turn: i64::from(u32::from_be_bytes(self.ctx.random.bytes())),
             code: None,
             role: None,
             members_max: self.bounds.members_max,

@@ -13,6 +13,8 @@ pub struct Joining {
     pub community: CommunityId,
     pub account: AccountId,
     pub now_ms: i64,
+    /// Drawn at random: its seat is another one than before it left.
+    pub turn: i64,
     /// The invite that is used.
     pub code: Option<String>,
     /// A role that the invite grants, which its maker may grant as of this revision.
@@ -35,7 +37,7 @@ impl Store {
     /// `banned`, `community_limit` and `community_full`. [`DbError::Stale`] if a role is to be granted by what is not true any
     /// more.
     pub async fn join(&self, joining: Joining, events: Vec<outbox::Row>) -> Result<Joined, DbError> {
-        let Joining { community, account, now_ms, code, role, members_max, joined_max } = joining;
+        let Joining { community, account, now_ms, turn, code, role, members_max, joined_max } = joining;
         let (role, revision) = role.map_or((None, None), |(role, Revision(revision))| (Some(Text(role)), revision));
         let mut member = MemberRow::new(community, account, now_ms);
         member.granted.extend(role);
@@ -55,6 +57,7 @@ impl Store {
             grants: role.is_some(),
             revision: revision,
             row: member,
+            turn: turn,
             now: now_ms,
             members_max: i64::try_from(members_max).unwrap_or(i64::MAX),
             joined_max: i64::from(joined_max),
@@ -97,8 +100,7 @@ impl Store {
                     UPDATE $invite SET used += 1,
                         uses_left = IF uses_left = NONE { NONE } ELSE { uses_left - 1 } RETURN NONE;
                 };
-                LET $turns = (SELECT VALUE turns FROM ONLY $seat) ?? 0;
-                UPSERT $seat SET turns = $turns + 1 RETURN NONE;
+                UPSERT $seat SET turns = $turn RETURN NONE;
                 UPSERT $person SET owned = $known.owned, joined = $known.joined + 1 RETURN NONE;
                 UPSERT $census SET members = $members + 1 RETURN NONE;
                 UPSERT $membership RETURN NONE;
