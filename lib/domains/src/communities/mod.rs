@@ -50,6 +50,7 @@ pub fn domain() -> Domain {
         jobs: Some(|parts| Ok(jobs::jobs(&parts.shared(ops::Communities::new)?))),
         metrics: channel::METRICS,
         frames: Some(channel::frames::mount),
+        restored: Some(|db, _| Box::pin(store::after_restore(db))),
         ..Domain::NONE
     }
 }

@@ -7,6 +7,7 @@ mod cli;
 mod cli_communities;
 mod cli_trust;
 mod clocks;
+mod communities;
 mod consent;
 mod contract_wallets;
 mod databases;
