@@ -113,12 +113,9 @@ impl Powers {
         let everyone = rule_of(OverrideKind::Role, everyone_id);
         let roles: Vec<Override> =
             self.granted.iter().filter_map(|role| rule_of(OverrideKind::Role, role.uuid())).collect();
+        let roles: Vec<&Override> = roles.iter().collect();
         let member = rule_of(OverrideKind::Member, self.account.uuid());
-        let overrides = Overrides {
-            everyone: everyone.as_ref(),
-            roles: &roles.iter().collect::<Vec<_>>(),
-            member: member.as_ref(),
-        };
+        let overrides = Overrides { everyone: everyone.as_ref(), roles: &roles, member: member.as_ref() };
         permissions::in_channel(&self.member(), &overrides, false)
     }
 

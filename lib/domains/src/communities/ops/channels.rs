@@ -137,8 +137,8 @@ impl Communities {
             (Some(own), _) => own.iter().map(OverrideRow::from).collect(),
             (None, Some(category)) => {
                 // what a category allows to others is given on by who may do it there
-                let lacked = category.overrides.iter().map(|row| row.rule().allow - there);
-                if lacked.into_iter().any(|lacked| lacked != Permissions::EMPTY) {
+                let gives = |row: &OverrideRow| row.rule().allow - there != Permissions::EMPTY;
+                if category.overrides.iter().any(gives) {
                     let detail = "the category allows something that you may not do there";
                     return Err(Failure::new(ErrorCode::PermissionNeeded, detail));
                 }

@@ -10,6 +10,8 @@ use nepto_proto::event::MemberLeft;
 use nepto_proto::permissions::{Permission, rank};
 use nepto_proto::svc::auth::FindAccount;
 use nepto_proto::{AccountId, CommunityId, ErrorCode};
+use serde::Serialize;
+use time::OffsetDateTime;
 use uuid::Uuid;
 
 use super::{Communities, Deed, made_at_ms, malformed, pair, reason};
@@ -22,6 +24,13 @@ use crate::communities::store::{
 const TIME_OUT_MAX: Duration = Duration::from_secs(28 * 86_400);
 /// A ban with an end lasts for so long at most; one for longer has none.
 const BAN_MAX: Duration = Duration::from_secs(10 * 365 * 86_400);
+
+/// What the audit log keeps of a time-out that was lifted.
+#[derive(Serialize)]
+struct Until {
+    #[serde(with = "time::serde::rfc3339")]
+    timed_out_until: OffsetDateTime,
+}
 
 impl Communities {
     pub async fn members(
@@ -270,9 +279,9 @@ impl Communities {
             rank::act_on_member(&powers.actor(), target, Permission::TimeOutMembers).map_err(refused)?;
             let until_ms = seen.timed_out_until_ms(member, now_ms).ok_or_else(not_found)?;
             let deed = Deed::new(account, AuditAction::TimeOutLifted).to(member.uuid()).because(&because);
-            let was = Some(from_ms(until_ms).unix_timestamp());
+            let was = Until { timed_out_until: from_ms(until_ms) };
             let change = Change::default()
-                .put(self.audit(community, deed, was.as_ref(), None::<&()>))
+                .put(self.audit(community, deed, Some(&was), None::<&()>))
                 .gone(time_out_id(community, member))
                 .access_of(Some(member));
             Ok((change, ()))

@@ -34,7 +34,7 @@ impl Communities {
             for channel in &channels {
                 events.push(self.event(&ChannelRemoved { community, channel: channel.channel() })?);
             }
-            self.store.remove(row, channels, events).await?;
+            self.store.remove(row, &channels, events).await?;
             self.outbox.wake();
         }
         Ok(rows.len())

@@ -75,7 +75,7 @@ impl Store {
                 .arg(CachedAccess::NUMBER_TTL.as_secs())
                 .ignore();
         }
-        pipeline.mget(&keys);
+        pipeline.mget(&keys[..]);
         let (found,): (Vec<Option<String>>,) = pipeline.query_async(&mut self.redis.clone()).await?;
         let number = |at: usize| found.get(at)?.as_deref().and_then(CachedAccess::parse_number);
         Ok([number(0), number(1)])

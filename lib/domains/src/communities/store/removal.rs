@@ -63,7 +63,7 @@ impl Store {
     pub async fn remove(
         &self,
         row: &CommunityRow,
-        channels: Vec<ChannelRow>,
+        channels: &[ChannelRow],
         events: Vec<outbox::Row>,
     ) -> Result<u64, DbError> {
         let community = row.community();
@@ -84,21 +84,18 @@ impl Store {
         for table in OF_COMMUNITY {
             rows += self.db.delete_under(table, &key).await?;
         }
-        let of = channels.iter().map(|channel| channel_of_id(channel.channel()));
-        let channels = channels.iter().map(|channel| channel_id(community, channel.channel())).chain(of);
-        let channels: Vec<RecordId> = channels.collect();
+        let mut gone = vec![community_id(community), guard_id(community), census_id(community)];
+        gone.extend(channels.iter().map(|channel| channel_id(community, channel.channel())));
+        gone.extend(channels.iter().map(|channel| channel_of_id(channel.channel())));
         self.db
             .transaction(vars! {
-                channels: channels,
                 id: community_id(community),
-                guard: guard_id(community),
-                census: census_id(community),
+                gone: gone,
                 owner: person_id(row.owner.0),
             })
             .then(
                 "IF (SELECT VALUE id FROM ONLY $id) = NONE { RETURN NONE };
-                DELETE $channels RETURN NONE;
-                DELETE [$id, $guard, $census] RETURN NONE;
+                DELETE $gone RETURN NONE;
                 UPDATE $owner SET owned = math::max([0, owned - 1]) RETURN NONE",
             )
             .emit(events)
