@@ -33,12 +33,13 @@ impl Store {
                     LET $found = (SELECT * FROM ONLY $id);
                     IF !$found { RETURN NONE };
                     LET $own = (SELECT * FROM ONLY $member);
+                    LET $there = IF $channel = NONE { NONE } ELSE { (SELECT * FROM ONLY $channel) };
                     LET $has = array::append($own.granted ?? [], $community)
                         .map(|$role| type::record('role', [$community, $role]));
                     RETURN {
                         community: $found,
                         member: $own,
-                        channel: IF $channel = NONE { NONE } ELSE { (SELECT * FROM ONLY $channel) },
+                        channel: $there,
                         time_out: (SELECT * FROM ONLY $time_out),
                         roles: (SELECT * FROM $has)
                     };

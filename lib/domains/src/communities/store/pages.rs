@@ -155,7 +155,11 @@ impl Store {
         let time_outs: Vec<TimeOutRow> = self.db.rows("SELECT * FROM $ids", vars! { ids: ids }).await?;
         let until_ms =
             |account: AccountId| time_outs.iter().find(|row| row.id.0.1 == Text(account)).map(|row| row.until_ms);
-        Ok(rows.into_iter().map(|row| (until_ms(row.account()), row)).map(|(until_ms, row)| (row, until_ms)).collect())
+        let with_end = |row: MemberRow| {
+            let until_ms = until_ms(row.account());
+            (row, until_ms)
+        };
+        Ok(rows.into_iter().map(with_end).collect())
     }
 
     /// A page of bans, by account.
