@@ -18,6 +18,7 @@ mod consumers;
 mod jobs;
 mod model;
 mod ops;
+mod ranks;
 mod routes;
 mod services;
 mod store;

@@ -3,7 +3,7 @@
 use nepto_kit::Failure;
 use nepto_proto::api::communities::Visibility;
 use nepto_proto::api::communities::channels::{ChannelKind, OverrideKind};
-use nepto_proto::permissions::rank::{Actor, Refusal};
+use nepto_proto::permissions::rank::Actor;
 use nepto_proto::permissions::{self, Override, Overrides, Permission, Permissions};
 use nepto_proto::svc::communities::{AccessIn, Standing};
 use nepto_proto::{AccountId, ErrorCode, RoleId};
@@ -157,15 +157,6 @@ impl Powers {
 /// A permission is missing, and which.
 pub fn lacks(permission: Permission) -> Failure {
     Failure::new(ErrorCode::PermissionNeeded, format!("this needs the permission `{permission}`"))
-}
-
-/// What the rules of rank refuse.
-pub fn refused(refusal: Refusal) -> Failure {
-    let code = match refusal {
-        Refusal::Rank => ErrorCode::RankTooLow,
-        _ => ErrorCode::PermissionNeeded,
-    };
-    Failure::new(code, refusal.to_string())
 }
 
 /// There is nothing, as far as the asker may know.

@@ -10,13 +10,14 @@ use nepto_proto::api::communities::channels::{
 use nepto_proto::api::communities::members::AuditAction;
 use nepto_proto::event::ChannelRemoved;
 use nepto_proto::permissions::rank::Actor;
-use nepto_proto::permissions::{Override, Permission, Permissions, rank};
+use nepto_proto::permissions::{Override, Permission, Permissions};
 use nepto_proto::{AccountId, ChannelId, CommunityId, ErrorCode, RoleId};
 use serde::Serialize;
 use uuid::Uuid;
 
 use super::{Communities, Deed, malformed, name, pair, text};
-use crate::communities::model::{Powers, is_category, not_found, refused};
+use crate::communities::model::{Powers, is_category, not_found};
+use crate::communities::ranks;
 use crate::communities::store::{Change, ChannelRow, OverrideRow, Seen, channel_id, channel_of_id};
 
 /// What the audit log keeps of a channel.
@@ -331,7 +332,7 @@ impl Communities {
                 if member.account == powers.account { 0 } else { member.rank }
             }
         };
-        rank::set_override(actor, target, before, after).map_err(refused)
+        ranks::set_override(actor, target, before, after)
     }
 }
 

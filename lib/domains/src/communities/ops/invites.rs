@@ -8,12 +8,13 @@ use nepto_kit::db::{DbError, Id, Text};
 use nepto_proto::api::communities::members::AuditAction;
 use nepto_proto::api::communities::{Community, Invite, InvitePreview, Invites, NewInvite, OwnMembership};
 use nepto_proto::event::{AccessChanged, MemberJoined};
-use nepto_proto::permissions::{Permission, rank};
+use nepto_proto::permissions::Permission;
 use nepto_proto::{AccountId, CommunityId, ErrorCode, RoleId};
 
 use super::roles::grantable;
 use super::{ATTEMPTS_MAX, Communities, Deed, explained, malformed};
-use crate::communities::model::{Powers, lacks, not_found, refused};
+use crate::communities::model::{Powers, lacks, not_found};
+use crate::communities::ranks;
 use crate::communities::store::{Change, InviteRow, Joined, Joining, Revision, Seen, invite_id, invite_of_id};
 
 /// Characters of a code, 5 bits each: nobody guesses one.
@@ -250,5 +251,5 @@ impl From<Entering> for Failure {
 fn may_grant(seen: &Seen, powers: &Powers, role: RoleId) -> Result<(), Failure> {
     powers.need(Permission::ManageRoles)?;
     let row = grantable(seen, role)?;
-    rank::grant_role(&powers.actor(), row.rank(), row.permissions()).map_err(refused)
+    ranks::grant_role(&powers.actor(), row.rank(), row.permissions())
 }

@@ -7,7 +7,7 @@ use nepto_kit::clock::from_ms;
 use nepto_kit::db::Text;
 use nepto_proto::api::communities::members::{AuditAction, AuditLog, Ban, Bans, Member, Members, NewBan, TimeOut};
 use nepto_proto::event::MemberLeft;
-use nepto_proto::permissions::{Permission, rank};
+use nepto_proto::permissions::Permission;
 use nepto_proto::svc::auth::FindAccount;
 use nepto_proto::{AccountId, CommunityId, ErrorCode};
 use serde::Serialize;
@@ -15,7 +15,8 @@ use time::OffsetDateTime;
 use uuid::Uuid;
 
 use super::{Communities, Deed, made_at_ms, malformed, pair, reason};
-use crate::communities::model::{Powers, not_found, refused};
+use crate::communities::model::{Powers, not_found};
+use crate::communities::ranks;
 use crate::communities::store::{
     BanRow, Change, MemberRow, Seen, TimeOutRow, ban_id, member_id, membership_id, time_out_id,
 };
@@ -115,7 +116,7 @@ impl Communities {
             return Err(Failure::new(ErrorCode::OwnerStays, "that is the owner of the community"));
         }
         let target = Powers::of(seen, other, self.now_ms()).map_or(0, |target| target.rank);
-        rank::act_on_member(&powers.actor(), target, permission).map_err(refused)
+        ranks::act_on_member(&powers.actor(), target, permission)
     }
 
     pub async fn kick(
@@ -276,7 +277,7 @@ impl Communities {
             let powers = self.acting(seen, account)?;
             powers.need(Permission::TimeOutMembers)?;
             let target = Powers::of(seen, member, now_ms).map_or(0, |target| target.rank);
-            rank::act_on_member(&powers.actor(), target, Permission::TimeOutMembers).map_err(refused)?;
+            ranks::act_on_member(&powers.actor(), target, Permission::TimeOutMembers)?;
             let until_ms = seen.timed_out_until_ms(member, now_ms).ok_or_else(not_found)?;
             let deed = Deed::new(account, AuditAction::TimeOutLifted).to(member.uuid()).because(&because);
             let was = Until { timed_out_until: from_ms(until_ms) };

@@ -7,12 +7,13 @@ use nepto_kit::db::Text;
 use nepto_proto::api::communities::members::{AuditAction, Member};
 use nepto_proto::api::communities::roles::{EditRole, NewRole, Role, Roles, SortRoles};
 use nepto_proto::event::RoleRemoved;
-use nepto_proto::permissions::{Permission, Permissions, rank};
+use nepto_proto::permissions::{Permission, Permissions};
 use nepto_proto::{AccountId, CommunityId, ErrorCode, RoleId};
 
 use super::members::member_of;
 use super::{Communities, Deed, malformed, name, pair};
-use crate::communities::model::{not_found, refused};
+use crate::communities::model::not_found;
+use crate::communities::ranks;
 use crate::communities::store::{Change, RoleRow, Seen, role_id};
 
 /// The largest color: three bytes.
@@ -32,7 +33,7 @@ impl Communities {
         self.change(community, &[account], |seen| {
             let powers = self.acting(seen, account)?;
             powers.need(Permission::ManageRoles)?;
-            rank::give_permissions(&powers.actor(), Permissions::EMPTY, new.permissions).map_err(refused)?;
+            ranks::give_permissions(&powers.actor(), Permissions::EMPTY, new.permissions)?;
             if seen.roles().len() >= self.bounds.roles_max {
                 let detail = format!("a community has at most {} roles", self.bounds.roles_max);
                 return Err(Failure::new(ErrorCode::RoleLimit, detail));
@@ -79,10 +80,10 @@ impl Communities {
                 ));
             }
             let actor = powers.actor();
-            rank::edit_role(&actor, before.rank()).map_err(refused)?;
+            ranks::edit_role(&actor, before.rank())?;
             let mut row = before.clone();
             if let Some(permissions) = edit.permissions {
-                rank::give_permissions(&actor, before.permissions(), permissions).map_err(refused)?;
+                ranks::give_permissions(&actor, before.permissions(), permissions)?;
                 row.bits = permissions.bits().cast_signed();
             }
             row.name = new_name.clone().unwrap_or(row.name);
@@ -120,7 +121,7 @@ impl Communities {
             for (role, rank) in order.roles.iter().zip(1_u32..) {
                 let row = seen.role(*role).ok_or_else(not_found)?;
                 if row.rank() != rank {
-                    rank::move_role(&actor, row.rank(), rank).map_err(refused)?;
+                    ranks::move_role(&actor, row.rank(), rank)?;
                     change = change.put(RoleRow { rank: rank.into(), ..row.clone() });
                 }
             }
@@ -142,7 +143,7 @@ impl Communities {
             if role.uuid() == community.uuid() {
                 return Err(malformed("everybody's role stays"));
             }
-            rank::edit_role(&powers.actor(), row.rank()).map_err(refused)?;
+            ranks::edit_role(&powers.actor(), row.rank())?;
             let deed = Deed::new(account, AuditAction::RoleDeleted).to(role.uuid());
             let mut change = Change::default()
                 .put(self.audit(community, deed, Some(&row.to_api()), None::<&()>))
@@ -177,7 +178,7 @@ impl Communities {
             let powers = self.acting(seen, account)?;
             powers.need(Permission::ManageRoles)?;
             let row = grantable(seen, role)?;
-            rank::grant_role(&powers.actor(), row.rank(), row.permissions()).map_err(refused)?;
+            ranks::grant_role(&powers.actor(), row.rank(), row.permissions())?;
             let mut target = member_of(seen, member)?.clone();
             if target.has(role) {
                 return Ok((Change::default(), self.member_to_api(seen, &target)));
@@ -211,7 +212,7 @@ impl Communities {
             let row = grantable(seen, role)?;
             if member != account {
                 powers.need(Permission::ManageRoles)?;
-                rank::edit_role(&powers.actor(), row.rank()).map_err(refused)?;
+                ranks::edit_role(&powers.actor(), row.rank())?;
             }
             let mut target = member_of(seen, member)?.clone();
             if !target.has(role) {
