@@ -122,7 +122,7 @@ pub struct NewChannel {
     /// Who lacks `bypass_slow_mode` posts once in so many seconds.
     #[serde(default)]
     pub slow_mode_s: u32,
-    /// Keeps `everyone` from seeing it; who makes it sees it all the same.
+    /// Keeps `everyone` from seeing it; who makes it sees it all the same. This needs `manage_roles`.
     #[serde(default)]
     pub private: bool,
     /// What is to be different in it from what roles say everywhere. This needs `manage_roles`.

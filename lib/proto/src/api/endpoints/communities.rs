@@ -144,7 +144,7 @@ crate::endpoints! {
     Put "/v1/communities/{community}/members/me" => JoinCommunity {
         path: CommunityPath,
         reply: OwnMembership,
-        codes: [NotFound, Banned, CommunityLimit, CommunityFull],
+        codes: [NotFound, MembersOnly, Banned, CommunityLimit, CommunityFull],
     }
 
     /// Leaves a community. Its owner transfers or deletes it first.
@@ -188,7 +188,7 @@ crate::endpoints! {
     Put "/v1/invites/{code}" => AcceptInvite {
         path: InviteCodePath,
         reply: Community,
-        codes: [InviteInvalid, Banned, CommunityLimit, CommunityFull],
+        codes: [NotFound, InviteInvalid, Banned, CommunityLimit, CommunityFull],
     }
 
     /// Reads the audit log, the newest entries first. Needs `view_audit_log`.

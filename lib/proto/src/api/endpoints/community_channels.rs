@@ -50,7 +50,9 @@ crate::endpoints! {
         path: CommunityPath,
         body: NewChannel,
         reply: Channel,
-        codes: [NotFound, MembersOnly, PermissionNeeded, RankTooLow, NameInvalid, ChannelLimit, OverrideLimit],
+        codes: [
+            NotFound, MembersOnly, PermissionNeeded, RankTooLow, NameInvalid, ChannelLimit, OverrideLimit, MemberUnknown,
+        ],
     }
 
     /// Puts channels elsewhere, all of those that are named or none. Needs `manage_channels`.
