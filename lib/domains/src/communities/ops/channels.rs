@@ -66,7 +66,7 @@ impl Communities {
         let (seen, powers) = self.look(community, account).await?;
         let mut rows: Vec<&ChannelRow> = seen.channels().iter().filter(|row| powers.sees(row)).collect();
         rows.sort_by_key(|row| (row.position, row.channel()));
-        Ok(Channels { channels: rows.into_iter().map(|row| to_api(row, &powers)).collect() })
+        Ok(Channels { channels: rows.into_iter().map(|row| to_api(row, &powers, &seen)).collect() })
     }
 
     pub async fn channel(
@@ -76,7 +76,7 @@ impl Communities {
         account: AccountId,
     ) -> Result<Channel, Failure> {
         let (seen, powers) = self.look(community, account).await?;
-        Ok(to_api(visible(&seen, &powers, channel)?, &powers))
+        Ok(to_api(visible(&seen, &powers, channel)?, &powers, &seen))
     }
 
     pub async fn create_channel(
@@ -119,7 +119,7 @@ impl Communities {
             };
             let deed = Deed::new(account, AuditAction::ChannelCreated).to(channel.uuid());
             let entry = self.audit(community, deed, None::<&()>, Some(&Noted::from(&row)));
-            let answer = to_api(&row, &powers);
+            let answer = to_api(&row, &powers, seen);
             Ok((Change::default().put(entry).put(row.of_it()).put(row).access_of(None), answer))
         })
         .await
@@ -213,7 +213,7 @@ impl Communities {
             row.slow_mode_s = slow_mode_s.unwrap_or(row.slow_mode_s);
             let deed = Deed::new(account, AuditAction::ChannelEdited).to(channel.uuid());
             let entry = self.audit(community, deed, Some(&Noted::from(before)), Some(&Noted::from(&row)));
-            let answer = to_api(&row, &powers);
+            let answer = to_api(&row, &powers, seen);
             Ok((Change::default().put(entry).put(row).access_of(None), answer))
         })
         .await
@@ -307,7 +307,7 @@ impl Communities {
             let deed = Deed::new(account, AuditAction::OverrideSet).to(channel.uuid());
             let after = row.overrides.iter().find(|row| row.is_about(about, whose)).map(OverrideRow::to_api);
             let entry = self.audit(community, deed, known.map(OverrideRow::to_api).as_ref(), after.as_ref());
-            let answer = to_api(&row, &powers);
+            let answer = to_api(&row, &powers, seen);
             Ok((Change::default().put(entry).put(row).access_of(None), answer))
         })
         .await
@@ -373,7 +373,8 @@ fn category_of<'a>(
     }
 }
 
-fn to_api(row: &ChannelRow, powers: &Powers) -> Channel {
+/// A channel as the member sees it; a category that is hidden is none.
+fn to_api(row: &ChannelRow, powers: &Powers, seen: &Seen) -> Channel {
     let everyone = row.id.0.0.0.uuid();
     let hides = |set: &OverrideRow| {
         set.is_about(OverrideKind::Role, everyone) && set.rule().deny.contains(Permission::ViewChannel)
@@ -385,7 +386,7 @@ fn to_api(row: &ChannelRow, powers: &Powers) -> Channel {
         kind: row.what.0,
         name: row.name.clone(),
         topic: row.topic.clone(),
-        category: row.category.map(|category| category.0),
+        category: row.category.map(|category| category.0).filter(|category| visible(seen, powers, *category).is_ok()),
         position: u32::try_from(row.position).unwrap_or(u32::MAX),
         slow_mode_s: row.slow_mode_s(),
         private: row.overrides.iter().any(hides),

@@ -192,6 +192,8 @@ crate::endpoints! {
     }
 
     /// Reads the audit log, the newest entries first. Needs `view_audit_log`.
+    ///
+    /// It tells of everything, also of channels that who reads it does not see.
     Get "/v1/communities/{community}/audit-log" => ReadAuditLog {
         path: CommunityPath,
         query: AuditPage,
