@@ -25,6 +25,16 @@ pub fn grant_role(actor: &Actor, role: u32, permissions: Permissions) -> Result<
     rank::grant_role(actor, role, permissions).map_err(refused)
 }
 
+/// Grants a role that has this override in a channel, whose permissions the actor has.
+pub fn grant_overrides(actor: &Actor, rule: &Override) -> Result<(), Failure> {
+    rank::grant_overrides(actor, rule).map_err(refused)
+}
+
+/// Takes a role that has this override in a channel, whose permissions the actor has: what it denied is allowed afterwards.
+pub fn take_overrides(actor: &Actor, rule: &Override) -> Result<(), Failure> {
+    rank::take_overrides(actor, rule).map_err(refused)
+}
+
 /// Sets an override that is about somebody of this rank. The actor has the permissions of the channel.
 pub fn set_override(actor: &Actor, target: u32, before: Option<&Override>, after: &Override) -> Result<(), Failure> {
     rank::set_override(actor, target, before, after).map_err(refused)

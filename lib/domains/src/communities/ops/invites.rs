@@ -11,11 +11,10 @@ use nepto_proto::event::{AccessChanged, MemberJoined};
 use nepto_proto::permissions::Permission;
 use nepto_proto::{AccountId, CommunityId, ErrorCode, RoleId};
 
-use super::roles::grantable;
+use super::roles::may_grant;
 use super::{ATTEMPTS_MAX, Communities, Deed, explained, malformed};
 use crate::communities::model::{Powers, lacks, not_found};
-use crate::communities::ranks;
-use crate::communities::store::{Change, InviteRow, Joined, Joining, Revision, Seen, invite_id, invite_of_id};
+use crate::communities::store::{Change, InviteRow, Joined, Joining, Revision, invite_id, invite_of_id};
 
 /// Characters of a code, 5 bits each: nobody guesses one.
 const CODE_CHARS: usize = 16;
@@ -245,11 +244,4 @@ impl From<Entering> for Failure {
             Entering::Refused(failure) => failure,
         }
     }
-}
-
-/// Whether somebody may grant a role, be it by an invite.
-fn may_grant(seen: &Seen, powers: &Powers, role: RoleId) -> Result<(), Failure> {
-    powers.need(Permission::ManageRoles)?;
-    let row = grantable(seen, role)?;
-    ranks::grant_role(&powers.actor(), row.rank(), row.permissions())
 }

@@ -4,15 +4,17 @@ use std::collections::HashSet;
 
 use nepto_kit::Failure;
 use nepto_kit::db::Text;
+use nepto_proto::api::communities::channels::OverrideKind;
 use nepto_proto::api::communities::members::{AuditAction, Member};
 use nepto_proto::api::communities::roles::{EditRole, NewRole, Role, Roles, SortRoles};
 use nepto_proto::event::RoleRemoved;
-use nepto_proto::permissions::{Permission, Permissions};
+use nepto_proto::permissions::rank::Actor;
+use nepto_proto::permissions::{Override, Permission, Permissions};
 use nepto_proto::{AccountId, CommunityId, ErrorCode, RoleId};
 
 use super::members::member_of;
 use super::{Communities, Deed, malformed, name, pair};
-use crate::communities::model::not_found;
+use crate::communities::model::{Powers, not_found};
 use crate::communities::ranks;
 use crate::communities::store::{Change, RoleRow, Seen, role_id};
 
@@ -144,6 +146,7 @@ impl Communities {
                 return Err(malformed("everybody's role stays"));
             }
             ranks::edit_role(&powers.actor(), row.rank())?;
+            in_channels(seen, &powers, role, ranks::take_overrides)?;
             let deed = Deed::new(account, AuditAction::RoleDeleted).to(role.uuid());
             let mut change = Change::default()
                 .put(self.audit(community, deed, Some(&row.to_api()), None::<&()>))
@@ -176,9 +179,7 @@ impl Communities {
         self.count_change(account).await?;
         self.change(community, &[account, member], |seen| {
             let powers = self.acting(seen, account)?;
-            powers.need(Permission::ManageRoles)?;
-            let row = grantable(seen, role)?;
-            ranks::grant_role(&powers.actor(), row.rank(), row.permissions())?;
+            may_grant(seen, &powers, role)?;
             let mut target = member_of(seen, member)?.clone();
             if target.has(role) {
                 return Ok((Change::default(), self.member_to_api(seen, &target)));
@@ -214,6 +215,8 @@ impl Communities {
                 powers.need(Permission::ManageRoles)?;
                 ranks::edit_role(&powers.actor(), row.rank())?;
             }
+            // a role that keeps somebody from something is not given back by who is kept from it
+            in_channels(seen, &powers, role, ranks::take_overrides)?;
             let mut target = member_of(seen, member)?.clone();
             if !target.has(role) {
                 return Ok((Change::default(), self.member_to_api(seen, &target)));
@@ -236,8 +239,32 @@ fn ascending(seen: &Seen) -> Vec<&RoleRow> {
     rows
 }
 
+/// Whether somebody may grant a role, be it by an invite: what it allows everywhere, and what its overrides allow in channels.
+pub fn may_grant(seen: &Seen, powers: &Powers, role: RoleId) -> Result<(), Failure> {
+    powers.need(Permission::ManageRoles)?;
+    let row = grantable(seen, role)?;
+    ranks::grant_role(&powers.actor(), row.rank(), row.permissions())?;
+    in_channels(seen, powers, role, ranks::grant_overrides)
+}
+
+/// Asks a rule about every override of a role, with what the actor may do in its channel.
+fn in_channels(
+    seen: &Seen,
+    powers: &Powers,
+    role: RoleId,
+    rule: fn(&Actor, &Override) -> Result<(), Failure>,
+) -> Result<(), Failure> {
+    for channel in seen.channels() {
+        let of_role = channel.overrides.iter().find(|set| set.is_about(OverrideKind::Role, role.uuid()));
+        if let Some(set) = of_role {
+            rule(&powers.actor_with(powers.in_channel(channel)), &set.rule())?;
+        }
+    }
+    Ok(())
+}
+
 /// A role that is granted and taken: that of everybody is neither.
-pub fn grantable(seen: &Seen, role: RoleId) -> Result<&RoleRow, Failure> {
+fn grantable(seen: &Seen, role: RoleId) -> Result<&RoleRow, Failure> {
     if role.uuid() == seen.id().uuid() {
         return Err(malformed("everybody has this role"));
     }

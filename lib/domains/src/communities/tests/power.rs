@@ -116,7 +116,17 @@ async fn who_manages_roles_gives_no_more_than_they_have() {
     let moved = moved.channels.iter().find(|moved| moved.channel == first).unwrap();
     assert_eq!((moved.position, moved.category, moved.overrides.len()), (9, Some(category), 0));
 
-    // stepping down is always possible
+    // a role that opens a channel is granted by who is in, and one that closes it is not given back by who is out
+    let muted = world.role(community, "muted", &[]).await.role;
+    let mute = set(&[], &[Permission::SendMessages]);
+    communities.set_override(community, first, account(OWNER), role(muted), mute).await.unwrap();
+    let granted = communities.grant_role(community, (plain, low), moderator).await;
+    assert_eq!(code(granted), ErrorCode::PermissionNeeded, "it manages messages in the category");
+    communities.grant_role(community, (plain, muted), moderator).await.unwrap();
+    assert_eq!(code(communities.take_role(community, (plain, muted), plain).await), ErrorCode::PermissionNeeded);
+    communities.take_role(community, (plain, muted), moderator).await.unwrap();
+
+    // stepping down is possible
     communities.take_role(community, (moderator, mods), moderator).await.unwrap();
     assert_eq!(code(communities.create_role(community, moderator, new_role(&[])).await), ErrorCode::PermissionNeeded);
 }

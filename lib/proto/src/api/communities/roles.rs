@@ -72,7 +72,7 @@ pub struct EditRole {
     /// Red, green and blue, a byte each; 0 for none.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub color: Option<u32>,
-    /// What it allows. What changes must be something that the asker may do.
+    /// What it allows. What is added must be something that the asker may do.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[cfg_attr(feature = "openapi", schema(value_type = Option<Vec<String>>))]
     pub permissions: Option<Permissions>,

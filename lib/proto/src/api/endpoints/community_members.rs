@@ -76,7 +76,7 @@ crate::endpoints! {
         codes: [NotFound, MembersOnly, PermissionNeeded, RankTooLow, OrderStale],
     }
 
-    /// Changes a role below one's own highest. Needs `manage_roles`, and every permission that changes.
+    /// Changes a role below one's own highest. Needs `manage_roles`, and every permission that it is to allow from now on.
     Patch "/v1/communities/{community}/roles/{role}" => UpdateRole {
         path: RolePath,
         body: EditRole,
@@ -84,7 +84,7 @@ crate::endpoints! {
         codes: [NotFound, MembersOnly, PermissionNeeded, RankTooLow, NameInvalid],
     }
 
-    /// Deletes a role below one's own highest. Needs `manage_roles`. Who had it has it no more.
+    /// Deletes a role below one's own highest. Needs `manage_roles`, and what its overrides deny. Who had it has it no more.
     Delete "/v1/communities/{community}/roles/{role}" => DeleteRole {
         path: RolePath,
         codes: [NotFound, MembersOnly, PermissionNeeded, RankTooLow],
@@ -112,14 +112,17 @@ crate::endpoints! {
         codes: [NotFound, MembersOnly, PermissionNeeded, RankTooLow, OwnerStays, MemberUnknown],
     }
 
-    /// Grants a role to a member. Needs `manage_roles`, a higher rank than the role's, and what it allows.
+    /// Grants a role to a member. Needs `manage_roles`, a higher rank than the role's, and what it allows, there where its overrides
+    /// allow it.
     Put "/v1/communities/{community}/members/{account}/roles/{role}" => GrantRole {
         path: MemberRolePath,
         reply: Member,
         codes: [NotFound, MembersOnly, PermissionNeeded, RankTooLow, MemberUnknown, RoleLimit],
     }
 
-    /// Takes a role from a member. Needs `manage_roles` and a higher rank than the role's; one's own may always be given back.
+    /// Takes a role from a member. Needs `manage_roles` and a higher rank than the role's, but for one's own.
+    ///
+    /// A role that denies something in a channel is taken, and given back, by who may do it there.
     Delete "/v1/communities/{community}/members/{account}/roles/{role}" => TakeRole {
         path: MemberRolePath,
         reply: Member,
