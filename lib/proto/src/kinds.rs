@@ -41,6 +41,9 @@ pub(crate) use kinds;
 mod tests {
     use crate::api::accounts::Consent;
     use crate::api::assets::{BalanceKind, ContractKind, PartOutcome, Standard, TokenStandard, TransactionState};
+    use crate::api::communities::Visibility;
+    use crate::api::communities::channels::{ChannelKind, OverrideKind};
+    use crate::api::communities::members::AuditAction;
     use crate::api::operator::JobOutcome;
     use crate::permissions::Permission;
     use crate::svc::collector::Pipeline;
@@ -56,7 +59,7 @@ mod tests {
             )+};
         }
         check!(Standard TokenStandard ContractKind BalanceKind PartOutcome TransactionState Pipeline JobOutcome Consent);
-        check!(Permission);
+        check!(Permission Visibility ChannelKind OverrideKind AuditAction);
         assert_eq!("Held".parse::<BalanceKind>(), Err(()));
     }
 }
