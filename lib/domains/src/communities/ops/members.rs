@@ -166,7 +166,7 @@ impl Communities {
         self.change(community, &[account, other], |seen| {
             self.may_act_on(seen, (account, other), Permission::BanMembers)?;
             let before = seen.any_ban(other);
-            if before.is_none() && seen.bans() >= self.bounds.bans_max.into() {
+            if before.is_none() && seen.bans() >= i64::from(self.bounds.bans_max) {
                 let detail = format!("a community bans at most {} accounts", self.bounds.bans_max);
                 return Err(Failure::new(ErrorCode::BanLimit, detail));
             }
