@@ -168,11 +168,9 @@ pub struct AuditEntry {
     pub target: Option<String>,
     /// What was there before, as this API writes it; absent if there was nothing.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    #[cfg_attr(feature = "openapi", schema(value_type = Option<Object>))]
     pub before: Option<serde_json::Value>,
     /// What was there afterwards; absent if there was nothing.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    #[cfg_attr(feature = "openapi", schema(value_type = Option<Object>))]
     pub after: Option<serde_json::Value>,
     /// What was said about it.
     #[serde(default, skip_serializing_if = "String::is_empty")]
