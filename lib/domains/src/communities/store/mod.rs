@@ -19,12 +19,12 @@ use nepto_kit::redis::Redis;
 use nepto_proto::{ChannelId, CommunityId};
 
 pub use self::access::Found;
-pub use self::change::{Change, Person, Revision};
+pub use self::change::{Change, Revision};
 pub use self::joining::{Joined, Joining};
 pub use self::pages::View;
 pub use self::restored::after_restore;
 pub use self::rows::*;
-pub use self::seen::{Seat, Seen};
+pub use self::seen::Seen;
 use super::channel;
 
 /// Every version of the tables: those of `channel/` have numbers of their own.

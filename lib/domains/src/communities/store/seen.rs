@@ -92,11 +92,6 @@ impl Seen {
         self.roles.0.iter().find(|row| row.role() == role)
     }
 
-    /// The role of everybody.
-    pub fn everyone(&self) -> Option<&RoleRow> {
-        self.role(RoleId::new(self.id().uuid()))
-    }
-
     pub fn channels(&self) -> &[ChannelRow] {
         &self.channels.0
     }
@@ -119,12 +114,6 @@ impl Seen {
     pub fn timed_out_until_ms(&self, account: AccountId, now_ms: i64) -> Option<i64> {
         let row = self.time_outs.0.iter().find(|row| row.id.0.1 == Text(account));
         row.map(|row| row.until_ms).filter(|until_ms| *until_ms > now_ms)
-    }
-
-    /// The ban of an account, if it holds.
-    pub fn ban(&self, account: AccountId, now_ms: i64) -> Option<&BanRow> {
-        let holds = |row: &&BanRow| row.until_ms.is_none_or(|until_ms| until_ms > now_ms);
-        self.any_ban(account).filter(holds)
     }
 
     /// The row of a ban, also of one that is over.
