@@ -10,7 +10,7 @@ use axum::body::{Body, to_bytes};
 use axum::http::Request;
 use nepto_kit::config::Config;
 use nepto_kit::db::{Db, vars};
-use nepto_kit::nats::{self, Bounds, Wanted};
+use nepto_kit::nats::{self, Bounds, ChannelBounds, Wanted};
 use nepto_kit::outbox::{Outbox, Row};
 use nepto_kit::{Ctx, dead_letters};
 use nepto_proto::AccountId;
@@ -52,7 +52,8 @@ async fn main() -> Result<()> {
         messages_per_subject_max: 100,
         bytes_max: -1,
     };
-    let wanted = Wanted { sharded, chains: Vec::new() };
+    let channels = ChannelBounds { max_age: Duration::from_secs(3_600), bytes_max: -1 };
+    let wanted = Wanted { sharded, channels, chains: Vec::new() };
     nats::provision(&ctx.jetstream, &ctx.config.nats, &wanted, false).await?;
     let db = ctx.databases.as_ref().context("a database")?.of("work").await?;
     db.migrate(&[]).await?;

@@ -20,10 +20,10 @@ use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
 
 pub(crate) use self::cluster::Servers;
-pub use self::epoch::{restored_config, stream_epoch};
+pub use self::epoch::{restored_config, stream_epoch, stream_epoch_ms};
 pub use self::streams::{
-    Bounds, Wanted, copied_streams, declared_consumers, declared_streams, find_stream, of_chain, provision,
-    rebuilt_streams,
+    Bounds, ChannelBounds, Wanted, copied_streams, declared_consumers, declared_streams, find_stream, of_chain,
+    provision, rebuilt_streams,
 };
 use crate::config::Nats;
 use crate::health::Health;

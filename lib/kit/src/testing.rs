@@ -13,7 +13,7 @@ use crate::Ctx;
 use crate::clock::Random;
 use crate::config::{Config, Database};
 use crate::db::{Databases, Db};
-use crate::nats::{self, Bounds, Wanted};
+use crate::nats::{self, Bounds, ChannelBounds, Wanted};
 
 /// The same as the server has: tests over databases in memory do little but allocate.
 #[global_allocator]
@@ -33,6 +33,7 @@ pub const WANTED: Wanted = Wanted {
         messages_per_subject_max: 100,
         bytes_max: -1,
     },
+    channels: ChannelBounds { max_age: Duration::from_secs(3_600), bytes_max: -1 },
     chains: Vec::new(),
 };
 

@@ -3,7 +3,8 @@
 use serde::{Deserialize, Serialize};
 
 use crate::api::assets::{BalanceKind, Standard, TransactionState};
-use crate::{AccountId, ChannelId, CommunityId, DeviceId, RoleId, SessionId, subject};
+use crate::api::channels::ReadState;
+use crate::{AccountId, ChannelId, CommunityId, DeviceId, MessageId, SessionId, subject};
 
 /// To the connections of a device about themselves, over `live.<account>.<device>.control`. Travels at most once: whoever
 /// publishes it must not rely on its arrival, and every receiver has a slower way to learn the same.
@@ -54,15 +55,32 @@ pub enum KeysNotice {
     },
 }
 
-/// To the sockets that listen to a community, over `live.community.<community>`. As unreliable as [`Control`].
+/// To whoever follows channels of a community, over `live.community.<community>`: what an account may see there, or what everybody may,
+/// is to be asked again. As unreliable as [`Control`].
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct AccessChanged {
+    /// Whose access; everybody's without it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub account: Option<AccountId>,
+}
+
+/// To the connections of an account about channels, over `live.account.<account>`. As unreliable as [`Control`].
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(tag = "kind", rename_all = "snake_case", deny_unknown_fields)]
-pub enum CommunityNotice {
-    /// What may be done there is something else now: ask again. What was kept of it counts no more.
-    AccessChanged {
-        /// For whom; for all members if it is absent.
-        #[serde(default, skip_serializing_if = "Option::is_none")]
-        account: Option<AccountId>,
+pub enum ChannelsNotice {
+    /// The account read a channel on one of its devices: what is true now.
+    Read(ReadState),
+    /// A message mentions the account.
+    Mentioned {
+        /// Of the channel.
+        community: CommunityId,
+        /// Where.
+        channel: ChannelId,
+        /// Which message.
+        message: MessageId,
+        /// Who wrote it.
+        from: AccountId,
     },
 }
 

@@ -8,7 +8,7 @@ use prost::encoding::{
 
 use crate::limits::FRAME_BYTES_MAX;
 use crate::wire::{self, ClientFrame, Error, ServerFrame, server_frame};
-use crate::{ClientMsgId, ErrorCode};
+use crate::{ChannelId, ClientMsgId, ErrorCode};
 
 /// The WebSocket subprotocol of the frames (RFC 6455, 1.9), whose version is the protocol's.
 pub const SUBPROTOCOL: &str = "nepto.v1";
@@ -58,7 +58,17 @@ macro_rules! client_kinds {
     };
 }
 
-client_kinds! { Hello = 2, SendDm = 3, Ack = 4, Typing = 5, PresenceQuery = 6, Ping = 7 }
+client_kinds! {
+    Hello = 2,
+    SendDm = 3,
+    Ack = 4,
+    Typing = 5,
+    PresenceQuery = 6,
+    Ping = 7,
+    ChannelPost = 16,
+    ChannelFollow = 17,
+    ChannelTyping = 18,
+}
 
 /// A frame whose message nobody has read yet: a gateway passes it on to the domain that the kind belongs to.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -152,10 +162,51 @@ pub fn encode_deliver(seq: u64, stored_at_ms: u64, envelope: &[u8]) -> Bytes {
     frame.freeze()
 }
 
+// Field numbers of `ServerFrame.channel_events`, `ChannelEvents` and `StoredChannelEvent`; `channel_events_match_prost` compares.
+const SERVER_FRAME_CHANNEL_EVENTS: u32 = 17;
+const CHANNEL_EVENTS_CHANNEL: u32 = 1;
+const CHANNEL_EVENTS_EVENTS: u32 = 2;
+const STORED_SEQ: u32 = 1;
+const STORED_AT_MS: u32 = 2;
+const STORED_EVENT: u32 = 3;
+
+/// A `ChannelEvents` frame around one `ChannelEvent` that is already encoded, as the stream holds it: it is made once for all sockets
+/// of a process.
+pub fn encode_channel_event(channel: ChannelId, seq: u64, stored_at_ms: u64, event: &[u8]) -> Bytes {
+    let delimited = |field, len: usize| key_len(field) + encoded_len_varint(len as u64) + len;
+    let varint_field = |field, value: u64| if value == 0 { 0 } else { key_len(field) + encoded_len_varint(value) };
+    let stored_len =
+        varint_field(STORED_SEQ, seq) + varint_field(STORED_AT_MS, stored_at_ms) + delimited(STORED_EVENT, event.len());
+    let id = channel.uuid();
+    let body_len =
+        delimited(CHANNEL_EVENTS_CHANNEL, id.as_bytes().len()) + delimited(CHANNEL_EVENTS_EVENTS, stored_len);
+    let mut frame = BytesMut::with_capacity(delimited(SERVER_FRAME_CHANNEL_EVENTS, body_len));
+    let open = |frame: &mut BytesMut, field, len: usize| {
+        encode_key(field, WireType::LengthDelimited, frame);
+        encode_varint(len as u64, frame);
+    };
+    open(&mut frame, SERVER_FRAME_CHANNEL_EVENTS, body_len);
+    open(&mut frame, CHANNEL_EVENTS_CHANNEL, id.as_bytes().len());
+    frame.put_slice(id.as_bytes());
+    open(&mut frame, CHANNEL_EVENTS_EVENTS, stored_len);
+    for (field, value) in [(STORED_SEQ, seq), (STORED_AT_MS, stored_at_ms)] {
+        if value != 0 {
+            encode_key(field, WireType::Varint, &mut frame);
+            encode_varint(value, &mut frame);
+        }
+    }
+    open(&mut frame, STORED_EVENT, event.len());
+    frame.put_slice(event);
+    frame.freeze()
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::wire::{Deliver, Envelope, client_frame};
+    use crate::wire::channel_event;
+    use crate::wire::{
+        ChannelEvent, ChannelEvents, Deliver, Envelope, MessagePosted, StoredChannelEvent, client_frame,
+    };
     use proptest::prelude::*;
 
     fn envelope() -> impl Strategy<Value = Envelope> {
@@ -182,6 +233,17 @@ mod tests {
             let by_hand = encode_deliver(seq, at, &envelope.encode_to_vec());
             let kind = server_frame::Kind::Deliver(Deliver { seq, stored_at_ms: at, envelope: Some(envelope) });
             prop_assert_eq!(by_hand, encode_server(0, kind));
+        }
+
+        #[test]
+        fn channel_events_match_prost(seq in any::<u64>(), at in any::<u64>(), text in ".{0,300}", id in any::<u128>()) {
+            let channel = ChannelId::new(uuid::Uuid::from_u128(id));
+            let posted = MessagePosted { client_msg_id: vec![7; 16], text, ..MessagePosted::default() };
+            let event = ChannelEvent { epoch: at, by: vec![1; 16], kind: Some(channel_event::Kind::Posted(posted)) };
+            let by_hand = encode_channel_event(channel, seq, at, &event.encode_to_vec());
+            let stored = StoredChannelEvent { seq, stored_at_ms: at, event: Some(event) };
+            let events = ChannelEvents { channel: channel.to_vec(), events: vec![stored] };
+            prop_assert_eq!(by_hand, encode_server(0, server_frame::Kind::ChannelEvents(events)));
         }
 
         #[test]
@@ -240,6 +302,9 @@ mod tests {
             (Kind::Typing(Default::default()), number_of::<wire::Typing>()),
             (Kind::PresenceQuery(Default::default()), number_of::<wire::PresenceQuery>()),
             (Kind::Ping(Default::default()), number_of::<wire::Ping>()),
+            (Kind::ChannelPost(Default::default()), number_of::<wire::ChannelPost>()),
+            (Kind::ChannelFollow(Default::default()), number_of::<wire::ChannelFollow>()),
+            (Kind::ChannelTyping(Default::default()), number_of::<wire::ChannelTyping>()),
         ] {
             let frame = ClientFrame { id: 9, kind: Some(kind) }.encode_to_vec();
             let read = open_envelope(frame.into(), |field| field == number).unwrap();

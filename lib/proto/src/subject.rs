@@ -10,7 +10,11 @@
 //! | `live.<account>.<device>.control` | core | a [`Control`](crate::event::Control) |
 //! | `live.<account>.<device>.mailbox` | core | a [`MailboxNotice`](crate::event::MailboxNotice) |
 //! | `live.<account>.<device>.keys` | core | a [`KeysNotice`](crate::event::KeysNotice) |
-//! | `live.community.<community>` | core | a [`CommunityNotice`](crate::event::CommunityNotice) |
+//! | `channel.<community>.<channel>` | stream `CHANNEL` | a [`ChannelEvent`](crate::wire::ChannelEvent) |
+//! | `live.channel.<community>.<channel>` | republished | the event, with its sequence in headers |
+//! | `live.typing.<community>.<channel>` | core | an account that types there: 16 bytes |
+//! | `live.community.<community>` | core | an [`AccessChanged`](crate::event::AccessChanged) |
+//! | `live.account.<account>` | core | a [`ChannelsNotice`](crate::event::ChannelsNotice) |
 //! | `events.<domain>.<event>` | stream `EVENTS` | an [`event`](crate::event) |
 //! | `dlq.<stream>.<consumer>` | stream `DLQ` | what a consumer could not process |
 //! | `probe.write` | stream `PROBE` | nothing: whether it is stored is what counts |
@@ -24,7 +28,7 @@
 
 use serde::Deserialize;
 
-use crate::{AccountId, CommunityId, DeviceId};
+use crate::{AccountId, ChannelId, CommunityId, DeviceId};
 
 /// The stream of domain events.
 pub const EVENTS_STREAM: &str = "EVENTS";
@@ -32,6 +36,9 @@ pub const EVENTS_STREAM: &str = "EVENTS";
 pub const DEAD_LETTERS_STREAM: &str = "DLQ";
 /// The stream of what happens on chains.
 pub const CHAIN_STREAM: &str = "CHAIN";
+
+/// The stream of everything that happens in channels.
+pub const CHANNELS_STREAM: &str = "CHANNEL";
 
 /// What `/readyz` stores to see whether anything can be stored; its stream is `PROBE`.
 pub const PROBE_SUBJECT: &str = "probe.write";
@@ -185,9 +192,39 @@ impl Live {
 /// a device wherever its mailbox lies.
 pub const REPUBLISH_DM: (&str, &str) = ("dm.*.*.*", "live.{{wildcard(2)}}.{{wildcard(3)}}.dm");
 
-/// The subject of what is said to all sockets that listen to a community, `live.community.<community>`.
+/// Source and destination of the republish rule of the stream of channels: each process that has a listener gets a message once.
+pub const REPUBLISH_CHANNEL: (&str, &str) = ("channel.*.*", "live.channel.{{wildcard(1)}}.{{wildcard(2)}}");
+
+/// What happens in a channel, as it is stored: `channel.<community>.<channel>`.
+pub fn channel(community: CommunityId, channel: ChannelId) -> String {
+    format!("channel.{community}.{channel}")
+}
+
+/// Reads `channel.<community>.<channel>`; `None` if the subject is anything else.
+pub fn parse_channel(subject: &str) -> Option<(CommunityId, ChannelId)> {
+    let mut parts = subject.strip_prefix("channel.")?.split('.');
+    let (Some(community), Some(channel), None) = (parts.next(), parts.next(), parts.next()) else { return None };
+    Some((community.parse().ok()?, channel.parse().ok()?))
+}
+
+/// What happens in a channel, as it happens.
+pub fn live_channel(community: CommunityId, channel: ChannelId) -> String {
+    format!("live.channel.{community}.{channel}")
+}
+
+/// Who types in a channel.
+pub fn live_typing(community: CommunityId, channel: ChannelId) -> String {
+    format!("live.typing.{community}.{channel}")
+}
+
+/// That somebody's access to a community's channels is another.
 pub fn live_community(community: CommunityId) -> String {
     format!("live.community.{community}")
+}
+
+/// What all connections of an account hear about channels.
+pub fn live_account(account: AccountId) -> String {
+    format!("live.account.{account}")
 }
 
 /// The subject of a domain's event, `events.<domain>.<event>`.
@@ -232,6 +269,16 @@ mod tests {
         assert_eq!((parse_missed(&mark), parse_mailbox(&mark)), (Some((account, device)), None));
         let probe = Shards::new(4).unwrap().of(account).probe();
         assert_eq!((parse_missed(&probe), parse_mailbox(&probe)), (None, None));
+    }
+
+    #[test]
+    fn a_channel_subject_is_read_back() {
+        let (community, channel_id) = (CommunityId::new(Uuid::from_u128(7)), ChannelId::new(Uuid::from_u128(8)));
+        let subject = channel(community, channel_id);
+        assert_eq!(parse_channel(&subject), Some((community, channel_id)));
+        assert_eq!(parse_channel(&format!("{subject}.x")), None);
+        assert_eq!(parse_channel("channel.x"), None);
+        assert!(live_channel(community, channel_id).ends_with(&subject));
     }
 
     #[test]

@@ -13,6 +13,14 @@ pub fn stream_epoch(info: &Info) -> u64 {
     (info.created.unix_timestamp_nanos() / 1_000) as u64 + restorations(&info.config)
 }
 
+/// The same in milliseconds, in which each restore counts as one at least: it has 48 bits, for a long time.
+pub fn stream_epoch_ms(info: &Info) -> u64 {
+    stream_epoch(info) / 1_000
+}
+
+/// What a restore adds to an epoch: a millisecond, so that both units show it.
+const RESTORED_US: u64 = 1_000;
+
 fn restorations(config: &StreamConfig) -> u64 {
     config.metadata.get(RESTORED).and_then(|count| count.parse().ok()).unwrap_or(0)
 }
@@ -31,5 +39,5 @@ pub fn restored_config(config: &mut serde_json::Value, here: &Nats, clock: &Cloc
 /// A stream that is provisioned again keeps its epoch, unless it was `restored`.
 pub(super) fn carry_over(known: Option<&Info>, made: &mut StreamConfig, restored: bool) {
     let before = known.map_or(0, |known| restorations(&known.config));
-    made.metadata.insert(RESTORED.to_owned(), (before + u64::from(restored)).to_string());
+    made.metadata.insert(RESTORED.to_owned(), (before + u64::from(restored) * RESTORED_US).to_string());
 }

@@ -8,7 +8,7 @@ use async_nats::jetstream::stream::{
     Config as StreamConfig, ConsumerErrorKind, DiscardPolicy, Info, Republish, RetentionPolicy, StorageType,
 };
 use async_nats::jetstream::{self, Context, ErrorCode};
-use nepto_proto::subject::{DEAD_LETTERS_STREAM, REPUBLISH_DM, Shard};
+use nepto_proto::subject::{DEAD_LETTERS_STREAM, REPUBLISH_CHANNEL, REPUBLISH_DM, Shard};
 use serde::Deserialize;
 
 use super::epoch;
@@ -41,6 +41,9 @@ struct Stream {
     /// Bounded in bytes by the configuration; refuses what is new when it is full.
     #[serde(default)]
     dead_letters: bool,
+    /// Bounded in age and bytes by the configuration of channels, and republished to whoever follows them.
+    #[serde(default)]
+    channels: bool,
     /// No part of a backup: what is in it is made again.
     #[serde(default)]
     rebuilt: bool,
@@ -117,6 +120,8 @@ fn stream_names(config: &Nats, wanted: impl FnMut(&Stream) -> bool) -> anyhow::R
 pub struct Wanted {
     /// Of each sharded stream.
     pub sharded: Bounds,
+    /// Of the stream of channels.
+    pub channels: ChannelBounds,
     /// EIP-155: a `per_chain` consumer is made for each.
     pub chains: Vec<u64>,
 }
@@ -134,6 +139,15 @@ pub struct Bounds {
     pub bytes_max: i64,
 }
 
+/// What the stream of channels may hold. Past either the oldest make room.
+#[derive(Debug, Clone, Copy)]
+pub struct ChannelBounds {
+    /// An event that is older expires.
+    pub max_age: Duration,
+    /// Bytes of the stream; -1 for no bound but the disk.
+    pub bytes_max: i64,
+}
+
 /// Creates or updates every stream and consumer. Idempotent; deletes nothing but retired consumers. `restored` starts a new epoch.
 pub async fn provision(jetstream: &Context, config: &Nats, wanted: &Wanted, restored: bool) -> anyhow::Result<()> {
     let declaration: Declaration = toml::from_str(STREAMS)?;
@@ -141,7 +155,7 @@ pub async fn provision(jetstream: &Context, config: &Nats, wanted: &Wanted, rest
         let shards: Vec<Option<Shard>> =
             if stream.sharded { config.shards.all().map(Some).collect() } else { vec![None] };
         for shard in shards {
-            let mut made = stream.config(config, shard, &wanted.sharded);
+            let mut made = stream.config(config, shard, wanted);
             let name = made.name.clone();
             let known = find_stream(jetstream, &name).await?.map(|stream| stream.cached_info().clone());
             check_room(known.as_ref(), &made)?;
@@ -194,7 +208,7 @@ fn is_absent(error: ConsumerErrorKind) -> bool {
 }
 
 impl Stream {
-    fn config(&self, config: &Nats, shard: Option<Shard>, sharded: &Bounds) -> StreamConfig {
+    fn config(&self, config: &Nats, shard: Option<Shard>, wanted: &Wanted) -> StreamConfig {
         let subjects = match shard {
             Some(shard) => {
                 self.subjects.iter().map(|subject| subject.replace("{shard}", &shard.index().to_string())).collect()
@@ -224,7 +238,16 @@ impl Stream {
             stream.max_bytes = config.dead_letters_bytes_max;
             stream.discard = DiscardPolicy::New;
         }
+        let republish = |(source, destination): (&str, &str)| {
+            Some(Republish { source: source.to_owned(), destination: destination.to_owned(), headers_only: false })
+        };
+        if self.channels {
+            stream.max_age = wanted.channels.max_age;
+            stream.max_bytes = wanted.channels.bytes_max;
+            stream.republish = republish(REPUBLISH_CHANNEL);
+        }
         if self.sharded {
+            let sharded = &wanted.sharded;
             stream.max_age = sharded.max_age;
             stream.duplicate_window = sharded.duplicate_window;
             stream.max_messages_per_subject = sharded.messages_per_subject_max;
@@ -232,9 +255,7 @@ impl Stream {
             // A full mailbox refuses what is new, so that the sender learns of it.
             stream.discard = DiscardPolicy::New;
             stream.discard_new_per_subject = true;
-            let (source, destination) = REPUBLISH_DM;
-            stream.republish =
-                Some(Republish { source: source.to_owned(), destination: destination.to_owned(), headers_only: false });
+            stream.republish = republish(REPUBLISH_DM);
         }
         stream
     }
@@ -294,10 +315,16 @@ mod tests {
             messages_per_subject_max: 7,
             bytes_max: -1,
         };
+        let channels = ChannelBounds { max_age: Duration::from_secs(5), bytes_max: 6 };
+        let wanted = Wanted { sharded: bounds, channels, chains: Vec::new() };
         let declaration: Declaration = toml::from_str(STREAMS).unwrap();
+        let of_channels = declaration.stream.iter().find(|stream| stream.channels).unwrap();
+        let of_channels = of_channels.config(&config, None, &wanted);
+        assert_eq!((of_channels.max_age.as_secs(), of_channels.max_bytes), (5, 6));
+        assert!(of_channels.republish.is_some() && of_channels.discard == DiscardPolicy::Old);
         let mailboxes = declaration.stream.iter().find(|stream| stream.sharded).unwrap();
         let streams: Vec<_> =
-            config.shards.all().map(|shard| mailboxes.config(&config, Some(shard), &bounds)).collect();
+            config.shards.all().map(|shard| mailboxes.config(&config, Some(shard), &wanted)).collect();
         assert_eq!(streams[2].name, "DM_2");
         assert_eq!(streams[2].subjects, ["dm.2.*.*", "missed.2.*.*"]);
         assert_eq!((streams[2].max_age.as_secs(), streams[2].max_messages_per_subject), (9, 7));

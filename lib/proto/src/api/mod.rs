@@ -4,7 +4,7 @@ pub mod accounts;
 pub mod assets;
 pub mod auth;
 pub mod chain;
-pub mod communities;
+pub mod channels;
 pub mod endpoint;
 pub mod endpoints;
 pub mod keys;

@@ -78,6 +78,8 @@ texts! {
         "1:0x5FbDB2315678afecb367f032d93F642f64180aa3:42:0x70997970C51812dc3A010C7d01b50e0d17dc79C8";
     /// A place in the list of payments: the `next` of the page before.
     PaymentMark = "^[0-9]{1,19}:[0-9]{1,9}$", "21000000:7";
+    /// One emoji.
+    Emoji = "^[^/?#]{1,32}$", "👍";
     /// As the operator wrote it into the configuration.
     Hook = "^[^/?#]{1,128}$", "wh_8x1n0q";
 }

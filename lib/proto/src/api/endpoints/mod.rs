@@ -3,9 +3,7 @@
 pub mod accounts;
 pub mod assets;
 pub mod auth;
-pub mod communities;
-pub mod community_channels;
-pub mod community_members;
+pub mod channels;
 pub mod hooks;
 pub mod keys;
 pub mod meta;
@@ -14,18 +12,7 @@ use super::endpoint::Declaration;
 
 /// All of them, in the order of the description's groups.
 pub fn all() -> Vec<Declaration> {
-    [
-        meta::all(),
-        auth::all(),
-        accounts::all(),
-        keys::all(),
-        communities::all(),
-        community_channels::all(),
-        community_members::all(),
-        assets::all(),
-        hooks::all(),
-    ]
-    .concat()
+    [meta::all(), auth::all(), accounts::all(), keys::all(), assets::all(), channels::all(), hooks::all()].concat()
 }
 
 /// What the groups are about.
@@ -43,6 +30,7 @@ pub const TAGS: &[(&str, &str)] = &[
         "What wallets hold on the chains that are watched, how it came there, and what is said about tokens. Amounts are base \
          units, decimal, in strings.",
     ),
+    ("channels", "Messages of channels, their history, and what an account has read of them."),
     ("hooks", "For providers that tell of new logs. Nothing here is for clients."),
 ];
 
@@ -84,6 +72,7 @@ mod tests {
             ErrorCode::AckBeyondDelivered,
             ErrorCode::ToSelf,
             ErrorCode::MailboxFull,
+            ErrorCode::FollowLimit,
         ];
         for one in all() {
             assert!(!one.own_codes.iter().any(|code| of_frames.contains(code)), "{}", one.name);
