@@ -64,10 +64,20 @@ struct Refusal {
     description: String,
 }
 
-/// Publishes a batch; `id` is used once.
-pub async fn publish(nats: &Client, id: &str, parts: Vec<Part>) -> Result<(), BatchError> {
+/// A message that a stream has.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Stored {
+    /// Its sequence; of a batch, that of the last message, and the others have those right before it.
+    pub seq: u64,
+    /// The stream had it before.
+    pub duplicate: bool,
+}
+
+/// Publishes a batch, of at least one message; `id` is used once.
+pub async fn publish(nats: &Client, id: &str, parts: Vec<Part>) -> Result<Stored, BatchError> {
     check(nats)?;
     let count = parts.len();
+    let mut last = Err(BatchError::Unreachable("a batch without messages".to_owned()));
     for (index, mut part) in parts.into_iter().enumerate() {
         part.headers.insert(BATCH_ID, id);
         part.headers.insert(BATCH_SEQUENCE, (index + 1).to_string());
@@ -76,14 +86,19 @@ pub async fn publish(nats: &Client, id: &str, parts: Vec<Part>) -> Result<(), Ba
             nats.publish_with_headers(subject, headers, body).await.map_err(unreachable)?;
         } else {
             part.headers.insert(BATCH_COMMIT, "1");
-            publish_one(nats, part).await?;
+            last = store(nats, part).await;
         }
     }
-    Ok(())
+    last
 }
 
 /// Publishes one message. Whether the stream had it before.
-pub async fn publish_one(nats: &Client, Part { subject, headers, body }: Part) -> Result<bool, BatchError> {
+pub async fn publish_one(nats: &Client, part: Part) -> Result<bool, BatchError> {
+    store(nats, part).await.map(|stored| stored.duplicate)
+}
+
+/// Publishes one message, and says where the stream has it.
+pub async fn store(nats: &Client, Part { subject, headers, body }: Part) -> Result<Stored, BatchError> {
     check(nats)?;
     let request = Request::new().headers(headers).payload(body).timeout(Some(ANSWER_WITHIN));
     stored(&nats.send_request(subject, request).await.map_err(unreachable)?.payload)
@@ -94,13 +109,13 @@ fn check(nats: &Client) -> Result<(), BatchError> {
     if is_connected(nats) { Ok(()) } else { Err(unreachable(NotConnected)) }
 }
 
-fn stored(answer: &[u8]) -> Result<bool, BatchError> {
+fn stored(answer: &[u8]) -> Result<Stored, BatchError> {
     let answer: Answer = serde_json::from_slice(answer).map_err(unreachable)?;
     match answer {
         Answer { error: Some(Refusal { err_code: code, description }), .. } => {
             Err(BatchError::Refused { code, description })
         }
-        Answer { stream: Some(_), seq: Some(_), duplicate, .. } => Ok(duplicate),
+        Answer { stream: Some(_), seq: Some(seq), duplicate, .. } => Ok(Stored { seq, duplicate }),
         _ => Err(BatchError::Unreachable("an answer without the name of a stream".to_owned())),
     }
 }
@@ -140,9 +155,10 @@ mod tests {
 
     #[test]
     fn only_a_stream_says_that_something_is_stored() {
-        assert_eq!(stored(br#"{"stream":"EVENTS","seq":7}"#), Ok(false));
-        assert_eq!(stored(br#"{"stream":"EVENTS","seq":7,"duplicate":true}"#), Ok(true));
-        assert_eq!(stored(br#"{"stream":"EVENTS","seq":7,"batch":"b","count":3}"#), Ok(false));
+        let at_7 = |duplicate| Ok(Stored { seq: 7, duplicate });
+        assert_eq!(stored(br#"{"stream":"EVENTS","seq":7}"#), at_7(false));
+        assert_eq!(stored(br#"{"stream":"EVENTS","seq":7,"duplicate":true}"#), at_7(true));
+        assert_eq!(stored(br#"{"stream":"EVENTS","seq":7,"batch":"b","count":3}"#), at_7(false));
         let refused = stored(br#"{"stream":"","seq":0,"error":{"code":400,"err_code":10071,"description":"wrong"}}"#);
         assert_eq!(refused, Err(BatchError::Refused { code: 10_071, description: "wrong".to_owned() }));
         for answer in ["", "{}", "null", "+ACK", r#"{"seq":7}"#, r#"{"stream":"EVENTS"}"#, r#"{"status":"ok"}"#] {

@@ -13,6 +13,7 @@ pub mod crash;
 pub mod ctx;
 pub mod db;
 pub mod dead_letters;
+pub mod direct_get;
 pub mod domain;
 pub mod error;
 pub mod fetch;

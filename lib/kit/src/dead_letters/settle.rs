@@ -108,7 +108,7 @@ async fn give_back(ctx: &Ctx, letters: Vec<(u64, Part)>, done: &mut Vec<u64>, re
     if letters.len() >= BATCH_MIN {
         let parts = letters.iter().map(|(_, part)| part.clone()).collect();
         match batch::publish(&ctx.nats, &ctx.random.alphanumeric(24), parts).await {
-            Ok(()) => {
+            Ok(_) => {
                 done.extend(letters.iter().map(|(number, _)| *number));
                 return;
             }

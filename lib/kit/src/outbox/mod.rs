@@ -317,7 +317,7 @@ impl Outbox {
         let (ids, parts): (Vec<RecordId>, Vec<Part>) = read.unzip();
         if parts.len() >= BATCH_MIN {
             match batch::publish(&self.ctx.nats, &self.ctx.random.alphanumeric(24), parts.clone()).await {
-                Ok(()) => return Published { stored: ids, failed: Ok(()) },
+                Ok(_) => return Published { stored: ids, failed: Ok(()) },
                 // one was stored by somebody who died then, or is too large, or …
                 Err(error @ BatchError::Refused { .. }) => tracing::debug!(%error, "each event goes alone"),
                 Err(error) => return Published { stored: Vec::new(), failed: Err(error.into()) },

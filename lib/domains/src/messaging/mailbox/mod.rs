@@ -8,30 +8,24 @@ mod stores;
 
 use std::collections::HashMap;
 
-use std::time::Duration;
-
 use async_nats::HeaderValue;
 use bytes::Bytes;
-use futures_util::StreamExt;
 use nepto_kit::nats::{NotConnected, is_connected};
-use nepto_kit::{Ctx, subscriptions};
+use nepto_kit::{Ctx, direct_get, subscriptions};
 use nepto_proto::event::MailboxNotice;
 use nepto_proto::subject::{Live, Shard, parse_mailbox};
 use nepto_proto::wire::Envelope;
 use nepto_proto::{AccountId, DeviceId};
 use prost::Message as _;
 use serde::Deserialize;
-use tokio::time::timeout;
 
 pub use missed::Missed;
 pub use store::{DeviceCopy, Store, StoreError, Stored, Submission};
 
 /// Headers of JetStream (NATS ADR-31, direct get), and our own.
 mod header {
-    pub const SEQUENCE: &str = "Nats-Sequence";
-    pub const LAST_SEQUENCE: &str = "Nats-Last-Sequence";
-    pub const TIME: &str = "Nats-Time-Stamp";
-    pub const PENDING: &str = "Nats-Num-Pending";
+    pub use nepto_kit::direct_get::{LAST_SEQUENCE, SEQUENCE, TIME};
+
     /// When the sender's gateway began to ask whether the recipient consents: milliseconds since 1970 by its clock.
     pub const CONSENT_MS: &str = "Nepto-Consent-Ms";
 }
@@ -39,8 +33,6 @@ mod header {
 /// Consent that was asked for so long before a message was stored may be out of date. Less than anybody waits for JetStream's answer,
 /// by what the clocks may differ.
 const CONSENT_MS_MAX: u64 = 3_000;
-/// A batched read is complete in this time, or is tried again.
-const READ_TIMEOUT: Duration = Duration::from_secs(5);
 /// Bytes of one batched read: the window of a session must not blow up memory.
 const READ_BYTES_MAX: usize = 1024 * 1024;
 
@@ -130,39 +122,12 @@ pub async fn read(
     after: u64,
     limit: usize,
 ) -> anyhow::Result<Page> {
-    let request = serde_json::json!({
-        "seq": after.saturating_add(1),
-        "next_by_subj": shard.mailbox(account, device),
-        "batch": limit,
-        "max_bytes": READ_BYTES_MAX,
-    });
-    let inbox = nats.new_inbox();
-    let mut replies = nats.subscribe(inbox.clone()).await?;
-    let subject = format!("$JS.API.DIRECT.GET.{}", shard.stream());
-    nats.publish_with_reply(subject, inbox, request.to_string().into()).await?;
-    let read = async {
-        let mut page = Page::default();
-        while let Some(reply) = replies.next().await {
-            match reply.status.map(|status| status.as_u16()) {
-                None => {}
-                // end of batch, with what is left behind it
-                Some(204) => {
-                    let pending = reply.headers.as_ref().and_then(|headers| headers.get(header::PENDING));
-                    page.more = pending.is_some_and(|pending| pending.as_str() != "0");
-                    return Ok(page);
-                }
-                Some(404) => return Ok(page),
-                Some(status) => {
-                    anyhow::bail!("direct get answers {status}: {}", reply.description.unwrap_or_default())
-                }
-            }
-            let message = StoredEnvelope::from_stored(reply)
-                .ok_or_else(|| anyhow::anyhow!("a stored message lacks its headers"))?;
-            page.messages.push(message);
-        }
-        anyhow::bail!("the connection to NATS was lost")
+    let found =
+        direct_get::after(nats, &shard.stream(), &shard.mailbox(account, device), after, limit, READ_BYTES_MAX).await?;
+    let read = |message| {
+        StoredEnvelope::from_stored(message).ok_or_else(|| anyhow::anyhow!("a stored message lacks its headers"))
     };
-    timeout(READ_TIMEOUT, read).await.map_err(|_| anyhow::anyhow!("direct get does not answer"))?
+    Ok(Page { messages: found.messages.into_iter().map(read).collect::<anyhow::Result<_>>()?, more: found.more })
 }
 
 /// How many messages each device's mailbox holds; those that hold none are left out. One question for all of an account.

@@ -401,7 +401,7 @@ impl ShardWriter {
         let parts = copies.iter().map(|(message, copy)| self.part(message, copy)).collect();
         // a batch with something that was there before is refused
         let stored = batch::publish(&self.nats, &self.random.alphanumeric(24), parts).await;
-        self.noted(stored.map(|()| false))
+        self.noted(stored.map(|_| false))
     }
 
     /// Whether the copy was there before.
