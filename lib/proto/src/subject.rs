@@ -11,9 +11,8 @@
 //! | `live.<account>.<device>.mailbox` | core | a [`MailboxNotice`](crate::event::MailboxNotice) |
 //! | `live.<account>.<device>.keys` | core | a [`KeysNotice`](crate::event::KeysNotice) |
 //! | `channel.<community>.<channel>` | stream `CHANNEL` | a [`ChannelEvent`](crate::wire::ChannelEvent) |
-//! | `live.channel.<community>.<channel>` | republished | the event, with its sequence in headers |
-//! | `live.typing.<community>.<channel>` | core | an account that types there: 16 bytes |
-//! | `live.community.<community>` | core | an [`AccessChanged`](crate::event::AccessChanged) |
+//! | `live.channel.<community>.<channel>` | republished, core | the event, with its sequence in headers; or without, a [`ChannelTypingFrom`](crate::wire::ChannelTypingFrom) |
+//! | `live.community.<community>` | core | a [`CommunityNotice`](crate::event::CommunityNotice) |
 //! | `live.account.<account>` | core | a [`ChannelsNotice`](crate::event::ChannelsNotice) |
 //! | `events.<domain>.<event>` | stream `EVENTS` | an [`event`](crate::event) |
 //! | `dlq.<stream>.<consumer>` | stream `DLQ` | what a consumer could not process |
@@ -200,6 +199,11 @@ pub fn channel(community: CommunityId, channel: ChannelId) -> String {
     format!("channel.{community}.{channel}")
 }
 
+/// Everything that happens in the channels of a community.
+pub fn channels_of(community: CommunityId) -> String {
+    format!("channel.{community}.*")
+}
+
 /// Reads `channel.<community>.<channel>`; `None` if the subject is anything else.
 pub fn parse_channel(subject: &str) -> Option<(CommunityId, ChannelId)> {
     let mut parts = subject.strip_prefix("channel.")?.split('.');
@@ -212,12 +216,7 @@ pub fn live_channel(community: CommunityId, channel: ChannelId) -> String {
     format!("live.channel.{community}.{channel}")
 }
 
-/// Who types in a channel.
-pub fn live_typing(community: CommunityId, channel: ChannelId) -> String {
-    format!("live.typing.{community}.{channel}")
-}
-
-/// That somebody's access to a community's channels is another.
+/// The subject of what is said to all sockets that listen to a community, `live.community.<community>`.
 pub fn live_community(community: CommunityId) -> String {
     format!("live.community.{community}")
 }

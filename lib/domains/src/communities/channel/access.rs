@@ -7,6 +7,7 @@ use std::collections::HashMap;
 use std::sync::{Mutex, PoisonError};
 
 use nepto_kit::{Ctx, Failure};
+use nepto_proto::api::communities::channels::ChannelKind;
 use nepto_proto::permissions::Permission;
 use nepto_proto::svc::communities::{Access, AccessIn, CachedAccess};
 use nepto_proto::{AccountId, ChannelId, CommunityId, ErrorCode};
@@ -81,11 +82,12 @@ pub async fn ask_owner(
     Ok(access)
 }
 
-/// The channel's community, if the account may do this there. A channel that it may not see is none.
+/// The channel's community, if the account may do this there. A channel that it may not see is none, and a category is none for
+/// messages.
 pub fn require(access: &AccessIn, permission: Permission) -> Result<CommunityId, Failure> {
-    let community = match access.community {
-        Some(community) if access.permissions.contains(Permission::ViewChannel) => community,
-        _ => return Err(Failure::new(ErrorCode::NotFound, "there is no such channel")),
+    let is_seen = access.permissions.contains(Permission::ViewChannel) && access.kind != ChannelKind::Category;
+    let Some(community) = access.community.filter(|_| is_seen) else {
+        return Err(Failure::new(ErrorCode::NotFound, "there is no such channel"));
     };
     if access.permissions.contains(permission) {
         return Ok(community);

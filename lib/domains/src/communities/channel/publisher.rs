@@ -17,6 +17,7 @@ use nepto_kit::{Ctx, Failure};
 use nepto_proto::ErrorCode;
 use tokio::sync::{mpsc, oneshot};
 use tokio::time::Instant;
+use tokio_util::sync::CancellationToken;
 
 /// Events that wait at most; a full queue is answered with `unavailable`.
 const QUEUE_MAX: usize = 8_192;
@@ -63,10 +64,11 @@ pub enum PublishError {
 impl From<PublishError> for Failure {
     fn from(error: PublishError) -> Self {
         match error {
-            PublishError::NotSent(_) => Self {
-                retry_after: Some(Duration::from_secs(1)),
-                ..Self::new(ErrorCode::Unavailable, "too much waits to be stored; try again")
-            },
+            PublishError::NotSent(_) => {
+                let mut failure = Self::new(ErrorCode::Unavailable, "too much waits to be stored; try again");
+                failure.retry_after = Some(Duration::from_secs(1));
+                failure
+            }
             PublishError::Unavailable(_) => Self::unavailable("JetStream", error),
         }
     }
@@ -121,15 +123,21 @@ pub struct Writer {
 }
 
 impl Writer {
-    /// Runs until nobody can submit any more.
-    pub async fn run(mut self) {
+    /// Runs until nobody can submit any more, or the process stops and all that was submitted is stored.
+    pub async fn run(mut self, stop: CancellationToken) {
         let mut next = None;
         loop {
             let first = match next.take() {
                 Some(pending) => pending,
-                None => match self.receiver.recv().await {
-                    Some(pending) => pending,
-                    None => return,
+                None => tokio::select! {
+                    () = stop.cancelled(), if !self.receiver.is_closed() => {
+                        self.receiver.close();
+                        continue;
+                    }
+                    pending = self.receiver.recv() => match pending {
+                        Some(pending) => pending,
+                        None => return,
+                    },
                 },
             };
             // a connection that was lost a moment ago is back soon, and without one everything is refused

@@ -6,7 +6,7 @@ use std::time::Duration;
 use async_nats::HeaderValue;
 use bytes::Bytes;
 use futures_util::StreamExt;
-use nepto_kit::direct_get::{self, LAST_SEQUENCE, SEQUENCE, TIME};
+use nepto_kit::direct_get::{self, LAST_SEQUENCE, SEQUENCE, SUBJECT, TIME};
 use nepto_kit::{Ctx, nats, subscriptions};
 use nepto_proto::subject::{self, CHANNELS_STREAM};
 use nepto_proto::wire::ChannelEvent;
@@ -18,8 +18,12 @@ use tokio::time::Instant;
 const STREAM_CREATED: &str = "$JS.EVENT.ADVISORY.STREAM.CREATED.CHANNEL";
 /// How often the stream is looked at, should that advisory be lost.
 const LOOK_EVERY: Duration = Duration::from_secs(15);
+/// What was seen so long ago is looked at again by whoever needs it. More than [`LOOK_EVERY`].
+const SEEN_LATELY: Duration = Duration::from_secs(20);
 /// After a look that failed.
 const LOOK_AGAIN_AFTER: Duration = Duration::from_millis(250);
+/// Events of one read of many.
+const READ_MAX: usize = 500;
 /// Bytes of one read.
 const READ_BYTES_MAX: usize = 1024 * 1024;
 
@@ -37,34 +41,42 @@ pub struct Seen {
 }
 
 /// What a process knows of the stream.
-#[derive(Debug)]
+#[derive(Debug, Default)]
 pub struct StreamNow {
-    seen: Mutex<Seen>,
+    seen: Mutex<Option<Seen>>,
     /// One look at a time: who waits for it may find that it is new enough.
     looking: tokio::sync::Mutex<()>,
 }
 
 impl StreamNow {
-    /// Looks at it; it must be there.
-    pub async fn find(ctx: &Ctx) -> anyhow::Result<Self> {
-        Ok(Self { seen: Mutex::new(look(ctx).await?), looking: tokio::sync::Mutex::default() })
+    /// The epoch that was seen last, 0 before anything was.
+    pub fn epoch_ms(&self) -> u64 {
+        self.known().map_or(0, |seen| seen.epoch_ms)
     }
 
-    /// As it was seen last.
-    pub fn seen(&self) -> Seen {
-        *self.seen.lock().unwrap_or_else(PoisonError::into_inner)
+    /// As it was seen lately.
+    pub async fn lately(&self, ctx: &Ctx) -> anyhow::Result<Seen> {
+        match self.known() {
+            Some(seen) if seen.at.elapsed() < SEEN_LATELY => Ok(seen),
+            _ => self.seen_since(ctx, Instant::now()).await,
+        }
     }
 
     /// As it is at this moment or later.
     pub async fn seen_since(&self, ctx: &Ctx, since: Instant) -> anyhow::Result<Seen> {
         let _turn = self.looking.lock().await;
-        let known = self.seen();
-        if known.at >= since {
-            return Ok(known);
+        if let Some(seen) = self.known()
+            && seen.at >= since
+        {
+            return Ok(seen);
         }
         let seen = look(ctx).await?;
-        *self.seen.lock().unwrap_or_else(PoisonError::into_inner) = seen;
+        *self.seen.lock().unwrap_or_else(PoisonError::into_inner) = Some(seen);
         Ok(seen)
+    }
+
+    fn known(&self) -> Option<Seen> {
+        *self.seen.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// Goes on looking: somebody may make it anew, and then no place of before means anything.
@@ -189,11 +201,52 @@ pub async fn read(
     after: u64,
     limit: usize,
 ) -> anyhow::Result<Page> {
-    let subject = subject::channel(community, channel);
-    let found = direct_get::after(nats, CHANNELS_STREAM, &subject, after, limit, READ_BYTES_MAX).await?;
+    let found = get(nats, &subject::channel(community, channel), after, limit).await?;
     let read =
         |message| Stored::from_stored(message).ok_or_else(|| anyhow::anyhow!("a stored event lacks its headers"));
     Ok(Page { events: found.messages.into_iter().map(read).collect::<anyhow::Result<_>>()?, more: found.more })
+}
+
+async fn get(nats: &async_nats::Client, subject: &str, after: u64, limit: usize) -> anyhow::Result<direct_get::Page> {
+    direct_get::after(nats, CHANNELS_STREAM, subject, after, limit, READ_BYTES_MAX).await
+}
+
+/// Everything that happened in a channel, or in all channels of a community, after a sequence, up to a bound; and whether that is all.
+pub async fn read_all(
+    nats: &async_nats::Client,
+    community: CommunityId,
+    channel: Option<ChannelId>,
+    after: u64,
+    events_max: usize,
+) -> anyhow::Result<(Vec<Event>, bool)> {
+    let subject = match channel {
+        Some(channel) => subject::channel(community, channel),
+        None => subject::channels_of(community),
+    };
+    let (mut events, mut after) = (Vec::new(), after);
+    loop {
+        let found = get(nats, &subject, after, READ_MAX).await?;
+        for message in found.messages {
+            let subject = message.headers.as_ref().and_then(|headers| headers.get(SUBJECT)).map(ToString::to_string);
+            let stored =
+                Stored::from_stored(message).ok_or_else(|| anyhow::anyhow!("a stored event lacks its headers"))?;
+            after = stored.seq;
+            let Some((community, channel)) = subject.as_deref().and_then(subject::parse_channel) else { continue };
+            match stored.read(community, channel) {
+                Ok(event) => events.push(event),
+                Err(error) => unreadable(stored.seq, &error),
+            }
+        }
+        if !found.more || events.len() >= events_max {
+            return Ok((events, !found.more));
+        }
+    }
+}
+
+/// An event that is none is passed over, wherever it is read, and said.
+pub fn unreadable(seq: u64, error: &prost::DecodeError) {
+    metrics::counter!("nepto_channel_events_unreadable_total").increment(1);
+    tracing::error!(seq, %error, "an event of a channel can't be read");
 }
 
 /// The sequence of a channel's newest event, 0 for none.
