@@ -98,6 +98,14 @@ pub fn require(access: &AccessIn, permission: Permission) -> Result<CommunityId,
     }
 }
 
+/// The channel's community, if the account may post there: where announcements are made, who manages messages.
+pub fn require_post(access: &AccessIn) -> Result<CommunityId, Failure> {
+    if access.kind == ChannelKind::Announcement {
+        require(access, Permission::ManageMessages)?;
+    }
+    require(access, Permission::SendMessages)
+}
+
 #[cfg(test)]
 mod tests {
     use nepto_proto::permissions::Permissions;
@@ -120,5 +128,10 @@ mod tests {
         assert_eq!(code(&seen(&[Permission::ViewChannel, Permission::SendMessages])), Ok(community));
         let silent = AccessIn { timed_out_until_ms: Some(1), ..seen(&[Permission::ViewChannel]) };
         assert_eq!(code(&silent), Err(ErrorCode::TimedOut));
+        let writes = seen(&[Permission::ViewChannel, Permission::SendMessages]);
+        let of_kind = |kind| require_post(&AccessIn { kind, ..writes.clone() }).map_err(|failure| failure.code);
+        assert_eq!(of_kind(ChannelKind::Text), Ok(community));
+        assert_eq!(of_kind(ChannelKind::Announcement), Err(ErrorCode::PermissionNeeded));
+        assert_eq!(of_kind(ChannelKind::Category), Err(ErrorCode::NotFound));
     }
 }

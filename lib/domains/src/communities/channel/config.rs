@@ -59,7 +59,7 @@ impl Section for Channels {
             ("channels.mentions_max", self.mentions_max, 100),
             ("channels.reactions_max", self.reactions_max, 100),
             ("channels.pins_max", self.pins_max, 200),
-            ("channels.followed_max", self.followed_max, 1_000),
+            ("channels.followed_max", self.followed_max, 100),
             ("channels.resume_max", self.resume_max, 5_000),
         ] {
             if !(1..=most).contains(&number) {

@@ -89,7 +89,7 @@ impl Posting {
         check_text(&config, &message.text)?;
         let allowed_at = Instant::now();
         let access = self.admit(from, message.channel).await?;
-        let community = access::require(&access, Permission::SendMessages)?;
+        let community = access::require_post(&access)?;
         let epoch_ms = self.epoch_ms().await?;
         let held = slow_mode::hold(&self.ctx, &access, from, &message).await?;
         let mentions = mentions_of(&config, &access, &message.text);
@@ -163,7 +163,7 @@ impl Posting {
             Some(access) => Ok(access),
             None => access::ask_owner(ctx, &self.communities, channel, from).await,
         };
-        let may_post = access.as_ref().is_ok_and(|access| access::require(access, Permission::SendMessages).is_ok());
+        let may_post = access.as_ref().is_ok_and(|access| access::require_post(access).is_ok());
         if !may_post && let Err(error) = taken.give_back(&ctx.redis).await {
             tracing::debug!(%error, "a place in a channel was not given back");
         }
