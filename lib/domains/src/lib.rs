@@ -64,6 +64,7 @@ pub fn metrics() -> Vec<Metric> {
 pub fn streams(config: &Config) -> nats::Wanted {
     nats::Wanted {
         sharded: messaging::stream_bounds(config),
+        channels: communities::stream_bounds(config),
         chains: config.section::<chains::Chains>().iter().map(|chain| chain.id).collect(),
     }
 }

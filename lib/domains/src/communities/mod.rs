@@ -28,6 +28,8 @@ mod tests;
 use nepto_kit::config::Declared;
 use nepto_kit::domain::{Api, Domain};
 
+pub use channel::stream_bounds;
+
 const SECTIONS: &[Declared] = &[Declared::of::<config::Bounds>(), channel::SECTION];
 
 /// The domain: what it has for each role.
@@ -42,7 +44,7 @@ pub fn domain() -> Domain {
             services.extend(channel::services(parts)?);
             Ok(Api { services, routes: routes::routes(communities).merge(channel::routes(parts)?) })
         }),
-        queues: &[consumers::ACCESS_CHANGED, channel::HISTORY],
+        queues: &[consumers::ACCESS_CHANGED, channel::HISTORY, channel::REMOVED],
         workers: Some(|parts| {
             let mut workers = consumers::consumers(&parts.shared(ops::Communities::new)?);
             workers.extend(channel::workers(parts)?);

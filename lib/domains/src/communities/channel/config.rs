@@ -24,6 +24,14 @@ pub struct Channels {
     pub followed_max: usize,
     /// Events that are sent again to whoever was away; of more they are told to load the history.
     pub resume_max: usize,
+    /// Messages of one account in all channels together.
+    pub posts_per_account_per_minute: u32,
+    /// Messages of all accounts in one channel.
+    pub posts_per_channel_per_minute: u32,
+    /// Edits, deletions, reactions, pins and markers of one account.
+    pub changes_per_account_per_minute: u32,
+    /// Pages of history, and questions about what is unread, of one account.
+    pub reads_per_account_per_minute: u32,
 }
 
 impl Default for Channels {
@@ -37,6 +45,10 @@ impl Default for Channels {
             pins_max: 50,
             followed_max: 100,
             resume_max: 500,
+            posts_per_account_per_minute: 120,
+            posts_per_channel_per_minute: 60_000,
+            changes_per_account_per_minute: 240,
+            reads_per_account_per_minute: 600,
         }
     }
 }
@@ -68,33 +80,4 @@ impl Section for Channels {
         }
         Ok(())
     }
-}
-
-/// Rate limits of channels. Each counts within windows of the named length.
-#[derive(Debug, Clone, Deserialize)]
-#[serde(default, deny_unknown_fields)]
-pub struct ChannelLimits {
-    /// Messages of one account in all channels together.
-    pub posts_per_account_per_minute: u32,
-    /// Messages of all accounts in one channel.
-    pub posts_per_channel_per_minute: u32,
-    /// Edits, deletions, reactions, pins and markers of one account.
-    pub channel_changes_per_account_per_minute: u32,
-    /// Pages of history, and questions about what is unread, of one account.
-    pub channel_reads_per_account_per_minute: u32,
-}
-
-impl Default for ChannelLimits {
-    fn default() -> Self {
-        Self {
-            posts_per_account_per_minute: 120,
-            posts_per_channel_per_minute: 60_000,
-            channel_changes_per_account_per_minute: 240,
-            channel_reads_per_account_per_minute: 600,
-        }
-    }
-}
-
-impl Section for ChannelLimits {
-    const NAME: &'static str = "limits";
 }

@@ -11,7 +11,7 @@ mod access;
 mod config;
 mod follow;
 mod following;
-mod frames;
+pub mod frames;
 mod history;
 mod marks;
 mod metrics;
@@ -38,27 +38,33 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use futures_util::future::BoxFuture;
+use nepto_kit::config::Declared;
 use nepto_kit::consumer::Consumer;
 use nepto_kit::domain::Parts;
 use nepto_kit::http::Routes;
 use nepto_kit::nats::ChannelBounds;
+use nepto_kit::service::Service;
 use nepto_kit::{Config, Failure};
+use nepto_proto::api::communities::channels::ChannelKind;
 use nepto_proto::event::ChannelRemoved;
 use nepto_proto::{AccountId, ChannelId, CommunityId};
 
-pub use config::{ChannelLimits, Channels};
-pub use frames::mount as frames;
+use super::ops::Communities;
+
+pub use config::Channels;
 pub use metrics::METRICS;
 pub use schema::SCHEMA;
 
+/// What this part of the domain reads of the configuration.
+pub const SECTION: Declared = Declared::of::<Channels>();
 /// The queues of its workers.
-pub const QUEUES: &[&str] = &[worker::NAME, removal::NAME];
+pub const HISTORY: &str = worker::NAME;
+pub const REMOVED: &str = removal::NAME;
 
 /// Finds the channels of a community that an account may see, or fails with `not_found` where it may not see the community.
-pub type Visible =
-    Arc<dyn Fn(CommunityId, AccountId) -> BoxFuture<'static, Result<Vec<ChannelId>, Failure>> + Send + Sync>;
+type Visible = Arc<dyn Fn(CommunityId, AccountId) -> BoxFuture<'static, Result<Vec<ChannelId>, Failure>> + Send + Sync>;
 
-/// The workers of [`QUEUES`].
+/// The workers of [`HISTORY`] and [`REMOVED`].
 pub fn workers(parts: &Parts) -> anyhow::Result<Vec<Consumer>> {
     let (store, removing) = (store::Store::new(parts.db()?.clone()), store::Store::new(parts.db()?.clone()));
     let ctx = parts.ctx.clone();
@@ -71,8 +77,15 @@ pub fn workers(parts: &Parts) -> anyhow::Result<Vec<Consumer>> {
 }
 
 /// The routes of messages. What is stored from here goes through a writer of this process, which runs until it stops.
-pub fn routes(parts: &Parts, visible: Visible) -> anyhow::Result<Routes> {
-    let ctx = &parts.ctx;
+pub fn routes(parts: &Parts) -> anyhow::Result<Routes> {
+    let (ctx, communities) = (&parts.ctx, parts.shared(Communities::new)?);
+    let visible: Visible = Arc::new(move |community, account| {
+        let communities = communities.clone();
+        Box::pin(async move {
+            let seen = communities.channels(community, account).await?.channels.into_iter();
+            Ok(seen.filter(|channel| channel.kind != ChannelKind::Category).map(|channel| channel.channel).collect())
+        })
+    });
     let (shared, writer) = shared::Shared::new(ctx);
     ctx.tasks.spawn(writer.run(ctx.stop.clone()));
     let (watching, of_process) = (shared.stream.clone(), ctx.clone());
@@ -85,6 +98,11 @@ pub fn routes(parts: &Parts, visible: Visible) -> anyhow::Result<Routes> {
     let store = store::Store::new(parts.db()?.clone());
     let history = history::History { ctx: ctx.clone(), store, stream: shared.stream.clone() };
     Ok(routes::routes(ops::Channels { history, posting: shared.posting, visible }))
+}
+
+/// What others ask: nothing, so far. What they hear of stands in the stream.
+pub fn services(_: &Parts) -> anyhow::Result<Vec<Service>> {
+    Ok(Vec::new())
 }
 
 /// What the stream may hold.

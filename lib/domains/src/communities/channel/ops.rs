@@ -22,7 +22,7 @@ use tokio::time::Instant;
 
 use super::Visible;
 use super::access;
-use super::config::{ChannelLimits, Channels as Settings};
+use super::config::Channels as Settings;
 use super::history::{History, Page};
 use super::post::{NewMessage, Posting, check_text};
 use super::projection::{Edit, Message, Projection, ReactionKey};
@@ -121,7 +121,7 @@ impl Channels {
 
     /// Replaces the text of an own message.
     pub async fn edit(&self, of: Of, text: String) -> Result<(), Failure> {
-        check_text(&self.posting.ctx.config.section::<Settings>(), &text)?;
+        check_text(&self.settings(), &text)?;
         let (community, allowed_at) = self.change(of, Permission::SendMessages).await?;
         let message = self.existing(community, of).await?;
         if message.author != of.account {
@@ -255,12 +255,12 @@ impl Channels {
     }
 
     async fn count_change(&self, account: AccountId) -> Result<(), Failure> {
-        let max = self.posting.ctx.config.section::<ChannelLimits>().channel_changes_per_account_per_minute;
+        let max = self.settings().changes_per_account_per_minute;
         self.count("channel_changes", max, account).await
     }
 
     async fn count_read(&self, account: AccountId) -> Result<(), Failure> {
-        let max = self.posting.ctx.config.section::<ChannelLimits>().channel_reads_per_account_per_minute;
+        let max = self.settings().reads_per_account_per_minute;
         self.count("channel_reads", max, account).await
     }
 

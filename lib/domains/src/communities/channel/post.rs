@@ -25,7 +25,7 @@ use prost::Message as _;
 use tokio::time::Instant;
 
 use super::access::{self, Communities};
-use super::config::{ChannelLimits, Channels};
+use super::config::Channels;
 use super::publisher::{PublishError, Publisher, Submission};
 use super::slow_mode;
 use super::stream::StreamNow;
@@ -137,7 +137,7 @@ impl Posting {
 
     /// Counts a message, and finds out what its author may do: one round trip, unless Redis does not know.
     async fn admit(&self, from: AccountId, channel: ChannelId) -> Result<AccessIn, Failure> {
-        let limits = self.ctx.config.section::<ChannelLimits>();
+        let limits = self.ctx.config.section::<Channels>();
         let cost = |kind, max, subject: String, refundable| Cost {
             limit: Limit { kind, max, window: MINUTE },
             subject,
