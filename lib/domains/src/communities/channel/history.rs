@@ -109,7 +109,13 @@ impl History {
 
 /// What the window shows of a projection. `read` is what the tables showed of it, up to `limit`: of what lies beyond that, nothing is
 /// known but what the events behind the tables happen to name.
-fn page_of(channel: ChannelId, window: Window, projection: &Projection, read: &[MessageId], limit: usize) -> Page {
+pub(super) fn page_of(
+    channel: ChannelId,
+    window: Window,
+    projection: &Projection,
+    read: &[MessageId],
+    limit: usize,
+) -> Page {
     let is_full = read.len() >= limit;
     let edge = read.last().copied().filter(|_| is_full);
     let is_shown = |id: MessageId, message: &Message| match window {
