@@ -3,6 +3,7 @@
 mod allowances;
 mod backups;
 mod chain;
+mod channels;
 mod cli;
 mod cli_communities;
 mod cli_trust;
