@@ -152,14 +152,13 @@ async fn what_was_acknowledged_is_there_and_counted_while_the_worker_stands_stil
     let stack = Stack::builder().unlimited().split(1).await.unwrap();
     let (owner, member, community, channel) = place(&stack).await;
     let path = || MessagesPath { channel };
-    let say = async |text: String| -> PostedMessage {
-        let client_msg_id = ClientMsgId::new(Uuid::new_v5(&Uuid::NAMESPACE_OID, text.as_bytes()));
-        let body = PostMessage { client_msg_id, text, reply_to: None };
+    let say = async |name: u128, text: String| -> PostedMessage {
+        let body = PostMessage { client_msg_id: ClientMsgId::new(Uuid::from_u128(name)), text, reply_to: None };
         ask::<PostChannelMessage>(&owner, path(), body).await.unwrap()
     };
     stack.worker.pause().unwrap();
-    let first = say("first".to_owned()).await.message;
-    let second = say(format!("look, <@{}>", member.account())).await.message;
+    let first = say(1, "first".to_owned()).await.message;
+    let second = say(2, format!("look, <@{}>", member.account())).await.message;
     let of = |message| MessagePath { channel, message };
     ask::<EditChannelMessage>(&owner, of(first), EditMessage { text: "better".into() }).await.unwrap();
     let stranger = ask::<EditChannelMessage>(&member, of(first), EditMessage { text: "mine".into() }).await;
