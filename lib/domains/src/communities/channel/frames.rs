@@ -70,6 +70,8 @@ impl FrameHandler for ChannelFrames {
             subjects: HashMap::new(),
             communities: HashMap::new(),
             said: typing::Said::default(),
+            unknown: HashMap::new(),
+            is_retrying: false,
             tokens: 0,
         };
         Box::pin(async move { Ok(Box::new(session) as Box<dyn AnySession>) })
@@ -100,6 +102,10 @@ struct Session {
     subjects: HashMap<String, Topic>,
     communities: HashMap<CommunityId, Listening>,
     said: typing::Said,
+    /// Channels that are open and of which nobody knew lately who may see them.
+    unknown: HashMap<ChannelId, u64>,
+    /// They are being asked for.
+    is_retrying: bool,
     /// Tells the work of one following from that of another one of the same channel.
     tokens: u64,
 }
@@ -188,7 +194,7 @@ impl FrameSession for Session {
                     self.confirmed(channel, access, out);
                 }
             }
-            Done::Rechecked(answers) => self.rechecked(answers, out),
+            Done::Rechecked(answers, is_retry) => self.rechecked(answers, is_retry, out),
             Done::Page(channel, token, page) => self.advance(channel, token, out, |followed| followed.page(page)),
             Done::Head(channel, token, seq) => self.advance(channel, token, out, |followed| followed.head(seq)),
             Done::MaySee(notice, may_see) => {

@@ -51,9 +51,9 @@ use nepto_proto::{AccountId, ChannelId, CommunityId};
 
 use super::ops::Communities;
 
-pub use config::Channels;
-pub use metrics::METRICS;
-pub use schema::SCHEMA;
+pub use self::config::Channels;
+pub use self::metrics::METRICS;
+pub use self::schema::SCHEMA;
 
 /// What this part of the domain reads of the configuration.
 pub const SECTION: Declared = Declared::of::<Channels>();

@@ -227,7 +227,8 @@ pub async fn read_all(
     loop {
         let found = get(nats, &subject, after, READ_MAX).await?;
         for message in found.messages {
-            let subject = message.headers.as_ref().and_then(|headers| headers.get(SUBJECT)).map(ToString::to_string);
+            let subject = message.headers.as_ref().and_then(|headers| headers.get(SUBJECT));
+            let subject = subject.map(|subject| subject.as_str().to_owned());
             let stored =
                 Stored::from_stored(message).ok_or_else(|| anyhow::anyhow!("a stored event lacks its headers"))?;
             after = stored.seq;

@@ -32,8 +32,8 @@ pub enum Done {
     Asked(ChannelId, u64, Asked),
     /// The same, after everything was subscribed.
     Confirmed(ChannelId, u64, Asked),
-    /// The same, of channels that are open.
-    Rechecked(Vec<Answer>),
+    /// The same, of channels that are open; and whether they were asked for because nobody had known.
+    Rechecked(Vec<Answer>, bool),
     /// A part of a channel was read.
     Page(ChannelId, u64, anyhow::Result<Page<Bytes>>),
     /// The newest sequence of a channel.
@@ -50,6 +50,13 @@ pub struct Place {
     pub token: u64,
 }
 
+async fn wait(pause: Duration) {
+    // a timer is never over at once
+    if !pause.is_zero() {
+        sleep(pause).await;
+    }
+}
+
 /// Asks what an account may do in a channel.
 pub async fn ask(shared: Arc<Shared>, channel: ChannelId, account: AccountId) -> Asked {
     let _turn = shared.questions.acquire().await;
@@ -63,7 +70,7 @@ pub async fn ask_again(
     channels: Vec<(ChannelId, u64)>,
     after: Duration,
 ) -> Vec<Answer> {
-    sleep(after).await;
+    wait(after).await;
     let mut answers = Vec::with_capacity(channels.len());
     for (channel, token) in channels {
         answers.push((channel, token, ask(shared.clone(), channel, account).await));
@@ -75,7 +82,7 @@ pub async fn ask_again(
 pub async fn read(shared: Arc<Shared>, place: Place, after: u64, resuming: bool, pause: Duration) -> Done {
     let Place { community, channel, token } = place;
     let read = async {
-        sleep(pause).await;
+        wait(pause).await;
         let _turn = shared.reads.acquire().await;
         let page = stream::read(&shared.ctx.nats, community, channel, after, READ_MAX).await?;
         let expired = match resuming {
@@ -92,7 +99,7 @@ pub async fn read(shared: Arc<Shared>, place: Place, after: u64, resuming: bool,
 /// Finds the newest sequence of a channel.
 pub async fn read_head(shared: Arc<Shared>, Place { community, channel, token }: Place, pause: Duration) -> Done {
     let read = async {
-        sleep(pause).await;
+        wait(pause).await;
         let _turn = shared.reads.acquire().await;
         stream::newest_seq(&shared.ctx.nats, community, channel).await
     };

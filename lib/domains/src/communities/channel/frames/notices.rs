@@ -42,14 +42,15 @@ impl Session {
         let channels: Vec<(ChannelId, u64)> = open.map(|(channel, followed)| (*channel, followed.token)).collect();
         if !channels.is_empty() {
             let asked = work::ask_again(self.shared.clone(), self.account, channels, after);
-            out.run(Order::Background, asked.map(Done::Rechecked));
+            out.run(Order::Background, asked.map(|answers| Done::Rechecked(answers, false)));
         }
     }
 
     /// What was lost is closed. Where nobody knows, it stays open, and is asked for again.
-    pub(super) fn rechecked(&mut self, answers: Vec<work::Answer>, out: &mut Out) {
-        let mut unknown = Vec::new();
+    pub(super) fn rechecked(&mut self, answers: Vec<work::Answer>, is_retry: bool, out: &mut Out) {
+        self.is_retrying &= !is_retry;
         for (channel, token, access) in answers {
+            self.unknown.remove(&channel);
             if !self.is_current(channel, token) {
                 continue;
             }
@@ -62,13 +63,15 @@ impl Session {
                 }
                 Err(failure) => {
                     tracing::debug!(%channel, %failure, "nobody knows who may see it");
-                    unknown.push((channel, token));
+                    self.unknown.insert(channel, token);
                 }
             }
         }
-        if !unknown.is_empty() {
+        if !self.unknown.is_empty() && !self.is_retrying {
+            self.is_retrying = true;
+            let unknown = self.unknown.iter().map(|(channel, token)| (*channel, *token)).collect();
             let asked = work::ask_again(self.shared.clone(), self.account, unknown, ASK_AGAIN_AFTER);
-            out.run(Order::Background, asked.map(Done::Rechecked));
+            out.run(Order::Background, asked.map(|answers| Done::Rechecked(answers, true)));
         }
     }
 
