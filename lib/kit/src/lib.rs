@@ -18,6 +18,7 @@ pub mod domain;
 pub mod error;
 pub mod fetch;
 pub mod frames;
+pub mod group;
 pub mod health;
 pub mod http;
 pub mod job;

@@ -8,7 +8,7 @@ use crate::contracts::Contracts;
 
 /// Settings that a test raises all at once: rate limits, allowances of bytes, and what one address may have of the public
 /// listener, because a test has only one.
-const LIMITS: [&str; 33] = [
+const LIMITS: [&str; 37] = [
     "limits.sends_per_account_per_minute",
     "limits.sends_per_pair_per_minute",
     "limits.request_messages",
@@ -23,6 +23,10 @@ const LIMITS: [&str; 33] = [
     "limits.presence_accounts_per_minute",
     "limits.hellos_per_device_per_minute",
     "limits.token_fetches_per_account_per_minute",
+    "channels.posts_per_account_per_minute",
+    "channels.posts_per_channel_per_minute",
+    "channels.changes_per_account_per_minute",
+    "channels.reads_per_account_per_minute",
     "mailbox.request_bytes_per_recipient_per_day",
     "mailbox.bytes_per_account_per_day",
     "mailbox.bytes_per_new_account_per_day",

@@ -12,6 +12,7 @@ use bytes::Bytes;
 use futures_util::future::join_all;
 use nepto_kit::batch::{self, BatchError, Part};
 use nepto_kit::clock::Random;
+use nepto_kit::group::{Collector, Item};
 use nepto_kit::nats::connected;
 use nepto_kit::{Ctx, Failure};
 use nepto_proto::ErrorCode;
@@ -79,6 +80,12 @@ struct Pending {
     done: oneshot::Sender<Result<batch::Stored, PublishError>>,
 }
 
+impl Item for Pending {
+    fn bytes(&self) -> usize {
+        self.submission.event.len()
+    }
+}
+
 /// The way to the stream. Cheap to clone; its writer ends with the last one.
 #[derive(Clone)]
 pub struct Publisher {
@@ -91,7 +98,8 @@ impl Publisher {
     pub fn new(ctx: &Ctx) -> (Self, Writer) {
         let (queue, receiver) = mpsc::channel(QUEUE_MAX);
         let failing = Arc::new(Failing::default());
-        let writer = Writer { nats: ctx.nats.clone(), random: ctx.random.clone(), receiver, failing: failing.clone() };
+        let waiting = Collector::new(receiver, GROUP_MAX, GROUP_BYTES_MAX);
+        let writer = Writer { nats: ctx.nats.clone(), random: ctx.random.clone(), waiting, failing: failing.clone() };
         (Self { queue, failing }, writer)
     }
 
@@ -118,35 +126,28 @@ impl Publisher {
 pub struct Writer {
     nats: async_nats::Client,
     random: Random,
-    receiver: mpsc::Receiver<Pending>,
+    waiting: Collector<Pending>,
     failing: Arc<Failing>,
 }
 
 impl Writer {
     /// Runs until nobody can submit any more, or the process stops and all that was submitted is stored.
     pub async fn run(mut self, stop: CancellationToken) {
-        let mut next = None;
         loop {
-            let first = match next.take() {
-                Some(pending) => pending,
-                None => tokio::select! {
-                    () = stop.cancelled(), if !self.receiver.is_closed() => {
-                        self.receiver.close();
-                        continue;
-                    }
-                    pending = self.receiver.recv() => match pending {
-                        Some(pending) => pending,
-                        None => return,
-                    },
-                },
+            let first = tokio::select! {
+                () = stop.cancelled(), if !self.waiting.is_closed() => {
+                    self.waiting.close();
+                    continue;
+                }
+                first = self.waiting.first() => first,
             };
+            let Some(mut group) = first else { return };
             // a connection that was lost a moment ago is back soon, and without one everything is refused
             let _ = connected(&self.nats).await;
-            let mut group = vec![first];
-            next = self.fill(&mut group);
+            self.waiting.fill(&mut group);
             let now = Instant::now();
-            let (group, late): (Vec<_>, Vec<_>) =
-                group.into_iter().partition(|pending| now - pending.submission.allowed_at < WAIT_MAX);
+            let in_time = |pending: &Pending| now - pending.submission.allowed_at < WAIT_MAX;
+            let (group, late): (Vec<_>, Vec<_>) = group.items.into_iter().partition(in_time);
             for pending in late {
                 // who asked may be gone
                 let _ = pending.done.send(Err(PublishError::NotSent("it waited too long")));
@@ -154,20 +155,6 @@ impl Writer {
             metrics::histogram!("nepto_channel_group_events").record(group.len() as f64);
             if group.len() >= BATCH_MIN { self.store_batch(group).await } else { self.store_each(group).await }
         }
-    }
-
-    /// Takes what waits; gives back what there is no room for.
-    fn fill(&mut self, group: &mut Vec<Pending>) -> Option<Pending> {
-        let mut bytes = group.iter().map(|pending| pending.submission.event.len()).sum::<usize>();
-        while group.len() < GROUP_MAX {
-            let Ok(pending) = self.receiver.try_recv() else { return None };
-            bytes += pending.submission.event.len();
-            if bytes > GROUP_BYTES_MAX {
-                return Some(pending);
-            }
-            group.push(pending);
-        }
-        None
     }
 
     async fn store_batch(&self, group: Vec<Pending>) {

@@ -17,6 +17,7 @@ use futures_util::future::join_all;
 use nepto_kit::Ctx;
 use nepto_kit::batch::{self, BatchError, Part};
 use nepto_kit::clock::{Clock, Random};
+use nepto_kit::group::{Collector, Group, Item};
 use nepto_kit::nats::connected;
 use nepto_proto::event::MailboxNotice;
 use nepto_proto::subject::{Shard, Shards};
@@ -154,8 +155,9 @@ impl Store {
             let (sender, receiver) = mpsc::channel(QUEUE_MAX);
             let (nats, clock, random) = (ctx.nats.clone(), ctx.clock.clone(), ctx.random.clone());
             let batch_max = ctx.config.section::<Batches>().batch_max;
+            let waiting = Collector::new(receiver, batch_max, GROUP_BYTES_MAX);
             let full = Mutex::default();
-            (sender, ShardWriter { nats, clock, random, shard, batch_max, receiver, batches, full, stores })
+            (sender, ShardWriter { nats, clock, random, shard, waiting, batches, full, stores })
         };
         let (senders, writers): (Vec<_>, Vec<_>) = shards.all().map(writer).unzip();
         (Self { writers: senders.into(), stores, shards }, writers)
@@ -183,8 +185,7 @@ pub struct ShardWriter {
     clock: Clock,
     random: Random,
     shard: Shard,
-    batch_max: usize,
-    receiver: mpsc::Receiver<Pending>,
+    waiting: Collector<Pending>,
     /// Shared by all writers.
     batches: Arc<Semaphore>,
     /// Accounts with a full mailbox, and when that was seen. A hint: it only decides what goes together.
@@ -192,75 +193,44 @@ pub struct ShardWriter {
     stores: Arc<StreamStores>,
 }
 
-/// What goes into one commit.
-#[derive(Default)]
-struct Group {
-    pending: Vec<Pending>,
-    copies: usize,
-    bytes: usize,
-    /// Messages with more than one copy: each is a batch already.
-    batches: usize,
+impl Item for Pending {
+    fn messages(&self) -> usize {
+        self.message.copies.len()
+    }
+
+    fn bytes(&self) -> usize {
+        self.message.bytes()
+    }
 }
 
-impl Group {
-    fn push(&mut self, pending: Pending) {
-        let copies = pending.message.copies.len();
-        self.copies += copies;
-        self.bytes += pending.message.bytes();
-        self.batches += usize::from(copies > 1);
-        self.pending.push(pending);
-    }
+/// Whether one atomic batch is cheaper than each message alone. A message with more than one copy is a batch already.
+fn is_batch(group: &Group<Pending>) -> bool {
+    let batches = group.items.iter().filter(|pending| pending.message.copies.len() > 1);
+    group.items.len() >= BATCH_MIN || batches.take(2).count() > 1
+}
 
-    fn measure(&self) {
-        metrics::histogram!("nepto_store_group_messages").record(self.copies as f64);
-    }
-
-    /// Whether one atomic batch is cheaper than each message alone.
-    fn is_batch(&self) -> bool {
-        self.pending.len() >= BATCH_MIN || self.batches > 1
-    }
+fn measure(group: &Group<Pending>) {
+    metrics::histogram!("nepto_store_group_messages").record(group.messages() as f64);
 }
 
 impl ShardWriter {
     /// Stores what is submitted, until nobody can submit any more.
     pub async fn run(mut self) {
-        let mut group = Group::default();
-        loop {
-            if group.pending.is_empty() {
-                match self.receiver.recv().await {
-                    Some(first) => group.push(first),
-                    None => return,
-                }
-            }
+        while let Some(mut group) = self.waiting.first().await {
             // one that was lost a moment ago is back soon, and without one everything is refused
             let _ = connected(&self.nats).await;
-            let mut next = self.fill(&mut group);
-            if group.is_batch() {
+            self.waiting.fill(&mut group);
+            if is_batch(&group) {
                 let turn = self.batches.clone().acquire_owned().await.ok();
                 // it has grown meanwhile
-                next = next.or_else(|| self.fill(&mut group));
-                group.measure();
-                self.commit_batch(group.pending, turn).await;
+                self.waiting.fill(&mut group);
+                measure(&group);
+                self.commit_batch(group.items, turn).await;
             } else {
-                group.measure();
-                self.commit_each(group.pending).await;
+                measure(&group);
+                self.commit_each(group.items).await;
             }
-            group = Group::default();
-            next.into_iter().for_each(|pending| group.push(pending));
         }
-    }
-
-    /// Takes what waits; gives back what there is no room for.
-    fn fill(&mut self, group: &mut Group) -> Option<Pending> {
-        while let Ok(next) = self.receiver.try_recv() {
-            if group.copies + next.message.copies.len() > self.batch_max
-                || group.bytes + next.message.bytes() > GROUP_BYTES_MAX
-            {
-                return Some(next);
-            }
-            group.push(next);
-        }
-        None
     }
 
     /// Commits what is not worth a batch message by message, all at once. What has to go copy by copy comes after that, for each

@@ -63,14 +63,14 @@ fn event(seq: u64, by: u8, of: u8, does: &Does) -> Event {
 /// Of all that is known, what was asked for: as the tables answer.
 fn asked_for(all: &Base, needs: &Needs) -> Base {
     Base {
-        posted: all.posted.iter().filter(|(key, _)| needs.posted.contains(key)).map(|(k, v)| (*k, *v)).collect(),
+        posted: all.posted.iter().filter(|(key, _)| needs.posted.contains(*key)).map(|(k, v)| (*k, *v)).collect(),
         messages: all
             .messages
             .iter()
-            .filter(|(key, _)| needs.messages.contains(key))
+            .filter(|(key, _)| needs.messages.contains(*key))
             .map(|(key, message)| (*key, message.clone()))
             .collect(),
-        reactions: all.reactions.iter().filter(|key| needs.reactions.contains(key)).cloned().collect(),
+        reactions: all.reactions.iter().filter(|key| needs.reactions.contains(*key)).cloned().collect(),
     }
 }
 
