@@ -13,6 +13,7 @@ use nepto_kit::nats;
 use toml::Table;
 
 use crate::chains::{Chain, Contract, Hook};
+use crate::communities::HISTORY;
 use crate::messaging::ROUTER;
 
 /// Beside whatever is called so.
@@ -105,6 +106,11 @@ fn senseless_values_are_refused_with_the_name_of_the_field() {
         ("[communities]\ninvite_expires_after_s_max = 59", "communities.invite_expires_after_s_max"),
         ("[communities]\nrestorable_for_s = 31_536_001", "communities.restorable_for_s"),
         ("[communities]\naudit_kept_s = 0", "communities.audit_kept_s"),
+        ("[channels]\nstream_age_s = 60", "channels.stream_age_s"),
+        ("[channels]\nstream_bytes_max = 0", "channels.stream_bytes_max"),
+        ("[channels]\ntext_bytes_max = 40_000", "channels.text_bytes_max"),
+        ("[channels]\nfollowed_max = 101", "channels.followed_max"),
+        ("[channels]\npins_max = 0", "channels.pins_max"),
         ("[[chains]]\nid = 0\nrpc = [\"http://x\"]", "chains.id"),
     ] {
         let error = parsed(text).unwrap_err();
@@ -117,8 +123,8 @@ fn every_declared_consumer_has_one_worker_and_every_worker_its_consumer() {
     let queues: Vec<&str> = crate::all().iter().flat_map(|domain| domain.queues).copied().collect();
     let served: BTreeSet<String> = queues.iter().map(|queue| (*queue).to_owned()).collect();
     assert_eq!(served.len(), queues.len(), "a name stands there twice: {queues:?}");
-    // it keeps its own place and has no durable consumer
-    let declared = nats::declared_consumers().unwrap().into_iter().chain([ROUTER.to_owned()]);
+    // these keep their own places and have no durable consumers
+    let declared = nats::declared_consumers().unwrap().into_iter().chain([ROUTER, HISTORY].map(str::to_owned));
     assert_eq!(served, declared.collect());
 }
 

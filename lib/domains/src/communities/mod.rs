@@ -28,6 +28,8 @@ mod tests;
 use nepto_kit::config::Declared;
 use nepto_kit::domain::{Api, Domain};
 
+#[cfg(test)]
+pub(crate) use channel::HISTORY;
 pub use channel::stream_bounds;
 
 const SECTIONS: &[Declared] = &[Declared::of::<config::Bounds>(), channel::SECTION];
