@@ -100,7 +100,7 @@ crate::endpoints! {
     Get "/v1/channels/{channel}/messages/{message}/edits" => ListMessageEdits {
         path: MessagePath,
         reply: MessageEdits,
-        codes: [ChannelUnknown, PermissionNeeded, MessageUnknown],
+        codes: [NotFound, PermissionNeeded, TimedOut, MessageUnknown],
     }
 
     /// Reacts to a message; each account once with each emoji.
@@ -146,6 +146,6 @@ crate::endpoints! {
     Get "/v1/communities/{community}/unread" => GetUnread {
         path: UnreadPath,
         reply: Unread,
-        codes: [CommunityUnknown],
+        codes: [NotFound, MembersOnly],
     }
 }
