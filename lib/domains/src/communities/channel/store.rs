@@ -12,7 +12,7 @@ use super::rows::{
     Cursor, CursorRow, EditRow, GroupMentionRow, HeadRow, MentionRow, MessageRow, PinRow, PostedRow, ReactionRow,
     mentioned, mentioned_roles, message_id,
 };
-use super::schema::{GroupMentions, Heads, Mentions, PostedNames, Reactions, cursor_id};
+use super::schema::{GroupMentions, Heads, Mentions, Pins, PostedNames, Reactions, cursor_id};
 
 /// Reactions, and edits, of one message that go with it at once.
 const GONE_MAX: usize = 20_000;
@@ -337,7 +337,7 @@ impl Changes {
             }
         }
         for ((channel, message), is_there) in &projection.pins {
-            let id = Id((Text(*channel), Text(*message)));
+            let id = Id::<Pins>((Text(*channel), Text(*message)));
             match is_there {
                 true => changes.pins.push(PinRow { id }),
                 false => changes.pins_gone.push(id.record()),
