@@ -9,14 +9,15 @@ use nepto_kit::nats::is_connected;
 use nepto_proto::api::channels::{ReadState, Unread};
 use nepto_proto::event::ChannelsNotice;
 use nepto_proto::svc::communities::CommunityStanding;
-use nepto_proto::wire::channel_event;
 use nepto_proto::{AccountId, ChannelId, CommunityId, ErrorCode, MessageId, RoleId, subject};
 use tokio::time::Instant;
 
 use super::history::History;
 use super::marks::{GroupMention, MENTIONS_MAX};
+use super::projection::{Key, Message, Needs, Projection};
 use super::rows::{mentioned, mentioned_roles};
-use super::stream::{Event, Seen};
+use super::store::Window;
+use super::stream::Seen;
 
 /// Channels whose mentions are counted at once.
 const COUNTS_MAX: usize = 8;
@@ -27,39 +28,53 @@ struct Newer {
     /// The newest message of each channel.
     heads: HashMap<ChannelId, MessageId>,
     /// Messages that mention the account by name.
-    mentions: HashMap<ChannelId, BTreeSet<MessageId>>,
+    named: HashSet<Key>,
     groups: HashMap<ChannelId, Vec<GroupMention>>,
-    deleted: HashSet<(ChannelId, MessageId)>,
+    /// Messages that the tables still have.
+    deleted: HashSet<Key>,
 }
 
 impl Newer {
-    fn of(events: &[Event], account: AccountId) -> Self {
-        let mut newer = Self::default();
-        for event in events {
-            if let Some(channel_event::Kind::Deleted(deleted)) = &event.event.kind {
-                let ids = deleted.messages.iter().filter_map(|id| MessageId::from_bytes(id).ok());
-                newer.deleted.extend(ids.map(|id| (event.channel, id)));
+    fn of(projection: &Projection, account: AccountId) -> Self {
+        let mut newer = Self { deleted: projection.deleted.keys().copied().collect(), ..Self::default() };
+        for key in &projection.created {
+            newer.heads.insert(key.0, key.1);
+            let Some(Message { author, mentions, .. }) = projection.now.messages.get(key) else { continue };
+            if mentioned(*author, mentions).any(|one| one == account) {
+                newer.named.insert(*key);
             }
-        }
-        for event in events {
-            let (Some(channel_event::Kind::Posted(posted)), Some(author)) = (&event.event.kind, event.by()) else {
-                continue;
-            };
-            let (channel, message) = (event.channel, event.place);
-            if newer.deleted.contains(&(channel, message)) {
-                continue;
-            }
-            newer.heads.insert(channel, message);
-            let Some(mentions) = &posted.mentions else { continue };
-            if mentioned(author, mentions).any(|one| one == account) {
-                newer.mentions.entry(channel).or_default().insert(message);
-            }
-            let roles: Vec<RoleId> = mentioned_roles(mentions).collect();
-            let everyone = mentions.everyone;
-            newer.groups.entry(channel).or_default().push(GroupMention { message, author, roles, everyone });
+            let (roles, everyone) = (mentioned_roles(mentions).collect(), mentions.everyone);
+            let group = GroupMention { message: key.1, author: *author, roles, everyone };
+            newer.groups.entry(key.0).or_default().push(group);
         }
         newer
     }
+}
+
+/// What the tables have of a channel behind an account's marker.
+#[derive(Debug, Default)]
+struct Facts {
+    /// The newest message that is not deleted by now.
+    head: Option<MessageId>,
+    named: Vec<MessageId>,
+    groups: Vec<GroupMention>,
+}
+
+/// Whether something is unread in a channel, and how many messages of it mention the account.
+fn count(
+    (account, roles): (AccountId, &[RoleId]),
+    channel: ChannelId,
+    up_to: Option<MessageId>,
+    facts: &Facts,
+    newer: &Newer,
+) -> (bool, u32) {
+    let head = newer.heads.get(&channel).copied().max(facts.head);
+    let new_names = newer.named.iter().filter(|(of, _)| *of == channel).map(|(_, message)| *message);
+    let groups = facts.groups.iter().chain(newer.groups.get(&channel).into_iter().flatten());
+    let groups = groups.filter(|group| group.is_of(account, roles)).map(|group| group.message);
+    let mut mentions: BTreeSet<MessageId> = facts.named.iter().copied().chain(new_names).chain(groups).collect();
+    mentions.retain(|message| Some(*message) > up_to && !newer.deleted.contains(&(channel, *message)));
+    (head > up_to, mentions.len().min(MENTIONS_MAX) as u32)
 }
 
 /// Whose question it is.
@@ -122,14 +137,20 @@ impl History {
             [one] => Some(*one),
             _ => None,
         };
-        let tail = self.tail(asker.community, of).await?;
-        let newer = Newer::of(&tail.events, asker.account);
+        let mut tail = self.tail(asker.community, of).await?;
+        let mut newer = Newer::default();
+        if !tail.events.is_empty() {
+            let view = self.store.view(None, &Needs::of(&tail.events)).await?;
+            tail.events.retain(|event| !view.cursor.has(tail.epoch_ms, event.place, event.seq));
+            let mut projection = Projection::over(view.base);
+            tail.events.iter().for_each(|event| projection.apply(event));
+            newer = Newer::of(&projection, asker.account);
+        }
         let (heads, markers) =
             tokio::try_join!(self.store.heads(channels), self.store.markers(asker.account, channels))?;
+        let newer = &newer;
         let states = channels.iter().map(|channel| {
-            let head = heads.get(channel).copied().filter(|head| !newer.deleted.contains(&(*channel, *head)));
-            let head = newer.heads.get(channel).copied().max(head);
-            self.state(asker, *channel, head, markers.get(channel).copied(), &newer)
+            self.state(asker, *channel, heads.get(channel).copied(), markers.get(channel).copied(), newer)
         });
         let states: Vec<_> = states.collect();
         futures_util::stream::iter(states).buffered(COUNTS_MAX).try_collect().await
@@ -143,20 +164,134 @@ impl History {
         up_to: Option<MessageId>,
         newer: &Newer,
     ) -> Result<ReadState, Failure> {
-        let unread = head > up_to;
-        let mut mentions = BTreeSet::new();
-        if unread {
-            let (named, groups) = tokio::try_join!(
+        let mut facts = Facts { head: self.standing_head(channel, head, newer).await?, ..Facts::default() };
+        if facts.head > up_to {
+            (facts.named, facts.groups) = tokio::try_join!(
                 self.store.mentions(account, channel, up_to),
                 self.store.group_mentions(channel, up_to)
             )?;
-            mentions.extend(named);
-            mentions.extend(newer.mentions.get(&channel).into_iter().flatten());
-            let groups = groups.iter().chain(newer.groups.get(&channel).into_iter().flatten());
-            mentions.extend(groups.filter(|group| group.is_of(account, roles)).map(|group| group.message));
-            mentions.retain(|message| Some(*message) > up_to && !newer.deleted.contains(&(channel, *message)));
         }
-        let mentions = mentions.len().min(MENTIONS_MAX) as u32;
+        let (unread, mentions) = count((account, roles), channel, up_to, &facts, newer);
         Ok(ReadState { community, channel, up_to, unread, mentions })
+    }
+
+    /// The newest message of the tables that is not deleted by now.
+    async fn standing_head(
+        &self,
+        channel: ChannelId,
+        head: Option<MessageId>,
+        newer: &Newer,
+    ) -> Result<Option<MessageId>, Failure> {
+        let is_deleted = |message: &MessageId| newer.deleted.contains(&(channel, *message));
+        if !head.is_some_and(|head| is_deleted(&head)) {
+            return Ok(head);
+        }
+        let deleted = newer.deleted.iter().filter(|(of, _)| *of == channel).count();
+        let newest = Window::Newest(deleted + 1);
+        let view = self.store.view(Some((channel, newest)), &Needs::default()).await?;
+        Ok(view.window.into_iter().find(|message| !is_deleted(message)))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use nepto_proto::wire::{ChannelEvent, ChannelMentions, MessagePosted, MessagesDeleted, channel_event};
+    use proptest::prelude::*;
+    use uuid::Uuid;
+
+    use super::super::stream::Event;
+    use super::*;
+    use crate::testing::account;
+
+    fn channel() -> ChannelId {
+        ChannelId::new(Uuid::from_u128(100))
+    }
+
+    fn role() -> RoleId {
+        RoleId::new(Uuid::from_u128(200))
+    }
+
+    /// Somebody posts under a name and mentions whom, or deletes a message.
+    #[derive(Debug, Clone)]
+    enum Does {
+        Post { by: u128, name: u8, names: bool, role: bool, everyone: bool },
+        Delete(u64),
+    }
+
+    fn does() -> impl Strategy<Value = Does> {
+        let mentions = (any::<bool>(), any::<bool>(), any::<bool>());
+        prop_oneof![
+            3 => (1u128..4, 0u8..20, mentions)
+                .prop_map(|(by, name, (names, role, everyone))| Does::Post { by, name, names, role, everyone }),
+            1 => (1u64..40).prop_map(Does::Delete),
+        ]
+    }
+
+    fn event(seq: u64, does: &Does) -> Event {
+        let (by, kind) = match does {
+            Does::Post { by, name, names, role: of_role, everyone } => {
+                let mentions = ChannelMentions {
+                    users: if *names { vec![account(1).to_vec()] } else { Vec::new() },
+                    roles: if *of_role { vec![role().to_vec()] } else { Vec::new() },
+                    everyone: *everyone,
+                };
+                let client_msg_id = vec![*name; 16];
+                let posted = MessagePosted { client_msg_id, mentions: Some(mentions), ..MessagePosted::default() };
+                (account(*by), channel_event::Kind::Posted(posted))
+            }
+            Does::Delete(of) => {
+                let deleted = MessagesDeleted { messages: vec![MessageId::at(7, *of).to_vec()] };
+                (account(9), channel_event::Kind::Deleted(deleted))
+            }
+        };
+        let event = ChannelEvent { epoch: 7, by: by.to_vec(), kind: Some(kind) };
+        let community = CommunityId::new(Uuid::from_u128(9));
+        Event { community, channel: channel(), place: MessageId::at(7, seq), seq, stored_at_ms: 0, event }
+    }
+
+    fn after(events: &[Event]) -> Projection {
+        let mut projection = Projection::default();
+        events.iter().for_each(|event| projection.apply(event));
+        projection
+    }
+
+    proptest! {
+        #[test]
+        fn what_is_unread_is_what_a_recount_finds_wherever_the_tables_are(
+            does in proptest::collection::vec(does(), 0..40),
+            committed in 0usize..40,
+            marker in proptest::option::of(0u64..40),
+            has_role in any::<bool>(),
+        ) {
+            let events: Vec<Event> = (1..).zip(&does).map(|(seq, does)| event(seq, does)).collect();
+            let (committed, tail) = events.split_at(committed.min(events.len()));
+            let (me, up_to) = (account(1), marker.map(|seq| MessageId::at(7, seq)));
+            let roles = if has_role { vec![role()] } else { Vec::new() };
+            // a recount of all messages that there are
+            let whole = after(&events).now.messages;
+            let unread: Vec<&Message> =
+                whole.iter().filter(|((_, id), _)| Some(*id) > up_to).map(|(_, message)| message).collect();
+            let mentions_me = |message: &&&Message| {
+                let Message { author, mentions, .. } = message;
+                let by_role = mentioned_roles(mentions).any(|role| roles.contains(&role));
+                *author != me && (mentions.everyone || by_role || mentioned(*author, mentions).any(|one| one == me))
+            };
+            let wanted = (!unread.is_empty(), unread.iter().filter(mentions_me).count() as u32);
+            // what the tables have, and what is behind them
+            let tables = after(committed).now;
+            let mut projection = Projection::over(tables.clone());
+            tail.iter().for_each(|event| projection.apply(event));
+            let newer = Newer::of(&projection, me);
+            let stands = |id: &MessageId| !newer.deleted.contains(&(channel(), *id));
+            let mut facts = Facts { head: tables.messages.keys().map(|(_, id)| *id).filter(stands).max(), ..Facts::default() };
+            for ((_, id), Message { author, mentions, .. }) in &tables.messages {
+                if mentioned(*author, mentions).any(|one| one == me) {
+                    facts.named.push(*id);
+                }
+                let (roles, everyone) = (mentioned_roles(mentions).collect(), mentions.everyone);
+                facts.groups.push(GroupMention { message: *id, author: *author, roles, everyone });
+            }
+            prop_assert_eq!(count((me, &roles), channel(), up_to, &facts, &newer), wanted);
+        }
     }
 }
