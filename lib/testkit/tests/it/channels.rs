@@ -122,10 +122,10 @@ async fn a_message_is_live_and_stays_once_and_who_was_away_misses_nothing_until_
         missed.push(posted(&mut writer, channel, name, "meanwhile").await.0.seq());
     }
     let mut reader = Raw::open(&stack, &member.client, None).await.unwrap();
-    let resume = Cursor { epoch: followed.at.unwrap().epoch, seq: last.seq };
-    let (again, followed) = follow(&mut reader, channel, Some(resume)).await;
-    assert_eq!((again, followed.reload), (missed.clone(), false));
-    let elsewhere = Cursor { epoch: resume.epoch + 1, seq: 1 };
+    let epoch = followed.at.unwrap().epoch;
+    let (again, followed) = follow(&mut reader, channel, Some(Cursor { epoch, seq: last.seq })).await;
+    assert_eq!((again, followed.reload), (missed, false));
+    let elsewhere = Cursor { epoch: epoch + 1, seq: 1 };
     assert!(follow(&mut reader, channel, Some(elsewhere)).await.1.reload, "nobody knows what was missed");
 
     let whom = MemberPath { community, account: member.account() };
