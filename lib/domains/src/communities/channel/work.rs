@@ -86,8 +86,11 @@ pub async fn read(shared: Arc<Shared>, place: Place, after: u64, resuming: bool,
         let _turn = shared.reads.acquire().await;
         let page = stream::read(&shared.ctx.nats, community, channel, after, READ_MAX).await?;
         let expired = match resuming {
-            // whatever expired before this moment was not read
-            true => shared.stream.seen_since(&shared.ctx, Instant::now()).await?.first > after.saturating_add(1),
+            true => {
+                // whatever expired before this moment was not read, and a place that the stream never reached is none
+                let seen = shared.stream.seen_since(&shared.ctx, Instant::now()).await?;
+                seen.first > after.saturating_add(1) || after > seen.last
+            }
             false => false,
         };
         let events = page.events.iter().map(|event| (event.seq, frame_of(channel, event))).collect();
