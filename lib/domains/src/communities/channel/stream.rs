@@ -122,8 +122,6 @@ async fn look(ctx: &Ctx) -> anyhow::Result<Seen> {
 pub struct Stored {
     /// Its sequence.
     pub seq: u64,
-    /// The sequence before it in the same channel, 0 for none; only with what was republished.
-    pub previous_seq: u64,
     /// When it was stored, milliseconds since 1970.
     pub stored_at_ms: u64,
     /// An encoded `ChannelEvent`.
@@ -147,7 +145,6 @@ impl Stored {
         let stored_at = time::OffsetDateTime::parse(header(TIME)?, &time::format_description::well_known::Rfc3339);
         Some(Self {
             seq: number(SEQUENCE)?,
-            previous_seq: number(LAST_SEQUENCE).unwrap_or(0),
             stored_at_ms: (stored_at.ok()?.unix_timestamp_nanos() / 1_000_000) as u64,
             event,
         })

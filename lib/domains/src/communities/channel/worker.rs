@@ -113,6 +113,6 @@ impl Worker<'_> {
 /// An event of the consumer; what is none is passed over.
 fn read(message: &async_nats::jetstream::Message, seq: u64, stored_at_ms: u64) -> Option<Event> {
     let (community, channel) = parse_channel(&message.subject)?;
-    let stored = Stored { seq, previous_seq: 0, stored_at_ms, event: message.payload.clone() };
+    let stored = Stored { seq, stored_at_ms, event: message.payload.clone() };
     stored.read(community, channel).inspect_err(|error| unreadable(seq, error)).ok()
 }
