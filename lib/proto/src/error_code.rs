@@ -106,10 +106,22 @@ error_codes! {
     StoreCrowded = "store_crowded", 503, "The store of all messages is nearly full: new accounts and requests wait.";
     ToSelf = "to_self", 422, "A message to yourself has no own devices beside the recipient's.";
     AckBeyondDelivered = "ack_beyond_delivered", 400, "The acknowledgement names a message that was not delivered on this connection.";
+    // communities
+    PermissionNeeded = "permission_needed", 403, "That needs a permission which the account lacks there.";
+    RankTooLow = "rank_too_low", 403, "That stands as high as the account does, or higher.";
+    MembersOnly = "members_only", 403, "Members of the community alone may do that.";
+    MemberUnknown = "member_unknown", 404, "There is no such member.";
+    Banned = "banned", 403, "The account is banned from this community.";
+    OwnerStays = "owner_stays", 409, "The owner of a community can't leave it, nor be put in their place; it can be transferred.";
+    CommunityLimit = "community_limit", 409, "The account owns, or belongs to, as many communities as it may.";
+    CommunityFull = "community_full", 409, "The community has as many members as it may.";
+    ChannelLimit = "channel_limit", 409, "The community has as many channels as it may.";
+    RoleLimit = "role_limit", 409, "The community, or the member, has as many roles as it may.";
+    OverrideLimit = "override_limit", 409, "The channel has as many overrides as it may.";
+    CommunityInviteLimit = "community_invite_limit", 409, "The community has as many invites as it may; revoke some.";
+    BanLimit = "ban_limit", 409, "The community bans as many accounts as it may; lift some bans.";
+    OrderStale = "order_stale", 409, "The order does not name exactly what is there now; read it again.";
     // channels
-    CommunityUnknown = "community_unknown", 404, "There is no such community, or none that you may see.";
-    ChannelUnknown = "channel_unknown", 404, "There is no such channel, or none that you may see.";
-    PermissionNeeded = "permission_needed", 403, "You may not do that here.";
     TimedOut = "timed_out", 403, "You were timed out by a moderator.";
     SlowMode = "slow_mode", 429, "The channel is in slow mode; wait before the next message.";
     MessageUnknown = "message_unknown", 404, "There is no such message in this channel.";

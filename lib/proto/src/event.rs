@@ -4,7 +4,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::api::assets::{BalanceKind, Standard, TransactionState};
 use crate::api::channels::ReadState;
-use crate::{AccountId, ChannelId, CommunityId, DeviceId, MessageId, SessionId, subject};
+use crate::{AccountId, ChannelId, CommunityId, DeviceId, MessageId, RoleId, SessionId, subject};
 
 /// To the connections of a device about themselves, over `live.<account>.<device>.control`. Travels at most once: whoever
 /// publishes it must not rely on its arrival, and every receiver has a slower way to learn the same.
@@ -55,14 +55,16 @@ pub enum KeysNotice {
     },
 }
 
-/// To whoever follows channels of a community, over `live.community.<community>`: what an account may see there, or what everybody may,
-/// is to be asked again. As unreliable as [`Control`].
+/// To the sockets that listen to a community, over `live.community.<community>`. As unreliable as [`Control`].
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
-pub struct AccessChanged {
-    /// Whose access; everybody's without it.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub account: Option<AccountId>,
+#[serde(tag = "kind", rename_all = "snake_case", deny_unknown_fields)]
+pub enum CommunityNotice {
+    /// What may be done there is something else now: ask again. What was kept of it counts no more.
+    AccessChanged {
+        /// For whom; for all members if it is absent.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        account: Option<AccountId>,
+    },
 }
 
 /// To the connections of an account about channels, over `live.account.<account>`. As unreliable as [`Control`].

@@ -7,7 +7,7 @@ use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 
 use crate::ids::InvalidId;
-use crate::{AccountId, ChannelId, CommunityId, DeviceId, ErrorCode, RoleId};
+use crate::{AccountId, ChannelId, CommunityId, DeviceId, ErrorCode, MessageId, RoleId};
 
 #[cfg(feature = "openapi")]
 pub use utoipa::{IntoParams as DescribedParameters, ToSchema as Described};
@@ -207,7 +207,7 @@ macro_rules! uuids_in_paths {
         }
     )+};
 }
-uuids_in_paths!(AccountId CommunityId ChannelId RoleId);
+uuids_in_paths!(AccountId CommunityId ChannelId RoleId MessageId);
 
 /// What stands behind a path.
 pub trait QueryParameters: Serialize + DeserializeOwned + DescribedParameters + Send + Sync + 'static {}

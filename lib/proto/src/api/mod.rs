@@ -5,6 +5,7 @@ pub mod assets;
 pub mod auth;
 pub mod chain;
 pub mod channels;
+pub mod communities;
 pub mod endpoint;
 pub mod endpoints;
 pub mod keys;

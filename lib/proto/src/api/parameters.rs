@@ -53,6 +53,9 @@ texts! {
     /// A UUID, with or without hyphens.
     RoleId = "^([0-9a-fA-F]{32}|[0-9a-fA-F]{8}(-[0-9a-fA-F]{4}){3}-[0-9a-fA-F]{12})$",
         "0190a0a0-0000-7000-8000-000000000004";
+    /// A UUID, with or without hyphens.
+    MessageId = "^([0-9a-fA-F]{32}|[0-9a-fA-F]{8}(-[0-9a-fA-F]{4}){3}-[0-9a-fA-F]{12})$",
+        "019b0a0a-0000-8000-8000-000000000006";
     /// A place in the audit log: the `next` of the page before.
     AuditMark = "^[0-9a-fA-F]{8}(-[0-9a-fA-F]{4}){3}-[0-9a-fA-F]{12}$", "0190a0a0-0000-7000-8000-000000000005";
     /// What stands in an invite link.

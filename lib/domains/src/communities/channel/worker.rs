@@ -32,22 +32,8 @@ const TICK: Duration = Duration::from_secs(1);
 pub async fn serve(ctx: Ctx, store: Store) -> anyhow::Result<()> {
     let beat = Heartbeat::of_reader(&ctx, CHANNELS_STREAM, NAME);
     let lease = Lease::new(&ctx, NAME, LEASE_TTL);
-    let work = async {
-        loop {
-            beat.comes_round();
-            if lease.hold().await {
-                let worker = Worker { ctx: &ctx, store: &store, lease: &lease, beat: &beat };
-                if let Err(error) = worker.run().await {
-                    // what was not committed comes again
-                    tracing::warn!(error = format!("{error:#}"), "the history of channels starts over");
-                }
-            } else {
-                beat.beat(&ctx);
-            }
-            tokio::time::sleep(TICK).await;
-        }
-    };
-    lease.until_stop(work).await.unwrap_or(Ok(()))
+    let worker = Worker { ctx: &ctx, store: &store, lease: &lease, beat: &beat };
+    lease.until_stop(worker.rounds()).await.unwrap_or(Ok(()))
 }
 
 struct Worker<'a> {
@@ -58,6 +44,21 @@ struct Worker<'a> {
 }
 
 impl Worker<'_> {
+    async fn rounds(&self) -> anyhow::Result<()> {
+        loop {
+            self.beat.comes_round();
+            if self.lease.hold().await {
+                if let Err(error) = self.run().await {
+                    // what was not committed comes again
+                    tracing::warn!(error = format!("{error:#}"), "the history of channels starts over");
+                }
+            } else {
+                self.beat.beat(self.ctx);
+            }
+            tokio::time::sleep(TICK).await;
+        }
+    }
+
     async fn run(&self) -> anyhow::Result<()> {
         let stream = self.ctx.jetstream.get_stream(CHANNELS_STREAM).await?;
         let epoch_ms = nats::stream_epoch_ms(stream.cached_info());

@@ -11,23 +11,23 @@ path_parameters! {
     /// A channel, where messages are.
     MessagesPath {
         /// The channel's id.
-        channel: ChannelId as AccountId,
+        channel: ChannelId as ChannelId,
     }
 
     /// A message of a channel.
     MessagePath {
         /// The channel's id.
-        channel: ChannelId as AccountId,
+        channel: ChannelId as ChannelId,
         /// The message's id.
-        message: MessageId as AccountId,
+        message: MessageId as MessageId,
     }
 
     /// A kind of reaction to a message.
     ReactionPath {
         /// The channel's id.
-        channel: ChannelId as AccountId,
+        channel: ChannelId as ChannelId,
         /// The message's id.
-        message: MessageId as AccountId,
+        message: MessageId as MessageId,
         /// An emoji.
         reaction: String as Emoji,
     }
@@ -35,7 +35,7 @@ path_parameters! {
     /// A community, of which something is unread.
     UnreadPath {
         /// The community's id.
-        community: CommunityId as AccountId,
+        community: CommunityId as CommunityId,
     }
 }
 
@@ -43,11 +43,11 @@ query_parameters! {
     /// Which messages: one of `before`, `after` and `around`, or none for the newest.
     HistoryPage {
         /// Those before this message.
-        before: MessageId as AccountId,
+        before: MessageId as MessageId,
         /// Those after this message.
-        after: MessageId as AccountId,
+        after: MessageId as MessageId,
         /// This message, and as many before as after it.
-        around: MessageId as AccountId,
+        around: MessageId as MessageId,
         /// Messages of the page, 50 without it.
         limit: usize as Limit,
     }
@@ -63,7 +63,7 @@ crate::endpoints! {
         path: MessagesPath,
         body: PostMessage,
         reply: PostedMessage,
-        codes: [ChannelUnknown, PermissionNeeded, TimedOut, SlowMode, TextInvalid],
+        codes: [NotFound, PermissionNeeded, TimedOut, SlowMode, TextInvalid],
     }
 
     /// Shows messages of a channel, oldest first.
@@ -73,27 +73,27 @@ crate::endpoints! {
         path: MessagesPath,
         query: HistoryPage,
         reply: ChannelHistory,
-        codes: [ChannelUnknown, PermissionNeeded],
+        codes: [NotFound, PermissionNeeded],
     }
 
     /// Shows a message.
     Get "/v1/channels/{channel}/messages/{message}" => GetChannelMessage {
         path: MessagePath,
         reply: ChannelMessage,
-        codes: [ChannelUnknown, PermissionNeeded, MessageUnknown],
+        codes: [NotFound, PermissionNeeded, MessageUnknown],
     }
 
     /// Replaces the text of an own message.
     Patch "/v1/channels/{channel}/messages/{message}" => EditChannelMessage {
         path: MessagePath,
         body: EditMessage,
-        codes: [ChannelUnknown, PermissionNeeded, TimedOut, MessageUnknown, TextInvalid],
+        codes: [NotFound, PermissionNeeded, TimedOut, MessageUnknown, TextInvalid],
     }
 
     /// Deletes a message: an own one, or with `manage_messages` anybody's.
     Delete "/v1/channels/{channel}/messages/{message}" => DeleteChannelMessage {
         path: MessagePath,
-        codes: [ChannelUnknown, PermissionNeeded, TimedOut, MessageUnknown],
+        codes: [NotFound, PermissionNeeded, TimedOut, MessageUnknown],
     }
 
     /// Shows what a message said before it was edited, to those with `manage_messages`.
@@ -106,32 +106,32 @@ crate::endpoints! {
     /// Reacts to a message; each account once with each emoji.
     Put "/v1/channels/{channel}/messages/{message}/reactions/{reaction}" => AddReaction {
         path: ReactionPath,
-        codes: [ChannelUnknown, PermissionNeeded, TimedOut, MessageUnknown, ReactionInvalid, ReactionLimit],
+        codes: [NotFound, PermissionNeeded, TimedOut, MessageUnknown, ReactionInvalid, ReactionLimit],
     }
 
     /// Takes the own reaction back.
     Delete "/v1/channels/{channel}/messages/{message}/reactions/{reaction}" => RemoveReaction {
         path: ReactionPath,
-        codes: [ChannelUnknown, PermissionNeeded, TimedOut, MessageUnknown, ReactionInvalid],
+        codes: [NotFound, PermissionNeeded, TimedOut, MessageUnknown, ReactionInvalid],
     }
 
     /// Lists the pinned messages of a channel.
     Get "/v1/channels/{channel}/pins" => ListPins {
         path: MessagesPath,
         reply: PinnedMessages,
-        codes: [ChannelUnknown, PermissionNeeded],
+        codes: [NotFound, PermissionNeeded],
     }
 
     /// Pins a message, with `pin_messages`.
     Put "/v1/channels/{channel}/pins/{message}" => PinMessage {
         path: MessagePath,
-        codes: [ChannelUnknown, PermissionNeeded, TimedOut, MessageUnknown, PinLimit],
+        codes: [NotFound, PermissionNeeded, TimedOut, MessageUnknown, PinLimit],
     }
 
     /// Takes a pin away, with `pin_messages`.
     Delete "/v1/channels/{channel}/pins/{message}" => UnpinMessage {
         path: MessagePath,
-        codes: [ChannelUnknown, PermissionNeeded, TimedOut, MessageUnknown],
+        codes: [NotFound, PermissionNeeded, TimedOut, MessageUnknown],
     }
 
     /// Says how far the account has read; a marker only moves forward.
@@ -139,7 +139,7 @@ crate::endpoints! {
         path: MessagesPath,
         body: MarkRead,
         reply: ReadState,
-        codes: [ChannelUnknown, MessageUnknown],
+        codes: [NotFound, MessageUnknown],
     }
 
     /// Says what is unread in each channel of a community.

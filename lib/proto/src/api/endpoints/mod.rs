@@ -4,6 +4,9 @@ pub mod accounts;
 pub mod assets;
 pub mod auth;
 pub mod channels;
+pub mod communities;
+pub mod community_channels;
+pub mod community_members;
 pub mod hooks;
 pub mod keys;
 pub mod meta;
@@ -12,7 +15,19 @@ use super::endpoint::Declaration;
 
 /// All of them, in the order of the description's groups.
 pub fn all() -> Vec<Declaration> {
-    [meta::all(), auth::all(), accounts::all(), keys::all(), assets::all(), channels::all(), hooks::all()].concat()
+    [
+        meta::all(),
+        auth::all(),
+        accounts::all(),
+        keys::all(),
+        communities::all(),
+        community_channels::all(),
+        community_members::all(),
+        channels::all(),
+        assets::all(),
+        hooks::all(),
+    ]
+    .concat()
 }
 
 /// What the groups are about.
