@@ -13,7 +13,7 @@ pub mod frame;
 pub mod ids;
 mod kinds;
 pub mod limits;
-pub mod permissions;
+pub mod names;
 pub mod siwe;
 pub mod subject;
 pub mod svc;

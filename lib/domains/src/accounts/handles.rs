@@ -6,6 +6,7 @@
 use std::time::Duration;
 
 use nepto_proto::limits::HANDLE_CHARS;
+use nepto_proto::names::looks_like;
 
 /// A handle that was given up rests for so long: as long as messages are kept, so that whoever wrote to its holder knows by
 /// then. Its last holder may take it back meanwhile.
@@ -102,29 +103,17 @@ pub fn normalize_handle(text: &str) -> Option<String> {
 }
 
 /// What a handle looks like at a glance; handles with the same one look alike. In the manner of the skeletons of [UTS #39],
-/// for the few characters that handles have: digits are the letters they stand for, `i` and `l` are both like `1`, `m` is
-/// `rn`, `w` is `vv` and `d` is `cl`; underscores count once, and at the end not at all. No two digits look alike.
+/// for the few characters that handles have ([`looks_like`]); underscores count once, and at the end not at all. It is kept, so
+/// it stays as it is; for names with other characters there is `nepto_proto::names::skeleton`.
 ///
 /// [UTS #39]: https://www.unicode.org/reports/tr39/#Confusable_Detection
 pub fn skeleton(handle: &str) -> String {
     let mut skeleton = String::with_capacity(2 * handle.len());
     for letter in handle.chars() {
-        match letter {
-            '_' if skeleton.ends_with('_') => {}
-            '0' => skeleton.push('o'),
-            '1' | 'i' => skeleton.push('l'),
-            '2' => skeleton.push('z'),
-            '3' => skeleton.push('e'),
-            '4' => skeleton.push('a'),
-            '5' => skeleton.push('s'),
-            '6' => skeleton.push('g'),
-            '7' => skeleton.push('t'),
-            '8' => skeleton.push('b'),
-            '9' => skeleton.push('q'),
-            'm' => skeleton.push_str("rn"),
-            'w' => skeleton.push_str("vv"),
-            'd' => skeleton.push_str("cl"),
-            other => skeleton.push(other),
+        match (letter, looks_like(letter)) {
+            ('_', _) if skeleton.ends_with('_') => {}
+            (_, Some(letters)) => skeleton.push_str(letters),
+            (other, None) => skeleton.push(other),
         }
     }
     skeleton.truncate(skeleton.trim_end_matches('_').len());

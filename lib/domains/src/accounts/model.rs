@@ -4,12 +4,11 @@ use std::time::Duration;
 
 use nepto_proto::AccountId;
 use nepto_proto::limits::NAME_CHARS_MAX;
+use nepto_proto::names::{NameProblem, check_name};
 
-use crate::text::is_plain;
-
-/// A display name: up to 64 characters on one line, all of which show, and none that turn the direction of writing around.
-pub fn display_name_fits(name: &str) -> bool {
-    name.chars().count() <= NAME_CHARS_MAX && is_plain(name)
+/// A display name as it is kept: up to 64 characters on one line, all of which show, and none that turn the direction of writing around.
+pub fn display_name(name: &str) -> Result<String, NameProblem> {
+    check_name(name, NAME_CHARS_MAX)
 }
 
 /// People who wrote to somebody and wait for a decision. Past it, who writes takes the place of another one: a flood keeps
@@ -39,11 +38,11 @@ mod tests {
 
     #[test]
     fn names_that_deceive_are_refused() {
-        assert!(display_name_fits("Ålice 🙂"));
-        assert!(!display_name_fits("a\nb"));
+        assert_eq!(display_name(" A\u{30a}lice 🙂").as_deref(), Ok("Ålice 🙂"));
+        assert!(display_name("a\nb").is_err());
         for hidden in ["\u{202e}ecila", "ali\u{200f}ce", "ali\u{61c}ce", "ali\u{200b}ce", "\u{feff}alice", "   "] {
-            assert!(!display_name_fits(hidden), "{hidden:?}");
+            assert!(display_name(hidden).is_err(), "{hidden:?}");
         }
-        assert!(!display_name_fits(&"a".repeat(65)));
+        assert!(display_name(&"a".repeat(65)).is_err());
     }
 }

@@ -16,7 +16,7 @@ use nepto_proto::{AccountId, ErrorCode};
 
 use super::config::Limits;
 use super::handles::{CHANGES_MAX, CHANGES_WINDOW, RESTS_FOR, is_reserved, normalize_handle, skeleton};
-use super::model::{display_name_fits, waits_since};
+use super::model::{display_name, waits_since};
 use super::store::{Change, Decision, Known, NewHandle, Profile, Store};
 
 /// The use-cases of the domain.
@@ -81,10 +81,9 @@ impl Accounts {
         let display_name = match change.display_name.as_deref().map(str::trim) {
             None => None,
             Some("") => Some(None),
-            Some(name) if display_name_fits(name) => Some(Some(name.to_owned())),
-            Some(_) => {
-                return Err(Failure::new(ErrorCode::NameInvalid, "up to 64 characters on one line, all of which show"));
-            }
+            Some(name) => Some(Some(display_name(name).map_err(|problem| {
+                Failure::new(ErrorCode::NameInvalid, format!("{problem}: up to 64 characters on one line"))
+            })?)),
         };
         let changed =
             self.store.change_profile(account, Change { handle, display_name }, self.ctx.clock.now_ms()).await;

@@ -6,9 +6,8 @@ use nepto_kit::Failure;
 use nepto_proto::ErrorCode;
 use nepto_proto::api::keys::{DeviceSetup, KeyStock, SignedPrekey, UploadKeys};
 use nepto_proto::limits::{NAME_CHARS_MAX, ONE_TIME_PREKEYS_MAX};
+use nepto_proto::names::check_name;
 use nepto_proto::xeddsa::{PublicKey, XeddsaError};
-
-use crate::text::is_plain;
 
 /// A serialized Kyber-1024 public key: its type byte and 1,568 bytes.
 const KYBER_KEY_TYPE: u8 = 0x08;
@@ -18,9 +17,8 @@ const PREKEY_ID_MAX: u32 = 0x00ff_ffff;
 
 /// What a new device brings along.
 pub fn check_setup(setup: &DeviceSetup, identity_key: &[u8]) -> Result<(), Failure> {
-    let name = setup.name.trim();
-    if name.chars().count() > NAME_CHARS_MAX || !is_plain(name) {
-        let detail = format!("a device's name has 1 to {NAME_CHARS_MAX} characters on one line, all of which show");
+    if let Err(problem) = check_name(&setup.name, NAME_CHARS_MAX) {
+        let detail = format!("a device's name has 1 to {NAME_CHARS_MAX} characters on one line: {problem}");
         return Err(Failure::new(ErrorCode::NameInvalid, detail));
     }
     let identity = read_ec(identity_key, "the identity key")?;
