@@ -13,6 +13,7 @@ pub mod frame;
 pub mod ids;
 mod kinds;
 pub mod limits;
+pub mod markdown;
 pub mod names;
 pub mod siwe;
 pub mod subject;
