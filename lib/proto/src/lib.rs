@@ -15,6 +15,7 @@ mod kinds;
 pub mod limits;
 pub mod markdown;
 pub mod names;
+pub mod permissions;
 pub mod siwe;
 pub mod subject;
 pub mod svc;

@@ -12,7 +12,7 @@ pub fn stored(channel: ChannelId, seq: u64, stored_at_ms: u64, event: &ChannelEv
     let change = match &event.kind {
         Some(Kind::Posted(posted)) => {
             let mentions = posted.mentions.clone().unwrap_or_default();
-            Change::Put(Entry {
+            Change::Posted(Entry {
                 message: MessageId::at(event.epoch, seq),
                 channel,
                 author: AccountId::from_bytes(&event.by)?,

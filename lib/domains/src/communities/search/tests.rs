@@ -137,9 +137,12 @@ fn filters_narrow_what_is_found() {
         Entry { author: account(2), posted_at_ms: POSTED_AT_MS + DAY_MS, ..entry(2, "gm https://example.org") },
         Entry { channel: channel(2), users: vec![account(2)], roles: vec![role], ..entry(3, "gm ||all||\n> what") },
         Entry { everyone: true, ..entry(4, "gm") },
+        // the stream brings this one
+        entry(5, "gm"),
     ];
-    index.writer.load(entries, 0).unwrap();
-    index.writer.loaded(Cursor { epoch: EPOCH, seq: 4 }, 0).unwrap();
+    let up_to = Cursor { epoch: EPOCH, seq: 4 };
+    index.writer.load(entries, up_to, 0).unwrap();
+    index.writer.loaded(up_to, 0).unwrap();
     let gm = || Search { texts: Query::parse("gm").unwrap().texts, ..Search::default() };
     for (search, wanted) in [
         (gm(), &[4, 3, 2, 1][..]),
@@ -279,8 +282,8 @@ fn an_index_that_was_not_loaded_to_the_end_is_made_again() {
     let folder = tempfile::tempdir().unwrap();
     let few = Limits { pending_bytes_max: 1, ..limits() };
     let (mut writer, _) = open(folder.path(), few, 0).unwrap();
-    let Change::Put(entry) = posted(1, "half").change else { panic!("a message") };
-    writer.load(vec![entry], 0).unwrap();
+    let Change::Posted(entry) = posted(1, "half").change else { panic!("a message") };
+    writer.load(vec![entry], Cursor { epoch: EPOCH, seq: 1 }, 0).unwrap();
     drop(writer);
     let index = Index::open(folder.path());
     assert_eq!(index.writer.cursor(), None);

@@ -35,6 +35,11 @@ pub struct Cursor {
 }
 
 impl Cursor {
+    /// Where a message was posted: its id says so.
+    pub fn of(message: MessageId) -> Self {
+        Self { epoch: message.epoch_ms(), seq: message.seq() }
+    }
+
     /// As it stands in a commit. It is checked, because a wrong place would leave messages out.
     fn payload(self) -> String {
         format!("{FORM} {} {} {}", self.epoch, self.seq, self.check())
@@ -55,8 +60,8 @@ impl Cursor {
 /// What changes.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Change {
-    /// A message is there, in place of what was there under its id.
-    Put(Entry),
+    /// A message is there that was never there before.
+    Posted(Entry),
     /// A message says something else. Whom it mentions stays.
     Edited {
         /// Which one. One that is not there stays away.
@@ -170,6 +175,14 @@ fn create(folder: &Path, schema: &Schema) -> Result<Index, SearchError> {
     Ok(Index::create(directory, schema.clone(), IndexSettings::default())?)
 }
 
+/// What a message will be with the next commit.
+struct Pending {
+    /// `None`: gone.
+    entry: Option<Entry>,
+    /// No commit has it: nothing is to be taken out, which costs a search in every segment.
+    is_new: bool,
+}
+
 /// The only one that changes the index.
 pub struct Writer {
     writer: IndexWriter<TantivyDocument>,
@@ -177,8 +190,7 @@ pub struct Writer {
     fields: Fields,
     limits: Limits,
     cursor: Option<Cursor>,
-    /// What messages will be with the next commit; `None` for those that are gone.
-    pending: HashMap<MessageId, Option<Entry>>,
+    pending: HashMap<MessageId, Pending>,
     pending_bytes: usize,
     /// There is something to commit, even if it is only a place.
     is_dirty: bool,
@@ -209,12 +221,15 @@ impl Writer {
         })
     }
 
-    /// Takes messages that history has, for an index that is made anew. The place of the stream that they go up to is said at the
-    /// end ([`Self::loaded`]); without that, the next process begins again.
-    pub fn load(&mut self, entries: Vec<Entry>, now_ms: i64) -> Result<(), SearchError> {
+    /// Takes messages that history has, each once, for an index that is made anew. `up_to` is the place up to which history went
+    /// before its first message was read: what is behind it comes with the stream, and is left to that.
+    pub fn load(&mut self, entries: Vec<Entry>, up_to: Cursor, now_ms: i64) -> Result<(), SearchError> {
         self.guarded(|writer| {
             for entry in entries {
-                writer.take(Change::Put(entry))?;
+                if Cursor::of(entry.message) > up_to {
+                    continue;
+                }
+                writer.take(Change::Posted(entry))?;
                 writer.is_dirty = true;
                 writer.commit_if_full(now_ms)?;
             }
@@ -222,10 +237,10 @@ impl Writer {
         })
     }
 
-    /// Everything up to this place was loaded.
-    pub fn loaded(&mut self, cursor: Cursor, now_ms: i64) -> Result<(), SearchError> {
+    /// Everything up to this place was loaded. A process that ends before this begins again.
+    pub fn loaded(&mut self, up_to: Cursor, now_ms: i64) -> Result<(), SearchError> {
         self.guarded(|writer| {
-            writer.cursor = Some(cursor);
+            writer.cursor = Some(up_to);
             writer.commit(now_ms)
         })
     }
@@ -234,8 +249,8 @@ impl Writer {
     pub fn forget_channel(&mut self, channel: ChannelId) -> Result<(), SearchError> {
         self.guarded(|writer| {
             for pending in writer.pending.values_mut() {
-                if pending.as_ref().is_some_and(|entry| entry.channel == channel) {
-                    *pending = None;
+                if pending.entry.as_ref().is_some_and(|entry| entry.channel == channel) {
+                    pending.entry = None;
                 }
             }
             writer.writer.delete_term(writer.fields.channel_term(channel));
@@ -267,25 +282,27 @@ impl Writer {
 
     fn take(&mut self, change: Change) -> Result<(), SearchError> {
         match change {
-            Change::Put(entry) => self.set(entry.message, Some(entry)),
+            Change::Posted(entry) => self.set(entry.message, Some(entry), true),
             Change::Edited { message, text } => {
                 let known = match self.pending.get(&message) {
-                    Some(pending) => pending.clone(),
+                    Some(pending) => pending.entry.clone(),
                     None => find(&self.reader.searcher(), &self.fields, message)?,
                 };
                 if let Some(entry) = known {
-                    self.set(message, Some(Entry { text, ..entry }));
+                    self.set(message, Some(Entry { text, ..entry }), false);
                 }
             }
-            Change::Deleted(messages) => messages.into_iter().for_each(|message| self.set(message, None)),
+            Change::Deleted(messages) => messages.into_iter().for_each(|message| self.set(message, None, false)),
             Change::None => {}
         }
         Ok(())
     }
 
-    fn set(&mut self, message: MessageId, entry: Option<Entry>) {
+    fn set(&mut self, message: MessageId, entry: Option<Entry>, is_new: bool) {
         self.pending_bytes += CHANGE_BYTES + entry.as_ref().map_or(0, |entry| entry.text.len());
-        self.pending.insert(message, entry);
+        // what was new for this commit still is
+        let is_new = self.pending.get(&message).map_or(is_new, |pending| pending.is_new);
+        self.pending.insert(message, Pending { entry, is_new });
     }
 
     fn commit_if_full(&mut self, now_ms: i64) -> Result<(), SearchError> {
@@ -300,8 +317,10 @@ impl Writer {
     }
 
     fn commit(&mut self, now_ms: i64) -> Result<(), SearchError> {
-        for (message, entry) in self.pending.drain() {
-            self.writer.delete_term(self.fields.message_term(message));
+        for (message, Pending { entry, is_new }) in self.pending.drain() {
+            if !is_new {
+                self.writer.delete_term(self.fields.message_term(message));
+            }
             if let Some(entry) = entry {
                 self.writer.add_document(self.fields.document(&entry))?;
             }
