@@ -10,7 +10,9 @@ mod listener;
 mod newcomer;
 mod origin;
 mod pace;
+mod preflight;
 mod shares;
+mod streams;
 mod timed;
 
 use std::convert::Infallible;
@@ -46,8 +48,35 @@ pub use origin::Origin;
 pub use shares::{Bounds, Full, Share, Shares};
 pub use timed::Acquaintance;
 
-/// Headers that a page in a browser may read.
-const EXPOSED: [HeaderName; 2] = [RequestId::HEADER, header::RETRY_AFTER];
+/// Headers that a page in a browser may read: whose request it was, when to come again, and those of files and their uploads.
+const EXPOSED: [HeaderName; 12] = [
+    RequestId::HEADER,
+    header::RETRY_AFTER,
+    header::LOCATION,
+    header::CONTENT_RANGE,
+    HeaderName::from_static("tus-resumable"),
+    HeaderName::from_static("tus-version"),
+    HeaderName::from_static("tus-extension"),
+    HeaderName::from_static("tus-max-size"),
+    HeaderName::from_static("tus-checksum-algorithm"),
+    HeaderName::from_static("upload-offset"),
+    HeaderName::from_static("upload-length"),
+    HeaderName::from_static("upload-expires"),
+];
+
+/// Headers that a page in a browser may send.
+const ALLOWED: [HeaderName; 10] = [
+    header::AUTHORIZATION,
+    header::CONTENT_TYPE,
+    RequestId::HEADER,
+    header::RANGE,
+    header::IF_RANGE,
+    HeaderName::from_static("tus-resumable"),
+    HeaderName::from_static("upload-offset"),
+    HeaderName::from_static("upload-length"),
+    HeaderName::from_static("upload-metadata"),
+    HeaderName::from_static("upload-checksum"),
+];
 
 impl IntoResponse for Failure {
     fn into_response(self) -> Response {
@@ -229,7 +258,7 @@ pub fn public(ctx: &Ctx, routes: Router) -> Router {
     let cors = tower_http::cors::CorsLayer::new()
         .allow_origin(tower_http::cors::Any)
         .allow_methods(tower_http::cors::Any)
-        .allow_headers([header::AUTHORIZATION, header::CONTENT_TYPE, RequestId::HEADER])
+        .allow_headers(ALLOWED)
         .expose_headers(EXPOSED);
     routes
         .merge(public_health(ctx.clone()))
@@ -239,7 +268,7 @@ pub fn public(ctx: &Ctx, routes: Router) -> Router {
         .layer(tower_http::catch_panic::CatchPanicLayer::custom(|_: Box<dyn std::any::Any + Send>| {
             Failure::internal(anyhow::anyhow!("a request handler panicked")).into_response()
         }))
-        .layer(cors)
+        .layer(preflight::Preflights::new(cors))
         // around everything, so that no question is free, not even a browser's whether it may ask
         .layer(middleware::from_fn_with_state(gate, gate::observe))
 }

@@ -139,6 +139,18 @@ error_codes! {
     // tokens
     ImageUnavailable = "image_unavailable", 404, "The token has no image that can be shown.";
     ImagePending = "image_pending", 503, "The image is still being fetched; try again.";
+    // files
+    UploadVersion = "upload_version", 412, "This version of tus is not spoken here.";
+    UploadType = "upload_type", 415, "The bytes of an upload have a media type of their own.";
+    UploadOffset = "upload_offset", 409, "The upload is at another offset.";
+    UploadBusy = "upload_busy", 423, "Somebody else is writing to this upload.";
+    UploadChecksum = "upload_checksum", 460, "The bytes do not have that checksum; they were left out.";
+    UploadPieces = "upload_pieces", 409, "The upload came in too many pieces; begin again with larger ones.";
+    UploadLimit = "upload_limit", 409, "The account has as many uploads open as it may; end one.";
+    MediaQuota = "media_quota", 409, "The account stores as much as it may; delete something.";
+    MediaFull = "media_full", 507, "There is no room for more files for now.";
+    AddressInvalid = "address_invalid", 403, "The address is not good, or not any more; ask for another one.";
+    RangeUnsatisfiable = "range_unsatisfiable", 416, "The file has no such range.";
     AlreadyHello = "already_hello", 400, "This connection has said hello before.";
 }
 

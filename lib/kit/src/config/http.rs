@@ -56,6 +56,16 @@ pub struct Http {
     pub body_bytes_per_second_min: u64,
     /// A connection that takes nothing of an answer for so long is closed.
     pub write_timeout_ms: u64,
+    /// Bodies that are taken as they come, of uploads, at once. Each holds some megabytes.
+    pub streams_max: usize,
+    /// Of them, those of one network.
+    pub streams_per_address_max: usize,
+    /// Of them, those of one prefix.
+    pub streams_per_prefix_max: usize,
+    /// Such a body of which nothing comes for so long is given up. It must come at `body_bytes_per_second_min` as well.
+    pub stream_idle_ms: u64,
+    /// Such a body as a whole.
+    pub stream_timeout_ms: u64,
 }
 
 impl Default for Http {
@@ -81,6 +91,11 @@ impl Default for Http {
             body_timeout_ms: 5_000,
             body_bytes_per_second_min: 16_384,
             write_timeout_ms: 15_000,
+            streams_max: 64,
+            streams_per_address_max: 8,
+            streams_per_prefix_max: 24,
+            stream_idle_ms: 10_000,
+            stream_timeout_ms: 600_000,
         }
     }
 }
@@ -117,6 +132,10 @@ pub(super) fn check(http: &Http) -> Result<(), ConfigError> {
         ("http.body_timeout_ms", http.body_timeout_ms),
         ("http.body_bytes_per_second_min", http.body_bytes_per_second_min),
         ("http.write_timeout_ms", http.write_timeout_ms),
+        ("http.streams_max", http.streams_max as u64),
+        ("http.streams_per_address_max", http.streams_per_address_max as u64),
+        ("http.stream_idle_ms", http.stream_idle_ms),
+        ("http.stream_timeout_ms", http.stream_timeout_ms),
     ] {
         if value == 0 {
             return bad(field, "must be at least 1");
@@ -126,6 +145,7 @@ pub(super) fn check(http: &Http) -> Result<(), ConfigError> {
         ("http.connections_per_prefix_max", http.connections_per_address_max, http.connections_per_prefix_max),
         ("http.greetings_per_prefix_max", http.greetings_per_address_max, http.greetings_per_prefix_max),
         ("http.requests_per_prefix_max", http.requests_per_address_max, http.requests_per_prefix_max),
+        ("http.streams_per_prefix_max", http.streams_per_address_max, http.streams_per_prefix_max),
         (
             "http.connections_per_prefix_per_second",
             http.connections_per_address_per_second as usize,

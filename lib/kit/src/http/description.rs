@@ -62,6 +62,8 @@ impl Operations {
             Method::Put => HttpMethod::Put,
             Method::Patch => HttpMethod::Patch,
             Method::Delete => HttpMethod::Delete,
+            Method::Head => HttpMethod::Head,
+            Method::Options => HttpMethod::Options,
         };
         let operation = self.operation::<E>();
         self.paths.add_path_operation(E::PATH, vec![method], operation);
@@ -93,7 +95,7 @@ impl Operations {
         let (kind, content) = match E::TAKES {
             Media::Nothing => return None,
             Media::Json => (JSON, self.content::<E::Body>()),
-            Media::Bytes(kind) => (kind, Content::default()),
+            Media::Bytes(kind) | Media::Stream(kind) => (kind, Content::default()),
         };
         Some(RequestBodyBuilder::new().content(kind, content).required(Some(Required::True)).build())
     }
@@ -103,7 +105,9 @@ impl Operations {
         let answer = match E::GIVES {
             Media::Nothing => answer.description("It is done."),
             Media::Json => answer.description(about::<E::Reply>()).content(JSON, self.content::<E::Reply>()),
-            Media::Bytes(kind) => answer.description("The file.").content(kind, Content::default()),
+            Media::Bytes(kind) | Media::Stream(kind) => {
+                answer.description("The file.").content(kind, Content::default())
+            }
         };
         let mut answers = vec![(E::STATUS.to_string(), answer.build())];
         if matches!(E::GIVES, Media::Bytes(_)) {

@@ -6,10 +6,10 @@
 
 use std::sync::LazyLock;
 
-use axum::body::Bytes;
+use axum::body::{Body, Bytes};
 use axum::extract::{FromRef, FromRequest, FromRequestParts, RawPathParams, Request, State};
 use axum::http::request::Parts;
-use axum::http::{HeaderMap, StatusCode};
+use axum::http::{HeaderMap, HeaderName, HeaderValue, StatusCode};
 use axum::response::{IntoResponse, Response};
 use axum::routing::{MethodFilter, on};
 use axum::{Json, Router};
@@ -17,6 +17,8 @@ use nepto_proto::ErrorCode;
 use nepto_proto::api::endpoint::{Anybody, Asker, Endpoint, Media, Method, PathParameters, SignedIn};
 use nepto_proto::limits::HTTP_BODY_BYTES_MAX;
 use serde::de::DeserializeOwned;
+use tower_http::set_header::SetResponseHeaderLayer;
+use utoipa::openapi::OpenApi;
 
 use super::description::Description;
 use super::{Caller, ClientAddress, JsonBody, Query};
@@ -67,8 +69,8 @@ impl Admit for Anybody {
 }
 
 impl<E: Endpoint<Asker: Admit>> Asked<E> {
-    /// Who asks comes first: strangers do not learn what they said wrong.
-    async fn read(request: Request) -> Result<Self, Failure> {
+    /// Who asks comes first: strangers do not learn what they said wrong. Beside it is the body of an endpoint that streams.
+    async fn read(request: Request) -> Result<(Self, Body), Failure> {
         let (mut parts, body) = request.into_parts();
         let who = E::Asker::admit(&mut parts).await?;
         let malformed = |detail: String| Failure::new(ErrorCode::Malformed, detail);
@@ -79,12 +81,13 @@ impl<E: Endpoint<Asker: Admit>> Asked<E> {
         let Query(query) = Query::from_request_parts(&mut parts, &()).await?;
         let headers = parts.headers.clone();
         let request = Request::from_parts(parts, body);
-        let (body, bytes) = match E::TAKES {
-            Media::Nothing => (nothing()?, Bytes::new()),
-            Media::Json => (JsonBody::from_request(request, &()).await?.0, Bytes::new()),
-            Media::Bytes(_) => (nothing()?, read_bytes(request).await?),
+        let (body, bytes, stream) = match E::TAKES {
+            Media::Nothing => (nothing()?, Bytes::new(), Body::empty()),
+            Media::Json => (JsonBody::from_request(request, &()).await?.0, Bytes::new(), Body::empty()),
+            Media::Bytes(_) => (nothing()?, read_bytes(request).await?, Body::empty()),
+            Media::Stream(_) => (nothing()?, Bytes::new(), request.into_body()),
         };
-        Ok(Self { who, path, query, body, bytes, headers })
+        Ok((Self { who, path, query, body, bytes, headers }, stream))
     }
 }
 
@@ -123,11 +126,12 @@ impl<S: Clone + Send + Sync + 'static> Routes<S> {
         T: FromRef<S> + Send + 'static,
         F: Future<Output = Result<E::Reply, Failure>> + Send,
     {
+        let answer = move |state: T, asked: Asked<E>, _: Body| answer(state, asked);
         self.mount(answer, |reply: E::Reply| {
             let status = StatusCode::from_u16(E::STATUS).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR);
             match E::GIVES {
                 Media::Json => (status, Json(reply)).into_response(),
-                Media::Nothing | Media::Bytes(_) => status.into_response(),
+                Media::Nothing | Media::Bytes(_) | Media::Stream(_) => status.into_response(),
             }
         })
     }
@@ -139,12 +143,30 @@ impl<S: Clone + Send + Sync + 'static> Routes<S> {
         T: FromRef<S> + Send + 'static,
         F: Future<Output = Result<Response, Failure>> + Send,
     {
+        self.mount(move |state: T, asked: Asked<E>, _: Body| answer(state, asked), std::convert::identity)
+    }
+
+    /// The same with a function that takes the body as it comes. It comes at a pace, or fails; an endpoint that does not stream
+    /// gets an empty one.
+    pub fn on_stream<E, T, F>(self, answer: impl Fn(T, Asked<E>, Body) -> F + Clone + Send + Sync + 'static) -> Self
+    where
+        E: Endpoint<Asker: Admit>,
+        T: FromRef<S> + Send + 'static,
+        F: Future<Output = Result<Response, Failure>> + Send,
+    {
         self.mount(answer, std::convert::identity)
+    }
+
+    /// With a header in every answer, refusals too, that does not have it yet.
+    #[must_use]
+    pub fn with_header(mut self, name: HeaderName, value: HeaderValue) -> Self {
+        self.router = self.router.layer(SetResponseHeaderLayer::if_not_present(name, value));
+        self
     }
 
     fn mount<E, T, F, R>(
         mut self,
-        answer: impl Fn(T, Asked<E>) -> F + Clone + Send + Sync + 'static,
+        answer: impl Fn(T, Asked<E>, Body) -> F + Clone + Send + Sync + 'static,
         write: fn(R) -> Response,
     ) -> Self
     where
@@ -157,7 +179,7 @@ impl<S: Clone + Send + Sync + 'static> Routes<S> {
             let (answer, state) = (answer.clone(), T::from_ref(&state));
             async move {
                 let answered = match Asked::<E>::read(request).await {
-                    Ok(asked) => answer(state, asked).await,
+                    Ok((asked, body)) => answer(state, asked, body).await,
                     Err(failure) => Err(failure),
                 };
                 match answered {
@@ -198,6 +220,8 @@ const fn filter(method: Method) -> MethodFilter {
         Method::Put => MethodFilter::PUT,
         Method::Patch => MethodFilter::PATCH,
         Method::Delete => MethodFilter::DELETE,
+        Method::Head => MethodFilter::HEAD,
+        Method::Options => MethodFilter::OPTIONS,
     }
 }
 
@@ -218,7 +242,7 @@ fn declared<E: Endpoint>(failure: Failure, refuses_others: bool) -> Failure {
 
 #[cfg(test)]
 mod tests {
-    use axum::body::{Body, to_bytes};
+    use axum::body::to_bytes;
     use axum::http::Request;
     use nepto_proto::api::assets::HintsNoted;
     use nepto_proto::api::auth::{Nonce, Tokens};

@@ -19,6 +19,7 @@ use tracing::Instrument;
 
 use super::pace::Pace;
 use super::shares::{Bounds, Shares};
+use super::streams::{self, Streams};
 use super::{EXPOSED, Origin, RequestId};
 use crate::config::{Http, millis};
 use crate::{Ctx, Failure};
@@ -36,6 +37,8 @@ pub struct Gatekeeper {
     shares: Shares,
     pace: Arc<Pace>,
     bodies: Bodies,
+    /// Requests whose bodies are taken as they come.
+    streams: Streams,
     /// Requests that are complete and being answered. Those that are still coming hold none.
     places: Arc<Semaphore>,
 }
@@ -53,6 +56,7 @@ impl Gatekeeper {
             shares: Shares::new("requests", bounds),
             pace: Arc::new(Pace::new(http.requests_per_address_per_second, http.requests_per_prefix_per_second)),
             bodies: Bodies::default(),
+            streams: Streams::new(http),
             places: Arc::new(Semaphore::new(http.concurrency_max)),
         }
     }
@@ -79,6 +83,9 @@ impl Gatekeeper {
             }
             request.extensions_mut().insert(origin);
         }
+        if self.streams.is_one(&request) {
+            return self.answer_stream(request, next, origin).await;
+        }
         let (request, _bytes) = match self.bodies.read(request, http).await {
             Ok(read) => read,
             Err(failure) => return closing(failure.into_response()),
@@ -86,9 +93,34 @@ impl Gatekeeper {
         let Ok(_place) = self.places.try_acquire() else { return busy() };
         match timeout(millis(http.request_timeout_ms), next.run(request)).await {
             Ok(response) => response,
-            Err(_) => Failure::new(ErrorCode::Timeout, "the server gave up on this request").into_response(),
+            Err(_) => gave_up(),
         }
     }
+
+    /// The answer to a body that is handed on as it comes. It takes a place of its own kind: one that is slow holds up nothing else.
+    async fn answer_stream(&self, request: Request, next: Next, origin: Option<Origin>) -> Response {
+        let http = &self.ctx.config.http;
+        let _share = match self.streams.take(origin) {
+            Ok(share) => share,
+            Err(full) if full.is_theirs() => {
+                return refused("too many uploads from your address are under way; wait for their answers");
+            }
+            Err(_) => return busy(),
+        };
+        let request = request.map(|body| streams::paced(body, http));
+        // the body ends in time by itself, and then there is a request's time for the rest
+        let response = match timeout(millis(http.stream_timeout_ms + http.request_timeout_ms), next.run(request)).await
+        {
+            Ok(response) => response,
+            Err(_) => gave_up(),
+        };
+        // what was refused may still be coming
+        if response.status().is_success() { response } else { closing(response) }
+    }
+}
+
+fn gave_up() -> Response {
+    Failure::new(ErrorCode::Timeout, "the server gave up on this request").into_response()
 }
 
 fn busy() -> Response {

@@ -7,7 +7,7 @@ use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 
 use crate::ids::InvalidId;
-use crate::{AccountId, ChannelId, CommunityId, DeviceId, ErrorCode, MessageId, RoleId};
+use crate::{AccountId, DeviceId, ErrorCode, MediaId};
 
 #[cfg(feature = "openapi")]
 pub use utoipa::{IntoParams as DescribedParameters, ToSchema as Described};
@@ -114,6 +114,8 @@ pub enum Method {
     Put,
     Patch,
     Delete,
+    Head,
+    Options,
 }
 
 impl Method {
@@ -125,6 +127,8 @@ impl Method {
             Self::Put => "PUT",
             Self::Patch => "PATCH",
             Self::Delete => "DELETE",
+            Self::Head => "HEAD",
+            Self::Options => "OPTIONS",
         }
     }
 }
@@ -138,6 +142,8 @@ pub enum Media {
     Json,
     /// Bytes of this media type, which the endpoint reads or writes itself.
     Bytes(&'static str),
+    /// Bytes of this media type, more of them than are held at once: the endpoint takes them as they come.
+    Stream(&'static str),
 }
 
 /// Who may ask an endpoint.
@@ -209,6 +215,12 @@ macro_rules! uuids_in_paths {
 }
 uuids_in_paths!(AccountId CommunityId ChannelId RoleId MessageId);
 
+impl PathPart for MediaId {
+    fn read(text: &str) -> Result<Self, String> {
+        text.parse().map_err(|error: InvalidId| error.to_string())
+    }
+}
+
 /// What stands behind a path.
 pub trait QueryParameters: Serialize + DeserializeOwned + DescribedParameters + Send + Sync + 'static {}
 impl<T: Serialize + DeserializeOwned + DescribedParameters + Send + Sync + 'static> QueryParameters for T {}
@@ -267,6 +279,8 @@ pub struct Declaration {
     pub has_token: bool,
     /// [`Endpoint::IS_REPEATABLE`].
     pub is_repeatable: bool,
+    /// Whether [`Endpoint::TAKES`] is a stream.
+    pub is_streamed: bool,
     /// [`Endpoint::CODES`].
     pub own_codes: &'static [ErrorCode],
 }
@@ -286,6 +300,7 @@ impl Declaration {
             path: E::PATH,
             has_token: E::Asker::HAS_TOKEN,
             is_repeatable: E::IS_REPEATABLE,
+            is_streamed: matches!(E::TAKES, Media::Stream(_)),
             own_codes: E::CODES,
         }
     }
@@ -306,6 +321,7 @@ macro_rules! endpoints {
             $(query: $query:ty,)?
             $(body: $body:ty,)?
             $(takes: $takes:literal,)?
+            $(streams: $streams:literal,)?
             $(reply: $reply:ty,)?
             $(gives: $gives:literal,)?
             $(status: $status:literal,)?
@@ -329,7 +345,7 @@ macro_rules! endpoints {
                 const WORDS: &'static [&'static str] = &[$($words),+];
                 const METHOD: $crate::api::endpoint::Method = $crate::api::endpoint::Method::$method;
                 const PATH: &'static str = $path;
-                const TAKES: $crate::api::endpoint::Media = $crate::endpoints!(@media [$($body)?] [$($takes)?]);
+                const TAKES: $crate::api::endpoint::Media = $crate::endpoints!(@takes [$($body)?] [$($takes)?] [$($streams)?]);
                 const GIVES: $crate::api::endpoint::Media = $crate::endpoints!(@media [$($reply)?] [$($gives)?]);
                 const STATUS: u16 = $crate::endpoints!(@value [$($status)?]
                     if matches!(Self::GIVES, $crate::api::endpoint::Media::Nothing) { 204 } else { 200 });
@@ -348,6 +364,8 @@ macro_rules! endpoints {
     (@or [$given:ty] $default:ty) => { $given };
     (@value [] $default:expr) => { $default };
     (@value [$given:literal] $default:expr) => { $given };
+    (@takes [] [] [$streamed:literal]) => { $crate::api::endpoint::Media::Stream($streamed) };
+    (@takes [$($json:ty)?] [$($bytes:literal)?] []) => { $crate::endpoints!(@media [$($json)?] [$($bytes)?]) };
     (@media [] []) => { $crate::api::endpoint::Media::Nothing };
     (@media [$json:ty] []) => { $crate::api::endpoint::Media::Json };
     (@media [] [$bytes:literal]) => { $crate::api::endpoint::Media::Bytes($bytes) };

@@ -9,6 +9,7 @@ pub mod communities;
 pub mod endpoint;
 pub mod endpoints;
 pub mod keys;
+pub mod media;
 pub mod operator;
 #[cfg(feature = "openapi")]
 mod parameters;

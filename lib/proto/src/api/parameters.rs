@@ -45,27 +45,10 @@ texts! {
     AccountId = "^([0-9a-fA-F]{32}|[0-9a-fA-F]{8}(-[0-9a-fA-F]{4}){3}-[0-9a-fA-F]{12})$",
         "0190a0a0-0000-7000-8000-000000000001";
     /// A UUID, with or without hyphens.
-    CommunityId = "^([0-9a-fA-F]{32}|[0-9a-fA-F]{8}(-[0-9a-fA-F]{4}){3}-[0-9a-fA-F]{12})$",
+    MediaId = "^([0-9a-fA-F]{32}|[0-9a-fA-F]{8}(-[0-9a-fA-F]{4}){3}-[0-9a-fA-F]{12})$",
         "0190a0a0-0000-7000-8000-000000000002";
-    /// A UUID, with or without hyphens.
-    ChannelId = "^([0-9a-fA-F]{32}|[0-9a-fA-F]{8}(-[0-9a-fA-F]{4}){3}-[0-9a-fA-F]{12})$",
-        "0190a0a0-0000-7000-8000-000000000003";
-    /// A UUID, with or without hyphens.
-    RoleId = "^([0-9a-fA-F]{32}|[0-9a-fA-F]{8}(-[0-9a-fA-F]{4}){3}-[0-9a-fA-F]{12})$",
-        "0190a0a0-0000-7000-8000-000000000004";
-    /// A UUID, with or without hyphens.
-    MessageId = "^([0-9a-fA-F]{32}|[0-9a-fA-F]{8}(-[0-9a-fA-F]{4}){3}-[0-9a-fA-F]{12})$",
-        "019b0a0a-0000-8000-8000-000000000006";
-    /// A place in the audit log: the `next` of the page before.
-    AuditMark = "^[0-9a-fA-F]{8}(-[0-9a-fA-F]{4}){3}-[0-9a-fA-F]{12}$", "0190a0a0-0000-7000-8000-000000000005";
-    /// What stands in an invite link.
-    InviteCode = "^[a-z0-9]{16}$", "abcdefghjkmnpqrs";
-    /// What a name begins with.
-    NamePrefix = "^[0-9A-Za-z ]{1,64}$", "gard";
-    /// A place in the list of public communities: the `next` of the page before.
-    DiscoverMark = "^[0-9a-f]{32}:[0-9a-z ]{1,64}$", "0190a0a0000070008000000000000002:gardeners";
-    /// Why something is done.
-    Reason = "^[^\\x00-\\x1f]{0,512}$", "spam";
+    /// Made by the server, of 32 bytes.
+    AddressSignature = "^[0-9A-Za-z_-]{43}$", "47DEQpj8HBSa-_TImW-5JCeuQeRkm5NMpJWZG3hSuFU";
     /// An account's id, an address of one of its wallets, or its handle.
     Reference = "^@?[0-9A-Za-z_-]{3,42}$", "alice";
     /// Of a wallet or contract.
@@ -92,6 +75,8 @@ numbers! {
     ChainId = 0 to 9_223_372_036_854_775_771_u64;
     /// Its height.
     Block = 0 to 9_223_372_036_854_775_807_u64;
+    /// Milliseconds since 1970.
+    AddressExpiry = 0 to 9_223_372_036_854_775_807_u64;
     /// Of an account.
     Device = 1 to 127;
     /// Entries of a page.
@@ -150,6 +135,7 @@ mod tests {
     #[test]
     fn what_is_described_is_read() {
         is_read::<AccountId>(|text| text.parse::<crate::AccountId>().is_ok());
+        is_read::<MediaId>(|text| text.parse::<crate::MediaId>().is_ok());
         is_read::<Devices>(|text| text.split(',').all(|device| device.parse::<DeviceId>().is_ok()));
         is_read::<Address>(|text| text.parse::<alloy_primitives::Address>().is_ok());
         let bytes = |text: &str| serde_json::from_value::<Base64>(text.into()).is_ok();
