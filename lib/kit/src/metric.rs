@@ -90,7 +90,7 @@ pub const LABELS: &[(&str, &str)] = &[
     ("status", "status codes in the code"),
     ("stream", "`nats/streams.toml`, and the shards of the configuration"),
     ("version", "one"),
-    ("what", "four"),
+    ("what", "six"),
 ];
 
 /// What every process counts and measures.
@@ -115,7 +115,7 @@ pub const OWN: &[Metric] = &[
     Metric::counter(
         "nepto_http_refused_total",
         &["what", "share"],
-        "`connections`, `requests`, `sockets` and `greetings` (sockets before their hello) for which there was no place: `share` says whether the `address` or the `prefix` has its share, or `all` are taken",
+        "`connections`, `requests`, `streams` (bodies of uploads), `downloads`, `sockets` and `greetings` (sockets before their hello) for which there was no place: `share` says whether the `address` or the `prefix` has its share, or `all` are taken",
     ),
     Metric::counter("nepto_http_slow_bodies_total", &[], "bodies that were given up"),
     Metric::histogram(
