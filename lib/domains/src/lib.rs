@@ -12,6 +12,7 @@ mod example;
 mod forget;
 pub mod gateway;
 pub mod keys;
+pub mod media;
 pub mod messaging;
 mod request;
 #[cfg(test)]
@@ -29,15 +30,7 @@ use nepto_kit::nats;
 
 /// Every domain. A new one is a folder and a line here.
 pub fn all() -> Vec<Domain> {
-    vec![
-        auth::domain(),
-        accounts::domain(),
-        keys::domain(),
-        messaging::domain(),
-        communities::domain(),
-        collector::domain(),
-        assets::domain(),
-    ]
+    vec![auth::domain(), accounts::domain(), keys::domain(), messaging::domain(), collector::domain(), assets::domain(), media::domain()]
 }
 
 /// Every domain, and the one that is for tests alone.

@@ -206,7 +206,7 @@ impl Blobs {
         let mut staged = self.store.list(Some(&Path::from("staging")));
         let mut found = Vec::new();
         while let Some(piece) = staged.try_next().await.map_err(failure)? {
-            let upload = piece.location.parts().nth(1).and_then(|part| part.as_ref().parse().ok());
+            let upload: Option<MediaId> = piece.location.parts().nth(1).and_then(|part| part.as_ref().parse().ok());
             let is_old = piece.last_modified.timestamp_millis() < before_ms;
             if let Some(upload) = upload.filter(|upload| is_old && !found.contains(upload)) {
                 found.push(upload);
