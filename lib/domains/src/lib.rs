@@ -30,7 +30,15 @@ use nepto_kit::nats;
 
 /// Every domain. A new one is a folder and a line here.
 pub fn all() -> Vec<Domain> {
-    vec![auth::domain(), accounts::domain(), keys::domain(), messaging::domain(), collector::domain(), assets::domain(), media::domain()]
+    vec![
+        auth::domain(),
+        accounts::domain(),
+        keys::domain(),
+        messaging::domain(),
+        collector::domain(),
+        assets::domain(),
+        media::domain(),
+    ]
 }
 
 /// Every domain, and the one that is for tests alone.

@@ -6,6 +6,9 @@ use crate::limits::PADDING_BLOCK_BYTES;
 
 pub use generated::*;
 
+/// Files of one message.
+pub const ATTACHMENTS_MAX: usize = 10;
+
 #[allow(missing_docs)]
 mod generated {
     include!(concat!(env!("OUT_DIR"), "/nepto.content.v1.rs"));

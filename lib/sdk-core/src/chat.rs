@@ -1,14 +1,17 @@
 //! What the user does in a conversation: each writes its history and queues what others must hear.
 
-use nepto_proto::content::{Content, Delete, Edit, Reaction, ReadSync, Receipt, Text, Timer, content::Kind, receipt};
+use nepto_proto::content::{
+    ATTACHMENTS_MAX, Content, Delete, Edit, Reaction, ReadSync, Receipt, Text, Timer, content::Kind, receipt,
+};
 use nepto_proto::limits::{RECEIPT_IDS_MAX, TEXT_BYTES_MAX};
 use nepto_proto::{AccountId, ClientMsgId};
 
 use crate::SdkError;
+use crate::attachment::with_files;
 use crate::core::Core;
 use crate::event::Event;
 use crate::interpret::write_ref;
-use crate::model::{Body, Conversation, ConversationState, Failure, Message, MessageId, Notice, Status};
+use crate::model::{Attachment, Body, Conversation, ConversationState, Failure, Message, MessageId, Notice, Status};
 use crate::store::Txn;
 use crate::store::backend::Durability;
 
@@ -24,6 +27,21 @@ impl Core {
         reply_to: Option<MessageId>,
         expire_after_s: Option<u32>,
     ) -> Result<Message, SdkError> {
+        self.send_files(to, body, Vec::new(), reply_to, expire_after_s)
+    }
+
+    /// The same with files that were uploaded before. The text may be empty then.
+    pub fn send_files(
+        &mut self,
+        to: AccountId,
+        body: &str,
+        attachments: Vec<Attachment>,
+        reply_to: Option<MessageId>,
+        expire_after_s: Option<u32>,
+    ) -> Result<Message, SdkError> {
+        if attachments.len() > ATTACHMENTS_MAX {
+            return Err(SdkError::TooManyFiles);
+        }
         if body.len() > TEXT_BYTES_MAX {
             return Err(SdkError::TextTooLong(body.len()));
         }
@@ -39,6 +57,7 @@ impl Core {
             sent_at_ms: now_ms,
             at_ms: now_ms,
             body: Body::Text(body.to_owned()),
+            attachments,
             status: Status::Pending,
             reply_to,
             reactions: Vec::new(),
@@ -49,6 +68,7 @@ impl Core {
         let message =
             txn.add_message(message, conversation)?.ok_or(SdkError::Internal("a random id was drawn twice"))?;
         let text = Text { body: body.to_owned(), reply_to: reply_to.map(write_ref), ..Text::default() };
+        let text = with_files(text, &message);
         let content = Content { sent_at_ms: now_ms, expire_after_s, kind: Some(Kind::Text(text)) };
         self.enqueue(&txn, to, id.id, &content, (true, true))?;
         txn.commit(Durability::Now)?;
@@ -77,6 +97,7 @@ impl Core {
             return Ok(message);
         }
         let text = Text { body, reply_to: message.reply_to.map(write_ref), ..Text::default() };
+        let text = with_files(text, &message);
         let Message { sent_at_ms, expire_after_s, .. } = message;
         let content = Content { sent_at_ms, expire_after_s, kind: Some(Kind::Text(text)) };
         self.enqueue(&txn, message.conversation, id, &content, (true, true))?;

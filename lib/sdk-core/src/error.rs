@@ -4,11 +4,12 @@ use std::time::Duration;
 
 use nepto_proto::api::endpoint::NotInAPath;
 use nepto_proto::api::keys::OwnDevice;
-use nepto_proto::content::ContentError;
+use nepto_proto::content::{ATTACHMENTS_MAX, ContentError};
 use nepto_proto::limits::TEXT_BYTES_MAX;
 use nepto_proto::siwe::SiweError;
 use nepto_proto::{AccountId, DeviceId, ErrorCode};
 
+use crate::attachment::AttachmentError;
 use crate::gateway::SocketError;
 use crate::guard::GuardError;
 use crate::model::Failure;
@@ -237,6 +238,15 @@ pub enum SdkError {
     /// A text that does not fit.
     #[error("a text of {0} bytes is too long: a message has at most {max}; send it in parts", max = TEXT_BYTES_MAX)]
     TextTooLong(usize),
+    /// More files than a message may have.
+    #[error("a message has at most {max} files; send the others with another one", max = ATTACHMENTS_MAX)]
+    TooManyFiles,
+    /// A file that was sent, or is to be.
+    #[error(transparent)]
+    Attachment(#[from] AttachmentError),
+    /// A file of this machine.
+    #[error("{0}")]
+    File(String),
     /// A conversation that must be accepted first.
     #[error("accept this conversation before you write in it")]
     NotAccepted,

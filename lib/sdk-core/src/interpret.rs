@@ -5,10 +5,11 @@ use nepto_proto::limits::{RECEIPT_IDS_MAX, TEXT_BYTES_MAX};
 use nepto_proto::{AccountId, ClientMsgId};
 
 use crate::SdkError;
+use crate::attachment::read_all;
 use crate::core::Core;
 use crate::event::Event;
 use crate::inbox::Origin;
-use crate::model::{Body, Conversation, ConversationState, Message, MessageId, Notice, Reaction, Status};
+use crate::model::{Attachment, Body, Conversation, ConversationState, Message, MessageId, Notice, Reaction, Status};
 use crate::outbox::{read_id, start_timer};
 use crate::store::Txn;
 
@@ -57,16 +58,19 @@ impl Core {
         }
         match kind {
             Some(Kind::Text(text)) if text.body.len() <= TEXT_BYTES_MAX => {
+                let Some(attachments) = read_all(text.attachments) else {
+                    return self.new_message(txn, said, Body::Unsupported, Vec::new(), None);
+                };
                 let reply_to = text.reply_to.as_ref().and_then(read_ref);
                 // sent before, and not read here: who has read it elsewhere knows it
                 let said = match ClientMsgId::from_bytes(&text.again) {
                     Ok(id) => Said { origin: Origin { id, ..said.origin }, ..said },
                     Err(_) => said,
                 };
-                self.new_message(txn, said, Body::Text(text.body), reply_to)
+                self.new_message(txn, said, Body::Text(text.body), attachments, reply_to)
             }
             // too long, or of a newer version
-            Some(Kind::Text(_)) | None => self.new_message(txn, said, Body::Unsupported, None),
+            Some(Kind::Text(_)) | None => self.new_message(txn, said, Body::Unsupported, Vec::new(), None),
             Some(Kind::Reaction(reaction)) => {
                 let Some(target) = reaction.target.as_ref().and_then(read_ref) else { return Ok(Vec::new()) };
                 if reaction.emoji.is_empty() || reaction.emoji.len() > EMOJI_BYTES_MAX {
@@ -111,6 +115,7 @@ impl Core {
         txn: &Txn<'_>,
         said: Said,
         body: Body,
+        attachments: Vec<Attachment>,
         reply_to: Option<MessageId>,
     ) -> Result<Vec<Event>, SdkError> {
         let me = self.me.account;
@@ -125,6 +130,7 @@ impl Core {
             sent_at_ms: said.sent_at_ms,
             at_ms: now_ms,
             body,
+            attachments,
             status: if !own {
                 Status::Unread
             } else if said.conversation == me {
@@ -192,6 +198,7 @@ impl Core {
         message.edited = !deleted;
         if deleted {
             message.reactions.clear();
+            message.attachments.clear();
             message.reply_to = None;
         }
         message.body = body;

@@ -10,6 +10,7 @@
 //!
 //! Programs that print logs should leave out libsignal's below `error`: they name public keys and addresses.
 
+pub mod attachment;
 mod chat;
 pub mod contract_signatures;
 pub mod core;

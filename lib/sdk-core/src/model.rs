@@ -1,7 +1,7 @@
 //! What a client knows about conversations: the types that history and events are made of.
 
 use nepto_proto::api::Base64;
-use nepto_proto::{AccountId, ClientMsgId, DeviceId, ErrorCode};
+use nepto_proto::{AccountId, ClientMsgId, DeviceId, ErrorCode, MediaId};
 use serde::{Deserialize, Serialize};
 
 /// Names a message: its author and the id the author gave it.
@@ -199,6 +199,46 @@ pub struct Reaction {
     pub emoji: String,
 }
 
+/// A file of a message. The server has it, encrypted, for some time.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Attachment {
+    /// What the server calls it.
+    pub media: MediaId,
+    /// What it is encrypted by.
+    pub key: AttachmentKey,
+    /// SHA-256 of the encrypted bytes.
+    pub digest: [u8; 32],
+    /// Bytes of the file itself.
+    pub bytes: u64,
+    /// As its sender calls it. Untrusted: see [`safe_name`](crate::attachment::safe_name).
+    pub name: String,
+    /// As its sender's client guessed it; may be empty. Untrusted.
+    pub media_type: String,
+}
+
+/// The key of one file. It is not printed.
+#[derive(Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(transparent)]
+pub struct AttachmentKey([u8; 32]);
+
+impl AttachmentKey {
+    /// Wraps a key.
+    pub const fn from_bytes(key: [u8; 32]) -> Self {
+        Self(key)
+    }
+
+    /// The key itself.
+    pub const fn bytes(&self) -> &[u8; 32] {
+        &self.0
+    }
+}
+
+impl std::fmt::Debug for AttachmentKey {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("AttachmentKey")
+    }
+}
+
 /// A message of the history.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Message {
@@ -215,6 +255,9 @@ pub struct Message {
     pub at_ms: u64,
     /// What it says.
     pub body: Body,
+    /// Files that belong to it.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub attachments: Vec<Attachment>,
     /// What became of it.
     pub status: Status,
     /// The message it answers.

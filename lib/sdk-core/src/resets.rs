@@ -16,6 +16,7 @@ use nepto_proto::{AccountId, ClientMsgId, DeviceId};
 use sha2::{Digest, Sha256};
 
 use crate::SdkError;
+use crate::attachment::with_files;
 use crate::core::Core;
 use crate::event::Event;
 use crate::inbox::Origin;
@@ -191,7 +192,8 @@ pub(crate) fn is_meant_for(peer: &Peer, written_at_ms: u64) -> bool {
 fn text_content(message: &Message, again: bool) -> Option<Content> {
     let Body::Text(body) = message.body.clone() else { return None };
     let again = if again { message.id.id.to_vec() } else { Vec::new() };
-    let text = Text { body, reply_to: message.reply_to.map(write_ref), again };
+    let text = Text { body, reply_to: message.reply_to.map(write_ref), again, ..Text::default() };
+    let text = with_files(text, message);
     let Message { sent_at_ms, expire_after_s, .. } = *message;
     Some(Content { sent_at_ms, expire_after_s, kind: Some(Kind::Text(text)) })
 }

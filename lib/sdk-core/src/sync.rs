@@ -8,6 +8,7 @@ use std::time::Duration;
 use nepto_proto::content::{Content, ReadSync, Text, content::Kind};
 
 use crate::SdkError;
+use crate::attachment::with_files;
 use crate::core::Core;
 use crate::interpret::write_ref;
 use crate::model::{Body, Message};
@@ -45,6 +46,7 @@ impl Core {
             let Message { sent_at_ms, expire_after_s, .. } = *message;
             let Body::Text(body) = message.body.clone() else { continue };
             let text = Text { body, reply_to: message.reply_to.map(write_ref), ..Text::default() };
+            let text = with_files(text, message);
             let content = Content { sent_at_ms, expire_after_s, kind: Some(Kind::Text(text)) };
             let sync = sent_sync(message.conversation, message.id.id, content);
             self.enqueue(&txn, self.me.account, self.new_id().id, &sync, (false, false))?;

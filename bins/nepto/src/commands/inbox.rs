@@ -353,6 +353,7 @@ mod tests {
             sent_at_ms: 0,
             at_ms: 0,
             body: Body::Text(String::new()),
+            attachments: Vec::new(),
             status,
             reply_to: None,
             reactions: Vec::new(),

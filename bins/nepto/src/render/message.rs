@@ -214,6 +214,7 @@ mod tests {
             sent_at_ms: 1_700_000_000_000 + order * 60_000,
             at_ms: 0,
             body: Body::Text(text.to_owned()),
+            attachments: Vec::new(),
             status,
             reply_to: None,
             reactions: Vec::new(),

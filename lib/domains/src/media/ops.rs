@@ -57,7 +57,8 @@ impl Media {
 
     /// What signs addresses. All processes have the same, which the first of them drew.
     pub async fn key(&self) -> Result<&Key, Failure> {
-        let drawn = || async { Ok(Key::new(self.store.secret("addresses", self.ctx.random.bytes()).await?)) };
+        let drawn =
+            || async { Ok::<_, Failure>(Key::new(self.store.secret("addresses", self.ctx.random.bytes()).await?)) };
         self.key.get_or_try_init(drawn).await
     }
 

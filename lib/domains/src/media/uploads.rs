@@ -166,7 +166,7 @@ impl Media {
     async fn read(&self, incoming: &mut Incoming, body: Body) -> Result<(), Failure> {
         let mut body = body.into_data_stream();
         while let Some(bytes) = body.next().await {
-            let broken = |error| Failure::new(ErrorCode::Timeout, format!("the body broke off: {error}"));
+            let broken = |error: axum::Error| Failure::new(ErrorCode::Timeout, format!("the body broke off: {error}"));
             let bytes = bytes.map_err(broken)?;
             if bytes.len() as u64 > incoming.length - incoming.at {
                 return Err(Failure::new(Refusal::TooLong.code(), Refusal::TooLong.detail()));

@@ -86,6 +86,7 @@ impl Txn<'_> {
             sent_at_ms: now_ms,
             at_ms: now_ms,
             body: Body::Notice(notice),
+            attachments: Vec::new(),
             status: Status::Read,
             reply_to: None,
             reactions: Vec::new(),

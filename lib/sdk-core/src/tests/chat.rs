@@ -362,3 +362,37 @@ fn orders_only_grow() {
     let (first, second) = (txn.next(Counter::Order).unwrap(), txn.next(Counter::Order).unwrap());
     assert!(second > first && first > a.last(txn.conversations().unwrap()[0].peer).order);
 }
+
+#[test]
+fn files_go_with_a_text_to_every_device_and_leave_with_it() {
+    let (mut world, mut a, mut b) = friends();
+    let (alice, bob) = (a.account(), b.account());
+    let mut a2 = world.device(&super::world::Person { account: alice, wallet: first_wallet(&world) });
+    a.core.outdated.insert(alice);
+    a.say(bob, "meet my other device");
+    world.settle(&mut [&mut a, &mut a2, &mut b]);
+    let file = |number: u8| Attachment {
+        media: MediaId::new(Uuid::from_u128(u128::from(number))),
+        key: AttachmentKey::from_bytes([number; 32]),
+        digest: [number; 32],
+        bytes: 1_000,
+        name: format!("photo {number}.jpg"),
+        media_type: "image/jpeg".into(),
+    };
+    let files = vec![file(1), file(2)];
+    let sent = a.core.send_files(bob, "", files.clone(), None, None).unwrap();
+    world.settle(&mut [&mut a, &mut a2, &mut b]);
+    for heard in [b.last(alice), a2.last(bob)] {
+        assert_eq!((heard.body, heard.attachments), (Body::Text(String::new()), files.clone()));
+    }
+    a.core.edit(bob, sent.id.id, "with words").unwrap();
+    world.settle(&mut [&mut a, &mut a2, &mut b]);
+    assert_eq!((b.last(alice).body, b.last(alice).attachments), (Body::Text("with words".into()), files));
+    a.core.delete(bob, sent.id.id).unwrap();
+    world.settle(&mut [&mut a, &mut a2, &mut b]);
+    assert_eq!((b.last(alice).body, b.last(alice).attachments), (Body::Deleted, Vec::new()));
+    let many = vec![file(1); ATTACHMENTS_MAX + 1];
+    assert!(matches!(a.core.send_files(bob, "", many, None, None), Err(crate::SdkError::TooManyFiles)));
+    let shown = format!("{:?}", file(7));
+    assert!(shown.contains("AttachmentKey") && !shown.contains("key: [7"), "keys are not printed: {shown}");
+}

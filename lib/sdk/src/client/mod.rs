@@ -5,6 +5,7 @@ mod chains;
 mod communities;
 mod deliver;
 mod engine;
+mod files;
 mod login;
 mod people;
 mod send;

@@ -2,6 +2,7 @@
 //! refreshed by itself.
 
 mod calls;
+mod files;
 mod tokens;
 
 use std::time::Duration;
