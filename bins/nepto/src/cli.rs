@@ -7,8 +7,7 @@ use clap::{Args, Parser, Subcommand};
 
 use crate::chat::ChatArgs;
 use crate::commands::{
-    account, admin, channel, community, contacts, devices, history, inbox, login, role, safety, send, sessions, shell,
-    wallets,
+    account, admin, contacts, devices, history, inbox, login, safety, save, send, sessions, shell, wallets,
 };
 
 const STYLES: Styles = Styles::styled()
@@ -108,6 +107,8 @@ pub enum Command {
     Chat(ChatArgs),
     /// Send one message and wait until the server has stored it
     Send(send::SendArgs),
+    /// Download the files of a message
+    Save(save::SaveArgs),
     /// Fetch and show unread messages
     Inbox(inbox::InboxArgs),
     /// Show a conversation's messages
@@ -184,6 +185,11 @@ mod tests {
     #[test]
     fn values_are_checked_before_anything_happens() {
         assert!(parse("nepto send bob hi there --expire 1h --timeout 5s --reply-to 3").is_ok());
+        assert!(
+            parse("nepto send bob --file a.jpg --file b.jpg look").is_ok() && parse("nepto send bob --file").is_err()
+        );
+        assert!(parse("nepto save latest --to pictures").is_ok() && parse("nepto save 12").is_ok());
+        assert!(parse("nepto save").is_err());
         assert!(parse("nepto send bob hi --expire soon").is_err());
         assert!(parse("nepto inbox --wait 5 --follow").is_err());
         assert!(parse("nepto history bob --limit 1").is_ok() && parse("nepto history bob --limit 0").is_err());

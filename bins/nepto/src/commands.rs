@@ -9,9 +9,9 @@ pub mod devices;
 pub mod history;
 pub mod inbox;
 pub mod login;
-pub mod named;
-pub mod role;
+pub mod progress;
 pub mod safety;
+pub mod save;
 pub mod send;
 pub mod sessions;
 pub mod shell;
@@ -44,6 +44,7 @@ async fn ran(app: App, command: Command) -> Result<(), Failure> {
         Command::Passphrase(args) => account::passphrase(&app, args).await,
         Command::Chat(args) => chat::run(app, args).await,
         Command::Send(args) => send::run(&app, args).await,
+        Command::Save(args) => save::run(&app, args).await,
         Command::Inbox(args) => inbox::run(&app, args).await,
         Command::History(args) => history::run(&app, args).await,
         Command::Contacts(args) => contacts::run(&app, args).await,

@@ -157,6 +157,9 @@ impl From<SdkError> for Failure {
             SdkError::Uncertified { .. } | SdkError::WrongWallet { .. } => {
                 Self::new(Exit::Error, "uncertified", detail)
             }
+            SdkError::File(_) => Self::new(Exit::Error, "file", detail),
+            SdkError::Attachment(_) => Self::new(Exit::Error, "file_damaged", detail),
+            SdkError::TooManyFiles => Self::usage(detail),
             SdkError::NotAccepted => {
                 Self::new(Exit::Error, "not_accepted", format!("{detail}: nepto contacts accept PEER"))
             }

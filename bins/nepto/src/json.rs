@@ -1,7 +1,7 @@
 //! The JSON that `--json` prints. Times are RFC 3339; texts are as their author wrote them, escaped where needed.
 
 use nepto_proto::AccountId;
-use nepto_sdk::model::{Body, Message, Notice, Status};
+use nepto_sdk::model::{Attachment, Body, Message, Notice, Status};
 use nepto_sdk::{DisconnectReason, Event};
 use serde_json::{Map, Value, json};
 use time::OffsetDateTime;
@@ -61,10 +61,22 @@ pub fn message(message: &Message, me: AccountId, names: &Names) -> Value {
         if message.body == Body::Unsupported {
             fields.insert("unsupported".to_owned(), true.into());
         }
+        if !message.attachments.is_empty() {
+            fields.insert("attachments".to_owned(), attachments(&message.attachments).into());
+        }
         insert_if_some(fields, "notice", notice);
         insert_if_some(fields, "failure", failed);
     }
     object
+}
+
+/// Files of a message, without their keys: what is printed lands in logs.
+pub fn attachments(attachments: &[Attachment]) -> Vec<Value> {
+    attachments.iter().map(attachment).collect()
+}
+
+fn attachment(file: &Attachment) -> Value {
+    json!({ "media": file.media, "name": file.name, "bytes": file.bytes, "media_type": file.media_type })
 }
 
 fn insert_if_some(fields: &mut Map<String, Value>, name: &str, value: Value) {

@@ -1,17 +1,19 @@
 //! Sending one message.
 
 use std::io::Read;
+use std::path::PathBuf;
 use std::time::Duration;
 
 use clap::Args;
 use nepto_proto::api::accounts::Account;
+use nepto_proto::content::ATTACHMENTS_MAX;
 use nepto_proto::{AccountId, ClientMsgId};
 use nepto_sdk::model::{self, MessageId, Notice, Status};
 use nepto_sdk::{Client, Event, SdkError};
 use serde_json::json;
 use tokio::time::Instant;
 
-use super::{find_by, known_or};
+use super::{find_by, known_or, progress};
 use crate::app::App;
 use crate::connection::{Connection, DEFAULT_TIMEOUT};
 use crate::duration::{parse_timer, parse_wait};
@@ -31,6 +33,7 @@ Examples:
   df -h / | nepto send 0xf39Fd6e51aad88F6F4ce6aB8827279cffFb92266
   nepto send @bob --expire 1h \"the code is 4711\"
   nepto send @bob --reply-to 12 yes                numbers are those of nepto history
+  nepto send @bob --file photo.jpg \"from today\"   files are encrypted as texts are
 
 Prints the message's id once the server has stored it. If that does not happen in time, or this device turns out to be \
 signed out, the message stays in the profile's queue and goes out with the next command that connects. Without the server only people are known that this \
@@ -40,11 +43,15 @@ pub struct SendArgs {
     /// To whom: wallet address, handle or account id
     peer: String,
 
-    /// What to say; without it standard input is read
+    /// What to say; without it standard input is read, unless there are files
     #[arg(trailing_var_arg = false)]
     text: Vec<String>,
 
-    /// Give up waiting after this time
+    /// Send this file with it; several times for several files
+    #[arg(long, value_name = "PATH")]
+    file: Vec<PathBuf>,
+
+    /// Give up waiting after this time, which begins when files are uploaded
     #[arg(long, value_name = "TIME", default_value = DEFAULT_TIMEOUT, value_parser = parse_wait)]
     timeout: Duration,
 
@@ -59,14 +66,24 @@ pub struct SendArgs {
 
 pub async fn run(app: &App, args: SendArgs) -> Result<(), Failure> {
     let client = app.client().await?;
-    let text = text(args.text)?;
-    let deadline = Instant::now() + args.timeout;
+    if args.file.len() > ATTACHMENTS_MAX {
+        return Err(SdkError::TooManyFiles.into());
+    }
+    let text = if args.text.is_empty() && !args.file.is_empty() { String::new() } else { text(args.text)? };
     let mut names = Names::of(&client);
     let ask = look_up(&client, &args.peer, args.timeout);
     let to = known_or(&client, &args.peer, &mut names, ask).await?;
     let reply_to = args.reply_to.map(|reference| find_message(&client, to, &reference)).transpose()?;
+    let mut files = Vec::new();
+    for path in &args.file {
+        let bar = progress::bar(app, &path.display().to_string());
+        let uploaded = client.upload(path, |done, of| progress::show(&bar, done, of)).await;
+        bar.finish_and_clear();
+        files.push(uploaded.map_err(|error| Failure::from(error).before_queued())?);
+    }
+    let deadline = Instant::now() + args.timeout;
     let mut connection = Connection::open(app, &client).await.map_err(Failure::before_queued)?;
-    let message = client.send_text(to, &text, reply_to, args.expire)?;
+    let message = client.send_files(to, &text, files, reply_to, args.expire)?;
     let mut warnings = Vec::new();
     let mut told = |event: &Event| {
         if let Some(text) = warning(event, &names) {
@@ -84,6 +101,7 @@ pub async fn run(app: &App, args: SendArgs) -> Result<(), Failure> {
     if app.json() {
         return app.say_json(&json!({
             "id": message.id.id, "number": message.order, "to": to, "status": "stored", "warnings": warnings,
+            "attachments": json::attachments(&message.attachments),
         }));
     }
     app.say(message.id.id.uuid().to_string())

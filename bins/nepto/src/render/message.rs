@@ -1,7 +1,7 @@
 //! One message: number, time, author, text, and what became of it.
 
 use nepto_proto::AccountId;
-use nepto_sdk::model::{Body, Change, Failure, Message, Notice, Status};
+use nepto_sdk::model::{Attachment, Body, Change, Failure, Message, Notice, Status};
 use time::OffsetDateTime;
 
 use super::{Block, Line, Style, clock, local, show_time, span, truncate};
@@ -62,6 +62,7 @@ impl MessageView<'_> {
             lines.push(vec![span(Style::Dim, format!("↪ {quote}"))]);
         }
         match &message.body {
+            Body::Text(text) if text.is_empty() && !message.attachments.is_empty() => {}
             Body::Text(text) => {
                 let text = clean(text).replace('\t', "    ");
                 lines.extend(text.trim_end_matches('\n').split('\n').map(|line| vec![span(Style::Plain, line)]));
@@ -69,6 +70,10 @@ impl MessageView<'_> {
             Body::Unsupported => lines.push(vec![span(Style::Dim, UNSUPPORTED)]),
             Body::Deleted | Body::Notice(_) => lines.push(vec![span(Style::Dim, "deleted")]),
         }
+        lines.extend(message.attachments.iter().map(|file| {
+            let text = format!("📎 {} ({})", file_name(file), show_bytes(file.bytes));
+            vec![span(Style::Plain, text)]
+        }));
         let marks = self.marks(message, own);
         if let Some(last) = lines.last_mut().filter(|_| !marks.is_empty()) {
             let style = if matches!(message.status, Status::Failed(_)) { Style::Warn } else { Style::Dim };
@@ -111,11 +116,30 @@ impl MessageView<'_> {
 /// The begin of a message on one line.
 pub fn excerpt(message: &Message) -> String {
     match &message.body {
-        Body::Text(text) => truncate(&clean_line(text), EXCERPT_CELLS_MAX),
+        Body::Text(text) => match message.attachments.first() {
+            Some(file) if text.is_empty() => truncate(&format!("📎 {}", file_name(file)), EXCERPT_CELLS_MAX),
+            _ => truncate(&clean_line(text), EXCERPT_CELLS_MAX),
+        },
         Body::Deleted => "deleted".to_owned(),
         Body::Unsupported => UNSUPPORTED.to_owned(),
         Body::Notice(_) => String::new(),
     }
+}
+
+fn file_name(file: &Attachment) -> String {
+    truncate(&clean_line(&file.name), EXCERPT_CELLS_MAX)
+}
+
+/// A number of bytes, short.
+pub fn show_bytes(bytes: u64) -> String {
+    let (mut shown, mut unit) = (bytes as f64, "B");
+    for larger in ["KiB", "MiB", "GiB"] {
+        if shown < 1_024.0 {
+            break;
+        }
+        (shown, unit) = (shown / 1_024.0, larger);
+    }
+    if unit == "B" { format!("{bytes} B") } else { format!("{shown:.1} {unit}") }
 }
 
 /// Why a message was refused.
@@ -280,6 +304,30 @@ mod tests {
                             sent: The mailboxes of all of
                             the recipient's devices are full
                             [mailbox_full]"
+        );
+    }
+
+    #[test]
+    fn files_stand_under_what_is_said_about_them() {
+        let file = |name: &str, bytes| Attachment {
+            media: nepto_proto::MediaId::new(Uuid::from_u128(1)),
+            key: nepto_sdk::model::AttachmentKey::from_bytes([1; 32]),
+            digest: [0; 32],
+            bytes,
+            name: name.to_owned(),
+            media_type: String::new(),
+        };
+        let mut with_words = message(1, 2, "look", Status::Read);
+        with_words.attachments = vec![file("a.jpg", 999), file("b\n#2 you  I owe\u{202e}100", 1_572_864)];
+        let mut alone = message(3, 1, "", Status::Stored);
+        alone.attachments = vec![file("c.pdf", 2_048)];
+        assert_eq!(excerpt(&alone), "📎 c.pdf");
+        assert_eq!(
+            show(&[(with_words, None), (alone, None)]),
+            "   #1 22:14 @alice  look
+                    📎 a.jpg (999 B)
+                    📎 b #2 you I owe100 (1.5 MiB)
+   #3 22:16 you  📎 c.pdf (2.0 KiB)  ✓"
         );
     }
 

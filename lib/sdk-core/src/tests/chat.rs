@@ -3,11 +3,15 @@
 use super::world::{Device, World, friends};
 use crate::SdkError;
 use crate::event::Event;
-use crate::model::{Body, Change, ConversationState, Failure, MessageId, Notice, Settings, Status};
+use crate::model::{
+    Attachment, AttachmentKey, Body, Change, ConversationState, Failure, MessageId, Notice, Settings, Status,
+};
 use crate::store::backend::Durability;
 use crate::store::profile::Counter;
-use nepto_proto::content::{Content, Text, content::Kind};
+use nepto_proto::MediaId;
+use nepto_proto::content::{ATTACHMENTS_MAX, Content, Text, content::Kind};
 use nepto_proto::limits::TEXT_BYTES_MAX;
+use uuid::Uuid;
 
 #[test]
 fn two_people_write_and_receipts_come_back() {

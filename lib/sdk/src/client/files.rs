@@ -176,11 +176,25 @@ impl Client {
         }
         let mut answer = http.content(&address, *came).await?;
         while let Some(piece) = http.next_bytes(&mut answer).await? {
-            *came += piece.len() as u64;
             file.write_all(&decryptor.push(&piece)?).map_err(of_machine)?;
+            *came += piece.len() as u64;
             progress(*came, bytes);
         }
         Ok(())
+    }
+
+    /// Deletes files that no message names any more from the server.
+    pub(super) fn forget_files(&self, files: Vec<Attachment>) {
+        let (http, runtime) = (self.inner.http.clone(), tokio::runtime::Handle::try_current());
+        if let (false, Ok(runtime)) = (files.is_empty(), runtime) {
+            runtime.spawn(async move {
+                for file in files {
+                    if let Err(error) = http.delete_media(file.media).await {
+                        tracing::info!(media = %file.media, %error, "a file is left to expire");
+                    }
+                }
+            });
+        }
     }
 
     /// Waits before another try, or gives up with what went wrong.

@@ -79,10 +79,12 @@ impl Client {
         Ok(events)
     }
 
-    /// Takes an own message back.
+    /// Takes an own message back. Its files are deleted from the server in the background; if that fails, they expire.
     pub fn delete(&self, to: AccountId, id: ClientMsgId) -> Result<Vec<Event>, SdkError> {
+        let message = self.inner.core().message(MessageId { author: self.account(), id })?;
         let events = self.inner.core().delete(to, id)?;
         self.inner.queued.notify_one();
+        self.forget_files(message.map(|message| message.attachments).unwrap_or_default());
         Ok(events)
     }
 
