@@ -21,6 +21,7 @@ mod http;
 mod last_release;
 mod mailbox;
 mod meddler;
+mod media;
 mod nats;
 mod old_copies;
 mod people;
