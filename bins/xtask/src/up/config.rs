@@ -21,6 +21,7 @@ fn text(data: &Path, options: &Options, chain: &Chain) -> Result<String> {
     let signing = quoted("", &data.join("keys/tokens.pem"))?;
     let verifying = quoted("", &data.join("keys/tokens.pub.pem"))?;
     let images = quoted("", &data.join("images"))?;
+    let media = quoted("", &data.join("media"))?;
     let (signed_chains, chain) = (signed_chains(chain), chain_text(chain)?);
     Ok(format!(
         r#"# Written by `cargo xtask up` at every start.
@@ -59,6 +60,9 @@ accounts_per_prefix_per_day = 10000
 
 [assets]
 image_cache_folder = {images}
+
+[media]
+folder = {media}
 
 [log]
 format = "text"
@@ -116,6 +120,7 @@ mod tests {
             r#"signing_key_file = "/d/keys/tokens.pem""#,
             r#"verifying_key_file = "/d/keys/tokens.pub.pem""#,
             r#"image_cache_folder = "/d/images""#,
+            r#"folder = "/d/media""#,
         ] {
             assert!(text.lines().any(|written| written == line), "{line}: {text}");
         }

@@ -67,8 +67,8 @@ async fn an_upload_goes_on_where_it_was_cut_and_one_at_a_time_writes() {
     let media = http.begin_upload(1_000).await.unwrap();
 
     let first = appending(&stack, &ann, media, 1_000, &file[..400]).await.unwrap();
-    // somebody writes: nobody else may
-    let busy = async || Ok(code(http.append_to_upload(media, 0, &file).await) == Some(ErrorCode::UploadBusy));
+    // somebody writes: nobody else may. Before that, this would be the wrong place
+    let busy = async || Ok(code(http.append_to_upload(media, 7, &file[7..]).await) == Some(ErrorCode::UploadBusy));
     eventually(PATIENCE, busy).await.unwrap();
     drop(first);
     // what had arrived counts, and whoever goes on at another place is told
@@ -120,7 +120,7 @@ async fn an_upload_goes_on_where_it_was_cut_and_one_at_a_time_writes() {
 #[tokio::test]
 async fn what_may_be_stored_is_reserved_and_comes_back_and_time_ends_it() {
     let settings = [("file_bytes_max", 3_000), ("bytes_per_account_max", 4_000), ("uploads_open_max", 2)];
-    let settings = settings.into_iter().chain([("address_ttl_s", 1), ("upload_expire_s", 1), ("dm_expire_s", 2)]);
+    let settings = settings.into_iter().chain([("address_ttl_s", 1), ("upload_expire_s", 2), ("dm_expire_s", 1)]);
     let builder = Stack::builder().unlimited();
     let builder =
         settings.fold(builder, |builder, (name, value)| builder.set(&format!("media.{name}"), i64::from(value)));
