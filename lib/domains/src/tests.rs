@@ -71,7 +71,7 @@ fn the_sample_names_no_field_that_does_not_exist_and_none_is_missing() {
 
 #[test]
 fn unknown_fields_are_refused_wherever_they_stand() {
-    for section in ["mailbox", "gateway", "limits", "sign_up", "assets", "tokens", "nats", "communities"] {
+    for section in ["mailbox", "gateway", "limits", "sign_up", "assets", "media", "tokens", "nats"] {
         let error = parsed(&format!("[{section}]\nno_such_field = 1\n")).unwrap_err();
         assert!(error.contains("no_such_field") && error.contains(section), "{error}");
     }
@@ -95,6 +95,12 @@ fn senseless_values_are_refused_with_the_name_of_the_field() {
         ("[assets]\narweave_gateway = \"ftp://ar.example.org\"", "assets.arweave_gateway"),
         ("[assets]\nmetadata_bytes_max = 10", "assets.metadata_bytes_max"),
         ("[assets]\nimage_cache_bytes_max = 1000", "assets.image_bytes_max"),
+        ("[media]\nfolder = \"\"", "media.folder"),
+        ("[media]\nfile_bytes_max = 10", "media.file_bytes_max"),
+        ("[media]\nbytes_per_account_max = 2048", "media.file_bytes_max"),
+        ("[media]\naddress_ttl_s = 0", "media.address_ttl_s"),
+        ("[media]\ns3_endpoint = \"s3.example.org\"", "media.s3_endpoint"),
+        ("[media]\ns3_endpoint = \"https://s3.example.org\"", "media.s3_bucket"),
         ("[gateway]\nsockets_max = 50_000", "gateway.sockets_max"),
         ("[tokens]\naccess_ttl_s = 0", "tokens.refresh_ttl_s"),
         ("[limits]\nrequest_messages = \"many\"", "limits.request_messages"),

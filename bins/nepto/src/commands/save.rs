@@ -49,11 +49,11 @@ pub async fn run(app: &App, args: SaveArgs) -> Result<(), Failure> {
         let bar = progress::bar(app, &file.name);
         let saved = client.download(file, &args.to, |done, of| progress::show(&bar, done, of)).await;
         bar.finish_and_clear();
-        let path = saved?;
+        // the name is safe, and the folder is the user's
+        let path = saved?.display().to_string();
         match app.json() {
             true => app.say_json(&json!({ "path": path, "name": file.name, "bytes": file.bytes }))?,
-            // the name is safe, and the folder is the user's
-            false => app.say(path.display().to_string())?,
+            false => app.say(path)?,
         }
     }
     Ok(())

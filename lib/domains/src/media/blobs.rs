@@ -309,9 +309,9 @@ mod tests {
         assert_eq!(all(blobs.file(&digest, 0..12).await.unwrap()).await, b"hello, world");
         assert_eq!(all(blobs.file(&digest, 3..9).await.unwrap()).await, b"lo, wo");
         assert_eq!(blobs.staged_before(i64::MAX, 10).await.unwrap(), [upload]);
-        assert_eq!(blobs.staged_before(0, 10).await.unwrap(), []);
+        assert!(blobs.staged_before(0, 10).await.unwrap().is_empty());
         blobs.delete_staged(upload).await.unwrap();
-        assert_eq!(blobs.staged_before(i64::MAX, 10).await.unwrap(), []);
+        assert!(blobs.staged_before(i64::MAX, 10).await.unwrap().is_empty());
         for _ in 0..2 {
             blobs.delete_blob(&digest).await.unwrap();
         }

@@ -24,6 +24,8 @@ mod ops;
 mod range;
 mod routes;
 mod store;
+#[cfg(test)]
+mod tests;
 mod tus;
 mod uploads;
 

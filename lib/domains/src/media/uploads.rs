@@ -210,7 +210,7 @@ impl Media {
         let (claim, now_ms) = (incoming.claim.clone(), self.now_ms());
         let upload = self.change(incoming.media, None, |upload| upload.append(&claim, pieces, now_ms)).await?;
         incoming.heard_at = Instant::now();
-        let bytes = pieces.iter().map(|piece| piece.bytes).sum();
+        let bytes: u64 = pieces.iter().map(|piece| piece.bytes).sum();
         metrics::counter!("nepto_media_received_bytes_total").increment(bytes);
         Ok(upload)
     }
