@@ -28,6 +28,7 @@ use tokio_util::io::ReaderStream;
 
 use super::config::Media;
 use super::model::Piece;
+use super::ops::not_found;
 
 /// Bytes of a file that wait for a client's connection.
 const CHUNK_BYTES: usize = 64 * 1024;
@@ -149,7 +150,14 @@ impl Blobs {
         digest: &str,
         range: Range<u64>,
     ) -> Result<BoxStream<'static, Result<Bytes, Error>>, Failure> {
-        self.read(&blob(digest), Some(range)).await.map_err(failure)
+        self.read(&blob(digest), Some(range)).await.map_err(|error| match error {
+            // after a restore of the database alone
+            Error::NotFound { .. } => {
+                tracing::error!(digest, "the bytes of a file are not there");
+                not_found()
+            }
+            error => failure(error),
+        })
     }
 
     async fn read(

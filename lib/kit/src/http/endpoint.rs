@@ -160,7 +160,7 @@ impl<S: Clone + Send + Sync + 'static> Routes<S> {
     /// With a header in every answer, refusals too, that does not have it yet.
     #[must_use]
     pub fn with_header(mut self, name: HeaderName, value: HeaderValue) -> Self {
-        self.router = self.router.layer(SetResponseHeaderLayer::if_not_present(name, value));
+        self.router = self.router.route_layer(SetResponseHeaderLayer::if_not_present(name, value));
         self
     }
 
