@@ -99,10 +99,13 @@ pub async fn run(app: &App, args: SendArgs) -> Result<(), Failure> {
     }
     connection.farewell(&client, &mut told).await;
     if app.json() {
-        return app.say_json(&json!({
+        let mut said = json!({
             "id": message.id.id, "number": message.order, "to": to, "status": "stored", "warnings": warnings,
-            "attachments": json::attachments(&message.attachments),
-        }));
+        });
+        if !message.attachments.is_empty() {
+            said["attachments"] = json::attachments(&message.attachments).into();
+        }
+        return app.say_json(&said);
     }
     app.say(message.id.id.uuid().to_string())
 }
