@@ -97,9 +97,9 @@ impl Blobs {
     }
 
     /// Stores a piece of an upload. It is on the disk when this returns.
-    pub async fn put_piece(&self, upload: MediaId, name: &str, bytes: Vec<Bytes>) -> Result<(), Failure> {
-        let payload = PutPayload::from_iter(bytes);
-        self.check_room(payload.content_length() as u64)?;
+    pub async fn put_piece(&self, upload: MediaId, name: &str, bytes: Bytes) -> Result<(), Failure> {
+        self.check_room(bytes.len() as u64)?;
+        let payload = PutPayload::from(bytes);
         let put = self.store.put_opts(&piece_of(upload, name), payload, PutOptions::default()).await;
         put.map(drop).map_err(failure)
     }
@@ -305,7 +305,7 @@ mod tests {
         let (blobs, upload) = (blobs(folder.path(), 0), MediaId::new(Uuid::from_u128(7)));
         let mut pieces = Vec::new();
         for (name, text) in [("0-a", "hello, "), ("7-b", "world")] {
-            blobs.put_piece(upload, name, vec![Bytes::from_static(text.as_bytes())]).await.unwrap();
+            blobs.put_piece(upload, name, Bytes::from_static(text.as_bytes())).await.unwrap();
             pieces.push(Piece { name: name.to_owned(), bytes: text.len() as u64 });
         }
         let digest = blobs.digest(upload, &pieces).await.unwrap();
@@ -330,7 +330,7 @@ mod tests {
     async fn a_disk_that_must_stay_free_takes_nothing() {
         let folder = tempfile::tempdir().unwrap();
         let blobs = blobs(folder.path(), u64::MAX / 2);
-        let refused = blobs.put_piece(MediaId::new(Uuid::nil()), "0-a", vec![Bytes::from_static(b"x")]).await;
+        let refused = blobs.put_piece(MediaId::new(Uuid::nil()), "0-a", Bytes::from_static(b"x")).await;
         assert_eq!(refused.unwrap_err().code, ErrorCode::MediaFull);
         let error = Error::Generic { store: "file", source: Box::new(io::Error::from(ErrorKind::StorageFull)) };
         assert_eq!(failure(error).code, ErrorCode::MediaFull, "also where somebody else was faster");

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use axum::body::Body;
-use bytes::Bytes;
+use bytes::BytesMut;
 use futures_util::StreamExt;
 use nepto_kit::Failure;
 use nepto_kit::db::DbError;
@@ -51,9 +51,8 @@ struct Incoming {
     /// Of all bytes of the request, if they have one.
     checksum: Option<Checksum>,
     digest: Sha256,
-    /// Bytes that are in no piece yet.
-    held: Vec<Bytes>,
-    held_bytes: usize,
+    /// Bytes that are in no piece yet, copied together: what crumbs come in would cost more than they do.
+    held: BytesMut,
     /// Pieces that count once the checksum is right.
     unproven: Vec<Piece>,
     heard_at: Instant,
@@ -131,8 +130,7 @@ impl Media {
             length: upload.length,
             checksum,
             digest: Sha256::new(),
-            held: Vec::new(),
-            held_bytes: 0,
+            held: BytesMut::new(),
             unproven: Vec::new(),
             heard_at: Instant::now(),
         };
@@ -172,12 +170,11 @@ impl Media {
                 return Err(Failure::new(Refusal::TooLong.code(), Refusal::TooLong.detail()));
             }
             incoming.at += bytes.len() as u64;
-            incoming.held_bytes += bytes.len();
             if incoming.checksum.is_some() {
                 incoming.digest.update(&bytes);
             }
-            incoming.held.push(bytes);
-            if incoming.held_bytes >= PIECE_BYTES {
+            incoming.held.extend_from_slice(&bytes);
+            if incoming.held.len() >= PIECE_BYTES {
                 self.store_held(incoming).await?;
             } else if incoming.heard_at.elapsed() >= HEARD_EVERY {
                 self.count(incoming, &[]).await?;
@@ -188,11 +185,11 @@ impl Media {
 
     /// Stores what is held as a piece. Without a checksum it counts at once.
     async fn store_held(&self, incoming: &mut Incoming) -> Result<(), Failure> {
-        let bytes = std::mem::take(&mut incoming.held_bytes) as u64;
-        let held = std::mem::take(&mut incoming.held);
-        if bytes == 0 {
+        let held = std::mem::take(&mut incoming.held).freeze();
+        if held.is_empty() {
             return Ok(());
         }
+        let bytes = held.len() as u64;
         let name = format!("{:015}-{}", incoming.at - bytes, self.ctx.random.alphanumeric(CLAIM_LETTERS));
         self.blobs.put_piece(incoming.media, &name, held).await?;
         let piece = Piece { name, bytes };
@@ -235,8 +232,15 @@ impl Media {
         Err(Failure::new(ErrorCode::UploadChecksum, ""))
     }
 
-    /// Makes a complete upload a file. To do it twice, or by two at once, is to do it once.
+    /// Makes a complete upload a file. To do it twice, or by two at once, is to do it once: the slower one finds no pieces any more.
     async fn finish(&self, media: MediaId, upload: &Upload) -> Result<Progress, Failure> {
+        match self.put_together(media, upload).await {
+            Ok(progress) => Ok(progress),
+            Err(failure) => self.finished(upload.account, media).await.map_err(|_| failure),
+        }
+    }
+
+    async fn put_together(&self, media: MediaId, upload: &Upload) -> Result<Progress, Failure> {
         let digest = self.blobs.digest(media, &upload.pieces).await?;
         let file = NewFile {
             account: upload.account,
@@ -264,12 +268,13 @@ impl Media {
     async fn name(&self, media: MediaId, file: &NewFile<'_>) -> Result<bool, Failure> {
         for _ in 0..TRIES_MAX {
             match self.store.name(media, file).await {
-                Err(DbError::Stale) if self.store.upload(media).await?.is_some() => {
-                    tokio::time::sleep(TRY_AGAIN_AFTER).await;
-                }
-                Err(DbError::Stale) => return Err(not_found()),
+                Err(DbError::Stale) => {}
                 named => return Ok(named?),
             }
+            if self.store.upload(media).await?.is_none() {
+                return Err(not_found());
+            }
+            tokio::time::sleep(TRY_AGAIN_AFTER).await;
         }
         Err(Failure::unavailable("the store of files", anyhow::anyhow!("its bytes are being deleted for too long")))
     }
