@@ -458,6 +458,8 @@ mod tests {
             ("[fetch]\ntimeout_ms = 0", "fetch.timeout_ms"),
             ("[http]\nhead_timeout_ms = 0", "http.head_timeout_ms"),
             ("[http]\nrequests_per_prefix_max = 1", "http.requests_per_prefix_max"),
+            ("[http]\nstreams_per_prefix_max = 1", "http.streams_per_prefix_max"),
+            ("[http]\nstream_idle_ms = 0", "http.stream_idle_ms"),
             ("[fetch]\nconcurrency_per_host_max = 0", "fetch.concurrency_max"),
             ("[fetch]\naddresses = [\"localhost\"]", "fetch"),
             ("[traces]\nendpoint = \"127.0.0.1:4317\"", "traces.endpoint"),

@@ -53,7 +53,7 @@ impl Media {
         limit.take(&self.ctx.redis, &self.ctx.clock, &subject, 1).await?;
         let file = self.readable(media).await?;
         self.take_bytes("media_account_kib", config.address_bytes_per_account_per_day, &subject, file.length).await?;
-        let expires_at_ms = (self.now_ms().unsigned_abs()).saturating_add(config.address_ttl_s * 1_000);
+        let expires_at_ms = self.now_ms().unsigned_abs().saturating_add(config.address_ttl_s * 1_000);
         let signature = URL_SAFE_NO_PAD.encode(self.key().await?.sign(media, expires_at_ms));
         let path = GetContent::path(&MediaPath { media }).map_err(Failure::internal)?;
         let address = format!("{path}?expires={expires_at_ms}&signature={signature}");
