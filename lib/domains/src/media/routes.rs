@@ -28,6 +28,8 @@ const POLICY: &str = "default-src 'none'; sandbox; frame-ancestors 'none'";
 pub fn routes(media: Media) -> Routes {
     let uploads = Routes::new().on_bytes(describe).on_bytes(create).on_bytes(progress).on_stream(append).on(end);
     let uploads = uploads.with_header(tus::RESUMABLE, HeaderValue::from_static(tus::VERSION));
+    // whoever speaks another version has to learn which there are
+    let uploads = uploads.with_header(tus::VERSIONS, HeaderValue::from_static(tus::VERSION));
     let files = Routes::new().on(address).on(delete).on_bytes(content);
     uploads.with_state(media.clone()).merge(files.with_state(media))
 }
@@ -35,7 +37,6 @@ pub fn routes(media: Media) -> Routes {
 async fn describe(media: Media, _: Asked<DescribeUploads>) -> Result<Response, Failure> {
     let mut response = StatusCode::NO_CONTENT.into_response();
     let headers = response.headers_mut();
-    headers.insert(tus::VERSIONS, HeaderValue::from_static(tus::VERSION));
     headers.insert(tus::EXTENSION, HeaderValue::from_static(tus::EXTENSIONS));
     headers.insert(tus::CHECKSUM_ALGORITHM, HeaderValue::from_static(tus::ALGORITHM));
     headers.insert(tus::MAX_SIZE, media.config.file_bytes_max.into());

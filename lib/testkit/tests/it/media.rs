@@ -109,7 +109,11 @@ async fn an_upload_goes_on_where_it_was_cut_and_one_at_a_time_writes() {
     assert_eq!(code(ben.client.http().delete_media(media).await), Some(ErrorCode::NotFound), "it is not his");
     http.delete_media(media).await.unwrap();
     assert_eq!(get(&stack, &address.address, None).await.status(), StatusCode::NOT_FOUND);
-    let answer = reqwest::Client::new().request(reqwest::Method::OPTIONS, format!("{}/v1/media/uploads", stack.url()));
+    let uploads = format!("{}/v1/media/uploads", stack.url());
+    let other_version = reqwest::Client::new().post(&uploads).bearer_auth(http.access_token().await.unwrap());
+    let refused = other_version.header("tus-resumable", "0.2.2").header("upload-length", 5).send().await.unwrap();
+    assert_eq!((refused.status().as_u16(), header(&refused, "tus-version")), (412, "1.0.0".into()));
+    let answer = reqwest::Client::new().request(reqwest::Method::OPTIONS, &uploads);
     let answer = answer.send().await.unwrap();
     assert_eq!(
         (answer.status().as_u16(), header(&answer, "tus-extension")),
