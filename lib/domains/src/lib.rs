@@ -35,6 +35,7 @@ pub fn all() -> Vec<Domain> {
         accounts::domain(),
         keys::domain(),
         messaging::domain(),
+        communities::domain(),
         collector::domain(),
         assets::domain(),
         media::domain(),

@@ -71,7 +71,7 @@ fn the_sample_names_no_field_that_does_not_exist_and_none_is_missing() {
 
 #[test]
 fn unknown_fields_are_refused_wherever_they_stand() {
-    for section in ["mailbox", "gateway", "limits", "sign_up", "assets", "media", "tokens", "nats"] {
+    for section in ["mailbox", "gateway", "limits", "sign_up", "assets", "media", "tokens", "nats", "communities"] {
         let error = parsed(&format!("[{section}]\nno_such_field = 1\n")).unwrap_err();
         assert!(error.contains("no_such_field") && error.contains(section), "{error}");
     }

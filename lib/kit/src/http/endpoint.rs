@@ -18,7 +18,6 @@ use nepto_proto::api::endpoint::{Anybody, Asker, Endpoint, Media, Method, PathPa
 use nepto_proto::limits::HTTP_BODY_BYTES_MAX;
 use serde::de::DeserializeOwned;
 use tower_http::set_header::SetResponseHeaderLayer;
-use utoipa::openapi::OpenApi;
 
 use super::description::Description;
 use super::{Caller, ClientAddress, JsonBody, Query};

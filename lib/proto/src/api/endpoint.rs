@@ -7,7 +7,7 @@ use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 
 use crate::ids::InvalidId;
-use crate::{AccountId, DeviceId, ErrorCode, MediaId};
+use crate::{AccountId, ChannelId, CommunityId, DeviceId, ErrorCode, MediaId, MessageId, RoleId};
 
 #[cfg(feature = "openapi")]
 pub use utoipa::{IntoParams as DescribedParameters, ToSchema as Described};
@@ -213,13 +213,7 @@ macro_rules! uuids_in_paths {
         }
     )+};
 }
-uuids_in_paths!(AccountId CommunityId ChannelId RoleId MessageId);
-
-impl PathPart for MediaId {
-    fn read(text: &str) -> Result<Self, String> {
-        text.parse().map_err(|error: InvalidId| error.to_string())
-    }
-}
+uuids_in_paths!(AccountId CommunityId ChannelId RoleId MessageId MediaId);
 
 /// What stands behind a path.
 pub trait QueryParameters: Serialize + DeserializeOwned + DescribedParameters + Send + Sync + 'static {}

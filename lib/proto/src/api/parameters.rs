@@ -45,6 +45,28 @@ texts! {
     AccountId = "^([0-9a-fA-F]{32}|[0-9a-fA-F]{8}(-[0-9a-fA-F]{4}){3}-[0-9a-fA-F]{12})$",
         "0190a0a0-0000-7000-8000-000000000001";
     /// A UUID, with or without hyphens.
+    CommunityId = "^([0-9a-fA-F]{32}|[0-9a-fA-F]{8}(-[0-9a-fA-F]{4}){3}-[0-9a-fA-F]{12})$",
+        "0190a0a0-0000-7000-8000-000000000002";
+    /// A UUID, with or without hyphens.
+    ChannelId = "^([0-9a-fA-F]{32}|[0-9a-fA-F]{8}(-[0-9a-fA-F]{4}){3}-[0-9a-fA-F]{12})$",
+        "0190a0a0-0000-7000-8000-000000000003";
+    /// A UUID, with or without hyphens.
+    RoleId = "^([0-9a-fA-F]{32}|[0-9a-fA-F]{8}(-[0-9a-fA-F]{4}){3}-[0-9a-fA-F]{12})$",
+        "0190a0a0-0000-7000-8000-000000000004";
+    /// A UUID, with or without hyphens.
+    MessageId = "^([0-9a-fA-F]{32}|[0-9a-fA-F]{8}(-[0-9a-fA-F]{4}){3}-[0-9a-fA-F]{12})$",
+        "019b0a0a-0000-8000-8000-000000000006";
+    /// A place in the audit log: the `next` of the page before.
+    AuditMark = "^[0-9a-fA-F]{8}(-[0-9a-fA-F]{4}){3}-[0-9a-fA-F]{12}$", "0190a0a0-0000-7000-8000-000000000005";
+    /// What stands in an invite link.
+    InviteCode = "^[a-z0-9]{16}$", "abcdefghjkmnpqrs";
+    /// What a name begins with.
+    NamePrefix = "^[0-9A-Za-z ]{1,64}$", "gard";
+    /// A place in the list of public communities: the `next` of the page before.
+    DiscoverMark = "^[0-9a-f]{32}:[0-9a-z ]{1,64}$", "0190a0a0000070008000000000000002:gardeners";
+    /// Why something is done.
+    Reason = "^[^\\x00-\\x1f]{0,512}$", "spam";
+    /// A UUID, with or without hyphens.
     MediaId = "^([0-9a-fA-F]{32}|[0-9a-fA-F]{8}(-[0-9a-fA-F]{4}){3}-[0-9a-fA-F]{12})$",
         "0190a0a0-0000-7000-8000-000000000002";
     /// Made by the server, of 32 bytes.

@@ -124,7 +124,7 @@ async fn an_upload_goes_on_where_it_was_cut_and_one_at_a_time_writes() {
 #[tokio::test]
 async fn what_may_be_stored_is_reserved_and_comes_back_and_time_ends_it() {
     let settings = [("file_bytes_max", 3_000), ("bytes_per_account_max", 4_000), ("uploads_open_max", 2)];
-    let settings = settings.into_iter().chain([("address_ttl_s", 1), ("upload_expire_s", 2), ("dm_expire_s", 1)]);
+    let settings = settings.into_iter().chain([("upload_expire_s", 2), ("dm_expire_s", 1)]);
     let builder = Stack::builder().unlimited();
     let builder =
         settings.fold(builder, |builder, (name, value)| builder.set(&format!("media.{name}"), i64::from(value)));
@@ -176,7 +176,7 @@ async fn a_full_disk_refuses_files_and_nothing_else() {
 
 #[tokio::test]
 async fn two_people_exchange_files() {
-    let stack = Stack::builder().unlimited().all().await.unwrap();
+    let stack = Stack::builder().unlimited().set("media.address_ttl_s", 1).all().await.unwrap();
     let (ann, mut ben) = friends(&stack).await.unwrap();
     let here = folder("nepto-files-").unwrap();
     let (path, content) = (here.path().join("holiday.jpg"), bytes(3_000_000));
@@ -193,6 +193,10 @@ async fn two_people_exchange_files() {
         assert_eq!(saved, here.path().join(name));
         assert_eq!(std::fs::read(&saved).unwrap(), content);
     }
+    // an address is good for its time
+    let address = ben.client.http().media_address(heard.attachments[0].media).await.unwrap().address;
+    let over = async || Ok(get(&stack, &address, Some("bytes=0-0")).await.status() == StatusCode::FORBIDDEN);
+    eventually(PATIENCE, over).await.unwrap();
     let mut other = heard.attachments[0].clone();
     other.digest = [0; 32];
     let refused = ben.client.download(&other, here.path(), |_, _| {}).await;

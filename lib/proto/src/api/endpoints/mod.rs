@@ -16,7 +16,20 @@ use super::endpoint::Declaration;
 
 /// All of them, in the order of the description's groups.
 pub fn all() -> Vec<Declaration> {
-    [meta::all(), auth::all(), accounts::all(), keys::all(), assets::all(), media::all(), hooks::all()].concat()
+    [
+        meta::all(),
+        auth::all(),
+        accounts::all(),
+        keys::all(),
+        communities::all(),
+        community_channels::all(),
+        community_members::all(),
+        channels::all(),
+        assets::all(),
+        media::all(),
+        hooks::all(),
+    ]
+    .concat()
 }
 
 /// What the groups are about.
@@ -34,6 +47,7 @@ pub const TAGS: &[(&str, &str)] = &[
         "What wallets hold on the chains that are watched, how it came there, and what is said about tokens. Amounts are base \
          units, decimal, in strings.",
     ),
+    ("channels", "Messages of channels, their history, and what an account has read of them."),
     (
         "media",
         "Files: encrypted attachments of direct messages. They are uploaded by tus 1.0.0 (https://tus.io/protocols/resumable-upload), \
