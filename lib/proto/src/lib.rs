@@ -10,6 +10,7 @@ pub mod content;
 pub mod error_code;
 pub mod event;
 pub mod frame;
+pub mod gate;
 pub mod ids;
 mod kinds;
 pub mod limits;

@@ -1,5 +1,6 @@
-//! `docs/PROTOCOL.md` and `docs/vectors.json` say what the code does. Set `NEPTO_UPDATE_DOCS=1` to write what has changed.
+//! `docs/PROTOCOL.md`, `docs/vectors.json` and what is said about gates beside them are what the code does. Set `NEPTO_UPDATE_DOCS=1` to write what has changed.
 
+mod gates;
 mod page;
 mod vectors;
 
