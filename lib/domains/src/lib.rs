@@ -20,6 +20,7 @@ mod testing;
 #[cfg(test)]
 mod tests;
 mod text;
+pub mod tokengate;
 
 pub use forget::forget_chain;
 use nepto_kit::Config;
