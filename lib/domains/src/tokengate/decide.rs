@@ -36,7 +36,7 @@ pub struct Evaluated {
 pub struct Policy {
     /// Confirmations that granting needs.
     pub confirmations: u64,
-    /// How long ago a fact of a chain may have been so.
+    /// How old the block of a chain may be.
     pub age_ms_max: i64,
 }
 

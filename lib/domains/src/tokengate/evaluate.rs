@@ -12,7 +12,7 @@ use nepto_proto::gate::clause::{Erc20Sum, Trait};
 use nepto_proto::gate::values::{Days, TokenIds};
 use nepto_proto::gate::{Clause, Decimals, Gate, Place, Reading, Rule, Truth, UnknownReason, Why};
 
-use super::facts::{Answer, Asked, Depth, DescribedToken, Fact, Facts, asked_by};
+use super::facts::{Answer, Asked, Depth, DescribedToken, Facts, asked_by};
 use super::total::Total;
 
 /// Milliseconds of a day.
@@ -23,9 +23,9 @@ const DAY_MS: i64 = 86_400_000;
 pub struct Terms {
     /// Now: milliseconds since 1970.
     pub now_ms: i64,
-    /// How settled a fact of a chain must be.
+    /// How settled the block of a chain must be.
     pub depth: Depth,
-    /// How long ago a fact of a chain may have been so.
+    /// How old the block of a chain may be.
     pub age_ms_max: i64,
 }
 
@@ -118,22 +118,26 @@ impl Evaluation<'_> {
             at: None,
             age_s: None,
         };
-        let known = match self.facts.get(&asked.question) {
+        let mut known = match self.facts.answers.get(&asked.question) {
             None => Err(UnknownReason::NotAsked),
-            Some(Fact::Unknown(reason)) => Err(*reason),
-            Some(Fact::Known { answer, at: None }) => Ok(answer),
-            Some(Fact::Known { answer, at: Some(at) }) => {
-                let age_ms = self.terms.now_ms.saturating_sub(at.time_ms).max(0);
-                reading.block = Some(at.block);
-                reading.at = Some(from_ms(at.time_ms));
-                reading.age_s = Some(age_ms.unsigned_abs() / 1_000);
-                match (at.depth >= self.terms.depth, age_ms <= self.terms.age_ms_max) {
-                    (false, _) => Err(UnknownReason::NotSettled),
-                    (true, false) => Err(UnknownReason::Stale),
-                    (true, true) => Ok(answer),
+            Some(answer) => answer.as_ref().map_err(|reason| *reason),
+        };
+        if let Some(chain) = asked.question.chain() {
+            match self.facts.blocks.get(&chain) {
+                None => known = known.and(Err(UnknownReason::NotAsked)),
+                Some(at) => {
+                    let age_ms = self.terms.now_ms.saturating_sub(at.time_ms).max(0);
+                    reading.block = Some(at.block);
+                    reading.at = Some(from_ms(at.time_ms));
+                    reading.age_s = Some(age_ms.unsigned_abs() / 1_000);
+                    if at.depth < self.terms.depth {
+                        known = known.and(Err(UnknownReason::NotSettled));
+                    } else if age_ms > self.terms.age_ms_max {
+                        known = known.and(Err(UnknownReason::Stale));
+                    }
                 }
             }
-        };
+        }
         reading.unknown = known.err();
         (known, reading)
     }

@@ -120,7 +120,7 @@ pub enum Depth {
     Final,
 }
 
-/// The block at the end of which something was so.
+/// The block of a chain at the end of which something was so.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct At {
     /// Its number.
@@ -131,22 +131,31 @@ pub struct At {
     pub depth: Depth,
 }
 
-/// What is known of a question, or why it is not known.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Fact {
-    /// It is known.
-    Known {
-        /// The answer.
-        answer: Answer,
-        /// Of a chain: at which block. What is no fact of a chain is so now, and for certain.
-        at: Option<At>,
-    },
-    /// It is not known.
-    Unknown(UnknownReason),
+/// What is known at one moment. Everything of a chain is told at the end of the same block: else somebody who moves a token from
+/// one wallet to another, or exchanges one for another, could be seen with both, or with neither.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Facts {
+    /// The block of each chain.
+    pub blocks: BTreeMap<Chain, At>,
+    /// The answers, or why there is none. What has no entry was not asked.
+    pub answers: BTreeMap<Question, Result<Answer, UnknownReason>>,
 }
 
-/// What is known of many questions. Who has no entry was not asked.
-pub type Facts = BTreeMap<Question, Fact>;
+impl Question {
+    /// The chain that it is about; none if it is about what this server knows by itself, now and for certain.
+    pub fn chain(&self) -> Option<Chain> {
+        match self {
+            Self::Amount { contract, .. }
+            | Self::Tokens { contract, .. }
+            | Self::AmountOf { contract, .. }
+            | Self::Described { contract, .. }
+            | Self::Staked { contract, .. }
+            | Self::Call { contract, .. } => Some(contract.chain),
+            Self::FirstUsed { chain, .. } => Some(*chain),
+            Self::AccountMade | Self::Listed { .. } | Self::HasRole { .. } => None,
+        }
+    }
+}
 
 /// A question that a clause asks, with what it is about.
 #[derive(Debug, Clone, PartialEq, Eq)]

@@ -3,7 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use alloy_primitives::{Address, B256, U256};
-use nepto_proto::gate::{Contract, Decimals, Gate, Rule, Truth, UnknownReason, Why};
+use nepto_proto::gate::{Chain, Contract, Decimals, Gate, Rule, Truth, UnknownReason, Why};
 use nepto_proto::ids::RoleId;
 use proptest::prelude::*;
 use proptest::sample::select;
@@ -11,7 +11,7 @@ use serde_json::{Value, json};
 use uuid::Uuid;
 
 use super::evaluate::{Terms, evaluate};
-use super::facts::{Answer, At, Depth, DescribedToken, Fact, Facts, Question, questions};
+use super::facts::{Answer, At, Depth, DescribedToken, Facts, Question, questions};
 
 /// Now: a day in 2026, milliseconds since 1970.
 const NOW_MS: i64 = 1_793_000_000_000;
@@ -32,26 +32,31 @@ fn gate(rule: &Value) -> Gate {
     gate.resolve(&decimals).unwrap()
 }
 
-fn known(answer: Answer) -> Fact {
-    let at = At { block: 100, time_ms: NOW_MS - 60_000, depth: Depth::Confirmations(2) };
-    Fact::Known { answer, at: Some(at) }
+/// An answer to a question, or why there is none.
+type Fact = (Question, Result<Answer, UnknownReason>);
+
+/// A block of a minute ago.
+const BLOCK: At = At { block: 100, time_ms: NOW_MS - 60_000, depth: Depth::Confirmations(2) };
+
+fn at_block(answers: impl IntoIterator<Item = Fact>, block: At) -> Facts {
+    Facts { blocks: [(Chain(1), block), (Chain(10), block)].into(), answers: answers.into_iter().collect() }
 }
 
-fn amount(wallet: u8, amount: u64) -> (Question, Fact) {
+fn amount(wallet: u8, amount: u64) -> Fact {
     amount_of(wallet, U256::from(amount))
 }
 
-fn amount_of(wallet: u8, amount: U256) -> (Question, Fact) {
-    let contract = Contract { chain: nepto_proto::gate::Chain(1), address: Address::repeat_byte(0x11) };
-    (Question::Amount { contract, wallet: Address::repeat_byte(wallet) }, known(Answer::Amount(amount)))
+fn amount_of(wallet: u8, amount: U256) -> Fact {
+    let contract = Contract { chain: Chain(1), address: Address::repeat_byte(0x11) };
+    (Question::Amount { contract, wallet: Address::repeat_byte(wallet) }, Ok(Answer::Amount(amount)))
 }
 
 fn erc20(at_least: &str) -> Value {
     json!({ "erc20": { "chain": "eip155:1", "contract": token(), "at_least": at_least } })
 }
 
-fn truth(rule: &Value, many: u8, facts: impl IntoIterator<Item = (Question, Fact)>) -> Why {
-    evaluate(&gate(rule), &wallets(many), &facts.into_iter().collect(), TERMS)
+fn truth(rule: &Value, many: u8, facts: impl IntoIterator<Item = Fact>) -> Why {
+    evaluate(&gate(rule), &wallets(many), &at_block(facts, BLOCK), TERMS)
 }
 
 #[test]
@@ -93,13 +98,17 @@ fn a_fact_must_be_settled_and_young_enough() {
         (-5_000, Depth::Final, None),
     ] {
         let at = At { block: 7, time_ms: NOW_MS - age_ms, depth };
-        let fact = Fact::Known { answer: Answer::Amount(U256::ZERO), at: Some(at) };
-        let why = truth(&erc20("1"), 1, [(question.clone(), fact)]);
+        let facts = at_block([(question.clone(), Ok(Answer::Amount(U256::ZERO)))], at);
+        let why = evaluate(&gate(&erc20("1")), &wallets(1), &facts, TERMS);
         let expected = if unknown.is_some() { Truth::Unknown } else { Truth::False };
         assert_eq!((why.truth, why.readings[0].unknown), (expected, unknown), "{age_ms} {depth:?}");
         // its age is shown even so
         assert_eq!(why.readings[0].block, Some(7));
     }
+    // of a chain whose block nobody says nothing is known
+    let facts = Facts { blocks: BTreeMap::new(), answers: [amount(1, 100)].into() };
+    let why = evaluate(&gate(&erc20("1")), &wallets(1), &facts, TERMS);
+    assert_eq!((why.truth, why.readings[0].unknown), (Truth::Unknown, Some(UnknownReason::NotAsked)));
 }
 
 #[test]
@@ -115,10 +124,10 @@ fn a_sum_that_overflows_is_enough() {
 fn tokens_of_different_decimals_are_added_up_exactly() {
     let tokens = json!([{ "chain": "eip155:1", "contract": token() }, { "chain": "eip155:10", "contract": token() }]);
     let rule = json!({ "erc20_sum": { "tokens": tokens, "at_least": "3" } });
-    let other = Contract { chain: nepto_proto::gate::Chain(10), address: Address::repeat_byte(0x11) };
+    let other = Contract { chain: Chain(10), address: Address::repeat_byte(0x11) };
     let of_other = |units: u64| {
         let question = Question::Amount { contract: other, wallet: Address::repeat_byte(1) };
-        (question, known(Answer::Amount(U256::from(units))))
+        (question, Ok(Answer::Amount(U256::from(units))))
     };
     // 1.5 of two decimals, and of four decimals one unit less than 1.5, or 1.5
     let why = truth(&rule, 1, [amount(1, 150), of_other(14_999)]);
@@ -135,7 +144,7 @@ fn ids_and_ranges_count_each_token_once() {
     let question = questions(&gate(&rule), &wallets(1)).into_iter().next().unwrap();
     let holds = |ids: &[u64]| {
         let tokens = ids.iter().map(|id| U256::from(*id)).collect();
-        truth(&rule, 1, [(question.clone(), known(Answer::Tokens(tokens)))])
+        truth(&rule, 1, [(question.clone(), Ok(Answer::Tokens(tokens)))])
     };
     assert_eq!(holds(&[5, 7, 100]).truth, Truth::True);
     let why = holds(&[1, 4, 7, 9, 10, 101]);
@@ -153,7 +162,7 @@ fn a_token_that_nobody_described_may_have_the_trait() {
         traits: values.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned())).collect(),
         are_all,
     };
-    let holds = |tokens: Vec<DescribedToken>| truth(&rule, 1, [(question.clone(), known(Answer::Described(tokens)))]);
+    let holds = |tokens: Vec<DescribedToken>| truth(&rule, 1, [(question.clone(), Ok(Answer::Described(tokens)))]);
     let gold = || described(&[("Eyes", "Blue"), ("Fur", "Gold")], false);
     let (brown, nobody) = (|| described(&[("Fur", "Brown"), ("Eyes", "Gold")], true), || described(&[], false));
     assert_eq!(holds(vec![gold(), gold(), nobody()]).truth, Truth::True);
@@ -169,7 +178,7 @@ fn ages_are_told_in_days() {
     let asked: Vec<Question> = questions(&gate(&rule), &wallets(2)).into_iter().collect();
     let day = 86_400_000;
     let facts = |first: Option<i64>, second: Option<i64>| {
-        [(asked[0].clone(), known(Answer::Since(first))), (asked[1].clone(), known(Answer::Since(second)))]
+        [(asked[0].clone(), Ok(Answer::Since(first))), (asked[1].clone(), Ok(Answer::Since(second)))]
     };
     let why = truth(&rule, 2, facts(None, Some(NOW_MS - 30 * day + 1)));
     assert_eq!((why.truth, why.missing.as_deref()), (Truth::False, Some("29 of 30 days")));
@@ -180,7 +189,7 @@ fn ages_are_told_in_days() {
 #[test]
 fn an_answer_of_another_kind_is_none() {
     let (question, _) = amount(1, 0);
-    let why = truth(&erc20("1"), 1, [(question, known(Answer::Is(true)))]);
+    let why = truth(&erc20("1"), 1, [(question, Ok(Answer::Is(true)))]);
     assert_eq!((why.truth, why.readings[0].unknown), (Truth::Unknown, Some(UnknownReason::Unreadable)));
     let rule = json!({ "view": {
         "chain": "eip155:1", "contract": token(), "function": "isMember(address)", "arguments": ["$wallet"],
@@ -193,7 +202,7 @@ fn an_answer_of_another_kind_is_none() {
         (Answer::Word(B256::with_last_byte(2)), Truth::Unknown),
         (Answer::Reverted, Truth::False),
     ] {
-        assert_eq!(truth(&rule, 1, [(question.clone(), known(answer.clone()))]).truth, expected, "{answer:?}");
+        assert_eq!(truth(&rule, 1, [(question.clone(), Ok(answer.clone()))]).truth, expected, "{answer:?}");
     }
 }
 
@@ -245,11 +254,14 @@ fn truths() -> impl Strategy<Value = Vec<Truth>> {
 }
 
 fn facts_of(truths: &[Truth]) -> Facts {
-    let fact = |truth: &Truth| match truth {
-        Truth::Unknown => Fact::Unknown(UnknownReason::NodeAway),
-        truth => Fact::Known { answer: Answer::Is(*truth == Truth::True), at: None },
+    let answer = |truth: &Truth| match truth {
+        Truth::Unknown => Err(UnknownReason::NodeAway),
+        truth => Ok(Answer::Is(*truth == Truth::True)),
     };
-    truths.iter().enumerate().map(|(number, truth)| (Question::HasRole { role: role(number) }, fact(truth))).collect()
+    let each = truths.iter().enumerate();
+    let answers = each.map(|(number, truth)| (Question::HasRole { role: role(number) }, answer(truth))).collect();
+    // no chain has a part in it
+    Facts { blocks: BTreeMap::new(), answers }
 }
 
 fn evaluated(rule: &Value, facts: &Facts) -> Truth {
@@ -341,23 +353,28 @@ fn whole_answer(question: &Question, seed: u8) -> Answer {
     }
 }
 
-/// The same question with less known of it.
-fn less(fact: &Fact, how: u8) -> Fact {
-    match (how, fact) {
-        (0, Fact::Known { answer: Answer::Described(tokens), at }) => {
+/// The same with less known of it.
+fn less(answer: &Result<Answer, UnknownReason>, how: u8) -> Result<Answer, UnknownReason> {
+    match (how, answer) {
+        (0, Ok(Answer::Described(tokens))) => {
             let tokens =
                 tokens.iter().map(|token| DescribedToken { traits: Vec::new(), are_all: false, ..token.clone() });
-            Fact::Known { answer: Answer::Described(tokens.collect()), at: *at }
+            Ok(Answer::Described(tokens.collect()))
         }
-        (1, Fact::Known { answer, at: Some(at) }) => {
-            Fact::Known { answer: answer.clone(), at: Some(At { depth: Depth::Confirmations(0), ..*at }) }
-        }
-        (2, Fact::Known { answer, at: Some(at) }) => {
-            Fact::Known { answer: answer.clone(), at: Some(At { time_ms: 0, ..*at }) }
-        }
-        (0..=3, _) => Fact::Unknown(UnknownReason::Contradiction),
-        (_, fact) => fact.clone(),
+        (0..=3, _) => Err(UnknownReason::Contradiction),
+        (_, answer) => answer.clone(),
     }
+}
+
+/// The same facts with less known of them, and with the block of a chain that may still change.
+fn less_of(facts: &Facts, how: &[u8]) -> Facts {
+    let each = facts.answers.iter().enumerate();
+    let answers = each.map(|(index, (question, answer))| (question.clone(), less(answer, how[index % how.len()])));
+    let mut blocks = facts.blocks.clone();
+    if how.len().is_multiple_of(5) {
+        blocks.insert(Chain(10), At { depth: Depth::Confirmations(0), ..BLOCK });
+    }
+    Facts { blocks, answers: answers.collect() }
 }
 
 proptest! {
@@ -408,17 +425,12 @@ proptest! {
     ) {
         let (gate, wallets) = (gate(&rule), wallets(2));
         let asked = questions(&gate, &wallets);
-        let all: Facts = asked
-            .iter()
-            .enumerate()
-            .map(|(index, question)| (question.clone(), known(whole_answer(question, seeds[index % seeds.len()]))))
-            .collect();
-        let without = |facts: &Facts, how: &[u8]| -> Facts {
-            let facts = facts.iter().enumerate();
-            facts.map(|(index, (question, fact))| (question.clone(), less(fact, how[index % how.len()]))).collect()
-        };
-        let some = without(&all, &first);
-        let few = without(&some, &second);
+        let answers = asked.iter().enumerate().map(|(index, question)| {
+            (question.clone(), Ok(whole_answer(question, seeds[index % seeds.len()])))
+        });
+        let all = at_block(answers, BLOCK);
+        let some = less_of(&all, &first);
+        let few = less_of(&some, &second);
         let [all, some, few] = [all, some, few].map(|facts| evaluate(&gate, &wallets, &facts, TERMS));
         prop_assert_ne!(all.truth, Truth::Unknown, "{:?}", all);
         prop_assert!(some.truth == all.truth || some.truth == Truth::Unknown, "{:?} {:?}", some, all);
@@ -433,8 +445,7 @@ proptest! {
         let mut most = 0;
         gate.each_clause(|_, _| most += 2 * usize::from(many).max(1));
         prop_assert!(asked.len() <= most, "{} of {}", asked.len(), most);
-        let facts: Facts =
-            asked.iter().map(|question| (question.clone(), Fact::Unknown(UnknownReason::NodeAway))).collect();
+        let facts = at_block(asked.iter().map(|question| (question.clone(), Err(UnknownReason::NodeAway))), BLOCK);
         let mut left = vec![evaluate(&gate, &wallets, &facts, TERMS)];
         let mut readings = 0;
         while let Some(why) = left.pop() {

@@ -1,6 +1,6 @@
 //! Gates: who may have a role, as an expression over what wallets hold. Pure, and the same for servers and clients: an expression
 //! is read ([`Gate::parse`]), made ready to be kept ([`Gate::resolve`]), printed as a sentence (its `Display`) and described
-//! ([`schema`]). What is true of somebody is evaluated elsewhere; the answer has its form here ([`Why`]).
+//! ([`schema()`]). What is true of somebody is evaluated elsewhere; the answer has its form here ([`Why`]).
 //!
 //! What must hold: an expression that could be read in two ways is refused, with a code, the place and what to do; whatever is
 //! read is bounded in bytes, depth, clauses and ids; two gates that differ have different sentences.
