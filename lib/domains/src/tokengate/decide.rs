@@ -8,7 +8,7 @@ use std::collections::BTreeSet;
 use alloy_primitives::Address;
 use nepto_proto::gate::{Gate, Truth, Why};
 
-use super::evaluate::{Terms, evaluate};
+use super::evaluate::{Terms, evaluate, truth};
 use super::facts::{Depth, Facts};
 
 /// What is to be done about somebody's role.
@@ -49,13 +49,42 @@ pub struct Known<'a> {
     pub settled: &'a Facts,
 }
 
+impl Policy {
+    /// What granting needs, at a time in milliseconds since 1970.
+    fn confirmed(self, now_ms: i64) -> Terms {
+        Terms { now_ms, depth: Depth::Confirmations(self.confirmations), age_ms_max: self.age_ms_max }
+    }
+
+    /// What taking away needs besides.
+    fn settled(self, now_ms: i64) -> Terms {
+        Terms { depth: Depth::Final, ..self.confirmed(now_ms) }
+    }
+
+    /// What is to be done about somebody who has the role or does not, without saying why: for many at once. The final block is
+    /// looked at only where it matters. `now_ms` is milliseconds since 1970.
+    pub fn decide(
+        self,
+        gate: &Gate,
+        wallets: &BTreeSet<Address>,
+        known: Known<'_>,
+        has: bool,
+        now_ms: i64,
+    ) -> Decision {
+        let confirmed = truth(gate, wallets, known.confirmed, self.confirmed(now_ms));
+        let settled = match (has, confirmed) {
+            (true, Truth::False) => truth(gate, wallets, known.settled, self.settled(now_ms)),
+            _ => Truth::Unknown,
+        };
+        decide(has, confirmed, settled)
+    }
+}
+
 impl Evaluated {
     /// Evaluates a gate of somebody who has these wallets. `now_ms` is milliseconds since 1970.
     pub fn new(gate: &Gate, wallets: &BTreeSet<Address>, known: Known<'_>, policy: Policy, now_ms: i64) -> Self {
-        let terms = |depth| Terms { now_ms, depth, age_ms_max: policy.age_ms_max };
         Self {
-            confirmed: evaluate(gate, wallets, known.confirmed, terms(Depth::Confirmations(policy.confirmations))),
-            settled: evaluate(gate, wallets, known.settled, terms(Depth::Final)),
+            confirmed: evaluate(gate, wallets, known.confirmed, policy.confirmed(now_ms)),
+            settled: evaluate(gate, wallets, known.settled, policy.settled(now_ms)),
         }
     }
 

@@ -1,7 +1,7 @@
 //! Whether somebody passes a gate, as far as is known, and why. Pure: facts in, a tree of reasons out.
 //!
 //! What must hold: what is unknown is unknown, and never nothing; more knowledge never turns a yes into a no or back; a clause
-//! looks at each of its questions once.
+//! looks at each of its questions once. Words are made only for whoever reads them.
 
 use std::collections::BTreeSet;
 
@@ -29,15 +29,22 @@ pub struct Terms {
     pub age_ms_max: i64,
 }
 
-/// Evaluates a gate of somebody who has these wallets.
+/// Evaluates a gate of somebody who has these wallets, and says why.
 pub fn evaluate(gate: &Gate, wallets: &BTreeSet<Address>, facts: &Facts, terms: Terms) -> Why {
-    Evaluation { wallets, facts, terms }.rule(&gate.rule, &Place::ROOT.name("rule"))
+    Evaluation { wallets, facts, terms, is_told: true }.rule(&gate.rule, &Place::ROOT.name("rule"))
+}
+
+/// The same without a word: for many at once.
+pub fn truth(gate: &Gate, wallets: &BTreeSet<Address>, facts: &Facts, terms: Terms) -> Truth {
+    Evaluation { wallets, facts, terms, is_told: false }.rule(&gate.rule, &Place::ROOT.name("rule")).truth
 }
 
 struct Evaluation<'a> {
     wallets: &'a BTreeSet<Address>,
     facts: &'a Facts,
     terms: Terms,
+    /// Whether somebody reads why.
+    is_told: bool,
 }
 
 /// What was found out about a clause.
@@ -45,17 +52,24 @@ struct Found {
     truth: Truth,
     readings: Vec<Reading>,
     /// What is missing, for people, unless it holds.
-    missing: String,
+    missing: Option<String>,
 }
 
 impl Evaluation<'_> {
     fn rule(&self, rule: &Rule, at: &Place<'_>) -> Why {
-        let (pointer, sentence) = (at.to_string(), rule.to_string());
-        if let Rule::Clause(clause) = rule {
+        let why = if let Rule::Clause(clause) = rule {
             let Found { truth, readings, missing } = self.clause(clause, at);
-            let missing = (truth != Truth::True).then_some(missing);
-            return Why { truth, pointer, sentence, readings, missing, parts: Vec::new() };
+            Why { truth, readings, missing, ..NOTHING }
+        } else {
+            self.joined(rule, at)
+        };
+        match self.is_told {
+            true => Why { pointer: at.to_string(), sentence: rule.to_string(), ..why },
+            false => why,
         }
+    }
+
+    fn joined(&self, rule: &Rule, at: &Place<'_>) -> Why {
         let mut parts = Vec::new();
         let each: Result<(), std::convert::Infallible> = rule.each_part(at, &mut |part, at| {
             parts.push(self.rule(part, at));
@@ -70,8 +84,13 @@ impl Evaluation<'_> {
             Rule::AllOf(_) | Rule::Clause(_) => (Truth::all(truths()), Some(parts.len())),
         };
         let held = truths().filter(|truth| *truth == Truth::True).count();
-        let missing = needed.filter(|_| truth != Truth::True).map(|needed| format!("{held} of {needed}"));
-        Why { truth, pointer, sentence, readings: Vec::new(), missing, parts }
+        let missing = needed.and_then(|needed| self.missing(truth, || format!("{held} of {needed}")));
+        Why { truth, missing, parts, ..NOTHING }
+    }
+
+    /// What is missing, for somebody who reads it.
+    fn missing(&self, truth: Truth, words: impl FnOnce() -> String) -> Option<String> {
+        (self.is_told && truth != Truth::True).then(words)
     }
 
     fn clause(&self, clause: &Clause, at: &Place<'_>) -> Found {
@@ -95,51 +114,44 @@ impl Evaluation<'_> {
             }
             Clause::AccountAge(age) => self.ages(&asked, age.days),
             Clause::WalletAge(age) => self.ages(&asked, age.days),
-            Clause::Allowlist(_) => self.any(&asked, "no wallet is on the list", |answer| match answer {
-                Answer::Is(is) => Some((*is, if *is { "on the list" } else { "not on the list" }.to_owned())),
-                _ => None,
-            }),
-            Clause::Role(_) => self.any(&asked, "the role is missing", |answer| match answer {
-                Answer::Is(is) => Some((*is, if *is { "has the role" } else { "does not have the role" }.to_owned())),
-                _ => None,
-            }),
+            Clause::Allowlist(_) => self.yes(&asked, ["on the list", "not on the list"], "no wallet is on the list"),
+            Clause::Role(_) => self.yes(&asked, ["has the role", "does not have the role"], "the role is missing"),
             Clause::View(view) => self.view(&asked, view),
         }
     }
 
-    /// What is known of a question, and how that is told. What is known and does not count is unknown.
-    fn look(&self, asked: &Asked) -> (Result<&Answer, UnknownReason>, Reading) {
-        let mut reading = Reading {
+    /// What is known of a question. What is known and does not count is unknown.
+    fn known(&self, asked: &Asked) -> Result<&Answer, UnknownReason> {
+        let answer = self.facts.answers.get(&asked.question).ok_or(UnknownReason::NotAsked)?;
+        let answer = answer.as_ref().map_err(|reason| *reason)?;
+        let Some(chain) = asked.question.chain() else { return Ok(answer) };
+        let at = self.facts.blocks.get(&chain).ok_or(UnknownReason::NotAsked)?;
+        if at.depth < self.terms.depth {
+            return Err(UnknownReason::NotSettled);
+        }
+        if self.age_ms(at.time_ms) > self.terms.age_ms_max {
+            return Err(UnknownReason::Stale);
+        }
+        Ok(answer)
+    }
+
+    /// How long ago something was so; nothing of what a clock that is ahead says.
+    fn age_ms(&self, time_ms: i64) -> i64 {
+        self.terms.now_ms.saturating_sub(time_ms).max(0)
+    }
+
+    /// How that is told: the value, or why there is none, with the block and its age even so.
+    fn reading(&self, asked: &Asked, value: Result<String, UnknownReason>) -> Reading {
+        let at = asked.question.chain().and_then(|chain| self.facts.blocks.get(&chain));
+        Reading {
             wallet: asked.wallet.map(|wallet| wallet.to_string()),
             contract: asked.token.map(|(contract, _)| contract.to_string()),
-            value: None,
-            unknown: None,
-            block: None,
-            at: None,
-            age_s: None,
-        };
-        let mut known = match self.facts.answers.get(&asked.question) {
-            None => Err(UnknownReason::NotAsked),
-            Some(answer) => answer.as_ref().map_err(|reason| *reason),
-        };
-        if let Some(chain) = asked.question.chain() {
-            match self.facts.blocks.get(&chain) {
-                None => known = known.and(Err(UnknownReason::NotAsked)),
-                Some(at) => {
-                    let age_ms = self.terms.now_ms.saturating_sub(at.time_ms).max(0);
-                    reading.block = Some(at.block);
-                    reading.at = Some(from_ms(at.time_ms));
-                    reading.age_s = Some(age_ms.unsigned_abs() / 1_000);
-                    if at.depth < self.terms.depth {
-                        known = known.and(Err(UnknownReason::NotSettled));
-                    } else if age_ms > self.terms.age_ms_max {
-                        known = known.and(Err(UnknownReason::Stale));
-                    }
-                }
-            }
+            unknown: value.as_ref().err().copied(),
+            value: value.ok(),
+            block: at.map(|at| at.block),
+            at: at.map(|at| from_ms(at.time_ms)),
+            age_s: at.map(|at| self.age_ms(at.time_ms).unsigned_abs() / 1_000),
         }
-        reading.unknown = known.err();
-        (known, reading)
     }
 
     /// Whether what all of them have together is enough. Amounts are in base units of so many decimals.
@@ -172,88 +184,114 @@ impl Evaluation<'_> {
         amount: impl Fn(&Answer) -> Option<Bounds>,
     ) -> Found {
         let (mut least, mut most) = (Total::ZERO, Some(Total::ZERO));
-        let mut readings = Vec::with_capacity(asked.len());
+        let mut readings = Vec::new();
         for asked in asked {
-            let (known, mut reading) = self.look(asked);
             let exponent = exponent(asked);
-            match known.and_then(|answer| amount(answer).ok_or(UnknownReason::Unreadable)) {
+            let known = self.known(asked).and_then(|answer| amount(answer).ok_or(UnknownReason::Unreadable));
+            match &known {
                 Ok(Bounds { sure, possible }) => {
-                    least = least.plus(sure, exponent);
-                    most = most.map(|most| most.plus(sure, exponent).plus(possible, exponent));
-                    let own = decimals.saturating_sub(exponent);
-                    let mut value = Total::Exact(sure).shown(own).to_string();
-                    if !possible.is_zero() {
-                        value = format!("{value}, and up to {} more", Total::Exact(possible).shown(own));
-                    }
-                    reading.value = Some(value);
+                    least = least.plus(*sure, exponent);
+                    most = most.map(|most| most.plus(*sure, exponent).plus(*possible, exponent));
                 }
-                Err(reason) => {
-                    reading.unknown = Some(reason);
-                    most = None;
-                }
+                Err(_) => most = None,
             }
-            readings.push(reading);
+            if self.is_told {
+                let own = decimals.saturating_sub(exponent);
+                readings.push(self.reading(asked, known.map(|bounds| bounds.shown(own))));
+            }
         }
         let Some(needed) = needed else {
-            let missing = "the decimals of the token are not known; save the gate again".to_owned();
-            return Found { truth: Truth::Unknown, readings, missing };
+            let words = || "the decimals of the token are not known; save the gate again".to_owned();
+            return Found { truth: Truth::Unknown, readings, missing: self.missing(Truth::Unknown, words) };
         };
         let truth = match most {
             _ if least.reaches(needed) => Truth::True,
             Some(most) if !most.reaches(needed) => Truth::False,
             _ => Truth::Unknown,
         };
-        let missing = format!("{} of {}", least.shown(decimals), Total::Exact(needed).shown(decimals));
-        Found { truth, readings, missing }
+        let words = || format!("{} of {}", least.shown(decimals), Total::Exact(needed).shown(decimals));
+        Found { truth, readings, missing: self.missing(truth, words) }
     }
 
     /// Whether one of them is so many days old.
     fn ages(&self, asked: &[Asked], days: Days) -> Found {
-        let mut oldest = 0;
-        let mut found = self.any(asked, "", |answer| {
-            let Answer::Since(since) = answer else { return None };
-            let Some(since_ms) = since else { return Some((false, "never".to_owned())) };
-            let age_ms = self.terms.now_ms.saturating_sub(*since_ms).max(0);
-            oldest = oldest.max(age_ms / DAY_MS);
-            Some((age_ms >= days.ms(), in_days(age_ms / DAY_MS)))
-        });
-        found.missing = format!("{oldest} of {}", in_days(days.0.into()));
-        found
+        let age_ms = |answer: &Answer| match answer {
+            Answer::Since(since_ms) => Some(since_ms.map(|since_ms| self.age_ms(since_ms))),
+            _ => None,
+        };
+        let holds = |answer: &Answer| age_ms(answer).map(|age_ms| age_ms.is_some_and(|age_ms| age_ms >= days.ms()));
+        let show = |answer: &Answer| match age_ms(answer).flatten() {
+            Some(age_ms) => in_days(age_ms / DAY_MS),
+            None => "never".to_owned(),
+        };
+        let words = || {
+            let ages = asked.iter().filter_map(|asked| age_ms(self.known(asked).ok()?)?);
+            format!("{} of {}", ages.max().unwrap_or(0) / DAY_MS, in_days(days.0.into()))
+        };
+        self.any(asked, holds, show, words)
+    }
+
+    /// Whether one of them is so, with words for yes and no.
+    fn yes(&self, asked: &[Asked], [yes, no]: [&str; 2], missing: &str) -> Found {
+        let holds = |answer: &Answer| match answer {
+            Answer::Is(is) => Some(*is),
+            _ => None,
+        };
+        let show = |answer: &Answer| if holds(answer) == Some(true) { yes } else { no }.to_owned();
+        self.any(asked, holds, show, || missing.to_owned())
     }
 
     fn view(&self, asked: &[Asked], view: &View) -> Found {
-        let missing = match view.comparison() {
+        let holds = |answer: &Answer| match answer {
+            Answer::Word(word) => view.admits(*word),
+            Answer::Reverted => Some(false),
+            _ => None,
+        };
+        let show = |answer: &Answer| match answer {
+            Answer::Word(word) => view.returns.show(*word),
+            _ => "refuses the call".to_owned(),
+        };
+        let words = || match view.comparison() {
             Some((comparison, value)) => format!("no answer is {} {value}", comparison.words()),
             None => "the clause can't be read; save the gate again".to_owned(),
         };
-        self.any(asked, &missing, |answer| match answer {
-            Answer::Word(word) => Some((view.admits(*word)?, view.returns.show(*word))),
-            Answer::Reverted => Some((false, "refuses the call".to_owned())),
-            _ => None,
-        })
+        self.any(asked, holds, show, words)
     }
 
-    /// Whether one of them is as it should be: what an answer says about that, with words, unless it is no answer.
-    fn any(&self, asked: &[Asked], missing: &str, mut holds: impl FnMut(&Answer) -> Option<(bool, String)>) -> Found {
+    /// Whether one of them is as it should be, by what an answer says about that, unless it is no answer.
+    fn any(
+        &self,
+        asked: &[Asked],
+        holds: impl Fn(&Answer) -> Option<bool>,
+        show: impl Fn(&Answer) -> String,
+        words: impl FnOnce() -> String,
+    ) -> Found {
         let mut truths = Vec::with_capacity(asked.len());
-        let mut readings = Vec::with_capacity(asked.len());
+        let mut readings = Vec::new();
         for asked in asked {
-            let (known, mut reading) = self.look(asked);
-            truths.push(match known.and_then(|answer| holds(answer).ok_or(UnknownReason::Unreadable)) {
-                Ok((holds, value)) => {
-                    reading.value = Some(value);
-                    Truth::from(holds)
-                }
-                Err(reason) => {
-                    reading.unknown = Some(reason);
-                    Truth::Unknown
-                }
+            let known = self.known(asked).and_then(|answer| match holds(answer) {
+                Some(holds) => Ok((answer, holds)),
+                None => Err(UnknownReason::Unreadable),
             });
-            readings.push(reading);
+            truths.push(known.map_or(Truth::Unknown, |(_, holds)| holds.into()));
+            if self.is_told {
+                readings.push(self.reading(asked, known.map(|(answer, _)| show(answer))));
+            }
         }
-        Found { truth: Truth::any(truths), readings, missing: missing.to_owned() }
+        let truth = Truth::any(truths);
+        Found { truth, readings, missing: self.missing(truth, words) }
     }
 }
+
+/// A rule of which nothing is told.
+const NOTHING: Why = Why {
+    truth: Truth::Unknown,
+    pointer: String::new(),
+    sentence: String::new(),
+    readings: Vec::new(),
+    missing: None,
+    parts: Vec::new(),
+};
 
 /// How much of an amount counts for sure, and how much more may.
 struct Bounds {
@@ -264,6 +302,15 @@ struct Bounds {
 impl Bounds {
     const fn exactly(sure: U256) -> Self {
         Self { sure, possible: U256::ZERO }
+    }
+
+    /// For people, of a token with so many decimals.
+    fn shown(&self, decimals: u8) -> String {
+        let sure = Total::Exact(self.sure).shown(decimals);
+        if self.possible.is_zero() {
+            return sure.to_string();
+        }
+        format!("{sure}, and up to {} more", Total::Exact(self.possible).shown(decimals))
     }
 }
 

@@ -10,7 +10,8 @@ use proptest::sample::select;
 use serde_json::{Value, json};
 use uuid::Uuid;
 
-use super::evaluate::{Terms, evaluate};
+use super::decide::{Decision, Evaluated, Known, Policy};
+use super::evaluate::{self as evaluation, Terms, evaluate};
 use super::facts::{Answer, At, Depth, DescribedToken, Facts, Question, questions};
 
 /// Now: a day in 2026, milliseconds since 1970.
@@ -432,9 +433,41 @@ proptest! {
         let some = less_of(&all, &first);
         let few = less_of(&some, &second);
         let [all, some, few] = [all, some, few].map(|facts| evaluate(&gate, &wallets, &facts, TERMS));
-        prop_assert_ne!(all.truth, Truth::Unknown, "{:?}", all);
+        prop_assert_ne!(all.truth, Truth::Unknown, "{:?}", &all);
         prop_assert!(some.truth == all.truth || some.truth == Truth::Unknown, "{:?} {:?}", some, all);
         prop_assert!(few.truth == some.truth || few.truth == Truth::Unknown, "{:?} {:?}", few, some);
+    }
+
+    /// Whoever asks for many at once, and without reasons, hears the same.
+    #[test]
+    fn with_and_without_words_it_is_the_same(
+        rule in bounded(joined(any_clause())),
+        seeds in prop::collection::vec(any::<u8>(), 1..40),
+        first in prop::collection::vec(0..8_u8, 1..40),
+        second in prop::collection::vec(0..8_u8, 1..40),
+        has: bool,
+    ) {
+        let (gate, wallets) = (gate(&rule), wallets(2));
+        let asked = questions(&gate, &wallets);
+        let snapshot = |shift: usize, how: &[u8], depth: Depth| {
+            let answers = asked.iter().enumerate().map(|(index, question)| {
+                (question.clone(), Ok(whole_answer(question, seeds[(index + shift) % seeds.len()])))
+            });
+            less_of(&at_block(answers, At { depth, ..BLOCK }), how)
+        };
+        let (confirmed, settled) = (snapshot(0, &first, Depth::Confirmations(2)), snapshot(1, &second, Depth::Final));
+        let told = evaluate(&gate, &wallets, &confirmed, TERMS).truth;
+        prop_assert_eq!(evaluation::truth(&gate, &wallets, &confirmed, TERMS), told);
+        let policy = Policy { confirmations: 2, age_ms_max: TERMS.age_ms_max };
+        let known = Known { confirmed: &confirmed, settled: &settled };
+        let decided = Evaluated::new(&gate, &wallets, known, policy, NOW_MS).decide(has);
+        prop_assert_eq!(policy.decide(&gate, &wallets, known, has, NOW_MS), decided);
+        // what may still change never takes
+        let mixed_up = Known { confirmed: &confirmed, settled: &confirmed };
+        let names_a_chain = asked.iter().any(|question| question.chain().is_some());
+        if names_a_chain && asked.iter().all(|question| question.chain().is_some()) {
+            prop_assert_ne!(policy.decide(&gate, &wallets, mixed_up, true, NOW_MS), Decision::Take);
+        }
     }
 
     /// What is read beforehand is all that an evaluation looks at, and it is bounded by clauses, contracts and wallets.
