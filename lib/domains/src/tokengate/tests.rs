@@ -483,7 +483,8 @@ proptest! {
         let mut readings = 0;
         while let Some(why) = left.pop() {
             readings += why.readings.len();
-            prop_assert!(why.readings.iter().all(|reading| reading.unknown == Some(UnknownReason::NodeAway)), "{:?}", why);
+            let is_away = why.readings.iter().all(|reading| reading.unknown == Some(UnknownReason::NodeAway));
+            prop_assert!(is_away, "{:?}", why);
             left.extend(why.parts);
         }
         prop_assert!(readings <= most);

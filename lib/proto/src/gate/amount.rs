@@ -229,7 +229,8 @@ impl Field for Decimal {
     }
 
     fn schema() -> Value {
-        json!({ "type": "string", "pattern": r"^-?(0|[1-9][0-9]{0,17})(\.[0-9]{1,18}0*)?$", "maxLength": CHARACTERS_MAX })
+        let pattern = r"^-?(0|[1-9][0-9]{0,17})(\.[0-9]{1,18}0*)?$";
+        json!({ "type": "string", "pattern": pattern, "maxLength": CHARACTERS_MAX })
     }
 }
 

@@ -46,7 +46,11 @@ impl fmt::Display for WordType {
 }
 
 const TYPES: &str = "address, bool, bytes32, uint8 to uint256 and int8 to int256";
-const TYPE_PATTERN: &str = "(address|bool|bytes32|u?int(8|16|24|32|40|48|56|64|72|80|88|96|1(04|12|20|28|36|44|52|60|68|76|84|92)|2(00|08|16|24|32|40|48|56)))";
+/// The widths of numbers are the multiples of 8 up to 256.
+const TYPE_PATTERN: &str = concat!(
+    "(address|bool|bytes32|u?int(8|16|24|32|40|48|56|64|72|80|88|96|",
+    "1(04|12|20|28|36|44|52|60|68|76|84|92)|2(00|08|16|24|32|40|48|56)))",
+);
 
 impl WordType {
     /// The type of this name.
@@ -193,7 +197,8 @@ impl Field for Function {
         let signature = text(value, at, "the signature of a function in it, as \"balanceOf(address)\",")?;
         Self::parse(signature).ok_or_else(|| {
             let detail = format!(
-                "write the signature as \"balanceOf(address)\", without spaces, with at most {PARAMETERS_MAX} of {TYPES}"
+                "write the signature as \"balanceOf(address)\", without spaces and with at most {PARAMETERS_MAX} \
+                 parameters, of {TYPES}"
             );
             at.error(GateCode::FunctionMalformed, detail)
         })

@@ -19,7 +19,8 @@ fn contract(chain: u64, byte: u8) -> Contract {
 }
 
 fn erc20(at_least: &str) -> Value {
-    json!({ "erc20": { "chain": "eip155:1", "contract": Address::repeat_byte(0x11).to_string(), "at_least": at_least } })
+    let contract = Address::repeat_byte(0x11).to_string();
+    json!({ "erc20": { "chain": "eip155:1", "contract": contract, "at_least": at_least } })
 }
 
 fn gate(rule: Value) -> Result<Gate, GateError> {
@@ -66,7 +67,10 @@ fn decimals_are_those_of_the_contract_and_no_others() {
 
 #[test]
 fn a_sum_is_made_in_the_finest_unit() {
-    let token = |chain: u64, byte: u8| json!({ "chain": format!("eip155:{chain}"), "contract": Address::repeat_byte(byte).to_string() });
+    let token = |chain: u64, byte: u8| {
+        let contract = Address::repeat_byte(byte).to_string();
+        json!({ "chain": format!("eip155:{chain}"), "contract": contract })
+    };
     let draft =
         gate(json!({ "erc20_sum": { "tokens": [token(1, 0x11), token(10, 0x22)], "at_least": "2.5" } })).unwrap();
     let kept = draft.resolve(&[(contract(1, 0x11), Decimals(6)), (contract(10, 0x22), Decimals(18))].into()).unwrap();

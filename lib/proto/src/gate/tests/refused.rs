@@ -145,7 +145,8 @@ fn more_than_a_gate_may_have() {
 
     let tokens = |from: usize, many: usize| {
         let ids: Vec<String> = (from..from + many).map(|id| id.to_string()).collect();
-        json!({ "erc721": { "chain": "eip155:1", "contract": Address::repeat_byte(1).to_string(), "ids": ids, "at_least": 1 } })
+        let contract = Address::repeat_byte(1).to_string();
+        json!({ "erc721": { "chain": "eip155:1", "contract": contract, "ids": ids, "at_least": 1 } })
     };
     gate(json!({ "any_of": [tokens(0, IDS_MAX - 1), tokens(IDS_MAX, 1)] })).unwrap();
     let too_many = json!({ "any_of": [tokens(0, IDS_MAX - 1), tokens(IDS_MAX, 2)] });
