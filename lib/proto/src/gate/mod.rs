@@ -24,6 +24,7 @@ mod tests;
 mod truth;
 pub mod values;
 mod why;
+pub mod word;
 
 use std::collections::{BTreeMap, BTreeSet};
 

@@ -7,11 +7,12 @@ use serde_json::Value;
 use uuid::Uuid;
 
 use crate::gate::amount::{Amount, Decimal};
-use crate::gate::call::{Answer, Arguments, Function, View, WALLET, WordText, WordType};
+use crate::gate::call::{Answer, Arguments, Function, View, WALLET, WordText};
 use crate::gate::clause::{
     AccountAge, Allowlist, Clause, Erc20, Erc20Sum, Erc721, Erc1155, Range, Role, Staked, Token, Trait, WalletAge,
 };
 use crate::gate::values::{Chain, Count, Days, Decimals, ListSize, Text, TokenIds};
+use crate::gate::word::WordType;
 use crate::gate::{Gate, Rule};
 use crate::ids::RoleId;
 
