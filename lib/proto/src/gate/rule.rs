@@ -4,7 +4,7 @@ use serde_json::{Map, Value, json};
 
 use super::clause::{self, Clause};
 use super::error::{GateCode, GateError, Place};
-use super::field::{Field, described, wrong_type};
+use super::field::{described, wrong_type};
 use super::{CLAUSES_MAX, DEPTH_MAX, IDS_MAX};
 
 /// What joins rules, by name.
