@@ -7,8 +7,8 @@ use clap::{Args, Parser, Subcommand};
 
 use crate::chat::ChatArgs;
 use crate::commands::{
-    account, admin, channel, community, contacts, devices, history, inbox, login, role, safety, save, send, sessions, shell,
-    wallets,
+    account, admin, channel, community, contacts, devices, history, inbox, login, role, safety, save, send, sessions,
+    shell, wallets,
 };
 
 const STYLES: Styles = Styles::styled()

@@ -1,9 +1,7 @@
 //! What this domain reads of the configuration.
 
-use nepto_kit::config::{Config, ConfigError, Declared, Section};
+use nepto_kit::config::{Config, ConfigError, Section};
 use serde::Deserialize;
-
-pub const SECTIONS: &[Declared] = &[Declared::of::<Bounds>()];
 
 /// The bounds of communities.
 #[derive(Debug, Clone, Deserialize)]

@@ -114,8 +114,7 @@ impl Channels {
         edits.extend(self.history.store.edits((of.channel, of.message)).await?);
         edits.sort_unstable_by_key(|edit| edit.place);
         edits.dedup_by_key(|edit| edit.place);
-        let edit =
-            |edit: super::projection::Edit| Ok(MessageEdit { text: edit.text, replaced_at: at(edit.replaced_at_ms)? });
+        let edit = |edit: Edit| Ok(MessageEdit { text: edit.text, replaced_at: at(edit.replaced_at_ms)? });
         Ok(MessageEdits { edits: edits.into_iter().map(edit).collect::<Result<_, Failure>>()? })
     }
 

@@ -105,7 +105,7 @@ fn places(value: &Value, at: &str, found: &mut Vec<String>) {
 fn changed(mut value: Value, which: prop::sample::Index, how: usize) -> Value {
     let mut found = Vec::new();
     places(&value, "", &mut found);
-    let place = value.pointer_mut(which.get(&found)).expect("a place");
+    let place = value.pointer_mut(which.get(found.as_slice()).as_str()).expect("a place");
     let old = place.take();
     *place = match (how, old) {
         (0, _) => Value::Null,

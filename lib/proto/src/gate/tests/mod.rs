@@ -102,8 +102,8 @@ proptest! {
     #[test]
     fn what_is_written_is_read_as_the_same(gate in any::gates()) {
         let written = gate.write();
-        prop_assert_eq!(Gate::read(&written).as_ref(), Ok(&gate));
-        prop_assert_eq!(Gate::parse(&written.to_string()).as_ref(), Ok(&gate));
+        prop_assert_eq!(Gate::read(&written), Ok(gate.clone()));
+        prop_assert_eq!(Gate::parse(&written.to_string()), Ok(gate.clone()));
         prop_assert_eq!(serde_json::from_value::<Gate>(serde_json::to_value(&gate).unwrap()).unwrap(), gate);
     }
 
