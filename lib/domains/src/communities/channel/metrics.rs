@@ -10,7 +10,7 @@ pub const METRICS: &[Metric] = &[
         "messages in channels that passed every check and went to their queue: `stored`, `failed`",
     ),
     Metric::histogram(
-        "nepto_channel_group_events",
+        "nepto_channel_group_messages",
         &[],
         &[1.0, 2.0, 4.0, 8.0, 16.0, 32.0, 64.0, 128.0, 256.0, 512.0],
         "events of channels in one commit: grows under load, by itself",

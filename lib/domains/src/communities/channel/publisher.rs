@@ -152,7 +152,7 @@ impl Writer {
                 // who asked may be gone
                 let _ = pending.done.send(Err(PublishError::NotSent("it waited too long")));
             }
-            metrics::histogram!("nepto_channel_group_events").record(group.len() as f64);
+            metrics::histogram!("nepto_channel_group_messages").record(group.len() as f64);
             if group.len() >= BATCH_MIN { self.store_batch(group).await } else { self.store_each(group).await }
         }
     }
