@@ -192,7 +192,7 @@ impl Builder {
     pub fn store_bytes(mut self, bytes: u64) -> Self {
         self.store_bytes = Some(bytes);
         // JetStream sets the bytes of dead letters aside
-        self.set("nats.dead_letters_bytes_max", 1024 * 1024)
+        self.set("nats.dead_letters_bytes_max", 1024 * 1024).set("channels.stream_bytes_max", 1024 * 1024)
     }
 
     /// Starts NATS, Redis and one process with every role.

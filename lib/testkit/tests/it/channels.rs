@@ -72,6 +72,16 @@ async fn posted(raw: &mut Raw, channel: ChannelId, name: u128, text: &str) -> (M
     }
 }
 
+/// A message in a channel that somebody follows.
+pub async fn talk(stack: &Stack) {
+    let (owner, member, _, channel) = place(stack).await;
+    let mut reader = Raw::open(stack, &member.client, None).await.unwrap();
+    follow(&mut reader, channel, None).await;
+    let mut writer = Raw::open(stack, &owner.client, None).await.unwrap();
+    posted(&mut writer, channel, 1, "hello").await;
+    next_event(&mut reader).await;
+}
+
 async fn next_event(raw: &mut Raw) -> StoredChannelEvent {
     loop {
         if let Some(server_frame::Kind::ChannelEvents(events)) = raw.frame().await.unwrap().kind {

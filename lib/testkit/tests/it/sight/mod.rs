@@ -10,6 +10,7 @@ use serde_json::{Map, Value};
 use time::OffsetDateTime;
 use time::format_description::well_known::Rfc3339;
 
+use crate::channels;
 use crate::people::{Person, friends};
 
 /// The rows of a table of the operators' book, between its marker and the end.
@@ -37,6 +38,13 @@ async fn busy(stack: &Stack) {
     for path in ["/v1/accounts/me", "/v1/no-such-thing", "/v1/info"] {
         client.get(format!("{}{path}", stack.url())).bearer_auth("no token").send().await.unwrap();
     }
+    let http = alice.client.http();
+    let media = http.begin_upload(5).await.unwrap();
+    http.append_to_upload(media, 0, b"files").await.unwrap();
+    let address = http.media_address(media).await.unwrap().address;
+    assert_eq!(client.get(format!("{}{address}", stack.url())).send().await.unwrap().text().await.unwrap(), "files");
+    http.delete_media(media).await.unwrap();
+    channels::talk(stack).await;
 }
 
 #[tokio::test]
