@@ -2,9 +2,11 @@
 
 use std::time::Duration;
 
-use nepto_proto::{AccountId, ClientMsgId, DeviceId, ErrorCode};
+use nepto_proto::api::channels::ReadState;
+use nepto_proto::{AccountId, ChannelId, ClientMsgId, CommunityId, DeviceId, ErrorCode, MessageId as ChannelMessageId};
 use serde::Serialize;
 
+use crate::channels::{ChannelEnd, ChannelEvent};
 use crate::model::{Change, Failure, Message, MessageId, Status};
 
 /// Why a connection ended.
@@ -21,7 +23,7 @@ pub enum DisconnectReason {
     Lost(String),
 }
 
-/// Something happened. What is shown here is in the store already.
+/// Something happened. What is shown here is in the store already, but for what happens in channels, which the server keeps.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 #[serde(tag = "event", content = "data", rename_all = "snake_case")]
 pub enum Event {
@@ -175,6 +177,48 @@ pub enum Event {
         device: DeviceId,
         /// Since when, milliseconds since 1970, by the server's clock.
         since_ms: u64,
+    },
+    /// Something happened in a channel that is followed; each thing once, and in order.
+    Channel(ChannelEvent),
+    /// A channel is followed on this connection: what happened before this place was told, and what comes after it follows.
+    ChannelFollowed {
+        /// The community that it belongs to.
+        community: CommunityId,
+        /// Which channel.
+        channel: ChannelId,
+        /// The place.
+        at: ChannelMessageId,
+        /// What was missed is not known, or is too much: load the history now, and drop what comes twice by its id.
+        reload: bool,
+    },
+    /// Nothing more comes of a channel, which is not followed any more.
+    ChannelClosed {
+        /// Which channel.
+        channel: ChannelId,
+        /// Why.
+        why: ChannelEnd,
+    },
+    /// The account was mentioned in a channel that is not followed. At most once.
+    ChannelMention {
+        /// The community of the channel.
+        community: CommunityId,
+        /// Which channel.
+        channel: ChannelId,
+        /// Which message.
+        message: ChannelMessageId,
+        /// Whose message it is.
+        from: AccountId,
+    },
+    /// The account read a channel, on any of its devices.
+    ChannelRead(ReadState),
+    /// Who types in a channel. Shown for six seconds.
+    ChannelTyping {
+        /// Which channel.
+        channel: ChannelId,
+        /// Some of them, possibly oneself.
+        accounts: Vec<AccountId>,
+        /// So many others.
+        more: u32,
     },
     /// The session is void: sign in again with the wallet. Nothing follows.
     SignedOut {

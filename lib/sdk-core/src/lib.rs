@@ -11,6 +11,7 @@
 //! Programs that print logs should leave out libsignal's below `error`: they name public keys and addresses.
 
 pub mod attachment;
+pub mod channels;
 mod chat;
 pub mod contract_signatures;
 pub mod core;

@@ -39,6 +39,6 @@ mod wallet;
 
 pub use client::{ChainNodes, Client, Events, LoginOptions, ProfileLocation, revoke_device_by_wallet};
 pub use nepto_sdk_core::{
-    DisconnectReason, Env, Event, SafetyNumber, SdkError, Verification, env, guard, model, safety_number,
+    DisconnectReason, Env, Event, SafetyNumber, SdkError, Verification, channels, env, guard, model, safety_number,
 };
 pub use wallet::{ContractWallet, Creation, Wallet};

@@ -3,11 +3,12 @@
 //! One task per device. It reads frames only while there is room for them, and writes at any time, so that a slow reader
 //! never keeps acknowledgements from leaving.
 
+use std::collections::HashMap;
 use std::future::Future;
 use std::time::Duration;
 
 use nepto_proto::limits::{HELLO_TIMEOUT, IDLE_TIMEOUT};
-use nepto_proto::wire::{Cursor, Welcome, client_frame, server_frame};
+use nepto_proto::wire::{self, Cursor, Welcome, client_frame, server_frame};
 use nepto_proto::{CloseCode, ErrorCode};
 use nepto_sdk_core::is_signed_out;
 use tokio::sync::{mpsc, oneshot, watch};
@@ -58,6 +59,13 @@ pub enum SessionEvent {
     Connected(Welcome),
     /// A frame that answers no request.
     Frame(server_frame::Kind),
+    /// The gateway does not let a channel be followed. Everything else that it says of channels comes as frames, in order.
+    NotFollowed {
+        /// The channel, as it was asked for.
+        channel: Vec<u8>,
+        /// Why.
+        error: wire::Error,
+    },
     /// The connection ended; the next try comes after this time.
     Disconnected {
         /// What ended it.
@@ -258,7 +266,7 @@ impl<C: Credentials> Session<C> {
     }
 
     async fn pump(&mut self, mut socket: Socket) -> Result<End, SocketError> {
-        let mut calls = Calls::default();
+        let (mut calls, mut asked) = (Calls::default(), AskedChannels::default());
         let mut heard = Instant::now();
         let mut pinged = false;
         let mut drain: Option<Instant> = None;
@@ -280,11 +288,15 @@ impl<C: Credentials> Session<C> {
                         (incoming, _) => incoming?,
                     };
                     let Incoming::Frame(frame) = incoming else { continue };
-                    match (calls.complete(frame), room) {
-                        (Some(server_frame::Kind::Drain(notice)), _) => {
+                    let about = asked.answered(frame.reply_to);
+                    match (calls.complete(frame), room, about) {
+                        (Some(server_frame::Kind::Drain(notice)), ..) => {
                             drain = Some(heard + Duration::from_millis(notice.reconnect_in_ms.into()));
                         }
-                        (Some(kind), Some(room)) => room.send(SessionEvent::Frame(kind)),
+                        (Some(server_frame::Kind::Error(error)), Some(room), Some(channel)) => {
+                            room.send(SessionEvent::NotFollowed { channel, error });
+                        }
+                        (Some(kind), Some(room), _) => room.send(SessionEvent::Frame(kind)),
                         _ => {}
                     }
                 }
@@ -296,7 +308,7 @@ impl<C: Credentials> Session<C> {
                     heard = Instant::now();
                 }
                 outgoing = self.outgoing.recv() => {
-                    if !in_time(self.write(&mut socket, &mut calls, outgoing)).await? {
+                    if !in_time(self.write(&mut socket, (&mut calls, &mut asked), outgoing)).await? {
                         farewell(socket).await;
                         return Ok(End::Unwanted);
                     }
@@ -320,16 +332,18 @@ impl<C: Credentials> Session<C> {
     async fn write(
         &mut self,
         socket: &mut Socket,
-        calls: &mut Calls,
+        (calls, asked): (&mut Calls, &mut AskedChannels),
         first: Option<Outgoing>,
     ) -> Result<bool, SocketError> {
         let mut next = first;
         let more = loop {
             let Some(Outgoing::Frame(kind, reply)) = next else { break false };
+            let channel = channel_of(&kind);
             match (socket.feed(kind).await, reply) {
                 (Ok(id), Some(reply)) => calls.insert(id, reply),
+                (Ok(id), None) => asked.insert(id, channel),
                 // too large: only its sender is told, by dropping the reply
-                (Ok(_) | Err(SocketError::Frame(_)), _) => {}
+                (Err(SocketError::Frame(_)), _) => {}
                 (Err(error), _) => return Err(error),
             }
             next = match self.outgoing.try_recv() {
@@ -370,6 +384,33 @@ impl<C: Credentials> Session<C> {
     }
 }
 
+/// Channels that were asked for on a connection, by the frame that did it: a refusal does not say which one it is about.
+#[derive(Default)]
+struct AskedChannels(HashMap<u32, Vec<u8>>);
+
+impl AskedChannels {
+    /// Of one channel only the newest frame is answered for sure.
+    fn insert(&mut self, id: u32, channel: Option<Vec<u8>>) {
+        if let Some(channel) = channel {
+            self.0.retain(|_, other| *other != channel);
+            self.0.insert(id, channel);
+        }
+    }
+
+    /// The channel that this answer is about.
+    fn answered(&mut self, reply_to: u32) -> Option<Vec<u8>> {
+        self.0.remove(&reply_to)
+    }
+}
+
+/// The channel that a frame asks to follow.
+fn channel_of(kind: &client_frame::Kind) -> Option<Vec<u8>> {
+    match kind {
+        client_frame::Kind::ChannelFollow(follow) if !follow.leave => Some(follow.channel.clone()),
+        _ => None,
+    }
+}
+
 /// Nothing is written without a bound.
 async fn in_time<T>(write: impl Future<Output = Result<T, SocketError>>) -> Result<T, SocketError> {
     timeout(WRITE_WITHIN, write).await.map_err(|_| SocketError::Timeout)?
@@ -405,6 +446,18 @@ fn backoff(rounds: u32) -> Duration {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_refusal_is_about_the_newest_frame_of_its_channel() {
+        let mut asked = AskedChannels::default();
+        asked.insert(1, Some(vec![1]));
+        asked.insert(2, Some(vec![2]));
+        asked.insert(3, Some(vec![1]));
+        asked.insert(4, None);
+        assert_eq!(asked.answered(1), None, "asked for again since");
+        assert_eq!((asked.answered(3), asked.answered(3)), (Some(vec![1]), None));
+        assert_eq!((asked.answered(2), asked.answered(4), asked.answered(0)), (Some(vec![2]), None, None));
+    }
 
     #[test]
     fn the_wait_doubles_up_to_its_bound() {

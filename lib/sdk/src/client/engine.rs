@@ -11,7 +11,7 @@ use tokio::sync::mpsc;
 use tokio::time::{Instant, sleep_until};
 use tokio_util::sync::CancellationToken;
 
-use super::{Inner, send};
+use super::{Inner, follow, send};
 use crate::model::ConversationState;
 use crate::session::{Credentials, Link, SessionEvent};
 use crate::{Event, SdkError};
@@ -57,8 +57,10 @@ pub(super) fn start(
     (stop, over): (CancellationToken, CancellationToken),
 ) {
     let sending = send::run(inner.clone(), link.clone(), events.clone());
-    let sender = stop.clone();
+    let (sender, follower) = (stop.clone(), stop.clone());
     tokio::spawn(async move { sender.run_until_cancelled(sending).await });
+    let following = follow::run(inner.clone(), link.clone());
+    tokio::spawn(async move { follower.run_until_cancelled(following).await });
     let (unacked, ack, ack_at, caught_up) = (0, 0, None, false);
     let mut engine = Engine { inner, link, events, stop: stop.clone(), unacked, ack, ack_at, caught_up };
     tokio::spawn(async move {
@@ -151,13 +153,19 @@ impl Engine {
                 self.inner.keys_settled.send_replace(false);
                 self.background(maintain(self.inner.clone(), self.events.clone()));
                 self.inner.owed.notify_one();
-                self.emit(Event::Connected).await.is_ok()
+                let is_heard = self.emit(Event::Connected).await.is_ok();
+                self.inner.follow_again();
+                is_heard
             }
             SessionEvent::Disconnected { reason, retry_in } => {
                 (self.unacked, self.ack, self.ack_at) = (0, 0, None);
                 self.emit(Event::Disconnected { reason, retry_in }).await.is_ok()
             }
             SessionEvent::Frame(frame) => self.frame(frame).await?,
+            SessionEvent::NotFollowed { channel, error } => {
+                let events = self.inner.not_followed(&channel, error);
+                self.emit_all(events).await
+            }
             SessionEvent::SignedOut(code) => {
                 self.inner.http.forget().await?;
                 let _ = self.emit(Event::SignedOut { code }).await;
@@ -220,7 +228,10 @@ impl Engine {
                 tracing::warn!(code = error.code, "the gateway refused something");
                 Ok(true)
             }
-            _ => Ok(true),
+            other => {
+                let events = self.inner.heard_of_channels(other);
+                Ok(self.emit_all(events).await)
+            }
         }
     }
 

@@ -2,10 +2,12 @@
 
 mod account;
 mod chains;
+mod channels;
 mod communities;
 mod deliver;
 mod engine;
 mod files;
+mod follow;
 mod login;
 mod people;
 mod send;
@@ -14,11 +16,12 @@ mod turns;
 
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock};
 use std::task::{Context, Poll};
+use std::time::Duration;
 
 use futures_util::Stream;
 use nepto_chain::signature::OnChain;
 use nepto_proto::api::auth::Tokens;
-use nepto_proto::{AccountId, DeviceId};
+use nepto_proto::{AccountId, DeviceId, ErrorCode, wire};
 use nepto_sdk_core::Core;
 use tokio::sync::{Notify, mpsc, watch};
 use tokio_util::sync::{CancellationToken, DropGuard};
@@ -89,6 +92,10 @@ pub(crate) struct Inner {
     sent: watch::Sender<u64>,
     /// Whether the server's copy of the keys was looked after since the connection was made.
     keys_settled: watch::Sender<bool>,
+    /// Channels that are followed.
+    follows: Mutex<follow::Follows>,
+    /// One of them is to be asked for.
+    following: Notify,
 }
 
 /// The connection that runs now.
@@ -122,6 +129,14 @@ impl Inner {
     fn link(&self) -> Result<Link, SdkError> {
         self.live().as_ref().map(|live| live.link.clone()).ok_or(SdkError::NotConnected)
     }
+}
+
+/// What a gateway's refusal means.
+fn refused(error: wire::Error) -> SdkError {
+    let code = error.code.parse().unwrap_or(ErrorCode::Internal);
+    let wait = u64::from(error.retry_after_ms);
+    let retry_after = (wait > 0).then(|| Duration::from_millis(wait));
+    SdkError::Server { code, detail: error.detail, retry_after, devices: Vec::new() }
 }
 
 /// What happens on a connection, in order. Dropping it disconnects.
@@ -171,6 +186,8 @@ impl Client {
             replenishing: tokio::sync::Mutex::default(),
             sent: watch::Sender::new(0),
             keys_settled: watch::Sender::new(false),
+            follows: Mutex::default(),
+            following: Notify::new(),
         };
         Ok(Self { inner: Arc::new(inner) })
     }

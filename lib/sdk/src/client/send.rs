@@ -7,12 +7,12 @@ use std::time::Duration;
 
 use futures_util::StreamExt;
 use futures_util::stream::FuturesUnordered;
+use nepto_proto::AccountId;
 use nepto_proto::wire::{Mismatch, client_frame, server_frame};
-use nepto_proto::{AccountId, ErrorCode};
 use nepto_sdk_core::{Outgoing, Prepared};
 use tokio::sync::mpsc;
 
-use super::Inner;
+use super::{Inner, refused};
 use crate::session::Link;
 use crate::{Event, SdkError};
 
@@ -149,16 +149,7 @@ async fn attempt(inner: &Inner, link: &Link, item: &Outgoing, events: &mpsc::Sen
                 mismatches += 1;
                 refresh(inner, &mismatch, mismatches, events).await?;
             }
-            server_frame::Kind::Error(error) => {
-                let code = error.code.parse().unwrap_or(ErrorCode::Internal);
-                let wait = u64::from(error.retry_after_ms);
-                return Err(SdkError::Server {
-                    code,
-                    detail: error.detail,
-                    retry_after: (wait > 0).then(|| Duration::from_millis(wait)),
-                    devices: Vec::new(),
-                });
-            }
+            server_frame::Kind::Error(error) => return Err(refused(error)),
             _ => return Err(SdkError::Internal("the gateway answered with another kind of frame")),
         }
     }
