@@ -7,8 +7,8 @@ use clap::{Args, Parser, Subcommand};
 
 use crate::chat::ChatArgs;
 use crate::commands::{
-    account, admin, channel, community, contacts, devices, history, inbox, login, role, safety, save, send, sessions,
-    shell, wallets,
+    account, admin, channel, community, contacts, devices, follow, history, inbox, login, message, post, read, role,
+    safety, save, send, sessions, shell, wallets,
 };
 
 const STYLES: Styles = Styles::styled()
@@ -122,6 +122,16 @@ pub enum Command {
     Channel(channel::ChannelArgs),
     /// Roles of a community: what they allow, their order, and who has them
     Role(role::RoleArgs),
+    /// Post a message in a channel and wait until the server has stored it
+    Post(post::PostArgs),
+    /// Show messages of a channel
+    Read(read::ReadArgs),
+    /// Say what is unread in your communities
+    Unread(read::UnreadArgs),
+    /// Show what happens in a channel, until you end it
+    Follow(follow::FollowArgs),
+    /// Edit, delete and pin messages of channels, and react to them
+    Message(message::MessageArgs),
     /// Compare the safety number with a peer, to know that nobody is in between
     SafetyNumber(safety::SafetyArgs),
     /// List or revoke your devices
@@ -232,6 +242,41 @@ mod tests {
             "role create Gardeners helpers --allow fly",
             "role create Gardeners helpers --color green",
             "role sort Gardeners",
+        ];
+        for line in wrong {
+            assert!(parse(&format!("nepto {line}")).is_err(), "{line}");
+        }
+    }
+
+    #[test]
+    fn channels_are_read_and_written_by_names_and_ids() {
+        let id = "01a20f45-3b70-8798-8447-5c3c2f236885";
+        let right = [
+            "post Gardeners/tomatoes the red ones --timeout 5s".to_owned(),
+            format!("post {id} yes --reply-to {id}"),
+            "read Gardeners/#tomatoes --limit 200 --peek --ids".to_owned(),
+            format!("read {id} --around {id}"),
+            "unread".to_owned(),
+            "unread Gardeners".to_owned(),
+            "follow Gardeners/tomatoes --history 0".to_owned(),
+            format!("message edit Gardeners/tomatoes {id} the red ones"),
+            format!("message delete Gardeners/tomatoes {id}"),
+            format!("message react Gardeners/tomatoes {id} 👍 --remove"),
+            format!("message pin Gardeners/tomatoes {id}"),
+            "message pins Gardeners/tomatoes".to_owned(),
+        ];
+        for line in right {
+            assert!(parse(&format!("nepto {line}")).is_ok(), "{line}");
+        }
+        let wrong = [
+            "post".to_owned(),
+            "post Gardeners/tomatoes yes --reply-to 7".to_owned(),
+            "read Gardeners/tomatoes --limit 0".to_owned(),
+            "read Gardeners/tomatoes --limit 201".to_owned(),
+            format!("read {id} --before {id} --after {id}"),
+            format!("read {id} --after {id} --around {id}"),
+            "message edit Gardeners/tomatoes".to_owned(),
+            format!("message react Gardeners/tomatoes {id}"),
         ];
         for line in wrong {
             assert!(parse(&format!("nepto {line}")).is_err(), "{line}");

@@ -6,11 +6,15 @@ pub mod channel;
 pub mod community;
 pub mod contacts;
 pub mod devices;
+pub mod follow;
 pub mod history;
 pub mod inbox;
 pub mod login;
+pub mod message;
 pub mod named;
+pub mod post;
 pub mod progress;
+pub mod read;
 pub mod role;
 pub mod safety;
 pub mod save;
@@ -53,6 +57,11 @@ async fn ran(app: App, command: Command) -> Result<(), Failure> {
         Command::Community(args) => community::run(&app, args).await,
         Command::Channel(args) => channel::run(&app, args).await,
         Command::Role(args) => role::run(&app, args).await,
+        Command::Post(args) => post::run(&app, args).await,
+        Command::Read(args) => read::run(&app, args).await,
+        Command::Unread(args) => read::unread(&app, args).await,
+        Command::Follow(args) => follow::run(&app, args).await,
+        Command::Message(args) => message::run(&app, args).await,
         Command::SafetyNumber(args) => safety::run(&app, args).await,
         Command::Devices(args) => devices::run(&app, args).await,
         Command::Wallets(args) => wallets::run(&app, args).await,

@@ -55,6 +55,14 @@ impl Connection {
         Ok(event)
     }
 
+    /// The next event, or a failure once it is later than that.
+    pub async fn next_by(&mut self, deadline: Instant) -> Result<Event, Failure> {
+        let Ok(event) = timeout_at(deadline, self.next()).await else { return Err(self.timed_out()) };
+        let event = event?;
+        self.note(&event, deadline);
+        Ok(event)
+    }
+
     /// Waits until everything that the server has stored for this device arrived.
     pub async fn caught_up(&mut self, deadline: Instant, mut told: impl FnMut(&Event)) -> Result<(), Failure> {
         loop {

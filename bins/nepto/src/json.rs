@@ -1,5 +1,7 @@
 //! The JSON that `--json` prints. Times are RFC 3339; texts are as their author wrote them, escaped where needed.
 
+mod channels;
+
 use nepto_proto::AccountId;
 use nepto_sdk::model::{Attachment, Body, Message, Notice, Status};
 use nepto_sdk::{DisconnectReason, Event};
@@ -8,6 +10,8 @@ use time::OffsetDateTime;
 use time::format_description::well_known::Rfc3339;
 
 use crate::names::Names;
+
+pub use channels::{channel_message, happened, posted};
 
 /// A time in milliseconds since 1970.
 pub fn time(ms: u64) -> Value {
@@ -172,6 +176,12 @@ pub fn event(event: &Event, me: AccountId, names: &Names) -> Value {
         Event::Refused { reason } => json!({ "event": "refused", "reason": reason }),
         Event::KeysReplenished { ec, kyber } => json!({ "event": "keys_replenished", "ec": ec, "kyber": kyber }),
         Event::StoreFailed(reason) => json!({ "event": "store_failed", "reason": reason }),
+        Event::Channel(_)
+        | Event::ChannelFollowed { .. }
+        | Event::ChannelClosed { .. }
+        | Event::ChannelMention { .. }
+        | Event::ChannelRead(_)
+        | Event::ChannelTyping { .. } => channels::event(event).unwrap_or_default(),
     }
 }
 

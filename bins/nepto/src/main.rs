@@ -4,6 +4,7 @@
 //! [`text`] before it reaches a terminal.
 
 mod app;
+mod called;
 mod chat;
 mod cli;
 mod commands;

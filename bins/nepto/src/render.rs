@@ -1,8 +1,10 @@
-//! Messages as styled lines: the same for `history`, `inbox` and the full-screen chat.
+//! Messages as styled lines: the same for `history`, `inbox` and the full-screen chat; those of channels for `read` and `follow`.
 
+mod channel;
 mod layout;
 mod message;
 
+pub use channel::{ChannelView, Recent};
 pub use layout::{Block, lay_out, truncate, width};
 pub use message::{MessageView, excerpt, failure_text, notice_text};
 

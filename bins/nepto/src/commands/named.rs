@@ -8,7 +8,7 @@ use nepto_proto::api::communities::roles::Role;
 use nepto_proto::api::communities::{Community, Visibility};
 use nepto_proto::api::endpoint::NoParameters;
 use nepto_proto::permissions::{Permission, Permissions};
-use nepto_proto::{AccountId, CommunityId, RoleId};
+use nepto_proto::{AccountId, ChannelId, CommunityId, MessageId, RoleId};
 use nepto_sdk::Client;
 use time::OffsetDateTime;
 
@@ -41,6 +41,52 @@ pub fn channel<'a>(channels: &'a [Channel], named: &str) -> Result<&'a Channel, 
     }
     let known = channels.iter().map(|channel| (channel.name.as_str(), channel));
     one(known, named, "channel", "nepto channel list COMMUNITY")
+}
+
+/// A channel that messages are in.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Place {
+    /// Absent where the channel was named by its id.
+    pub community: Option<CommunityId>,
+    pub channel: ChannelId,
+    /// For people.
+    pub name: String,
+}
+
+/// A channel by its id, whoever may see it, or as COMMUNITY/CHANNEL among one's own communities.
+pub async fn place(client: &Client, named: &str) -> Result<Place, Failure> {
+    if let Ok(channel) = named.parse() {
+        return Ok(Place { community: None, channel, name: clean_name(named) });
+    }
+    let (of, within) = halves(named)?;
+    let community = community(client, of).await?;
+    let channels = client.channels(community).await?;
+    let found = channel(&channels, within)?;
+    let name = format!("#{}", clean_name(&found.name));
+    match found.kind {
+        ChannelKind::Category => {
+            Err(Failure::usage(format!("{name} is a category: it holds channels, and no messages")))
+        }
+        ChannelKind::Text | ChannelKind::Announcement => {
+            Ok(Place { community: Some(community), channel: found.channel, name })
+        }
+    }
+}
+
+/// The community and the channel of COMMUNITY/CHANNEL. Those with a slash in their names are named by their ids.
+fn halves(named: &str) -> Result<(&str, &str), Failure> {
+    let halves = named.split_once('/').map(|(of, within)| (of.trim(), within.trim()));
+    halves.filter(|(of, within)| !of.is_empty() && !within.is_empty()).ok_or_else(|| {
+        let named = clean_name(named);
+        Failure::usage(format!(
+            "{named} names no channel; name it COMMUNITY/CHANNEL or by its id: nepto channel list COMMUNITY"
+        ))
+    })
+}
+
+/// The id of a message of a channel.
+pub fn parse_message(text: &str) -> Result<MessageId, String> {
+    text.parse().map_err(|_| format!("{text:?} is no id of a message; see nepto read CHANNEL --ids"))
 }
 
 /// A role by its id or its name, with or without `@`.
@@ -170,6 +216,17 @@ mod tests {
         assert_eq!(absent, "no role is called owners; see nepto role list COMMUNITY");
         assert!(found("00000000000000000000000000000009").is_err());
         assert_eq!(role_names(&roles, &[roles[1].role, roles[2].role]), "friends, Helpers");
+    }
+
+    #[test]
+    fn a_channel_is_named_with_its_community() {
+        assert_eq!(halves("Gardeners/#tomatoes"), Ok(("Gardeners", "#tomatoes")));
+        assert_eq!(halves("Red Things / tomatoes"), Ok(("Red Things", "tomatoes")));
+        for wrong in ["#tomatoes", "/tomatoes", "Gardeners/ ", ""] {
+            assert!(halves(wrong).unwrap_err().detail.contains("COMMUNITY/CHANNEL"), "{wrong}");
+        }
+        assert_eq!(parse_message(&MessageId::at(5, 7).to_string()), Ok(MessageId::at(5, 7)));
+        assert!(parse_message("7").is_err());
     }
 
     #[test]

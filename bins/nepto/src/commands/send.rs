@@ -117,7 +117,8 @@ async fn look_up(client: &Client, peer: &str, limit: Duration) -> Result<Account
     find_by(client, peer, Instant::now() + limit).await.map_err(Failure::before_queued)
 }
 
-fn text(words: Vec<String>) -> Result<String, Failure> {
+/// What the words of a command line say, or standard input where there are none.
+pub fn text(words: Vec<String>) -> Result<String, Failure> {
     let text = if words.is_empty() {
         let mut text = String::new();
         std::io::stdin().lock().read_to_string(&mut text)?;

@@ -10,9 +10,9 @@ use crate::names::Names;
 use crate::text::{clean, clean_line};
 
 /// Longest author in front of a message.
-const AUTHOR_CELLS_MAX: usize = 24;
+pub(super) const AUTHOR_CELLS_MAX: usize = 24;
 /// Longest part of an answered message.
-const EXCERPT_CELLS_MAX: usize = 60;
+pub(super) const EXCERPT_CELLS_MAX: usize = 60;
 
 /// For what a newer version wrote.
 const UNSUPPORTED: &str = "a message this version can't show";
