@@ -27,6 +27,9 @@ const PROFILE: &str = ".local/share/nepto/default";
 /// Somebody's folder, with the passphrase of a profile in it.
 pub struct Home(TempDir);
 
+/// The lines that a command prints while it goes on.
+pub type Printed = tokio::io::Lines<BufReader<tokio::process::ChildStdout>>;
+
 /// What a command said.
 pub struct Said {
     pub code: i32,
@@ -103,7 +106,7 @@ impl Home {
     }
 
     /// A command that goes on, and the lines that it prints.
-    fn start(&self, line: &str) -> Result<(Child, tokio::io::Lines<BufReader<tokio::process::ChildStdout>>)> {
+    pub fn start(&self, line: &str) -> Result<(Child, Printed)> {
         let mut child = self.command(&line.split_whitespace().collect::<Vec<_>>())?.spawn()?;
         let out = child.stdout.take().context("no standard output")?;
         Ok((child, BufReader::new(out).lines()))
@@ -125,7 +128,7 @@ impl Home {
 }
 
 /// The next object with this event.
-async fn event(lines: &mut tokio::io::Lines<BufReader<tokio::process::ChildStdout>>, name: &str) -> Result<Value> {
+pub async fn event(lines: &mut Printed, name: &str) -> Result<Value> {
     let search = async {
         while let Some(line) = lines.next_line().await? {
             let value: Value = serde_json::from_str(&line).with_context(|| line.clone())?;
@@ -136,6 +139,15 @@ async fn event(lines: &mut tokio::io::Lines<BufReader<tokio::process::ChildStdou
         anyhow::bail!("it ended without {name}")
     };
     timeout(PATIENCE, search).await.with_context(|| format!("no {name}"))?
+}
+
+/// Ctrl-C, as a person ends a command that goes on: it ends well.
+pub async fn interrupt(mut command: Child) -> Result<()> {
+    let pid = command.id().and_then(|id| rustix::process::Pid::from_raw(id as i32)).context("it ended")?;
+    rustix::process::kill_process(pid, rustix::process::Signal::INT)?;
+    let status = timeout(PATIENCE, command.wait()).await.context("it goes on")??;
+    ensure!(status.success(), "{status}");
+    Ok(())
 }
 
 #[tokio::test]
@@ -154,16 +166,14 @@ async fn two_people_talk_from_the_command_line() {
     assert!(bob.nepto("inbox --json").await.unwrap().json().unwrap().is_empty(), "it was read");
 
     bob.nepto("contacts accept @alice").await.unwrap().well().unwrap();
-    let (mut following, mut lines) = alice.start("inbox --follow --json").unwrap();
+    let (following, mut lines) = alice.start("inbox --follow --json").unwrap();
     // a pipe is a chat too: each line a message
     bob.with_input(&["chat", "@alice"], "first line\nsecond line\n").await.unwrap().well().unwrap();
     for text in ["first line", "second line"] {
         assert_eq!(event(&mut lines, "message").await.unwrap()["text"], text);
     }
-    // Ctrl-C, as a person ends it: what is still to be told is told
-    let pid = rustix::process::Pid::from_raw(following.id().unwrap() as i32).unwrap();
-    rustix::process::kill_process(pid, rustix::process::Signal::INT).unwrap();
-    assert!(timeout(PATIENCE, following.wait()).await.unwrap().unwrap().success());
+    // what is still to be told is told
+    interrupt(following).await.unwrap();
 
     let number = |said: Said| said.json().unwrap()[0]["numbers"][0]["digits"].as_str().unwrap().to_owned();
     let seen_by_alice = number(alice.nepto("safety-number @bob --json").await.unwrap());

@@ -6,18 +6,19 @@ use serde_json::Value;
 use crate::cli::Home;
 
 /// The one object that a command prints.
-async fn one(home: &Home, line: &str) -> Value {
+pub async fn one(home: &Home, line: &str) -> Value {
     let said = home.nepto(&format!("{line} --json")).await.unwrap().json().unwrap();
     assert_eq!(said.len(), 1, "{line}: {said:?}");
     said[0].clone()
 }
 
-async fn all(home: &Home, line: &str) -> Vec<Value> {
+/// The objects that a command prints.
+pub async fn all(home: &Home, line: &str) -> Vec<Value> {
     home.nepto(&format!("{line} --json")).await.unwrap().json().unwrap()
 }
 
 /// The code of a command that the server refuses.
-async fn refused(home: &Home, line: &str) -> String {
+pub async fn refused(home: &Home, line: &str) -> String {
     let (exit, code) = home.nepto(&format!("{line} --json")).await.unwrap().failure().unwrap();
     assert_eq!(exit, 4, "{code}");
     code

@@ -5,6 +5,7 @@ mod backups;
 mod chain;
 mod channels;
 mod cli;
+mod cli_channels;
 mod cli_communities;
 mod cli_trust;
 mod clocks;
