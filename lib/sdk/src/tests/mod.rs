@@ -1,5 +1,6 @@
 //! Clients against a server in one process.
 
+mod channels;
 mod login;
 mod names;
 mod network;

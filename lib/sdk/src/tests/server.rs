@@ -88,6 +88,7 @@ pub struct Server {
     wallets: Mutex<BTreeMap<String, AccountId>>,
     /// Who has which handle.
     pub handles: Mutex<BTreeMap<String, AccountId>>,
+    pub channels: super::channels::Channels,
     tokens: AtomicU32,
     mail: Notify,
 }
@@ -110,6 +111,7 @@ impl Server {
             acks: Mutex::default(),
             wallets: Mutex::default(),
             handles: Mutex::default(),
+            channels: super::channels::Channels::default(),
             tokens: AtomicU32::new(0),
             mail: Notify::new(),
         });
@@ -125,6 +127,7 @@ impl Server {
             .route("/v1/contacts", get(contacts))
             .route("/v1/contacts/{account}", put(consent))
             .route("/v1/devices/{device}", delete(remove_device))
+            .route("/v1/channels/{channel}/messages", post(super::channels::post))
             .route("/v1/keys", put(upload))
             .route("/v1/keys/count", get(count))
             .route("/v1/keys/check", post(check))
@@ -467,7 +470,12 @@ async fn serve(server: &Server, mut ws: WebSocket) -> Result<(), axum::Error> {
                 let mut world = server.world();
                 world.mailboxes.get_mut(&me.unwrap()).unwrap().retain(|deliver| deliver.seq > ack.up_to);
             }
-            _ => {}
+            other => {
+                let Some(answers) = server.channels.answers(other) else { return Ok(()) };
+                for (is_reply, kind) in answers {
+                    ws.send(binary(if is_reply { frame.id } else { 0 }, kind)).await?;
+                }
+            }
         }
     }
 }
