@@ -209,12 +209,13 @@ impl Following<'_> {
     /// Tells a person that the connection was lost, or is there again.
     fn connection(&self, event: &Event) {
         match event {
+            // the first try is told of by itself
+            _ if self.shown.is_none() => {}
             Event::Disconnected { reason, retry_in } => {
                 let reason = clean_line(json::disconnect_reason(reason));
                 self.app.note(format!("connection lost ({reason}); trying again in {retry_in:.0?}"));
             }
-            _ if self.shown.is_some() => self.app.note("connected"),
-            _ => {}
+            _ => self.app.note("connected"),
         }
     }
 }

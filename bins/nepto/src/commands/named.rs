@@ -53,9 +53,10 @@ pub struct Place {
     pub name: String,
 }
 
-/// A channel by its id, whoever may see it, or as COMMUNITY/CHANNEL among one's own communities.
+/// A channel by its id, whoever may see it, or as COMMUNITY/CHANNEL among one's own communities. The hash sign before a channel may
+/// be left out.
 pub async fn place(client: &Client, named: &str) -> Result<Place, Failure> {
-    if let Ok(channel) = named.parse() {
+    if let Ok(channel) = named.strip_prefix('#').unwrap_or(named).parse() {
         return Ok(Place { community: None, channel, name: clean_name(named) });
     }
     let (of, within) = halves(named)?;

@@ -116,11 +116,9 @@ fn channel() -> ChannelId {
 async fn next(events: &mut Events) -> Event {
     let search = async {
         loop {
-            match events.next().await.expect("the events ended") {
-                event @ (Event::Channel(_) | Event::ChannelFollowed { .. } | Event::ChannelClosed { .. }) => {
-                    return event;
-                }
-                _ => {}
+            let event = events.next().await.expect("the events ended");
+            if matches!(event, Event::Channel(_) | Event::ChannelFollowed { .. } | Event::ChannelClosed { .. }) {
+                return event;
             }
         }
     };
