@@ -52,7 +52,15 @@ impl Called {
         }
     }
 
-    /// The same for one account.
+    /// Asks for the names of all roles and channels.
+    pub async fn learn_community(&mut self, client: &Client) {
+        if let Some(community) = self.community {
+            self.roles = Some(client.roles(community).await.unwrap_or_default());
+            self.channels = Some(client.channels(community).await.unwrap_or_default());
+        }
+    }
+
+    /// Asks for the name of one account.
     pub async fn learn_account(&mut self, client: &Client, account: AccountId) {
         self.names.learn(client, once(account)).await;
     }

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use crossterm::event::{Event as TerminalEvent, EventStream, KeyCode, KeyEvent, KeyEventKind, KeyModifiers};
+use crossterm::event::{Event as TerminalEvent, EventStream, KeyEvent, KeyEventKind};
 use futures_util::{FutureExt, StreamExt};
 use nepto_proto::AccountId;
 use nepto_proto::api::accounts::Account;
@@ -10,6 +10,7 @@ use nepto_sdk::{Client, SafetyNumber, SdkError};
 use tokio::sync::mpsc;
 use tokio::time::{Instant, interval};
 
+use super::keys::{self, Pressed};
 use super::screen;
 use super::slash::{self, COMMANDS, Command, Entry};
 use super::state::{Chat, Link};
@@ -102,7 +103,7 @@ pub async fn run(
 }
 
 /// The machine goes down, or the window was closed.
-async fn stopped() {
+pub(super) async fn stopped() {
     #[cfg(unix)]
     {
         use tokio::signal::unix::{SignalKind, signal};
@@ -158,44 +159,13 @@ impl Live {
     }
 
     fn key(&mut self, key: KeyEvent, terminal: &mut Terminal) -> std::io::Result<()> {
-        let control = key.modifiers.contains(KeyModifiers::CONTROL);
-        let alt = key.modifiers.contains(KeyModifiers::ALT);
         let page = usize::from(terminal.size().1).saturating_sub(4).max(1);
-        let input = &mut self.chat.input;
-        match key.code {
-            KeyCode::Char('c') if control => self.over = true,
-            KeyCode::Char('d') if control && input.is_empty() => self.over = true,
-            KeyCode::Char('d') if control => input.delete(),
-            KeyCode::Char('a') if control => input.home(),
-            KeyCode::Char('e') if control => input.end(),
-            KeyCode::Char('u') if control => input.cut_to_begin(),
-            KeyCode::Char('k') if control => input.cut_to_end(),
-            KeyCode::Char('w') if control => input.cut_word(),
-            KeyCode::Char('l') if control => terminal.forget()?,
-            KeyCode::Char('b') if alt => input.word_left(),
-            KeyCode::Char('f') if alt => input.word_right(),
-            KeyCode::Char(char) if !control && !alt => input.insert(char.encode_utf8(&mut [0; 4])),
-            KeyCode::Enter if alt => input.insert("\n"),
-            KeyCode::Enter => self.submit(),
-            KeyCode::Tab => {
-                if let Some(name) = slash::complete(input.text()) {
-                    input.set(format!("/{name} "));
-                }
-            }
-            KeyCode::Backspace if control || alt => input.cut_word(),
-            KeyCode::Backspace => input.backspace(),
-            KeyCode::Delete => input.delete(),
-            KeyCode::Left if control || alt => input.word_left(),
-            KeyCode::Right if control || alt => input.word_right(),
-            KeyCode::Left => input.left(),
-            KeyCode::Right => input.right(),
-            KeyCode::Home => input.home(),
-            KeyCode::End => input.end(),
-            KeyCode::Up => input.older(),
-            KeyCode::Down => input.newer(),
-            KeyCode::PageUp => self.chat.scrolled += page,
-            KeyCode::PageDown => self.chat.scrolled = self.chat.scrolled.saturating_sub(page),
-            _ => {}
+        let complete = |begun: &str| slash::complete(begun, COMMANDS);
+        match keys::press(key, &mut self.chat.input, &mut self.chat.scrolled, page, complete) {
+            Pressed::Edited => {}
+            Pressed::Submit => self.submit(),
+            Pressed::Leave => self.over = true,
+            Pressed::Redraw => terminal.forget()?,
         }
         self.typed(true);
         Ok(())
@@ -204,7 +174,7 @@ impl Live {
     fn submit(&mut self) {
         self.chat.scrolled = 0;
         let line = self.chat.input.take();
-        let result = match slash::parse(&line) {
+        let result = match slash::parse(&line, COMMANDS) {
             Ok(None) => Ok(()),
             Ok(Some(Entry::Text(text))) => {
                 let sent = self.client.send_text(self.chat.peer, &text, None, None);
@@ -270,6 +240,7 @@ impl Live {
                 self.chat.note(format!("New messages disappear after: {}", show_timer(seconds)), false);
             }
             Command::Timer(Some(seconds)) => client.set_timer(peer, seconds).map_err(sdk)?,
+            Command::Pin { .. } => return Err("messages are pinned in channels".to_owned()),
             Command::Safety => self.spawn(async move {
                 let mut lines = vec![format!("Safety number with {name}; compare it by voice or side by side:")];
                 let numbers = client.safety_numbers(peer).await?;

@@ -121,7 +121,7 @@ fn arrived(app: &App, client: &Client, names: &Names, peer: AccountId, event: &E
 }
 
 /// Standard input can't be waited for without a thread; the process does not wait for it in the end.
-fn read_lines() -> mpsc::Receiver<std::io::Result<String>> {
+pub(super) fn read_lines() -> mpsc::Receiver<std::io::Result<String>> {
     let (lines, receiver) = mpsc::channel(LINES_MAX);
     std::thread::spawn(move || {
         for line in std::io::stdin().lock().lines() {

@@ -5,8 +5,9 @@ use nepto_sdk::model::ConversationState;
 use time::OffsetDateTime;
 use unicode_segmentation::UnicodeSegmentation;
 
-use super::slash;
-use super::state::{Chat, Link, Note};
+use super::input::Input;
+use super::slash::{self, COMMANDS};
+use super::state::{Chat, Link};
 use crate::duration::show_timer;
 use crate::render::{Block, Line, MessageView, Style, lay_out, local, show_day, span, truncate, width};
 
@@ -25,17 +26,37 @@ pub struct Frame {
 
 /// Draws a conversation in so many columns and rows.
 pub fn draw(chat: &mut Chat, (columns, rows): (u16, u16), now: OffsetDateTime) -> Frame {
-    let (columns, rows) = (usize::from(columns).max(20), usize::from(rows).max(OTHER_ROWS + 1));
-    let space = rows - OTHER_ROWS;
+    let (columns, rows) = at_least((columns, rows));
     let lines = timeline(chat, columns, now);
-    chat.scrolled = chat.scrolled.min(lines.len().saturating_sub(space));
-    let end = lines.len() - chat.scrolled;
+    chat.scrolled = within(chat.scrolled, lines.len(), rows);
+    let input = input(&chat.input, slash::hint(chat.input.text(), COMMANDS), columns);
+    compose((bar(chat, columns), about_now(chat, columns)), (lines.as_slice(), chat.scrolled), input, rows)
+}
+
+/// Columns and rows that are drawn, whatever the terminal has.
+pub fn at_least((columns, rows): (u16, u16)) -> (usize, usize) {
+    (usize::from(columns).max(20), usize::from(rows).max(OTHER_ROWS + 1))
+}
+
+/// So far that the oldest of so many lines is the highest row at the most.
+pub fn within(scrolled: usize, lines: usize, rows: usize) -> usize {
+    scrolled.min(lines.saturating_sub(rows - OTHER_ROWS))
+}
+
+/// A bar, lines that end so far below, a line about now, and the input with its cursor.
+pub fn compose(
+    (bar, about): (Line, Line),
+    (lines, scrolled): (&[Line], usize),
+    (input, cursor): (Line, usize),
+    rows: usize,
+) -> Frame {
+    let space = rows - OTHER_ROWS;
+    let end = lines.len() - scrolled;
     let begin = end.saturating_sub(space);
-    let mut shown = vec![bar(chat, columns)];
+    let mut shown = vec![bar];
     shown.resize(1 + space - (end - begin), Line::new());
     shown.extend_from_slice(&lines[begin..end]);
-    shown.push(about_now(chat, columns));
-    let (input, cursor) = input(chat, columns);
+    shown.push(about);
     shown.push(input);
     Frame { rows: shown, cursor: (cursor as u16, rows as u16 - 1) }
 }
@@ -62,7 +83,12 @@ fn bar(chat: &Chat, columns: usize) -> Line {
         (Link::Connecting, _) => "connecting…",
         (Link::Offline(_), _) => "no connection",
     };
-    let left = truncate(&format!(" {}", parts.join("  ")), columns.saturating_sub(width(state) + 3));
+    bar_of(&parts.join("  "), state, columns)
+}
+
+/// The bar at the top: what it is, and how it stands.
+pub fn bar_of(what: &str, state: &str, columns: usize) -> Line {
+    let left = truncate(&format!(" {what}"), columns.saturating_sub(width(state) + 3));
     let gap = columns.saturating_sub(width(&left) + width(state) + 1);
     vec![span(Style::Bar, format!("{left}{}{state} ", " ".repeat(gap)))]
 }
@@ -74,7 +100,7 @@ fn timeline(chat: &Chat, columns: usize, now: OffsetDateTime) -> Vec<Line> {
     let mut day = None;
     for message in &chat.messages {
         while let Some(note) = notes.next_if(|note| note.after < message.order) {
-            lines.extend(note_lines(note, columns));
+            lines.extend(note_lines(&note.text, note.warn, columns));
         }
         let at = local(message.sent_at_ms, now);
         if day.replace(at.date()) != Some(at.date()) {
@@ -86,7 +112,7 @@ fn timeline(chat: &Chat, columns: usize, now: OffsetDateTime) -> Vec<Line> {
         lines.extend(lay_out(&block, Some(columns)));
     }
     for note in notes {
-        lines.extend(note_lines(note, columns));
+        lines.extend(note_lines(&note.text, note.warn, columns));
     }
     if chat.messages.is_empty() && chat.notes.is_empty() {
         let text = format!("No messages with {} yet. Write the first one.", chat.names.peer(chat.peer));
@@ -95,9 +121,10 @@ fn timeline(chat: &Chat, columns: usize, now: OffsetDateTime) -> Vec<Line> {
     lines
 }
 
-fn note_lines(note: &Note, columns: usize) -> Vec<Line> {
-    let style = if note.warn { Style::Warn } else { Style::Dim };
-    let body = note.text.split('\n').map(|line| vec![span(style, line)]).collect();
+/// Something that we say ourselves.
+pub fn note_lines(text: &str, warn: bool, columns: usize) -> Vec<Line> {
+    let style = if warn { Style::Warn } else { Style::Dim };
+    let body = text.split('\n').map(|line| vec![span(style, line)]).collect();
     lay_out(&Block { prefix: vec![span(style, "  * ")], body }, Some(columns))
 }
 
@@ -125,8 +152,8 @@ fn about_now(chat: &Chat, columns: usize) -> Line {
 }
 
 /// The input, moved so that the cursor is on the screen, and the cursor's column.
-fn input(chat: &Chat, columns: usize) -> (Line, usize) {
-    let (before, after) = chat.input.halves();
+pub fn input(input: &Input, hint: Option<String>, columns: usize) -> (Line, usize) {
+    let (before, after) = input.halves();
     let room = columns.saturating_sub(width(PROMPT) + 1);
     let (mut visible, mut used) = (Vec::new(), 0);
     for grapheme in before.graphemes(true).rev().map(show) {
@@ -146,7 +173,7 @@ fn input(chat: &Chat, columns: usize) -> (Line, usize) {
         visible.push(grapheme);
     }
     let mut line = vec![span(Style::Bold, PROMPT), span(Style::Plain, visible.concat())];
-    if let Some(hint) = slash::hint(chat.input.text()).filter(|_| after.is_empty()) {
+    if let Some(hint) = hint.filter(|_| after.is_empty()) {
         line.push(span(Style::Dim, truncate(&hint, room - used + 1)));
     }
     (line, cursor)
@@ -164,6 +191,7 @@ fn show(grapheme: &str) -> &str {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::chat::state::Note;
     use crate::names::Names;
     use crate::render::to_text;
     use nepto_proto::api::accounts::Account;

@@ -26,11 +26,16 @@ pub enum Command {
     Verify,
     AcceptChange,
     History(usize),
+    Pin { number: u64, remove: bool },
     Quit,
 }
 
-/// Name, what stands behind it, and what it does. The one list: help, completion and hints read it.
-pub const COMMANDS: &[(&str, &str, &str)] = &[
+/// Of each its name, what stands behind it, and what it does: help, completion and hints read it, and what it does not name is no
+/// command.
+pub type Commands = &'static [(&'static str, &'static str, &'static str)];
+
+/// Those of a conversation.
+pub const COMMANDS: Commands = &[
     ("accept", "", "let them write to you; they see receipts from now on"),
     ("block", "", "take nothing more of them; what they send is refused"),
     ("unblock", "", "undo a block"),
@@ -49,11 +54,25 @@ pub const COMMANDS: &[(&str, &str, &str)] = &[
     ("quit", "", "leave; so does Ctrl-D"),
 ];
 
+/// Those of a channel.
+pub const OF_CHANNELS: Commands = &[
+    ("react", "EMOJI [N]", "react to message N, or to the last one of others"),
+    ("unreact", "EMOJI [N]", "take a reaction back"),
+    ("reply", "N TEXT", "answer message N"),
+    ("edit", "N TEXT", "change your message N"),
+    ("delete", "N", "delete message N; those of others by manage_messages"),
+    ("pin", "N", "pin message N, by pin_messages"),
+    ("unpin", "N", "take the pin away"),
+    ("history", "[N]", "load N older messages"),
+    ("help", "", "this list"),
+    ("quit", "", "leave; so does Ctrl-D"),
+];
+
 /// Messages that `/history` loads without a number.
 const HISTORY_STEP: usize = 50;
 
 /// Reads a line. `None`: nothing was typed. Two slashes begin a text with one.
-pub fn parse(line: &str) -> Result<Option<Entry>, String> {
+pub fn parse(line: &str, commands: Commands) -> Result<Option<Entry>, String> {
     let trimmed = line.trim();
     if trimmed.is_empty() {
         return Ok(None);
@@ -65,12 +84,16 @@ pub fn parse(line: &str) -> Result<Option<Entry>, String> {
         return Ok(Some(Entry::Text(command.to_owned())));
     }
     let (name, rest) = split(command);
-    let wrong = || match COMMANDS.iter().find(|(known, ..)| *known == name) {
+    let wrong = || match commands.iter().find(|(known, ..)| *known == name) {
         Some((_, arguments, _)) => format!("write it like this: /{name} {arguments}"),
         None => format!("there is no command /{name}; /help lists them"),
     };
+    let is_listed = commands.iter().any(|(known, ..)| *known == name);
     let command = match name {
-        "help" | "?" => Command::Help,
+        "?" => Command::Help,
+        "exit" | "q" => Command::Quit,
+        _ if !is_listed => return Err(wrong()),
+        "help" => Command::Help,
         "accept" => Command::Accept,
         "block" => Command::Block,
         "unblock" => Command::Unblock,
@@ -93,27 +116,28 @@ pub fn parse(line: &str) -> Result<Option<Entry>, String> {
         "accept-change" => Command::AcceptChange,
         "history" if rest.is_empty() => Command::History(HISTORY_STEP),
         "history" => Command::History(rest.parse().map_err(|_| wrong())?),
-        "quit" | "exit" | "q" => Command::Quit,
+        "pin" | "unpin" => Command::Pin { number: message_number(rest).ok_or_else(wrong)?, remove: name == "unpin" },
+        "quit" => Command::Quit,
         _ => return Err(wrong()),
     };
     Ok(Some(Entry::Command(command)))
 }
 
 /// How the command that is being typed goes on: for Tab.
-pub fn complete(line: &str) -> Option<&'static str> {
+pub fn complete(line: &str, commands: Commands) -> Option<&'static str> {
     let begun = line.strip_prefix('/')?;
-    let mut fitting = COMMANDS.iter().map(|(name, ..)| *name).filter(|name| name.starts_with(begun));
+    let mut fitting = commands.iter().map(|(name, ..)| *name).filter(|name| name.starts_with(begun));
     let first = fitting.next()?;
     fitting.next().is_none().then_some(first)
 }
 
 /// What stands behind a command that is being typed, in grey.
-pub fn hint(line: &str) -> Option<String> {
+pub fn hint(line: &str, commands: Commands) -> Option<String> {
     let begun = line.strip_prefix('/').filter(|begun| !begun.starts_with('/'))?;
-    if let Some((_, arguments, what)) = COMMANDS.iter().find(|(name, ..)| *name == begun) {
+    if let Some((_, arguments, what)) = commands.iter().find(|(name, ..)| *name == begun) {
         return Some(format!(" {arguments}{}{what}", if arguments.is_empty() { "" } else { "   " }));
     }
-    let name = complete(line)?;
+    let name = complete(line, commands)?;
     Some(name[begun.len()..].to_owned())
 }
 
@@ -135,6 +159,18 @@ fn numbered(rest: &str) -> Option<(u64, String)> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    fn parse(line: &str) -> Result<Option<Entry>, String> {
+        super::parse(line, COMMANDS)
+    }
+
+    fn complete(line: &str) -> Option<&'static str> {
+        super::complete(line, COMMANDS)
+    }
+
+    fn hint(line: &str) -> Option<String> {
+        super::hint(line, COMMANDS)
+    }
 
     fn command(line: &str) -> Command {
         match parse(line) {
@@ -179,15 +215,26 @@ mod tests {
 
     #[test]
     fn every_listed_command_exists() {
-        for (name, arguments, _) in COMMANDS {
-            let line = match *arguments {
-                "EMOJI [N]" => format!("/{name} x 1"),
-                "N TEXT" => format!("/{name} 1 x"),
-                "N" => format!("/{name} 1"),
-                _ => format!("/{name}"),
-            };
-            assert!(matches!(parse(&line), Ok(Some(Entry::Command(_)))), "{line}");
+        for commands in [COMMANDS, OF_CHANNELS] {
+            for (name, arguments, _) in commands {
+                let line = match *arguments {
+                    "EMOJI [N]" => format!("/{name} x 1"),
+                    "N TEXT" => format!("/{name} 1 x"),
+                    "N" => format!("/{name} 1"),
+                    _ => format!("/{name}"),
+                };
+                assert!(matches!(super::parse(&line, commands), Ok(Some(Entry::Command(_)))), "{line}");
+            }
         }
+    }
+
+    #[test]
+    fn channels_have_commands_of_their_own() {
+        let pin = Entry::Command(Command::Pin { number: 3, remove: false });
+        assert_eq!(super::parse("/pin #3", OF_CHANNELS), Ok(Some(pin)));
+        assert!(parse("/pin 3").is_err(), "nothing is pinned in a conversation");
+        assert_eq!(super::parse("/safety", OF_CHANNELS), Err("there is no command /safety; /help lists them".into()));
+        assert_eq!(super::complete("/rep", OF_CHANNELS), Some("reply"));
     }
 
     #[test]

@@ -20,6 +20,7 @@ use crate::connection::{Connection, DEFAULT_TIMEOUT};
 use crate::duration::parse_wait;
 use crate::failure::Failure;
 use crate::json;
+use crate::names::Names;
 use crate::render::{ChannelView, Recent, lay_out};
 use crate::text::clean_line;
 
@@ -56,14 +57,16 @@ pub struct FollowArgs {
     timeout: Duration,
 }
 
-/// A channel that is followed.
-struct Following<'a> {
+/// A channel that is followed, and printed.
+pub struct Following<'a> {
     app: &'a App,
     client: &'a Client,
     place: Place,
     called: Called,
     recent: Recent,
     ids: bool,
+    /// Messages to begin with.
+    history: usize,
     /// Up to where everything was shown; nothing was yet if absent.
     shown: Option<MessageId>,
 }
@@ -80,53 +83,66 @@ pub async fn run(app: &App, args: FollowArgs) -> Result<(), Failure> {
     let mut connection = Connection::open(app, &client).await?;
     client.follow(place.channel);
     let history = args.history.unwrap_or(if app.json() { 0 } else { HISTORY });
-    let called = Called::of(&client, place.community);
-    let mut following =
-        Following { app, client: &client, place, called, recent: Recent::default(), ids: args.ids, shown: None };
+    let mut following = Following::new(app, &client, place, history as usize, args.ids);
     let over = tokio::select! {
-        over = following.run(&mut connection, history as usize, deadline) => over,
+        over = following.run(&mut connection, deadline) => over,
         _ = interrupted => Ok(()),
     };
-    let names = following.called.names;
-    connection.farewell(&client, |event| drop(warn(app, &client, &names, event))).await;
+    connection.farewell(&client, |event| drop(warn(app, &client, following.names(), event))).await;
     over
 }
 
-impl Following<'_> {
-    async fn run(&mut self, connection: &mut Connection, history: usize, deadline: Instant) -> Result<(), Failure> {
+impl<'a> Following<'a> {
+    /// Begins with so many messages once the client follows it.
+    pub fn new(app: &'a App, client: &'a Client, place: Place, history: usize, ids: bool) -> Self {
+        let called = Called::of(client, place.community);
+        Self { app, client, place, called, recent: Recent::default(), ids, history, shown: None }
+    }
+
+    pub fn names(&self) -> &Names {
+        &self.called.names
+    }
+
+    async fn run(&mut self, connection: &mut Connection, deadline: Instant) -> Result<(), Failure> {
         loop {
             let event = match self.shown {
                 Some(_) => connection.next().await?,
                 None => connection.next_by(deadline).await?,
             };
-            if self.app.json() && is_told(&event, self.place.channel) {
-                self.app.say_json(&json::event(&event, self.client.account(), &self.called.names))?;
-            }
-            match event {
-                Event::ChannelFollowed { channel, community, at, reload } if channel == self.place.channel => {
-                    self.called.set_community(community);
-                    match self.shown {
-                        None => self.begin(history).await?,
-                        Some(shown) if reload => self.load_after(shown).await?,
-                        Some(_) => {}
-                    }
-                    self.shown = self.shown.max(Some(at));
-                }
-                Event::Channel(event) if event.channel == self.place.channel => self.happened(event).await?,
-                Event::ChannelClosed { channel, why } if channel == self.place.channel => return Err(closed(why)),
-                Event::Connected | Event::Disconnected { .. } => self.connection(&event),
-                event => warn(self.app, self.client, &self.called.names, &event)?,
-            }
+            self.take(event).await?;
         }
     }
 
+    /// Takes an event in, and prints what it says of the channel. An error is the end of it.
+    pub async fn take(&mut self, event: Event) -> Result<(), Failure> {
+        if self.app.json() && is_told(&event, self.place.channel) {
+            self.app.say_json(&json::event(&event, self.client.account(), &self.called.names))?;
+        }
+        match event {
+            Event::ChannelFollowed { channel, community, at, reload } if channel == self.place.channel => {
+                self.called.set_community(community);
+                match self.shown {
+                    None => self.begin().await?,
+                    Some(shown) if reload => self.load_after(shown).await?,
+                    Some(_) => {}
+                }
+                self.shown = self.shown.max(Some(at));
+            }
+            Event::Channel(event) if event.channel == self.place.channel => self.happened(event).await?,
+            Event::ChannelClosed { channel, why } if channel == self.place.channel => return Err(closed(why)),
+            Event::Connected | Event::Disconnected { .. } => self.connection(&event),
+            event => warn(self.app, self.client, &self.called.names, &event)?,
+        }
+        Ok(())
+    }
+
     /// Shows the newest messages.
-    async fn begin(&mut self, history: usize) -> Result<(), Failure> {
-        self.app.note(format!("Following {}; Ctrl-C ends it.", self.place.name));
-        if history == 0 {
+    async fn begin(&mut self) -> Result<(), Failure> {
+        self.app.note(format!("Following {}.", self.place.name));
+        if self.history == 0 {
             return Ok(());
         }
-        let page = HistoryPage { limit: Some(history), ..HistoryPage::default() };
+        let page = HistoryPage { limit: Some(self.history), ..HistoryPage::default() };
         match self.client.channel_history(self.place.channel, &page).await {
             Ok(history) => self.show(history.messages).await,
             // what comes from now on may be seen all the same
@@ -170,7 +186,10 @@ impl Following<'_> {
             if self.app.json() {
                 self.app.say_json(&json::posted(self.place.channel, &message))?;
             } else {
-                self.app.show(&lay_out(&self.view().block(&message, &self.recent), None))?;
+                self.app.show(&lay_out(
+                    &self.view().block(&message, message.reply_to.and_then(|id| self.recent.get(id))),
+                    None,
+                ))?;
             }
             self.shown = Some(message.message);
             self.recent.add(message);
@@ -232,7 +251,8 @@ fn is_told(event: &Event, followed: ChannelId) -> bool {
     }
 }
 
-fn closed(why: ChannelEnd) -> Failure {
+/// Why a channel can't be followed any more.
+pub fn closed(why: ChannelEnd) -> Failure {
     match why {
         ChannelEnd::AccessLost => {
             Failure::refused(ErrorCode::NotFound, "you may not see this channel any more, or it was deleted")

@@ -53,11 +53,13 @@ pub struct Place {
     pub name: String,
 }
 
-/// A channel by its id, whoever may see it, or as COMMUNITY/CHANNEL among one's own communities. The hash sign before a channel may
-/// be left out.
+/// A channel by its id, whoever may see it, or among one's own communities: as COMMUNITY/CHANNEL, or as #CHANNEL where that is clear.
 pub async fn place(client: &Client, named: &str) -> Result<Place, Failure> {
     if let Ok(channel) = named.strip_prefix('#').unwrap_or(named).parse() {
         return Ok(Place { community: None, channel, name: clean_name(named) });
+    }
+    if let Some(name) = named.strip_prefix('#').filter(|name| !name.contains('/')) {
+        return anywhere(client, name).await;
     }
     let (of, within) = halves(named)?;
     let community = community(client, of).await?;
@@ -71,6 +73,28 @@ pub async fn place(client: &Client, named: &str) -> Result<Place, Failure> {
         ChannelKind::Text | ChannelKind::Announcement => {
             Ok(Place { community: Some(community), channel: found.channel, name })
         }
+    }
+}
+
+/// The channel of this name, if only one of one's own communities has one.
+async fn anywhere(client: &Client, name: &str) -> Result<Place, Failure> {
+    let folded = name.to_lowercase();
+    let mut found = Vec::new();
+    for community in client.communities().await?.iter().filter(|community| community.restorable_until.is_none()) {
+        let channels = client.channels(community.community).await?;
+        let fits = |channel: &Channel| channel.kind != ChannelKind::Category && channel.name.to_lowercase() == folded;
+        found.extend(channels.into_iter().filter(fits));
+    }
+    match (found.pop(), found.is_empty()) {
+        (Some(only), true) => {
+            let name = format!("#{}", clean_name(&only.name));
+            Ok(Place { community: Some(only.community), channel: only.channel, name })
+        }
+        (Some(_), false) => {
+            let name = clean_name(name);
+            Err(Failure::usage(format!("more than one channel is called #{name}; name it COMMUNITY/{name}")))
+        }
+        (None, _) => Err(none(name, "channel", "nepto channel list COMMUNITY")),
     }
 }
 

@@ -106,7 +106,7 @@ pub async fn print(
     let view = ChannelView { called, now: app.now(), ids };
     let mut recent = Recent::default();
     for message in messages {
-        app.show(&lay_out(&view.block(message, &recent), None))?;
+        app.show(&lay_out(&view.block(message, message.reply_to.and_then(|id| recent.get(id))), None))?;
         recent.add(message.clone());
     }
     Ok(())

@@ -29,7 +29,7 @@ impl Recent {
         self.0.push_back(message);
     }
 
-    fn get(&self, id: MessageId) -> Option<&ChannelMessage> {
+    pub fn get(&self, id: MessageId) -> Option<&ChannelMessage> {
         self.0.iter().rev().find(|message| message.message == id)
     }
 }
@@ -44,12 +44,12 @@ pub struct ChannelView<'a> {
 }
 
 impl ChannelView<'_> {
-    /// A message; the one that it answers is looked for among the recent ones.
-    pub fn block(&self, message: &ChannelMessage, recent: &Recent) -> Block {
+    /// A message, and the one that it answers where that is known.
+    pub fn block(&self, message: &ChannelMessage, answered: Option<&ChannelMessage>) -> Block {
         let posted_ms = u64::try_from(message.posted_at.unix_timestamp_nanos() / 1_000_000).unwrap_or(0);
         let mut lines: Vec<Line> = Vec::new();
-        if let Some(answered) = message.reply_to {
-            lines.push(vec![span(Style::Dim, format!("↪ {}", self.about(answered, recent)))]);
+        if message.reply_to.is_some() {
+            lines.push(vec![span(Style::Dim, format!("↪ {}", self.about(answered)))]);
         }
         lines.extend(self.called.lines(&message.text).into_iter().map(|line| vec![span(Style::Plain, line)]));
         let mut marks = Vec::new();
@@ -75,24 +75,27 @@ impl ChannelView<'_> {
     /// Something else than a new message.
     pub fn happened(&self, event: &ChannelEvent, recent: &Recent) -> Block {
         let mut lines = Vec::new();
+        let about = |id: &MessageId| self.about(recent.get(*id));
         let said = match &event.what {
-            Happened::Posted(message) => return self.block(message, recent),
+            Happened::Posted(message) => {
+                return self.block(message, message.reply_to.and_then(|id| recent.get(id)));
+            }
             Happened::Edited { message, text } => {
                 lines = self.called.lines(text);
-                format!("— edited {}", self.about(*message, recent))
+                format!("— edited {}", about(message))
             }
             Happened::Deleted { messages } => match messages.as_slice() {
-                [only] => format!("— deleted {}", self.about(*only, recent)),
+                [only] => format!("— deleted {}", about(only)),
                 several => format!("— deleted {} messages", several.len()),
             },
             Happened::Reaction { message, reaction, removed: false } => {
-                format!("— {} to {}", emoji(reaction), self.about(*message, recent))
+                format!("— {} to {}", emoji(reaction), about(message))
             }
             Happened::Reaction { message, reaction, removed: true } => {
-                format!("— took {} back from {}", emoji(reaction), self.about(*message, recent))
+                format!("— took {} back from {}", emoji(reaction), about(message))
             }
-            Happened::Pin { message, unpinned: false } => format!("— pinned {}", self.about(*message, recent)),
-            Happened::Pin { message, unpinned: true } => format!("— unpinned {}", self.about(*message, recent)),
+            Happened::Pin { message, unpinned: false } => format!("— pinned {}", about(message)),
+            Happened::Pin { message, unpinned: true } => format!("— unpinned {}", about(message)),
         };
         let mut body = vec![vec![span(Style::Dim, said)]];
         body.extend(lines.into_iter().map(|line| vec![span(Style::Plain, line)]));
@@ -109,8 +112,8 @@ impl ChannelView<'_> {
     }
 
     /// A message in a few words, if it was shown.
-    fn about(&self, id: MessageId, recent: &Recent) -> String {
-        let Some(message) = recent.get(id) else { return "a message that is not shown here".to_owned() };
+    fn about(&self, message: Option<&ChannelMessage>) -> String {
+        let Some(message) = message else { return "a message that is not shown here".to_owned() };
         let author = isolated(&self.called.names.label(message.author));
         let text = self.called.lines(&message.text).join(" ");
         // an isolate that is cut open would not end
@@ -159,7 +162,7 @@ mod tests {
         let view = ChannelView { called: &called, now: OffsetDateTime::UNIX_EPOCH, ids: false };
         let mut recent = Recent::default();
         let first = message(1, 1, "**one**\ntwo");
-        assert_eq!(shown(&view.block(&first, &recent)), "00:00 you  one\n           two");
+        assert_eq!(shown(&view.block(&first, None)), "00:00 you  one\n           two");
         recent.add(first.clone());
         let answer = ChannelMessage {
             reply_to: Some(first.message),
@@ -169,10 +172,10 @@ mod tests {
             ..message(2, 1, "yes")
         };
         let wanted = "00:00 you  ↪ you: one two\n           yes  (edited) (pinned)\n           👍 2";
-        assert_eq!(shown(&view.block(&answer, &recent)), wanted);
-        assert!(shown(&view.block(&answer, &Recent::default())).contains("↪ a message that is not shown here"));
+        assert_eq!(shown(&view.block(&answer, recent.get(first.message))), wanted);
+        assert!(shown(&view.block(&answer, None)).contains("↪ a message that is not shown here"));
         let with_ids = ChannelView { ids: true, ..view };
-        assert!(shown(&with_ids.block(&first, &recent)).ends_with(&first.message.uuid().to_string()));
+        assert!(shown(&with_ids.block(&first, None)).ends_with(&first.message.uuid().to_string()));
     }
 
     #[test]

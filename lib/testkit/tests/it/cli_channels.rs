@@ -58,4 +58,9 @@ async fn two_people_talk_in_a_channel() {
     let first = lines.next_line().await.unwrap().unwrap();
     assert!(first.ends_with("you  the ripe ones  (edited) (pinned)"), "{first}");
     interrupt(following).await.unwrap();
+
+    // a pipe is a chat in a channel too: each line a message
+    alice.with_input(&["chat", "#tomatoes"], "one line\nand another\n").await.unwrap().well().unwrap();
+    let newest = all(&bob, &format!("read {PLACE} --limit 2")).await;
+    assert_eq!((&newest[0]["text"], &newest[1]["text"]), (&"one line".into(), &"and another".into()));
 }
