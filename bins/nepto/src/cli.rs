@@ -104,7 +104,7 @@ pub enum Command {
     Whoami,
     /// Show or change what others see of you
     Profile(account::ProfileArgs),
-    /// Chat with somebody: full screen on a terminal, line by line in a pipe
+    /// Chat with somebody or in a channel: full screen on a terminal, line by line in a pipe
     Chat(ChatArgs),
     /// Send one message and wait until the server has stored it
     Send(send::SendArgs),

@@ -1,6 +1,6 @@
 //! Channels: followed across connections, and posts that are stored once. Beside the server in one process, a stream of its own.
 
-use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
@@ -32,6 +32,7 @@ pub struct Channels {
     refusals: Mutex<Vec<ErrorCode>>,
     /// The next posts are stored, and their answers lost together with the connection.
     lose_answers: AtomicUsize,
+    is_followed: AtomicBool,
 }
 
 impl Channels {
@@ -46,7 +47,8 @@ impl Channels {
                 }
                 let message = MessageId::at(EPOCH_MS, seq).to_vec();
                 let posted = ChannelPosted { client_msg_id: post.client_msg_id, message, duplicate };
-                let live = (!duplicate).then(|| (false, self.events(post.channel, seq - 1)));
+                let is_live = !duplicate && self.is_followed.load(Ordering::Relaxed);
+                let live = is_live.then(|| (false, self.events(post.channel, seq - 1)));
                 Some(live.into_iter().chain([(true, server_frame::Kind::ChannelPosted(posted))]).collect())
             }
             _ => Some(Vec::new()),
@@ -54,6 +56,7 @@ impl Channels {
     }
 
     fn follow(&self, follow: ChannelFollow) -> Vec<(bool, server_frame::Kind)> {
+        self.is_followed.store(!follow.leave, Ordering::Relaxed);
         if follow.leave {
             let reason = ChannelClosedReason::Left.into();
             return vec![(true, server_frame::Kind::ChannelClosed(ChannelClosed { channel: follow.channel, reason }))];
