@@ -17,8 +17,10 @@ use tokio::io::{AsyncBufReadExt, AsyncWriteExt, BufReader};
 use tokio::process::{Child, Command};
 use tokio::time::timeout;
 
+use crate::cli_running::{Printed, event, interrupt};
+
 /// A command may take this long; a keystore alone takes a second or two.
-const PATIENCE: Duration = Duration::from_secs(60);
+pub const PATIENCE: Duration = Duration::from_secs(60);
 const PHRASE: &str = "test test test test test test test test test test test junk";
 const PASSPHRASE: &str = "correct horse";
 /// Where a profile is, in somebody's folder.
@@ -26,9 +28,6 @@ const PROFILE: &str = ".local/share/nepto/default";
 
 /// Somebody's folder, with the passphrase of a profile in it.
 pub struct Home(TempDir);
-
-/// The lines that a command prints while it goes on.
-pub type Printed = tokio::io::Lines<BufReader<tokio::process::ChildStdout>>;
 
 /// What a command said.
 pub struct Said {
@@ -125,29 +124,6 @@ impl Home {
         home.nepto(&format!("profile --handle {handle}")).await?.well()?;
         Ok(home)
     }
-}
-
-/// The next object with this event.
-pub async fn event(lines: &mut Printed, name: &str) -> Result<Value> {
-    let search = async {
-        while let Some(line) = lines.next_line().await? {
-            let value: Value = serde_json::from_str(&line).with_context(|| line.clone())?;
-            if value["event"] == name {
-                return Ok(value);
-            }
-        }
-        anyhow::bail!("it ended without {name}")
-    };
-    timeout(PATIENCE, search).await.with_context(|| format!("no {name}"))?
-}
-
-/// Ctrl-C, as a person ends a command that goes on: it ends well.
-pub async fn interrupt(mut command: Child) -> Result<()> {
-    let pid = command.id().and_then(|id| rustix::process::Pid::from_raw(id as i32)).context("it ended")?;
-    rustix::process::kill_process(pid, rustix::process::Signal::INT)?;
-    let status = timeout(PATIENCE, command.wait()).await.context("it goes on")??;
-    ensure!(status.success(), "{status}");
-    Ok(())
 }
 
 #[tokio::test]

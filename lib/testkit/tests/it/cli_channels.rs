@@ -2,8 +2,9 @@
 
 use nepto_testkit::Stack;
 
-use crate::cli::{Home, event, interrupt};
+use crate::cli::Home;
 use crate::cli_communities::{all, one, refused};
+use crate::cli_running::{event, interrupt};
 
 const PLACE: &str = "Gardeners/#tomatoes";
 

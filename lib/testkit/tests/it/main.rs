@@ -7,6 +7,7 @@ mod channels;
 mod cli;
 mod cli_channels;
 mod cli_communities;
+mod cli_running;
 mod cli_trust;
 mod clocks;
 mod communities;
